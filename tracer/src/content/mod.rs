@@ -1,0 +1,1 @@
+//! Content: the values inside a request, through every encoding.

@@ -1,0 +1,90 @@
+//! Requests: what the byte streams say in the protocols that browsers speak.
+//!
+//! A parser here tells three things apart: a complete message, a truncated
+//! one, and bytes that are not its protocol. It is never more certain with
+//! fewer bytes.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+/// The protocol a request was sent in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Protocol {
+    /// HTTP/1.0 or HTTP/1.1 (RFC 9112).
+    #[serde(rename = "http/1.1")]
+    Http1,
+}
+
+/// One header field, as sent (name case kept, value without the white space
+/// around it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The field name.
+    pub name: Bytes,
+    /// The field value; a truncated head can cut it short.
+    pub value: Bytes,
+}
+
+/// Bytes of a body that were sent but are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Where in [`Body::data`] they are missing.
+    pub at: usize,
+    /// How many they are; `None` where nobody can tell.
+    pub len: Option<u64>,
+}
+
+/// What is known of a request's body, transfer coding removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Body {
+    /// The known bytes, joined.
+    pub data: Bytes,
+    /// Where bytes are missing, in order of [`Gap::at`]. A body that ends
+    /// early has its last gap at `data.len()`.
+    pub gaps: Vec<Gap>,
+    /// It was sent with `Transfer-Encoding: chunked`.
+    pub chunked: bool,
+}
+
+impl Body {
+    /// The bytes before the first gap.
+    pub fn prefix(&self) -> &[u8] {
+        match self.gaps.first() {
+            Some(gap) => &self.data[..gap.at],
+            None => &self.data,
+        }
+    }
+}
+
+/// One request of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What it was sent in.
+    pub protocol: Protocol,
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Host and port asked for: the `Host` field, or an absolute target's own.
+    /// `None` where the head was cut before it.
+    pub authority: Option<String>,
+    /// The request target as sent: path and query.
+    pub path: String,
+    /// The header fields, in order.
+    pub headers: Vec<Header>,
+    /// The body.
+    pub body: Body,
+    /// The whole head and the whole body are known.
+    pub complete: bool,
+    /// How many bytes of it were sent and are not known, as far as they can
+    /// be counted.
+    pub unread_bytes: u64,
+}
+
+impl Request {
+    /// The first header field of that name (ASCII case ignored).
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers
+            .iter()
+            .find(|h| h.name.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|h| &h.value[..])
+    }
+}

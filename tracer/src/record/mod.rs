@@ -1,0 +1,90 @@
+//! What the kernel saw: one [`Record`] a send, owned and serialisable.
+//!
+//! Records are the boundary between the part of tracer that touches the kernel
+//! and the part that decodes. [`trace`] writes them to a file and reads them
+//! back, so that `tracer decode` sees exactly what `tracer run` saw.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+/// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(transparent)]
+pub struct BootTime(pub u64);
+
+/// Where in the kernel a record was taken. It says what the record proves:
+/// at `sys_enter` the process *asked* to send these bytes and could still
+/// change them; the socket hooks see what the protocol accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// The `sys_enter` raw tracepoint.
+    SysEnter,
+}
+
+/// The transport protocol of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A byte stream (also Multipath TCP).
+    Tcp,
+    /// Datagrams: every record stands for itself.
+    Udp,
+}
+
+/// Which connection a record belongs to. Unique while the socket lives; the
+/// addresses tell two sockets apart that had the same key one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Connection {
+    /// The kernel's socket cookie, or a number derived from the socket's
+    /// address where the kernel had given it no cookie yet.
+    pub key: u64,
+    /// The transport.
+    pub transport: Transport,
+    /// This machine's end; `None` where the kernel has not chosen one yet.
+    pub local: Option<SocketAddr>,
+    /// The other end; `None` on an unconnected socket sent to without a name.
+    pub remote: Option<SocketAddr>,
+}
+
+/// Which process sent, as the kernel names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Process {
+    /// The UID, in the initial user namespace.
+    pub uid: u32,
+    /// The process id (the kernel's thread group id).
+    pub tgid: u32,
+    /// The thread id.
+    pub tid: u32,
+    /// The thread's name: at most 15 bytes, chosen by the process itself, so
+    /// never proof of who it is.
+    pub comm: String,
+}
+
+/// The head of one send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it was taken.
+    pub hook: Hook,
+    /// When.
+    pub time: BootTime,
+    /// By whom.
+    pub process: Process,
+    /// On which connection.
+    pub connection: Connection,
+    /// TCP's `write_seq` before this send: the position, modulo 2³², of its
+    /// first byte in the connection's byte stream. It makes gaps countable
+    /// (lost records, cut heads) and shows bytes that are sent again because
+    /// the kernel had not accepted them. `None` for datagrams.
+    pub position: Option<u32>,
+    /// Where in the send the payload begins. Not 0 where a hook fires more
+    /// than once a send.
+    pub offset: u32,
+    /// How many bytes the process asked to send, from the send's beginning;
+    /// `None` where they could not all be counted.
+    pub len: Option<u32>,
+    /// The bytes captured from `offset` on: all of the send, or its head.
+    pub payload: Bytes,
+}

@@ -1,0 +1,2 @@
+//! Sets up, builds and tests tracer.
+fn main() {}
