@@ -4,10 +4,46 @@
 //! and the part that decodes. [`trace`] writes them to a file and reads them
 //! back, so that `tracer decode` sees exactly what `tracer run` saw.
 
+mod kernel;
+mod losses;
+pub mod trace;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use serde::Serialize;
+
+pub use self::{
+    kernel::Malformed,
+    losses::{Loss, Losses},
+};
+
+/// What crosses the boundary between capturing and decoding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody sent.
+    Sent(Record),
+    /// What was not delivered so far, in all.
+    Lost(Losses),
+    /// The two clocks, read at once.
+    Clock(Clock),
+}
+
+/// What ties the kernel's timestamps to the time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clock {
+    /// Time since boot.
+    pub boot: BootTime,
+    /// Nanoseconds since 1970-01-01 UTC, at that moment.
+    pub unix: u64,
+}
+
+impl Clock {
+    /// The time of day of a record, in nanoseconds since 1970-01-01 UTC.
+    pub fn unix(&self, time: BootTime) -> u64 {
+        self.unix.saturating_add(time.0).saturating_sub(self.boot.0)
+    }
+}
 
 /// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
@@ -38,8 +74,7 @@ pub enum Transport {
 /// addresses tell two sockets apart that had the same key one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Connection {
-    /// The kernel's socket cookie, or a number derived from the socket's
-    /// address where the kernel had given it no cookie yet.
+    /// A number that stands for the socket while it lives.
     pub key: u64,
     /// The transport.
     pub transport: Transport,
