@@ -21,11 +21,7 @@ fn main() -> Result<()> {
     let toolchain = fs::read_to_string(TOOLCHAIN)
         .context("no toolchain for eBPF is set up: run `cargo xtask setup` once")?;
     aya_build::build_ebpf(
-        [Package {
-            name: "tracer-ebpf",
-            root_dir: "../tracer-ebpf",
-            ..Default::default()
-        }],
+        [Package { name: "tracer-ebpf", root_dir: "../tracer-ebpf", ..Default::default() }],
         Toolchain::Custom(toolchain.trim()),
     )
 }

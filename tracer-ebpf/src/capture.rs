@@ -200,10 +200,7 @@ impl Scratch {
             if u64::from(i) >= count {
                 return;
             }
-            match list
-                .add(u64::from(i) * size_of::<Iovec>() as u64)
-                .read::<Iovec>()
-            {
+            match list.add(u64::from(i) * size_of::<Iovec>() as u64).read::<Iovec>() {
                 Some(iovec) => self.add(User::new(iovec.base), iovec.len),
                 None => {
                     self.header.flags |= flag::LEN_UNKNOWN;

@@ -174,9 +174,7 @@ impl Task {
                 }
                 Some(Self::load(cred, offset!(task.cred_uid)))
             }
-            Self::Plain(task) => task
-                .pointer(offset!(task.cred))?
-                .read(offset!(task.cred_uid)),
+            Self::Plain(task) => task.pointer(offset!(task.cred))?.read(offset!(task.cred_uid)),
         }
     }
 
@@ -217,13 +215,8 @@ impl Task {
                 Some((Self::load(fdt, offset!(file.fdt_max_fds)), Kernel(array)))
             }
             Self::Plain(task) => {
-                let fdt = task
-                    .pointer(offset!(task.files))?
-                    .pointer(offset!(file.files_fdt))?;
-                Some((
-                    fdt.read(offset!(file.fdt_max_fds))?,
-                    fdt.pointer(offset!(file.fdt_fd))?,
-                ))
+                let fdt = task.pointer(offset!(task.files))?.pointer(offset!(file.files_fdt))?;
+                Some((fdt.read(offset!(file.fdt_max_fds))?, fdt.pointer(offset!(file.fdt_fd))?))
             }
         }
     }
@@ -241,13 +234,10 @@ impl Task {
             return None;
         }
         let file = array.pointer(fd as usize * size_of::<u64>())?;
-        let mode: u16 = file
-            .pointer(offset!(file.inode))?
-            .read(offset!(file.inode_mode))?;
+        let mode: u16 = file.pointer(offset!(file.inode))?.read(offset!(file.inode_mode))?;
         if mode & S_IFMT != S_IFSOCK {
             return None;
         }
-        file.pointer(offset!(file.private_data))?
-            .pointer(offset!(file.socket_sk))
+        file.pointer(offset!(file.private_data))?.pointer(offset!(file.socket_sk))
     }
 }

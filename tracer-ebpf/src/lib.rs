@@ -391,12 +391,7 @@ impl RecordHeader {
             put(&word.to_ne_bytes());
         }
         put(&self.comm);
-        for word in [
-            self.family,
-            self.protocol,
-            self.local_port,
-            self.remote_port,
-        ] {
+        for word in [self.family, self.protocol, self.local_port, self.remote_port] {
             put(&word.to_ne_bytes());
         }
         put(&self.local_addr);

@@ -60,10 +60,7 @@ fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         && let Some(tgid) = task.read(offset!(task.tgid))
     {
         scope::set_tgid(tgid, slot as u8);
-        debug!(
-            &ctx,
-            "process {} comes into scope by its executable (policy {})", tgid, slot
-        );
+        debug!(&ctx, "process {} comes into scope by its executable (policy {})", tgid, slot);
     }
     0
 }
@@ -78,9 +75,7 @@ fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
         if scope::slot_of_tgid(tgid)? == 0 {
             return None;
         }
-        let live: i32 = task
-            .pointer(offset!(task.signal))?
-            .read(offset!(task.signal_live))?;
+        let live: i32 = task.pointer(offset!(task.signal))?.read(offset!(task.signal_live))?;
         if live == 0 {
             scope::set_tgid(tgid, 0);
         }
@@ -142,13 +137,8 @@ fn slot_of_exec(bprm: Kernel) -> Option<u32> {
 #[inline(always)]
 fn inode_of(file: Kernel) -> Option<Inode> {
     let inode = file.pointer(offset!(file.inode))?;
-    let dev: u32 = inode
-        .pointer(offset!(file.inode_sb))?
-        .read(offset!(file.sb_dev))?;
-    Some(Inode {
-        dev: u64::from(dev),
-        ino: inode.read(offset!(file.inode_ino))?,
-    })
+    let dev: u32 = inode.pointer(offset!(file.inode_sb))?.read(offset!(file.sb_dev))?;
+    Some(Inode { dev: u64::from(dev), ino: inode.read(offset!(file.inode_ino))? })
 }
 
 /// Reads a string; nothing where it cannot be read.
@@ -156,10 +146,6 @@ fn inode_of(file: Kernel) -> Option<Inode> {
 fn read_name(name: &mut ExeName, from: Kernel) {
     // SAFETY: writes at most the array's length.
     unsafe {
-        bpf_probe_read_kernel_str(
-            name.as_mut_ptr().cast(),
-            EXE_NAME_LEN as u32,
-            from.0 as *const _,
-        )
+        bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), EXE_NAME_LEN as u32, from.0 as *const _)
     };
 }

@@ -131,21 +131,14 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         }
         nr::SENDMSG => read_msghdr(args[1]),
         nr::SENDTO => Some(Message {
-            data: Data::Buffer {
-                base: User::new(args[1]),
-                len: args[2],
-            },
+            data: Data::Buffer { base: User::new(args[1]), len: args[2] },
             name: User::new(args[4]),
             name_len: args[5] as u32,
         }),
-        nr::WRITE => Some(Message::unnamed(Data::Buffer {
-            base: User::new(args[1]),
-            len: args[2],
-        })),
-        _ => Some(Message::unnamed(Data::Iovecs {
-            list: User::new(args[1]),
-            count: args[2],
-        })),
+        nr::WRITE => {
+            Some(Message::unnamed(Data::Buffer { base: User::new(args[1]), len: args[2] }))
+        }
+        _ => Some(Message::unnamed(Data::Iovecs { list: User::new(args[1]), count: args[2] })),
     };
     match message {
         Some(message) => capture::<MAX_IOVECS>(hook::SYS_ENTER, scope, sk, message),
@@ -158,10 +151,7 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
 fn read_msghdr(address: u64) -> Option<Message> {
     let header: Msghdr = User::new(address).read()?;
     Some(Message {
-        data: Data::Iovecs {
-            list: User::new(header.iov),
-            count: header.iov_len,
-        },
+        data: Data::Iovecs { list: User::new(header.iov), count: header.iov_len },
         name: User::new(header.name),
         name_len: header.name_len,
     })
@@ -188,10 +178,6 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
 impl Message {
     /// A message on a connected socket.
     fn unnamed(data: Data) -> Self {
-        Self {
-            data,
-            name: User::new(0),
-            name_len: 0,
-        }
+        Self { data, name: User::new(0), name_len: 0 }
     }
 }

@@ -2,15 +2,21 @@
 //!
 //! Data flows one way, and the modules stand in its order:
 //! [`hook`] → [`record`] → [`stream`] → [`proto`] → [`content`] → [`detect`] →
-//! [`judge`] → [`sink`].
+//! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones.
 //!
-//! `stream`, `proto`, `content`, `detect` and `judge` are pure: bytes and a
-//! timestamp in, values out. `ARCHITECTURE.md` names the invariants.
+//! `stream`, `proto`, `content`, `detect`, `judge` and `pipeline` are pure:
+//! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]
 
-pub mod content;
 pub mod hook;
-pub mod proto;
 pub mod record;
 pub mod stream;
+pub mod proto;
+pub mod content;
+pub mod detect;
+pub mod judge;
+pub mod pipeline;
+pub mod sink;
+
+pub mod cli;

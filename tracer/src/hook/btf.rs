@@ -67,9 +67,7 @@ impl<'a> Btf<'a> {
     pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
         const MAGIC: u16 = 0xeb9f;
         if u16_at(data, 0) != Some(MAGIC) {
-            return Err(BtfError::Malformed(
-                "it does not begin with the magic number",
-            ));
+            return Err(BtfError::Malformed("it does not begin with the magic number"));
         }
         let word = |at| u32_at(data, at).map(|n| n as usize);
         let section = |off: usize, len: usize| {
@@ -80,12 +78,7 @@ impl<'a> Btf<'a> {
         let strings =
             section(16, 20).ok_or(BtfError::Malformed("its strings lie outside of it"))?;
 
-        let mut btf = Self {
-            types,
-            strings,
-            starts: Vec::new(),
-            structs: HashMap::new(),
-        };
+        let mut btf = Self { types, strings, starts: Vec::new(), structs: HashMap::new() };
         let mut at = 0;
         while at < types.len() {
             let id = btf.starts.len() as u32 + 1;
@@ -106,10 +99,8 @@ impl<'a> Btf<'a> {
     /// through, as in C.
     pub fn offset(&self, of: &str, path: &str) -> Result<u32, BtfError> {
         let no_member = || BtfError::NoMember(of.to_owned(), path.to_owned());
-        let mut id = *self
-            .structs
-            .get(of.as_bytes())
-            .ok_or_else(|| BtfError::NoStruct(of.to_owned()))?;
+        let mut id =
+            *self.structs.get(of.as_bytes()).ok_or_else(|| BtfError::NoStruct(of.to_owned()))?;
         let mut bits = 0;
         for name in path.split('.') {
             let (member, at) = self.member(id, name.as_bytes(), 0).ok_or_else(no_member)?;
@@ -241,13 +232,9 @@ mod tests {
 
         fn build(&self) -> Vec<u8> {
             let mut file = vec![0x9f, 0xeb, 1, 0];
-            for word in [
-                24,
-                0,
-                self.types.len() as u32,
-                self.types.len() as u32,
-                self.strings.len() as u32,
-            ] {
+            for word in
+                [24, 0, self.types.len() as u32, self.types.len() as u32, self.strings.len() as u32]
+            {
                 file.extend(word.to_le_bytes());
             }
             file.extend(&self.types);
@@ -280,16 +267,10 @@ mod tests {
     fn names_what_is_missing() {
         let file = sample();
         let btf = Btf::parse(&file).unwrap();
-        assert_eq!(
-            btf.offset("mutex", "owner"),
-            Err(BtfError::NoStruct("mutex".into()))
-        );
+        assert_eq!(btf.offset("mutex", "owner"), Err(BtfError::NoStruct("mutex".into())));
         assert_eq!(
             btf.offset("sock", "__sk_common.nothing"),
-            Err(BtfError::NoMember(
-                "sock".into(),
-                "__sk_common.nothing".into()
-            ))
+            Err(BtfError::NoMember("sock".into(), "__sk_common.nothing".into()))
         );
     }
 

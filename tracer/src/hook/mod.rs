@@ -7,6 +7,7 @@
 
 mod btf;
 mod offsets;
+mod poll;
 mod reader;
 mod scope;
 
@@ -24,6 +25,7 @@ use tracer_ebpf::{Offsets, Settings, TGIDS_PER_PAGE};
 pub use self::{
     btf::{Btf, BtfError},
     offsets::{BTF_PATH, OffsetsError, from_btf, running_kernel},
+    poll::{Events, now},
     reader::Reader,
     scope::{Rule, ScopeError, Watch},
 };
@@ -130,14 +132,8 @@ impl Capture {
         if !may_load() {
             return Err(HookError::NotPermitted);
         }
-        let mut capture = Self {
-            ebpf: load(options, &running_kernel()?)?,
-        };
-        for name in [
-            "sched_process_fork",
-            "sched_process_exec",
-            "sched_process_exit",
-        ] {
+        let mut capture = Self { ebpf: load(options, &running_kernel()?)? };
+        for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
             capture.attach(name)?;
         }
         scope::apply(&mut capture.ebpf, &options.watch)?;
@@ -159,9 +155,7 @@ impl Capture {
 
     /// The names and ids of the attached programs, for `bpf_stats`.
     pub fn programs(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.ebpf
-            .programs()
-            .filter_map(|(name, program)| Some((name, program.info().ok()?.id())))
+        self.ebpf.programs().filter_map(|(name, program)| Some((name, program.info().ok()?.id())))
     }
 
     fn attach(&mut self, name: &'static str) -> Result<(), HookError> {
@@ -250,9 +244,7 @@ fn pid_max() -> Result<u32, HookError> {
     const PATH: &str = "/proc/sys/kernel/pid_max";
     let read = |source| HookError::Read { path: PATH, source };
     let text = fs::read_to_string(PATH).map_err(read)?;
-    text.trim()
-        .parse()
-        .map_err(|_| read(io::Error::from(io::ErrorKind::InvalidData)))
+    text.trim().parse().map_err(|_| read(io::Error::from(io::ErrorKind::InvalidData)))
 }
 
 /// A number nobody can guess, from the standard library's hash seed.

@@ -20,16 +20,10 @@ impl Reader {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, HookError> {
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(HookError::Taken);
         Ok(Self {
-            ring: RingBuf::try_from(take("RECORDS")?).map_err(|source| HookError::Map {
-                name: "RECORDS",
-                source,
-            })?,
-            counters: PerCpuArray::try_from(take("COUNTERS")?).map_err(|source| {
-                HookError::Map {
-                    name: "COUNTERS",
-                    source,
-                }
-            })?,
+            ring: RingBuf::try_from(take("RECORDS")?)
+                .map_err(|source| HookError::Map { name: "RECORDS", source })?,
+            counters: PerCpuArray::try_from(take("COUNTERS")?)
+                .map_err(|source| HookError::Map { name: "COUNTERS", source })?,
         })
     }
 
@@ -43,13 +37,10 @@ impl Reader {
     pub fn losses(&self) -> Result<Losses, HookError> {
         let mut losses = Losses::default();
         for counter in Counter::ALL {
-            let cpus =
-                self.counters
-                    .get(&(counter as u32), 0)
-                    .map_err(|source| HookError::Map {
-                        name: "COUNTERS",
-                        source,
-                    })?;
+            let cpus = self
+                .counters
+                .get(&(counter as u32), 0)
+                .map_err(|source| HookError::Map { name: "COUNTERS", source })?;
             losses.set(counter, cpus.iter().sum());
         }
         Ok(losses)

@@ -43,10 +43,7 @@ pub struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        Self {
-            rules: Vec::new(),
-            head_bytes: DEFAULT_HEAD,
-        }
+        Self { rules: Vec::new(), head_bytes: DEFAULT_HEAD }
     }
 }
 
@@ -85,11 +82,7 @@ const SLOT: u32 = 1;
 impl Watch {
     /// The policy slot for those that no other rule names, or 0.
     pub(super) fn everyone_slot(&self) -> u32 {
-        if self.rules.contains(&Rule::Everyone) {
-            SLOT
-        } else {
-            0
-        }
+        if self.rules.contains(&Rule::Everyone) { SLOT } else { 0 }
     }
 }
 
@@ -100,10 +93,7 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
     if watch.rules.len() >= MAX_POLICIES as usize {
         return Err(ScopeError::TooMany(watch.rules.len()).into());
     }
-    let policy = Policy {
-        head_bytes: watch.head_bytes,
-        inherit: 1,
-    };
+    let policy = Policy { head_bytes: watch.head_bytes, inherit: 1 };
     let map = |name: &'static str| move |source: MapError| HookError::Map { name, source };
 
     let mut policies: Array<_, Policy> =
@@ -135,10 +125,7 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
     }
 
     let set_scope = raw_tracepoint(ebpf, "set_scope")?;
-    let program = |source| HookError::Program {
-        name: "set_scope",
-        source,
-    };
+    let program = |source| HookError::Program { name: "set_scope", source };
     set_scope.load().map_err(program)?;
     for tgid in watch.running()? {
         let mut options = RawTracePointRunOptions::new();
@@ -150,8 +137,7 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
 }
 
 fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Map {
-    ebpf.map_mut(name)
-        .expect("the object has the maps it is built from")
+    ebpf.map_mut(name).expect("the object has the maps it is built from")
 }
 
 impl Watch {
@@ -185,14 +171,9 @@ impl Watch {
                 _ => None,
             })
             .map(|path| {
-                let metadata = fs::metadata(path).map_err(|source| ScopeError::NoFile {
-                    path: path.clone(),
-                    source,
-                })?;
-                Ok(Inode {
-                    dev: kernel_dev(metadata.dev()),
-                    ino: metadata.ino(),
-                })
+                let metadata = fs::metadata(path)
+                    .map_err(|source| ScopeError::NoFile { path: path.clone(), source })?;
+                Ok(Inode { dev: kernel_dev(metadata.dev()), ino: metadata.ino() })
             })
             .collect()
     }
@@ -294,10 +275,8 @@ mod tests {
 
     #[test]
     fn names_end_with_a_nul() {
-        let watch = |name: &str| Watch {
-            rules: vec![Rule::ExeName(name.to_owned())],
-            ..Watch::default()
-        };
+        let watch =
+            |name: &str| Watch { rules: vec![Rule::ExeName(name.to_owned())], ..Watch::default() };
         assert!(watch(&"x".repeat(EXE_NAME_LEN - 1)).exe_names().is_ok());
         assert!(watch(&"x".repeat(EXE_NAME_LEN)).exe_names().is_err());
     }

@@ -151,12 +151,7 @@ pub(crate) mod tests {
         Record {
             hook: Hook::SysEnter,
             time: BootTime(5),
-            process: Process {
-                uid: 1000,
-                tgid: 2,
-                tid: 3,
-                comm: "client".into(),
-            },
+            process: Process { uid: 1000, tgid: 2, tid: 3, comm: "client".into() },
             connection: Connection {
                 key: 7,
                 transport: Transport::Tcp,
@@ -200,10 +195,7 @@ pub(crate) mod tests {
     fn another_abi_is_refused() {
         let mut entry = entry(&sample());
         entry[0] = 0xff;
-        assert!(matches!(
-            Record::from_kernel(&entry),
-            Err(Malformed::Version(_))
-        ));
+        assert!(matches!(Record::from_kernel(&entry), Err(Malformed::Version(_))));
     }
 
     #[test]
@@ -213,9 +205,6 @@ pub(crate) mod tests {
         header.remote_addr = Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
         header.captured = 0;
         let record = Record::from_kernel(&header.bytes()).unwrap();
-        assert_eq!(
-            record.connection.remote,
-            Some("127.0.0.1:80".parse().unwrap())
-        );
+        assert_eq!(record.connection.remote, Some("127.0.0.1:80".parse().unwrap()));
     }
 }

@@ -8,7 +8,7 @@ mod kernel;
 mod losses;
 pub mod trace;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -27,6 +27,13 @@ pub enum Event {
     Lost(Losses),
     /// The two clocks, read at once.
     Clock(Clock),
+    /// What a process runs, as of now.
+    Executable {
+        /// The process.
+        tgid: u32,
+        /// Its executable file (`/proc/PID/exe`).
+        path: String,
+    },
 }
 
 /// What ties the kernel's timestamps to the time of day.
@@ -49,6 +56,13 @@ impl Clock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct BootTime(pub u64);
+
+impl BootTime {
+    /// How long ago `earlier` was; nothing if it was later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
 
 /// Where in the kernel a record was taken. It says what the record proves:
 /// at `sys_enter` the process *asked* to send these bytes and could still

@@ -12,6 +12,7 @@
 //! | 1 | a record: the programs' header of 112 bytes and the payload |
 //! | 2 | the counters, one u64 each, in the programs' order |
 //! | 3 | the clocks: nanoseconds since boot, and since 1970 (u64 each) |
+//! | 4 | what a process runs: its id (u32), and the executable's path |
 //!
 //! All numbers are little-endian, as all machines that tracer runs on are.
 //! Entries of an unknown kind are skipped, so that newer tracers can add some.
@@ -35,6 +36,7 @@ pub const MAGIC: [u8; 8] = *b"tracer\0\x01";
 const RECORD: u32 = 1;
 const LOSSES: u32 = 2;
 const CLOCK: u32 = 3;
+const EXECUTABLE: u32 = 4;
 
 /// An entry longer than this was not written by tracer. Unknown entries may be
 /// somewhat larger than a record.
@@ -84,10 +86,12 @@ impl<W: Write> Writer<W> {
                 let counters = losses.counters().map(u64::to_le_bytes);
                 self.entry(LOSSES, &[counters.as_flattened()])
             }
-            Event::Clock(clock) => self.entry(
-                CLOCK,
-                &[&clock.boot.0.to_le_bytes(), &clock.unix.to_le_bytes()],
-            ),
+            Event::Executable { tgid, path } => {
+                self.entry(EXECUTABLE, &[&tgid.to_le_bytes(), path.as_bytes()])
+            }
+            Event::Clock(clock) => {
+                self.entry(CLOCK, &[&clock.boot.0.to_le_bytes(), &clock.unix.to_le_bytes()])
+            }
         }
     }
 
@@ -143,6 +147,7 @@ impl<R: Read> Reader<R> {
                 RECORD => return Ok(Some(Event::Sent(record(contents)?))),
                 LOSSES => return Ok(Some(Event::Lost(losses(&contents)))),
                 CLOCK => return clock(&contents).map(Some),
+                EXECUTABLE => return executable(&contents).map(Some),
                 _ => {}
             }
         }
@@ -169,11 +174,18 @@ fn clock(contents: &[u8]) -> Result<Event, TraceError> {
             boot: BootTime(u64::from_le_bytes(*boot)),
             unix: u64::from_le_bytes(*unix),
         })),
-        _ => Err(TraceError::Damaged(format!(
-            "a clock of {} bytes",
-            contents.len()
-        ))),
+        _ => Err(TraceError::Damaged(format!("a clock of {} bytes", contents.len()))),
     }
+}
+
+fn executable(contents: &[u8]) -> Result<Event, TraceError> {
+    let (tgid, path) = contents
+        .split_first_chunk()
+        .ok_or_else(|| TraceError::Damaged("a process without an id".into()))?;
+    Ok(Event::Executable {
+        tgid: u32::from_le_bytes(*tgid),
+        path: String::from_utf8_lossy(path).into_owned(),
+    })
 }
 
 /// Reads until the buffer is full or the file ends; returns how much.
@@ -198,10 +210,8 @@ mod tests {
         let mut lost = Losses::default();
         lost.set(Counter::RingFull, 3);
         vec![
-            Event::Clock(Clock {
-                boot: BootTime(1),
-                unix: 2,
-            }),
+            Event::Clock(Clock { boot: BootTime(1), unix: 2 }),
+            Event::Executable { tgid: 2, path: "/usr/bin/client".into() },
             Event::Sent(sample()),
             Event::Lost(lost),
         ]
@@ -232,7 +242,7 @@ mod tests {
     #[test]
     fn a_cut_is_told_and_loses_only_what_is_cut() {
         let whole = file(&events());
-        let ends: Vec<usize> = (0..=3).map(|n| file(&events()[..n]).len()).collect();
+        let ends: Vec<usize> = (0..=4).map(|n| file(&events()[..n]).len()).collect();
         for len in 0..whole.len() {
             match read(&whole[..len]) {
                 Ok(events) => assert!(ends.contains(&len), "{len}: {events:?}"),
@@ -245,10 +255,7 @@ mod tests {
 
     #[test]
     fn other_files_are_not_traces() {
-        assert!(matches!(
-            read(b"GET / HTTP/1.1\r\n\r\n"),
-            Err(TraceError::NotATrace)
-        ));
+        assert!(matches!(read(b"GET / HTTP/1.1\r\n\r\n"), Err(TraceError::NotATrace)));
         let mut newer = file(&[]);
         newer[7] = 9;
         assert!(matches!(read(&newer), Err(TraceError::Version(9))));
