@@ -1,5 +1,9 @@
 //! The front: finds the protocol of a byte stream and reads its messages.
 
+#[cfg(test)]
+pub(super) mod tests;
+
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::Request;
@@ -7,8 +11,6 @@ use super::detect::{self, ENOUGH, Start};
 use super::http1::{Next, Progress, RequestReader};
 use crate::record::BootTime;
 use crate::stream::{Chunk, Dated, State};
-
-use bytes::Bytes;
 
 /// What a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What a byte stream speaks, by the first bytes of a message.
 
-use super::http1;
+use super::{has_prefix, http1};
 
 /// What the bytes begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,17 @@ pub(super) fn detect(bytes: &[u8]) -> Start {
 /// The bytes begin with a whole request line or preface: evidence enough to
 /// take them for a message where none was expected.
 pub(super) fn is_message(bytes: &[u8]) -> bool {
-    http2(bytes) == Start::Http2
-        || http1(bytes) == Start::Http1 && http1::begins_with_request_line(bytes)
+    is_http2(bytes) || http1(bytes) == Start::Http1 && http1::begins_with_request_line(bytes)
+}
+
+/// The bytes begin with a whole preface.
+pub(super) fn is_http2(bytes: &[u8]) -> bool {
+    bytes.starts_with(HTTP2_PREFACE)
 }
 
 fn http2(bytes: &[u8]) -> Start {
     // "P" can begin the preface as well as a POST: http1 answers.
-    if bytes.starts_with(HTTP2_PREFACE) {
+    if is_http2(bytes) {
         Start::Http2
     } else if bytes.len() > 3 && HTTP2_PREFACE.starts_with(bytes) {
         Start::Unclear
@@ -97,12 +101,6 @@ fn http1(bytes: &[u8]) -> Start {
         _ if TARGETS.iter().any(could_begin) => Start::Unclear,
         _ => Start::Other,
     }
-}
-
-/// Schemes are case-insensitive (RFC 3986, section 3.1).
-fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]

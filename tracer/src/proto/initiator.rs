@@ -4,9 +4,12 @@
 //! http they leave these out, and `Referer` is the best sign. A vendor can forge
 //! all of them: the answer can lower a finding's severity and no more.
 
+#[cfg(test)]
+mod tests;
+
 use serde::Serialize;
 
-use super::{HeadCut, Request};
+use super::{HeadCut, Request, has_prefix};
 
 /// Who made a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -128,9 +131,4 @@ fn is_same_host(referer: &[u8], request: &Request) -> bool {
         .unwrap_or(rest.len());
     rest.get(..end)
         .is_some_and(|host| host.eq_ignore_ascii_case(authority.as_bytes()))
-}
-
-fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

@@ -117,3 +117,9 @@ impl Request {
             .map(|h| &h.value[..])
     }
 }
+
+/// `text` begins with `prefix`, ASCII case ignored.
+fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}

@@ -125,9 +125,7 @@ impl Cursor {
         if signed(end, self.next) > 0 {
             self.next = end;
         }
-        if signed(send, self.send) > 0 {
-            self.send = send;
-        }
+        self.send = send;
         let delivered = self.next.wrapping_sub(send);
         self.tail = record.len.map(|len| len.saturating_sub(delivered));
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::head::Fields;
 use super::lines::{Line, Section};
-use crate::proto::{Body, Gap};
+use crate::proto::{Body, Gap, Header};
 
 /// Gaps kept of one body. What follows the last one is not kept: bytes in so
 /// many places say little.
@@ -74,6 +74,32 @@ pub(super) enum Progress {
     WholeInGap(u64),
     /// Its end cannot be found any more.
     Lost,
+}
+
+/// What is known of a body.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) body: Body,
+    /// The fields of the trailer section.
+    pub(super) trailer: Vec<Header>,
+    /// Bytes of it that are in neither.
+    pub(super) unread: u64,
+    /// Its end came, and the trailer section is all known.
+    pub(super) whole: bool,
+}
+
+impl Known {
+    /// After a head that is cut: whether there is a body, nobody can tell.
+    pub(super) fn nothing() -> Self {
+        let gaps = vec![Gap { at: 0, len: None }];
+        Self {
+            body: Body {
+                gaps,
+                ..Body::default()
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// Reads a body as it comes.
@@ -242,20 +268,20 @@ impl BodyReader {
         }
     }
 
-    /// What is known of the body, with the fields of its trailer section.
-    pub(super) fn snapshot(&self) -> (Body, Fields, u64) {
+    /// What is known of the body.
+    pub(super) fn snapshot(&self) -> Known {
         let data = Bytes::copy_from_slice(&self.data);
         self.with_data(data, self.gaps.clone())
     }
 
-    /// What is known of the body, with the fields of its trailer section.
-    pub(super) fn finish(mut self) -> (Body, Fields, u64) {
+    /// What is known of the body, given away.
+    pub(super) fn finish(mut self) -> Known {
         let data = Bytes::from(std::mem::take(&mut self.data));
         let gaps = std::mem::take(&mut self.gaps);
         self.with_data(data, gaps)
     }
 
-    fn with_data(&self, data: Bytes, mut gaps: Vec<Gap>) -> (Body, Fields, u64) {
+    fn with_data(&self, data: Bytes, mut gaps: Vec<Gap>) -> Known {
         let in_trailer = matches!(self.framing, Framing::Chunked(ChunkPart::Trailer));
         if !self.ended && !in_trailer {
             match gaps.last_mut() {
@@ -275,16 +301,16 @@ impl BodyReader {
                 unread: trailer.len() as u64,
             },
         };
-        let unread = self.unread + fields.unread;
-        (
-            Body {
+        Known {
+            body: Body {
                 data,
                 gaps,
                 chunked: self.chunked,
             },
-            fields,
-            unread,
-        )
+            unread: self.unread + fields.unread,
+            trailer: fields.list,
+            whole: self.ended && fields.unread == 0,
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {

@@ -111,7 +111,7 @@ pub(super) struct Head {
     pub(super) fields: Fields,
     pub(super) cut: Option<HeadCut>,
     pub(super) framing: Framing,
-    /// How many bytes it has, held by its fields.
+    /// How many bytes of memory are held by it.
     pub(super) size: usize,
 }
 
@@ -165,7 +165,7 @@ impl Head {
             method: String::from_utf8_lossy(line.method).into_owned(),
             authority: authority.map(|host| String::from_utf8_lossy(host).into_owned()),
             path,
-            size: section.len(),
+            size: section.len() + fields.list.len() * size_of::<Header>(),
             framing: framing.framing(),
             cut,
             fields,

@@ -8,7 +8,12 @@
 //! - a gap in a head, in the framing of a chunked body or of unknown length
 //!   loses the place, and the caller looks for the next request where a later
 //!   send begins;
-//! - a body whose length is invalid or given twice goes on until such a place.
+//! - a body whose length is invalid or contradictory goes on until such a place.
+//!
+//! Within a sound body nothing is taken for a request, whatever it looks like:
+//! pages choose the bytes of their uploads. Only the preface of HTTP/2 shows a
+//! new connection there: TLS libraries use the objects that stand for a
+//! connection again, and its 24 bytes begin no body by chance.
 
 mod body;
 mod head;
@@ -18,7 +23,7 @@ mod tests;
 
 use bytes::Bytes;
 
-use super::{Body, Gap, Protocol, Request, Upgraded, detect};
+use super::{Protocol, Request, Upgraded, detect};
 use crate::record::BootTime;
 use body::BodyReader;
 use head::{Head, HeadReader};
@@ -85,22 +90,27 @@ impl RequestReader {
     /// Takes the next bytes, none beyond the request's end. Returns how many
     /// were taken.
     pub(super) fn data(&mut self, bytes: &[u8], begins_send: bool) -> (usize, Progress) {
-        self.fresh = true;
         match &mut self.stage {
-            Stage::Head(head) => match head.push(bytes) {
-                (used, head::Progress::More) => (used, Progress::More),
-                (used, head::Progress::Whole) => (used, self.begin_body()),
-                (used, head::Progress::TooLong | head::Progress::NotHttp) => {
-                    (used, Progress::Done(Next::Lost { gap: 0 }))
-                }
-            },
+            Stage::Head(head) => {
+                let (used, progress) = head.push(bytes);
+                self.fresh = true;
+                let progress = match progress {
+                    head::Progress::More => Progress::More,
+                    head::Progress::Whole => self.begin_body(),
+                    head::Progress::TooLong | head::Progress::NotHttp => {
+                        Progress::Done(Next::Lost { gap: 0 })
+                    }
+                };
+                (used, progress)
+            }
             Stage::Body(head, body) => {
                 let uncertain = body.is_unframed() || !body.begun && expects_continue(head);
-                if begins_send && uncertain && detect::is_message(bytes) {
-                    self.fresh = !self.given;
+                let is_next = uncertain && detect::is_message(bytes) || detect::is_http2(bytes);
+                if begins_send && is_next {
                     return (0, Progress::Done(Next::Message));
                 }
                 let (used, progress) = body.push(bytes);
+                self.fresh = true;
                 (used, after_body(head, progress))
             }
         }
@@ -128,8 +138,8 @@ impl RequestReader {
             return None;
         }
         let request = match &self.stage {
-            Stage::Head(head) => self.request(head.partial()?, None),
-            Stage::Body(head, body) => self.request(Head::clone(head), Some(body.snapshot())),
+            Stage::Head(head) => self.request(head.partial()?, body::Known::nothing()),
+            Stage::Body(head, body) => self.request(Head::clone(head), body.snapshot()),
         };
         self.given = true;
         Some(request)
@@ -144,10 +154,10 @@ impl RequestReader {
         let stage = std::mem::replace(&mut self.stage, Stage::Head(HeadReader::default()));
         match stage {
             Stage::Head(head) => match head.partial() {
-                Some(known) => Ok(Some(self.request(known, None))),
+                Some(known) => Ok(Some(self.request(known, body::Known::nothing()))),
                 None => Err(head.len() as u64 + self.unread),
             },
-            Stage::Body(head, body) => Ok(Some(self.request(*head, Some(body.finish())))),
+            Stage::Body(head, body) => Ok(Some(self.request(*head, body.finish()))),
         }
     }
 
@@ -177,22 +187,9 @@ impl RequestReader {
         progress
     }
 
-    fn request(&self, head: Head, body: Option<(Body, head::Fields, u64)>) -> Request {
-        let ended = matches!(&self.stage, Stage::Body(_, body) if body.ended());
-        let (body, trailer, body_unread) = body.unwrap_or_else(|| {
-            let gaps = vec![Gap { at: 0, len: None }];
-            (
-                Body {
-                    gaps,
-                    ..Body::default()
-                },
-                head::Fields::default(),
-                0,
-            )
-        });
-        let known = head.cut.is_none() && head.fields.unread + trailer.unread == 0;
+    fn request(&self, head: Head, known: body::Known) -> Request {
         let mut headers = head.fields.list;
-        headers.extend(trailer.list);
+        headers.extend(known.trailer);
         Request {
             time: self.time,
             protocol: Protocol::Http1,
@@ -200,10 +197,13 @@ impl RequestReader {
             authority: head.authority,
             path: head.path,
             headers,
+            complete: head.cut.is_none()
+                && head.fields.unread == 0
+                && known.whole
+                && known.body.gaps.is_empty(),
             head_cut: head.cut,
-            complete: known && ended && body.gaps.is_empty(),
-            unread_bytes: self.unread + head.fields.unread + body_unread,
-            body,
+            unread_bytes: self.unread + head.fields.unread + known.unread,
+            body: known.body,
             update: self.given,
         }
     }
