@@ -4,8 +4,18 @@
 //! one, and bytes that are not its protocol. It is never more certain with
 //! fewer bytes.
 
+mod decoder;
+mod detect;
+mod http1;
+mod initiator;
+
 use bytes::Bytes;
 use serde::Serialize;
+
+use crate::record::BootTime;
+
+pub use decoder::{Decoder, Limits, Message, Unread, Upgraded, parse_http1};
+pub use initiator::{Initiator, initiator};
 
 /// The protocol a request was sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -56,20 +66,36 @@ impl Body {
     }
 }
 
+/// Where a head was cut: what of it may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadCut {
+    /// In the target: the path may be longer, and no field is known.
+    Target,
+    /// In a field: the last value may be longer, and further fields may follow.
+    LastField,
+    /// Between fields: further ones may follow.
+    Fields,
+}
+
 /// One request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// When its first byte was sent.
+    pub time: BootTime,
     /// What it was sent in.
     pub protocol: Protocol,
     /// `GET`, `POST`, …
     pub method: String,
     /// Host and port asked for: the `Host` field, or an absolute target's own.
-    /// `None` where the head was cut before it.
+    /// `None` where the head was cut before its end.
     pub authority: Option<String>,
-    /// The request target as sent: path and query.
+    /// The request target as sent: path and query. Empty for `CONNECT`.
     pub path: String,
-    /// The header fields, in order.
+    /// The header fields, in order; then the trailer fields of a chunked body.
     pub headers: Vec<Header>,
+    /// Where the head was cut; `None`: all of it is known.
+    pub head_cut: Option<HeadCut>,
     /// The body.
     pub body: Body,
     /// The whole head and the whole body are known.
@@ -77,6 +103,9 @@ pub struct Request {
     /// How many bytes of it were sent and are not known, as far as they can
     /// be counted.
     pub unread_bytes: u64,
+    /// It was given out before, with less of it known: its rest had stopped
+    /// coming, and came after all. This one takes the place of that one.
+    pub update: bool,
 }
 
 impl Request {
@@ -87,4 +116,10 @@ impl Request {
             .find(|h| h.name.eq_ignore_ascii_case(name.as_bytes()))
             .map(|h| &h.value[..])
     }
+}
+
+/// `text` begins with `prefix`, ASCII case ignored.
+fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
