@@ -53,6 +53,7 @@ impl Head {
             ..Head::default()
         };
         head.extend(section.fields);
+        head.whole &= head.method.is_some();
         if head.authority.is_none() {
             let host = head.headers.iter().find(|header| header.name == "host");
             head.authority = host.map(|host| string(&host.value));
@@ -145,6 +146,14 @@ impl Head {
             body: body.into_body(),
         }
     }
+}
+
+/// The fields are those of a request's head, not of a trailer section: they
+/// name a pseudo-header field (RFC 9113 section 8.1).
+pub(super) fn is_head(fields: &[Field]) -> bool {
+    fields
+        .iter()
+        .any(|field| field.name.known().starts_with(b":"))
 }
 
 /// Sets a pseudo-header field: a second one breaks the rules and is ignored.

@@ -399,20 +399,24 @@ impl Connection {
             hpack::End::Invalid(_) => self.counters.invalid_blocks += 1,
         }
         self.counters.dropped_fields += section.dropped;
-        let unread = block.pieces.unread();
-        if self.streams.is_closed(block.stream) {
+        let (id, unread) = (block.stream, block.pieces.unread());
+        if self.streams.is_closed(id) {
             // Trailers of a request that is given out already.
-            self.unread(block.pieces.data().len());
-        } else if self.streams.is_open(block.stream) {
-            if let Some(head) = self.streams.head(block.stream) {
-                head.trailers(section, unread);
-            }
-        } else {
+            return self.unread(block.pieces.data().len());
+        }
+        let open = self.streams.is_open(id);
+        if !open && (!block.ends_stream || head::is_head(&section.fields)) {
             let head = Head::new(block.time, section, unread);
-            self.streams.open(block.stream, head, block.time, out);
+            self.streams.open(id, head, block.time, out);
+        } else {
+            if !open {
+                // Trailers of a request that nobody saw.
+                self.streams.open_unseen(id, block.time, out);
+            }
+            self.streams.trailers(id, section, unread);
         }
         if block.ends_stream {
-            self.streams.finish(block.stream, Ending::Ended, out);
+            self.streams.finish(id, Ending::Ended, out);
         }
     }
 

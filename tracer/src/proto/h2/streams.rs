@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::head::{Head, Payload};
 use super::{MAX_BODY, MAX_BUFFERED, MAX_STREAMS};
+use crate::proto::hpack::Section;
 use crate::proto::pieces::Pieces;
 use crate::proto::{Request, ws};
 use crate::record::BootTime;
@@ -117,12 +118,14 @@ impl Streams {
         self.open.insert(id, stream);
     }
 
-    /// The head of an open request, for its trailers. An open WebSocket or
-    /// tunnel has none.
-    pub(super) fn head(&mut self, id: u32) -> Option<&mut Head> {
-        match &mut self.open.get_mut(&id)?.sink {
-            Sink::Body { head, .. } => Some(head),
-            Sink::WebSocket { .. } | Sink::Tunnel => None,
+    /// Adds a trailer section. A WebSocket or a tunnel has none.
+    pub(super) fn trailers(&mut self, id: u32, section: Section, unread: u64) {
+        if let Some(Stream {
+            sink: Sink::Body { head, .. },
+            ..
+        }) = self.open.get_mut(&id)
+        {
+            head.trailers(section, unread);
         }
     }
 

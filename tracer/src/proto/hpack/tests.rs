@@ -324,10 +324,6 @@ fn a_table_joined_late_is_known_from_its_new_end() {
 fn a_gap_within_a_string_costs_its_end_only() {
     let mut decoder = Decoder::new();
     // "a": "0123456789" inserted, then GET; bytes 3 to 8 of the value missing.
-    let gaps = [Gap {
-        at: 7,
-        len: Some(5),
-    }];
     let section = decoder.decode(
         b"\x40\x01a\x0a01289\x82",
         &[Gap {

@@ -51,6 +51,8 @@ pub struct Message {
     /// What is known of it. A message whose end nobody saw has a gap of
     /// unknown length there.
     pub body: Body,
+    /// How many bytes of it are not known, as far as they can be counted.
+    pub unread_bytes: u64,
 }
 
 impl Message {
@@ -62,7 +64,6 @@ impl Message {
     /// The message as a request under the head of its `handshake`, which says
     /// who sent it and where to.
     pub fn into_request(self, handshake: &Request) -> Request {
-        let lens = self.body.gaps.iter().filter_map(|gap| gap.len);
         Request {
             protocol: Protocol::WebSocket,
             time: self.time,
@@ -73,7 +74,7 @@ impl Message {
             partial: handshake.partial.clone(),
             head_complete: handshake.head_complete,
             complete: handshake.head_complete && self.complete(),
-            unread_bytes: lens.fold(0, u64::saturating_add),
+            unread_bytes: self.unread_bytes,
             body: self.body,
         }
     }
@@ -432,6 +433,7 @@ impl Assembly {
         Message {
             time: self.time,
             kind: self.kind,
+            unread_bytes: self.body.unread(),
             body: self.body.into_body(),
         }
     }
