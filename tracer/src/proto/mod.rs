@@ -8,6 +8,10 @@ mod decoder;
 mod detect;
 mod http1;
 mod initiator;
+pub mod h2;
+pub mod hpack;
+mod pieces;
+pub mod ws;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -23,6 +27,51 @@ pub enum Protocol {
     /// HTTP/1.0 or HTTP/1.1 (RFC 9112).
     #[serde(rename = "http/1.1")]
     Http1,
+    /// HTTP/2 (RFC 9113).
+    #[serde(rename = "h2")]
+    Http2,
+    /// One message of a WebSocket (RFC 6455), under the head of the handshake.
+    #[serde(rename = "websocket")]
+    WebSocket,
+}
+
+/// What is known of a string that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// All of it.
+    Whole(Bytes),
+    /// How it begins: nothing at all where nothing is known.
+    Start(Bytes),
+}
+
+impl Text {
+    /// A string of which nothing is known.
+    pub const UNKNOWN: Text = Text::Start(Bytes::new());
+
+    /// The string, where all of it is known.
+    pub fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Text::Whole(bytes) => Some(bytes),
+            Text::Start(_) => None,
+        }
+    }
+
+    /// The known bytes, from the string's beginning on.
+    pub fn known(&self) -> &Bytes {
+        match self {
+            Text::Whole(bytes) | Text::Start(bytes) => bytes,
+        }
+    }
+}
+
+/// A header field as header compression lets it be known: one that refers to
+/// what was sent before the first captured byte has unknown parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The field name.
+    pub name: Text,
+    /// The field value.
+    pub value: Text,
 }
 
 /// One header field, as sent (name case kept, value without the white space
@@ -76,6 +125,9 @@ pub enum HeadCut {
     LastField,
     /// Between fields: further ones may follow.
     Fields,
+    /// Anywhere, in HTTP/2: [`Request::partial`] holds what is known in part,
+    /// and further fields may be missing.
+    Parts,
 }
 
 /// One request of a client.
@@ -85,15 +137,20 @@ pub struct Request {
     pub time: BootTime,
     /// What it was sent in.
     pub protocol: Protocol,
-    /// `GET`, `POST`, …
-    pub method: String,
+    /// `GET`, `POST`, …; `None` where it cannot be known.
+    pub method: Option<String>,
     /// Host and port asked for: the `Host` field, or an absolute target's own.
     /// `None` where the head was cut before its end.
     pub authority: Option<String>,
-    /// The request target as sent: path and query. Empty for `CONNECT`.
-    pub path: String,
+    /// The request target as sent: path and query, empty for `CONNECT`. Where
+    /// the head was cut in it, its beginning; `None` where it cannot be known.
+    pub path: Option<String>,
     /// The header fields, in order; then the trailer fields of a chunked body.
     pub headers: Vec<Header>,
+    /// Fields known in part, in order, pseudo-header fields among them: an
+    /// HTTP/2 connection joined late, or a cut header block. A field that is
+    /// not in [`Request::headers`] may be one of these.
+    pub partial: Vec<Field>,
     /// Where the head was cut; `None`: all of it is known.
     pub head_cut: Option<HeadCut>,
     /// The body.
@@ -109,6 +166,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether the path may go on in bytes that are not known.
+    pub fn path_is_cut(&self) -> bool {
+        let in_part = |field: &Field| field.name.known() == ":path";
+        self.head_cut == Some(HeadCut::Target) || self.partial.iter().any(in_part)
+    }
+
     /// The first header field of that name (ASCII case ignored).
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers
