@@ -123,7 +123,8 @@ pub enum HeadCut {
     Target,
     /// In a field: the last value may be longer, and further fields may follow.
     LastField,
-    /// Between fields: further ones may follow.
+    /// Between fields: further ones may follow. (That the last one was sent
+    /// folded, and goes on, is not considered: nobody folds any more.)
     Fields,
     /// Anywhere, in HTTP/2: [`Request::partial`] holds what is known in part,
     /// and further fields may be missing.

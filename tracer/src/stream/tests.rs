@@ -435,8 +435,17 @@ fn idle_connections_expire() {
     let mut out = Vec::new();
     streams.expire(BootTime(hour), &mut out);
     assert_eq!(told(std::mem::take(&mut out)), []);
+    push(
+        &mut streams,
+        &Record {
+            time: BootTime(hour + 1),
+            ..other
+        },
+    );
     streams.expire(BootTime(hour + 1_000_000_000), &mut out);
-    assert_eq!(told(out), [Told::End]);
+    assert_eq!(told(std::mem::take(&mut out)), [Told::End]);
+    streams.expire(BootTime(2 * hour), &mut out);
+    assert_eq!(told(out), []);
     assert_eq!(streams.counters().expired, 1);
     assert_eq!(streams.buffered(), 1);
 }

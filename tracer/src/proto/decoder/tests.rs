@@ -99,6 +99,11 @@ fn what_cannot_be_read_is_counted() {
         )
     );
 
+    // Only a send can show that the connection is another one.
+    let hello = || send(b"\x16\x03\x01\x02\x00");
+    let (requests, unread) = feed(&[hello(), Part::Piece(GET.into()), send(GET)]);
+    assert_eq!((requests.len(), unread.tls), (1, 5 + GET.len() as u64));
+
     let http2 = feed(&[send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), send([0; 9])]);
     assert_eq!(
         http2,
@@ -167,6 +172,18 @@ fn a_beginning_in_two_sends_is_put_together() {
 }
 
 #[test]
+fn a_request_line_that_is_abandoned_swallows_nothing() {
+    // The first send is the rest of some body, the third a URL that was cut.
+    let (requests, unread) = feed(&[send("x /y"), send(GET), send("GET /cut"), send(GET)]);
+    let paths: Vec<_> = requests
+        .iter()
+        .map(|request| request.path.as_str())
+        .collect();
+    assert_eq!(paths, ["/", "/cut", "/"]);
+    assert_eq!(unread.unrecognised, 4);
+}
+
+#[test]
 fn only_a_request_line_makes_a_request() {
     for text in [
         "GET /x\r\nHost: a\r\n\r\n",
@@ -192,16 +209,16 @@ fn a_preface_shows_another_connection() {
 }
 
 /// From the kernel's records to requests: a head is cut, the kernel takes a
-/// part of a send only, a record is lost.
+/// part of a send only, a record is lost, another process sends the rest.
 #[test]
 fn records_become_requests() {
-    let record = |position, len, payload: &str| Record {
+    let record = |tgid, position, len, payload: &str| Record {
         hook: Hook::SysEnter,
         time: BootTime(u64::from(position)),
         process: Process {
             uid: 1,
-            tgid: 2,
-            tid: 3,
+            tgid,
+            tid: tgid,
             comm: "browser".to_owned(),
         },
         connection: Connection {
@@ -221,18 +238,19 @@ fn records_become_requests() {
     let mut out = Vec::new();
     let at = post.len() as u32;
     for record in [
-        record(0, at, post),
+        record(1, 0, at, post),
         // 30 bytes, of which 10 are captured and 20 taken.
-        record(at, 30, body),
-        record(at + 20, 10, body),
+        record(1, at, 30, body),
+        record(1, at + 20, 10, body),
         // 10 bytes are lost.
-        record(at + 40, 20, &format!("{body}{body}")),
-        record(at + 60, GET.len() as u32, GET),
+        record(2, at + 40, 20, &format!("{body}{body}")),
+        record(2, at + 60, GET.len() as u32, GET),
     ] {
         streams.push(&record, &mut out);
     }
+    let senders: Vec<_> = out.iter().map(|sent| sent.process.tgid).collect();
+    assert_eq!(senders, [1, 2]);
     let requests = requests(out.into_iter().map(|sent| sent.message).collect());
-    assert_eq!(requests.len(), 2);
     let request = &requests[0];
     assert_eq!(request.body.data, body.repeat(4));
     let gap = |at| Gap { at, len: Some(10) };

@@ -85,6 +85,11 @@ impl HeadReader {
         (taken, Progress::More)
     }
 
+    /// The next byte belongs to the target of the request line, or follows it.
+    pub(super) fn is_in_target(&self) -> bool {
+        !self.has_request_line && memchr::memchr(b' ', self.section.bytes()).is_some()
+    }
+
     /// How many bytes were taken.
     pub(super) fn len(&self) -> usize {
         self.section.bytes().len()

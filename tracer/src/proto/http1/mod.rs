@@ -92,6 +92,10 @@ impl RequestReader {
     pub(super) fn data(&mut self, bytes: &[u8], begins_send: bool) -> (usize, Progress) {
         match &mut self.stage {
             Stage::Head(head) => {
+                // No target goes on like that: this one will never be completed.
+                if begins_send && head.is_in_target() && detect::is_message(bytes) {
+                    return (0, Progress::Done(Next::Message));
+                }
                 let (used, progress) = head.push(bytes);
                 self.fresh = true;
                 let progress = match progress {

@@ -240,20 +240,19 @@ fn a_gap_in_a_body_is_counted_down() {
         assert_eq!(requests[1].path, "/next");
     }
     // Where the place is lost, nothing is guessed.
-    for (framing, before, gap) in [
-        ("Content-Length: 10", "abc", Some(8)),
-        ("Content-Length: 10", "abc", None),
-        (chunked, "a\r\nabc", Some(8)),
-        (chunked, "a", Some(1)),
-        (chunked, "a\r\nabc", None),
+    let last = "\r\n0\r\n\r\n";
+    for (framing, before, gap, after) in [
+        ("Content-Length: 10", "abc", Some(8), ""),
+        ("Content-Length: 10", "abc", None, ""),
+        (chunked, "a\r\nabc", Some(8), last),
+        (chunked, "a", Some(1), last),
+        (chunked, "a\r\nabc", None, last),
     ] {
-        let (requests, unread) = body(framing, before, gap, "");
+        let (requests, unread) = body(framing, before, gap, after);
         assert_eq!(requests.len(), 1, "{framing} {before} {gap:?}");
         assert!(!requests[0].complete);
-        assert_eq!(
-            unread.unrecognised,
-            "GET /next HTTP/1.1\r\n\r\n".len() as u64
-        );
+        let rest = after.len() + "GET /next HTTP/1.1\r\n\r\n".len();
+        assert_eq!(unread.unrecognised, rest as u64);
     }
 }
 
@@ -304,7 +303,7 @@ fn hostile_input_is_bounded() {
     let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (rest, known) in [
         ("ffffffffffffffff\r\nabc".to_owned(), "abc"),
-        ("10000000000000000\r\nabc".to_owned(), ""),
+        ("10000000000000003\r\nabc".to_owned(), ""),
         ("0000000000000000000003\r\nabc\r\n".to_owned(), "abc"),
         ("-1\r\nabc".to_owned(), ""),
         ("\r\nabc".to_owned(), ""),
