@@ -22,14 +22,12 @@ pub(crate) enum Profile {
 pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<PathBuf> {
     setup::run(workspace, ui)?;
     let host = host()?;
-    let target = workspace.target();
     let mut command = workspace.cargo();
     command
         .args(["build", "--package", "tracer", "--bin", "tracer"])
         // Named although it is the host: flags then do not reach build scripts
         // and procedural macros, which have to stay dynamic.
-        .args(["--target", &host, "--target-dir"])
-        .arg(&target)
+        .args(["--target", &host])
         .env_remove("RUSTFLAGS")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags());
     let directory = match profile {
@@ -40,7 +38,11 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<Pa
         }
     };
     ui.step(&format!("build tracer ({directory}, static)"), &mut command)?;
-    let binary = target.join(&host).join(directory).join("tracer");
+    let binary = workspace
+        .target()
+        .join(&host)
+        .join(directory)
+        .join("tracer");
     ensure!(binary.is_file(), "cargo built no {}", binary.display());
     Ok(binary)
 }

@@ -26,12 +26,11 @@ mod toolchain;
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use self::test_needs::venv_python;
 use self::{
     linker::Linker,
-    state::State,
     toolchain::{Compiler, Survey},
 };
+pub(crate) use self::{state::State, test_needs::venv_python};
 use crate::{ui::Ui, workspace::Workspace};
 
 /// Makes the build possible, or says why it is not.

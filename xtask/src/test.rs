@@ -21,7 +21,8 @@ use self::libtest::Tally;
 use crate::{
     build_cmd,
     privilege::Privilege,
-    setup, shell,
+    setup::{self, State},
+    shell,
     ui::{Ui, elapsed},
     workspace::Workspace,
 };
@@ -72,7 +73,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Resul
         ..Report::default()
     };
 
-    checks(workspace, ui, &state.toolchain, &mut report);
+    checks(workspace, ui, &state, &mut report);
     if report.check(
         ui,
         "build",
@@ -84,7 +85,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Resul
 }
 
 /// Format, lints and documentation, with warnings denied.
-fn checks(workspace: &Workspace, ui: &Ui, toolchain: &str, report: &mut Report) {
+fn checks(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
     report.check(
         ui,
         "format",
@@ -98,7 +99,7 @@ fn checks(workspace: &Workspace, ui: &Ui, toolchain: &str, report: &mut Report) 
             .args(["clippy", "--workspace", "--all-targets"])
             .args(["--", "-D", "warnings"]),
     );
-    programs(workspace, ui, toolchain, report);
+    programs(workspace, ui, state, report);
     let mut doc = workspace.cargo();
     doc.args(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings");
@@ -107,7 +108,7 @@ fn checks(workspace: &Workspace, ui: &Ui, toolchain: &str, report: &mut Report) 
 
 /// The lints of the programs as they are built for BPF, where the compiler that
 /// does so brings clippy.
-fn programs(workspace: &Workspace, ui: &Ui, toolchain: &str, report: &mut Report) {
+fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
     const NAME: &str = "lints of the eBPF programs";
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("rustup");
@@ -120,7 +121,7 @@ fn programs(workspace: &Workspace, ui: &Ui, toolchain: &str, report: &mut Report
     if !shell::succeeds(&mut cargo(&["clippy", "--version"])) {
         report
             .left_out
-            .push(format!("{NAME}: toolchain {toolchain} has no clippy"));
+            .push(format!("{NAME}: {} has no clippy", state.toolchain));
         return;
     }
     let mut command = cargo(&[
@@ -130,7 +131,7 @@ fn programs(workspace: &Workspace, ui: &Ui, toolchain: &str, report: &mut Report
         "--target",
         "bpfel-unknown-none",
     ]);
-    if toolchain.starts_with("nightly") {
+    if state.builds_core {
         command.args(["-Z", "build-std=core"]);
     }
     // A directory of its own: another compiler's output beside the host's would
@@ -210,6 +211,7 @@ fn stream(command: &mut Command, log: &mut fs::File, tally: &mut Tally) -> Resul
     Ok(())
 }
 
+/// What the tests appended, a line a test.
 fn read_skips(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut skips: Vec<String> = text
@@ -218,8 +220,13 @@ fn read_skips(path: &Path) -> Vec<String> {
         .filter(|line| !line.is_empty())
         .collect();
     skips.sort();
-    skips.dedup();
+    // A test that lacks two things is still one test.
+    skips.dedup_by(|a, b| test_name(a) == test_name(b));
     skips
+}
+
+fn test_name(skip: &str) -> &str {
+    skip.split_once(": ").map_or(skip, |(name, _)| name)
 }
 
 /// Says what a person and a CI want to know, the shortest last.
@@ -250,14 +257,14 @@ fn close(ui: &Ui, report: &Report, start: Instant) -> ExitCode {
         ui.say("FAILED because no test was run");
     }
     let good = broken.is_empty() && tally.failed() == 0 && tally.run() > 0 && !strict;
+    let verdict = if good { "" } else { "FAILED (see above): " };
     let reasons = if tally.skipped() > 0 {
         " (reasons above)"
     } else {
         ""
     };
-    let verdict = if good { "" } else { " FAILED:" };
     println!(
-        "tracer:{verdict} {tally}{reasons} in {}",
+        "tracer: {verdict}{tally}{reasons} in {}",
         elapsed(start.elapsed())
     );
     println!("{tally}");
@@ -265,5 +272,27 @@ fn close(ui: &Ui, report: &Report, start: Instant) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::read_skips;
+
+    #[test]
+    fn a_test_skips_once_whatever_it_lacks() {
+        let path = env::temp_dir().join(format!("xtask-skips-{}", std::process::id()));
+        fs::write(
+            &path,
+            "SKIPPED kernel::b: needs root\nkernel::a: needs BTF\nkernel::b: needs BTF\n\n",
+        )
+        .unwrap();
+        let skips = read_skips(&path);
+        fs::remove_file(path).unwrap();
+        assert_eq!(skips.len(), 2, "{skips:?}");
+        assert_eq!(skips[0], "kernel::a: needs BTF");
+        assert!(skips[1].starts_with("kernel::b: needs "), "{skips:?}");
     }
 }

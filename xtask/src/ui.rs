@@ -110,6 +110,8 @@ impl Ui {
 
     fn redraw(&self, label: &str, time: Duration) {
         if self.terminal {
+            // Only what fits on one line can be drawn over.
+            let label: String = label.chars().take(60).collect();
             eprint!("\r\x1b[K  {label} … {}", elapsed(time));
             // A terminal that went away is no reason to stop the work.
             let _ = io::stderr().flush();

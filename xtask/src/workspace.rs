@@ -56,7 +56,8 @@ impl Workspace {
         self.tools().join("log")
     }
 
-    /// Cargo's target directory.
+    /// Cargo's target directory: the environment's or `target`, not one that
+    /// the user's own configuration names.
     pub(crate) fn target(&self) -> PathBuf {
         match env::var_os("CARGO_TARGET_DIR") {
             Some(directory) => self.root.join(directory),
@@ -64,11 +65,13 @@ impl Workspace {
         }
     }
 
-    /// The cargo that runs this xtask, in the workspace.
+    /// The cargo that runs this xtask, in the workspace and its target directory.
     pub(crate) fn cargo(&self) -> Command {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
-        command.current_dir(&self.root);
+        command
+            .current_dir(&self.root)
+            .env("CARGO_TARGET_DIR", self.target());
         shed_cargo_run(&mut command);
         command
     }

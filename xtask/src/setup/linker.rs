@@ -154,6 +154,7 @@ fn build(workspace: &Workspace, ui: &Ui, compiler: &Compiler, home: &Path) -> Re
         // LLVM does the work; what surrounds it need not be fast, and is here sooner.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env_remove("CARGO_TARGET_DIR")
         .env_remove("RUSTC_BOOTSTRAP")
         .env_remove("CARGO_BUILD_TARGET");
     ui.step(

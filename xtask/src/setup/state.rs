@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     linker::{self, Linker},
-    toolchain::Compiler,
+    toolchain::{Compiler, Rustc},
 };
 use crate::{shell, workspace::Workspace};
 
@@ -14,6 +14,8 @@ use crate::{shell, workspace::Workspace};
 pub(crate) struct State {
     /// The rustup toolchain that builds the programs.
     pub(crate) toolchain: String,
+    /// Whether it builds `core` along with them (aya-build does so with a nightly).
+    pub(crate) builds_core: bool,
     /// What was chosen, in a line.
     pub(crate) summary: String,
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{apt::Apt, state::State};
+use super::{apt::Apt, debian, state::State};
 use crate::{shell, ui::Ui, workspace::Workspace};
 
 /// A package of Debian's.
@@ -22,8 +22,7 @@ struct Package {
 /// Installed where apt has them; the one place to add one.
 const APT: &[Package] = &[];
 
-/// Lints the programs with the compiler that builds them; of use only where
-/// that is Debian's.
+/// Clippy of Debian's compiler.
 const CLIPPY: Package = Package {
     name: "rust-web-clippy",
     reason: "lints the eBPF programs",
@@ -48,8 +47,11 @@ pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<V
             missing.push(format!("{need}: {}", first_line(&why)));
         }
     };
-    for package in packages(workspace) {
+    for package in APT {
         note(package.name, debian_package(ui, package, dry_run));
+    }
+    if let Some(state) = State::still_true(workspace) {
+        note("clippy for the eBPF programs", clippy(ui, &state, dry_run));
     }
     note("Python packages", python_packages(workspace, ui, dry_run));
     Ok(missing)
@@ -60,10 +62,23 @@ pub(crate) fn venv_python(workspace: &Workspace) -> PathBuf {
     workspace.tools().join("venv/bin/python3")
 }
 
-fn packages(workspace: &Workspace) -> impl Iterator<Item = &'static Package> {
-    let debians = State::still_true(workspace)
-        .is_some_and(|state| super::debian::NAMES.contains(&state.toolchain.as_str()));
-    APT.iter().chain(debians.then_some(&CLIPPY))
+/// The lints of the compiler that builds the programs.
+fn clippy(ui: &Ui, state: &State, dry_run: bool) -> Result<()> {
+    let toolchain = state.toolchain.as_str();
+    let present = ["run", toolchain, "cargo", "clippy", "--version"];
+    if shell::succeeds(Command::new("rustup").args(present)) {
+        return Ok(());
+    }
+    if debian::NAMES.contains(&toolchain) {
+        return debian_package(ui, &CLIPPY, dry_run);
+    }
+    let mut command = Command::new("rustup");
+    command.args(["component", "add", "clippy", "--toolchain", toolchain]);
+    if dry_run {
+        ui.say(&format!("would run: {}", shell::shown(&command)));
+        return Ok(());
+    }
+    ui.step("install clippy", &mut command)
 }
 
 fn debian_package(ui: &Ui, Package { name, reason }: &Package, dry_run: bool) -> Result<()> {
