@@ -113,7 +113,7 @@ fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) 
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("rustup");
         command
-            .args(["run", toolchain, "cargo"])
+            .args(["run", &state.toolchain, "cargo"])
             .args(arguments)
             .current_dir(workspace.root());
         command

@@ -31,8 +31,10 @@ impl State {
             .trim()
             .to_owned();
         let now = self::fingerprint(&tools, &toolchain).ok()?;
+        let builds_core = Rustc::parse(&now).ok()?.nightly;
         (now == fingerprint).then(|| Self {
             toolchain,
+            builds_core,
             summary: summary.to_owned(),
         })
     }
@@ -60,6 +62,7 @@ impl State {
         write("setup", &format!("{summary}\n{fingerprint}"))?;
         Ok(Self {
             toolchain: compiler.name.clone(),
+            builds_core: compiler.builds_core(),
             summary,
         })
     }
