@@ -1,2 +1,107 @@
-//! Sets up, builds and tests tracer.
-fn main() {}
+//! Sets up, builds and tests tracer: `cargo xtask --help`.
+//!
+//! ```text
+//! setup ── finds or installs the BPF compiler and linker ─┬─ build ─── demo
+//!          and leaves what it chose in `.tools/`          └─ test
+//! ```
+//!
+//! Every command sets up first; where everything is in place that costs a few
+//! look-ups. Progress goes to stderr and answers to stdout.
+
+mod build_cmd;
+mod cache;
+mod demo;
+mod privilege;
+mod setup;
+mod shell;
+mod test;
+mod ui;
+mod version;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{ui::Ui, workspace::Workspace};
+
+/// Sets up, builds and tests tracer.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find or install what the build needs: a compiler and a linker for BPF
+    Setup {
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Install what the integration tests need as well
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Build the static `tracer` binary and print its path
+    Build {
+        /// Optimise
+        #[arg(long)]
+        release: bool,
+    },
+    /// Build, then run `tracer demo`: a leak caught live on this machine's kernel
+    Demo {
+        /// Arguments for `tracer demo`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Check format and lints, then run every test that this machine can run
+    Test {
+        /// Run only the tests whose name holds this; what else stands here goes to the tests as well
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    let ui = Ui::new(workspace.logs());
+    match task {
+        Task::Setup { dry_run, tests } => {
+            if dry_run {
+                setup::rehearse(&workspace, &ui)?;
+            } else {
+                setup::run(&workspace, &ui)?;
+            }
+            if tests {
+                setup::for_tests(&workspace, &ui, dry_run)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Build { release } => {
+            let profile = if release {
+                build_cmd::Profile::Release
+            } else {
+                build_cmd::Profile::Dev
+            };
+            let binary = build_cmd::run(&workspace, &ui, profile)?;
+            println!("{}", binary.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Demo { arguments } => demo::run(&workspace, &ui, &arguments),
+        Task::Test { arguments } => test::run(&workspace, &ui, &arguments),
+    }
+}

@@ -1,0 +1,122 @@
+//! Finds or installs what builds the eBPF programs, and leaves the choice in
+//! `.tools/`:
+//!
+//! ```text
+//! .tools/toolchain        name of a rustup toolchain, read by tracer/build.rs
+//! .tools/bin/bpf-linker   link to the linker, named by .cargo/config.toml
+//! .tools/setup            what was found when the two were written
+//! .tools/venv             Python packages that the integration tests use
+//! .tools/log/             output of every step
+//! ```
+//!
+//! The order is: what is already here (a nightly with rust-src before a
+//! compiler with a prebuilt `core`), then Debian's prebuilt `core` where apt
+//! has it, then rustup's nightly. A compiler counts once it has linked a small
+//! program for BPF with its linker; until then the next one gets its chance.
+//! `.tools/` is written last, so that a setup cut short is simply run again.
+
+mod apt;
+mod debian;
+mod host;
+mod linker;
+mod probe;
+mod state;
+mod test_needs;
+mod toolchain;
+
+use anyhow::{Context as _, Result};
+
+use self::{
+    linker::Linker,
+    toolchain::{Compiler, Survey},
+};
+pub(crate) use self::{state::State, test_needs::venv_python};
+use crate::{ui::Ui, workspace::Workspace};
+
+/// Makes the build possible, or says why it is not.
+///
+/// # Errors
+/// When nothing on this machine can build for BPF and nothing that can is to be
+/// had; with the commands to run by hand.
+pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<State> {
+    if let Some(state) = State::still_true(workspace) {
+        ui.say(&format!("setup: everything is in place: {}", state.summary));
+        return Ok(state);
+    }
+    host::check()?;
+    let (compiler, linker) = find_or_install(workspace, ui)?;
+    let state = State::leave(workspace, &compiler, &linker)?;
+    ui.say(&format!("setup: ready: {}", state.summary));
+    Ok(state)
+}
+
+/// Says what [`run`] would do, and does nothing.
+///
+/// # Errors
+/// When this machine cannot be looked at.
+pub(crate) fn rehearse(workspace: &Workspace, ui: &Ui) -> Result<()> {
+    if let Some(state) = State::still_true(workspace) {
+        ui.say(&format!("setup: everything is in place: {}", state.summary));
+        return Ok(());
+    }
+    host::check()?;
+    if let Some(compiler) = survey(ui)?.into_iter().next() {
+        ui.say(&format!("would use {}", compiler.describe()));
+        linker::rehearse(ui, &compiler);
+        return Ok(());
+    }
+    match debian::rehearse(ui) {
+        Ok(()) => {}
+        Err(why) => {
+            ui.say(&format!("would pass over Debian's compiler: {why:#}"));
+            toolchain::rehearse_nightly(ui);
+        }
+    }
+    ui.say(&format!(
+        "then would build bpf-linker {} with that compiler's LLVM",
+        linker::VERSION
+    ));
+    Ok(())
+}
+
+/// Installs what the integration tests need, as far as this machine has it.
+/// Returns what is missing: the tests that need it say that they are skipped.
+///
+/// # Errors
+/// When the clone cannot be written to.
+pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<Vec<String>> {
+    test_needs::install(workspace, ui, dry_run)
+}
+
+fn find_or_install(workspace: &Workspace, ui: &Ui) -> Result<(Compiler, Linker)> {
+    for compiler in survey(ui)? {
+        match with_linker(workspace, ui, compiler) {
+            Ok(both) => return Ok(both),
+            Err(why) => ui.say(&format!("passed over: {why:#}")),
+        }
+    }
+    match debian::install(ui).and_then(|compiler| with_linker(workspace, ui, compiler)) {
+        Ok(both) => return Ok(both),
+        Err(why) => ui.say(&format!("passed over Debian's compiler: {why:#}")),
+    }
+    toolchain::install_nightly(ui)
+        .and_then(|compiler| with_linker(workspace, ui, compiler))
+        .context("no compiler for BPF: every way was tried (see above), and the last one failed")
+}
+
+fn survey(ui: &Ui) -> Result<Vec<Compiler>> {
+    let Survey {
+        usable,
+        passed_over,
+    } = Survey::take()?;
+    for why in passed_over {
+        ui.say(&format!("passed over {why}"));
+    }
+    Ok(usable)
+}
+
+fn with_linker(workspace: &Workspace, ui: &Ui, compiler: Compiler) -> Result<(Compiler, Linker)> {
+    ui.say(&format!("compiler: {}", compiler.describe()));
+    let linker = linker::find_or_build(workspace, ui, &compiler)?;
+    Ok((compiler, linker))
+}

@@ -1,0 +1,116 @@
+//! Debian's compiler with its prebuilt `core` for BPF.
+//!
+//! It lives under /usr beside rustup's toolchains; linked as one of them it is
+//! called by name, and the host's build keeps its own compiler. It needs
+//! neither a nightly nor rust-src.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    apt::{self, Apt},
+    toolchain::{self, Compiler, Listed},
+};
+use crate::{shell, ui::Ui, version::Version};
+
+/// The compiler, and `core` for BPF, which is no dependency of the first.
+const PACKAGES: &[&str] = &["rustc-web", "libstd-rust-web-dev-bpf"];
+
+/// A cargo for it, where rustup has none to lend.
+const CARGO: &str = "cargo-web";
+
+/// Where it is installed.
+const SYSROOT: &str = "/usr";
+
+/// What it is called in rustup; the second where the first is taken.
+pub(super) const NAMES: [&str; 2] = ["rust-web", "tracer-rust-web"];
+
+/// Installs and links it.
+///
+/// # Errors
+/// When apt has none that is new enough, cannot install it, or it does not work.
+pub(super) fn install(ui: &Ui) -> Result<Compiler> {
+    let mut apt = Apt::new(ui)?;
+    if !apt.has(PACKAGES, minimum()) {
+        apt.offers_after_update(PACKAGES, minimum())?;
+        apt.install("a compiler with a prebuilt core for BPF", PACKAGES)?;
+    }
+    let name = link(ui)?;
+    let cargo = ["run", &name, "cargo", "--version"];
+    if !shell::succeeds(Command::new("rustup").args(cargo)) {
+        apt.install("rustup has no cargo to lend to it", &[CARGO])?;
+    }
+    toolchain::named(&name)
+}
+
+/// Says what [`install`] would run.
+///
+/// # Errors
+/// When there is no apt.
+pub(super) fn rehearse(ui: &Ui) -> Result<()> {
+    let apt = Apt::new(ui)?;
+    if !apt.has(PACKAGES, minimum()) {
+        if let Err(why) = apt.offers(PACKAGES, minimum()) {
+            ui.say(&format!("{why}: its lists may be missing or old"));
+            ui.say("would run: apt-get update (and if that changes nothing, turn to rustup)");
+        }
+        ui.say(&format!("would run: {}", apt::shown_install(PACKAGES)));
+    }
+    ui.say(&format!(
+        "would run: rustup toolchain link {} {SYSROOT}",
+        NAMES[0]
+    ));
+    Ok(())
+}
+
+fn minimum() -> Option<Version> {
+    Version::parse(env!("CARGO_PKG_RUST_VERSION"))
+}
+
+/// Makes it a toolchain of rustup, unless it is one. Returns its name.
+fn link(ui: &Ui) -> Result<String> {
+    let toolchains = toolchain::list()?;
+    if let Some(linked) = toolchains
+        .iter()
+        .find(|listed| listed.path == Path::new(SYSROOT))
+    {
+        return Ok(linked.name.clone());
+    }
+    let name =
+        free_name(&toolchains).context("rustup's names rust-web and tracer-rust-web are taken")?;
+    let mut command = Command::new("rustup");
+    command.args(["toolchain", "link", name, SYSROOT]);
+    ui.step(
+        &format!("rustup toolchain link {name} {SYSROOT}"),
+        &mut command,
+    )?;
+    Ok(name.to_owned())
+}
+
+fn free_name(toolchains: &[Listed]) -> Option<&'static str> {
+    NAMES
+        .into_iter()
+        .find(|name| toolchains.iter().all(|listed| listed.name != *name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Listed, free_name};
+
+    #[test]
+    fn takes_no_name_that_is_in_use() {
+        let listed = |name: &str| Listed {
+            name: name.into(),
+            path: PathBuf::from("/opt/rust"),
+        };
+        assert_eq!(free_name(&[]), Some("rust-web"));
+        assert_eq!(free_name(&[listed("rust-web")]), Some("tracer-rust-web"));
+        assert_eq!(
+            free_name(&[listed("rust-web"), listed("tracer-rust-web")]),
+            None
+        );
+    }
+}

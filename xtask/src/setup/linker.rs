@@ -1,0 +1,293 @@
+//! bpf-linker: it joins the programs' LLVM bitcode and makes BPF of it.
+//!
+//! Its LLVM has to read what rustc's LLVM wrote, so it must be no older. The
+//! surest one is rustc's own: rustup and Debian both ship it as a shared
+//! library, which a bpf-linker built here is linked with. That needs no LLVM
+//! from elsewhere:
+//!
+//! ```text
+//! <cache>/bpf-linker/0.13.0/<toolchain>-llvm-22.1.8/
+//!     llvm/lib/libLLVM.so        links to the library that rustc loads,
+//!     llvm/lib/libLLVM.so.22.1   under the name to link and the name to load
+//!     bin/bpf-linker
+//! ```
+
+use std::{
+    env, fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{probe, toolchain::Compiler};
+use crate::{cache, shell, ui::Ui, version::Version, workspace::Workspace};
+
+/// The version that is built here, and the oldest that is used.
+pub(super) const VERSION: &str = "0.13.0";
+
+/// The LLVMs that this version can be built for.
+const LLVMS: [u32; 3] = [21, 22, 23];
+
+/// A bpf-linker that has been seen to work with the chosen compiler.
+pub(super) struct Linker {
+    pub(super) path: PathBuf,
+    pub(super) version: String,
+}
+
+/// Uses one that is here, or builds one.
+///
+/// # Errors
+/// When none that is here works and none can be built.
+pub(super) fn find_or_build(workspace: &Workspace, ui: &Ui, compiler: &Compiler) -> Result<Linker> {
+    let home = home(compiler)?;
+    for path in here(&home) {
+        let tried = examine(&path, compiler)
+            .and_then(|version| Ok((probe::run(workspace, ui, compiler, &path)?, version)));
+        match tried {
+            Ok(((), version)) => return Ok(Linker { path, version }),
+            Err(why) => ui.say(&format!("passed over {}: {why:#}", path.display())),
+        }
+    }
+    let path = build(workspace, ui, compiler, &home)?;
+    probe::run(workspace, ui, compiler, &path)?;
+    let version = examine(&path, compiler)?;
+    Ok(Linker { path, version })
+}
+
+/// Says which one [`find_or_build`] would use.
+pub(super) fn rehearse(ui: &Ui, compiler: &Compiler) {
+    let found = home(compiler).ok().and_then(|home| {
+        here(&home)
+            .into_iter()
+            .find(|path| examine(path, compiler).is_ok())
+    });
+    match found {
+        Some(path) => ui.say(&format!("would try the linker {}", path.display())),
+        None => ui.say(&format!(
+            "would build bpf-linker {VERSION} with the LLVM {} of that compiler",
+            compiler.rustc.llvm
+        )),
+    }
+}
+
+/// Runs the linker; returns its version.
+///
+/// # Errors
+/// When it does not start.
+pub(super) fn version(path: &Path) -> Result<String> {
+    let text = shell::answer(Command::new(path).arg("--version"))?;
+    let version = text
+        .trim()
+        .strip_prefix("bpf-linker ")
+        .context("it is no bpf-linker")?;
+    Ok(version.to_owned())
+}
+
+fn home(compiler: &Compiler) -> Result<PathBuf> {
+    let build = format!("{}-llvm-{}", compiler.name, compiler.rustc.llvm);
+    Ok(cache::directory()?
+        .join("bpf-linker")
+        .join(VERSION)
+        .join(build))
+}
+
+/// The one built earlier for this compiler, and the one on PATH.
+fn here(home: &Path) -> Vec<PathBuf> {
+    let cached = Some(home.join("bin/bpf-linker")).filter(|path| path.is_file());
+    cached
+        .into_iter()
+        .chain(shell::on_path("bpf-linker"))
+        .collect()
+}
+
+/// Turns down what cannot work, before the costlier proof.
+fn examine(path: &Path, compiler: &Compiler) -> Result<String> {
+    let version = version(path)?;
+    ensure!(
+        Version::parse(&version) >= Version::parse(VERSION),
+        "bpf-linker {version} is older than {VERSION}"
+    );
+    // One that holds its LLVM inside does not tell which; the proof will.
+    let llvm = loaded_llvm(path).and_then(|library| major(&library.name));
+    if let Some(llvm) = llvm {
+        let needed = compiler.rustc.llvm.major;
+        ensure!(
+            llvm >= needed,
+            "its LLVM {llvm} is older than rustc's {needed}"
+        );
+    }
+    Ok(version)
+}
+
+fn build(workspace: &Workspace, ui: &Ui, compiler: &Compiler, home: &Path) -> Result<PathBuf> {
+    let llvm = compiler.rustc.llvm.major;
+    if !LLVMS.contains(&llvm) {
+        let [first, .., last] = LLVMS;
+        bail!(
+            "bpf-linker {VERSION} knows LLVM {first} to {last}, and {} has {llvm}",
+            compiler.name
+        );
+    }
+    let prefix = llvm_prefix(compiler, home)?;
+    let mut command = workspace.cargo();
+    command
+        // Not the workspace, whose .cargo/config.toml is no business of the linker's.
+        .current_dir(home)
+        .args([
+            "install",
+            "bpf-linker",
+            "--version",
+            VERSION,
+            "--locked",
+            "--force",
+        ])
+        .args([
+            "--no-default-features",
+            "--features",
+            &format!("llvm-{llvm}"),
+            "--root",
+        ])
+        .arg(home)
+        .env("LLVM_PREFIX", prefix)
+        // LLVM does the work; what surrounds it need not be fast, and is here sooner.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTC_BOOTSTRAP")
+        .env_remove("CARGO_BUILD_TARGET");
+    ui.step(
+        &format!("build bpf-linker {VERSION} with rustc's own LLVM {llvm}"),
+        &mut command,
+    )?;
+    Ok(home.join("bin/bpf-linker"))
+}
+
+/// A directory whose `lib/libLLVM.so` is the LLVM to link with: the caller's
+/// choice, rustc's own, or the system's.
+fn llvm_prefix(compiler: &Compiler, home: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
+    if let Some(prefix) = env::var_os("LLVM_PREFIX") {
+        return Ok(PathBuf::from(prefix));
+    }
+    if let Some(Library { name, path }) = loaded_llvm(&compiler.sysroot.join("bin/rustc")) {
+        let prefix = home.join("llvm");
+        let directory = prefix.join("lib");
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        for link in ["libLLVM.so", &name] {
+            replace_link(&path, &directory.join(link))?;
+        }
+        return Ok(prefix);
+    }
+    let llvm = compiler.rustc.llvm.major;
+    let system = PathBuf::from(format!("/usr/lib/llvm-{llvm}"));
+    ensure!(
+        system.join("lib/libLLVM.so").exists(),
+        "{} loads no shared LLVM that a bpf-linker could be linked with. Install LLVM {llvm} \
+         (Debian: apt-get install llvm-{llvm}-dev), or name one with LLVM_PREFIX",
+        compiler.name
+    );
+    Ok(system)
+}
+
+/// Makes `link` a symbolic link to `target`, whatever it was before.
+///
+/// # Errors
+/// When the directory cannot be written to.
+pub(super) fn replace_link(target: &Path, link: &Path) -> Result<()> {
+    let failed = || format!("cannot link {} to {}", link.display(), target.display());
+    // Renamed into place, so that no build ever finds it missing.
+    let new = link.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(failed);
+        }
+        _ => {}
+    }
+    symlink(target, &new)
+        .and_then(|()| fs::rename(&new, link))
+        .with_context(failed)
+}
+
+/// A shared library: the name it is asked for by, and the file.
+#[derive(Debug, PartialEq, Eq)]
+struct Library {
+    name: String,
+    path: PathBuf,
+}
+
+/// The LLVM that the loader gives a program, if it asks for one.
+fn loaded_llvm(program: &Path) -> Option<Library> {
+    parse_ldd(&shell::answer(Command::new("ldd").arg(program)).ok()?)
+}
+
+fn parse_ldd(text: &str) -> Option<Library> {
+    text.lines().find_map(|line| {
+        let (name, rest) = line.trim().split_once(" => ")?;
+        let path = rest.split(" (").next()?.trim();
+        (name.starts_with("libLLVM") && path.starts_with('/')).then(|| Library {
+            name: name.to_owned(),
+            path: PathBuf::from(path),
+        })
+    })
+}
+
+/// 22 of `libLLVM.so.22.1`, `libLLVM.so.22.1-rust-1.95.0-stable` and `libLLVM-22.so`.
+fn major(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix("libLLVM")?;
+    let rest = rest
+        .strip_prefix(".so.")
+        .or_else(|| rest.strip_prefix('-'))?;
+    Version::parse(rest).map(|version| version.major)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path, path::PathBuf};
+
+    use super::{Library, major, parse_ldd, replace_link};
+
+    #[test]
+    fn finds_the_llvm_that_a_program_loads() {
+        let text = "\tlinux-vdso.so.1 (0x00007fbb4ee58000)\n\
+                    \tlibrustc_driver-6108105cd7e839cf.so => /r/lib/librustc_driver-6108105cd7e839cf.so (0x1)\n\
+                    \tlibLLVM.so.22.1-rust-1.95.0-stable => /r/bin/../lib/libLLVM.so.22.1-rust-1.95.0-stable (0x2)\n\
+                    \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x3)\n";
+        let library = Library {
+            name: "libLLVM.so.22.1-rust-1.95.0-stable".into(),
+            path: PathBuf::from("/r/bin/../lib/libLLVM.so.22.1-rust-1.95.0-stable"),
+        };
+        assert_eq!(parse_ldd(text), Some(library));
+        assert_eq!(parse_ldd("\tlibLLVM.so.22.1 => not found\n"), None);
+        assert_eq!(parse_ldd("\tstatically linked\n"), None);
+    }
+
+    #[test]
+    fn reads_the_major_from_each_style_of_name() {
+        assert_eq!(major("libLLVM.so.22.1"), Some(22));
+        assert_eq!(major("libLLVM.so.22.1-rust-1.95.0-stable"), Some(22));
+        assert_eq!(major("libLLVM-19.so.1"), Some(19));
+        assert_eq!(major("libLLVM.so"), None);
+        assert_eq!(major("libclang-cpp.so.22.1"), None);
+    }
+
+    #[test]
+    fn a_link_is_replaced() {
+        let directory = env::temp_dir().join(format!("xtask-link-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let link = directory.join("bpf-linker");
+        fs::write(&link, "a file").unwrap();
+        for target in ["/first", "/second"] {
+            replace_link(Path::new(target), &link).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+        }
+        assert_eq!(
+            fs::read_dir(&directory).unwrap().count(),
+            1,
+            "nothing is left behind"
+        );
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,0 +1,167 @@
+//! What the integration tests need beyond the build: real clients, which
+//! nobody here wrote. A test whose need is not met says so and is skipped.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{apt::Apt, debian, state::State};
+use crate::{shell, ui::Ui, workspace::Workspace};
+
+/// A package of Debian's.
+struct Package {
+    name: &'static str,
+    reason: &'static str,
+}
+
+/// Installed where apt has them; the one place to add one.
+const APT: &[Package] = &[];
+
+/// Clippy of Debian's compiler.
+const CLIPPY: Package = Package {
+    name: "rust-web-clippy",
+    reason: "lints the eBPF programs",
+};
+
+/// Pinned Python packages, of clients that the tests watch.
+const REQUIREMENTS: &str = "tests/requirements.txt";
+
+/// Debian's Python before the one on PATH: that may be in a home directory
+/// (pyenv), where the other users that the tests run clients as cannot go.
+const PYTHONS: [&str; 2] = ["/usr/bin/python3", "python3"];
+
+/// Installs what is missing. Returns what could not be had, a line each.
+///
+/// # Errors
+/// When the clone cannot be written to.
+pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    let mut note = |need: &str, result: Result<()>| {
+        if let Err(why) = result {
+            ui.say(&format!("tests: no {need}: {why:#}"));
+            missing.push(format!("{need}: {}", first_line(&why)));
+        }
+    };
+    for package in APT {
+        note(package.name, debian_package(ui, package, dry_run));
+    }
+    if let Some(state) = State::still_true(workspace) {
+        note("clippy for the eBPF programs", clippy(ui, &state, dry_run));
+    }
+    note("Python packages", python_packages(workspace, ui, dry_run));
+    Ok(missing)
+}
+
+/// The Python that has the packages of the tests.
+pub(crate) fn venv_python(workspace: &Workspace) -> PathBuf {
+    workspace.tools().join("venv/bin/python3")
+}
+
+/// The lints of the compiler that builds the programs.
+fn clippy(ui: &Ui, state: &State, dry_run: bool) -> Result<()> {
+    let toolchain = state.toolchain.as_str();
+    let present = ["run", toolchain, "cargo", "clippy", "--version"];
+    if shell::succeeds(Command::new("rustup").args(present)) {
+        return Ok(());
+    }
+    if debian::NAMES.contains(&toolchain) {
+        return debian_package(ui, &CLIPPY, dry_run);
+    }
+    let mut command = Command::new("rustup");
+    command.args(["component", "add", "clippy", "--toolchain", toolchain]);
+    if dry_run {
+        ui.say(&format!("would run: {}", shell::shown(&command)));
+        return Ok(());
+    }
+    ui.step("install clippy", &mut command)
+}
+
+fn debian_package(ui: &Ui, Package { name, reason }: &Package, dry_run: bool) -> Result<()> {
+    let mut apt = Apt::new(ui)?;
+    if apt.has(&[name], None) {
+        return Ok(());
+    }
+    if dry_run {
+        ui.say(&format!("would install {name}: {reason}"));
+        return Ok(());
+    }
+    apt.offers_after_update(&[name], None)?;
+    apt.install(reason, &[name])
+}
+
+/// Makes `.tools/venv` hold what [`REQUIREMENTS`] names. The stamp is written
+/// last and holds the list's hash, so a venv cut short or out of date is made
+/// anew.
+fn python_packages(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> {
+    let venv = workspace.tools().join("venv");
+    let stamp = venv.join("requirements-hash");
+    let requirements = workspace.root().join(REQUIREMENTS);
+    let wanted = fs::read_to_string(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let wanted = hash(&wanted);
+    let python = venv_python(workspace);
+    let works = || shell::succeeds(Command::new(&python).arg("--version"));
+    if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == wanted) && works() {
+        return Ok(());
+    }
+    if dry_run {
+        ui.say(&format!(
+            "would install what {REQUIREMENTS} names in {}",
+            venv.display()
+        ));
+        return Ok(());
+    }
+    make_venv(ui, &venv)?;
+    let mut pip = Command::new(&python);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "-r",
+    ])
+    .arg(&requirements);
+    ui.step("pip install the tests' Python packages", &mut pip)?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+fn make_venv(ui: &Ui, venv: &Path) -> Result<()> {
+    let python = match python_with_venv() {
+        Some(python) => python,
+        None => {
+            let mut apt = Apt::new(ui).context("no Python here can make a venv")?;
+            let packages = ["python3", "python3-venv"];
+            apt.offers_after_update(&packages, None)?;
+            apt.install("clients that the tests watch", &packages)?;
+            PYTHONS[0]
+        }
+    };
+    let mut command = Command::new(python);
+    command.args(["-m", "venv", "--clear"]).arg(venv);
+    ui.step("create a Python venv for the tests", &mut command)
+}
+
+/// A Python that has all that a venv needs (Debian splits `ensurepip` off).
+fn python_with_venv() -> Option<&'static str> {
+    let able =
+        |python: &str| shell::succeeds(Command::new(python).args(["-c", "import venv, ensurepip"]));
+    PYTHONS.into_iter().find(|python| able(python))
+}
+
+fn hash(text: &str) -> String {
+    // Not meant to resist anybody; a change of compiler only makes the venv anew.
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn first_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().next().unwrap_or_default().to_owned()
+}

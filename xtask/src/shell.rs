@@ -1,0 +1,104 @@
+//! Commands: how they are shown to a person, and short ones whose answer is read.
+
+use std::{
+    borrow::Cow,
+    env,
+    ffi::OsStr,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The command as one line that a person can paste into a shell.
+pub(crate) fn shown(command: &Command) -> String {
+    let mut line = String::new();
+    if let Some(directory) = command.get_current_dir() {
+        let _ = write!(line, "cd {} && ", quoted(directory.as_os_str()));
+    }
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            let _ = write!(line, "{}={} ", name.display(), quoted(value));
+        }
+    }
+    line.push_str(&quoted(command.get_program()));
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&quoted(argument));
+    }
+    line
+}
+
+fn quoted(word: &OsStr) -> Cow<'_, str> {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+/// Runs a short command and returns what it printed on stdout, in the C locale.
+///
+/// # Errors
+/// When it cannot be started or exits with an error; then with its last words.
+pub(crate) fn answer(command: &mut Command) -> Result<String> {
+    let output = command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("{} ({}): {}", shown(command), output.status, stderr.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether a short command can be started and says that all is well.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The first file of this name in a directory of `PATH`.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(program))
+        .find(|candidate| Path::is_file(candidate))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{answer, shown};
+
+    #[test]
+    fn shows_a_line_to_paste() {
+        let mut command = Command::new("cargo");
+        command
+            .args(["install", "a b", "it's", ""])
+            .env("LLVM_PREFIX", "/usr/lib/llvm-22")
+            .env_remove("RUSTC")
+            .current_dir("/tmp");
+        assert_eq!(
+            shown(&command),
+            r"cd /tmp && LLVM_PREFIX=/usr/lib/llvm-22 cargo install 'a b' 'it'\''s' ''"
+        );
+    }
+
+    #[test]
+    fn a_failing_command_gives_its_last_words() {
+        let error = answer(Command::new("sh").args(["-c", "echo oh no >&2; exit 3"])).unwrap_err();
+        assert!(error.to_string().contains("oh no"), "{error}");
+        assert!(answer(&mut Command::new("/no/such/program")).is_err());
+    }
+}

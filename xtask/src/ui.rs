@@ -1,0 +1,214 @@
+//! What a person sees: one line a step, with its time; the output of a step
+//! only when it fails.
+
+use std::{
+    fs::{self, File},
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell;
+
+/// How much of a failed step's log is shown: enough for a compiler's last error.
+const TAIL_LINES: usize = 40;
+
+/// Where nobody's terminal is redrawn, a line this often says that a long step
+/// still runs (and keeps a CI that watches for silence from ending it).
+const HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Progress on stderr, and a log file for each step.
+pub(crate) struct Ui {
+    logs: PathBuf,
+    terminal: bool,
+}
+
+impl Ui {
+    /// Writes the steps' logs to `logs`, which need not exist yet.
+    pub(crate) fn new(logs: PathBuf) -> Self {
+        Self {
+            logs,
+            terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Says one thing.
+    pub(crate) fn say(&self, text: &str) {
+        eprintln!("  {text}");
+    }
+
+    /// Runs a command quietly: one line when it is done.
+    ///
+    /// # Errors
+    /// When it cannot be started or fails. The error holds the end of the log
+    /// and the command to run by hand.
+    pub(crate) fn step(&self, label: &str, command: &mut Command) -> Result<()> {
+        let log = self.log(label)?;
+        let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| {
+                format!(
+                    "{label}: cannot start {}\nto run by hand:\n  {}",
+                    command.get_program().display(),
+                    shell::shown(command)
+                )
+            })?;
+        let status = self.watch(label, || child.wait())?;
+        if !status.success() {
+            bail!("{}", failure(label, status, &log, command));
+        }
+        Ok(())
+    }
+
+    /// The log file of a step.
+    ///
+    /// # Errors
+    /// When the directory for it cannot be made.
+    pub(crate) fn log(&self, label: &str) -> Result<PathBuf> {
+        fs::create_dir_all(&self.logs)
+            .with_context(|| format!("cannot create {}", self.logs.display()))?;
+        Ok(self.logs.join(format!("{}.log", file_name(label))))
+    }
+
+    /// Waits for `work`, showing that it goes on and at last how long it took.
+    fn watch<T>(&self, label: &str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let (done, waiting) = mpsc::channel::<()>();
+        let result = thread::scope(|scope| {
+            scope.spawn(move || {
+                let period = if self.terminal {
+                    Duration::from_secs(1)
+                } else {
+                    HEARTBEAT
+                };
+                self.redraw(label, Duration::ZERO);
+                while waiting.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+                    if self.terminal {
+                        self.redraw(label, start.elapsed());
+                    } else {
+                        eprintln!("  {label} … {} so far", elapsed(start.elapsed()));
+                    }
+                }
+            });
+            let result = work();
+            drop(done);
+            result
+        });
+        let clear = if self.terminal { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}  {label} ({})", elapsed(start.elapsed()));
+        result
+    }
+
+    fn redraw(&self, label: &str, time: Duration) {
+        if self.terminal {
+            // Only what fits on one line can be drawn over.
+            let label: String = label.chars().take(60).collect();
+            eprint!("\r\x1b[K  {label} … {}", elapsed(time));
+            // A terminal that went away is no reason to stop the work.
+            let _ = io::stderr().flush();
+        }
+    }
+}
+
+fn failure(label: &str, status: ExitStatus, log: &Path, command: &Command) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let tail = last_lines(&text, TAIL_LINES);
+    format!(
+        "{label} failed ({status}). The end of {}:\n\n{tail}\n\nTo run it by hand:\n  {}\n",
+        log.display(),
+        shell::shown(command),
+    )
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let start = lines.len().saturating_sub(count);
+    let mut shown = Vec::with_capacity(count);
+    for line in &lines[start..] {
+        // What a progress bar drew over itself is not worth reading.
+        shown.push(format!(
+            "    {}",
+            line.rsplit('\r')
+                .find(|part| !part.is_empty())
+                .unwrap_or("")
+        ));
+    }
+    shown.join("\n")
+}
+
+fn file_name(label: &str) -> String {
+    let words = label
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    words
+        .take(5)
+        .collect::<Vec<_>>()
+        .join("-")
+        .to_ascii_lowercase()
+}
+
+/// `0.4 s`, `34 s` or `3m12s`.
+pub(crate) fn elapsed(time: Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        seconds @ 10..60 => format!("{seconds} s"),
+        seconds => format!("{}m{:02}s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, process::Command, time::Duration};
+
+    use super::{Ui, elapsed, file_name, last_lines};
+
+    #[test]
+    fn times_read_as_people_say_them() {
+        assert_eq!(elapsed(Duration::from_millis(430)), "0.4 s");
+        assert_eq!(elapsed(Duration::from_secs(34)), "34 s");
+        assert_eq!(elapsed(Duration::from_secs(192)), "3m12s");
+        assert_eq!(elapsed(Duration::from_secs(3605)), "60m05s");
+    }
+
+    #[test]
+    fn a_log_is_named_after_its_step() {
+        assert_eq!(
+            file_name("build bpf-linker 0.13.0 (LLVM 22)"),
+            "build-bpf-linker-0-13"
+        );
+    }
+
+    #[test]
+    fn the_tail_is_the_end() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), "    b\n    c");
+        assert_eq!(last_lines("5%\r50%\r100%\n", 2), "    100%");
+        assert_eq!(last_lines("", 2), "");
+    }
+
+    #[test]
+    fn a_failed_step_tells_cause_and_command() {
+        let logs = env::temp_dir().join(format!("xtask-ui-{}", std::process::id()));
+        let ui = Ui::new(logs.clone());
+        let error = ui
+            .step(
+                "a step",
+                Command::new("sh").args(["-c", "echo the cause; exit 7"]),
+            )
+            .unwrap_err()
+            .to_string();
+        fs::remove_dir_all(logs).unwrap();
+        assert!(error.contains("exit status: 7"), "{error}");
+        assert!(error.contains("    the cause"), "{error}");
+        assert!(error.contains("sh -c 'echo the cause; exit 7'"), "{error}");
+    }
+}
