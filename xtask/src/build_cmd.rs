@@ -38,11 +38,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<Pa
         }
     };
     ui.step(&format!("build tracer ({directory}, static)"), &mut command)?;
-    let binary = workspace
-        .target()
-        .join(&host)
-        .join(directory)
-        .join("tracer");
+    let binary = workspace.target().join(&host).join(directory).join("tracer");
     ensure!(binary.is_file(), "cargo built no {}", binary.display());
     Ok(binary)
 }
@@ -60,16 +56,9 @@ pub(crate) fn host() -> Result<String> {
 /// The caller's flags, and the one that makes the binary static.
 fn rustflags() -> OsString {
     const SEPARATOR: &str = "\u{1f}";
-    let mut flags = match (
-        env::var_os("CARGO_ENCODED_RUSTFLAGS"),
-        env::var("RUSTFLAGS"),
-    ) {
+    let mut flags = match (env::var_os("CARGO_ENCODED_RUSTFLAGS"), env::var("RUSTFLAGS")) {
         (Some(encoded), _) => encoded,
-        (None, Ok(plain)) => plain
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(SEPARATOR)
-            .into(),
+        (None, Ok(plain)) => plain.split_whitespace().collect::<Vec<_>>().join(SEPARATOR).into(),
         (None, Err(_)) => OsString::new(),
     };
     if !flags.is_empty() {

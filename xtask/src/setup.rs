@@ -72,10 +72,7 @@ pub(crate) fn rehearse(workspace: &Workspace, ui: &Ui) -> Result<()> {
             toolchain::rehearse_nightly(ui);
         }
     }
-    ui.say(&format!(
-        "then would build bpf-linker {} with that compiler's LLVM",
-        linker::VERSION
-    ));
+    ui.say(&format!("then would build bpf-linker {} with that compiler's LLVM", linker::VERSION));
     Ok(())
 }
 
@@ -105,10 +102,7 @@ fn find_or_install(workspace: &Workspace, ui: &Ui) -> Result<(Compiler, Linker)>
 }
 
 fn survey(ui: &Ui) -> Result<Vec<Compiler>> {
-    let Survey {
-        usable,
-        passed_over,
-    } = Survey::take()?;
+    let Survey { usable, passed_over } = Survey::take()?;
     for why in passed_over {
         ui.say(&format!("passed over {why}"));
     }

@@ -199,9 +199,9 @@ impl<'a, W: Write> Printer<'a, W> {
             self.out,
             "{}#{index}: {} {}{}",
             printable(&self.source),
-            printable(&request.method),
+            printable(request.method.as_deref().unwrap_or("(unknown method)")),
             printable(request.authority.as_deref().unwrap_or("(unknown host)")),
-            printable(&request.path)
+            printable(request.path.as_deref().unwrap_or("(unknown path)"))
         )?;
         writeln!(self.out, "  [{}]", initiator_name(decoded))?;
         if !request.complete {

@@ -63,9 +63,7 @@ fn value(byte: u8) -> u8 {
 /// The whole text read as base64, padding or none. Line breaks are skipped,
 /// and a space is a `+` that some form decoder has been at.
 pub(super) fn whole(text: &str, truncated: bool) -> Option<Decoded> {
-    (text.len() >= MIN_ENCODED)
-        .then(|| decode(text.as_bytes(), truncated))
-        .flatten()
+    (text.len() >= MIN_ENCODED).then(|| decode(text.as_bytes(), truncated)).flatten()
 }
 
 /// The runs of base64 characters inside a longer text.
@@ -75,10 +73,7 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
         loop {
             let start = rest.bytes().position(|b| value(b) != NONE)?;
             rest = &rest[start..];
-            let len = rest
-                .bytes()
-                .position(|b| value(b) == NONE)
-                .unwrap_or(rest.len());
+            let len = rest.bytes().position(|b| value(b) == NONE).unwrap_or(rest.len());
             let token = &rest[..len];
             rest = &rest[len..];
             if len >= MIN_TOKEN {
@@ -91,9 +86,7 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
 /// Decodes a token, cut or not. A token of paths and words is cheap to refuse:
 /// the caller looks at the decoded bytes.
 pub(super) fn token(text: &str, truncated: bool) -> Option<Decoded> {
-    (text.len() >= MIN_TOKEN)
-        .then(|| decode(text.as_bytes(), truncated))
-        .flatten()
+    (text.len() >= MIN_TOKEN).then(|| decode(text.as_bytes(), truncated)).flatten()
 }
 
 /// Decodes `text`, all of which must be base64.
@@ -188,13 +181,9 @@ mod tests {
     /// RFC 4648 section 10.
     #[test]
     fn vectors_of_the_rfc() {
-        for (plain, encoded) in [
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("", ""),
-        ] {
+        for (plain, encoded) in
+            [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("", "")]
+        {
             assert_eq!(text(encoded), Some((plain.to_owned(), Alphabet::Standard)));
             assert_eq!(encode(plain.as_bytes(), Alphabet::Standard, true), encoded);
             let unpadded = encoded.trim_end_matches('=');
@@ -204,14 +193,8 @@ mod tests {
 
     #[test]
     fn alphabets_are_not_mixed() {
-        assert_eq!(
-            decode(b"-_-_", false).map(|d| d.alphabet),
-            Some(Alphabet::Url)
-        );
-        assert_eq!(
-            decode(b"+/+/", false).map(|d| d.alphabet),
-            Some(Alphabet::Standard)
-        );
+        assert_eq!(decode(b"-_-_", false).map(|d| d.alphabet), Some(Alphabet::Url));
+        assert_eq!(decode(b"+/+/", false).map(|d| d.alphabet), Some(Alphabet::Standard));
         assert_eq!(decode(b"+_+_", false), None);
         assert_eq!(decode(b"a.bc", false), None);
         assert_eq!(decode(b"YWJj====", false), None);
@@ -240,9 +223,6 @@ mod tests {
     #[test]
     fn tokens_are_maximal_runs() {
         let text = "v1:aaaaaaaaaaaaaaaa.bb.cccccccccccccccccc== dd";
-        assert_eq!(
-            tokens(text).collect::<Vec<_>>(),
-            ["aaaaaaaaaaaaaaaa", "cccccccccccccccccc"]
-        );
+        assert_eq!(tokens(text).collect::<Vec<_>>(), ["aaaaaaaaaaaaaaaa", "cccccccccccccccccc"]);
     }
 }

@@ -126,25 +126,13 @@ mod tests {
         let (leaves, end) = read(document, false);
         assert_eq!(
             leaves,
-            [
-                ".url=https://a.example/",
-                ".n[0]=1",
-                ".n[1]=-2",
-                ".n[2]=false",
-                ".3=z"
-            ]
+            [".url=https://a.example/", ".n[0]=1", ".n[1]=-2", ".n[2]=false", ".3=z"]
         );
         assert_eq!(end, End::Complete);
         assert!(Reader::starts(document));
         assert!(convincing(Reader::new(document), document.len(), false));
         let (leaves, end) = read(b"\xa2\x61a\xfb\x3f\xf8\0\0\0\0\0\0\x61b\x19\x01\x00", false);
-        assert_eq!(
-            (leaves, end),
-            (
-                vec![".a=1.5".to_owned(), ".b=256".to_owned()],
-                End::Complete
-            )
-        );
+        assert_eq!((leaves, end), (vec![".a=1.5".to_owned(), ".b=256".to_owned()], End::Complete));
     }
 
     #[test]
@@ -154,9 +142,6 @@ mod tests {
         assert_eq!(read(b"\xbf\x61a\xff", false).1, End::Malformed);
         assert_eq!(read(&[0xc0; 100], false).1, End::Malformed);
         assert_eq!(read(b"\xa1\x61a\x7f", false).1, End::Malformed);
-        assert_eq!(
-            read(b"\xa1\x61a\x65ab", true),
-            (vec![".a=ab".to_owned()], End::Truncated)
-        );
+        assert_eq!(read(b"\xa1\x61a\x65ab", true), (vec![".a=ab".to_owned()], End::Truncated));
     }
 }

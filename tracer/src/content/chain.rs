@@ -211,20 +211,12 @@ pub struct Chain<'a> {
 impl<'a> Chain<'a> {
     /// A chain of one step.
     pub fn new(step: Step<'a>) -> Self {
-        Self {
-            outer: None,
-            step,
-            len: 1,
-        }
+        Self { outer: None, step, len: 1 }
     }
 
     /// This chain with one more step.
     pub fn then(&'a self, step: Step<'a>) -> Self {
-        Self {
-            outer: Some(self),
-            step,
-            len: self.len + 1,
-        }
+        Self { outer: Some(self), step, len: self.len + 1 }
     }
 
     /// The innermost step.

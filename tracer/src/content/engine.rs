@@ -112,19 +112,8 @@ impl<'e> Engine<'e> {
             return;
         }
         self.report.values += 1;
-        let Place {
-            chain,
-            key,
-            container,
-            truncated,
-        } = place;
-        (self.visit)(&Value {
-            text,
-            key,
-            container,
-            chain,
-            truncated,
-        });
+        let Place { chain, key, container, truncated } = place;
+        (self.visit)(&Value { text, key, container, chain, truncated });
     }
 
     /// Counts bytes that no decoder reads.
@@ -290,11 +279,7 @@ impl<'e> Engine<'e> {
             Alphabet::Standard => Step::Base64,
             Alphabet::Url => Step::Base64Url,
         });
-        self.look(
-            &decoded.bytes,
-            place.at(&chain),
-            Role::Document(Label::Unknown),
-        );
+        self.look(&decoded.bytes, place.at(&chain), Role::Document(Label::Unknown));
         true
     }
 
@@ -328,10 +313,7 @@ impl<'e> Engine<'e> {
         }
         let chain = place.chain.then(Step::ContentEncoding(coding));
         let truncated = self.account(&decoded, bytes.len());
-        let place = Place {
-            truncated,
-            ..place.at(&chain)
-        };
+        let place = Place { truncated, ..place.at(&chain) };
         self.encoded(&decoded.bytes, place, inner, label);
     }
 
@@ -350,10 +332,7 @@ impl<'e> Engine<'e> {
         }
         let chain = place.chain.then(Step::Compressed(coding));
         let truncated = self.account(&decoded, bytes.len());
-        let place = Place {
-            truncated,
-            ..place.at(&chain)
-        };
+        let place = Place { truncated, ..place.at(&chain) };
         let role = match role {
             Role::Document(label) => Role::Document(label),
             Role::Field => Role::Document(Label::Unknown),
@@ -391,10 +370,7 @@ impl<'e> Engine<'e> {
             text += run.text.len();
             // A fragment may have lost its beginning, too.
             let open = run.last || (run.first && step == Step::Fragment);
-            let place = Place {
-                truncated: place.truncated && open,
-                ..place.at(&chain)
-            };
+            let place = Place { truncated: place.truncated && open, ..place.at(&chain) };
             self.text(run.text, place, Role::Field);
         }
         self.opaque(bytes.len() - text);

@@ -44,11 +44,7 @@ pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
             let line = starts_line;
             let ends_line = separator.is_some_and(|at| input[at] == b'\n');
             starts_line = ends_line;
-            let pair = if ends_line {
-                pair.strip_suffix(b"\r").unwrap_or(pair)
-            } else {
-                pair
-            };
+            let pair = if ends_line { pair.strip_suffix(b"\r").unwrap_or(pair) } else { pair };
             if pair.is_empty() {
                 starts_line |= line;
                 continue;
@@ -57,12 +53,7 @@ pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
                 Some(at) => (Some(&pair[..at]), &pair[at + 1..]),
                 None => (None, pair),
             };
-            return Some(Pair {
-                key,
-                value,
-                last: rest.is_none(),
-                starts_line: line,
-            });
+            return Some(Pair { key, value, last: rest.is_none(), starts_line: line });
         }
     })
 }
@@ -141,21 +132,14 @@ mod tests {
 
     fn read(input: &str) -> Vec<(Option<&str>, &str)> {
         let text = |b| std::str::from_utf8(b).unwrap();
-        pairs(input.as_bytes())
-            .map(|p| (p.key.map(text), text(p.value)))
-            .collect()
+        pairs(input.as_bytes()).map(|p| (p.key.map(text), text(p.value))).collect()
     }
 
     #[test]
     fn splits_pairs() {
         assert_eq!(
             read("a=1&b&&c==&d="),
-            [
-                (Some("a"), "1"),
-                (None, "b"),
-                (Some("c"), "="),
-                (Some("d"), "")
-            ]
+            [(Some("a"), "1"), (None, "b"), (Some("c"), "="), (Some("d"), "")]
         );
         assert_eq!(read(""), []);
     }
@@ -178,36 +162,17 @@ mod tests {
 
     #[test]
     fn tells_forms_from_text() {
-        for form in [
-            "data=x",
-            "dl=https%3A%2F%2Fa",
-            "ud[em]=1&b=2",
-            "data={\"a\": 1}",
-            "?a=b",
-        ] {
+        for form in ["data=x", "dl=https%3A%2F%2Fa", "ud[em]=1&b=2", "data={\"a\": 1}", "?a=b"] {
             assert!(is_document(form.as_bytes()), "{form}");
         }
-        for other in [
-            "PING",
-            "{\"a\":1}",
-            "https://a/?b=c",
-            "<a b=\"c\">",
-            "eyJhIjoxfQ==",
-            "a b=c",
-        ] {
+        for other in ["PING", "{\"a\":1}", "https://a/?b=c", "<a b=\"c\">", "eyJhIjoxfQ==", "a b=c"]
+        {
             assert!(!is_document(other.as_bytes()), "{other}");
         }
         for query in ["?a=b", "idsite=1&url=https%3A%2F%2Fa"] {
             assert!(is_query(query.as_bytes()), "{query}");
         }
-        for other in [
-            "crc=1",
-            "https://a/?b=c&d=e",
-            "a&b",
-            "?",
-            "x=1&amp",
-            "a=1 & b=2",
-        ] {
+        for other in ["crc=1", "https://a/?b=c&d=e", "a&b", "?", "x=1&amp", "a=1 & b=2"] {
             assert!(!is_query(other.as_bytes()), "{other}");
         }
     }

@@ -36,6 +36,7 @@ mod text;
 mod tree;
 
 pub use chain::{Chain, Coding, Path, Segment, Step};
+pub use text::percent_decode;
 
 use crate::proto::Request;
 
@@ -60,12 +61,7 @@ impl Default for Limits {
     /// - `work`: well above what `output` needs, below a second of CPU.
     /// - `values`: as many as a batch of a thousand events has.
     fn default() -> Self {
-        Self {
-            depth: 32,
-            output: 8 << 20,
-            work: 64 << 20,
-            values: 1 << 16,
-        }
+        Self { depth: 32, output: 8 << 20, work: 64 << 20, values: 1 << 16 }
     }
 }
 
@@ -150,14 +146,7 @@ pub fn unwrap_body(
 ) -> Report {
     let mut engine = engine::Engine::new(*limits, &mut visit);
     let chain = Chain::new(Step::Body);
-    request::body(
-        &mut engine,
-        bytes,
-        &chain,
-        content_type,
-        content_encoding,
-        truncated,
-    );
+    request::body(&mut engine, bytes, &chain, content_type, content_encoding, truncated);
     engine.finish()
 }
 

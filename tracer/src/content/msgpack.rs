@@ -122,11 +122,7 @@ mod tests {
         while let Some(leaf) = walker.next_leaf(&mut containers) {
             let text = String::from_utf8_lossy(&leaf.value).into_owned();
             let cut = if leaf.truncated { "…" } else { "" };
-            leaves.push(format!(
-                "{}={text}{cut} in {}",
-                walker.path(),
-                leaf.container
-            ));
+            leaves.push(format!("{}={text}{cut} in {}", walker.path(), leaf.container));
         }
         (leaves, walker.end())
     }
@@ -170,15 +166,10 @@ mod tests {
             \xd0\xff\xd1\xff\x00\xd2\xff\xff\xff\xff\xd3\xff\xff\xff\xff\xff\xff\xff\xfe\
             \xca\x3f\x80\0\0\xcb\x3f\xf8\0\0\0\0\0\0\xd9\x02hi\xc4\x01z\xd4\x01y";
         let (leaves, end) = read(document, false);
-        let values: Vec<_> = leaves
-            .iter()
-            .filter_map(|l| l.split(['=', ' ']).nth(1))
-            .collect();
+        let values: Vec<_> = leaves.iter().filter_map(|l| l.split(['=', ' ']).nth(1)).collect();
         assert_eq!(
             values,
-            [
-                "255", "256", "65536", "7", "-1", "-256", "-1", "-2", "1", "1.5", "hi", "z", "y"
-            ]
+            ["255", "256", "65536", "7", "-1", "-256", "-1", "-2", "1", "1.5", "hi", "z", "y"]
         );
         assert_eq!(end, End::Complete);
     }

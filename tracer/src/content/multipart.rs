@@ -105,10 +105,7 @@ pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item 
 
 /// Reads a part from its headers on.
 fn read(part: &[u8], cut: bool) -> Part<'_> {
-    let mut read = Part {
-        cut,
-        ..Part::default()
-    };
+    let mut read = Part { cut, ..Part::default() };
     let mut rest = part;
     for _ in 0..MAX_HEADERS {
         let Some(end) = memchr(b'\n', rest) else {
@@ -152,16 +149,10 @@ mod tests {
     fn finds_the_boundary() {
         let header: &[u8] = b"multipart/form-data; charset=utf-8; Boundary=\"xyz\"";
         assert_eq!(boundary(header), Some(&b"xyz"[..]));
-        assert_eq!(
-            boundary(b"multipart/mixed; boundary=a-b"),
-            Some(&b"a-b"[..])
-        );
+        assert_eq!(boundary(b"multipart/mixed; boundary=a-b"), Some(&b"a-b"[..]));
         assert_eq!(boundary(b"multipart/mixed"), None);
         assert_eq!(boundary(b"text/plain; boundary=a"), None);
-        assert_eq!(
-            sniff(b"--a-b\r\nContent-Type: x\r\n\r\n"),
-            Some(&b"a-b"[..])
-        );
+        assert_eq!(sniff(b"--a-b\r\nContent-Type: x\r\n\r\n"), Some(&b"a-b"[..]));
         assert_eq!(sniff(b"--\r\nContent-Type: x\r\n\r\n"), None);
         assert_eq!(sniff(b"-- a comment\nselect"), None);
     }
@@ -174,10 +165,7 @@ mod tests {
         assert_eq!(parts[0].filename, Some(&b"a;b.gz"[..]));
         assert_eq!(parts[0].content_type, Some(&b"application/json"[..]));
         assert_eq!(parts[0].content, b"{\"a\": 1}");
-        assert_eq!(
-            (parts[1].name, parts[1].filename),
-            (Some(&b"plain"[..]), None)
-        );
+        assert_eq!((parts[1].name, parts[1].filename), (Some(&b"plain"[..]), None));
         assert_eq!(parts[1].content, b"one\r\ntwo");
         assert!(!parts[0].cut && !parts[1].cut);
     }

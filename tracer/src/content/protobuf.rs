@@ -78,11 +78,7 @@ impl<'d> Fields<'d> {
             *at = at.get(len..).ok_or(End::Cut)?;
             Ok(())
         };
-        let mut field = Field {
-            number,
-            payload: None,
-            cut: false,
-        };
+        let mut field = Field { number, payload: None, cut: false };
         match tag & 7 {
             0 => {
                 varint(&mut at)?;
@@ -137,19 +133,13 @@ impl<'d> Iterator for Fields<'d> {
 fn varint(input: &mut &[u8]) -> Result<u64, End> {
     let mut value = 0u64;
     for (i, &byte) in input.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f)
-            .checked_shl(7 * i as u32)
-            .unwrap_or(0);
+        value |= u64::from(byte & 0x7f).checked_shl(7 * i as u32).unwrap_or(0);
         if byte < 0x80 {
             *input = &input[i + 1..];
             return Ok(value);
         }
     }
-    Err(if input.len() < 10 {
-        End::Cut
-    } else {
-        End::Malformed
-    })
+    Err(if input.len() < 10 { End::Cut } else { End::Malformed })
 }
 
 /// Whether every byte belongs to a field. Payloads are not looked into.
@@ -170,12 +160,7 @@ fn is_message(input: &[u8], cut: bool) -> bool {
 /// length has to fit to the byte, which it does for one text in thousands.
 fn is_wrapped_text(input: &[u8]) -> bool {
     let mut fields = Fields::new(input);
-    let Some(Field {
-        payload: Some(payload),
-        cut: false,
-        ..
-    }) = fields.next()
-    else {
+    let Some(Field { payload: Some(payload), cut: false, .. }) = fields.next() else {
         return false;
     };
     !payload.is_empty() && fields.next().is_none() && fields.end() == Some(End::Complete)
@@ -212,14 +197,12 @@ pub(super) fn convincing_text(input: &[u8]) -> bool {
 
 fn holds_text(input: &[u8], depth: usize) -> bool {
     Fields::new(input).any(|field| {
-        field
-            .payload
-            .is_some_and(|payload| match classify(payload, field.cut) {
-                Kind::Message => depth > 0 && holds_text(payload, depth - 1),
-                Kind::Other => {
-                    payload.len() >= MIN_WITNESS && text::printable(payload, field.cut).is_some()
-                }
-            })
+        field.payload.is_some_and(|payload| match classify(payload, field.cut) {
+            Kind::Message => depth > 0 && holds_text(payload, depth - 1),
+            Kind::Other => {
+                payload.len() >= MIN_WITNESS && text::printable(payload, field.cut).is_some()
+            }
+        })
     })
 }
 
@@ -242,10 +225,7 @@ pub(super) fn grpc(input: &[u8]) -> impl Iterator<Item = GrpcMessage<'_>> {
         let len = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok()?;
         let (payload, behind) = content.split_at(len.min(content.len()));
         rest = behind;
-        Some(GrpcMessage {
-            payload,
-            cut: len > payload.len(),
-        })
+        Some(GrpcMessage { payload, cut: len > payload.len() })
     })
 }
 
@@ -280,10 +260,7 @@ mod tests {
         message.extend_from_slice(&field(4, b"text"));
         let mut fields = Fields::new(&message);
         let read: Vec<_> = fields.by_ref().map(|f| (f.number, f.payload)).collect();
-        assert_eq!(
-            read,
-            [(1, None), (2, None), (3, None), (4, Some(&b"text"[..]))]
-        );
+        assert_eq!(read, [(1, None), (2, None), (3, None), (4, Some(&b"text"[..]))]);
         assert_eq!(fields.end(), Some(End::Complete));
     }
 
@@ -299,10 +276,7 @@ mod tests {
         assert_eq!(end(&[0x00, 1]), Some(End::Malformed));
         assert_eq!(end(&[0x0f]), Some(End::Malformed));
         assert_eq!(end(&[0xff; 12]), Some(End::Malformed));
-        assert_eq!(
-            end(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f]),
-            Some(End::Malformed)
-        );
+        assert_eq!(end(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f]), Some(End::Malformed));
     }
 
     #[test]
@@ -312,24 +286,15 @@ mod tests {
         assert_eq!(classify(&any_value, false), Kind::Message);
         assert_eq!(classify(&field(6, URL), false), Kind::Message);
         assert_eq!(classify(URL, false), Kind::Other);
-        assert_eq!(
-            classify(b"7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", false),
-            Kind::Other
-        );
-        assert_eq!(
-            classify(b"\nplain text after a line break", false),
-            Kind::Other
-        );
+        assert_eq!(classify(b"7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", false), Kind::Other);
+        assert_eq!(classify(b"\nplain text after a line break", false), Kind::Other);
         assert_eq!(classify(&any_value[..20], true), Kind::Other);
         assert_eq!(classify(&[0xff, 0xfe, 0x01], false), Kind::Other);
     }
 
     #[test]
     fn needs_text_to_be_convincing() {
-        let nested = field(
-            1,
-            &field(2, &[&field(1, b"url")[..], &field(2, URL)].concat()),
-        );
+        let nested = field(1, &field(2, &[&field(1, b"url")[..], &field(2, URL)].concat()));
         assert!(convincing(&nested, false));
         assert!(convincing(&nested[..nested.len() - 5], true));
         assert!(!convincing(&nested[..nested.len() - 5], false));

@@ -10,36 +10,25 @@ use super::{
     engine::{Engine, Label, Place, Role},
     text,
 };
-use crate::proto::{Body, Request};
+use crate::proto::{Body, HeadCut, Request};
 
 /// Content codings that are undone. More than two have never been seen.
 const MAX_CODINGS: usize = 4;
 
 /// Hands out every value of a request.
 pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
-    // The head is cut where nothing is known of a body, not even a gap.
-    let head_cut = !request.complete && request.body == Body::default();
-    target(
-        engine,
-        request.path.as_bytes(),
-        head_cut && request.headers.is_empty(),
-    );
+    target(engine, request.target().as_bytes(), request.path_is_cut());
 
     let container = engine.container();
     for (i, header) in request.headers.iter().enumerate() {
-        let cut = head_cut && i + 1 == request.headers.len();
+        let cut = request.head_cut == Some(HeadCut::LastField) && i + 1 == request.headers.len();
         if header.name.eq_ignore_ascii_case(b"cookie") {
             cookies(engine, &header.value, cut);
             continue;
         }
         let name = String::from_utf8_lossy(&header.name);
         let chain = Chain::new(Step::Header(&name));
-        let place = Place {
-            chain: &chain,
-            key: Some(&name),
-            container,
-            truncated: cut,
-        };
+        let place = Place { chain: &chain, key: Some(&name), container, truncated: cut };
         if !basic_credentials(engine, &header.value, place) {
             engine.look(&header.value, place, Role::Field);
         }
@@ -75,12 +64,7 @@ fn origin_form(path: &[u8]) -> &[u8] {
 fn path(engine: &mut Engine<'_>, path: &[u8], cut: bool) {
     let chain = Chain::new(Step::Path);
     let container = engine.container();
-    let mut place = Place {
-        chain: &chain,
-        key: None,
-        container,
-        truncated: cut,
-    };
+    let mut place = Place { chain: &chain, key: None, container, truncated: cut };
     let path = if cut { text::whole_triplets(path) } else { path };
     let decode = |part| match text::percent_decode(part) {
         Some(decoded) => Cow::Owned(decoded),
@@ -89,10 +73,7 @@ fn path(engine: &mut Engine<'_>, path: &[u8], cut: bool) {
     if let Some(text) = text::printable(&decode(path), cut) {
         engine.emit(text, place);
     }
-    let mut segments = path
-        .split(|&b| b == b'/')
-        .filter(|s| !s.is_empty())
-        .peekable();
+    let mut segments = path.split(|&b| b == b'/').filter(|s| !s.is_empty()).peekable();
     while let Some(segment) = segments.next() {
         place.truncated = cut && segments.peek().is_none();
         engine.look(&decode(segment), place, Role::Field);
@@ -112,12 +93,7 @@ fn cookies(engine: &mut Engine<'_>, value: &[u8], cut: bool) {
         let name = String::from_utf8_lossy(name);
         let chain = Chain::new(Step::Cookie(&name));
         let truncated = cut && pairs.peek().is_none();
-        let place = Place {
-            chain: &chain,
-            key: Some(&name),
-            container,
-            truncated,
-        };
+        let place = Place { chain: &chain, key: Some(&name), container, truncated };
         engine.look(value, place, Role::Field);
     }
 }
@@ -139,24 +115,13 @@ fn basic_credentials(engine: &mut Engine<'_>, value: &[u8], place: Place<'_>) ->
 }
 
 fn request_body(engine: &mut Engine<'_>, request: &Request) {
-    let Body {
-        data,
-        gaps,
-        chunked,
-    } = &request.body;
+    let Body { data, gaps, chunked } = &request.body;
     let root = Chain::new(Step::Body);
     let inner = root.then(Step::Chunked);
     let chain = if *chunked { &inner } else { &root };
     let encoding = request.header("content-encoding");
     let truncated = !request.complete || !gaps.is_empty();
-    body(
-        engine,
-        request.body.prefix(),
-        chain,
-        request.header("content-type"),
-        encoding,
-        truncated,
-    );
+    body(engine, request.body.prefix(), chain, request.header("content-type"), encoding, truncated);
 
     // What follows a gap has lost its place in every structure. Text can still
     // be read, unless it was compressed.
@@ -164,12 +129,7 @@ fn request_body(engine: &mut Engine<'_>, request: &Request) {
         let end = gaps.get(i + 1).map_or(data.len(), |next| next.at);
         let segment = data.get(gap.at..end).unwrap_or_default();
         let container = engine.container();
-        let place = Place {
-            chain,
-            key: None,
-            container,
-            truncated: true,
-        };
+        let place = Place { chain, key: None, container, truncated: true };
         if codings(encoding).is_empty() {
             engine.runs(segment, place, Step::Fragment);
         } else {
@@ -188,12 +148,7 @@ pub(super) fn body(
     truncated: bool,
 ) {
     let container = engine.container();
-    let place = Place {
-        chain,
-        key: None,
-        container,
-        truncated,
-    };
+    let place = Place { chain, key: None, container, truncated };
     let label = content_type.map_or(Label::Unknown, label);
     engine.encoded(bytes, place, &codings(content_encoding), label);
 }
@@ -216,10 +171,7 @@ pub(super) fn label(content_type: &[u8]) -> Label<'_> {
     if let Some(boundary) = super::multipart::boundary(content_type) {
         return Label::Multipart(boundary);
     }
-    let kind = content_type
-        .split(|&b| b == b';')
-        .next()
-        .unwrap_or_default();
+    let kind = content_type.split(|&b| b == b';').next().unwrap_or_default();
     let kind = kind.trim_ascii().to_ascii_lowercase();
     match &*kind {
         b"application/x-www-form-urlencoded" => Label::Form,

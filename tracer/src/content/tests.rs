@@ -52,24 +52,13 @@ fn body_values(bytes: &[u8]) -> Vec<Seen> {
 fn lines(values: &[Seen]) -> Vec<String> {
     values
         .iter()
-        .map(|v| {
-            format!(
-                "{} = {}{}",
-                v.chain,
-                v.text,
-                if v.truncated { "…" } else { "" }
-            )
-        })
+        .map(|v| format!("{} = {}{}", v.chain, v.text, if v.truncated { "…" } else { "" }))
         .collect()
 }
 
 /// The chains of the values that contain `needle`.
 fn chains_to(values: &[Seen], needle: &str) -> Vec<String> {
-    values
-        .iter()
-        .filter(|v| v.text.contains(needle))
-        .map(|v| v.chain.clone())
-        .collect()
+    values.iter().filter(|v| v.text.contains(needle)).map(|v| v.chain.clone()).collect()
 }
 
 /// Splits recorded bytes into a request: enough of HTTP/1.1 for the corpus.
@@ -78,15 +67,10 @@ fn parse(bytes: &[u8]) -> Request {
         Some(at) => (&bytes[..at], Some(&bytes[at + 4..])),
         None => (bytes, None),
     };
-    let mut lines = head
-        .split(|&b| b == b'\n')
-        .map(|l| l.strip_suffix(b"\r").unwrap_or(l));
+    let mut lines = head.split(|&b| b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
     let request_line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
     let mut words = request_line.split(' ');
-    let (method, path) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let headers: Vec<Header> = lines
         .filter_map(|line| {
             let colon = line.iter().position(|&b| b == b':')?;
@@ -112,18 +96,13 @@ fn parse(bytes: &[u8]) -> Request {
             unchunk(body)
         } else {
             let length = request.header("content-length").map_or(0, |length| {
-                String::from_utf8_lossy(length)
-                    .parse::<usize>()
-                    .expect("a length")
+                String::from_utf8_lossy(length).parse::<usize>().expect("a length")
             });
             (body.to_vec(), body.len() >= length)
         };
         request.complete = whole;
         if !whole {
-            request.body.gaps = vec![Gap {
-                at: data.len(),
-                len: None,
-            }];
+            request.body.gaps = vec![Gap { at: data.len(), len: None }];
         }
         request.body.data = data.into();
     }

@@ -18,9 +18,8 @@ pub(super) fn printable(bytes: &[u8], truncated: bool) -> Option<&str> {
         Err(_) => return None,
     };
     // No early exit: the compiler makes this a loop over vectors.
-    let controls = text.bytes().fold(false, |seen, b| {
-        seen | ((b < 0x20) & !is_text_control(b)) | (b == 0x7f)
-    });
+    let controls =
+        text.bytes().fold(false, |seen, b| seen | ((b < 0x20) & !is_text_control(b)) | (b == 0x7f));
     (!controls).then_some(text)
 }
 
@@ -42,19 +41,13 @@ const MIN_WIDE_TEXT: usize = 24;
 /// Whether bytes that a guess produced are text that somebody wrote.
 pub(super) fn is_meant(bytes: &[u8], truncated: bool) -> bool {
     printable(bytes, truncated).is_some_and(|text| {
-        let min = if mostly_ascii(text) {
-            MIN_TEXT
-        } else {
-            MIN_WIDE_TEXT
-        };
+        let min = if mostly_ascii(text) { MIN_TEXT } else { MIN_WIDE_TEXT };
         text.len() >= min
     })
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn hex_pair(high: u8, low: u8) -> Option<u8> {
@@ -63,7 +56,7 @@ fn hex_pair(high: u8, low: u8) -> Option<u8> {
 
 /// Undoes percent-encoding (RFC 3986 section 2.1) once; `None` when there is
 /// none. What is no triplet stays as it is.
-pub(super) fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
+pub fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut found = false;
     let mut rest = bytes;
@@ -112,10 +105,8 @@ pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
     if digits.len() < MIN_HEX || (digits.len() % 2 == 1 && !truncated) {
         return None;
     }
-    let bytes: Vec<u8> = digits
-        .chunks_exact(2)
-        .map(|pair| hex_pair(pair[0], pair[1]))
-        .collect::<Option<_>>()?;
+    let bytes: Vec<u8> =
+        digits.chunks_exact(2).map(|pair| hex_pair(pair[0], pair[1])).collect::<Option<_>>()?;
     let written = digits.len() >= MIN_PLAIN_HEX
         || bytes.starts_with(b"http")
         || bytes.starts_with(b"{\"")
@@ -139,11 +130,7 @@ pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
     let units = || {
         content.chunks_exact(2).map(|pair| {
             let pair = [pair[0], pair[1]];
-            if big_endian {
-                u16::from_be_bytes(pair)
-            } else {
-                u16::from_le_bytes(pair)
-            }
+            if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
         })
     };
     let plain = |unit: &u16| (0x20..0x7f).contains(unit) || matches!(unit, 9 | 10 | 13);
@@ -151,11 +138,7 @@ pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
     if probed < PROBE / 2 || units().take(PROBE).filter(plain).count() * 4 < probed * 3 {
         return None;
     }
-    Some(
-        char::decode_utf16(units())
-            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect(),
-    )
+    Some(char::decode_utf16(units()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
 }
 
 /// Shortest run of text that is set apart from the bytes around it. Shorter
@@ -185,11 +168,7 @@ pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Run<'_>> {
                 continue;
             }
             if let Ok(text) = std::str::from_utf8(&bytes[start..start + len]) {
-                return Some(Run {
-                    text,
-                    first: start == 0,
-                    last: start + len == bytes.len(),
-                });
+                return Some(Run { text, first: start == 0, last: start + len == bytes.len() });
             }
         }
         None
@@ -208,11 +187,7 @@ fn run_len(bytes: &[u8]) -> usize {
             _ => break,
         };
         // A character above ASCII must be whole.
-        if len > 1
-            && bytes
-                .get(at..at + len)
-                .is_none_or(|c| std::str::from_utf8(c).is_err())
-        {
+        if len > 1 && bytes.get(at..at + len).is_none_or(|c| std::str::from_utf8(c).is_err()) {
             break;
         }
         at += len;
@@ -230,14 +205,8 @@ mod tests {
         assert_eq!(printable(b"a\0b", false), None);
         assert_eq!(printable(b"a\x7fb", false), None);
         assert_eq!(printable(b"\xff", false), None);
-        assert_eq!(
-            printable("né".as_bytes().split_last().unwrap().1, true),
-            Some("n")
-        );
-        assert_eq!(
-            printable("né".as_bytes().split_last().unwrap().1, false),
-            None
-        );
+        assert_eq!(printable("né".as_bytes().split_last().unwrap().1, true), Some("n"));
+        assert_eq!(printable("né".as_bytes().split_last().unwrap().1, false), None);
     }
 
     #[test]
@@ -257,14 +226,8 @@ mod tests {
     fn hex_of_an_identifier_is_no_text() {
         let hex = |text: &str| -> String { text.bytes().map(|b| format!("{b:02x}")).collect() };
         let url = "https://news.example.org/";
-        assert_eq!(
-            hex_decode(&hex(url), false).as_deref(),
-            Some(url.as_bytes())
-        );
-        assert_eq!(
-            hex_decode(&hex("http://a.b/c"), false).as_deref(),
-            Some(&b"http://a.b/c"[..])
-        );
+        assert_eq!(hex_decode(&hex(url), false).as_deref(), Some(url.as_bytes()));
+        assert_eq!(hex_decode(&hex("http://a.b/c"), false).as_deref(), Some(&b"http://a.b/c"[..]));
         assert_eq!(hex_decode("7f3c2a109b1e4c578f7e5d0a2b6c9e11", false), None);
         assert_eq!(hex_decode(&hex("no"), false), None);
         assert_eq!(hex_decode(&hex(url)[1..], false), None);
@@ -285,12 +248,6 @@ mod tests {
     fn runs_are_whole_characters() {
         let bytes = b"\x00\x34https://a.example/\xc3\xa9\xc3\x01short\xffanother run!";
         let runs: Vec<_> = runs(bytes).map(|r| (r.text, r.first, r.last)).collect();
-        assert_eq!(
-            runs,
-            [
-                ("4https://a.example/é", false, false),
-                ("another run!", false, true)
-            ]
-        );
+        assert_eq!(runs, [("4https://a.example/é", false, false), ("another run!", false, true)]);
     }
 }

@@ -155,9 +155,7 @@ impl<'d, T: Tokens<'d>> Walker<'d, T> {
     }
 
     fn container(&self) -> u32 {
-        self.levels
-            .last()
-            .map_or(self.outer, |level| level.container)
+        self.levels.last().map_or(self.outer, |level| level.container)
     }
 
     /// A value has ended, and with it whatever is full now.
@@ -192,33 +190,15 @@ impl<'d, T: Tokens<'d>> Walker<'d, T> {
             return self.value_done();
         }
         // The elements of an array are held by the object around it.
-        let container = if map {
-            containers.next()
-        } else {
-            self.container()
-        };
-        self.levels.push(Level {
-            map,
-            name_next: map,
-            left,
-            container,
-        });
-        self.path.0.push(if map {
-            Segment::Key("".into())
-        } else {
-            Segment::Index(0)
-        });
+        let container = if map { containers.next() } else { self.container() };
+        self.levels.push(Level { map, name_next: map, left, container });
+        self.path.0.push(if map { Segment::Key("".into()) } else { Segment::Index(0) });
     }
 
     /// Ends what does not tell its length.
     fn close(&mut self) {
         match self.levels.last() {
-            Some(Level {
-                left: None,
-                map,
-                name_next,
-                ..
-            }) if !map || *name_next => {
+            Some(Level { left: None, map, name_next, .. }) if !map || *name_next => {
                 self.levels.pop();
                 self.path.0.pop();
                 self.value_done();
@@ -309,12 +289,7 @@ impl<'d, T: Tokens<'d>> Leaves<'d> for Walker<'d, T> {
                 self.end = Some(if self.truncated { End::Truncated } else { End::Malformed });
             }
             self.handed_out = true;
-            return Some(Leaf {
-                value,
-                scalar,
-                container: self.container(),
-                truncated,
-            });
+            return Some(Leaf { value, scalar, container: self.container(), truncated });
         }
         None
     }
@@ -346,10 +321,7 @@ pub(super) fn convincing<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: bo
         if walker.path.segments().is_empty() {
             return false;
         }
-        let named = walker
-            .path
-            .last_key()
-            .is_none_or(|key| !key.contains(char::is_control));
+        let named = walker.path.last_key().is_none_or(|key| !key.contains(char::is_control));
         if !named {
             return false;
         }

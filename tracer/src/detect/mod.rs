@@ -17,7 +17,7 @@ pub use self::{
     vocabulary::{Vocabularies, VocabularyError},
 };
 use crate::{
-    content::{self, Limits, Report, Value},
+    content::{self, Limits, Report, Step, Value},
     proto::{Initiator, Request, initiator},
 };
 
@@ -116,7 +116,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn value(&mut self, value: &Value<'_>) {
         let text = value.text;
-        if let Some(field) = value.chain.header() {
+        if let Step::Header(field) = value.chain.root() {
             if field.eq_ignore_ascii_case("Referer") {
                 return self.field(Kind::Referer, value);
             }
@@ -175,7 +175,7 @@ impl Search<'_> {
 
     /// A field that has a kind of its own, if it names a site.
     fn field(&mut self, kind: Kind, value: &Value<'_>) {
-        if value.chain.depth() == 1
+        if value.chain.steps().count() == 1
             && urls_in(value.text).next().is_some_and(|span| span.start == 0)
         {
             self.push(Finding {
@@ -210,5 +210,6 @@ fn repeats(known: &Finding, new: &Finding) -> bool {
         return known.value == new.value;
     }
     new.chain.strip_suffix(" > percent") == Some(&known.chain)
-        && content::percent_decode(&known.value) == new.value
+        && content::percent_decode(known.value.as_bytes())
+            .is_some_and(|text| text == new.value.as_bytes())
 }

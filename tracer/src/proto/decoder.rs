@@ -55,11 +55,7 @@ pub struct Unread {
 impl Unread {
     /// Everything was read.
     pub fn is_empty(&self) -> bool {
-        *self
-            == Self {
-                since: self.since,
-                ..Self::default()
-            }
+        *self == Self { since: self.since, ..Self::default() }
     }
 }
 
@@ -120,10 +116,7 @@ struct Between {
 
 impl Between {
     fn messages() -> Self {
-        Self {
-            aligned: true,
-            ..Self::default()
-        }
+        Self { aligned: true, ..Self::default() }
     }
 }
 
@@ -142,10 +135,7 @@ impl Decoder {
             speaks: Speaks::Nothing(Between::default()),
             in_clear: false,
             last: time,
-            unread: Unread {
-                since: time,
-                ..Unread::default()
-            },
+            unread: Unread { since: time, ..Unread::default() },
         }
     }
 
@@ -194,10 +184,7 @@ impl Decoder {
             between.since = time;
             between.aligned = true;
             // Empty lines before a request (RFC 9112, section 2.2).
-            let empty = bytes
-                .iter()
-                .take_while(|&&b| matches!(b, b'\r' | b'\n'))
-                .count();
+            let empty = bytes.iter().take_while(|&&b| matches!(b, b'\r' | b'\n')).count();
             if empty > 0 {
                 return empty;
             }
@@ -388,14 +375,7 @@ impl State for Decoder {
 pub fn parse_http1(bytes: &[u8]) -> (Vec<Request>, Unread) {
     let mut decoder = Decoder::new(Limits::default(), BootTime::default());
     let mut messages = Vec::new();
-    decoder.chunk(
-        Chunk::Data {
-            bytes,
-            begins_send: true,
-        },
-        BootTime::default(),
-        &mut messages,
-    );
+    decoder.chunk(Chunk::Data { bytes, begins_send: true }, BootTime::default(), &mut messages);
     decoder.end(&mut messages);
 
     let mut requests = Vec::new();

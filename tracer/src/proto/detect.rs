@@ -136,12 +136,7 @@ mod tests {
             (b" GET /", Start::Other),
             (b"GET\t/", Start::Other),
         ] {
-            assert_eq!(
-                detect(bytes),
-                start,
-                "{:?}",
-                bytes.escape_ascii().to_string()
-            );
+            assert_eq!(detect(bytes), start, "{:?}", bytes.escape_ascii().to_string());
         }
     }
 

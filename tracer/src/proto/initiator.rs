@@ -28,11 +28,8 @@ pub enum Initiator {
 }
 
 /// The schemes of the origins of extensions, by browser family.
-const EXTENSIONS: [&[u8]; 3] = [
-    b"chrome-extension://",
-    b"moz-extension://",
-    b"safari-web-extension://",
-];
+const EXTENSIONS: [&[u8]; 3] =
+    [b"chrome-extension://", b"moz-extension://", b"safari-web-extension://"];
 
 /// Says who made a request, by its header fields.
 pub fn initiator(request: &Request) -> Initiator {
@@ -76,17 +73,12 @@ pub fn initiator(request: &Request) -> Initiator {
 fn without_metadata(request: &Request, fields: &Known<'_>) -> Initiator {
     let referer = fields.value("referer").filter(|referer| is_http(referer));
     let wants_document = fields.value("upgrade-insecure-requests") == Some(b"1")
-        && fields
-            .value("accept")
-            .is_some_and(|accept| has_prefix(accept, b"text/html"));
+        && fields.value("accept").is_some_and(|accept| has_prefix(accept, b"text/html"));
     match referer {
         None if wants_document => Initiator::Navigation,
         Some(referer) if wants_document && is_same_host(referer, request) => Initiator::Navigation,
         Some(_) => Initiator::Page,
-        None if fields
-            .value("user-agent")
-            .is_some_and(|ua| has_prefix(ua, b"Mozilla/5.0")) =>
-        {
+        None if fields.value("user-agent").is_some_and(|ua| has_prefix(ua, b"Mozilla/5.0")) => {
             Initiator::Browser
         }
         None => Initiator::Unknown,
@@ -102,10 +94,7 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     fn of(request: &'a Request) -> Self {
         let cut = usize::from(request.head_cut == Some(HeadCut::LastField));
-        Self {
-            request,
-            count: request.headers.len().saturating_sub(cut),
-        }
+        Self { request, count: request.headers.len().saturating_sub(cut) }
     }
 
     fn value(&self, name: &str) -> Option<&'a [u8]> {
@@ -125,10 +114,6 @@ fn is_same_host(referer: &[u8], request: &Request) -> bool {
     };
     let start = memchr::memmem::find(referer, b"://").map_or(0, |at| at + 3);
     let rest = referer.get(start..).unwrap_or_default();
-    let end = rest
-        .iter()
-        .position(|b| matches!(b, b'/' | b'?' | b'#'))
-        .unwrap_or(rest.len());
-    rest.get(..end)
-        .is_some_and(|host| host.eq_ignore_ascii_case(authority.as_bytes()))
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    rest.get(..end).is_some_and(|host| host.eq_ignore_ascii_case(authority.as_bytes()))
 }

@@ -167,6 +167,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// What is known of the path; nothing where nothing is.
+    pub fn target(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
     /// Whether the path may go on in bytes that are not known.
     pub fn path_is_cut(&self) -> bool {
         let in_part = |field: &Field| field.name.known() == ":path";
@@ -184,6 +189,5 @@ impl Request {
 
 /// `text` begins with `prefix`, ASCII case ignored.
 fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

@@ -21,11 +21,7 @@ impl Pieces {
     /// Appends `bytes`, keeping no more than `limit` in all; what does not fit
     /// becomes a gap, and so does everything after it.
     pub(super) fn push(&mut self, bytes: &[u8], limit: usize) {
-        let room = if self.full(limit) {
-            0
-        } else {
-            limit - self.data.len()
-        };
+        let room = if self.full(limit) { 0 } else { limit - self.data.len() };
         let (kept, over) = bytes.split_at(bytes.len().min(room));
         self.data.extend_from_slice(kept);
         if !over.is_empty() {
@@ -71,11 +67,7 @@ impl Pieces {
 
     /// The collection as a message body.
     pub(super) fn into_body(self) -> Body {
-        Body {
-            data: Bytes::from(self.data),
-            gaps: self.gaps,
-            chunked: false,
-        }
+        Body { data: Bytes::from(self.data), gaps: self.gaps, chunked: false }
     }
 }
 
@@ -95,16 +87,7 @@ mod tests {
         assert_eq!(pieces.unread(), 16);
         let body = pieces.into_body();
         assert_eq!(&body.data[..], b"abc");
-        assert_eq!(
-            body.gaps,
-            [
-                Gap {
-                    at: 2,
-                    len: Some(7)
-                },
-                Gap { at: 3, len: None }
-            ]
-        );
+        assert_eq!(body.gaps, [Gap { at: 2, len: Some(7) }, Gap { at: 3, len: None }]);
     }
 
     #[test]
@@ -113,13 +96,7 @@ mod tests {
         pieces.push(b"abcd", 3);
         pieces.push(b"e", 3);
         assert_eq!(pieces.data(), b"abc");
-        assert_eq!(
-            pieces.gaps(),
-            [Gap {
-                at: 3,
-                len: Some(2)
-            }]
-        );
+        assert_eq!(pieces.gaps(), [Gap { at: 3, len: Some(2) }]);
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn request(decoded: &Decoded, redactor: &Redactor) -> Value {
             "protocol": request.protocol,
             "method": request.method,
             "authority": request.authority,
-            "path": redactor.url(&request.path),
+            "path": request.path.as_deref().map(|path| redactor.url(path)),
         },
         "initiator": decoded.initiator,
         "complete": request.complete,

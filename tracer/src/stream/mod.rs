@@ -182,11 +182,7 @@ impl Slot {
             Transport::Tcp => None,
             Transport::Udp => connection.remote,
         };
-        Self {
-            key: connection.key,
-            transport: connection.transport,
-            peer,
-        }
+        Self { key: connection.key, transport: connection.transport, peer }
     }
 }
 
@@ -225,12 +221,10 @@ impl<S: State> Streams<S> {
         self.counters.records += 1;
         let slot = Slot::of(&record.connection);
         let place =
-            self.entries
-                .get_mut(&slot)
-                .map(|entry| match entry.could_send(&record.connection) {
-                    true => entry.cursor.place(record),
-                    false => Place::Elsewhere,
-                });
+            self.entries.get_mut(&slot).map(|entry| match entry.could_send(&record.connection) {
+                true => entry.cursor.place(record),
+                false => Place::Elsewhere,
+            });
         let (gap, skip) = match place {
             Some(Place::Here { gap, skip }) => (gap, skip),
             Some(Place::Elsewhere) => {
@@ -266,9 +260,7 @@ impl<S: State> Streams<S> {
                     Some(missing) => self.counters.cut_bytes += missing,
                     None => self.counters.unknown_gaps += 1,
                 }
-                entry
-                    .state
-                    .datagram(&record.payload, missing, record.time, messages);
+                entry.state.datagram(&record.payload, missing, record.time, messages);
             }
         }
 
@@ -279,12 +271,7 @@ impl<S: State> Streams<S> {
                 true => (entry.hook, &entry.process),
                 false => (record.hook, &record.process),
             };
-            Sent {
-                connection: entry.connection,
-                hook,
-                process: process.clone(),
-                message,
-            }
+            Sent { connection: entry.connection, hook, process: process.clone(), message }
         }));
 
         entry.connection.learn(&record.connection);
@@ -318,9 +305,7 @@ impl<S: State> Streams<S> {
                 && let Some(len) = entry.cursor.settle()
             {
                 self.counters.cut_bytes += len;
-                entry
-                    .state
-                    .chunk(Chunk::Gap(Some(len)), entry.last, &mut self.messages);
+                entry.state.chunk(Chunk::Gap(Some(len)), entry.last, &mut self.messages);
             }
             entry.state.flush(stale, &mut self.messages);
             entry.address(&mut self.messages, out);
@@ -331,11 +316,7 @@ impl<S: State> Streams<S> {
     /// Forgets connections that sent nothing for [`Limits::idle`].
     pub fn expire(&mut self, now: BootTime, out: &mut Vec<Sent<S::Message>>) {
         let idle = before(now, self.limits.idle);
-        while let Some(entry) = self
-            .turns
-            .values()
-            .next()
-            .and_then(|slot| self.entries.get(slot))
+        while let Some(entry) = self.turns.values().next().and_then(|slot| self.entries.get(slot))
             && entry.last <= idle
         {
             self.counters.expired += 1;
@@ -362,10 +343,7 @@ impl<S: State> Streams<S> {
 
     /// The connections followed now, least recently used first.
     pub fn states(&self) -> impl Iterator<Item = (&Connection, &S)> {
-        let entries = self
-            .turns
-            .values()
-            .filter_map(|slot| self.entries.get(slot));
+        let entries = self.turns.values().filter_map(|slot| self.entries.get(slot));
         entries.map(|entry| (&entry.connection, &entry.state))
     }
 
@@ -416,17 +394,12 @@ impl<S: State> Streams<S> {
         self.buffered -= entry.buffered;
         let rest = match entry.cursor.is_open() {
             true => Gap::Unknown,
-            false => Gap::Counted {
-                cut: entry.cursor.settle().unwrap_or(0),
-                lost: 0,
-            },
+            false => Gap::Counted { cut: entry.cursor.settle().unwrap_or(0), lost: 0 },
         };
         if entry.connection.transport == Transport::Tcp
             && let Some(len) = self.counters.count(&rest)
         {
-            entry
-                .state
-                .chunk(Chunk::Gap(len), entry.last, &mut self.messages);
+            entry.state.chunk(Chunk::Gap(len), entry.last, &mut self.messages);
         }
         entry.state.end(&mut self.messages);
         entry.address(&mut self.messages, out);
@@ -484,8 +457,5 @@ impl Counters {
 }
 
 fn before(now: BootTime, age: Duration) -> BootTime {
-    BootTime(
-        now.0
-            .saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
-    )
+    BootTime(now.0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -65,11 +65,7 @@ impl Cursor {
     pub(super) fn joined_at(record: &Record) -> Self {
         let send = record.position.unwrap_or(0);
         let next = send.wrapping_add(record.offset);
-        let mut cursor = Self {
-            next,
-            send,
-            tail: Some(0),
-        };
+        let mut cursor = Self { next, send, tail: Some(0) };
         cursor.end_with(record, send);
         cursor
     }
@@ -97,10 +93,7 @@ impl Cursor {
             (tail, _) => {
                 let missing = u64::try_from(distance).unwrap_or(0);
                 let cut = tail.map_or(missing, |tail| missing.min(tail.into()));
-                Gap::Counted {
-                    cut,
-                    lost: missing - cut,
-                }
+                Gap::Counted { cut, lost: missing - cut }
             }
         };
         let repeated = u32::try_from(-distance).unwrap_or(0).min(payload);
@@ -112,10 +105,7 @@ impl Cursor {
         if late <= 0 || repeated < payload {
             self.end_with(record, send);
         }
-        Place::Here {
-            gap,
-            skip: repeated as usize,
-        }
+        Place::Here { gap, skip: repeated as usize }
     }
 
     /// Moves to the end of a record that follows, or overlaps, what is known.

@@ -73,21 +73,11 @@ impl State for Echo {
 
 fn connection(key: u64) -> Connection {
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
-    Connection {
-        key,
-        transport: Transport::Tcp,
-        local: None,
-        remote: Some(remote),
-    }
+    Connection { key, transport: Transport::Tcp, local: None, remote: Some(remote) }
 }
 
 fn process(tgid: u32) -> Process {
-    Process {
-        uid: 1000,
-        tgid,
-        tid: tgid,
-        comm: "browser".to_owned(),
-    }
+    Process { uid: 1000, tgid, tid: tgid, comm: "browser".to_owned() }
 }
 
 /// A send of all of `payload`.
@@ -137,10 +127,7 @@ fn sends_follow_each_other() {
 fn lost_records_are_counted() {
     let mut streams = streams();
     push(&mut streams, &record(u32::MAX - 1, b"abc"));
-    assert_eq!(
-        push(&mut streams, &record(8, b"x")),
-        [Told::Gap(Some(7)), data(b"x")]
-    );
+    assert_eq!(push(&mut streams, &record(8, b"x")), [Told::Gap(Some(7)), data(b"x")]);
     assert_eq!(streams.counters().lost_bytes, 7);
     assert_eq!(streams.counters().cut_bytes, 0);
 }
@@ -159,46 +146,25 @@ fn refused_bytes_come_again() {
 #[test]
 fn a_cut_head_is_a_gap_before_the_next_send() {
     let mut streams = streams();
-    let cut = Record {
-        len: Some(10),
-        ..record(0, b"abc")
-    };
+    let cut = Record { len: Some(10), ..record(0, b"abc") };
     assert_eq!(push(&mut streams, &cut), [data(b"abc")]);
-    assert_eq!(
-        push(&mut streams, &record(10, b"x")),
-        [Told::Gap(Some(7)), data(b"x")]
-    );
+    assert_eq!(push(&mut streams, &record(10, b"x")), [Told::Gap(Some(7)), data(b"x")]);
     assert_eq!(streams.counters().cut_bytes, 7);
 }
 
 #[test]
 fn what_a_cut_head_left_out_can_come_again() {
     let mut streams = streams();
-    push(
-        &mut streams,
-        &Record {
-            len: Some(10),
-            ..record(0, b"abc")
-        },
-    );
+    push(&mut streams, &Record { len: Some(10), ..record(0, b"abc") });
     // Of the ten bytes the kernel took six.
-    assert_eq!(
-        push(&mut streams, &record(6, b"ghij")),
-        [Told::Gap(Some(3)), data(b"ghij")]
-    );
+    assert_eq!(push(&mut streams, &record(6, b"ghij")), [Told::Gap(Some(3)), data(b"ghij")]);
     assert_eq!(streams.counters().repeated_bytes, 0);
 }
 
 #[test]
 fn a_cut_tail_is_told_after_a_while() {
     let mut streams = streams();
-    push(
-        &mut streams,
-        &Record {
-            len: Some(10),
-            ..record(0, b"abc")
-        },
-    );
+    push(&mut streams, &Record { len: Some(10), ..record(0, b"abc") });
     let mut out = Vec::new();
     streams.flush_stale(BootTime(1_100_000_000), &mut out);
     assert_eq!(told(out), [Told::Flush]);
@@ -211,27 +177,12 @@ fn a_cut_tail_is_told_after_a_while() {
 #[test]
 fn a_send_of_unknown_length_is_measured_by_the_next() {
     let mut streams = streams();
-    let open = Record {
-        len: None,
-        ..record(0, b"abc")
-    };
+    let open = Record { len: None, ..record(0, b"abc") };
     push(&mut streams, &open);
-    assert_eq!(
-        push(&mut streams, &record(10, b"x")),
-        [Told::Gap(Some(7)), data(b"x")]
-    );
+    assert_eq!(push(&mut streams, &record(10, b"x")), [Told::Gap(Some(7)), data(b"x")]);
     // Without positions, nobody can.
-    push(
-        &mut streams,
-        &Record {
-            len: None,
-            ..record(11, b"abc")
-        },
-    );
-    assert_eq!(
-        push(&mut streams, &record(None, b"x")),
-        [Told::Gap(None), data(b"x")]
-    );
+    push(&mut streams, &Record { len: None, ..record(11, b"abc") });
+    assert_eq!(push(&mut streams, &record(None, b"x")), [Told::Gap(None), data(b"x")]);
     assert_eq!(streams.counters().unknown_gaps, 1);
 }
 
@@ -239,26 +190,12 @@ fn a_send_of_unknown_length_is_measured_by_the_next() {
 fn later_pieces_belong_to_their_send() {
     for position in [Some(5), None] {
         let mut streams = streams();
-        let first = Record {
-            len: Some(10),
-            ..record(position, b"abc")
-        };
-        let second = Record {
-            offset: 3,
-            len: Some(10),
-            ..record(position, b"de")
-        };
-        let third = Record {
-            offset: 7,
-            len: Some(10),
-            ..record(position, b"hij")
-        };
+        let first = Record { len: Some(10), ..record(position, b"abc") };
+        let second = Record { offset: 3, len: Some(10), ..record(position, b"de") };
+        let third = Record { offset: 7, len: Some(10), ..record(position, b"hij") };
         assert_eq!(push(&mut streams, &first), [data(b"abc")]);
         assert_eq!(push(&mut streams, &second), [later(b"de")]);
-        assert_eq!(
-            push(&mut streams, &third),
-            [Told::Gap(Some(2)), later(b"hij")]
-        );
+        assert_eq!(push(&mut streams, &third), [Told::Gap(Some(2)), later(b"hij")]);
         let next = record(position.map(|p| p + 10), b"x");
         assert_eq!(push(&mut streams, &next), [data(b"x")]);
     }
@@ -269,31 +206,16 @@ fn without_positions_sends_follow_each_other() {
     let mut streams = streams();
     assert_eq!(push(&mut streams, &record(None, b"abc")), [data(b"abc")]);
     assert_eq!(push(&mut streams, &record(None, b"abc")), [data(b"abc")]);
-    push(
-        &mut streams,
-        &Record {
-            len: Some(9),
-            ..record(None, b"abc")
-        },
-    );
-    assert_eq!(
-        push(&mut streams, &record(None, b"x")),
-        [Told::Gap(Some(6)), data(b"x")]
-    );
+    push(&mut streams, &Record { len: Some(9), ..record(None, b"abc") });
+    assert_eq!(push(&mut streams, &record(None, b"x")), [Told::Gap(Some(6)), data(b"x")]);
 }
 
 #[test]
 fn a_position_far_off_is_another_connection() {
-    for position in [
-        1000_u32.wrapping_add(1 << 31),
-        1000_u32.wrapping_sub(2 << 20),
-    ] {
+    for position in [1000_u32.wrapping_add(1 << 31), 1000_u32.wrapping_sub(2 << 20)] {
         let mut streams = streams();
         push(&mut streams, &record(1000, b"abc"));
-        assert_eq!(
-            push(&mut streams, &record(position, b"x")),
-            [Told::End, data(b"x")]
-        );
+        assert_eq!(push(&mut streams, &record(position, b"x")), [Told::End, data(b"x")]);
         assert_eq!(streams.counters().reused, 1);
     }
 }
@@ -302,53 +224,28 @@ fn a_position_far_off_is_another_connection() {
 fn a_late_record_changes_nothing() {
     let mut streams = streams();
     push(&mut streams, &record(0, b"abc"));
-    push(
-        &mut streams,
-        &Record {
-            len: Some(9),
-            ..record(6, b"ghi")
-        },
-    );
+    push(&mut streams, &Record { len: Some(9), ..record(6, b"ghi") });
     assert_eq!(push(&mut streams, &record(3, b"def")), []);
     assert_eq!(push(&mut streams, &record(4, b"e")), []);
-    assert_eq!(
-        push(&mut streams, &record(15, b"p")),
-        [Told::Gap(Some(6)), data(b"p")]
-    );
+    assert_eq!(push(&mut streams, &record(15, b"p")), [Told::Gap(Some(6)), data(b"p")]);
     // The six bytes before `p` were announced, the three before `ghi` not.
-    assert_eq!(
-        (streams.counters().cut_bytes, streams.counters().lost_bytes),
-        (6, 3)
-    );
+    assert_eq!((streams.counters().cut_bytes, streams.counters().lost_bytes), (6, 3));
 }
 
 #[test]
 fn other_addresses_are_another_connection() {
     let address = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let from = |local, remote| Record {
-        connection: Connection {
-            local,
-            remote,
-            ..connection(1)
-        },
+        connection: Connection { local, remote, ..connection(1) },
         ..record(None, b"x")
     };
     let mut streams = streams();
     push(&mut streams, &from(None, address(80)));
     // The kernel chose the port late.
-    assert_eq!(
-        push(&mut streams, &from(address(2000), address(80))),
-        [data(b"x")]
-    );
+    assert_eq!(push(&mut streams, &from(address(2000), address(80))), [data(b"x")]);
     assert_eq!(push(&mut streams, &from(None, None)), [data(b"x")]);
-    assert_eq!(
-        push(&mut streams, &from(address(2001), address(80))),
-        [Told::End, data(b"x")]
-    );
-    assert_eq!(
-        push(&mut streams, &from(address(2001), address(443))),
-        [Told::End, data(b"x")]
-    );
+    assert_eq!(push(&mut streams, &from(address(2001), address(80))), [Told::End, data(b"x")]);
+    assert_eq!(push(&mut streams, &from(address(2001), address(443))), [Told::End, data(b"x")]);
 }
 
 #[test]
@@ -377,44 +274,21 @@ fn datagrams_stand_for_themselves() {
 fn a_message_is_of_the_process_that_began_it() {
     let mut streams = streams();
     let mut out = Vec::new();
-    let first = Record {
-        len: Some(5),
-        ..record(0, b"abc")
-    };
+    let first = Record { len: Some(5), ..record(0, b"abc") };
     streams.push(&first, &mut out);
-    let second = Record {
-        time: BootTime(first.time.0 + 1),
-        process: process(2),
-        ..record(9, b"x")
-    };
+    let second =
+        Record { time: BootTime(first.time.0 + 1), process: process(2), ..record(9, b"x") };
     streams.push(&second, &mut out);
     streams.finish(&mut out);
-    let tgids: Vec<_> = out
-        .iter()
-        .map(|sent| (sent.process.tgid, &sent.message.1))
-        .collect();
+    let tgids: Vec<_> = out.iter().map(|sent| (sent.process.tgid, &sent.message.1)).collect();
     let (abc, x) = (data(b"abc"), data(b"x"));
-    assert_eq!(
-        tgids,
-        [
-            (1, &abc),
-            (2, &Told::Gap(Some(6))),
-            (2, &x),
-            (2, &Told::End)
-        ]
-    );
+    assert_eq!(tgids, [(1, &abc), (2, &Told::Gap(Some(6))), (2, &x), (2, &Told::End)]);
 }
 
 #[test]
 fn an_open_end_is_told_at_the_end() {
     let mut streams = streams();
-    push(
-        &mut streams,
-        &Record {
-            len: None,
-            ..record(0, b"abc")
-        },
-    );
+    push(&mut streams, &Record { len: None, ..record(0, b"abc") });
     let mut out = Vec::new();
     streams.close(&connection(1), &mut out);
     assert_eq!(told(out), [Told::Gap(None), Told::End]);
@@ -426,22 +300,12 @@ fn idle_connections_expire() {
     let mut streams = streams();
     let hour = 3_600_000_000_000;
     push(&mut streams, &record(0, b"abc"));
-    let other = Record {
-        time: BootTime(hour),
-        connection: connection(2),
-        ..record(0, b"x")
-    };
+    let other = Record { time: BootTime(hour), connection: connection(2), ..record(0, b"x") };
     push(&mut streams, &other);
     let mut out = Vec::new();
     streams.expire(BootTime(hour), &mut out);
     assert_eq!(told(std::mem::take(&mut out)), []);
-    push(
-        &mut streams,
-        &Record {
-            time: BootTime(hour + 1),
-            ..other
-        },
-    );
+    push(&mut streams, &Record { time: BootTime(hour + 1), ..other });
     streams.expire(BootTime(hour + 1_000_000_000), &mut out);
     assert_eq!(told(std::mem::take(&mut out)), [Told::End]);
     streams.expire(BootTime(2 * hour), &mut out);
@@ -452,63 +316,33 @@ fn idle_connections_expire() {
 
 #[test]
 fn the_least_recently_used_connections_make_room() {
-    let mut streams = Streams::<Echo>::new(
-        Limits {
-            connections: 2,
-            ..Limits::default()
-        },
-        (),
-    );
-    let on = |key| Record {
-        connection: connection(key),
-        ..record(None, b"x")
-    };
+    let mut streams = Streams::<Echo>::new(Limits { connections: 2, ..Limits::default() }, ());
+    let on = |key| Record { connection: connection(key), ..record(None, b"x") };
     push(&mut streams, &on(1));
     push(&mut streams, &on(2));
     push(&mut streams, &on(1));
     assert_eq!(push(&mut streams, &on(3)), [Told::End, data(b"x")]);
-    let keys: Vec<_> = streams
-        .states()
-        .map(|(connection, _)| connection.key)
-        .collect();
+    let keys: Vec<_> = streams.states().map(|(connection, _)| connection.key).collect();
     assert_eq!(keys, [1, 3]);
 }
 
 #[test]
 fn a_hundred_thousand_connections_stay_within_the_limits() {
-    let limits = Limits {
-        buffered: 1 << 16,
-        ..Limits::default()
-    };
+    let limits = Limits { buffered: 1 << 16, ..Limits::default() };
     let mut streams = Streams::<Echo>::new(limits.clone(), ());
     let mut out = Vec::new();
     let mut ends = 0;
     for key in 0..100_000 {
         let payload = if key % 2 == 0 { &[0; 100][..] } else { &[] };
-        let record = Record {
-            connection: connection(key),
-            ..record(None, payload)
-        };
+        let record = Record { connection: connection(key), ..record(None, payload) };
         streams.push(&record, &mut out);
-        ends += out
-            .drain(..)
-            .filter(|sent| sent.message.1 == Told::End)
-            .count();
+        ends += out.drain(..).filter(|sent| sent.message.1 == Told::End).count();
         assert!(streams.buffered() <= limits.buffered);
-        assert!(
-            streams
-                .states()
-                .size_hint()
-                .1
-                .is_some_and(|n| n <= limits.connections)
-        );
+        assert!(streams.states().size_hint().1.is_some_and(|n| n <= limits.connections));
     }
     let counters = *streams.counters();
     assert!(counters.evicted_for_memory > 0);
-    assert_eq!(
-        counters.evicted_for_memory + counters.evicted_for_room,
-        ends as u64
-    );
+    assert_eq!(counters.evicted_for_memory + counters.evicted_for_room, ends as u64);
     streams.finish(&mut out);
     assert_eq!(streams.buffered(), 0);
     assert_eq!(ends + out.len(), 100_000);
@@ -516,18 +350,9 @@ fn a_hundred_thousand_connections_stay_within_the_limits() {
 
 #[test]
 fn one_connection_alone_stays_within_the_limits() {
-    let mut streams = Streams::<Echo>::new(
-        Limits {
-            buffered: 4,
-            ..Limits::default()
-        },
-        (),
-    );
+    let mut streams = Streams::<Echo>::new(Limits { buffered: 4, ..Limits::default() }, ());
     assert_eq!(push(&mut streams, &record(0, b"abc")), [data(b"abc")]);
-    assert_eq!(
-        push(&mut streams, &record(3, b"def")),
-        [data(b"def"), Told::End]
-    );
+    assert_eq!(push(&mut streams, &record(3, b"def")), [data(b"def"), Told::End]);
     assert_eq!(streams.buffered(), 0);
 }
 
@@ -552,31 +377,18 @@ fn call() -> impl Strategy<Value = Call> {
     let index = any::<prop::sample::Index>;
     let taken = prop_oneof![3 => Just(None), 1 => index().prop_map(Some)];
     let piece = prop::option::weighted(0.02, index());
-    let flags = (
-        prop::bool::weighted(0.2),
-        prop::bool::weighted(0.9),
-        prop::bool::weighted(0.01),
-    );
-    (
-        1..400_u16,
-        taken,
-        index(),
-        index(),
-        any::<bool>(),
-        piece,
-        flags,
+    let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.9), prop::bool::weighted(0.01));
+    (1..400_u16, taken, index(), index(), any::<bool>(), piece, flags).prop_map(
+        |(len, taken, whole, captured, cut, piece, (lost, knows_len, waits))| Call {
+            len,
+            taken: taken.unwrap_or(whole),
+            captured: if cut { captured } else { whole },
+            piece,
+            lost,
+            knows_len,
+            waits,
+        },
     )
-        .prop_map(
-            |(len, taken, whole, captured, cut, piece, (lost, knows_len, waits))| Call {
-                len,
-                taken: taken.unwrap_or(whole),
-                captured: if cut { captured } else { whole },
-                piece,
-                lost,
-                knows_len,
-                waits,
-            },
-        )
 }
 
 /// The byte at a position of the model's stream.

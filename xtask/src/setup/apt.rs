@@ -25,10 +25,7 @@ impl Policy {
                 .filter(|version| *version != "(none)")
                 .map(str::to_owned)
         };
-        Self {
-            installed: field("Installed:"),
-            candidate: field("Candidate:"),
-        }
+        Self { installed: field("Installed:"), candidate: field("Candidate:") }
     }
 }
 
@@ -59,10 +56,7 @@ impl<'a> Apt<'a> {
     /// Whether every package is installed, in this version or a newer one.
     pub(super) fn has(&self, packages: &[&str], minimum: Option<Version>) -> bool {
         packages.iter().all(|package| {
-            let installed = self
-                .policy(package)
-                .ok()
-                .and_then(|policy| policy.installed);
+            let installed = self.policy(package).ok().and_then(|policy| policy.installed);
             installed
                 .is_some_and(|version| minimum.is_none_or(|m| Version::parse(&version) >= Some(m)))
         })
@@ -98,8 +92,7 @@ impl<'a> Apt<'a> {
         let Err(why) = self.offers(packages, minimum) else {
             return Ok(());
         };
-        self.ui
-            .say(&format!("{why}: its lists may be missing or old"));
+        self.ui.say(&format!("{why}: its lists may be missing or old"));
         self.update()?;
         self.offers(packages, minimum)
     }
@@ -121,8 +114,7 @@ impl<'a> Apt<'a> {
 
     fn update(&mut self) -> Result<()> {
         if !self.updated {
-            self.ui
-                .step("apt-get update", &mut apt_get(&["update", "-q"])?)?;
+            self.ui.step("apt-get update", &mut apt_get(&["update", "-q"])?)?;
             self.updated = true;
         }
         Ok(())
@@ -130,35 +122,21 @@ impl<'a> Apt<'a> {
 }
 
 fn install_command(packages: &[&str]) -> Result<Command> {
-    let mut arguments = vec![
-        "install",
-        "-q",
-        "-y",
-        "--no-install-recommends",
-        "--no-remove",
-    ];
+    let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
     arguments.extend_from_slice(packages);
     apt_get(&arguments)
 }
 
 fn apt_get(arguments: &[&str]) -> Result<Command> {
     // `env`, because sudo drops the variables that it is called with.
-    let mut all = vec![
-        "DEBIAN_FRONTEND=noninteractive",
-        "apt-get",
-        "-o",
-        LOCK_TIMEOUT,
-    ];
+    let mut all = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", LOCK_TIMEOUT];
     all.extend_from_slice(arguments);
     Privilege::of_this_process().command("env", &all)
 }
 
 /// The command to install packages, to be shown.
 pub(super) fn shown_install(packages: &[&str]) -> String {
-    format!(
-        "apt-get install --no-install-recommends --no-remove {}",
-        packages.join(" ")
-    )
+    format!("apt-get install --no-install-recommends --no-remove {}", packages.join(" "))
 }
 
 #[cfg(test)]

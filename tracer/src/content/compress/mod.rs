@@ -77,9 +77,7 @@ fn inflate(mut stream: Decompress, input: &[u8], limit: usize) -> Decoded {
     let mut bytes = Vec::new();
     let end = loop {
         let room = limit - bytes.len();
-        let used = usize::try_from(stream.total_in())
-            .unwrap_or(input.len())
-            .min(input.len());
+        let used = usize::try_from(stream.total_in()).unwrap_or(input.len()).min(input.len());
         let before = bytes.len();
         bytes.reserve_exact(room.min(CHUNK).max(1));
         let status = stream.decompress_vec(&input[used..], &mut bytes, FlushDecompress::None);
@@ -94,9 +92,7 @@ fn inflate(mut stream: Decompress, input: &[u8], limit: usize) -> Decoded {
             Err(_) => break End::Malformed,
         }
     };
-    let used = usize::try_from(stream.total_in())
-        .unwrap_or(input.len())
-        .min(input.len());
+    let used = usize::try_from(stream.total_in()).unwrap_or(input.len()).min(input.len());
     Decoded { bytes, end, used }
 }
 
@@ -110,11 +106,7 @@ fn zlib(input: &[u8], limit: usize) -> Decoded {
 
 /// All members of a gzip stream.
 fn gzip(input: &[u8], limit: usize) -> Decoded {
-    let mut all = Decoded {
-        bytes: Vec::new(),
-        end: End::Malformed,
-        used: 0,
-    };
+    let mut all = Decoded { bytes: Vec::new(), end: End::Malformed, used: 0 };
     loop {
         let member = &input[all.used..];
         let header = match gzip_header_len(member) {
@@ -123,11 +115,7 @@ fn gzip(input: &[u8], limit: usize) -> Decoded {
             Err(_) if all.used > 0 => return all,
             Err(end) => return Decoded { end, ..all },
         };
-        let content = inflate(
-            Decompress::new(false),
-            &member[header..],
-            limit - all.bytes.len(),
-        );
+        let content = inflate(Decompress::new(false), &member[header..], limit - all.bytes.len());
         if all.bytes.is_empty() {
             all.bytes = content.bytes;
         } else {
@@ -173,11 +161,7 @@ fn gzip_header_len(input: &[u8]) -> Result<usize, End> {
     if flags & FHCRC != 0 {
         at += 2;
     }
-    if at > input.len() {
-        Err(End::Truncated)
-    } else {
-        Ok(at)
-    }
+    if at > input.len() { Err(End::Truncated) } else { Ok(at) }
 }
 
 /// Brotli with the windows of RFC 7932: 16 MiB at most, held while decoding.

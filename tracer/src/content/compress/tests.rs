@@ -43,11 +43,8 @@ fn sample(len: usize) -> Vec<u8> {
     let mut words = String::new();
     while words.len() < len {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        words += &format!(
-            "{{\"n\":{},\"url\":\"https://news.example.org/{}\"}}\n",
-            state,
-            state % 97
-        );
+        words +=
+            &format!("{{\"n\":{},\"url\":\"https://news.example.org/{}\"}}\n", state, state % 97);
     }
     words.truncate(len);
     words.into_bytes()
@@ -94,11 +91,7 @@ fn a_cut_stream_gives_a_prefix() {
             }
         }
         // A Zstandard block is 128 KiB of output: all or nothing.
-        assert!(
-            longest >= plain.len() / 3,
-            "{coding:?} {longest} of {}",
-            plain.len()
-        );
+        assert!(longest >= plain.len() / 3, "{coding:?} {longest} of {}", plain.len());
     }
 }
 
@@ -130,24 +123,15 @@ fn gzip_members_and_header_fields() {
     stream.extend_from_slice(&[0; 8]);
     stream.extend_from_slice(&gzip_of(b"two"));
     let decoded = decode(Coding::Gzip, &stream, NO_LIMIT);
-    assert_eq!(
-        (&*decoded.bytes, decoded.end),
-        (&b"one, two"[..], End::Complete)
-    );
+    assert_eq!((&*decoded.bytes, decoded.end), (&b"one, two"[..], End::Complete));
     stream.extend_from_slice(b"\0\0padding");
     assert_eq!(decode(Coding::Gzip, &stream, NO_LIMIT).bytes, b"one, two");
 }
 
 #[test]
 fn deflate_with_and_without_zlib() {
-    assert_eq!(
-        decode(Coding::Zlib, &deflate_of(b"raw"), NO_LIMIT).bytes,
-        b"raw"
-    );
-    assert_eq!(
-        decode(Coding::Zlib, &zlib_of(b"wrapped"), NO_LIMIT).bytes,
-        b"wrapped"
-    );
+    assert_eq!(decode(Coding::Zlib, &deflate_of(b"raw"), NO_LIMIT).bytes, b"raw");
+    assert_eq!(decode(Coding::Zlib, &zlib_of(b"wrapped"), NO_LIMIT).bytes, b"wrapped");
 }
 
 #[test]
@@ -156,10 +140,7 @@ fn zstd_frames_and_large_windows() {
     stream.extend_from_slice(&zstd_of(b"one, "));
     stream.extend_from_slice(&zstd_of(b"two"));
     let decoded = decode(Coding::Zstd, &stream, NO_LIMIT);
-    assert_eq!(
-        (&*decoded.bytes, decoded.end),
-        (&b"one, two"[..], End::Complete)
-    );
+    assert_eq!((&*decoded.bytes, decoded.end), (&b"one, two"[..], End::Complete));
     // A window of 1 GiB: exponent 20.
     let huge = b"\x28\xb5\x2f\xfd\x00\xa0\x01\x00\x00rest of the frame";
     let decoded = decode(Coding::Zstd, huge, NO_LIMIT);

@@ -23,11 +23,7 @@ const EMPTY_LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
 /// Decodes all frames, skipping those that hold no data.
 pub(super) fn decode(input: &[u8], limit: usize) -> Decoded {
-    let mut all = Decoded {
-        bytes: Vec::new(),
-        end: End::Malformed,
-        used: 0,
-    };
+    let mut all = Decoded { bytes: Vec::new(), end: End::Malformed, used: 0 };
     while let Some(rest) = input.get(all.used..).filter(|rest| !rest.is_empty()) {
         if let Some(len) = skippable_len(rest) {
             let cut = len > rest.len();
@@ -53,9 +49,7 @@ pub(super) fn decode(input: &[u8], limit: usize) -> Decoded {
 fn skippable_len(input: &[u8]) -> Option<usize> {
     match input {
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] => {
-            usize::try_from(u32::from_le_bytes([*a, *b, *c, *d]))
-                .ok()?
-                .checked_add(8)
+            usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).ok()?.checked_add(8)
         }
         _ => None,
     }
@@ -67,16 +61,8 @@ fn frame(input: &[u8], limit: usize) -> Decoded {
     let mut rest = input;
     if decoder.init(&mut rest).is_err() {
         // A frame header is 18 bytes at most.
-        let end = if input.len() < 18 {
-            End::Truncated
-        } else {
-            End::Malformed
-        };
-        return Decoded {
-            bytes: Vec::new(),
-            end,
-            used: 0,
-        };
+        let end = if input.len() < 18 { End::Truncated } else { End::Malformed };
+        return Decoded { bytes: Vec::new(), end, used: 0 };
     }
     let mut bytes = Vec::new();
     let mut used = input.len() - rest.len();
@@ -88,10 +74,7 @@ fn frame(input: &[u8], limit: usize) -> Decoded {
             finish(&mut decoder);
             break End::Truncated;
         };
-        if decoder
-            .decode_blocks(&mut rest, BlockDecodingStrategy::UptoBlocks(1))
-            .is_err()
-        {
+        if decoder.decode_blocks(&mut rest, BlockDecodingStrategy::UptoBlocks(1)).is_err() {
             // The last block can be whole and only the checksum be cut.
             let cut = decoder.is_finished() || len > rest.len();
             finish(&mut decoder);

@@ -129,12 +129,7 @@ impl Engine<'_> {
             let mut name = [0; 16];
             let key = Some(field_name(field.number, &mut name));
             let chain = place.chain.then(Step::Protobuf(field.number));
-            let here = Place {
-                chain: &chain,
-                key,
-                container,
-                truncated: field.cut,
-            };
+            let here = Place { chain: &chain, key, container, truncated: field.cut };
             match protobuf::classify(payload, field.cut) {
                 protobuf::Kind::Message => self.protobuf(payload, here),
                 protobuf::Kind::Other => self.look(payload, here, Role::Field),
@@ -158,10 +153,7 @@ impl Engine<'_> {
                 return;
             }
             used += 5 + message.payload.len();
-            let here = Place {
-                truncated: message.cut,
-                ..place.at(&chain)
-            };
+            let here = Place { truncated: message.cut, ..place.at(&chain) };
             self.look(message.payload, here, Role::Document(Label::Protobuf));
         }
         self.after(bytes, used, place);
@@ -194,10 +186,7 @@ impl Engine<'_> {
             let decoded = compress::decode(coding, bytes, self.room());
             let chain = place.chain.then(Step::Compressed(coding));
             let truncated = self.account(&decoded, bytes.len());
-            let here = Place {
-                truncated,
-                ..place.at(&chain)
-            };
+            let here = Place { truncated, ..place.at(&chain) };
             self.look(&decoded.bytes, here, Role::Document(Label::Unknown));
             return true;
         }

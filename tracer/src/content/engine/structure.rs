@@ -39,10 +39,7 @@ impl Engine<'_> {
             if rest.is_empty() || self.exhausted() {
                 break;
             }
-            let here = Place {
-                container: self.container(),
-                ..place
-            };
+            let here = Place { container: self.container(), ..place };
             if json::start(rest) == Some(0) {
                 let mut reader = json::Reader::new(rest, place.truncated, here.container);
                 self.tree(&mut reader, here, |path| Step::JsonLine(line, path));
@@ -64,10 +61,7 @@ impl Engine<'_> {
                 rest = &rest[item.len()..];
                 let chain = place.chain.then(Step::JsonLine(line, &ROOT));
                 let truncated = place.truncated && rest.is_empty();
-                let here = Place {
-                    truncated,
-                    ..here.at(&chain)
-                };
+                let here = Place { truncated, ..here.at(&chain) };
                 self.look(item.trim_ascii_end(), here, Role::Document(Label::Unknown));
             }
         }
@@ -85,9 +79,7 @@ impl Engine<'_> {
     pub(super) fn form_at(&mut self, bytes: &[u8], place: Place<'_>) {
         let container = self.container();
         let chain = Some(place.chain);
-        self.form(bytes, chain, container, place.truncated, |name| {
-            Step::Form(name)
-        });
+        self.form(bytes, chain, container, place.truncated, |name| Step::Form(name));
     }
 
     /// Reads a form or a query; `step` makes the step to a parameter.
@@ -116,16 +108,7 @@ impl Engine<'_> {
                 Some(outer) => outer.then(step(&name)),
                 None => Chain::new(step(&name)),
             };
-            self.look(
-                &value,
-                Place {
-                    chain: &chain,
-                    key,
-                    container,
-                    truncated,
-                },
-                Role::Field,
-            );
+            self.look(&value, Place { chain: &chain, key, container, truncated }, Role::Field);
         }
     }
 
@@ -142,12 +125,7 @@ impl Engine<'_> {
             };
             let chain = place.chain.then(Step::Multipart(&name));
             // A cut part is cut by the end of what is known.
-            let here = Place {
-                chain: &chain,
-                key: Some(&name),
-                container,
-                truncated: part.cut,
-            };
+            let here = Place { chain: &chain, key: Some(&name), container, truncated: part.cut };
             self.part(&part, here);
         }
     }

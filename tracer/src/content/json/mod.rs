@@ -40,11 +40,7 @@ fn skip_space(input: &[u8], at: usize) -> usize {
 /// Where an object or array starts, when that is what `input` holds from its
 /// beginning on: behind white space, a byte order mark or a script guard.
 pub(super) fn start(input: &[u8]) -> Option<usize> {
-    let mut at = if input.starts_with(b"\xef\xbb\xbf") {
-        3
-    } else {
-        0
-    };
+    let mut at = if input.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     at = skip_space(input, at);
     for guard in SCRIPT_GUARDS {
         if input.get(at..)?.starts_with(guard) {
@@ -129,8 +125,7 @@ pub(super) fn value_len(input: &[u8]) -> Option<usize> {
 /// Whether anything of weight follows a document: not white space, and not
 /// the end of a call that the document is the argument of.
 pub(super) fn more(rest: &[u8]) -> bool {
-    rest.iter()
-        .any(|&b| !is_space(b) && !matches!(b, b',' | b';' | b')' | 0))
+    rest.iter().any(|&b| !is_space(b) && !matches!(b, b',' | b';' | b')' | 0))
 }
 
 /// Whether the bytes are one quoted string, which may hold a document again.
@@ -153,11 +148,7 @@ pub(super) fn declared_length(announcement: &[u8]) -> Option<usize> {
     let mut containers = Containers::default();
     while let Some(leaf) = reader.next_leaf(&mut containers) {
         if leaf.scalar && *reader.path().segments() == [Segment::Key("length".into())] {
-            return std::str::from_utf8(&leaf.value)
-                .ok()?
-                .parse()
-                .ok()
-                .filter(|&len| len > 0);
+            return std::str::from_utf8(&leaf.value).ok()?.parse().ok().filter(|&len| len > 0);
         }
     }
     None
@@ -165,9 +156,7 @@ pub(super) fn declared_length(announcement: &[u8]) -> Option<usize> {
 
 /// How many bytes stand between two documents of a sequence.
 pub(super) fn separator_len(rest: &[u8]) -> usize {
-    rest.iter()
-        .take_while(|&&b| is_space(b) || b == b',' || b == 0)
-        .count()
+    rest.iter().take_while(|&&b| is_space(b) || b == b',' || b == 0).count()
 }
 
 /// The length of a string up to its closing quote, and whether it has escapes.
@@ -233,9 +222,7 @@ fn unescape(content: &[u8]) -> Vec<u8> {
 fn unescape_unicode(rest: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
         let digits = rest.get(at..at + 4)?;
-        digits
-            .iter()
-            .try_fold(0u32, |n, &d| Some(n << 4 | char::from(d).to_digit(16)?))
+        digits.iter().try_fold(0u32, |n, &d| Some(n << 4 | char::from(d).to_digit(16)?))
     };
     let Some(high) = unit(0) else {
         // Cut, or no escape at all: the bytes that are left speak for themselves.
@@ -247,10 +234,7 @@ fn unescape_unicode(rest: &[u8]) -> (char, usize) {
         let c = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
         return (char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
     }
-    (
-        char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER),
-        4,
-    )
+    (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 4)
 }
 
 /// An object or array that is open.
@@ -311,17 +295,11 @@ impl<'d> Reader<'d> {
 
     /// The input ended before the document did.
     fn finish_early(&mut self) {
-        self.finish(if self.truncated {
-            End::Truncated
-        } else {
-            End::Malformed
-        });
+        self.finish(if self.truncated { End::Truncated } else { End::Malformed });
     }
 
     fn container(&self) -> u32 {
-        self.levels
-            .last()
-            .map_or(self.outer, |level| level.container)
+        self.levels.last().map_or(self.outer, |level| level.container)
     }
 
     /// A value has ended.
@@ -338,11 +316,7 @@ impl<'d> Reader<'d> {
             return self.finish(End::TooDeep);
         }
         // The elements of an array are held by the object around it.
-        let container = if object {
-            containers.next()
-        } else {
-            self.container()
-        };
+        let container = if object { containers.next() } else { self.container() };
         self.levels.push(Level { object, container });
         if object {
             self.path.0.push(Segment::Key(Cow::Borrowed("")));
@@ -388,11 +362,7 @@ impl<'d> Reader<'d> {
         };
         self.at += 1 + len + usize::from(!cut);
         let content = &content[..len];
-        let content = if escapes {
-            Cow::Owned(unescape(content))
-        } else {
-            Cow::Borrowed(content)
-        };
+        let content = if escapes { Cow::Owned(unescape(content)) } else { Cow::Borrowed(content) };
         (content, cut)
     }
 
@@ -435,12 +405,7 @@ impl<'d> Reader<'d> {
         } else {
             self.ended();
         }
-        Leaf {
-            value,
-            scalar: false,
-            container,
-            truncated,
-        }
+        Leaf { value, scalar: false, container, truncated }
     }
 
     fn scalar(&mut self) -> Option<Leaf<'d>> {

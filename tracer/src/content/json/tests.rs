@@ -61,16 +61,10 @@ fn numbers_the_objects() {
     let mut containers = Containers::default();
     let mut numbers = Vec::new();
     while let Some(leaf) = reader.next_leaf(&mut containers) {
-        numbers.push((
-            reader.path().last_key().unwrap_or_default().to_owned(),
-            leaf.container,
-        ));
+        numbers.push((reader.path().last_key().unwrap_or_default().to_owned(), leaf.container));
     }
     let expected = [("a", 1), ("c", 2), ("d", 1), ("e", 3), ("f", 1)];
-    assert_eq!(
-        numbers,
-        expected.map(|(key, number)| (key.to_owned(), number))
-    );
+    assert_eq!(numbers, expected.map(|(key, number)| (key.to_owned(), number)));
     let mut reader = Reader::new(b"[1]", false, 7);
     assert_eq!(reader.next_leaf(&mut containers).unwrap().container, 7);
 }
@@ -78,37 +72,16 @@ fn numbers_the_objects() {
 #[test]
 fn names_that_are_addresses_are_values_too() {
     let (leaves, _) = read(r#"{"https://a.example/":{"n":1}}"#, false);
-    assert_eq!(
-        leaves,
-        [
-            ".https://a.example/=https://a.example/",
-            ".https://a.example/.n=1"
-        ]
-    );
+    assert_eq!(leaves, [".https://a.example/=https://a.example/", ".https://a.example/.n=1"]);
 }
 
 #[test]
 fn broken_documents_end_where_they_break() {
-    for broken in [
-        "{\"a\":1]",
-        "{\"a\" 1}",
-        "{1:2}",
-        "[1 2]",
-        "{\"a\":x}",
-        "[\"a\"}",
-        "[,]",
-        "}",
-    ] {
+    for broken in ["{\"a\":1]", "{\"a\" 1}", "{1:2}", "[1 2]", "{\"a\":x}", "[\"a\"}", "[,]", "}"] {
         assert_eq!(read(broken, false).1, End::Malformed, "{broken}");
     }
-    assert_eq!(
-        read("{\"a\":\"b\"", false),
-        (vec![".a=b".to_owned()], End::Malformed)
-    );
-    assert_eq!(
-        read("[1,]", false),
-        (vec!["[0]=1".to_owned()], End::Complete)
-    );
+    assert_eq!(read("{\"a\":\"b\"", false), (vec![".a=b".to_owned()], End::Malformed));
+    assert_eq!(read("[1,]", false), (vec!["[0]=1".to_owned()], End::Complete));
     let deep = "[".repeat(100_000);
     assert_eq!(read(&deep, false).1, End::TooDeep);
 }
@@ -127,24 +100,10 @@ fn tells_where_a_document_starts() {
     ] {
         assert_eq!(start(text.as_bytes()), Some(at), "{text}");
     }
-    for text in [
-        "[INFO] started",
-        "[12 monkeys]",
-        "{a}",
-        "[12",
-        "{",
-        "plain",
-        "[]-x",
-        "{}x",
-        "",
-    ] {
+    for text in ["[INFO] started", "[12 monkeys]", "{a}", "[12", "{", "plain", "[]-x", "{}x", ""] {
         assert_eq!(start(text.as_bytes()), None, "{text}");
     }
-    for (text, at) in [
-        ("42[\"event\",{", 2),
-        ("callback({\"a\":1});", 9),
-        ("v1:[{\"a\"", 3),
-    ] {
+    for (text, at) in [("42[\"event\",{", 2), ("callback({\"a\":1});", 9), ("v1:[{\"a\"", 3)] {
         assert_eq!(start_behind_junk(text.as_bytes()), Some(at), "{text}");
     }
     for text in ["see [1] and {x}", "a[b]", "f({})", ""] {
@@ -159,18 +118,12 @@ fn quoted_documents() {
     assert!(!is_quoted(br#""plain""#, false, false));
     assert!(!is_quoted(br#""Chromium";v="156""#, true, false));
     assert!(is_quoted(br#""{\"a\":"#, false, true));
-    assert_eq!(
-        read(r#""{\"a\":1}""#, false),
-        (vec![r#"={"a":1}"#.to_owned()], End::Complete)
-    );
+    assert_eq!(read(r#""{\"a\":1}""#, false), (vec![r#"={"a":1}"#.to_owned()], End::Complete));
 }
 
 #[test]
 fn item_headers_announce_lengths() {
-    assert_eq!(
-        declared_length(br#"{"type":"attachment","length":10}"#),
-        Some(10)
-    );
+    assert_eq!(declared_length(br#"{"type":"attachment","length":10}"#), Some(10));
     assert_eq!(declared_length(br#"{"type":"x","a":{"length":10}}"#), None);
     assert_eq!(declared_length(br#"{"length":-1}"#), None);
     assert_eq!(declared_length(b""), None);

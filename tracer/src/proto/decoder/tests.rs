@@ -17,10 +17,9 @@ pub(in crate::proto) enum Part {
 
 fn tell(decoder: &mut Decoder, part: &Part, time: u64, out: &mut Vec<Message>) {
     let chunk = match part {
-        Part::Send(bytes) | Part::Piece(bytes) => Chunk::Data {
-            bytes,
-            begins_send: matches!(part, Part::Send(_)),
-        },
+        Part::Send(bytes) | Part::Piece(bytes) => {
+            Chunk::Data { bytes, begins_send: matches!(part, Part::Send(_)) }
+        }
         Part::Gap(len) => Chunk::Gap(*len),
     };
     decoder.chunk(chunk, BootTime(time), out);
@@ -61,11 +60,7 @@ pub(in crate::proto) fn corpus() -> Vec<(String, Vec<u8>)> {
         for entry in root.join(folder).read_dir().expect("the corpus is there") {
             let path = entry.expect("the corpus can be listed").path();
             if path.extension().is_some_and(|ext| ext == "http") {
-                let name = path
-                    .strip_prefix(&root)
-                    .expect("inside")
-                    .to_string_lossy()
-                    .into_owned();
+                let name = path.strip_prefix(&root).expect("inside").to_string_lossy().into_owned();
                 files.push((name, std::fs::read(&path).expect("the corpus can be read")));
             }
         }
@@ -83,21 +78,8 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
 #[test]
 fn what_cannot_be_read_is_counted() {
-    let tls = feed(&[
-        send(b"\x16\x03\x01"),
-        send(b"\x02\x00\x01..."),
-        Part::Gap(Some(100)),
-    ]);
-    assert_eq!(
-        tls,
-        (
-            vec![],
-            Unread {
-                tls: 109,
-                ..Unread::default()
-            }
-        )
-    );
+    let tls = feed(&[send(b"\x16\x03\x01"), send(b"\x02\x00\x01..."), Part::Gap(Some(100))]);
+    assert_eq!(tls, (vec![], Unread { tls: 109, ..Unread::default() }));
 
     // Only a send can show that the connection is another one.
     let hello = || send(b"\x16\x03\x01\x02\x00");
@@ -105,29 +87,10 @@ fn what_cannot_be_read_is_counted() {
     assert_eq!((requests.len(), unread.tls), (1, 5 + GET.len() as u64));
 
     let http2 = feed(&[send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), send([0; 9])]);
-    assert_eq!(
-        http2,
-        (
-            vec![],
-            Unread {
-                http2: 33,
-                ..Unread::default()
-            }
-        )
-    );
+    assert_eq!(http2, (vec![], Unread { http2: 33, ..Unread::default() }));
 
-    let other = feed(&[
-        send("SSH-2.0-x\r\n"),
-        Part::Gap(Some(5)),
-        send("GE"),
-        Part::Gap(None),
-    ]);
-    let unread = Unread {
-        unrecognised: 13,
-        gaps: 5,
-        unknown_gaps: 1,
-        ..Unread::default()
-    };
+    let other = feed(&[send("SSH-2.0-x\r\n"), Part::Gap(Some(5)), send("GE"), Part::Gap(None)]);
+    let unread = Unread { unrecognised: 13, gaps: 5, unknown_gaps: 1, ..Unread::default() };
     assert_eq!(other, (vec![], unread));
 
     let mut decoder = decoder();
@@ -135,11 +98,7 @@ fn what_cannot_be_read_is_counted() {
     decoder.datagram(b"abc", Some(2), BootTime(1), &mut out);
     decoder.datagram(b"abc", None, BootTime(1), &mut out);
     decoder.end(&mut out);
-    let unread = Unread {
-        datagrams: 8,
-        unknown_gaps: 1,
-        ..Unread::default()
-    };
+    let unread = Unread { datagrams: 8, unknown_gaps: 1, ..Unread::default() };
     assert_eq!(out, [Message::Unread(unread)]);
 }
 
@@ -152,10 +111,7 @@ fn a_connection_joined_late_is_read_from_the_next_send_on() {
         send("GET /"),
         Part::Piece(b"next HTTP/1.1\r\n\r\n".to_vec()),
     ]);
-    let paths: Vec<_> = requests
-        .iter()
-        .map(|request| request.path.as_str())
-        .collect();
+    let paths: Vec<_> = requests.iter().map(|request| request.target()).collect();
     assert_eq!(paths, ["/", "/next"]);
     assert_eq!(unread.unrecognised, (14 + GET.len() + 18) as u64);
 }
@@ -175,21 +131,16 @@ fn a_beginning_in_two_sends_is_put_together() {
 fn a_request_line_that_is_abandoned_swallows_nothing() {
     // The first send is the rest of some body, the third a URL that was cut.
     let (requests, unread) = feed(&[send("x /y"), send(GET), send("GET /cut"), send(GET)]);
-    let paths: Vec<_> = requests
-        .iter()
-        .map(|request| request.path.as_str())
-        .collect();
+    let paths: Vec<_> = requests.iter().map(|request| request.target()).collect();
     assert_eq!(paths, ["/", "/cut", "/"]);
     assert_eq!(unread.unrecognised, 4);
 }
 
 #[test]
 fn only_a_request_line_makes_a_request() {
-    for text in [
-        "GET /x\r\nHost: a\r\n\r\n",
-        "GET / HTTP/2.0\r\n\r\n",
-        "GET /\x01 HTTP/1.1\r\n\r\n",
-    ] {
+    for text in
+        ["GET /x\r\nHost: a\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "GET /\x01 HTTP/1.1\r\n\r\n"]
+    {
         let (requests, unread) = feed(&[send(text)]);
         assert_eq!(requests, []);
         assert_eq!(unread.unrecognised, text.len() as u64);
@@ -215,18 +166,8 @@ fn records_become_requests() {
     let record = |tgid, position, len, payload: &str| Record {
         hook: Hook::SysEnter,
         time: BootTime(u64::from(position)),
-        process: Process {
-            uid: 1,
-            tgid,
-            tid: tgid,
-            comm: "browser".to_owned(),
-        },
-        connection: Connection {
-            key: 1,
-            transport: Transport::Tcp,
-            local: None,
-            remote: None,
-        },
+        process: Process { uid: 1, tgid, tid: tgid, comm: "browser".to_owned() },
+        connection: Connection { key: 1, transport: Transport::Tcp, local: None, remote: None },
         position: Some(position),
         offset: 0,
         len: Some(len),
@@ -290,9 +231,8 @@ fn an_upgrade_to_websocket_is_remembered() {
     assert_eq!(decoder.upgraded(), None);
     assert_eq!(requests(out).len(), 2);
 
-    let (_, unread) = feed(&[send(
-        "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-    )]);
+    let (_, unread) =
+        feed(&[send("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")]);
     assert!(unread.is_empty());
 }
 
@@ -307,47 +247,27 @@ fn what_waits_in_vain_is_given_out_and_completed_later() {
         decoder.flush(BootTime(before), &mut out);
         requests(std::mem::take(&mut out))
     };
-    assert_eq!(
-        given(&mut decoder, Some("POST / HTTP/1.1\r\nHost: a.t"), 10, 9),
-        []
-    );
+    assert_eq!(given(&mut decoder, Some("POST / HTTP/1.1\r\nHost: a.t"), 10, 9), []);
 
     let head = given(&mut decoder, None, 0, 10);
     assert_eq!(head[0].head_cut, Some(HeadCut::LastField));
-    assert_eq!(
-        (head[0].authority.as_deref(), head[0].update),
-        (None, false)
-    );
+    assert_eq!((head[0].authority.as_deref(), head[0].update), (None, false));
     assert_eq!(given(&mut decoder, None, 0, 20), []);
 
     let rest = "est\r\nContent-Length: 6\r\n\r\nabc";
     let body = given(&mut decoder, Some(rest), 20, 20);
-    assert_eq!(
-        (body[0].authority.as_deref(), body[0].update),
-        (Some("a.test"), true)
-    );
-    assert_eq!(
-        (&body[0].body.data[..], body[0].complete),
-        (&b"abc"[..], false)
-    );
+    assert_eq!((body[0].authority.as_deref(), body[0].update), (Some("a.test"), true));
+    assert_eq!((&body[0].body.data[..], body[0].complete), (&b"abc"[..], false));
     assert_eq!((body[0].time, body[0].body.gaps.len()), (BootTime(10), 1));
 
     let whole = given(&mut decoder, Some("def"), 30, 0);
-    assert_eq!(
-        (&whole[0].body.data[..], whole[0].complete),
-        (&b"abcdef"[..], true)
-    );
+    assert_eq!((&whole[0].body.data[..], whole[0].complete), (&b"abcdef"[..], true));
     assert!(whole[0].update && whole[0].body.gaps.is_empty());
     assert_eq!(given(&mut decoder, None, 0, 40), []);
     assert!(!given(&mut decoder, Some(GET), 50, 0)[0].update);
 
     // Given out at the end, too, if there is more to say.
-    given(
-        &mut decoder,
-        Some("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"),
-        60,
-        60,
-    );
+    given(&mut decoder, Some("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"), 60, 60);
     let mut out = Vec::new();
     decoder.end(&mut out);
     assert_eq!(out, []);
@@ -372,12 +292,7 @@ fn slow_and_endless_requests_are_bounded() {
     let mut decoder = self::decoder();
     tell(&mut decoder, &send("GET / HTTP/1.1\r\n"), 0, &mut out);
     for time in 0..100_000 {
-        tell(
-            &mut decoder,
-            &send("Cookie: never ends\r\n"),
-            time,
-            &mut out,
-        );
+        tell(&mut decoder, &send("Cookie: never ends\r\n"), time, &mut out);
         assert!(decoder.buffered() <= 2 << 20);
     }
     assert_eq!(out.len(), 1);

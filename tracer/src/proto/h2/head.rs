@@ -37,21 +37,13 @@ pub(super) enum Payload {
 impl Head {
     /// A head whose header block nobody saw.
     pub(super) fn unseen(time: BootTime) -> Head {
-        Head {
-            time,
-            ..Head::default()
-        }
+        Head { time, ..Head::default() }
     }
 
     /// Reads a header block of which `unread` bytes are missing.
     pub(super) fn new(time: BootTime, section: Section, unread: u64) -> Head {
         let whole = section.end == End::Complete && section.dropped == 0;
-        let mut head = Head {
-            time,
-            whole,
-            unread,
-            ..Head::default()
-        };
+        let mut head = Head { time, whole, unread, ..Head::default() };
         head.extend(section.fields);
         head.whole &= head.method.is_some();
         if head.authority.is_none() {
@@ -89,16 +81,10 @@ impl Head {
                         joined.extend_from_slice(value);
                     } else {
                         crumbs = Some((self.headers.len(), value.to_vec()));
-                        self.headers.push(Header {
-                            name: name.clone(),
-                            value: Bytes::new(),
-                        });
+                        self.headers.push(Header { name: name.clone(), value: Bytes::new() });
                     }
                 }
-                _ => self.headers.push(Header {
-                    name: name.clone(),
-                    value: value.clone(),
-                }),
+                _ => self.headers.push(Header { name: name.clone(), value: value.clone() }),
             }
         }
         if let Some((at, joined)) = crumbs {
@@ -152,9 +138,7 @@ impl Head {
 /// The fields are those of a request's head, not of a trailer section: they
 /// name a pseudo-header field (RFC 9113 section 8.1).
 pub(super) fn is_head(fields: &[Field]) -> bool {
-    fields
-        .iter()
-        .any(|field| field.name.known().starts_with(b":"))
+    fields.iter().any(|field| field.name.known().starts_with(b":"))
 }
 
 /// Sets a pseudo-header field: a second one breaks the rules and is ignored.

@@ -98,10 +98,7 @@ enum State {
 }
 
 impl State {
-    const BOUNDARY: State = State::Header {
-        bytes: [0; HEADER_LEN],
-        len: 0,
-    };
+    const BOUNDARY: State = State::Header { bytes: [0; HEADER_LEN], len: 0 };
 }
 
 /// A frame whose payload is being read.
@@ -207,9 +204,7 @@ impl Connection {
         if let State::Payload(progress) = self.state {
             // The payload's length is known: what is missing of it is not more.
             let left = progress.frame.len - progress.at;
-            let here = len.map_or(left, |len| {
-                u32::try_from(len).map_or(left, |len| len.min(left))
-            });
+            let here = len.map_or(left, |len| u32::try_from(len).map_or(left, |len| len.min(left)));
             self.skip(progress, here, out);
             missing = len.map(|len| len - u64::from(here));
         }
@@ -237,10 +232,7 @@ impl Connection {
 
     /// How many bytes are kept for requests that are not at their end.
     pub fn buffered(&self) -> usize {
-        let block = self
-            .block
-            .as_ref()
-            .map_or(0, |block| block.pieces.data().len());
+        let block = self.block.as_ref().map_or(0, |block| block.pieces.data().len());
         block + self.streams.buffered()
     }
 
@@ -294,12 +286,7 @@ impl Connection {
             _ => {}
         }
         let padding = (!frame.padded()).then_some(0);
-        let progress = Progress {
-            frame,
-            at: 0,
-            padding,
-            error: 0,
-        };
+        let progress = Progress { frame, at: 0, padding, error: 0 };
         self.advance(progress, out);
     }
 

@@ -40,11 +40,7 @@ pub fn recognise(write: &[u8]) -> Start {
         }
         None => opens_request(frame, write),
     };
-    if convincing {
-        Start::Frames
-    } else {
-        Start::Other
-    }
+    if convincing { Start::Frames } else { Start::Other }
 }
 
 /// `next` can stand right after `frame`.
@@ -63,10 +59,7 @@ fn opens_request(frame: Frame, bytes: &[u8]) -> bool {
     let Some(block) = bytes.get(HEADER_LEN + frame.prefix() as usize..) else {
         return false;
     };
-    let cut = [Gap {
-        at: block.len(),
-        len: None,
-    }];
+    let cut = [Gap { at: block.len(), len: None }];
     let section = hpack::Decoder::joined().decode(block, &cut);
     if section.end != hpack::End::Cut {
         return false;
@@ -109,40 +102,21 @@ mod tests {
     #[test]
     fn a_preface_is_seen_from_its_tenth_byte_on() {
         for len in 0..PREFACE.len() {
-            let start = if len < MIN_PREFACE {
-                Start::Other
-            } else {
-                Start::Preface
-            };
+            let start = if len < MIN_PREFACE { Start::Other } else { Start::Preface };
             assert_eq!(recognise(&PREFACE[..len]), start, "{len}");
         }
-        assert_eq!(
-            recognise(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04"),
-            Start::Preface
-        );
+        assert_eq!(recognise(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04"), Start::Preface);
         assert_eq!(recognise(b"PRI * HTTP/2.1\r\n\r\n"), Start::Other);
     }
 
     #[test]
     fn frames_are_seen_by_where_they_end() {
         assert_eq!(recognise(WINDOW_UPDATE), Start::Frames);
-        assert_eq!(
-            recognise(&[WINDOW_UPDATE, WINDOW_UPDATE].concat()),
-            Start::Frames
-        );
-        assert_eq!(
-            recognise(&[WINDOW_UPDATE, &WINDOW_UPDATE[..9]].concat()),
-            Start::Frames
-        );
-        assert_eq!(
-            recognise(&[WINDOW_UPDATE, &WINDOW_UPDATE[..8]].concat()),
-            Start::Other
-        );
+        assert_eq!(recognise(&[WINDOW_UPDATE, WINDOW_UPDATE].concat()), Start::Frames);
+        assert_eq!(recognise(&[WINDOW_UPDATE, &WINDOW_UPDATE[..9]].concat()), Start::Frames);
+        assert_eq!(recognise(&[WINDOW_UPDATE, &WINDOW_UPDATE[..8]].concat()), Start::Other);
         assert_eq!(recognise(&WINDOW_UPDATE[..12]), Start::Other);
-        assert_eq!(
-            recognise(&[WINDOW_UPDATE, b"and no frame"].concat()),
-            Start::Other
-        );
+        assert_eq!(recognise(&[WINDOW_UPDATE, b"and no frame"].concat()), Start::Other);
     }
 
     #[test]

@@ -38,10 +38,7 @@ enum Sink {
     /// Into a request's body.
     Body { head: Box<Head>, body: Pieces },
     /// Into a WebSocket, whose handshake was already given out.
-    WebSocket {
-        handshake: Box<Request>,
-        decoder: Box<ws::Decoder>,
-    },
+    WebSocket { handshake: Box<Request>, decoder: Box<ws::Decoder> },
     /// Nowhere: they are a tunnel's.
     Tunnel,
 }
@@ -77,10 +74,7 @@ impl Streams {
     /// once: it may stay open for hours.
     pub(super) fn open(&mut self, id: u32, head: Head, time: BootTime, out: &mut Vec<Request>) {
         let sink = match head.payload() {
-            Payload::Body => Sink::Body {
-                head: Box::new(head),
-                body: Pieces::default(),
-            },
+            Payload::Body => Sink::Body { head: Box::new(head), body: Pieces::default() },
             Payload::WebSocket => {
                 let handshake = Box::new(head.into_request(Pieces::default(), true));
                 out.push(Request::clone(&handshake));
@@ -100,10 +94,7 @@ impl Streams {
     pub(super) fn open_unseen(&mut self, id: u32, time: BootTime, out: &mut Vec<Request>) {
         let mut body = Pieces::default();
         body.skip(None);
-        let sink = Sink::Body {
-            head: Box::new(Head::unseen(time)),
-            body,
-        };
+        let sink = Sink::Body { head: Box::new(Head::unseen(time)), body };
         self.insert(id, Stream { last: time, sink }, out);
     }
 
@@ -120,11 +111,7 @@ impl Streams {
 
     /// Adds a trailer section. A WebSocket or a tunnel has none.
     pub(super) fn trailers(&mut self, id: u32, section: Section, unread: u64) {
-        if let Some(Stream {
-            sink: Sink::Body { head, .. },
-            ..
-        }) = self.open.get_mut(&id)
-        {
+        if let Some(Stream { sink: Sink::Body { head, .. }, .. }) = self.open.get_mut(&id) {
             head.trailers(section, unread);
         }
     }
@@ -146,11 +133,7 @@ impl Streams {
                 } else {
                     decoder.gap(Some(bytes.len() as u64), &mut messages);
                 }
-                out.extend(
-                    messages
-                        .into_iter()
-                        .map(|message| message.into_request(handshake)),
-                );
+                out.extend(messages.into_iter().map(|message| message.into_request(handshake)));
             }
             Sink::Tunnel => self.unread = self.unread.saturating_add(bytes.len() as u64),
         }
@@ -206,11 +189,7 @@ impl Streams {
     /// tunnels are quiet by nature and stay.
     pub(super) fn finish_stale(&mut self, before: BootTime, out: &mut Vec<Request>) {
         let stale = |stream: &Stream| stream.last < before && stream.is_request();
-        let stale = self
-            .open
-            .iter()
-            .filter(|(_, stream)| stale(stream))
-            .map(|(&id, _)| id);
+        let stale = self.open.iter().filter(|(_, stream)| stale(stream)).map(|(&id, _)| id);
         for id in stale.collect::<Vec<_>>() {
             self.finish(id, Ending::Cut, out);
         }
@@ -228,10 +207,7 @@ impl Streams {
 
     /// How many bytes of streams are in no request.
     pub(super) fn unread_bytes(&self) -> u64 {
-        self.open
-            .values()
-            .map(Stream::unread)
-            .fold(self.unread, u64::saturating_add)
+        self.open.values().map(Stream::unread).fold(self.unread, u64::saturating_add)
     }
 
     /// How many streams were closed to make room.
@@ -273,11 +249,7 @@ impl Stream {
             Sink::WebSocket { handshake, decoder } => {
                 let mut messages = Vec::new();
                 decoder.gap(len, &mut messages);
-                out.extend(
-                    messages
-                        .into_iter()
-                        .map(|message| message.into_request(handshake)),
-                );
+                out.extend(messages.into_iter().map(|message| message.into_request(handshake)));
             }
             Sink::Tunnel => return len.unwrap_or(0),
         }
@@ -292,17 +264,10 @@ impl Stream {
                 }
                 out.push(head.into_request(body, ending == Ending::Ended));
             }
-            Sink::WebSocket {
-                handshake,
-                mut decoder,
-            } => {
+            Sink::WebSocket { handshake, mut decoder } => {
                 let mut messages = Vec::new();
                 decoder.end(&mut messages);
-                out.extend(
-                    messages
-                        .into_iter()
-                        .map(|message| message.into_request(&handshake)),
-                );
+                out.extend(messages.into_iter().map(|message| message.into_request(&handshake)));
             }
             Sink::Tunnel => {}
         }

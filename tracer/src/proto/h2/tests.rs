@@ -56,22 +56,14 @@ fn requests(writes: &[&[u8]]) -> (Vec<Request>, Connection) {
 }
 
 fn field(request: &Request, name: &str) -> Option<String> {
-    request
-        .header(name)
-        .map(|value| String::from_utf8(value.to_vec()).unwrap())
+    request.header(name).map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
 #[test]
 fn a_request_is_read() {
-    let block = [
-        head("GET", "/a?b=c"),
-        literal(false, "user-agent", "Mozilla/5.0"),
-    ]
-    .concat();
+    let block = [head("GET", "/a?b=c"), literal(false, "user-agent", "Mozilla/5.0")].concat();
     let (out, connection) = requests(&[&opening(), &frame(HEADERS, 0x05, 1, &block)]);
-    let [request] = &out[..] else {
-        panic!("{out:?}")
-    };
+    let [request] = &out[..] else { panic!("{out:?}") };
     assert_eq!(request.protocol, Protocol::Http2);
     assert_eq!(request.time, BootTime(2));
     assert_eq!(request.method.as_deref(), Some("GET"));
@@ -101,14 +93,9 @@ fn bodies_are_unpadded_and_told_apart() {
         &frame(DATA, 0, 1, b"and more"),
         &frame(DATA, 0x09, 1, b"\x02\0\0"),
     ]);
-    let bodies: Vec<_> = out
-        .iter()
-        .map(|r| (r.path.as_deref().unwrap(), &r.body.data[..], r.complete))
-        .collect();
-    assert_eq!(
-        bodies,
-        [("/3", &b"three"[..], true), ("/1", b"one and more", true)]
-    );
+    let bodies: Vec<_> =
+        out.iter().map(|r| (r.path.as_deref().unwrap(), &r.body.data[..], r.complete)).collect();
+    assert_eq!(bodies, [("/3", &b"three"[..], true), ("/1", b"one and more", true)]);
 }
 
 #[test]
@@ -125,14 +112,8 @@ fn trailers_and_cookie_crumbs_join_the_fields() {
         &frame(DATA, 0, 1, b"body"),
         &frame(HEADERS, 0x05, 1, &literal(false, "x-checksum", "7")),
     ]);
-    let [request] = &out[..] else {
-        panic!("{out:?}")
-    };
-    let names: Vec<&[u8]> = request
-        .headers
-        .iter()
-        .map(|header| &header.name[..])
-        .collect();
+    let [request] = &out[..] else { panic!("{out:?}") };
+    let names: Vec<&[u8]> = request.headers.iter().map(|header| &header.name[..]).collect();
     assert_eq!(names, [&b"cookie"[..], b"x", b"x-checksum"]);
     assert_eq!(field(request, "cookie").as_deref(), Some("a=1; b=2"));
     assert!(request.complete);
@@ -140,11 +121,8 @@ fn trailers_and_cookie_crumbs_join_the_fields() {
 
 #[test]
 fn a_request_given_up_is_given_out() {
-    let open = [
-        opening(),
-        frame(HEADERS, 0x04, 1, &head("POST", "/")),
-        frame(DATA, 0, 1, b"begun"),
-    ];
+    let open =
+        [opening(), frame(HEADERS, 0x04, 1, &head("POST", "/")), frame(DATA, 0, 1, b"begun")];
     let goaway = |code| frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, code]);
     for (last, given_out) in [
         (frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), true),
@@ -171,24 +149,11 @@ fn a_gap_within_a_payload_is_counted_down() {
     ]);
     connection.gap(Some(500), &mut out);
     connection.data(&[b'b'; 100], BootTime(4), &mut out);
-    connection.data(
-        &frame(HEADERS, 0x05, 3, &head("GET", "/3")),
-        BootTime(5),
-        &mut out,
-    );
+    connection.data(&frame(HEADERS, 0x05, 3, &head("GET", "/3")), BootTime(5), &mut out);
     assert_eq!(out[0].body.data.len(), 500);
-    assert_eq!(
-        out[0].body.gaps,
-        [Gap {
-            at: 400,
-            len: Some(500)
-        }]
-    );
+    assert_eq!(out[0].body.gaps, [Gap { at: 400, len: Some(500) }]);
     assert_eq!((out[0].unread_bytes, out[0].complete), (500, false));
-    assert_eq!(
-        (out[1].path.as_deref(), out[1].complete),
-        (Some("/3"), true)
-    );
+    assert_eq!((out[1].path.as_deref(), out[1].complete), (Some("/3"), true));
     assert_eq!(connection.counters(), Counters::default());
 }
 
@@ -219,23 +184,14 @@ fn a_gap_over_frames_loses_framing_table_and_tails() {
     connection.data(&frame(HEADERS, 0x05, 3, &again), BootTime(5), &mut out);
     connection.data(&frame(DATA, 0x01, 1, b"end"), BootTime(6), &mut out);
 
-    let unknown = crate::proto::Field {
-        name: Text::UNKNOWN,
-        value: Text::UNKNOWN,
-    };
+    let unknown = crate::proto::Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
     assert_eq!(out[0].path.as_deref(), Some("/3"));
-    assert_eq!(
-        (&out[0].partial[..], out[0].head_cut.is_none()),
-        (&[unknown][..], false)
-    );
+    assert_eq!((&out[0].partial[..], out[0].head_cut.is_none()), (&[unknown][..], false));
     assert_eq!(&out[1].body.data[400..], b"end");
     assert_eq!(out[1].body.gaps, [Gap { at: 400, len: None }]);
     assert!(!out[1].complete);
     let counters = connection.counters();
-    assert_eq!(
-        (counters.framing_lost, counters.unread_bytes),
-        (1, 100 + 23)
-    );
+    assert_eq!((counters.framing_lost, counters.unread_bytes), (1, 100 + 23));
 }
 
 #[test]
@@ -247,27 +203,18 @@ fn a_cut_path_is_a_beginning() {
     for len in [Some(60), Some(61), None] {
         let (mut out, mut connection) = requests(&[&opening(), &whole[..cut]]);
         connection.gap(len, &mut out);
-        let [request] = &out[..] else {
-            panic!("{out:?}")
-        };
+        let [request] = &out[..] else { panic!("{out:?}") };
         assert!(long.starts_with(request.path.as_deref().unwrap()));
         assert_eq!(request.authority.as_deref(), Some("example.org"));
         assert!(request.head_cut.is_some() && !request.complete);
         assert_eq!(request.unread_bytes, 60);
     }
     // Cut within the host, there is no telling which host it is.
-    let host = whole
-        .windows(7)
-        .position(|window| window == b"example")
-        .unwrap()
-        + 5;
+    let host = whole.windows(7).position(|window| window == b"example").unwrap() + 5;
     let (mut out, mut connection) = requests(&[&opening(), &whole[..host]]);
     connection.end(&mut out);
     assert_eq!(out[0].authority, None);
-    assert_eq!(
-        out[0].partial[0].value,
-        Text::Start(Bytes::from_static(b"examp"))
-    );
+    assert_eq!(out[0].partial[0].value, Text::Start(Bytes::from_static(b"examp")));
 }
 
 #[test]
@@ -279,15 +226,9 @@ fn a_connection_joined_late_is_read_from_a_write_on() {
         &frame(DATA, 0x01, 7, b"its head was not seen"),
     ]);
     assert_eq!(out[0].method.as_deref(), Some("GET"));
-    assert_eq!(
-        (out[0].authority.as_deref(), out[0].path.as_deref()),
-        (None, Some("/seen"))
-    );
+    assert_eq!((out[0].authority.as_deref(), out[0].path.as_deref()), (None, Some("/seen")));
     assert!(out[0].head_cut.is_some());
-    assert_eq!(
-        (out[1].method.as_deref(), out[1].path.as_deref()),
-        (None, None)
-    );
+    assert_eq!((out[1].method.as_deref(), out[1].path.as_deref()), (None, None));
     assert_eq!(&out[1].body.data[..], b"its head was not seen");
     assert_eq!(out[1].body.gaps, [Gap { at: 0, len: None }]);
     let counters = connection.counters();
@@ -298,12 +239,7 @@ fn a_connection_joined_late_is_read_from_a_write_on() {
 fn a_new_preface_begins_a_new_connection() {
     let first = [
         opening(),
-        frame(
-            HEADERS,
-            0x04,
-            1,
-            &[head("POST", "/old"), literal(true, "x", "old")].concat(),
-        ),
+        frame(HEADERS, 0x04, 1, &[head("POST", "/old"), literal(true, "x", "old")].concat()),
     ];
     let second = [
         opening(),
@@ -322,9 +258,7 @@ fn a_new_preface_begins_a_new_connection() {
             continue;
         }
         connection.end(&mut out);
-        let [old, new] = &out[..] else {
-            panic!("{at}: {out:?}")
-        };
+        let [old, new] = &out[..] else { panic!("{at}: {out:?}") };
         assert_eq!((old.path.as_deref(), old.complete), (Some("/old"), false));
         assert_eq!((new.path.as_deref(), new.complete), (Some("/new"), true));
         assert_eq!(connection.counters(), Counters::default(), "{at}");
@@ -354,19 +288,11 @@ fn rules_broken_lose_the_framing() {
         frame(CONTINUATION, 0x04, 1, &head("GET", "/")),
         frame(SETTINGS, 0, 0, &[0; 5]),
         [frame(HEADERS, 0, 1, &[0x82]), frame(DATA, 0, 1, b"")].concat(),
-        [
-            frame(HEADERS, 0, 1, &[0x82]),
-            frame(CONTINUATION, 0x04, 3, b""),
-        ]
-        .concat(),
+        [frame(HEADERS, 0, 1, &[0x82]), frame(CONTINUATION, 0x04, 3, b"")].concat(),
     ] {
         let (_, connection) = requests(&[&opening(), &broken]);
         let counters = connection.counters();
-        assert_eq!(
-            (counters.invalid_frames, counters.framing_lost),
-            (1, 1),
-            "{broken:?}"
-        );
+        assert_eq!((counters.invalid_frames, counters.framing_lost), (1, 1), "{broken:?}");
     }
 }
 
@@ -384,14 +310,8 @@ fn websockets_and_tunnels_are_no_bodies() {
     // "hi", masked with zeros.
     let message = frame(DATA, 0, 1, &[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']);
     let (out, _) = requests(&[&opening(), &connect(Some("websocket")), &message]);
-    assert_eq!(
-        (out[0].protocol, out[0].path.as_deref()),
-        (Protocol::Http2, Some("/socket"))
-    );
-    assert_eq!(
-        (out[1].protocol, out[1].path.as_deref()),
-        (Protocol::WebSocket, Some("/socket"))
-    );
+    assert_eq!((out[0].protocol, out[0].path.as_deref()), (Protocol::Http2, Some("/socket")));
+    assert_eq!((out[1].protocol, out[1].path.as_deref()), (Protocol::WebSocket, Some("/socket")));
     assert_eq!((&out[1].body.data[..], out[1].complete), (&b"hi"[..], true));
     for protocol in [None, Some("connect-udp")] {
         let (out, connection) = requests(&[&opening(), &connect(protocol), &message]);
@@ -424,26 +344,16 @@ fn memory_is_bounded() {
     let data = [b'x'; 16384];
     for stream in (1..2000).step_by(2) {
         let time = BootTime(u64::from(stream));
-        connection.data(
-            &frame(HEADERS, 0x04, stream, &head("POST", "/")),
-            time,
-            &mut out,
-        );
+        connection.data(&frame(HEADERS, 0x04, stream, &head("POST", "/")), time, &mut out);
         for _ in 0..if stream < 40 { 80 } else { 1 } {
             connection.data(&frame(DATA, 0, stream, &data), time, &mut out);
         }
         assert!(connection.buffered() <= MAX_BUFFERED);
     }
-    assert_eq!(
-        connection.counters().evicted_streams,
-        1000 - MAX_STREAMS as u64
-    );
+    assert_eq!(connection.counters().evicted_streams, 1000 - MAX_STREAMS as u64);
     connection.end(&mut out);
     assert_eq!((out.len(), connection.buffered()), (1000, 0));
-    let kept: u64 = out
-        .iter()
-        .map(|r| r.body.data.len() as u64 + r.unread_bytes)
-        .sum();
+    let kept: u64 = out.iter().map(|r| r.body.data.len() as u64 + r.unread_bytes).sum();
     assert_eq!(kept, (20 * 80 + 980) * 16384);
     assert_eq!(out[0].body.data.len(), MAX_BODY);
 
@@ -458,10 +368,7 @@ fn memory_is_bounded() {
 
 #[test]
 fn other_protocols_are_left_alone() {
-    for other in [
-        &b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"[..],
-        b"\x16\x03\x01\0\x05hello",
-    ] {
+    for other in [&b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"[..], b"\x16\x03\x01\0\x05hello"] {
         let (out, connection) = requests(&[other, other]);
         assert_eq!(out, []);
         assert_eq!(connection.counters().unread_bytes, 2 * other.len() as u64);

@@ -48,11 +48,8 @@ static CODE: Code = Code::new();
 
 impl Code {
     const fn new() -> Code {
-        let mut code = Code {
-            limits: [0; MAX_LENGTH + 1],
-            offsets: [0; MAX_LENGTH + 1],
-            symbols: [0; 257],
-        };
+        let mut code =
+            Code { limits: [0; MAX_LENGTH + 1], offsets: [0; MAX_LENGTH + 1], symbols: [0; 257] };
         let (mut placed, mut limit, mut length) = (0, 0u64, MIN_LENGTH);
         while length <= MAX_LENGTH {
             code.offsets[length] = placed;
@@ -68,10 +65,7 @@ impl Code {
             code.limits[length] = limit;
             length += 1;
         }
-        assert!(
-            placed == LENGTHS.len() && limit == 1 << 32,
-            "the code is not complete"
-        );
+        assert!(placed == LENGTHS.len() && limit == 1 << 32, "the code is not complete");
         code
     }
 
@@ -85,10 +79,7 @@ impl Code {
         }
         let first = self.limits[length - 1];
         let nth = (window - first) >> (32 - length);
-        (
-            self.symbols[self.offsets[length] + nth as usize],
-            length as u32,
-        )
+        (self.symbols[self.offsets[length] + nth as usize], length as u32)
     }
 }
 
@@ -119,11 +110,7 @@ pub(super) fn decode(input: &[u8], whole: bool, out: &mut Vec<u8>) -> Result<(),
         have -= length;
     }
     let padded = have < 8 && bits.leading_ones() >= have;
-    if whole && !padded {
-        Err(Invalid::Huffman)
-    } else {
-        Ok(())
-    }
+    if whole && !padded { Err(Invalid::Huffman) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -138,19 +125,13 @@ mod tests {
         let mut bits = Vec::new();
         for &byte in text {
             let length = usize::from(LENGTHS[usize::from(byte)]);
-            let at = CODE
-                .symbols
-                .iter()
-                .position(|&s| s == u16::from(byte))
-                .unwrap();
+            let at = CODE.symbols.iter().position(|&s| s == u16::from(byte)).unwrap();
             let nth = (at - CODE.offsets[length]) as u64;
             let code = (CODE.limits[length - 1] >> (32 - length)) + nth;
             bits.extend((0..length).rev().map(|bit| code >> bit & 1 == 1));
         }
         bits.resize(bits.len().next_multiple_of(8), true);
-        bits.chunks(8)
-            .map(|b| b.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit)))
-            .collect()
+        bits.chunks(8).map(|b| b.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit))).collect()
     }
 
     fn decoded(input: &[u8], whole: bool) -> Result<Vec<u8>, Invalid> {

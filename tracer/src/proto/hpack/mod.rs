@@ -84,16 +84,12 @@ impl Default for Decoder {
 impl Decoder {
     /// A decoder for a connection seen from its beginning.
     pub fn new() -> Decoder {
-        Decoder {
-            table: Dynamic::new(),
-        }
+        Decoder { table: Dynamic::new() }
     }
 
     /// A decoder for a connection joined late.
     pub fn joined() -> Decoder {
-        Decoder {
-            table: Dynamic::unknown(),
-        }
+        Decoder { table: Dynamic::unknown() }
     }
 
     /// Header blocks may have been lost here. Each can have inserted any
@@ -128,11 +124,7 @@ impl Decoder {
                 }
             }
         };
-        Section {
-            fields: fields.kept,
-            dropped: fields.dropped,
-            end,
-        }
+        Section { fields: fields.kept, dropped: fields.dropped, end }
     }
 
     /// Decodes one representation (section 6): a field, or none where it is a
@@ -155,10 +147,7 @@ impl Decoder {
         *limits_over = true;
         if first & 0x80 != 0 {
             let index = reader.integer(first, 7).map_err(fail)?;
-            return self
-                .field(index)
-                .map(Some)
-                .map_err(|invalid| fail(invalid.into()));
+            return self.field(index).map(Some).map_err(|invalid| fail(invalid.into()));
         }
         let insert = first & 0x40 != 0;
         let field = self.literal(reader, first, if insert { 6 } else { 4 })?;
@@ -178,19 +167,9 @@ impl Decoder {
         let fail = |stop| (None, stop);
         let name = match reader.integer(first, bits).map_err(fail)? {
             0 => reader.string().map_err(|stop| {
-                (
-                    begun(&stop, |start| Field {
-                        name: start,
-                        value: Text::UNKNOWN,
-                    }),
-                    stop,
-                )
+                (begun(&stop, |start| Field { name: start, value: Text::UNKNOWN }), stop)
             })?,
-            index => {
-                self.field(index)
-                    .map_err(|invalid| fail(invalid.into()))?
-                    .name
-            }
+            index => self.field(index).map_err(|invalid| fail(invalid.into()))?.name,
         };
         match reader.string() {
             Ok(value) => Ok(Field { name, value }),
@@ -203,10 +182,7 @@ impl Decoder {
         let index = index as usize;
         if index > table::STATIC_LEN {
             let entry = self.table.field(index - table::STATIC_LEN - 1)?;
-            let unknown = || Field {
-                name: Text::UNKNOWN,
-                value: Text::UNKNOWN,
-            };
+            let unknown = || Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
             return Ok(entry.cloned().unwrap_or_else(unknown));
         }
         table::fixed(index).ok_or(Invalid::Index)

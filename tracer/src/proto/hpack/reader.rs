@@ -34,12 +34,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(data: &'a [u8], gaps: &'a [Gap]) -> Reader<'a> {
-        Reader {
-            data,
-            at: 0,
-            gaps,
-            passed: 0,
-        }
+        Reader { data, at: 0, gaps, passed: 0 }
     }
 
     /// The block ends here, and nothing is missing.
@@ -127,10 +122,7 @@ impl<'a> Reader<'a> {
             left -= missing;
             self.gaps = rest;
             self.passed = 0;
-            let known = self
-                .run()
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            let known = self.run().len().min(usize::try_from(left).unwrap_or(usize::MAX));
             self.at += known;
             left -= known as u64;
         }
@@ -139,10 +131,7 @@ impl<'a> Reader<'a> {
 
     /// The known bytes up to the next gap or the block's end.
     fn run(&self) -> &'a [u8] {
-        let end = self
-            .gaps
-            .first()
-            .map_or(self.data.len(), |gap| gap.at.min(self.data.len()));
+        let end = self.gaps.first().map_or(self.data.len(), |gap| gap.at.min(self.data.len()));
         self.data.get(self.at..end).unwrap_or_default()
     }
 

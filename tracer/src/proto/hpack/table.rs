@@ -54,23 +54,13 @@ impl Dynamic {
     /// The table at the beginning of a connection: empty.
     pub(super) fn new() -> Dynamic {
         let limit = Some(DEFAULT_LIMIT);
-        Dynamic {
-            entries: VecDeque::new(),
-            size: 0,
-            limit,
-            whole: true,
-        }
+        Dynamic { entries: VecDeque::new(), size: 0, limit, whole: true }
     }
 
     /// A table of which nothing is known: of a connection joined late, or
     /// after insertions that nobody saw.
     pub(super) fn unknown() -> Dynamic {
-        Dynamic {
-            entries: VecDeque::new(),
-            size: 0,
-            limit: None,
-            whole: false,
-        }
+        Dynamic { entries: VecDeque::new(), size: 0, limit: None, whole: false }
     }
 
     /// The field at `index`, counted from the newest entry: `None` where it is
@@ -84,10 +74,7 @@ impl Dynamic {
 
     /// Adds an entry (RFC 7541 section 4.4).
     pub(super) fn insert(&mut self, mut field: Field) {
-        if self
-            .limit
-            .is_some_and(|limit| size(&field) > limit as usize)
-        {
+        if self.limit.is_some_and(|limit| size(&field) > limit as usize) {
             // Not an error: it empties the table and is not added.
             self.fit(0);
             self.whole = true;
@@ -95,10 +82,7 @@ impl Dynamic {
         }
         if size(&field) > self.kept() {
             // The encoder may have room for it. It holds its place unread.
-            field = Field {
-                name: Text::UNKNOWN,
-                value: Text::UNKNOWN,
-            };
+            field = Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
         }
         self.fit(self.kept().saturating_sub(size(&field)));
         self.size += size(&field);
@@ -147,10 +131,7 @@ impl Dynamic {
 pub(super) fn fixed(index: usize) -> Option<Field> {
     let (name, value) = *STATIC.get(index.checked_sub(1)?)?;
     let text = |s: &'static str| Text::Whole(Bytes::from_static(s.as_bytes()));
-    Some(Field {
-        name: text(name),
-        value: text(value),
-    })
+    Some(Field { name: text(name), value: text(value) })
 }
 
 /// How many entries the static table has.

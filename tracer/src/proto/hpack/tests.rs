@@ -14,10 +14,7 @@ fn unhex(hex: &str) -> Vec<u8> {
 
 fn whole(name: &[u8], value: &[u8]) -> Field {
     let text = |s: &[u8]| Text::Whole(Bytes::copy_from_slice(s));
-    Field {
-        name: text(name),
-        value: text(value),
-    }
+    Field { name: text(name), value: text(value) }
 }
 
 fn decode(decoder: &mut Decoder, block: &[u8]) -> Vec<Field> {
@@ -28,41 +25,28 @@ fn decode(decoder: &mut Decoder, block: &[u8]) -> Vec<Field> {
 
 /// One step of an example of RFC 7541 appendix C: a block, its fields, and the
 /// table after it.
-type Step = (
-    &'static str,
-    &'static [(&'static str, &'static str)],
-    &'static [usize],
-    usize,
-);
+type Step = (&'static str, &'static [(&'static str, &'static str)], &'static [usize], usize);
 
 /// Runs an example. The table is given as the numbers of the fields, counted
 /// over the whole example, that are in it.
 fn example(decoder: &mut Decoder, steps: &[Step]) {
     let mut seen = Vec::new();
     for &(block, fields, table, size) in steps {
-        let fields: Vec<Field> = fields
-            .iter()
-            .map(|(n, v)| whole(n.as_bytes(), v.as_bytes()))
-            .collect();
+        let fields: Vec<Field> =
+            fields.iter().map(|(n, v)| whole(n.as_bytes(), v.as_bytes())).collect();
         assert_eq!(decode(decoder, &unhex(block)), fields, "{block}");
         seen.extend(fields);
         let table: Vec<&Field> = table.iter().map(|&i| &seen[i]).collect();
-        assert_eq!(
-            decoder.table.entries().collect::<Vec<_>>(),
-            table,
-            "{block}"
-        );
+        assert_eq!(decoder.table.entries().collect::<Vec<_>>(), table, "{block}");
         assert_eq!(decoder.table.size(), size, "{block}");
     }
 }
 
 #[test]
 fn appendix_c1_integers() {
-    for (bytes, bits, value) in [
-        (&[0x0a][..], 5, 10),
-        (&[0x1f, 0x9a, 0x0a], 5, 1337),
-        (&[0x2a], 8, 42),
-    ] {
+    for (bytes, bits, value) in
+        [(&[0x0a][..], 5, 10), (&[0x1f, 0x9a, 0x0a], 5, 1337), (&[0x2a], 8, 42)]
+    {
         let mut reader = Reader::new(bytes, &[]);
         let first = reader.byte().unwrap();
         assert_eq!(reader.integer(first, bits), Ok(value));
@@ -79,18 +63,8 @@ fn appendix_c2_representations() {
             &[0],
             55,
         ),
-        (
-            "040c 2f73 616d 706c 652f 7061 7468",
-            &[(":path", "/sample/path")],
-            &[],
-            0,
-        ),
-        (
-            "1008 7061 7373 776f 7264 0673 6563 7265 74",
-            &[("password", "secret")],
-            &[],
-            0,
-        ),
+        ("040c 2f73 616d 706c 652f 7061 7468", &[(":path", "/sample/path")], &[], 0),
+        ("1008 7061 7373 776f 7264 0673 6563 7265 74", &[("password", "secret")], &[], 0),
         ("82", &[(":method", "GET")], &[], 0),
     ];
     for step in steps {
@@ -99,12 +73,7 @@ fn appendix_c2_representations() {
 }
 
 const REQUESTS: [&[(&str, &str)]; 3] = [
-    &[
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":path", "/"),
-        (":authority", "www.example.com"),
-    ],
+    &[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")],
     &[
         (":method", "GET"),
         (":scheme", "http"),
@@ -126,18 +95,8 @@ fn appendix_c3_requests() {
     example(
         &mut Decoder::new(),
         &[
-            (
-                "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
-                REQUESTS[0],
-                &[3],
-                57,
-            ),
-            (
-                "8286 84be 5808 6e6f 2d63 6163 6865",
-                REQUESTS[1],
-                &[8, 3],
-                110,
-            ),
+            ("8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d", REQUESTS[0], &[3], 57),
+            ("8286 84be 5808 6e6f 2d63 6163 6865", REQUESTS[1], &[8, 3], 110),
             (
                 "8287 85bf 400a 6375 7374 6f6d 2d6b 6579 0c63 7573 746f 6d2d 7661 6c75 65",
                 REQUESTS[2],
@@ -153,12 +112,7 @@ fn appendix_c4_requests_with_huffman() {
     example(
         &mut Decoder::new(),
         &[
-            (
-                "8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff",
-                REQUESTS[0],
-                &[3],
-                57,
-            ),
+            ("8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff", REQUESTS[0], &[3], 57),
             ("8286 84be 5886 a8eb 1064 9cbf", REQUESTS[1], &[8, 3], 110),
             (
                 "8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf",
@@ -189,10 +143,7 @@ const RESPONSES: [&[(&str, &str)]; 3] = [
         ("date", "Mon, 21 Oct 2013 20:13:22 GMT"),
         ("location", "https://www.example.com"),
         ("content-encoding", "gzip"),
-        (
-            "set-cookie",
-            "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1",
-        ),
+        ("set-cookie", "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"),
     ],
 ];
 
@@ -279,14 +230,8 @@ fn after_a_breach_the_table_is_unknown() {
     let mut decoder = Decoder::new();
     decode(&mut decoder, &unhex("4001 6101 62"));
     assert_eq!(decode(&mut decoder, &[0xbe]), [whole(b"a", b"b")]);
-    assert_eq!(
-        decoder.decode(&[0x80], &[]).end,
-        End::Invalid(Invalid::Index)
-    );
-    let unknown = Field {
-        name: Text::UNKNOWN,
-        value: Text::UNKNOWN,
-    };
+    assert_eq!(decoder.decode(&[0x80], &[]).end, End::Invalid(Invalid::Index));
+    let unknown = Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
     assert_eq!(decode(&mut decoder, &[0xbe]), [unknown]);
 }
 
@@ -294,27 +239,10 @@ fn after_a_breach_the_table_is_unknown() {
 fn a_table_joined_late_is_known_from_its_new_end() {
     let mut decoder = Decoder::joined();
     // An insertion under an unknown name, two known ones, then all of them.
-    let fields = decode(
-        &mut decoder,
-        &unhex("7e 01 31 4001 6101 62 4101 63 be bf c0 c1"),
-    );
-    let unnamed = Field {
-        name: Text::UNKNOWN,
-        value: Text::Whole(Bytes::from_static(b"1")),
-    };
-    let unknown = Field {
-        name: Text::UNKNOWN,
-        value: Text::UNKNOWN,
-    };
-    assert_eq!(
-        fields[3..],
-        [
-            whole(b":authority", b"c"),
-            whole(b"a", b"b"),
-            unnamed,
-            unknown
-        ],
-    );
+    let fields = decode(&mut decoder, &unhex("7e 01 31 4001 6101 62 4101 63 be bf c0 c1"));
+    let unnamed = Field { name: Text::UNKNOWN, value: Text::Whole(Bytes::from_static(b"1")) };
+    let unknown = Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
+    assert_eq!(fields[3..], [whole(b":authority", b"c"), whole(b"a", b"b"), unnamed, unknown],);
     // The encoder empties its table: nothing is unknown any more.
     let section = decoder.decode(&unhex("20 3f e1 1f be"), &[]);
     assert_eq!(section.end, End::Invalid(Invalid::Index));
@@ -324,13 +252,7 @@ fn a_table_joined_late_is_known_from_its_new_end() {
 fn a_gap_within_a_string_costs_its_end_only() {
     let mut decoder = Decoder::new();
     // "a": "0123456789" inserted, then GET; bytes 3 to 8 of the value missing.
-    let section = decoder.decode(
-        b"\x40\x01a\x0a01289\x82",
-        &[Gap {
-            at: 7,
-            len: Some(5),
-        }],
-    );
+    let section = decoder.decode(b"\x40\x01a\x0a01289\x82", &[Gap { at: 7, len: Some(5) }]);
     let begun = Field {
         name: Text::Whole(Bytes::from_static(b"a")),
         value: Text::Start(Bytes::from_static(b"012")),
@@ -377,10 +299,7 @@ fn a_table_without_end_is_bounded() {
         assert!(decoder.table.size() <= table::MAX_TABLE as usize);
     }
     // What we did not keep the encoder may have: unknown, not an error.
-    let unknown = Field {
-        name: Text::UNKNOWN,
-        value: Text::UNKNOWN,
-    };
+    let unknown = Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
     assert_eq!(decode(&mut decoder, &unhex("ff 80 3d")), [unknown]);
 }
 
@@ -403,19 +322,10 @@ fn story(path: &Path) -> usize {
                 whole(name.as_bytes(), value.as_str().unwrap().as_bytes())
             })
             .collect();
-        assert_eq!(
-            decode(&mut decoder, &block),
-            truth,
-            "{} {number}",
-            path.display()
-        );
+        assert_eq!(decode(&mut decoder, &block), truth, "{} {number}", path.display());
         if number >= cases.len() / 3 {
             let fields = decode(&mut late, &block);
-            assert!(
-                is_known_of(&fields, &truth),
-                "{} {number}, joined late",
-                path.display()
-            );
+            assert!(is_known_of(&fields, &truth), "{} {number}, joined late", path.display());
         }
     }
     cases.len()
@@ -428,10 +338,7 @@ fn stories(directory: &Path) -> usize {
         let path = entry.unwrap().path();
         if path.is_dir() {
             blocks += stories(&path);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "json") {
             blocks += story(&path);
         }
     }
@@ -473,10 +380,7 @@ struct Encoder {
 
 impl Encoder {
     fn size(&self) -> usize {
-        self.table
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 32)
-            .sum()
+        self.table.iter().map(|(name, value)| name.len() + value.len() + 32).sum()
     }
 
     fn fit(&mut self, room: usize) {
@@ -512,10 +416,7 @@ impl Encoder {
 
     fn field(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8], choice: u8) {
         let at = |entry: Option<usize>| entry.map(|at| at + 62);
-        let both = at(self
-            .table
-            .iter()
-            .position(|(n, v)| (&n[..], &v[..]) == (name, value)));
+        let both = at(self.table.iter().position(|(n, v)| (&n[..], &v[..]) == (name, value)));
         let named = at(self.table.iter().position(|(n, _)| n == name));
         if let (Some(index), false) = (both, choice & 4 != 0) {
             return Encoder::integer(out, 0x80, 7, index);
@@ -562,11 +463,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     ];
     let limit = proptest::option::weighted(0.1, prop_oneof![Just(0), 20usize..300]);
     let fields = proptest::collection::vec((0u8..6, 0u8..8, any::<u8>()), 0..12);
-    (limit, fields, fate).prop_map(|(limit, fields, fate)| Plan {
-        limit,
-        fields,
-        fate,
-    })
+    (limit, fields, fate).prop_map(|(limit, fields, fate)| Plan { limit, fields, fate })
 }
 
 proptest! {

@@ -42,11 +42,7 @@ impl Framing {
 #[derive(Debug, Clone)]
 pub(super) enum ChunkPart {
     /// A line with the size of a chunk.
-    Size {
-        size: Option<u64>,
-        extension: bool,
-        line: usize,
-    },
+    Size { size: Option<u64>, extension: bool, line: usize },
     /// So many more bytes of a chunk.
     Data(u64),
     /// The line end after a chunk.
@@ -56,11 +52,7 @@ pub(super) enum ChunkPart {
 }
 
 impl ChunkPart {
-    const SIZE: Self = Self::Size {
-        size: None,
-        extension: false,
-        line: 0,
-    };
+    const SIZE: Self = Self::Size { size: None, extension: false, line: 0 };
 }
 
 /// How it stands with a body.
@@ -92,13 +84,7 @@ impl Known {
     /// After a head that is cut: whether there is a body, nobody can tell.
     pub(super) fn nothing() -> Self {
         let gaps = vec![Gap { at: 0, len: None }];
-        Self {
-            body: Body {
-                gaps,
-                ..Body::default()
-            },
-            ..Self::default()
-        }
+        Self { body: Body { gaps, ..Body::default() }, ..Self::default() }
     }
 }
 
@@ -163,14 +149,7 @@ impl BodyReader {
                 lost => return (taken, lost),
             }
         }
-        (
-            taken,
-            if self.ended {
-                Progress::Whole
-            } else {
-                Progress::More
-            },
-        )
+        (taken, if self.ended { Progress::Whole } else { Progress::More })
     }
 
     /// Takes some of the bytes, at least one: the next part, as far as it goes.
@@ -186,11 +165,7 @@ impl BodyReader {
             Framing::Length(left) => {
                 let known = up_to(bytes, *left);
                 *left -= known.len() as u64;
-                let progress = if *left == 0 {
-                    Progress::Whole
-                } else {
-                    Progress::More
-                };
+                let progress = if *left == 0 { Progress::Whole } else { Progress::More };
                 self.keep(known);
                 (known.len(), progress)
             }
@@ -249,11 +224,7 @@ impl BodyReader {
                     self.unread += len;
                     return Progress::Lost;
                 };
-                *part = if after == 0 {
-                    ChunkPart::End
-                } else {
-                    ChunkPart::Data(after)
-                };
+                *part = if after == 0 { ChunkPart::End } else { ChunkPart::Data(after) };
                 self.miss(len);
                 Progress::More
             }
@@ -286,27 +257,17 @@ impl BodyReader {
         if !self.ended && !in_trailer {
             match gaps.last_mut() {
                 Some(gap) if gap.at == data.len() => gap.len = None,
-                _ => gaps.push(Gap {
-                    at: data.len(),
-                    len: None,
-                }),
+                _ => gaps.push(Gap { at: data.len(), len: None }),
             }
         }
         // A trailer section that is not complete may hold half a field.
         let trailer = Bytes::copy_from_slice(self.trailer.bytes());
         let fields = match self.ended {
             true => Fields::parse(&trailer, |_, _| ()).0,
-            false => Fields {
-                list: Vec::new(),
-                unread: trailer.len() as u64,
-            },
+            false => Fields { list: Vec::new(), unread: trailer.len() as u64 },
         };
         Known {
-            body: Body {
-                data,
-                gaps,
-                chunked: self.chunked,
-            },
+            body: Body { data, gaps, chunked: self.chunked },
             unread: self.unread + fields.unread,
             trailer: fields.list,
             whole: self.ended && fields.unread == 0,
@@ -329,10 +290,7 @@ impl BodyReader {
         self.unread += len;
         match self.gaps.last_mut() {
             Some(gap) if gap.at == self.data.len() => gap.len = gap.len.map(|before| before + len),
-            _ => self.gaps.push(Gap {
-                at: self.data.len(),
-                len: Some(len),
-            }),
+            _ => self.gaps.push(Gap { at: self.data.len(), len: Some(len) }),
         }
     }
 }
@@ -346,39 +304,19 @@ impl ChunkPart {
             (Self::End, b'\r') => {}
             (Self::End, b'\n') => *self = Self::SIZE,
             (Self::Size { size: Some(0), .. }, b'\n') => *self = Self::Trailer,
-            (
-                Self::Size {
-                    size: Some(size), ..
-                },
-                b'\n',
-            ) => *self = Self::Data(*size),
-            (
-                Self::Size {
-                    size: Some(_),
-                    extension,
-                    line,
-                },
-                byte,
-            ) if *extension || is_after_size(byte) => {
+            (Self::Size { size: Some(size), .. }, b'\n') => *self = Self::Data(*size),
+            (Self::Size { size: Some(_), extension, line }, byte)
+                if *extension || is_after_size(byte) =>
+            {
                 *line += 1;
                 *extension = true;
                 return (*line <= MAX_SIZE_LINE).then_some(byte != b'\r');
             }
-            (
-                Self::Size {
-                    size,
-                    extension: false,
-                    line,
-                },
-                byte,
-            ) => {
+            (Self::Size { size, extension: false, line }, byte) => {
                 let digit = char::from(byte).to_digit(16)?;
                 // A line of zeros is a size, too.
                 *line += 1;
-                let shifted = size
-                    .unwrap_or(0)
-                    .checked_mul(16)?
-                    .checked_add(digit.into())?;
+                let shifted = size.unwrap_or(0).checked_mul(16)?.checked_add(digit.into())?;
                 *size = Some(shifted).filter(|_| *line <= MAX_SIZE_LINE);
                 return size.map(|_| false);
             }
@@ -394,8 +332,5 @@ fn is_after_size(byte: u8) -> bool {
 
 /// As many of the bytes as `max` allows.
 fn up_to(bytes: &[u8], max: u64) -> &[u8] {
-    usize::try_from(max)
-        .ok()
-        .and_then(|max| bytes.get(..max))
-        .unwrap_or(bytes)
+    usize::try_from(max).ok().and_then(|max| bytes.get(..max)).unwrap_or(bytes)
 }

@@ -27,9 +27,8 @@ const MAX_FIELDS: usize = 1024;
 
 /// Methods for which a request line that is cut before its version is
 /// believed: those of RFC 9110 and RFC 5789.
-const METHODS: [&[u8]; 9] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-];
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
 /// Reads a head as it comes.
 #[derive(Debug, Default)]
@@ -58,11 +57,7 @@ impl HeadReader {
     pub(super) fn push(&mut self, bytes: &[u8]) -> (usize, Progress) {
         let mut taken = 0;
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
-            let max = if self.has_request_line {
-                MAX_HEAD
-            } else {
-                MAX_REQUEST_LINE
-            };
+            let max = if self.has_request_line { MAX_HEAD } else { MAX_REQUEST_LINE };
             let (used, line) = self.section.push(rest, max);
             taken += used;
             match line {
@@ -72,10 +67,7 @@ impl HeadReader {
                 Line::Whole if self.has_request_line => {}
                 Line::Whole | Line::Empty => {
                     let line = lines(self.section.bytes()).next();
-                    if line
-                        .and_then(|(line, _)| RequestLine::parse(line))
-                        .is_none()
-                    {
+                    if line.and_then(|(line, _)| RequestLine::parse(line)).is_none() {
                         return (taken, Progress::NotHttp);
                     }
                     self.has_request_line = true;
@@ -123,20 +115,12 @@ pub(super) struct Head {
 impl Head {
     fn parse(section: Bytes, whole: bool) -> Option<Self> {
         let (line, ended) = lines(&section).next()?;
-        let line = if ended {
-            RequestLine::parse(line)?
-        } else {
-            RequestLine::parse_cut(line)?
-        };
+        let line = if ended { RequestLine::parse(line)? } else { RequestLine::parse_cut(line)? };
 
-        let after = section
-            .iter()
-            .position(|&b| b == b'\n')
-            .map_or(section.len(), |at| at + 1);
+        let after = section.iter().position(|&b| b == b'\n').map_or(section.len(), |at| at + 1);
         let mut framing = FramingFields::default();
-        let (fields, last_cut) = Fields::parse(&section.slice(after..), |name, value| {
-            framing.see(name, value)
-        });
+        let (fields, last_cut) =
+            Fields::parse(&section.slice(after..), |name, value| framing.see(name, value));
 
         let cut = match (whole, ended) {
             (true, _) => None,
@@ -147,20 +131,11 @@ impl Head {
         // Half a host is another host: of what is cut, only the path is kept.
         let target_cut = cut == Some(HeadCut::Target);
         let (authority, path) = line.split_target();
-        let authority = authority
-            .filter(|_| path.is_some() || !target_cut)
-            .or_else(|| {
-                let host = fields
-                    .list
-                    .iter()
-                    .position(|field| is(&field.name, "host"))?;
-                let known = !(last_cut && host + 1 == fields.list.len());
-                fields
-                    .list
-                    .get(host)
-                    .filter(|_| known)
-                    .map(|field| &field.value[..])
-            });
+        let authority = authority.filter(|_| path.is_some() || !target_cut).or_else(|| {
+            let host = fields.list.iter().position(|field| is(&field.name, "host"))?;
+            let known = !(last_cut && host + 1 == fields.list.len());
+            fields.list.get(host).filter(|_| known).map(|field| &field.value[..])
+        });
         let path = match path {
             Some(path) => path_text(path, target_cut),
             None if target_cut || line.method == b"CONNECT" => String::new(),
@@ -179,20 +154,12 @@ impl Head {
 
     /// The value of the first field of that name.
     pub(super) fn field(&self, name: &str) -> Option<&Bytes> {
-        self.fields
-            .list
-            .iter()
-            .find(|field| is(&field.name, name))
-            .map(|field| &field.value)
+        self.fields.list.iter().find(|field| is(&field.name, name)).map(|field| &field.value)
     }
 
     /// Some field of that name, a comma-separated list, has this member.
     pub(super) fn lists(&self, name: &str, member: &str) -> bool {
-        let mut named = self
-            .fields
-            .list
-            .iter()
-            .filter(|field| is(&field.name, name));
+        let mut named = self.fields.list.iter().filter(|field| is(&field.name, name));
         named.any(|field| members(&field.value).any(|m| is(m, member)))
     }
 }
@@ -205,11 +172,7 @@ fn path_text(path: &[u8], cut: bool) -> String {
         _ => Some(path),
     };
     let text = String::from_utf8_lossy(known.unwrap_or_default());
-    if text.starts_with('?') {
-        format!("/{text}")
-    } else {
-        text.into_owned()
-    }
+    if text.starts_with('?') { format!("/{text}") } else { text.into_owned() }
 }
 
 /// A request line, or what is known of it.
@@ -226,10 +189,8 @@ impl<'a> RequestLine<'a> {
         let (method, rest) = split_at_space(line)?;
         let version = rest.len().checked_sub(b" HTTP/1.x".len())?;
         let (target, version) = rest.split_at_checked(version)?;
-        let is_version = matches!(
-            version,
-            [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']
-        );
+        let is_version =
+            matches!(version, [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']);
         let is_method = !method.is_empty() && method.iter().all(|&b| is_token(b));
         let is_target = !target.is_empty() && !target.iter().any(|b| b.is_ascii_control());
         (is_version && is_method && is_target).then_some(Self { method, target })
@@ -261,10 +222,7 @@ impl<'a> RequestLine<'a> {
         };
         let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
         let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
-        let host = authority
-            .iter()
-            .rposition(|&b| b == b'@')
-            .map_or(0, |at| at + 1);
+        let host = authority.iter().rposition(|&b| b == b'@').map_or(0, |at| at + 1);
         (authority.get(host..), end.map(|_| path))
     }
 }
@@ -279,10 +237,7 @@ fn split_absolute(target: &[u8]) -> Option<&[u8]> {
 
 fn is_cut_version(text: &[u8]) -> bool {
     b" HTTP/1.".starts_with(text)
-        || matches!(
-            text,
-            [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']
-        )
+        || matches!(text, [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'])
 }
 
 fn split_at_space(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -324,9 +279,7 @@ impl Fields {
             let mut sent = line.len();
             let is_name = |(name, _): &(&[u8], &[u8])| name.first().is_some_and(|&b| is_token(b));
             let colon = memchr::memchr(b':', line);
-            let field = colon
-                .and_then(|at| line.split_at_checked(at))
-                .filter(is_name);
+            let field = colon.and_then(|at| line.split_at_checked(at)).filter(is_name);
             let Some((name, value)) = field else {
                 // The name of a cut field says nothing; other lines are no fields.
                 fields.unread += if ended { sent as u64 } else { 0 };
@@ -398,11 +351,7 @@ impl FramingFields {
 
 fn parse_length(digits: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(digits).ok()?;
-    digits
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| digits.parse().ok())
-        .flatten()
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
 /// The members of a comma-separated list.

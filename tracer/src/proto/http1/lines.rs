@@ -28,9 +28,7 @@ impl Section {
         let room = max.saturating_sub(self.bytes.len());
         let reachable = bytes.get(..room).unwrap_or(bytes);
         let end = memchr::memchr(b'\n', reachable).map(|at| at + 1);
-        let taken = reachable
-            .get(..end.unwrap_or(reachable.len()))
-            .unwrap_or(reachable);
+        let taken = reachable.get(..end.unwrap_or(reachable.len())).unwrap_or(reachable);
         self.bytes.extend_from_slice(taken);
 
         let line = match end {
@@ -59,12 +57,10 @@ impl Section {
 /// The lines of a section that may be cut anywhere: each without its end, and
 /// whether that end is known.
 pub(super) fn lines(section: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
-    section
-        .split_inclusive(|&b| b == b'\n')
-        .map(|line| match line {
-            [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => (line, true),
-            // A carriage return that is not known to end the line.
-            [line @ .., b'\r'] => (line, false),
-            line => (line, false),
-        })
+    section.split_inclusive(|&b| b == b'\n').map(|line| match line {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => (line, true),
+        // A carriage return that is not known to end the line.
+        [line @ .., b'\r'] => (line, false),
+        line => (line, false),
+    })
 }

@@ -77,14 +77,7 @@ impl RequestReader {
     /// Begins a request. Keeps at most `max_body` bytes of its body.
     pub(super) fn new(time: BootTime, max_body: usize) -> Self {
         let stage = Stage::Head(HeadReader::default());
-        Self {
-            time,
-            stage,
-            max_body,
-            unread: 0,
-            given: false,
-            fresh: false,
-        }
+        Self { time, stage, max_body, unread: 0, given: false, fresh: false }
     }
 
     /// Takes the next bytes, none beyond the request's end. Returns how many
@@ -182,11 +175,8 @@ impl RequestReader {
             return Progress::Done(Next::Lost { gap: 0 });
         };
         let body = BodyReader::new(head.framing.clone(), self.max_body);
-        let progress = if body.ended() {
-            after_body(&head, body::Progress::Whole)
-        } else {
-            Progress::More
-        };
+        let progress =
+            if body.ended() { after_body(&head, body::Progress::Whole) } else { Progress::More };
         self.stage = Stage::Body(Box::new(head), body);
         progress
     }
@@ -197,9 +187,10 @@ impl RequestReader {
         Request {
             time: self.time,
             protocol: Protocol::Http1,
-            method: head.method,
+            method: Some(head.method),
             authority: head.authority,
-            path: head.path,
+            path: Some(head.path),
+            partial: Vec::new(),
             headers,
             complete: head.cut.is_none()
                 && head.fields.unread == 0
@@ -235,7 +226,5 @@ fn after_body(head: &Head, progress: body::Progress) -> Progress {
 fn upgrade(head: &Head) -> Option<Upgraded> {
     let asks = head.lists("connection", "upgrade") && head.lists("upgrade", "websocket");
     let extensions = head.field("sec-websocket-extensions").cloned();
-    asks.then(|| Upgraded {
-        extensions: extensions.unwrap_or_else(Bytes::new),
-    })
+    asks.then(|| Upgraded { extensions: extensions.unwrap_or_else(Bytes::new) })
 }

@@ -3,10 +3,7 @@ use crate::proto::decoder::tests::corpus;
 use crate::proto::parse_http1;
 
 fn of(bytes: &[u8]) -> Initiator {
-    parse_http1(bytes)
-        .0
-        .first()
-        .map_or(Initiator::Unknown, initiator)
+    parse_http1(bytes).0.first().map_or(Initiator::Unknown, initiator)
 }
 
 fn with(fields: &str) -> Initiator {
@@ -15,17 +12,10 @@ fn with(fields: &str) -> Initiator {
 
 /// What a manifest says of a recorded request.
 fn expected(manifest: &str, column: &str, file: &str) -> String {
-    let mut lines = manifest
-        .lines()
-        .map(|line| line.split('\t').collect::<Vec<_>>());
+    let mut lines = manifest.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     let header = lines.next().expect("a header line");
-    let at = header
-        .iter()
-        .position(|&name| name == column)
-        .expect("the column");
-    let row = lines
-        .find(|row| row.first() == Some(&file))
-        .expect("a row for every file");
+    let at = header.iter().position(|&name| name == column).expect("the column");
+    let row = lines.find(|row| row.first() == Some(&file)).expect("a row for every file");
     row[at].to_owned()
 }
 
@@ -58,10 +48,7 @@ fn no_prefix_contradicts_the_whole() {
         let whole = of(&bytes);
         for end in 0..bytes.len() {
             let part = of(&bytes[..end]);
-            assert!(
-                part == whole || part == Initiator::Unknown,
-                "{file} {end}: {part:?}"
-            );
+            assert!(part == whole || part == Initiator::Unknown, "{file} {end}: {part:?}");
         }
     }
 }
@@ -70,9 +57,7 @@ fn no_prefix_contradicts_the_whole() {
 fn metadata_decides() {
     let fetch = |site, mode, dest| {
         let fields = [("Site", site), ("Mode", mode), ("Dest", dest)];
-        fields
-            .map(|(name, value)| format!("Sec-Fetch-{name}: {value}"))
-            .join("\r\n")
+        fields.map(|(name, value)| format!("Sec-Fetch-{name}: {value}")).join("\r\n")
     };
     for (site, mode, dest, initiator) in [
         ("none", "navigate", "document", Initiator::Navigation),
@@ -86,15 +71,8 @@ fn metadata_decides() {
         ("none", "no-cors", "empty", Initiator::Browser),
         ("none", "websocket", "empty", Initiator::Browser),
     ] {
-        assert_eq!(
-            with(&fetch(site, mode, dest)),
-            initiator,
-            "{site} {mode} {dest}"
-        );
-        let extension = format!(
-            "{}\r\nOrigin: moz-extension://0a1b",
-            fetch(site, mode, dest)
-        );
+        assert_eq!(with(&fetch(site, mode, dest)), initiator, "{site} {mode} {dest}");
+        let extension = format!("{}\r\nOrigin: moz-extension://0a1b", fetch(site, mode, dest));
         assert_eq!(with(&extension), Initiator::Extension);
     }
     let user = "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1";
@@ -108,22 +86,10 @@ fn plain_http_has_other_signs() {
     let document = "Upgrade-Insecure-Requests: 1\r\nAccept: text/html,*/*";
     for (fields, initiator) in [
         (document.to_owned(), Initiator::Navigation),
-        (
-            format!("{document}\r\nReferer: http://A.test/x"),
-            Initiator::Navigation,
-        ),
-        (
-            format!("{document}\r\nReferer: http://b.test/x"),
-            Initiator::Page,
-        ),
-        (
-            "Referer: https://b.test/\r\nUser-Agent: Mozilla/5.0 (X11)".to_owned(),
-            Initiator::Page,
-        ),
-        (
-            "User-Agent: Mozilla/5.0 (X11)".to_owned(),
-            Initiator::Browser,
-        ),
+        (format!("{document}\r\nReferer: http://A.test/x"), Initiator::Navigation),
+        (format!("{document}\r\nReferer: http://b.test/x"), Initiator::Page),
+        ("Referer: https://b.test/\r\nUser-Agent: Mozilla/5.0 (X11)".to_owned(), Initiator::Page),
+        ("User-Agent: Mozilla/5.0 (X11)".to_owned(), Initiator::Browser),
         ("User-Agent: curl/8.14".to_owned(), Initiator::Unknown),
         ("Referer: android-app://a".to_owned(), Initiator::Unknown),
     ] {

@@ -49,12 +49,7 @@ pub(super) struct Inflate {
 impl Inflate {
     /// Nothing was sent before: the window is empty.
     pub(super) fn new() -> Inflate {
-        Inflate {
-            stream: Decompress::new(false),
-            twin: None,
-            agreed: 0,
-            inflated: 0,
-        }
+        Inflate { stream: Decompress::new(false), twin: None, agreed: 0, inflated: 0 }
     }
 
     /// Something was sent before that is not known.
@@ -88,16 +83,9 @@ impl Inflate {
             if ended {
                 // A last block is allowed, and the window outlives it
                 // (section 7.2.3.5); ours does not.
-                *self = Inflate {
-                    inflated: self.inflated,
-                    ..Inflate::lost()
-                };
+                *self = Inflate { inflated: self.inflated, ..Inflate::lost() };
             } else if made < ours.len() {
-                return if input.is_empty() {
-                    Ok(())
-                } else {
-                    Err(Broken)
-                };
+                return if input.is_empty() { Ok(()) } else { Err(Broken) };
             }
         }
     }
@@ -136,9 +124,7 @@ fn step(
     output: &mut [u8],
 ) -> Result<(usize, usize, bool), Broken> {
     let (read, wrote) = (stream.total_in(), stream.total_out());
-    let status = stream
-        .decompress(input, output, FlushDecompress::None)
-        .map_err(|_| Broken)?;
+    let status = stream.decompress(input, output, FlushDecompress::None).map_err(|_| Broken)?;
     // Both are at most the length of a slice.
     let used = (stream.total_in() - read) as usize;
     let made = (stream.total_out() - wrote) as usize;
@@ -152,11 +138,7 @@ fn fill(stream: &mut Decompress, byte: u8) {
     block.resize(block.len() + WINDOW, byte);
     let mut output = vec![0; WINDOW];
     let filled = step(stream, &block, &mut output);
-    debug_assert_eq!(
-        filled,
-        Ok((block.len(), WINDOW, false)),
-        "a stored block is read whole"
-    );
+    debug_assert_eq!(filled, Ok((block.len(), WINDOW, false)), "a stored block is read whole");
 }
 
 #[cfg(test)]
@@ -177,9 +159,7 @@ mod tests {
 
         fn message(&mut self, text: &[u8]) -> Vec<u8> {
             let mut out = Vec::with_capacity(text.len() * 2 + 1024);
-            self.0
-                .compress_vec(text, &mut out, FlushCompress::Sync)
-                .unwrap();
+            self.0.compress_vec(text, &mut out, FlushCompress::Sync).unwrap();
             assert_eq!(out.split_off(out.len() - TAIL.len()), TAIL);
             out
         }

@@ -87,16 +87,14 @@ pub fn may_deflate(handshake: &Request) -> bool {
     let offer = |value: &[u8]| {
         let name = |extension: &[u8]| {
             let name = extension.split(|&b| b == b';').next().unwrap_or_default();
-            name.trim_ascii()
-                .eq_ignore_ascii_case(b"permessage-deflate")
+            name.trim_ascii().eq_ignore_ascii_case(b"permessage-deflate")
         };
         value.split(|&b| b == b',').any(name)
     };
-    let mut fields = handshake.headers.iter().filter(|header| {
-        header
-            .name
-            .eq_ignore_ascii_case(b"sec-websocket-extensions")
-    });
+    let mut fields = handshake
+        .headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case(b"sec-websocket-extensions"));
     handshake.head_cut.is_some() || fields.any(|header| offer(&header.value))
 }
 
@@ -123,10 +121,7 @@ enum State {
 }
 
 impl State {
-    const BOUNDARY: State = State::Header {
-        bytes: [0; MAX_HEADER],
-        len: 0,
-    };
+    const BOUNDARY: State = State::Header { bytes: [0; MAX_HEADER], len: 0 };
 }
 
 /// A frame whose payload is being read.
@@ -208,9 +203,7 @@ impl Decoder {
 
     /// How many bytes are kept for an unfinished message.
     pub fn buffered(&self) -> usize {
-        self.message
-            .as_ref()
-            .map_or(0, |message| message.body.data().len())
+        self.message.as_ref().map_or(0, |message| message.body.data().len())
     }
 
     /// How many bytes were sent that are in no message: frames that could not
@@ -269,12 +262,7 @@ impl Decoder {
             len => u64::from(len),
         };
         let key_at = header_len(header) - 4;
-        let key = [
-            header[key_at],
-            header[key_at + 1],
-            header[key_at + 2],
-            header[key_at + 3],
-        ];
+        let key = [header[key_at], header[key_at + 1], header[key_at + 2], header[key_at + 3]];
         let masked = second & 0x80 != 0;
         if !masked || first & 0x30 != 0 || len >> 63 != 0 {
             return Err(Invalid);
@@ -282,11 +270,7 @@ impl Decoder {
         let control = match opcode {
             0x0 if self.message.is_some() && !rsv1 => false,
             0x1 | 0x2 if self.message.is_none() && (!rsv1 || self.deflate) => {
-                let kind = if opcode == 0x1 {
-                    Kind::Text
-                } else {
-                    Kind::Binary
-                };
+                let kind = if opcode == 0x1 { Kind::Text } else { Kind::Binary };
                 self.message = Some(Assembly {
                     time,
                     kind,
@@ -299,13 +283,7 @@ impl Decoder {
             0x8..=0xa if fin && !rsv1 && len <= MAX_CONTROL => true,
             _ => return Err(Invalid),
         };
-        Ok(Frame {
-            control,
-            fin,
-            key,
-            at: 0,
-            len,
-        })
+        Ok(Frame { control, fin, key, at: 0, len })
     }
 
     /// Takes bytes of a payload.
@@ -315,11 +293,7 @@ impl Decoder {
             // gap does not disturb it.
             let turn = (frame.at % 4) as usize;
             let key = frame.key.iter().cycle().skip(turn);
-            let bytes: Vec<u8> = masked
-                .iter()
-                .zip(key)
-                .map(|(byte, key)| byte ^ key)
-                .collect();
+            let bytes: Vec<u8> = masked.iter().zip(key).map(|(byte, key)| byte ^ key).collect();
             message.push(&bytes, &mut self.context);
         }
         frame.at += masked.len() as u64;
@@ -368,10 +342,7 @@ impl Decoder {
     /// A frame header has few fixed bits, but text masked with the wrong key
     /// is as good as random: that 16 bytes of it are text is no accident.
     fn resynchronise(&mut self, bytes: &[u8], time: BootTime) -> bool {
-        let mut trial = Decoder {
-            context: Context::LOST,
-            ..Decoder::new(self.deflate)
-        };
+        let mut trial = Decoder { context: Context::LOST, ..Decoder::new(self.deflate) };
         let mut messages = Vec::new();
         trial.read(bytes, time, &mut messages);
         let whole = matches!(trial.state, State::Header { len: 0, .. }) && trial.message.is_none();
@@ -441,19 +412,12 @@ impl Assembly {
 }
 
 impl Context {
-    const LOST: Context = Context {
-        inflate: None,
-        lost: true,
-    };
+    const LOST: Context = Context { inflate: None, lost: true };
 
     fn inflate(&mut self) -> &mut Inflate {
         let lost = self.lost;
         let new = || {
-            if lost {
-                Inflate::lost()
-            } else {
-                Inflate::new()
-            }
+            if lost { Inflate::lost() } else { Inflate::new() }
         };
         self.inflate.get_or_insert_with(|| Box::new(new()))
     }

@@ -28,12 +28,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     }
     let key = [0x37, 0xfa, 0x21 ^ len as u8, 0x3d];
     frame.extend(key);
-    frame.extend(
-        payload
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -47,9 +42,7 @@ impl Deflate {
 
     fn message(&mut self, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len() * 2 + 1024);
-        self.0
-            .compress_vec(text, &mut out, FlushCompress::Sync)
-            .unwrap();
+        self.0.compress_vec(text, &mut out, FlushCompress::Sync).unwrap();
         out.truncate(out.len() - 4);
         out
     }
@@ -63,23 +56,16 @@ fn read(decoder: &mut Decoder, bytes: &[u8]) -> Vec<Message> {
 
 fn texts(messages: &[Message]) -> Vec<&[u8]> {
     assert!(messages.iter().all(Message::complete));
-    messages
-        .iter()
-        .map(|message| &message.body.data[..])
-        .collect()
+    messages.iter().map(|message| &message.body.data[..]).collect()
 }
 
 #[test]
 fn the_examples_of_rfc_6455() {
     // Section 5.7: a masked "Hello", and a masked pong that says the same.
-    let hello = [
-        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-    ];
+    let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     let mut decoder = Decoder::new(false);
     assert_eq!(texts(&read(&mut decoder, &hello)), [b"Hello"]);
-    let pong = [
-        0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-    ];
+    let pong = [0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert_eq!(read(&mut decoder, &pong), []);
 }
 
@@ -94,15 +80,11 @@ fn the_examples_of_rfc_7692() {
     messages.extend(read(&mut decoder, &frame(FIN, &whole[3..])));
     let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
     messages.extend(read(&mut decoder, &frame(FIN | RSV1 | TEXT, &again)));
-    let stored = [
-        0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
-    ];
+    let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
     messages.extend(read(&mut decoder, &frame(FIN | RSV1 | TEXT, &stored)));
     let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
     messages.extend(read(&mut decoder, &frame(FIN | RSV1 | TEXT, &last)));
-    let two = [
-        0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
-    ];
+    let two = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
     messages.extend(read(&mut decoder, &frame(FIN | RSV1 | TEXT, &two)));
     assert_eq!(texts(&messages), [b"Hello"; 6]);
 }
@@ -120,10 +102,7 @@ fn fragments_join_around_control_frames() {
     .concat();
     let messages = read(&mut Decoder::new(false), &bytes);
     assert_eq!(texts(&messages), [&b"one message"[..], &[0; 70_000]]);
-    assert_eq!(
-        (messages[0].kind, messages[1].kind),
-        (Kind::Text, Kind::Binary)
-    );
+    assert_eq!((messages[0].kind, messages[1].kind), (Kind::Text, Kind::Binary));
 }
 
 #[test]
@@ -134,38 +113,22 @@ fn a_gap_within_a_payload_is_counted_down() {
     decoder.gap(Some(5), &mut out);
     out.extend(read(&mut decoder, &bytes[6 + 8..]));
     assert_eq!(&out[0].body.data[..], b"01289");
-    assert_eq!(
-        out[0].body.gaps,
-        [Gap {
-            at: 3,
-            len: Some(5)
-        }]
-    );
-    assert_eq!(
-        (out[0].unread_bytes, &out[1].body.data[..]),
-        (5, &b"next"[..])
-    );
+    assert_eq!(out[0].body.gaps, [Gap { at: 3, len: Some(5) }]);
+    assert_eq!((out[0].unread_bytes, &out[1].body.data[..]), (5, &b"next"[..]));
     assert_eq!(decoder.unread(), 0);
 }
 
 #[test]
 fn a_cut_compressed_message_keeps_its_beginning_and_not_the_window() {
     let mut deflate = Deflate::new();
-    let first = frame(
-        FIN | RSV1 | TEXT,
-        &deflate.message(b"https://example.org/ 0123456789abcdef"),
-    );
-    let second = frame(
-        FIN | RSV1 | TEXT,
-        &deflate.message(b"seen: https://example.org/ again"),
-    );
+    let first =
+        frame(FIN | RSV1 | TEXT, &deflate.message(b"https://example.org/ 0123456789abcdef"));
+    let second = frame(FIN | RSV1 | TEXT, &deflate.message(b"seen: https://example.org/ again"));
     let mut decoder = Decoder::new(true);
     let mut out = read(&mut decoder, &first[..first.len() - 10]);
     decoder.gap(Some(10), &mut out);
     out.extend(read(&mut decoder, &second));
-    let [cut, next] = &out[..] else {
-        panic!("{out:?}")
-    };
+    let [cut, next] = &out[..] else { panic!("{out:?}") };
     assert!(cut.body.data.starts_with(b"https://example.org/"));
     assert_eq!(cut.body.gaps.last().unwrap().len, None);
     // The window's part of it is a gap, of the right length.
@@ -192,21 +155,11 @@ fn lost_frames_are_found_again_by_their_text() {
         out.extend(read(&mut decoder, &message(b"short")));
         let unread = decoder.unread();
         assert!(unread > 100);
-        out.extend(read(
-            &mut decoder,
-            &message(b"{\"url\":\"https://b.example/\"}"),
-        ));
+        out.extend(read(&mut decoder, &message(b"{\"url\":\"https://b.example/\"}")));
         out.extend(read(&mut decoder, &message(b"ok")));
         assert_eq!(decoder.unread(), unread);
         let texts: Vec<&[u8]> = out.iter().map(|message| &message.body.data[..]).collect();
-        assert_eq!(
-            texts,
-            [
-                &b"a first message"[..],
-                b"{\"url\":\"https://b.example/\"}",
-                b"ok"
-            ],
-        );
+        assert_eq!(texts, [&b"a first message"[..], b"{\"url\":\"https://b.example/\"}", b"ok"],);
     }
 }
 
@@ -221,10 +174,7 @@ fn rules_broken_lose_the_frames() {
         (true, frame(PING, b"in fragments")),
         (true, frame(FIN | PING, &[0; 126])),
         (true, frame(FIN | 0x3, b"reserved")),
-        (
-            true,
-            vec![0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
-        ),
+        (true, vec![0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
     ] {
         let mut decoder = Decoder::new(offered);
         let out = read(&mut decoder, &broken);
@@ -238,18 +188,12 @@ fn a_long_message_is_kept_in_part() {
     let bytes = frame(FIN | BINARY, &vec![7; MAX_MESSAGE + 10]);
     let out = read(&mut Decoder::new(false), &bytes);
     assert_eq!(out[0].body.data.len(), MAX_MESSAGE);
-    assert_eq!(
-        out[0].body.gaps,
-        [Gap {
-            at: MAX_MESSAGE,
-            len: Some(10)
-        }]
-    );
+    assert_eq!(out[0].body.gaps, [Gap { at: MAX_MESSAGE, len: Some(10) }]);
 }
 
 #[test]
 fn the_offer_is_read() {
-    let handshake = |value: &'static [u8], whole| Request {
+    let handshake = |value: &'static [u8], whole: bool| Request {
         protocol: Protocol::Http1,
         time: BootTime(0),
         method: None,
@@ -266,14 +210,8 @@ fn the_offer_is_read() {
         complete: whole,
         unread_bytes: 0,
     };
-    assert!(may_deflate(&handshake(
-        b"permessage-deflate; client_max_window_bits",
-        true
-    )));
-    assert!(may_deflate(&handshake(
-        b"x-other, Permessage-Deflate",
-        true
-    )));
+    assert!(may_deflate(&handshake(b"permessage-deflate; client_max_window_bits", true)));
+    assert!(may_deflate(&handshake(b"x-other, Permessage-Deflate", true)));
     assert!(!may_deflate(&handshake(b"permessage-bzip2", true)));
     assert!(may_deflate(&handshake(b"", false)));
 }

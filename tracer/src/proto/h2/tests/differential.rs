@@ -72,9 +72,7 @@ impl Numbers {
     }
 
     fn text(&mut self, len: u64) -> String {
-        (0..len)
-            .map(|_| char::from(b' ' + 1 + self.below(93) as u8))
-            .collect()
+        (0..len).map(|_| char::from(b' ' + 1 + self.below(93) as u8)).collect()
     }
 }
 
@@ -83,10 +81,7 @@ impl Numbers {
 fn truth(number: usize, numbers: &mut Numbers) -> Truth {
     let posts = numbers.below(2) == 0;
     let mut headers = vec![
-        (
-            "user-agent".to_owned(),
-            "Mozilla/5.0 (X11; Linux x86_64)".to_owned(),
-        ),
+        ("user-agent".to_owned(), "Mozilla/5.0 (X11; Linux x86_64)".to_owned()),
         ("x-number".to_owned(), number.to_string()),
     ];
     for _ in 0..numbers.below(6) {
@@ -95,10 +90,7 @@ fn truth(number: usize, numbers: &mut Numbers) -> Truth {
         headers.push((name, format!("{number}-{}", numbers.text(len))));
     }
     for crumb in 0..numbers.below(3) {
-        headers.push((
-            "cookie".to_owned(),
-            format!("c{crumb}={}", numbers.below(3)),
-        ));
+        headers.push(("cookie".to_owned(), format!("c{crumb}={}", numbers.below(3))));
     }
     if numbers.below(12) == 0 {
         headers.push(("x-long".to_owned(), numbers.text(30_000)));
@@ -111,14 +103,8 @@ fn truth(number: usize, numbers: &mut Numbers) -> Truth {
         authority: format!("host{}.example", numbers.below(3)),
         path: format!("/{number}/{}?q=1", "p".repeat(numbers.below(long) as usize)),
         headers,
-        body: (0..lines)
-            .flat_map(|i| format!("{number}:{i};").into_bytes())
-            .collect(),
-        trailers: if trailers {
-            vec![("x-sum".into(), number.to_string())]
-        } else {
-            Vec::new()
-        },
+        body: (0..lines).flat_map(|i| format!("{number}:{i};").into_bytes()).collect(),
+        trailers: if trailers { vec![("x-sum".into(), number.to_string())] } else { Vec::new() },
     }
 }
 
@@ -128,14 +114,10 @@ fn traffic(truths: &[Truth], table: u32) -> Vec<Vec<u8>> {
     let writes = Arc::new(Mutex::new(Vec::new()));
     let (client, server) = tokio::io::duplex(1 << 14);
     let client = Tap(client, writes.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async move {
         let mut builder = ::h2::server::Builder::new();
-        builder
-            .header_table_size(table)
-            .max_header_list_size(1 << 20);
+        builder.header_table_size(table).max_header_list_size(1 << 20);
         tokio::spawn(async move {
             let mut connection = builder.handshake::<_, Bytes>(server).await.unwrap();
             while let Some(accepted) = connection.accept().await {
@@ -143,13 +125,9 @@ fn traffic(truths: &[Truth], table: u32) -> Vec<Vec<u8>> {
                 tokio::spawn(async move {
                     let mut body = request.into_body();
                     while let Some(data) = body.data().await {
-                        body.flow_control()
-                            .release_capacity(data.unwrap().len())
-                            .unwrap();
+                        body.flow_control().release_capacity(data.unwrap().len()).unwrap();
                     }
-                    respond
-                        .send_response(http::Response::new(()), true)
-                        .unwrap();
+                    respond.send_response(http::Response::new(()), true).unwrap();
                 });
             }
         });
@@ -164,9 +142,8 @@ fn traffic(truths: &[Truth], table: u32) -> Vec<Vec<u8>> {
             }
             sender = sender.ready().await.unwrap();
             let ends = truth.body.is_empty();
-            let (response, mut body) = sender
-                .send_request(request.body(()).unwrap(), ends)
-                .unwrap();
+            let (response, mut body) =
+                sender.send_request(request.body(()).unwrap(), ends).unwrap();
             for (i, part) in truth.body.chunks(5000).enumerate() {
                 let last = (i + 1) * 5000 >= truth.body.len() && truth.trailers.is_empty();
                 body.send_data(Bytes::copy_from_slice(part), last).unwrap();
@@ -176,8 +153,7 @@ fn traffic(truths: &[Truth], table: u32) -> Vec<Vec<u8>> {
                     let name = name.parse::<http::HeaderName>().unwrap();
                     (name, value.parse::<http::HeaderValue>().unwrap())
                 };
-                body.send_trailers(truth.trailers.iter().map(field).collect())
-                    .unwrap();
+                body.send_trailers(truth.trailers.iter().map(field).collect()).unwrap();
             }
             responses.push(response);
         }
@@ -244,31 +220,18 @@ fn agrees(request: &Request, truth: &Truth) -> bool {
         Text::Whole(bytes) => bytes == truth,
         Text::Start(start) => truth.as_bytes().starts_with(start),
     };
-    let cut = request
-        .partial
-        .iter()
-        .any(|field| field.name.known() == ":path");
+    let cut = request.partial.iter().any(|field| field.name.known() == ":path");
     let path = |path: &String| {
-        if cut {
-            truth.path.starts_with(path)
-        } else {
-            *path == truth.path
-        }
+        if cut { truth.path.starts_with(path) } else { *path == truth.path }
     };
-    request
-        .method
-        .as_ref()
-        .is_none_or(|method| *method == truth.method)
-        && request
-            .authority
-            .as_ref()
-            .is_none_or(|authority| *authority == truth.authority)
+    request.method.as_ref().is_none_or(|method| *method == truth.method)
+        && request.authority.as_ref().is_none_or(|authority| *authority == truth.authority)
         && request.path.as_ref().is_none_or(path)
         && fields(&request.headers).all(|field| sent.contains(&field))
-        && request.partial.iter().all(|field| {
-            sent.iter()
-                .any(|(n, v)| known(&field.name, n) && known(&field.value, v))
-        })
+        && request
+            .partial
+            .iter()
+            .all(|field| sent.iter().any(|(n, v)| known(&field.name, n) && known(&field.value, v)))
         && within(&request.body, &truth.body)
 }
 
@@ -276,11 +239,7 @@ fn agrees(request: &Request, truth: &Truth) -> bool {
 /// gaps leave them.
 fn within(body: &Body, truth: &[u8]) -> bool {
     let (mut rest, mut from, mut loose) = (truth, 0, false);
-    let ends = body
-        .gaps
-        .iter()
-        .map(|gap| (gap.at, gap.len))
-        .chain([(body.data.len(), Some(0))]);
+    let ends = body.gaps.iter().map(|gap| (gap.at, gap.len)).chain([(body.data.len(), Some(0))]);
     for (at, len) in ends {
         let known = &body.data[from..at];
         let skip = if loose {
@@ -323,21 +282,14 @@ enum Piece<'a> {
 fn assert_all(out: &[Request], truths: &[Truth]) {
     assert_eq!(out.len(), truths.len());
     for truth in truths {
-        assert!(
-            out.iter().any(|request| equals(request, truth)),
-            "{:?}",
-            truth.path
-        );
+        assert!(out.iter().any(|request| equals(request, truth)), "{:?}", truth.path);
     }
 }
 
 fn assert_none_wrong(out: &[Request], truths: &[Truth]) {
     assert!(out.len() <= truths.len());
     for request in out {
-        assert!(
-            truths.iter().any(|truth| agrees(request, truth)),
-            "{request:?}"
-        );
+        assert!(truths.iter().any(|truth| agrees(request, truth)), "{request:?}");
     }
 }
 
@@ -362,13 +314,7 @@ fn every_request_is_read() {
         let (out, counters) = read(writes.iter().map(|write| Piece::Bytes(write)));
         assert_all(&out, &truths);
         assert_eq!(counters, Counters::default());
-        let (out, _) = read(
-            bytes
-                .chunks(1)
-                .map(Piece::Bytes)
-                .skip(1)
-                .collect::<Vec<_>>(),
-        );
+        let (out, _) = read(bytes.chunks(1).map(Piece::Bytes).skip(1).collect::<Vec<_>>());
         assert_none_wrong(&out, &truths);
     }
 }
@@ -386,10 +332,8 @@ fn joined_late_at_any_frame_nothing_is_wrong() {
     }
     // Paths are unlike each other, so the client sends each as a literal:
     // joining late hides none of those that follow.
-    let heads = frames
-        .iter()
-        .enumerate()
-        .filter(|(_, frame)| frame[3] == HEADERS && frame.len() > 40);
+    let heads =
+        frames.iter().enumerate().filter(|(_, frame)| frame[3] == HEADERS && frame.len() > 40);
     let expected: usize = heads.map(|(at, _)| at.min(frames.len() - 1)).sum();
     assert!(known * 10 >= expected * 9, "{known} of {expected}");
 }
