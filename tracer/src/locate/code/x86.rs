@@ -1,0 +1,187 @@
+//! x86_64 code.
+
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
+
+use super::{End, MAX_FUNCTION, Reference, Walk};
+use crate::locate::source::Fields;
+
+/// Compilers align functions so when optimising for speed.
+pub(in crate::locate) const FUNCTION_ALIGNMENT: u64 = 16;
+
+/// `int3`, which linkers fill the space between functions with.
+const INT3: u8 = 0xcc;
+/// `endbr64`
+const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+/// `push rbp; mov rbp, rsp`, in its two encodings.
+const FRAMES: [&[u8]; 2] = [&[0x55, 0x48, 0x89, 0xe5], &[0x55, 0x48, 0x8b, 0xec]];
+
+/// Reports every `lea r64, [rip+disp32]` (`48|4c 8d /r`, modrm & c7 = 05) of
+/// one of `targets`. Searching the opcode's byte is some twenty times as fast
+/// as decoding, and whoever uses a hit decodes the function around it.
+pub(super) fn references(
+    code: &[u8],
+    address: u64,
+    targets: &[u64],
+    mut found: impl FnMut(Reference),
+) {
+    for opcode in memchr::memchr_iter(0x8d, code) {
+        let Some(rex_at) = opcode.checked_sub(1) else {
+            continue;
+        };
+        let (Some(0x48 | 0x4c), Some(modrm)) = (code.get(rex_at), code.get(opcode + 1)) else {
+            continue;
+        };
+        if modrm & 0xc7 != 0x05 {
+            continue;
+        }
+        let Some(displacement) = code.i32(opcode + 2) else {
+            continue;
+        };
+        let next = address.wrapping_add(opcode as u64 + 6);
+        let target = next.wrapping_add_signed(i64::from(displacement));
+        if targets.contains(&target) {
+            found(Reference {
+                at: address.wrapping_add(rex_at as u64),
+                target,
+            });
+        }
+    }
+}
+
+/// Reports the aligned targets of `call rel32` (`e8`).
+///
+/// `jmp rel32` is left out: jumps go to the middle of functions too.
+pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
+    for opcode in memchr::memchr_iter(0xe8, code) {
+        let Some(displacement) = code.i32(opcode + 1) else {
+            continue;
+        };
+        let next = address.wrapping_add(opcode as u64 + 5);
+        let target = next.wrapping_add_signed(i64::from(displacement));
+        if target % FUNCTION_ALIGNMENT == 0 {
+            found(target);
+        }
+    }
+}
+
+/// Whether a function with a frame pointer begins here.
+pub(in crate::locate) fn begins_with_frame(code: &[u8]) -> bool {
+    let code = code.strip_prefix(ENDBR64).unwrap_or(code);
+    FRAMES.iter().any(|frame| code.starts_with(frame))
+}
+
+/// Reports, nearest first, the aligned addresses before `code`'s end that
+/// follow padding and begin like a function with a frame pointer.
+pub(in crate::locate) fn padded_starts(
+    code: &[u8],
+    address: u64,
+) -> impl Iterator<Item = u64> + '_ {
+    let end = address.saturating_add(code.len() as u64);
+    let last = end - end % FUNCTION_ALIGNMENT;
+    let steps = (0..).map(move |step| last.checked_sub(step * FUNCTION_ALIGNMENT));
+    steps
+        .map_while(move |start| start.filter(|start| *start > address))
+        .filter(move |start| {
+            let at = usize::try_from(start - address).unwrap_or(usize::MAX);
+            code.get(at - 1) == Some(&INT3) && code.get(at..).is_some_and(begins_with_frame)
+        })
+}
+
+pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
+    let mut walk = Walk {
+        end: start,
+        ..Walk::default()
+    };
+    // How far the branches seen so far reach: a `ret` before that is not the
+    // function's end.
+    let mut reach = start;
+    let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        if instruction.is_invalid() {
+            return None;
+        }
+        walk.end = instruction.next_ip();
+        note(&instruction, &mut walk);
+        let flow = instruction.flow_control();
+        let target = match flow {
+            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
+                instruction.near_branch_target()
+            }
+            _ => start,
+        };
+        if target.saturating_sub(start) < MAX_FUNCTION {
+            reach = reach.max(target);
+        }
+        let last = match flow {
+            FlowControl::UnconditionalBranch
+            | FlowControl::IndirectBranch
+            | FlowControl::Return
+            | FlowControl::Interrupt
+            | FlowControl::Exception => true,
+            // The callee may not return: the caller can end with a call.
+            FlowControl::Call => is_boundary(code, start, walk.end, end),
+            _ => false,
+        };
+        let ends = match end {
+            End::Known(end) => walk.end >= end,
+            // A tail call's target is beyond the end, so `reach` alone would
+            // run into the next function.
+            End::Unknown(_) => {
+                last && (walk.end > reach || is_boundary(code, start, walk.end, end))
+            }
+        };
+        if ends {
+            return Some(walk);
+        }
+    }
+    None
+}
+
+/// Notes what an instruction tells about the function.
+fn note(instruction: &iced_x86::Instruction, walk: &mut Walk) {
+    match instruction.code() {
+        Code::Mov_r32_imm32 => match instruction.op0_register() {
+            Register::EDX => {
+                walk.reasons.insert(instruction.immediate32());
+            }
+            Register::R8D => walk.last_line = walk.last_line.max(instruction.immediate32()),
+            _ => {}
+        },
+        Code::Lea_r64_m if instruction.is_ip_rel_memory_operand() => {
+            walk.references.insert(instruction.ip());
+        }
+        _ => {}
+    }
+}
+
+/// Whether a function begins at `address`, or after padding up to the next
+/// aligned address.
+fn is_boundary(code: &[u8], start: u64, address: u64, end: End<'_>) -> bool {
+    let Some(aligned) = address.checked_next_multiple_of(FUNCTION_ALIGNMENT) else {
+        return true;
+    };
+    if end.is_start(aligned) {
+        return true;
+    }
+    let offset = |address: u64| usize::try_from(address - start).ok();
+    let (Some(from), Some(to)) = (offset(address), offset(aligned)) else {
+        return false;
+    };
+    let (Some(padding), Some(next)) = (code.get(from..to), code.get(to..)) else {
+        return false;
+    };
+    padding.iter().all(|byte| *byte == INT3) && (!padding.is_empty() || begins_with_frame(next))
+}
+
+/// The name and the operand of an instruction, as far as a person needs them
+/// to find it in a disassembly: `push rbp`, `js`.
+pub(in crate::locate) fn describe(instruction: &iced_x86::Instruction) -> String {
+    let mnemonic = format!("{:?}", instruction.mnemonic()).to_lowercase();
+    match instruction.mnemonic() {
+        Mnemonic::Push if instruction.op0_kind() == OpKind::Register => {
+            format!("{mnemonic} {:?}", instruction.op0_register()).to_lowercase()
+        }
+        _ => mnemonic,
+    }
+}

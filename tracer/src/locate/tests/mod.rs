@@ -1,0 +1,3 @@
+//! Tests that take whole files, real or made.
+
+mod real;
