@@ -9,8 +9,8 @@
 
 #![forbid(unsafe_code)]
 
-pub mod content;
-pub mod locate;
-pub mod proto;
 pub mod record;
 pub mod stream;
+pub mod proto;
+pub mod content;
+pub mod locate;

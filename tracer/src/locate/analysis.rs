@@ -202,7 +202,7 @@ impl<'a> Analysis<'a> {
         address: u64,
         size: u64,
     ) -> io::Result<()> {
-        let aligned = self.image.arch == Arch::X86_64 || address % 4 == 0;
+        let aligned = self.image.arch == Arch::X86_64 || address.is_multiple_of(4);
         let offset = self.image.offset_of(address).filter(|_| aligned);
         let (Some(file_offset), Some(_)) = (offset, self.image.code_at(address)) else {
             self.missing.push(Missing {

@@ -121,6 +121,9 @@ impl<'a> Image<'a> {
     pub(super) fn read(file: Part<'a>) -> Result<Self, ElfError> {
         let cut = || Reason::Malformed("its ELF header is cut short".into());
         let header = file.read(0, EHDR_SIZE)?;
+        if !is_elf(&header) {
+            return Err(Reason::Malformed("it is no ELF file".into()).into());
+        }
         let arch = machine(&header).ok_or_else(cut)??;
         let phoff = header.u64(32).ok_or_else(cut)?;
         let phentsize = header.u16(54).ok_or_else(cut)?;

@@ -15,6 +15,10 @@ pub(super) const MAX_PACKED: usize = 16 << 20;
 /// The largest symbol table that is unpacked.
 const MAX_UNPACKED: usize = 64 << 20;
 
+/// How many times its size a section is unpacked to. Symbol tables shrink to a
+/// fifth; a thousandth is an attack.
+const MAX_RATIO: usize = 64;
+
 const STREAM_HEADER: usize = 12;
 const STREAM_MAGIC: &[u8] = b"\xfd7zXZ\0";
 /// The only filter in use: LZMA2, with one byte of properties.
@@ -37,6 +41,7 @@ pub(super) fn unpack(xz: &[u8]) -> Option<Vec<u8>> {
         _ => 64,
     };
     let mut rest = xz.get(STREAM_HEADER..)?;
+    let most = MAX_UNPACKED.min(xz.len().saturating_mul(MAX_RATIO));
     let mut unpacked = Vec::new();
     // A block begins with its header's size; the index that ends the blocks,
     // with a zero.
@@ -45,12 +50,12 @@ pub(super) fn unpack(xz: &[u8]) -> Option<Vec<u8>> {
         check_block_header(header)?;
         let data = rest.get(header.len()..)?;
         let (packed, size) = chunks(data)?;
-        if size > MAX_UNPACKED - unpacked.len() {
+        if size > most - unpacked.len() {
             return None;
         }
         let mut data = data.get(..packed)?;
         lzma_rs::lzma2_decompress(&mut data, &mut unpacked).ok()?;
-        if unpacked.len() > MAX_UNPACKED {
+        if unpacked.len() > most {
             return None;
         }
         rest = rest.get(header.len() + packed.next_multiple_of(4) + check_size..)?;
@@ -101,5 +106,72 @@ fn chunks(data: &[u8]) -> Option<(usize, usize)> {
         // No overflow: `at` stays within `data`, a chunk unpacks to 2 MiB.
         at += header + packed;
         unpacked = unpacked.checked_add(size)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the xz tool makes of `0..64` three times and `tracer ` 40 times,
+    /// with CRC64.
+    const PACKED: &str = "fd377a585a000004e6d6b4460200210116000000742fe5a3e001d7004d5d00000052500a84f9\
+        9bb28021a969d627e03e065a5f048d53d404ba39570509c15524de9db871593160a19ff96f4973f2c8ea8cba1a8b\
+        29692180fe33837baada13c5cb1de8260a6563a7854000000000000085b7b851a5ce7175000169d8030000003911\
+        9e47b1c467fb020000000004595a";
+
+    fn packed() -> Vec<u8> {
+        let digits: Vec<u8> = PACKED.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn unpacked() -> Vec<u8> {
+        let counted: Vec<u8> = (0..64).collect();
+        [counted.repeat(3), b"tracer ".repeat(40)].concat()
+    }
+
+    #[test]
+    fn unpacks() {
+        assert_eq!(unpack(&packed()), Some(unpacked()));
+        let mut stored = Vec::new();
+        lzma_rs::xz_compress(&mut unpacked().as_slice(), &mut stored).unwrap();
+        assert_eq!(unpack(&stored), Some(unpacked()));
+    }
+
+    #[test]
+    fn a_prefix_unpacks_to_the_same_or_nothing() {
+        let whole = packed();
+        for len in 0..whole.len() {
+            assert!(
+                unpack(&whole[..len]).is_none_or(|bytes| bytes == unpacked()),
+                "{len}"
+            );
+        }
+    }
+
+    #[test]
+    fn damage_is_no_panic() {
+        let whole = packed();
+        for at in 0..whole.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff, whole[at] ^ 1] {
+                let mut damaged = whole.clone();
+                damaged[at] = value;
+                unpack(&damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_be_too_large_is_not_unpacked() {
+        // 40 chunks that say they unpack to 2 MiB each.
+        let mut data = [0xff, 0xff, 0xff, 0, 0, 0x5d, 0].repeat(40);
+        data.push(0);
+        assert_eq!(chunks(&data), Some((data.len(), 80 << 20)));
+        let mut file = packed()[..24].to_vec();
+        file.extend(data);
+        assert_eq!(unpack(&file), None);
     }
 }

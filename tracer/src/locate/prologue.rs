@@ -15,7 +15,9 @@
 //! * no branch, call or return comes before the probed instruction (it may be
 //!   one itself: the probe fires before it is executed);
 //! * no branch of the function goes to an instruction behind the entry up to
-//!   and including the probed one, so nothing passes it twice or skips it;
+//!   and including the probed one, so nothing passes it twice or skips it
+//!   (other functions enter a function at its entry; its own cold part, where
+//!   the compiler moved one away, comes back behind the prologue);
 //! * no instruction before it writes a register that holds an argument;
 //! * the stack pointer has moved by a known number of bytes.
 //!
@@ -249,3 +251,6 @@ fn stack_growth(instruction: &Instruction) -> Option<i64> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,9 @@ impl<'a> Part<'a> {
     /// `len` is the caller's cap, so that no header can ask for memory.
     pub(super) fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let len = self.size.saturating_sub(offset).min(len as u64);
+        if len == 0 {
+            return Ok(Vec::new());
+        }
         let mut buf = vec![0; usize::try_from(len).map_err(io::Error::other)?];
         self.source
             .read_exact_at(self.start.saturating_add(offset), &mut buf)?;
@@ -195,5 +198,56 @@ pub(super) trait Fields {
 impl Fields for [u8] {
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.get(at..)?.first_chunk().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_share_their_overlap() {
+        let bytes: Vec<u8> = (0..WINDOW * 2 + 10).map(|i| (i % 251) as u8).collect();
+        let file = Part::whole(&bytes);
+        for (start, size, overlap) in [
+            (0, bytes.len() as u64, 7),
+            (5, WINDOW as u64 + 1, 0),
+            (9, 4, 3),
+        ] {
+            let mut next = start;
+            file.windows(start, size, overlap, |at, window| {
+                assert!(window.len() <= WINDOW);
+                assert_eq!(
+                    at,
+                    if at == start {
+                        start
+                    } else {
+                        next - overlap as u64
+                    }
+                );
+                let from = at as usize;
+                assert_eq!(window, &bytes[from..from + window.len()]);
+                next = at + window.len() as u64;
+            })
+            .unwrap();
+            assert_eq!(next, start + size);
+        }
+    }
+
+    #[test]
+    fn reads_end_where_the_part_ends() {
+        let bytes: Vec<u8> = (0..100).collect();
+        let part = Part::whole(&bytes).sub(10, 20).unwrap();
+        assert_eq!(part.read(18, 100).unwrap(), [28, 29]);
+        assert!(part.read(20, 1).unwrap().is_empty());
+        assert!(part.read(u64::MAX, 1).unwrap().is_empty());
+        assert!(part.sub(10, 11).is_none());
+        assert!(part.sub(u64::MAX, 2).is_none());
+        assert_eq!(part.sub(10, 10).unwrap().start(), 20);
+    }
+
+    #[test]
+    fn a_folder_is_no_file() {
+        assert!(FileSource::new(File::open("/").unwrap()).is_err());
     }
 }

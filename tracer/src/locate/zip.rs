@@ -67,6 +67,9 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
         entries: Vec::new(),
         incomplete: bytes.len() < len,
     };
+    // Files in a sound archive do not overlap, so that together they are no
+    // longer than it. In one that was made to take long they are.
+    let mut unread = archive.size();
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let Some((entry, after)) = Entry::split(rest) else {
@@ -77,10 +80,12 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
         if !entry.name.ends_with(b".so") {
             continue;
         }
-        if found.entries.len() == MAX_LIBRARIES {
+        let room = unread.checked_sub(if entry.stored { entry.size } else { 0 });
+        let (Some(room), true) = (room, found.entries.len() < MAX_LIBRARIES) else {
             found.incomplete = true;
             break;
-        }
+        };
+        unread = room;
         let name = String::from_utf8_lossy(entry.name).into_owned();
         if !entry.stored {
             found.entries.push(Library { name, data: None });

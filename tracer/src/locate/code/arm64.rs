@@ -174,3 +174,75 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words as an assembler gives them, at 0x1000.
+    #[test]
+    fn decodes() {
+        for (word, kind) in [
+            (
+                0x9000_0003,
+                Kind::Adrp {
+                    rd: 3,
+                    page: 0x1000,
+                },
+            ),
+            (
+                0xb000_0003,
+                Kind::Adrp {
+                    rd: 3,
+                    page: 0x2000,
+                },
+            ),
+            (0xf0ff_ffe3, Kind::Adrp { rd: 3, page: 0 }),
+            (0x910c_4063, Kind::AddImmediate { rn: 3, low: 0x310 }),
+            (0x9140_4063, Kind::Other), // add x3, x3, #0x10, lsl #12
+            (0x5280_1c42, Kind::MovImmediate { rd: 2, value: 226 }),
+            (0x52a0_1c42, Kind::Other),            // mov w2, #226, lsl #16
+            (0xd280_1c42, Kind::Other),            // mov x2, #226
+            (0x5400_0041, Kind::BranchIf(0x1008)), // b.ne
+            (0xb4ff_ffe0, Kind::BranchIf(0xffc)),  // cbz x0
+            (0x3700_0060, Kind::BranchIf(0x100c)), // tbnz w0, #0
+            (0xb7f8_0060, Kind::BranchIf(0x100c)), // tbnz x0, #63
+            (0x17ff_ffff, Kind::Branch(0xffc)),
+            (0x9400_0001, Kind::Call(0x1004)),
+            (0xd63f_0100, Kind::CallRegister), // blr x8
+            (0xd73f_0900, Kind::CallRegister), // blraa x8, x0
+            (0xd65f_03c0, Kind::Stop),         // ret
+            (0xd65f_0bff, Kind::Stop),         // retaa
+            (0xd61f_0200, Kind::Stop),         // br x16
+            (0xd420_0020, Kind::Stop),         // brk #1
+            (0x0000_0000, Kind::Stop),         // udf #0
+            (0xd503_233f, Kind::Other),        // paciasp
+            (0xa9bf_7bfd, Kind::Other),        // stp x29, x30, [sp, #-16]!
+        ] {
+            assert_eq!(decode(word, 0x1000), kind, "{word:08x}");
+        }
+    }
+
+    #[test]
+    fn an_add_belongs_to_the_last_adrp_of_its_register() {
+        let bytes = |words: &[u32]| {
+            words
+                .iter()
+                .flat_map(|w| w.to_le_bytes())
+                .collect::<Vec<_>>()
+        };
+        let found = |words: &[u32]| {
+            let mut all = Vec::new();
+            references(&bytes(words), 0x1000, &[0x1310], |r| all.push(r.at));
+            all
+        };
+        let (adrp, other, add) = (0x9000_0003, 0xb000_0003, 0x910c_4063);
+        assert_eq!(found(&[adrp, add]), [0x1000]);
+        assert_eq!(found(&[0xd503_201f, adrp, 0xd503_201f, add]), [0x1004]);
+        assert_eq!(found(&[adrp, other, add]), [0u64; 0]);
+        assert_eq!(found(&[other, add]), [0u64; 0]);
+        assert_eq!(found(&[adrp, 0x910c_4085]), [0u64; 0]); // add x5, x4
+        let far: Vec<u32> = [vec![adrp], vec![0xd503_201f; 12], vec![add]].concat();
+        assert_eq!(found(&far), [0u64; 0]);
+    }
+}

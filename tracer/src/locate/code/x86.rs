@@ -185,3 +185,75 @@ pub(in crate::locate) fn describe(instruction: &iced_x86::Instruction) -> String
         _ => mnemonic,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(code: &[u8]) -> Option<u64> {
+        walk(code, 0x1000, End::Unknown(&[])).map(|walk| walk.end - 0x1000)
+    }
+
+    #[test]
+    fn references_are_lea_with_rip() {
+        let found = |code: &[u8]| {
+            let mut all = Vec::new();
+            references(code, 0x1000, &[0x1010], |r| all.push(r.at));
+            all
+        };
+        assert_eq!(found(&[0x90, 0x48, 0x8d, 0x0d, 8, 0, 0, 0]), [0x1001]); // lea rcx
+        assert_eq!(found(&[0x4c, 0x8d, 0x05, 9, 0, 0, 0]), [0x1000]); // lea r8
+        assert_eq!(found(&[0x8d, 0x0d, 9, 0, 0, 0]), [0u64; 0]); // lea ecx
+        assert_eq!(found(&[0x48, 0x8d, 0x4d, 9, 0, 0, 0]), [0u64; 0]); // lea rcx, [rbp+9]
+        assert_eq!(found(&[0x48, 0x8b, 0x0d, 9, 0, 0, 0]), [0u64; 0]); // mov rcx, [rip+9]
+        assert_eq!(found(&[0x48, 0x8d, 0x0d, 9, 0, 0]), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_function_ends_where_no_branch_reaches_beyond() {
+        // js +1; ret; ret
+        assert_eq!(end_of(&[0x78, 1, 0xc3, 0xc3, 0x90]), Some(4));
+        // ret
+        assert_eq!(end_of(&[0xc3, 0xc3]), Some(1));
+        // jmp +16 (a tail call); int3 up to the next function
+        let mut tail_call = vec![0xcc; 16];
+        tail_call[..2].copy_from_slice(&[0xeb, 16]);
+        tail_call.extend([0xc3; 16]);
+        assert_eq!(end_of(&tail_call), Some(2));
+        // call (of what does not return); int3
+        let mut calls = vec![0xcc; 32];
+        calls[..5].copy_from_slice(&[0xe8, 0, 0, 0, 0]);
+        assert_eq!(end_of(&calls), Some(5));
+        // cut short; no code
+        assert_eq!(end_of(&[0x90, 0x90]), None);
+        assert_eq!(end_of(&[0x06]), None);
+    }
+
+    #[test]
+    fn a_function_ends_where_another_is_known_to_begin() {
+        // js +0x20; ret, and a call of what follows
+        let mut code = vec![0x78, 0x20];
+        code.extend([0x90; 13]);
+        code.extend([0xc3; 50]);
+        let walk = walk(&code, 0x1000, End::Unknown(&[0x1010])).unwrap();
+        assert_eq!(walk.end, 0x1010);
+        assert_eq!(end_of(&code), Some(0x23));
+    }
+
+    #[test]
+    fn constants_of_the_third_and_fifth_argument() {
+        let code = [
+            &[0xba, 226, 0, 0, 0][..],       // mov edx, 226
+            &[0x41, 0xb8, 0xc1, 3, 0, 0],    // mov r8d, 961
+            &[0xb9, 7, 0, 0, 0],             // mov ecx, 7
+            &[0x41, 0xba, 8, 0, 0, 0],       // mov r10d, 8
+            &[0x48, 0x8d, 0x0d, 0, 0, 0, 0], // lea rcx, [rip]
+            &[0xc3],
+        ]
+        .concat();
+        let walk = walk(&code, 0x1000, End::Unknown(&[])).unwrap();
+        assert_eq!(walk.reasons.into_iter().collect::<Vec<_>>(), [226]);
+        assert_eq!(walk.last_line, 961);
+        assert_eq!(walk.references.into_iter().collect::<Vec<_>>(), [0x1016]);
+    }
+}
