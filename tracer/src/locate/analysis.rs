@@ -176,6 +176,9 @@ impl<'a> Analysis<'a> {
             self.libraries.insert(Library::BoringSsl);
         }
         for found in outcome.found {
+            if self.is_settled(found.name) {
+                continue;
+            }
             let (start, end) = (found.addresses.start, found.addresses.end);
             self.add(
                 found.name,

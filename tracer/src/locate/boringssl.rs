@@ -7,6 +7,7 @@
 //! ```text
 //! strings    "…/ssl/ssl_lib.cc", "…/cipher/aead.cc.inc"
 //! references lea rcx, [rip+…]            adrp x3, … ; add x3, x3, …
+//!            mov ecx, …  (not PIE)
 //! starts     the unwind table, padding and a frame, or the target of a call
 //! reasons    mov edx, 226                mov w2, #226
 //! rules      SSL_write gives 226, 215 and 111: exactly one function does
@@ -113,7 +114,7 @@ fn references(image: &Image<'_>, strings: &Strings) -> io::Result<Vec<Reference>
         return Ok(references);
     }
     scan_code(image, |arch, address, window| {
-        code::references(arch, window, address, &targets, |reference| {
+        code::references(arch, image.fixed, window, address, &targets, |reference| {
             // One more than the cap tells that there were too many.
             if references.len() <= MAX_REFERENCES {
                 references.push(reference);

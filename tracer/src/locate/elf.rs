@@ -93,6 +93,8 @@ pub(super) struct Dynamic {
 pub(super) struct Image<'a> {
     pub(super) file: Part<'a>,
     pub(super) arch: Arch,
+    /// It is loaded at its own addresses (`ET_EXEC`), so code can hold them.
+    pub(super) fixed: bool,
     pub(super) segments: Vec<Segment>,
     /// The address of `.eh_frame_hdr`.
     pub(super) eh_frame_hdr: Option<Range<u64>>,
@@ -135,6 +137,7 @@ impl<'a> Image<'a> {
         let mut image = Self {
             file,
             arch,
+            fixed: header.u16(16) == Some(elf::ET_EXEC),
             segments: Vec::new(),
             eh_frame_hdr: None,
             notes: Vec::new(),

@@ -156,7 +156,8 @@ pub enum Reason {
     NotUnique(usize),
     /// OpenSSL without symbols: there is no method for it.
     StaticOpenSsl,
-    /// A BoringSSL without the names of its source files.
+    /// A BoringSSL without the name of the source file that has the function:
+    /// that part is left out, or the names are.
     NoStrings,
     /// No function of a certain beginning refers to those names.
     NoReferences,
@@ -183,7 +184,9 @@ impl fmt::Display for Reason {
             Self::NotCode => f.write_str("its symbol does not lead to code"),
             Self::NotUnique(count) => write!(f, "{count} candidates, so none is certain"),
             Self::StaticOpenSsl => f.write_str("OpenSSL is linked in without symbols"),
-            Self::NoStrings => f.write_str("BoringSSL without the names of its source files"),
+            Self::NoStrings => f.write_str(
+                "BoringSSL without its TLS part, or without the names of its source files",
+            ),
             Self::NoReferences => {
                 f.write_str("no function refers to the names of BoringSSL's source files")
             }

@@ -59,16 +59,23 @@ impl End<'_> {
     }
 }
 
-/// Reports the instructions of `code` that form one of `targets`.
+/// Reports the instructions of `code` that form one of `targets`. In a program
+/// loaded at `fixed` addresses they can do so without the instruction pointer.
 pub(super) fn references(
     arch: Arch,
+    fixed: bool,
     code: &[u8],
     address: u64,
     targets: &[u64],
-    found: impl FnMut(Reference),
+    mut found: impl FnMut(Reference),
 ) {
     match arch {
-        Arch::X86_64 => x86::references(code, address, targets, found),
+        Arch::X86_64 => {
+            x86::references(code, address, targets, &mut found);
+            if fixed {
+                x86::absolute_references(code, address, targets, found);
+            }
+        }
         Arch::Arm64 => arm64::references(code, address, targets, found),
     }
 }

@@ -48,6 +48,28 @@ pub(super) fn references(
     }
 }
 
+/// Reports every `mov ecx, imm32` (`b9`) of one of `targets`: the fourth
+/// argument, which `ERR_put_error` takes the file name in.
+pub(super) fn absolute_references(
+    code: &[u8],
+    address: u64,
+    targets: &[u64],
+    mut found: impl FnMut(Reference),
+) {
+    for target in targets {
+        let Ok(low) = u32::try_from(*target) else {
+            continue;
+        };
+        let mov = [&[0xb9][..], &low.to_le_bytes()].concat();
+        for at in memchr::memmem::find_iter(code, &mov) {
+            found(Reference {
+                at: address.wrapping_add(at as u64),
+                target: *target,
+            });
+        }
+    }
+}
+
 /// Reports the aligned targets of `call rel32` (`e8`).
 ///
 /// `jmp rel32` is left out: jumps go to the middle of functions too.
@@ -144,6 +166,9 @@ fn note(instruction: &iced_x86::Instruction, walk: &mut Walk) {
         Code::Mov_r32_imm32 => match instruction.op0_register() {
             Register::EDX => {
                 walk.reasons.insert(instruction.immediate32());
+            }
+            Register::ECX => {
+                walk.references.insert(instruction.ip());
             }
             Register::R8D => walk.last_line = walk.last_line.max(instruction.immediate32()),
             _ => {}
@@ -254,6 +279,10 @@ mod tests {
         let walk = walk(&code, 0x1000, End::Unknown(&[])).unwrap();
         assert_eq!(walk.reasons.into_iter().collect::<Vec<_>>(), [226]);
         assert_eq!(walk.last_line, 961);
-        assert_eq!(walk.references.into_iter().collect::<Vec<_>>(), [0x1016]);
+        // The lea, and ecx as an address of a program that is not moved.
+        assert_eq!(
+            walk.references.into_iter().collect::<Vec<_>>(),
+            [0x100b, 0x1016]
+        );
     }
 }

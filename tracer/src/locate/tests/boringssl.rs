@@ -2,6 +2,7 @@
 
 use super::elf_file::{CODE, ElfFile, STRINGS};
 use super::findings;
+use crate::locate::source::WINDOW;
 use crate::locate::{Arch, Library, Method, Name, Reason};
 
 const SSL_LIB: &str = "../../third_party/boringssl/src/ssl/ssl_lib.cc";
@@ -104,11 +105,18 @@ impl Program {
         // test edx, edx; js over the first error
         self.file.code.extend([0x85, 0xd2, 0x78, 0x18]);
         for (i, reason) in reasons.iter().enumerate() {
-            let next = self.here() + 7;
-            self.file.code.extend([0x48, 0x8d, 0x0d]);
-            self.file
-                .code
-                .extend((path.wrapping_sub(next) as i32).to_le_bytes());
+            if self.file.fixed {
+                // mov ecx, path; 2-byte nop
+                self.file.code.push(0xb9);
+                self.file.code.extend((path as u32).to_le_bytes());
+                self.file.code.extend([0x66, 0x90]);
+            } else {
+                let next = self.here() + 7;
+                self.file.code.extend([0x48, 0x8d, 0x0d]);
+                self.file
+                    .code
+                    .extend((path.wrapping_sub(next) as i32).to_le_bytes());
+            }
             self.file.code.push(0xba);
             self.file.code.extend(reason.to_le_bytes());
             self.file.code.extend([0x41, 0xb8]);
@@ -348,4 +356,67 @@ fn a_program_made_to_take_long_is_given_up() {
         findings(&program.build()).reason(Name::SslWrite),
         Some(&Reason::TooComplex)
     );
+}
+
+#[test]
+fn what_has_a_symbol_is_not_searched_again() {
+    let mut program = Program::new(Arch::X86_64);
+    let sealv = program.aead(&[117, 115, 104]);
+    let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+    program.file.symbols = vec![("EVP_AEAD_CTX_sealv", sealv, 0)];
+    let findings = findings(&program.build());
+    assert_eq!(findings.functions.len(), 2);
+    assert_eq!(findings.function(Name::AeadSealv).method, Method::Symtab);
+    assert_eq!(findings.function(Name::SslWrite).virtual_address, write);
+}
+
+#[test]
+fn a_program_that_is_not_moved_holds_addresses_themselves() {
+    for fixed in [true, false] {
+        let mut program = Program::new(Arch::X86_64);
+        program.file.fixed = true;
+        let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+        program.file.fixed = fixed;
+        let findings = findings(&program.build());
+        let found: Vec<_> = findings
+            .functions
+            .iter()
+            .map(|f| f.virtual_address)
+            .collect();
+        // In one that is moved, the same number is no address.
+        assert_eq!(found, if fixed { vec![write] } else { vec![] });
+    }
+}
+
+/// Strings, references and calls are whole in one of two windows, wherever the
+/// border is.
+#[test]
+fn nothing_is_lost_between_windows() {
+    for before_border in [1, 10, 45, 46, 60] {
+        let mut program = Program::new(Arch::X86_64);
+        program.file.strings.clear();
+        let at = WINDOW - before_border;
+        program.file.code.resize(at, 0xcc);
+        program.file.code[at - 1] = 0;
+        program.strings[0] = program.here();
+        program.file.code.extend(SSL_LIB.as_bytes());
+        program.file.code.push(0);
+        let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+        let string = findings(&program.build());
+        assert_eq!(
+            string.function(Name::SslWrite).virtual_address,
+            write,
+            "{before_border}"
+        );
+
+        let mut program = Program::new(Arch::X86_64);
+        program.file.code.resize(WINDOW - before_border - 32, 0xcc);
+        let write = program.ssl(Start::NoFrame, &[226, 215, 111], 500);
+        let code = findings(&program.build());
+        assert_eq!(
+            code.function(Name::SslWrite).virtual_address,
+            write,
+            "{before_border}"
+        );
+    }
 }

@@ -40,6 +40,8 @@ pub(super) struct ElfFile {
     pub(super) debugdata: Vec<u8>,
     /// Functions with unwind information: address and size, sorted.
     pub(super) unwind: Vec<(u64, u32)>,
+    /// Loaded at its own addresses.
+    pub(super) fixed: bool,
     /// Use DT_HASH in place of DT_GNU_HASH.
     pub(super) sysv_hash: bool,
 }
@@ -56,6 +58,7 @@ impl ElfFile {
             needed: Vec::new(),
             debugdata: Vec::new(),
             unwind: Vec::new(),
+            fixed: false,
             sysv_hash: false,
         }
     }
@@ -72,7 +75,7 @@ impl ElfFile {
     fn headers(&self, file: &mut [u8], sections: u64, count: u16) {
         let machine: u16 = if self.arch == Arch::X86_64 { 62 } else { 183 };
         put(file, 0, b"\x7fELF\x02\x01\x01");
-        put(file, 16, &3u16.to_le_bytes());
+        put(file, 16, &(if self.fixed { 2u16 } else { 3 }).to_le_bytes());
         put(file, 18, &machine.to_le_bytes());
         put(file, 32, &64u64.to_le_bytes());
         put(file, 40, &sections.to_le_bytes());

@@ -95,12 +95,20 @@ fn look_into(path: &Path) {
             let image = Image::read(Part::whole(&source)).expect("an ELF file");
             let strings = Strings::find(&image).unwrap();
             let outcome = boringssl::find(&image, &strings).unwrap();
-            let found = outcome
+            // Since there is sealv, the other two give no errors themselves.
+            let Some(found) = outcome
                 .found
                 .iter()
-                .find(|found| found.name == function.name);
-            let address = found.map(|found| found.addresses.start);
-            assert_eq!(address, Some(function.virtual_address), "{}", function.name);
+                .find(|found| found.name == function.name)
+            else {
+                assert_ne!(function.name, Name::SslWrite);
+                continue;
+            };
+            assert_eq!(
+                found.addresses.start, function.virtual_address,
+                "{}",
+                function.name
+            );
             println!("  {}: the same without symbols", function.name);
         }
     }
