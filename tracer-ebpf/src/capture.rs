@@ -12,17 +12,20 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use tracer_ebpf::{ABI_VERSION, Counter, MAX_HEAD, RecordHeader, SOCK_HEAD, flag, net};
+use tracer_ebpf::{
+    ABI_VERSION, CIPHERTEXT_HEAD, Counter, MAX_HEAD, RecordHeader, SOCK_HEAD, flag, net,
+};
 
 use crate::{
     kernel::{Kernel, User, offset, setting},
     scope::{self, Scope},
+    tls,
 };
 
 /// Records for the daemon, which polls: waking it for each would cost the
 /// sender some eleven microseconds. The daemon sets the size.
 #[map]
-static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
 /// What was not delivered, by [`Counter`].
 #[map]
@@ -128,18 +131,38 @@ pub(crate) fn capture<const IOVECS: u32>(hook: u8, scope: Scope, sk: Kernel, mes
     // SAFETY: the slot is this CPU's, and nothing else runs on it now.
     let scratch = unsafe { &mut *scratch };
     let header = &mut scratch.header;
+    if socket(header, sk, &message).is_none() {
+        return;
+    }
+    describe(header, hook, scope);
+    header.tls_key = tls::current();
+    let head = if header.tls_key == 0 {
+        policy.head_bytes
+    } else {
+        policy.head_bytes.min(CIPHERTEXT_HEAD)
+    };
 
+    Progress::store(&mut scratch.progress.sent, 0);
+    Progress::store(&mut scratch.progress.captured, 0);
+    Progress::store(&mut scratch.progress.room, u64::from(head));
+    Progress::store(&mut scratch.progress.unreadable, 0);
+    match message.data {
+        Data::Buffer { base, len } => scratch.add(base, len),
+        Data::Iovecs { list, count } => scratch.add_all::<IOVECS>(list, count),
+    }
+    submit(scratch);
+}
+
+/// Fills in what does not depend on a socket.
+#[inline(always)]
+pub(crate) fn describe(header: &mut RecordHeader, hook: u8, scope: Scope) {
     header.version = ABI_VERSION;
     header.hook = hook;
-    header.flags = 0;
     header.policy = scope.slot;
     header.uid = scope.uid;
     header.tgid = scope.tgid;
     header.offset = 0;
     header.reserved = 0;
-    if socket(header, sk, &message).is_none() {
-        return;
-    }
     // SAFETY: has no preconditions.
     header.time = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: has no preconditions.
@@ -147,16 +170,6 @@ pub(crate) fn capture<const IOVECS: u32>(hook: u8, scope: Scope, sk: Kernel, mes
     // SAFETY: the helper writes at most the length it is told. A failure
     // leaves zeros.
     unsafe { bpf_get_current_comm(header.comm.as_mut_ptr().cast(), header.comm.len() as u32) };
-
-    Progress::store(&mut scratch.progress.sent, 0);
-    Progress::store(&mut scratch.progress.captured, 0);
-    Progress::store(&mut scratch.progress.room, u64::from(policy.head_bytes));
-    Progress::store(&mut scratch.progress.unreadable, 0);
-    match message.data {
-        Data::Buffer { base, len } => scratch.add(base, len),
-        Data::Iovecs { list, count } => scratch.add_all::<IOVECS>(list, count),
-    }
-    submit(scratch);
 }
 
 impl Scratch {
@@ -219,6 +232,7 @@ impl Scratch {
 /// Describes the socket in the header; `None` if it is not TCP or UDP over IP.
 #[inline(always)]
 fn socket(header: &mut RecordHeader, sk: Kernel, message: &Message) -> Option<()> {
+    header.flags = 0;
     let sock = SockHead::read(sk)?;
     let family: u16 = sock.field(offset!(sock.family));
     let protocol: u16 = sk.read(offset!(sock.protocol))?;
@@ -229,7 +243,7 @@ fn socket(header: &mut RecordHeader, sk: Kernel, message: &Message) -> Option<()
     }
     header.family = family;
     header.protocol = protocol;
-    header.key = mix(sk.0 ^ setting!(key_seed));
+    header.key = key(sk.0);
     header.local_port = sock.field(offset!(sock.num));
     header.remote_port = u16::from_be(sock.field(offset!(sock.dport)));
     if family == net::AF_INET {
@@ -311,6 +325,12 @@ impl SockHead {
 fn v4(addr: u32) -> [u8; 16] {
     let [a, b, c, d] = addr.to_ne_bytes();
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// A number that stands for the object at an address.
+#[inline(always)]
+pub(crate) fn key(address: u64) -> u64 {
+    mix(address ^ setting!(key_seed))
 }
 
 /// Spreads a number's bits (the finaliser of MurmurHash3).

@@ -4,7 +4,7 @@
 //! ring buffer, one entry a send, as long as it needs to be:
 //!
 //! ```text
-//! 0                          112                     112 + captured
+//! 0                          120                     120 + captured
 //! +--------------------------+-----------------------+
 //! | RecordHeader             | payload               |
 //! +--------------------------+-----------------------+
@@ -24,6 +24,13 @@ pub const MAX_HEAD: usize = 64 * 1024;
 
 /// Bytes of one send captured unless the user says otherwise.
 pub const DEFAULT_HEAD: u32 = 16 * 1024;
+
+/// Bytes of each write to a TLS library captured unless the user says otherwise.
+pub const DEFAULT_TLS_HEAD: u32 = 32 * 1024;
+
+/// Bytes captured of a send that happens within a write to a TLS library: it
+/// is the same in ciphertext, but only its beginning can show that.
+pub const CIPHERTEXT_HEAD: u32 = 256;
 
 /// The longest executable name or path that exec is matched against, the NUL
 /// that ends it included.
@@ -51,6 +58,8 @@ pub mod net {
     pub const UDP: u16 = 17;
     /// `IPPROTO_MPTCP` (Linux 5.6): a stream whose socket is no `tcp_sock`.
     pub const MPTCP: u16 = 262;
+    /// No protocol of the kernel's: plaintext that a TLS library accepted.
+    pub const TLS: u16 = 0xffff;
     /// The socket state before `connect` (`TCP_CLOSE`), where `write_seq` is
     /// not yet a position.
     pub const STATE_CLOSE: u8 = 7;
@@ -60,6 +69,14 @@ pub mod net {
 pub mod hook {
     /// The `sys_enter` raw tracepoint.
     pub const SYS_ENTER: u8 = 1;
+    /// OpenSSL's or BoringSSL's `SSL_write`.
+    pub const SSL_WRITE: u8 = 16;
+    /// OpenSSL's `SSL_write_ex`.
+    pub const SSL_WRITE_EX: u8 = 17;
+    /// GnuTLS's `gnutls_record_send`.
+    pub const GNUTLS_RECORD_SEND: u8 = 18;
+    /// NSPR's `PR_Write`, on a layered descriptor.
+    pub const PR_WRITE: u8 = 19;
 }
 
 /// [`RecordHeader::flags`].
@@ -89,6 +106,9 @@ pub struct RecordHeader {
     /// gives one only when somebody asks (`ss` does), so that it would change
     /// in the middle of a connection.
     pub key: u64,
+    /// On a socket: the `key` of the TLS connection in whose write this send
+    /// happened, or 0. What is sent here is then known in plain.
+    pub tls_key: u64,
     /// TCP's `write_seq` when the send began, where [`flag::POSITION`] is set.
     pub position: u32,
     /// The sender's UID in the initial user namespace.
@@ -121,12 +141,33 @@ pub struct RecordHeader {
     pub reserved: u32,
 }
 
+/// What stands in the ring buffer instead of a record when a process in scope
+/// may have mapped another TLS library: the daemon looks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mapped {
+    /// [`ABI_VERSION`].
+    pub version: u16,
+    /// [`MAPPED`], where a record has its hook.
+    pub kind: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The process.
+    pub tgid: u32,
+}
+
+/// [`Mapped::kind`].
+pub const MAPPED: u8 = 255;
+
 /// What to do with the sends of those a rule put in scope.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Bytes of each send to capture, at most [`MAX_HEAD`].
     pub head_bytes: u32,
+    /// Bytes of each write to a TLS library to capture, likewise. More: an
+    /// HTTP/2 request with a long URL was one write of 20 730 bytes.
+    pub tls_head_bytes: u32,
     /// 1: processes forked by a process in scope are in scope too.
     pub inherit: u32,
 }
@@ -330,7 +371,7 @@ mod user {
     unsafe impl aya::Pod for Offsets {}
 
     const _: () = {
-        assert!(size_of::<Policy>() == 8);
+        assert!(size_of::<Policy>() == 12);
         assert!(size_of::<Inode>() == 16);
         assert!(size_of::<Settings>() == 24);
         assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4));
@@ -340,7 +381,7 @@ mod user {
 
 impl RecordHeader {
     /// Its size in bytes.
-    pub const SIZE: usize = 112;
+    pub const SIZE: usize = 120;
 }
 
 #[cfg(not(target_arch = "bpf"))]
@@ -356,6 +397,7 @@ impl RecordHeader {
             policy: u32::from_ne_bytes(fields.take()),
             time: u64::from_ne_bytes(fields.take()),
             key: u64::from_ne_bytes(fields.take()),
+            tls_key: u64::from_ne_bytes(fields.take()),
             position: u32::from_ne_bytes(fields.take()),
             uid: u32::from_ne_bytes(fields.take()),
             tgid: u32::from_ne_bytes(fields.take()),
@@ -387,6 +429,7 @@ impl RecordHeader {
         put(&self.policy.to_ne_bytes());
         put(&self.time.to_ne_bytes());
         put(&self.key.to_ne_bytes());
+        put(&self.tls_key.to_ne_bytes());
         for word in [self.position, self.uid, self.tgid, self.tid] {
             put(&word.to_ne_bytes());
         }

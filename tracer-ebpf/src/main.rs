@@ -1,6 +1,6 @@
 //! tracer's programs in the kernel.
 //!
-//! Thin entry points (in [`sys_enter`] and [`process`]) over one capture core:
+//! Thin entry points (in [`sys_enter`], [`tls`] and [`process`]) over one capture core:
 //! [`scope`] decides whether the current process is watched, [`kernel`] walks
 //! from a file descriptor to its socket, [`capture`] fills a record and puts
 //! it into the ring buffer. What is out of scope costs a look-up or two and
@@ -17,6 +17,8 @@ mod process;
 mod scope;
 #[cfg(target_arch = "bpf")]
 mod sys_enter;
+#[cfg(target_arch = "bpf")]
+mod tls;
 
 /// The kernel runs GPL-compatible programs only with most of its helpers.
 #[cfg(target_arch = "bpf")]

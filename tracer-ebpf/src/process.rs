@@ -12,7 +12,7 @@ use tracer_ebpf::{EXE_NAME_LEN, ExeName, Inode};
 
 use crate::{
     kernel::{Kernel, offset},
-    scope,
+    scope, tls,
 };
 
 /// Room for the names that exec is matched by; a CPU's program uses its own.
@@ -62,6 +62,8 @@ fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         scope::set_tgid(tgid, slot as u8);
         debug!(&ctx, "process {} comes into scope by its executable (policy {})", tgid, slot);
     }
+    // Its libraries are mapped without a system call, and some were before.
+    tls::mapped();
     0
 }
 

@@ -11,7 +11,7 @@ use tracer_ebpf::{Counter, hook};
 use crate::{
     capture::{Data, Message, capture, count},
     kernel::{Kernel, Task, User},
-    scope,
+    scope, tls,
 };
 
 /// System calls that send, by number (arch/x86/entry/syscalls/syscall_64.tbl
@@ -19,6 +19,7 @@ use crate::{
 #[cfg(bpf_target_arch = "x86_64")]
 mod nr {
     pub(super) const WRITE: u64 = 1;
+    pub(super) const MMAP: u64 = 9;
     pub(super) const WRITEV: u64 = 20;
     pub(super) const SENDTO: u64 = 44;
     pub(super) const SENDMSG: u64 = 46;
@@ -36,6 +37,7 @@ mod nr {
     pub(super) const WRITEV: u64 = 66;
     pub(super) const SENDTO: u64 = 206;
     pub(super) const SENDMSG: u64 = 211;
+    pub(super) const MMAP: u64 = 222;
     pub(super) const SENDMMSG: u64 = 269;
     pub(super) const PWRITEV2: u64 = 287;
     /// `send`, `sendto`, `sendmsg`, `sendmmsg` of 32-bit processes.
@@ -100,6 +102,10 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         nr::WRITE | nr::WRITEV | nr::SENDTO | nr::SENDMSG | nr::SENDMMSG | nr::PWRITEV2
     );
     let compat = nr::COMPAT.contains(&id);
+    if id == nr::MMAP {
+        mmap(&ctx);
+        return 0;
+    }
     if !sends && !compat {
         return 0;
     }
@@ -145,6 +151,21 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         None => count(Counter::Unreadable),
     }
     0
+}
+
+/// A file mapped to be executed may be a TLS library: `mmap(addr, len, prot,
+/// flags, fd, offset)`.
+#[inline(always)]
+fn mmap(ctx: &RawTracePointContext) {
+    const PROT_EXEC: u64 = 4;
+    const MAP_ANONYMOUS: u64 = 0x20;
+    let Some(regs) = Kernel(ctx.arg(0)).read::<regs::Regs>(regs::AT) else {
+        return;
+    };
+    let args = regs::args(&regs);
+    if args[2] & PROT_EXEC != 0 && args[3] & MAP_ANONYMOUS == 0 {
+        tls::mapped();
+    }
 }
 
 #[inline(always)]

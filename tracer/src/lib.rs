@@ -4,6 +4,8 @@
 //! [`hook`] → [`record`] → [`stream`] → [`proto`] → [`content`] → [`detect`] →
 //! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones.
 //!
+//! [`locate`] finds the functions in TLS libraries that `hook` attaches to.
+//!
 //! `stream`, `proto`, `content`, `detect`, `judge` and `pipeline` are pure:
 //! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
@@ -14,9 +16,16 @@ pub mod record;
 pub mod stream;
 pub mod proto;
 pub mod content;
+pub mod hook;
+pub mod record;
+pub mod stream;
+pub mod proto;
+pub mod content;
 pub mod detect;
 pub mod judge;
 pub mod pipeline;
 pub mod sink;
+
+pub mod locate;
 
 pub mod cli;

@@ -17,7 +17,6 @@ use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use data_encoding::BASE64;
 use flate2::{Compression, write::GzEncoder};
-use tracer_ebpf::DEFAULT_HEAD;
 
 use super::{run::print_summary, style};
 use crate::{
@@ -81,7 +80,7 @@ const DISTINCT_ID: &str = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
 pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     let watch = Watch {
         rules: [Manners::Tattling, Manners::Discreet].map(|m| Rule::Uid(m.uid())).to_vec(),
-        head_bytes: DEFAULT_HEAD,
+        ..Watch::default()
     };
     let mut capture = Capture::start(&Options { watch, ring: DEFAULT_RING })?;
     let mut events = Events::start(capture.reader()?)?;

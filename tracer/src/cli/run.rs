@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tracer_ebpf::{DEFAULT_HEAD, MAX_HEAD};
+use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
 use super::{Usage, style, users};
 use crate::{
@@ -42,10 +42,11 @@ pub(super) struct Args {
     /// Watch everybody
     #[arg(long)]
     all: bool,
-    /// Bytes of each send to capture
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_HEAD,
+    /// Bytes of each send to capture [default: 16384, and 32768 of each write
+    /// to a TLS library]
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=MAX_HEAD as i64))]
-    head_bytes: u32,
+    head_bytes: Option<u32>,
     /// Size of the buffer between kernel and tracer
     #[arg(long, value_name = "N", default_value_t = DEFAULT_RING >> 20,
           value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -90,7 +91,11 @@ impl Args {
                 "nothing to watch: give --uid, --exe, --pid or --all (`tracer run --help`)".into(),
             ));
         }
-        Ok(Watch { rules, head_bytes: self.head_bytes })
+        Ok(Watch {
+            rules,
+            head_bytes: self.head_bytes.unwrap_or(DEFAULT_HEAD),
+            tls_head_bytes: self.head_bytes.unwrap_or(DEFAULT_TLS_HEAD),
+        })
     }
 
     fn redactor(&self) -> Redactor {

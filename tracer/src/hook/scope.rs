@@ -13,7 +13,9 @@ use aya::{
     programs::{RawTracePointRunOptions, TestRun as _},
 };
 use thiserror::Error;
-use tracer_ebpf::{DEFAULT_HEAD, EXE_NAME_LEN, ExeName, Inode, MAX_POLICIES, Policy, UID_SLOTS};
+use tracer_ebpf::{
+    DEFAULT_HEAD, DEFAULT_TLS_HEAD, EXE_NAME_LEN, ExeName, Inode, MAX_POLICIES, Policy, UID_SLOTS,
+};
 
 use super::{HookError, raw_tracepoint};
 
@@ -39,11 +41,13 @@ pub struct Watch {
     pub rules: Vec<Rule>,
     /// Bytes of each send to capture.
     pub head_bytes: u32,
+    /// Bytes of each write to a TLS library to capture.
+    pub tls_head_bytes: u32,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { rules: Vec::new(), head_bytes: DEFAULT_HEAD }
+        Self { rules: Vec::new(), head_bytes: DEFAULT_HEAD, tls_head_bytes: DEFAULT_TLS_HEAD }
     }
 }
 
@@ -93,7 +97,8 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
     if watch.rules.len() >= MAX_POLICIES as usize {
         return Err(ScopeError::TooMany(watch.rules.len()).into());
     }
-    let policy = Policy { head_bytes: watch.head_bytes, inherit: 1 };
+    let policy =
+        Policy { head_bytes: watch.head_bytes, tls_head_bytes: watch.tls_head_bytes, inherit: 1 };
     let map = |name: &'static str| move |source: MapError| HookError::Map { name, source };
 
     let mut policies: Array<_, Policy> =

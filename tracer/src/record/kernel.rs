@@ -36,6 +36,7 @@ impl Record {
         let transport = match header.protocol {
             net::TCP | net::MPTCP => Transport::Tcp,
             net::UDP => Transport::Udp,
+            net::TLS => Transport::Tls,
             other => return Err(Malformed::Value("protocol", other)),
         };
         let address = |addr: [u8; 16], port| match header.family {
@@ -44,11 +45,16 @@ impl Record {
                 Ok(end(Ipv4Addr::new(a, b, c, d).into(), port))
             }
             net::AF_INET6 => Ok(end(Ipv6Addr::from(addr).to_canonical(), port)),
+            0 if header.protocol == net::TLS => Ok(None),
             other => Err(Malformed::Value("family", other)),
         };
         Ok(Self {
             hook: match header.hook {
                 hook::SYS_ENTER => Hook::SysEnter,
+                hook::SSL_WRITE => Hook::SslWrite,
+                hook::SSL_WRITE_EX => Hook::SslWriteEx,
+                hook::GNUTLS_RECORD_SEND => Hook::GnutlsRecordSend,
+                hook::PR_WRITE => Hook::PrWrite,
                 other => return Err(Malformed::Value("hook", other.into())),
             },
             time: BootTime(header.time),
@@ -64,6 +70,7 @@ impl Record {
                 local: address(header.local_addr, header.local_port)?,
                 remote: address(header.remote_addr, header.remote_port)?,
             },
+            within_tls: (header.tls_key != 0).then_some(header.tls_key),
             position: (header.flags & flag::POSITION != 0).then_some(header.position),
             offset: header.offset,
             len: (header.flags & flag::LEN_UNKNOWN == 0).then_some(header.len),
@@ -105,11 +112,16 @@ impl Record {
             version: ABI_VERSION,
             hook: match self.hook {
                 Hook::SysEnter => hook::SYS_ENTER,
+                Hook::SslWrite => hook::SSL_WRITE,
+                Hook::SslWriteEx => hook::SSL_WRITE_EX,
+                Hook::GnutlsRecordSend => hook::GNUTLS_RECORD_SEND,
+                Hook::PrWrite => hook::PR_WRITE,
             },
             flags,
             policy: 0,
             time: self.time.0,
             key: self.connection.key,
+            tls_key: self.within_tls.unwrap_or(0),
             position: self.position.unwrap_or(0),
             uid: self.process.uid,
             tgid: self.process.tgid,
@@ -119,6 +131,7 @@ impl Record {
             protocol: match self.connection.transport {
                 Transport::Tcp => net::TCP,
                 Transport::Udp => net::UDP,
+                Transport::Tls => net::TLS,
             },
             local_port: self.connection.local.map_or(0, |addr| addr.port()),
             remote_port: self.connection.remote.map_or(0, |addr| addr.port()),
@@ -158,6 +171,7 @@ pub(crate) mod tests {
                 local: Some("10.0.0.1:40000".parse().unwrap()),
                 remote: Some("10.0.0.2:80".parse().unwrap()),
             },
+            within_tls: None,
             position: Some(9),
             offset: 0,
             len: Some(100),

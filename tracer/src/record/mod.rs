@@ -72,6 +72,14 @@ impl BootTime {
 pub enum Hook {
     /// The `sys_enter` raw tracepoint.
     SysEnter,
+    /// OpenSSL's or BoringSSL's `SSL_write`, accepted.
+    SslWrite,
+    /// OpenSSL's `SSL_write_ex`, accepted.
+    SslWriteEx,
+    /// GnuTLS's `gnutls_record_send`, accepted.
+    GnutlsRecordSend,
+    /// NSPR's `PR_Write`, accepted.
+    PrWrite,
 }
 
 /// The transport protocol of the socket.
@@ -82,13 +90,17 @@ pub enum Transport {
     Tcp,
     /// Datagrams: every record stands for itself.
     Udp,
+    /// A byte stream in plain, as a TLS library was given it. Its addresses
+    /// are those of the socket beneath, which is not known.
+    Tls,
 }
 
 /// Which connection a record belongs to. Unique while the socket lives; the
 /// addresses tell two sockets apart that had the same key one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Connection {
-    /// A number that stands for the socket while it lives.
+    /// A number that stands for the socket, or for the TLS library's object
+    /// in its process, while it lives.
     pub key: u64,
     /// The transport.
     pub transport: Transport,
@@ -123,6 +135,9 @@ pub struct Record {
     pub process: Process,
     /// On which connection.
     pub connection: Connection,
+    /// On a socket: the [`Connection::key`] of the TLS connection in whose
+    /// write this send happened. Its plaintext has records of its own.
+    pub within_tls: Option<u64>,
     /// TCP's `write_seq` before this send: the position, modulo 2³², of its
     /// first byte in the connection's byte stream. It makes gaps countable
     /// (lost records, cut heads) and shows bytes that are sent again because

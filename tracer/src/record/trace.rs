@@ -9,7 +9,7 @@
 //!
 //! | kind | contents |
 //! |---|---|
-//! | 1 | a record: the programs' header of 112 bytes and the payload |
+//! | 1 | a record: the programs' header of 120 bytes and the payload |
 //! | 2 | the counters, one u64 each, in the programs' order |
 //! | 3 | the clocks: nanoseconds since boot, and since 1970 (u64 each) |
 //! | 4 | what a process runs: its id (u32), and the executable's path |

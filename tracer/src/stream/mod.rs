@@ -179,7 +179,7 @@ struct Slot {
 impl Slot {
     fn of(connection: &Connection) -> Self {
         let peer = match connection.transport {
-            Transport::Tcp => None,
+            Transport::Tcp | Transport::Tls => None,
             Transport::Udp => connection.remote,
         };
         Self { key: connection.key, transport: connection.transport, peer }
@@ -240,7 +240,7 @@ impl<S: State> Streams<S> {
 
         let messages = &mut self.messages;
         match record.connection.transport {
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let gap = self.counters.count(&gap);
                 if let Some(len) = gap {
                     entry.state.chunk(Chunk::Gap(len), record.time, messages);
