@@ -16,7 +16,7 @@ use super::{
     Limits, Report, Value,
     base64::{self, Alphabet},
     chain::{Chain, Coding, Path, Step},
-    compress, form, json, text,
+    compress, form, json, multipart, text,
     tree::{self, Containers, Leaves},
 };
 
@@ -190,7 +190,7 @@ impl<'e> Engine<'e> {
             return;
         }
         if let Some(coding) = compress::magic(bytes)
-            && self.compressed(coding, bytes, place, role)
+            && self.compressed(coding, bytes, text.is_some(), place, role)
         {
             return;
         }
@@ -198,6 +198,9 @@ impl<'e> Engine<'e> {
             && self.labelled(bytes, text.is_some(), place, label)
         {
             return;
+        }
+        if let Some(boundary) = multipart::sniff(bytes) {
+            return self.multipart(bytes, boundary, place);
         }
         if let Some(start) = json::start(bytes).or_else(|| {
             json::is_quoted(bytes, matches!(role, Role::Document(_)), place.truncated).then_some(0)
@@ -224,11 +227,15 @@ impl<'e> Engine<'e> {
         if form::is_query(bytes) {
             return self.form_at(bytes, place);
         }
-        let triplets = if place.truncated { text::whole_triplets(bytes) } else { bytes };
+        let triplets = if place.truncated {
+            text::whole_triplets(bytes)
+        } else {
+            bytes
+        };
         if let Some(decoded) = text::percent_decode(triplets) {
             if self.produce(decoded.len()) {
                 let chain = place.chain.then(Step::Percent);
-                self.look(&decoded, place.at(&chain), Role::Field);
+                self.look(&decoded, place.at(&chain), role);
             }
             return;
         }
@@ -240,7 +247,10 @@ impl<'e> Engine<'e> {
         {
             return;
         }
-        if let Some(decoded) = text::hex_decode(text, place.truncated) {
+        if let Some(decoded) = text::hex_decode(text, place.truncated)
+            && self.afford(decoded.len())
+            && self.is_convincing_hex(&decoded, place.truncated)
+        {
             if self.produce(decoded.len()) {
                 let chain = place.chain.then(Step::Hex);
                 self.look(&decoded, place.at(&chain), Role::Document(Label::Unknown));
@@ -341,12 +351,17 @@ impl<'e> Engine<'e> {
         &mut self,
         coding: Coding,
         bytes: &[u8],
+        printable: bool,
         place: Place<'_>,
         role: Role<'_>,
     ) -> bool {
         let decoded = compress::decode(coding, bytes, self.room());
         if coding == Coding::Zlib && !is_zlib_believed(&decoded) {
-            return false;
+            // As long as nothing speaks against it, a cut stream is no text.
+            let possible = decoded.end == compress::End::Truncated && place.truncated;
+            if printable || !possible {
+                return false;
+            }
         }
         let chain = place.chain.then(Step::Compressed(coding));
         let truncated = self.account(&decoded, bytes.len());
@@ -380,7 +395,8 @@ impl<'e> Engine<'e> {
         true
     }
 
-    /// Reads the runs of text in bytes of no known format.
+    /// Reads the runs of text in bytes of no known format. Where one of its
+    /// values ends cannot be told, so those of a cut input all count as cut.
     pub(super) fn runs(&mut self, bytes: &[u8], place: Place<'_>, step: Step<'_>) {
         if !self.afford(bytes.len()) {
             return;
@@ -388,14 +404,8 @@ impl<'e> Engine<'e> {
         let chain = place.chain.then(step);
         let mut text = 0;
         for run in text::runs(bytes) {
-            text += run.text.len();
-            // A fragment may have lost its beginning, too.
-            let open = run.last || (run.first && step == Step::Fragment);
-            let place = Place {
-                truncated: place.truncated && open,
-                ..place.at(&chain)
-            };
-            self.text(run.text, place, Role::Field);
+            text += run.len();
+            self.text(run, place.at(&chain), Role::Field);
         }
         self.opaque(bytes.len() - text);
     }
@@ -414,7 +424,21 @@ impl<'e> Engine<'e> {
             }
             None => {}
         }
-        text::is_meant(bytes, truncated) || binary::is_convincing(bytes, truncated)
+        text::is_meant(bytes, truncated)
+            || multipart::sniff(bytes).is_some()
+            || binary::is_convincing(bytes, truncated)
+    }
+
+    /// The same for hexadecimal digits, half of which decode to text by
+    /// themselves: `30` to `39` are digits again.
+    fn is_convincing_hex(&self, bytes: &[u8], truncated: bool) -> bool {
+        /// From here on, that the bytes are text is enough.
+        const MIN_TEXT: usize = 16;
+        let is_text = text::printable(bytes, truncated).is_some();
+        let starts_well = [&b"http"[..], b"{\"", b"[{"]
+            .iter()
+            .any(|s| bytes.starts_with(s));
+        (!is_text || bytes.len() >= MIN_TEXT || starts_well) && self.is_convincing(bytes, truncated)
     }
 
     /// Reads every value of a tree. Answers how many there were.
@@ -457,9 +481,17 @@ impl<'e> Engine<'e> {
 
 /// Zlib's header is two bytes only; its content has to confirm it.
 fn is_zlib_believed(decoded: &compress::Decoded) -> bool {
+    /// Random bytes get this far without an error once in a million times.
+    const MIN_INPUT: usize = 64;
+    let bytes = &decoded.bytes;
     match decoded.end {
         // The checksum was right.
         compress::End::Complete => true,
-        _ => text::is_meant(&decoded.bytes, true),
+        compress::End::Malformed => text::is_meant(bytes, true),
+        compress::End::Truncated | compress::End::Full => {
+            decoded.used >= MIN_INPUT
+                || text::is_meant(bytes, true)
+                || binary::is_convincing(bytes, true)
+        }
     }
 }

@@ -123,9 +123,18 @@ pub(super) fn is_query(input: &[u8]) -> bool {
 /// Undoes the encoding of a key or a value: `+` for a space, and one level of
 /// percent-encoding.
 pub(super) fn decode(input: &[u8], truncated: bool) -> Cow<'_, [u8]> {
-    let input = if truncated { text::whole_triplets(input) } else { input };
+    let input = if truncated {
+        text::whole_triplets(input)
+    } else {
+        input
+    };
     let plain = if memchr(b'+', input).is_some() {
-        Cow::Owned(input.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect())
+        Cow::Owned(
+            input
+                .iter()
+                .map(|&b| if b == b'+' { b' ' } else { b })
+                .collect(),
+        )
     } else {
         Cow::Borrowed(input)
     };

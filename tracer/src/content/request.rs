@@ -81,7 +81,11 @@ fn path(engine: &mut Engine<'_>, path: &[u8], cut: bool) {
         container,
         truncated: cut,
     };
-    let path = if cut { text::whole_triplets(path) } else { path };
+    let path = if cut {
+        text::whole_triplets(path)
+    } else {
+        path
+    };
     let decode = |part| match text::percent_decode(part) {
         Some(decoded) => Cow::Owned(decoded),
         None => Cow::Borrowed(part),

@@ -306,7 +306,11 @@ impl<'d, T: Tokens<'d>> Leaves<'d> for Walker<'d, T> {
                 }
             };
             if truncated {
-                self.end = Some(if self.truncated { End::Truncated } else { End::Malformed });
+                self.end = Some(if self.truncated {
+                    End::Truncated
+                } else {
+                    End::Malformed
+                });
             }
             self.handed_out = true;
             return Some(Leaf {

@@ -7,7 +7,7 @@ use crate::content::{
     cbor,
     chain::{Coding, Step},
     compress::{self, End},
-    form, msgpack, multipart, protobuf, text,
+    form, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
 };
 
@@ -61,11 +61,8 @@ impl Engine<'_> {
                 }
             }
             Label::Grpc if protobuf::grpc(bytes).next().is_some() => self.grpc(bytes, place),
-            _ => match multipart::sniff(bytes) {
-                Some(boundary) => self.multipart(bytes, boundary, place),
-                None if protobuf::convincing_text(bytes) => self.protobuf(bytes, place),
-                None => return false,
-            },
+            _ if protobuf::convincing_text(bytes) => self.protobuf(bytes, place),
+            _ => return false,
         }
         true
     }
@@ -86,6 +83,8 @@ impl Engine<'_> {
                 let chain = place.chain.then(Step::Utf16);
                 self.look(decoded.as_bytes(), place.at(&chain), role);
             }
+        } else if text::is_legacy(bytes) {
+            self.emit(&String::from_utf8_lossy(bytes), place);
         } else if role == Role::Field || !self.guess(bytes, place) {
             self.runs(bytes, place, Step::Text);
         }
