@@ -21,6 +21,7 @@ use super::{
 };
 
 mod binary;
+mod compression;
 mod structure;
 
 /// Where bytes stand.
@@ -247,6 +248,13 @@ impl<'e> Engine<'e> {
         {
             return;
         }
+        if let Some(unescaped) = json::unescape_address(bytes) {
+            if self.produce(unescaped.len()) {
+                let chain = place.chain.then(Step::Escaped);
+                self.look(&unescaped, place.at(&chain), Role::Field);
+            }
+            return;
+        }
         if let Some(decoded) = text::hex_decode(text, place.truncated)
             && self.afford(decoded.len())
             && self.is_convincing_hex(&decoded, place.truncated)
@@ -308,93 +316,6 @@ impl<'e> Engine<'e> {
         true
     }
 
-    /// Reads bytes that declare how they are compressed, the last coding first.
-    pub(super) fn encoded(
-        &mut self,
-        bytes: &[u8],
-        place: Place<'_>,
-        codings: &[Coding],
-        label: Label<'_>,
-    ) {
-        let Some((&coding, inner)) = codings.split_last() else {
-            return self.look(bytes, place, Role::Document(label));
-        };
-        if bytes.is_empty() || !self.afford(bytes.len()) {
-            return;
-        }
-        let decoded = compress::decode(coding, bytes, self.room());
-        let readable = || {
-            compress::magic(bytes).is_some_and(|told| told != coding)
-                || json::start(bytes).is_some()
-                || text::printable(bytes, place.truncated).is_some()
-        };
-        let mislabelled = match decoded.end {
-            compress::End::Complete | compress::End::Full => false,
-            compress::End::Truncated => decoded.bytes.is_empty() && readable(),
-            compress::End::Malformed => decoded.bytes.is_empty() || readable(),
-        };
-        if mislabelled {
-            return self.encoded(bytes, place, inner, label);
-        }
-        let chain = place.chain.then(Step::ContentEncoding(coding));
-        let truncated = self.account(&decoded, bytes.len());
-        let place = Place {
-            truncated,
-            ..place.at(&chain)
-        };
-        self.encoded(&decoded.bytes, place, inner, label);
-    }
-
-    /// Reads bytes whose magic number tells how they are compressed. Answers
-    /// whether they are.
-    fn compressed(
-        &mut self,
-        coding: Coding,
-        bytes: &[u8],
-        printable: bool,
-        place: Place<'_>,
-        role: Role<'_>,
-    ) -> bool {
-        let decoded = compress::decode(coding, bytes, self.room());
-        if coding == Coding::Zlib && !is_zlib_believed(&decoded) {
-            // As long as nothing speaks against it, a cut stream is no text.
-            let possible = decoded.end == compress::End::Truncated && place.truncated;
-            if printable || !possible {
-                return false;
-            }
-        }
-        let chain = place.chain.then(Step::Compressed(coding));
-        let truncated = self.account(&decoded, bytes.len());
-        let place = Place {
-            truncated,
-            ..place.at(&chain)
-        };
-        let role = match role {
-            Role::Document(label) => Role::Document(label),
-            Role::Field => Role::Document(Label::Unknown),
-        };
-        self.look(&decoded.bytes, place, role);
-        true
-    }
-
-    /// Books what a decompressor did. Answers whether its output is cut short.
-    fn account(&mut self, decoded: &compress::Decoded, input: usize) -> bool {
-        self.report.output = self.report.output.saturating_add(decoded.bytes.len());
-        if decoded.bytes.is_empty() {
-            self.opaque(input);
-        }
-        match decoded.end {
-            compress::End::Complete => return false,
-            compress::End::Truncated => self.report.cut += 1,
-            compress::End::Malformed => self.report.damaged += 1,
-            compress::End::Full => {
-                self.report.reached.output = true;
-                self.skip(input - decoded.used.min(input));
-            }
-        }
-        true
-    }
-
     /// Reads the runs of text in bytes of no known format. Where one of its
     /// values ends cannot be told, so those of a cut input all count as cut.
     pub(super) fn runs(&mut self, bytes: &[u8], place: Place<'_>, step: Step<'_>) {
@@ -418,7 +339,7 @@ impl<'e> Engine<'e> {
                 /// Enough to tell that a stream is one.
                 const PROBE: usize = 1024;
                 let probe = compress::decode(Coding::Zlib, bytes, PROBE.min(self.room()));
-                if is_zlib_believed(&probe) {
+                if compression::is_zlib_believed(&probe) {
                     return true;
                 }
             }
@@ -476,22 +397,5 @@ impl<'e> Engine<'e> {
             tree::End::TooDeep => self.report.reached.nesting = true,
         }
         count
-    }
-}
-
-/// Zlib's header is two bytes only; its content has to confirm it.
-fn is_zlib_believed(decoded: &compress::Decoded) -> bool {
-    /// Random bytes get this far without an error once in a million times.
-    const MIN_INPUT: usize = 64;
-    let bytes = &decoded.bytes;
-    match decoded.end {
-        // The checksum was right.
-        compress::End::Complete => true,
-        compress::End::Malformed => text::is_meant(bytes, true),
-        compress::End::Truncated | compress::End::Full => {
-            decoded.used >= MIN_INPUT
-                || text::is_meant(bytes, true)
-                || binary::is_convincing(bytes, true)
-        }
     }
 }

@@ -232,12 +232,8 @@ pub(super) fn label(content_type: &[u8]) -> Label<'_> {
         }
         b"application/cbor" => Label::Cbor,
         kind if kind.starts_with(b"application/grpc") => Label::Grpc,
-        kind if ["proto", "octet-stream+pb"]
-            .iter()
-            .any(|s| memmem::find(kind, s.as_bytes()).is_some()) =>
-        {
-            Label::Protobuf
-        }
+        // x-protobuf, protobuf, vnd.google.protobuf, x-google-protobuf, proto, …
+        kind if memmem::find(kind, b"proto").is_some() => Label::Protobuf,
         _ => Label::Unknown,
     }
 }

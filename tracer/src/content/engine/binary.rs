@@ -21,6 +21,7 @@ pub(super) fn is_convincing(bytes: &[u8], truncated: bool) -> bool {
     is_msgpack(bytes, truncated)
         || is_cbor(bytes, truncated)
         || protobuf::convincing(bytes, truncated)
+        || protobuf::is_grpc(bytes, truncated)
         || text::utf16_decode(bytes).is_some_and(|t| text::printable(t.as_bytes(), false).is_some())
 }
 
@@ -85,7 +86,9 @@ impl Engine<'_> {
             }
         } else if text::is_legacy(bytes) {
             self.emit(&String::from_utf8_lossy(bytes), place);
-        } else if role == Role::Field || !self.guess(bytes, place) {
+        } else if !self.behind_header(bytes, place)
+            && (role == Role::Field || !self.guess(bytes, place))
+        {
             self.runs(bytes, place, Step::Text);
         }
     }

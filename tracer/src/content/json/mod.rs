@@ -94,6 +94,14 @@ fn unescape(content: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Undoes the escapes of text that holds an address written `https:\/\/…`, as
+/// part of a document that cannot be read.
+pub(super) fn unescape_address(text: &[u8]) -> Option<Vec<u8>> {
+    let escaped = memchr::memchr_iter(b'\\', text)
+        .any(|at| at > 0 && text[at - 1] == b':' && text[at..].starts_with(b"\\/\\/"));
+    escaped.then(|| unescape(text))
+}
+
 /// The character of the `XXXX` or `XXXX\uXXXX` that starts `rest`, and its
 /// length there.
 fn unescape_unicode(rest: &[u8]) -> (char, usize) {

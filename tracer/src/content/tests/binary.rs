@@ -166,3 +166,18 @@ fn multipart() {
     assert_eq!(chains_to(&values, URL), expected);
     assert!(lines(&values).contains(&"body > multipart:note = hello".to_owned()));
 }
+
+#[test]
+fn compression_behind_a_header() {
+    let body = [&b"\x01\x02(v3\x1f\x00\x00\x00"[..], &gzip(EVENT.as_bytes())].concat();
+    assert_url(&body, &["body > gzip > json.url"]);
+    let (_, report) = body_report(&body, false);
+    assert_eq!(report.opaque, 9);
+}
+
+#[test]
+fn grpc_as_text() {
+    let message = pb(1, URL.as_bytes());
+    let stream = [&[0, 0, 0, 0, message.len() as u8][..], &message].concat();
+    assert_url(base64(&stream).as_bytes(), &["body > base64 > grpc > pb#1"]);
+}

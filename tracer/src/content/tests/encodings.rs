@@ -245,3 +245,22 @@ fn hex() {
         .collect();
     assert_url(hex.as_bytes(), &["body > hex > gzip > json.url"]);
 }
+
+#[test]
+fn names_that_are_addresses() {
+    let body = format!("{}=3&b=2", percent(URL));
+    assert_eq!(
+        chains_to(&body_values(body.as_bytes()), URL),
+        [format!("body > form:{URL}")]
+    );
+    let body = serde_json::json!({ "visits": { URL: 3 } }).to_string();
+    let values = body_values(body.as_bytes());
+    assert_eq!(values[0].text, URL);
+    assert_eq!(values[1].text, "3");
+}
+
+#[test]
+fn escaped_addresses_outside_of_json() {
+    let text = format!("reporting \"{}\"", URL.replace('/', "\\/"));
+    assert_url(text.as_bytes(), &["body > escaped"]);
+}

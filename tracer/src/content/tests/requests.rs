@@ -34,6 +34,8 @@ fn the_head() {
         assert!(lines.contains(&line.to_owned()), "no {line} in {lines:#?}");
     }
     assert!(!lines.iter().any(|line| line.starts_with("header:Cookie")));
+    let bare = values_of(&request(&format!("/go?{URL}"), &[], b""));
+    assert_eq!(chains_to(&bare, URL), ["query:"]);
     let absolute = values_of(&request("http://proxied.example/a/b?c=d", &[], b""));
     let lines = self::lines(&absolute);
     assert_eq!(
