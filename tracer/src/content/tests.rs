@@ -1,13 +1,21 @@
 //! Tests of the whole: requests in, values out.
 
+mod binary;
 mod corpus;
 mod encodings;
 mod properties;
+mod requests;
+
+use std::io::Write as _;
 
 use bytes::Bytes;
+use flate2::{Compression, write};
 
 use super::*;
-use crate::proto::{Body, Gap, Header, Protocol};
+use crate::{
+    content::base64::{Alphabet, encode},
+    proto::{Body, Gap, Header, Protocol},
+};
 
 /// The page that the recorded SDKs were made to report.
 const URL: &str = "https://news.example.org/politics/story-42?q=private";
@@ -125,4 +133,60 @@ fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
         rest = behind;
     }
     (data, false)
+}
+
+const EVENT: &str =
+    r#"{"event":"view","url":"https://news.example.org/politics/story-42?q=private"}"#;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    encode(bytes, Alphabet::Standard, true)
+}
+
+fn percent(text: impl AsRef<[u8]>) -> String {
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+    text.as_ref()
+        .iter()
+        .map(|&b| if unreserved(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+fn request(path: &str, headers: &[(&'static str, &'static str)], body: &[u8]) -> Request {
+    let header = |&(name, value): &(&'static str, &'static str)| Header {
+        name: Bytes::from_static(name.as_bytes()),
+        value: Bytes::from_static(value.as_bytes()),
+    };
+    Request {
+        protocol: Protocol::Http1,
+        method: "POST".to_owned(),
+        authority: None,
+        path: path.to_owned(),
+        headers: headers.iter().map(header).collect(),
+        body: Body { data: Bytes::copy_from_slice(body), ..Body::default() },
+        complete: true,
+        unread_bytes: 0,
+    }
+}
+
+#[track_caller]
+fn assert_url(body: &[u8], chains: &[&str]) {
+    let values = body_values(body);
+    assert_eq!(chains_to(&values, URL), chains, "{:#?}", lines(&values));
 }
