@@ -72,10 +72,7 @@ pub(super) fn run(
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS)
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
-    ui.step(
-        &format!("try {} with {}", compiler.name, linker.display()),
-        &mut command,
-    )?;
+    ui.step("prove them on a small BPF program", &mut command)?;
 
     let path = target.join(TARGET).join("release/probe");
     let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
