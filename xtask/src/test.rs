@@ -89,7 +89,9 @@ fn checks(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
     report.check(
         ui,
         "format",
-        workspace.cargo().args(["fmt", "--all", "--check"]),
+        workspace
+            .cargo()
+            .args(["fmt", "--all", "--check", "--", "--color", "never"]),
     );
     report.check(
         ui,
