@@ -2,14 +2,25 @@
 //!
 //! Data flows one way, and the modules stand in its order:
 //! [`hook`] → [`record`] → [`stream`] → [`proto`] → [`content`] → [`detect`] →
-//! [`judge`] → [`sink`].
+//! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones.
 //!
-//! `stream`, `proto`, `content`, `detect` and `judge` are pure: bytes and a
-//! timestamp in, values out. `ARCHITECTURE.md` names the invariants.
+//! [`locate`] finds the functions in TLS libraries that `hook` attaches to.
+//!
+//! `stream`, `proto`, `content`, `detect`, `judge` and `pipeline` are pure:
+//! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]
 
+pub mod hook;
 pub mod record;
 pub mod stream;
 pub mod proto;
 pub mod content;
+pub mod detect;
+pub mod judge;
+pub mod pipeline;
+pub mod sink;
+
+pub mod locate;
+
+pub mod cli;

@@ -1,2 +1,6 @@
-//! tracer.
-fn main(){}
+//! See the library.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    tracer::cli::main()
+}

@@ -37,11 +37,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<Pa
         }
     };
     ui.step(&format!("build tracer ({directory}, static)"), &mut command)?;
-    let binary = workspace
-        .target()
-        .join(&host)
-        .join(directory)
-        .join("tracer");
+    let binary = workspace.target().join(&host).join(directory).join("tracer");
     ensure!(binary.is_file(), "cargo built no {}", binary.display());
     Ok(binary)
 }

@@ -9,11 +9,8 @@ use anyhow::{Context as _, Result};
 /// # Errors
 /// When none of the three is set to an absolute path.
 pub(crate) fn directory() -> Result<PathBuf> {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute =
+        |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("TRACER_CACHE")
         .or_else(|| Some(absolute("XDG_CACHE_HOME")?.join("tracer")))
         .or_else(|| Some(absolute("HOME")?.join(".cache/tracer")))

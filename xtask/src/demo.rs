@@ -31,9 +31,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Resul
         ),
     }
     let binary = build_cmd::run(workspace, ui, Profile::Dev)?;
-    let binary = binary
-        .to_str()
-        .context("the path of the binary is not UTF-8")?;
+    let binary = binary.to_str().context("the path of the binary is not UTF-8")?;
     let mut all = vec!["demo"];
     all.extend(arguments.iter().map(String::as_str));
 

@@ -92,11 +92,8 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Build { release } => {
-            let profile = if release {
-                build_cmd::Profile::Release
-            } else {
-                build_cmd::Profile::Dev
-            };
+            let profile =
+                if release { build_cmd::Profile::Release } else { build_cmd::Profile::Dev };
             let binary = build_cmd::run(&workspace, &ui, profile)?;
             println!("{}", binary.display());
             Ok(ExitCode::SUCCESS)

@@ -55,10 +55,7 @@ impl Privilege {
                 if self == Self::SudoAsks {
                     eprintln!("  {program} needs root: sudo may ask for your password");
                     if !Command::new("sudo").arg("-v").status()?.success() {
-                        bail!(
-                            "sudo refused. As root, run:\n  {}",
-                            shell::shown(&direct(program))
-                        );
+                        bail!("sudo refused. As root, run:\n  {}", shell::shown(&direct(program)));
                     }
                 }
                 let mut command = Command::new("sudo");
@@ -95,12 +92,7 @@ mod tests {
 
     #[test]
     fn without_root_the_error_is_the_command() {
-        let error = Privilege::No
-            .command("apt-get", &["install", "gcc"])
-            .unwrap_err();
-        assert!(
-            error.to_string().ends_with("\n  apt-get install gcc"),
-            "{error}"
-        );
+        let error = Privilege::No.command("apt-get", &["install", "gcc"]).unwrap_err();
+        assert!(error.to_string().ends_with("\n  apt-get install gcc"), "{error}");
     }
 }

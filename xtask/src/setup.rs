@@ -69,10 +69,7 @@ pub(crate) fn rehearse(workspace: &Workspace, ui: &Ui) -> Result<()> {
         ui.say(&format!("would pass over Debian's compiler: {why:#}"));
         toolchain::rehearse_nightly(ui);
     }
-    ui.say(&format!(
-        "then would build bpf-linker {} with that compiler's LLVM",
-        linker::VERSION
-    ));
+    ui.say(&format!("then would build bpf-linker {} with that compiler's LLVM", linker::VERSION));
     Ok(())
 }
 
@@ -111,10 +108,7 @@ fn find_or_install(workspace: &Workspace, ui: &Ui) -> Result<(Compiler, Linker)>
 }
 
 fn survey(ui: &Ui) -> Result<Vec<Compiler>> {
-    let Survey {
-        usable,
-        passed_over,
-    } = Survey::take()?;
+    let Survey { usable, passed_over } = Survey::take()?;
     for why in passed_over {
         ui.say(&format!("passed over {why}"));
     }

@@ -68,17 +68,11 @@ impl Report {
 pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Result<ExitCode> {
     let start = Instant::now();
     let state = setup::run(workspace, ui)?;
-    let mut report = Report {
-        left_out: setup::for_tests(workspace, ui, false)?,
-        ..Report::default()
-    };
+    let mut report =
+        Report { left_out: setup::for_tests(workspace, ui, false)?, ..Report::default() };
 
     checks(workspace, ui, &state, &mut report);
-    if report.check(
-        ui,
-        "build",
-        workspace.cargo().args(["build", "--workspace"]),
-    ) {
+    if report.check(ui, "build", workspace.cargo().args(["build", "--workspace"])) {
         tests(workspace, ui, arguments, &mut report)?;
     }
     Ok(close(ui, &report, start))
@@ -103,8 +97,7 @@ fn checks(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
     );
     programs(workspace, ui, state, report);
     let mut doc = workspace.cargo();
-    doc.args(["doc", "--workspace", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings");
+    doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     report.check(ui, "documentation", &mut doc);
 }
 
@@ -121,26 +114,17 @@ fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) 
         command
     };
     if !shell::succeeds(&mut cargo(&["clippy", "--version"])) {
-        report
-            .left_out
-            .push(format!("{NAME}: {} has no clippy", state.toolchain));
+        report.left_out.push(format!("{NAME}: {} has no clippy", state.toolchain));
         return;
     }
-    let mut command = cargo(&[
-        "clippy",
-        "--package",
-        "tracer-ebpf",
-        "--target",
-        "bpfel-unknown-none",
-    ]);
+    let mut command =
+        cargo(&["clippy", "--package", "tracer-ebpf", "--target", "bpfel-unknown-none"]);
     if state.builds_core {
         command.args(["-Z", "build-std=core"]);
     }
     // A directory of its own: another compiler's output beside the host's would
     // have each build the other's anew.
-    command
-        .arg("--target-dir")
-        .arg(workspace.target().join("bpf-lints"));
+    command.arg("--target-dir").arg(workspace.target().join("bpf-lints"));
     command.args(["--", "-D", "warnings"]);
     crate::workspace::shed_cargo_run(&mut command);
     report.check(ui, NAME, &mut command);
@@ -177,16 +161,11 @@ fn test_commands(workspace: &Workspace) -> Result<Vec<Command>> {
     if Privilege::of_this_process() != Privilege::Sudo {
         return Ok(vec![test(&["--workspace"])]);
     }
-    let runner = format!(
-        "CARGO_TARGET_{}_RUNNER",
-        build_cmd::host()?.to_uppercase().replace('-', "_")
-    );
+    let runner =
+        format!("CARGO_TARGET_{}_RUNNER", build_cmd::host()?.to_uppercase().replace('-', "_"));
     let mut as_root = test(&["--package", INTEGRATION]);
     as_root.env(runner, "sudo -n --preserve-env");
-    Ok(vec![
-        test(&["--workspace", "--exclude", INTEGRATION]),
-        as_root,
-    ])
+    Ok(vec![test(&["--workspace", "--exclude", INTEGRATION]), as_root])
 }
 
 /// Runs the tests, showing all but what went well, and counts.
@@ -233,11 +212,7 @@ fn test_name(skip: &str) -> &str {
 
 /// Says what a person and a CI want to know, the shortest last.
 fn close(ui: &Ui, report: &Report, start: Instant) -> ExitCode {
-    let Report {
-        broken,
-        left_out,
-        tally,
-    } = report;
+    let Report { broken, left_out, tally } = report;
     for what in left_out {
         ui.say(&format!("LEFT OUT {what}"));
     }
@@ -260,21 +235,10 @@ fn close(ui: &Ui, report: &Report, start: Instant) -> ExitCode {
     }
     let good = broken.is_empty() && tally.failed() == 0 && tally.run() > 0 && !strict;
     let verdict = if good { "" } else { "FAILED (see above): " };
-    let reasons = if tally.skipped() > 0 {
-        " (reasons above)"
-    } else {
-        ""
-    };
-    println!(
-        "tracer: {verdict}{tally}{reasons} in {}",
-        elapsed(start.elapsed())
-    );
+    let reasons = if tally.skipped() > 0 { " (reasons above)" } else { "" };
+    println!("tracer: {verdict}{tally}{reasons} in {}", elapsed(start.elapsed()));
     println!("{tally}");
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

@@ -31,10 +31,7 @@ pub(crate) struct Ui {
 impl Ui {
     /// Writes the steps' logs to `logs`, which need not exist yet.
     pub(crate) fn new(logs: PathBuf) -> Self {
-        Self {
-            logs,
-            terminal: io::stderr().is_terminal(),
-        }
+        Self { logs, terminal: io::stderr().is_terminal() }
     }
 
     /// Says one thing.
@@ -85,11 +82,7 @@ impl Ui {
         let (done, waiting) = mpsc::channel::<()>();
         let result = thread::scope(|scope| {
             scope.spawn(move || {
-                let period = if self.terminal {
-                    Duration::from_secs(1)
-                } else {
-                    HEARTBEAT
-                };
+                let period = if self.terminal { Duration::from_secs(1) } else { HEARTBEAT };
                 self.redraw(label, Duration::ZERO);
                 while waiting.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
                     if self.terminal {
@@ -136,25 +129,15 @@ fn last_lines(text: &str, count: usize) -> String {
     let mut shown = Vec::with_capacity(count);
     for line in &lines[start..] {
         // What a progress bar drew over itself is not worth reading.
-        shown.push(format!(
-            "    {}",
-            line.rsplit('\r')
-                .find(|part| !part.is_empty())
-                .unwrap_or("")
-        ));
+        shown
+            .push(format!("    {}", line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or("")));
     }
     shown.join("\n")
 }
 
 fn file_name(label: &str) -> String {
-    let words = label
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty());
-    words
-        .take(5)
-        .collect::<Vec<_>>()
-        .join("-")
-        .to_ascii_lowercase()
+    let words = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.take(5).collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }
 
 /// `0.4 s`, `34 s` or `3m12s`.
@@ -182,10 +165,7 @@ mod tests {
 
     #[test]
     fn a_log_is_named_after_its_step() {
-        assert_eq!(
-            file_name("build bpf-linker 0.13.0 (LLVM 22)"),
-            "build-bpf-linker-0-13"
-        );
+        assert_eq!(file_name("build bpf-linker 0.13.0 (LLVM 22)"), "build-bpf-linker-0-13");
     }
 
     #[test]
@@ -200,10 +180,7 @@ mod tests {
         let logs = env::temp_dir().join(format!("xtask-ui-{}", std::process::id()));
         let ui = Ui::new(logs.clone());
         let error = ui
-            .step(
-                "a step",
-                Command::new("sh").args(["-c", "echo the cause; exit 7"]),
-            )
+            .step("a step", Command::new("sh").args(["-c", "echo the cause; exit 7"]))
             .unwrap_err()
             .to_string();
         fs::remove_dir_all(logs).unwrap();

@@ -18,17 +18,12 @@ impl Version {
             Some((epoch, rest)) if epoch.bytes().all(|b| b.is_ascii_digit()) => rest,
             _ => text,
         };
-        let end = upstream
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(upstream.len());
+        let end =
+            upstream.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(upstream.len());
         let mut numbers = upstream[..end].split('.').map(str::parse);
         let major = numbers.next()?.ok()?;
         let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-        Some(Self {
-            major,
-            minor: next(),
-            patch: next(),
-        })
+        Some(Self { major, minor: next(), patch: next() })
     }
 }
 
@@ -43,11 +38,7 @@ mod tests {
     use super::Version;
 
     fn version(major: u32, minor: u32, patch: u32) -> Option<Version> {
-        Some(Version {
-            major,
-            minor,
-            patch,
-        })
+        Some(Version { major, minor, patch })
     }
 
     #[test]

@@ -12,12 +12,7 @@ use anyhow::{Context as _, Result};
 /// What `cargo run` sets for the program it runs, and a cargo below that
 /// program should not inherit: a build script that watches one of these would
 /// run again for every change of caller.
-const SET_BY_CARGO_RUN: &[&str] = &[
-    "CARGO_MANIFEST_",
-    "CARGO_PKG_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-];
+const SET_BY_CARGO_RUN: &[&str] = &["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];
 
 /// The clone that this xtask belongs to.
 pub(crate) struct Workspace {
@@ -32,9 +27,7 @@ impl Workspace {
     pub(crate) fn locate() -> Result<Self> {
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .unwrap_or_else(|| OsString::from(env!("CARGO_MANIFEST_DIR")));
-        let root = Path::new(&package)
-            .parent()
-            .context("xtask has no parent directory")?;
+        let root = Path::new(&package).parent().context("xtask has no parent directory")?;
         let root = root
             .canonicalize()
             .with_context(|| format!("cannot find the workspace at {}", root.display()))?;
@@ -69,9 +62,7 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
-        command
-            .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", self.target());
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", self.target());
         shed_cargo_run(&mut command);
         command
     }
@@ -80,11 +71,9 @@ impl Workspace {
 /// Takes from a command's environment what `cargo run` put into ours.
 pub(crate) fn shed_cargo_run(command: &mut Command) {
     for (name, _) in env::vars_os() {
-        let inherited = name.to_str().is_some_and(|name| {
-            SET_BY_CARGO_RUN
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-        });
+        let inherited = name
+            .to_str()
+            .is_some_and(|name| SET_BY_CARGO_RUN.iter().any(|prefix| name.starts_with(prefix)));
         if inherited {
             command.env_remove(name);
         }

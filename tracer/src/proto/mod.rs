@@ -4,8 +4,22 @@
 //! one, and bytes that are not its protocol. It is never more certain with
 //! fewer bytes.
 
+mod decoder;
+mod detect;
+mod http1;
+mod initiator;
+pub mod h2;
+pub mod hpack;
+mod pieces;
+pub mod ws;
+
 use bytes::Bytes;
 use serde::Serialize;
+
+use crate::record::BootTime;
+
+pub use decoder::{Decoder, Limits, Message, Unread, Upgraded, parse_http1};
+pub use initiator::{Initiator, initiator};
 
 /// The protocol a request was sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -13,6 +27,51 @@ pub enum Protocol {
     /// HTTP/1.0 or HTTP/1.1 (RFC 9112).
     #[serde(rename = "http/1.1")]
     Http1,
+    /// HTTP/2 (RFC 9113).
+    #[serde(rename = "h2")]
+    Http2,
+    /// One message of a WebSocket (RFC 6455), under the head of the handshake.
+    #[serde(rename = "websocket")]
+    WebSocket,
+}
+
+/// What is known of a string that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// All of it.
+    Whole(Bytes),
+    /// How it begins: nothing at all where nothing is known.
+    Start(Bytes),
+}
+
+impl Text {
+    /// A string of which nothing is known.
+    pub const UNKNOWN: Text = Text::Start(Bytes::new());
+
+    /// The string, where all of it is known.
+    pub fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Text::Whole(bytes) => Some(bytes),
+            Text::Start(_) => None,
+        }
+    }
+
+    /// The known bytes, from the string's beginning on.
+    pub fn known(&self) -> &Bytes {
+        match self {
+            Text::Whole(bytes) | Text::Start(bytes) => bytes,
+        }
+    }
+}
+
+/// A header field as header compression lets it be known: one that refers to
+/// what was sent before the first captured byte has unknown parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The field name.
+    pub name: Text,
+    /// The field value.
+    pub value: Text,
 }
 
 /// One header field, as sent (name case kept, value without the white space
@@ -56,20 +115,45 @@ impl Body {
     }
 }
 
+/// Where a head was cut: what of it may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadCut {
+    /// In the target: the path may be longer, and no field is known.
+    Target,
+    /// In a field: the last value may be longer, and further fields may follow.
+    LastField,
+    /// Between fields: further ones may follow. (That the last one was sent
+    /// folded, and goes on, is not considered: nobody folds any more.)
+    Fields,
+    /// Anywhere, in HTTP/2: [`Request::partial`] holds what is known in part,
+    /// and further fields may be missing.
+    Parts,
+}
+
 /// One request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// When its first byte was sent.
+    pub time: BootTime,
     /// What it was sent in.
     pub protocol: Protocol,
-    /// `GET`, `POST`, …
-    pub method: String,
+    /// `GET`, `POST`, …; `None` where it cannot be known.
+    pub method: Option<String>,
     /// Host and port asked for: the `Host` field, or an absolute target's own.
-    /// `None` where the head was cut before it.
+    /// `None` where the head was cut before its end.
     pub authority: Option<String>,
-    /// The request target as sent: path and query.
-    pub path: String,
-    /// The header fields, in order.
+    /// The request target as sent: path and query, empty for `CONNECT`. Where
+    /// the head was cut in it, its beginning; `None` where it cannot be known.
+    pub path: Option<String>,
+    /// The header fields, in order; then the trailer fields of a chunked body.
     pub headers: Vec<Header>,
+    /// Fields known in part, in order, pseudo-header fields among them: an
+    /// HTTP/2 connection joined late, or a cut header block. A field that is
+    /// not in [`Request::headers`] may be one of these.
+    pub partial: Vec<Field>,
+    /// Where the head was cut; `None`: all of it is known.
+    pub head_cut: Option<HeadCut>,
     /// The body.
     pub body: Body,
     /// The whole head and the whole body are known.
@@ -77,9 +161,23 @@ pub struct Request {
     /// How many bytes of it were sent and are not known, as far as they can
     /// be counted.
     pub unread_bytes: u64,
+    /// It was given out before, with less of it known: its rest had stopped
+    /// coming, and came after all. This one takes the place of that one.
+    pub update: bool,
 }
 
 impl Request {
+    /// What is known of the path; nothing where nothing is.
+    pub fn target(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the path may go on in bytes that are not known.
+    pub fn path_is_cut(&self) -> bool {
+        let in_part = |field: &Field| field.name.known() == ":path";
+        self.head_cut == Some(HeadCut::Target) || self.partial.iter().any(in_part)
+    }
+
     /// The first header field of that name (ASCII case ignored).
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers
@@ -87,4 +185,9 @@ impl Request {
             .find(|h| h.name.eq_ignore_ascii_case(name.as_bytes()))
             .map(|h| &h.value[..])
     }
+}
+
+/// `text` begins with `prefix`, ASCII case ignored.
+fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

@@ -4,15 +4,65 @@
 //! and the part that decodes. [`trace`] writes them to a file and reads them
 //! back, so that `tracer decode` sees exactly what `tracer run` saw.
 
-use std::net::SocketAddr;
+mod kernel;
+mod losses;
+pub mod trace;
+
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
+
+pub use self::{
+    kernel::Malformed,
+    losses::{Loss, Losses},
+};
+
+/// What crosses the boundary between capturing and decoding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody sent.
+    Sent(Record),
+    /// What was not delivered so far, in all.
+    Lost(Losses),
+    /// The two clocks, read at once.
+    Clock(Clock),
+    /// What a process runs, as of now.
+    Executable {
+        /// The process.
+        tgid: u32,
+        /// Its executable file (`/proc/PID/exe`).
+        path: String,
+    },
+}
+
+/// What ties the kernel's timestamps to the time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clock {
+    /// Time since boot.
+    pub boot: BootTime,
+    /// Nanoseconds since 1970-01-01 UTC, at that moment.
+    pub unix: u64,
+}
+
+impl Clock {
+    /// The time of day of a record, in nanoseconds since 1970-01-01 UTC.
+    pub fn unix(&self, time: BootTime) -> u64 {
+        self.unix.saturating_add(time.0).saturating_sub(self.boot.0)
+    }
+}
 
 /// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct BootTime(pub u64);
+
+impl BootTime {
+    /// How long ago `earlier` was; nothing if it was later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
 
 /// Where in the kernel a record was taken. It says what the record proves:
 /// at `sys_enter` the process *asked* to send these bytes and could still
@@ -22,6 +72,14 @@ pub struct BootTime(pub u64);
 pub enum Hook {
     /// The `sys_enter` raw tracepoint.
     SysEnter,
+    /// OpenSSL's or BoringSSL's `SSL_write`, accepted.
+    SslWrite,
+    /// OpenSSL's `SSL_write_ex`, accepted.
+    SslWriteEx,
+    /// GnuTLS's `gnutls_record_send`, accepted.
+    GnutlsRecordSend,
+    /// NSPR's `PR_Write`, accepted.
+    PrWrite,
 }
 
 /// The transport protocol of the socket.
@@ -32,14 +90,17 @@ pub enum Transport {
     Tcp,
     /// Datagrams: every record stands for itself.
     Udp,
+    /// A byte stream in plain, as a TLS library was given it. Its addresses
+    /// are those of the socket beneath, which is not known.
+    Tls,
 }
 
 /// Which connection a record belongs to. Unique while the socket lives; the
 /// addresses tell two sockets apart that had the same key one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Connection {
-    /// The kernel's socket cookie, or a number derived from the socket's
-    /// address where the kernel had given it no cookie yet.
+    /// A number that stands for the socket, or for the TLS library's object
+    /// in its process, while it lives.
     pub key: u64,
     /// The transport.
     pub transport: Transport,
@@ -74,6 +135,9 @@ pub struct Record {
     pub process: Process,
     /// On which connection.
     pub connection: Connection,
+    /// On a socket: the [`Connection::key`] of the TLS connection in whose
+    /// write this send happened. Its plaintext has records of its own.
+    pub within_tls: Option<u64>,
     /// TCP's `write_seq` before this send: the position, modulo 2³², of its
     /// first byte in the connection's byte stream. It makes gaps countable
     /// (lost records, cut heads) and shows bytes that are sent again because

@@ -34,10 +34,7 @@ impl Policy {
                 .filter(|version| *version != "(none)")
                 .map(str::to_owned)
         };
-        Self {
-            installed: field("Installed:"),
-            candidate: field("Candidate:"),
-        }
+        Self { installed: field("Installed:"), candidate: field("Candidate:") }
     }
 }
 
@@ -68,10 +65,7 @@ impl<'a> Apt<'a> {
     /// Whether every package is installed, in this version or a newer one.
     pub(super) fn has(&self, packages: &[&str], minimum: Option<Version>) -> bool {
         packages.iter().all(|package| {
-            let installed = self
-                .policy(package)
-                .ok()
-                .and_then(|policy| policy.installed);
+            let installed = self.policy(package).ok().and_then(|policy| policy.installed);
             installed
                 .is_some_and(|version| minimum.is_none_or(|m| Version::parse(&version) >= Some(m)))
         })
@@ -136,8 +130,7 @@ impl<'a> Apt<'a> {
 
     fn update(&mut self) -> Result<()> {
         if !self.updated {
-            self.ui
-                .step("apt-get update", &mut apt_get(&["update", "-q"])?)?;
+            self.ui.step("apt-get update", &mut apt_get(&["update", "-q"])?)?;
             self.updated = true;
         }
         Ok(())
@@ -152,12 +145,7 @@ fn install_command(packages: &[&str]) -> Result<Command> {
 
 fn apt_get(arguments: &[&str]) -> Result<Command> {
     // `env`, because sudo drops the variables that it is called with.
-    let mut all = vec![
-        "DEBIAN_FRONTEND=noninteractive",
-        "apt-get",
-        "-o",
-        LOCK_TIMEOUT,
-    ];
+    let mut all = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", LOCK_TIMEOUT];
     all.extend_from_slice(arguments);
     Privilege::of_this_process().command("env", &all)
 }

@@ -80,10 +80,7 @@ pub(super) fn rehearse(ui: &Ui) -> Result<()> {
         }
         ui.say(&format!("would run: {}", apt::shown_install(PACKAGES)));
     }
-    ui.say(&format!(
-        "would run: rustup toolchain link {} {SYSROOT}",
-        NAMES[0]
-    ));
+    ui.say(&format!("would run: rustup toolchain link {} {SYSROOT}", NAMES[0]));
     Ok(())
 }
 
@@ -94,27 +91,19 @@ fn minimum() -> Option<Version> {
 /// Makes it a toolchain of rustup, unless it is one. Returns its name.
 fn link(ui: &Ui) -> Result<String> {
     let toolchains = toolchain::list()?;
-    if let Some(linked) = toolchains
-        .iter()
-        .find(|listed| listed.path == Path::new(SYSROOT))
-    {
+    if let Some(linked) = toolchains.iter().find(|listed| listed.path == Path::new(SYSROOT)) {
         return Ok(linked.name.clone());
     }
     let name =
         free_name(&toolchains).context("rustup's names rust-web and tracer-rust-web are taken")?;
     let mut command = Command::new("rustup");
     command.args(["toolchain", "link", name, SYSROOT]);
-    ui.step(
-        &format!("rustup toolchain link {name} {SYSROOT}"),
-        &mut command,
-    )?;
+    ui.step(&format!("rustup toolchain link {name} {SYSROOT}"), &mut command)?;
     Ok(name.to_owned())
 }
 
 fn free_name(toolchains: &[Listed]) -> Option<&'static str> {
-    NAMES
-        .into_iter()
-        .find(|name| toolchains.iter().all(|listed| listed.name != *name))
+    NAMES.into_iter().find(|name| toolchains.iter().all(|listed| listed.name != *name))
 }
 
 #[cfg(test)]
@@ -125,15 +114,9 @@ mod tests {
 
     #[test]
     fn takes_no_name_that_is_in_use() {
-        let listed = |name: &str| Listed {
-            name: name.into(),
-            path: PathBuf::from("/opt/rust"),
-        };
+        let listed = |name: &str| Listed { name: name.into(), path: PathBuf::from("/opt/rust") };
         assert_eq!(free_name(&[]), Some("rust-web"));
         assert_eq!(free_name(&[listed("rust-web")]), Some("tracer-rust-web"));
-        assert_eq!(
-            free_name(&[listed("rust-web"), listed("tracer-rust-web")]),
-            None
-        );
+        assert_eq!(free_name(&[listed("rust-web"), listed("tracer-rust-web")]), None);
     }
 }

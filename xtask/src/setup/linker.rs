@@ -68,11 +68,9 @@ pub(super) fn prove(
 
 /// Says which one would be used.
 pub(super) fn rehearse(ui: &Ui, compiler: &Compiler) {
-    let found = home(compiler).ok().and_then(|home| {
-        here(&home)
-            .into_iter()
-            .find(|path| examine(path, compiler).is_ok())
-    });
+    let found = home(compiler)
+        .ok()
+        .and_then(|home| here(&home).into_iter().find(|path| examine(path, compiler).is_ok()));
     match found {
         Some(path) => ui.say(&format!("would try the linker {}", path.display())),
         None => ui.say(&format!(
@@ -88,28 +86,19 @@ pub(super) fn rehearse(ui: &Ui, compiler: &Compiler) {
 /// When it does not start.
 pub(super) fn version(path: &Path) -> Result<String> {
     let text = shell::answer(Command::new(path).arg("--version"))?;
-    let version = text
-        .trim()
-        .strip_prefix("bpf-linker ")
-        .context("it is no bpf-linker")?;
+    let version = text.trim().strip_prefix("bpf-linker ").context("it is no bpf-linker")?;
     Ok(version.to_owned())
 }
 
 fn home(compiler: &Compiler) -> Result<PathBuf> {
     let build = format!("{}-llvm-{}", compiler.name, compiler.rustc.llvm);
-    Ok(cache::directory()?
-        .join("bpf-linker")
-        .join(VERSION)
-        .join(build))
+    Ok(cache::directory()?.join("bpf-linker").join(VERSION).join(build))
 }
 
 /// The one built earlier for this compiler, and the one on PATH.
 fn here(home: &Path) -> Vec<PathBuf> {
     let cached = Some(home.join("bin/bpf-linker")).filter(|path| path.is_file());
-    cached
-        .into_iter()
-        .chain(shell::on_path("bpf-linker"))
-        .collect()
+    cached.into_iter().chain(shell::on_path("bpf-linker")).collect()
 }
 
 /// Turns down what cannot work, before the costlier proof.
@@ -123,10 +112,7 @@ fn examine(path: &Path, compiler: &Compiler) -> Result<String> {
     let llvm = loaded_llvm(path).and_then(|library| major(&library.name));
     if let Some(llvm) = llvm {
         let needed = compiler.rustc.llvm.major;
-        ensure!(
-            llvm >= needed,
-            "its LLVM {llvm} is older than rustc's {needed}"
-        );
+        ensure!(llvm >= needed, "its LLVM {llvm} is older than rustc's {needed}");
     }
     Ok(version)
 }
@@ -235,9 +221,7 @@ pub(super) fn replace_link(target: &Path, link: &Path) -> Result<()> {
         }
         _ => {}
     }
-    symlink(target, &new)
-        .and_then(|()| fs::rename(&new, link))
-        .with_context(failed)
+    symlink(target, &new).and_then(|()| fs::rename(&new, link)).with_context(failed)
 }
 
 /// A shared library: the name it is asked for by, and the file.
@@ -256,19 +240,15 @@ fn parse_ldd(text: &str) -> Option<Library> {
     text.lines().find_map(|line| {
         let (name, rest) = line.trim().split_once(" => ")?;
         let path = rest.split(" (").next()?.trim();
-        (name.starts_with("libLLVM") && path.starts_with('/')).then(|| Library {
-            name: name.to_owned(),
-            path: PathBuf::from(path),
-        })
+        (name.starts_with("libLLVM") && path.starts_with('/'))
+            .then(|| Library { name: name.to_owned(), path: PathBuf::from(path) })
     })
 }
 
 /// 22 of `libLLVM.so.22.1`, `libLLVM.so.22.1-rust-1.95.0-stable` and `libLLVM-22.so`.
 fn major(name: &str) -> Option<u32> {
     let rest = name.strip_prefix("libLLVM")?;
-    let rest = rest
-        .strip_prefix(".so.")
-        .or_else(|| rest.strip_prefix('-'))?;
+    let rest = rest.strip_prefix(".so.").or_else(|| rest.strip_prefix('-'))?;
     Version::parse(rest).map(|version| version.major)
 }
 
@@ -312,11 +292,7 @@ mod tests {
             replace_link(Path::new(target), &link).unwrap();
             assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
         }
-        assert_eq!(
-            fs::read_dir(&directory).unwrap().count(),
-            1,
-            "nothing is left behind"
-        );
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "nothing is left behind");
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -59,9 +59,7 @@ pub(super) fn run(
         .with_context(|| format!("cannot write {}", directory.display()))?;
 
     let mut command = compiler.tool("cargo");
-    command
-        .args(["build", "--release", "--target", TARGET, "--target-dir"])
-        .arg(&target);
+    command.args(["build", "--release", "--target", TARGET, "--target-dir"]).arg(&target);
     if compiler.builds_core() {
         command.args(["-Z", "build-std=core"]);
     }
@@ -77,11 +75,7 @@ pub(super) fn run(
 
     let path = target.join(TARGET).join("release/probe");
     let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(
-        is_bpf_with_types(&object),
-        "{} is no BPF object with BTF",
-        path.display()
-    );
+    ensure!(is_bpf_with_types(&object), "{} is no BPF object with BTF", path.display());
     fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))
 }
 

@@ -26,17 +26,10 @@ impl State {
         let tools = workspace.tools();
         let saved = fs::read_to_string(tools.join("setup")).ok()?;
         let (summary, fingerprint) = saved.split_once('\n')?;
-        let toolchain = fs::read_to_string(tools.join("toolchain"))
-            .ok()?
-            .trim()
-            .to_owned();
+        let toolchain = fs::read_to_string(tools.join("toolchain")).ok()?.trim().to_owned();
         let now = self::fingerprint(&tools, &toolchain).ok()?;
         let builds_core = Rustc::parse(&now).ok()?.nightly;
-        (now == fingerprint).then(|| Self {
-            toolchain,
-            builds_core,
-            summary: summary.to_owned(),
-        })
+        (now == fingerprint).then(|| Self { toolchain, builds_core, summary: summary.to_owned() })
     }
 
     /// Writes the choice for the build to find.
@@ -60,11 +53,7 @@ impl State {
         let summary = format!("{}; bpf-linker {}", compiler.describe(), linker.version);
         let fingerprint = fingerprint(&tools, &compiler.name)?;
         write("setup", &format!("{summary}\n{fingerprint}"))?;
-        Ok(Self {
-            toolchain: compiler.name.clone(),
-            builds_core: compiler.builds_core(),
-            summary,
-        })
+        Ok(Self { toolchain: compiler.name.clone(), builds_core: compiler.builds_core(), summary })
     }
 }
 

@@ -23,10 +23,7 @@ struct Package {
 const APT: &[Package] = &[];
 
 /// Clippy of Debian's compiler.
-const CLIPPY: Package = Package {
-    name: "rust-web-clippy",
-    reason: "lints the eBPF programs",
-};
+const CLIPPY: Package = Package { name: "rust-web-clippy", reason: "lints the eBPF programs" };
 
 /// Pinned Python packages, of clients that the tests watch.
 const REQUIREMENTS: &str = "tests/requirements.txt";
@@ -110,23 +107,13 @@ fn python_packages(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> 
         return Ok(());
     }
     if dry_run {
-        ui.say(&format!(
-            "would install what {REQUIREMENTS} names in {}",
-            venv.display()
-        ));
+        ui.say(&format!("would install what {REQUIREMENTS} names in {}", venv.display()));
         return Ok(());
     }
     make_venv(ui, &venv)?;
     let mut pip = Command::new(&python);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--no-input",
-        "--disable-pip-version-check",
-        "-r",
-    ])
-    .arg(&requirements);
+    pip.args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-r"])
+        .arg(&requirements);
     ui.step("pip install the tests' Python packages", &mut pip)?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }

@@ -56,11 +56,7 @@ impl Core {
         let rustlib = sysroot.join("lib/rustlib");
         if nightly {
             let source = rustlib.join("src/rust/library/core/src/lib.rs");
-            return if source.is_file() {
-                Ok(Self::Source)
-            } else {
-                Err("it has no rust-src")
-            };
+            return if source.is_file() { Ok(Self::Source) } else { Err("it has no rust-src") };
         }
         let prebuilt = fs::read_dir(rustlib.join(TARGET).join("lib"))
             .into_iter()
@@ -110,11 +106,7 @@ impl Compiler {
     fn look_at(Listed { name, path }: &Listed) -> Result<Self> {
         let rustc = Rustc::parse(&shell::answer(tool(name, "rustc").arg("-vV"))?)?;
         let minimum = Version::parse(MINIMUM).context("rust-version in Cargo.toml")?;
-        ensure!(
-            rustc.release >= minimum,
-            "rustc {} is older than {MINIMUM}",
-            rustc.release
-        );
+        ensure!(rustc.release >= minimum, "rustc {} is older than {MINIMUM}", rustc.release);
         let core = Core::of(path, rustc.nightly).map_err(anyhow::Error::msg)?;
         ensure!(has_cargo(name), "rustup has no cargo for it");
         Ok(Self {
@@ -139,10 +131,7 @@ impl Survey {
     /// # Errors
     /// When there is no rustup.
     pub(super) fn take() -> Result<Self> {
-        let mut survey = Self {
-            usable: Vec::new(),
-            passed_over: Vec::new(),
-        };
+        let mut survey = Self { usable: Vec::new(), passed_over: Vec::new() };
         for listed in list()? {
             match Compiler::look_at(&listed) {
                 Ok(compiler) => survey.usable.push(compiler),
@@ -153,9 +142,7 @@ impl Survey {
                 Err(_) => {}
             }
         }
-        survey
-            .usable
-            .sort_by_key(|compiler| compiler.core != Core::Source);
+        survey.usable.sort_by_key(|compiler| compiler.core != Core::Source);
         Ok(survey)
     }
 }
@@ -194,10 +181,7 @@ fn parse_list(text: &str) -> Vec<Listed> {
         .filter_map(|line| {
             let (name, _) = line.split_once(' ')?;
             let path = line.get(line.find(" /")? + 1..)?;
-            Some(Listed {
-                name: name.to_owned(),
-                path: PathBuf::from(path),
-            })
+            Some(Listed { name: name.to_owned(), path: PathBuf::from(path) })
         })
         .collect()
 }
@@ -238,19 +222,11 @@ fn install_command() -> Command {
 pub(super) fn install_nightly(ui: &Ui) -> Result<Compiler> {
     ui.say("rustup's nightly with rust-src: nothing here builds for BPF, and apt has nothing that does");
     ui.step("install nightly with rust-src", &mut install_command())?;
-    let Survey {
-        usable,
-        passed_over,
-    } = Survey::take()?;
+    let Survey { usable, passed_over } = Survey::take()?;
     usable
         .into_iter()
         .find(Compiler::builds_core)
-        .with_context(|| {
-            format!(
-                "rustup's nightly does not serve: {}",
-                passed_over.join("; ")
-            )
-        })
+        .with_context(|| format!("rustup's nightly does not serve: {}", passed_over.join("; ")))
 }
 
 /// Says what [`install_nightly`] would run.
@@ -272,22 +248,8 @@ mod tests {
                     commit-date: 2026-05-19\nhost: x86_64-unknown-linux-gnu\n\
                     release: 1.97.0-nightly\nLLVM version: 22.1.4\n";
         let rustc = Rustc::parse(text).unwrap();
-        assert_eq!(
-            rustc.release,
-            Version {
-                major: 1,
-                minor: 97,
-                patch: 0
-            }
-        );
-        assert_eq!(
-            rustc.llvm,
-            Version {
-                major: 22,
-                minor: 1,
-                patch: 4
-            }
-        );
+        assert_eq!(rustc.release, Version { major: 1, minor: 97, patch: 0 });
+        assert_eq!(rustc.llvm, Version { major: 22, minor: 1, patch: 4 });
         assert!(rustc.nightly);
     }
 
@@ -309,17 +271,12 @@ mod tests {
         let text = "stable-x86_64-unknown-linux-gnu (active, default) /root/.rustup/toolchains/stable\n\
                     rust-web /usr\n\
                     spaced /home/a user/rust\n";
-        let listed = |name: &str, path: &str| Listed {
-            name: name.into(),
-            path: PathBuf::from(path),
-        };
+        let listed =
+            |name: &str, path: &str| Listed { name: name.into(), path: PathBuf::from(path) };
         assert_eq!(
             parse_list(text),
             [
-                listed(
-                    "stable-x86_64-unknown-linux-gnu",
-                    "/root/.rustup/toolchains/stable"
-                ),
+                listed("stable-x86_64-unknown-linux-gnu", "/root/.rustup/toolchains/stable"),
                 listed("rust-web", "/usr"),
                 listed("spaced", "/home/a user/rust"),
             ]

@@ -49,8 +49,7 @@ impl Tally {
     pub(super) fn ended(&mut self, success: bool) {
         if !success && self.failed == 0 {
             self.failed = 1;
-            self.failures
-                .push("(cargo test failed without naming a test: see above)".to_owned());
+            self.failures.push("(cargo test failed without naming a test: see above)".to_owned());
         }
     }
 
@@ -85,13 +84,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed,
-            self.failed,
-            self.skips.len()
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skips.len())
     }
 }
 
@@ -99,9 +92,7 @@ impl fmt::Display for Tally {
 fn counts(line: &str) -> Option<(usize, usize)> {
     let counts = line.trim_start().strip_prefix("test result: ")?;
     let count = |what: &str| {
-        let before = counts
-            .split(';')
-            .find_map(|part| part.trim().strip_suffix(what))?;
+        let before = counts.split(';').find_map(|part| part.trim().strip_suffix(what))?;
         before.rsplit(' ').next()?.parse().ok()
     };
     Some((count(" passed")?, count(" failed")?))
@@ -165,18 +156,9 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         tally.ended(false);
         assert_eq!(tally.to_string(), "3 passed, 1 failed, 1 skipped");
         assert_eq!(tally.failures(), ["a::two"]);
-        assert_eq!(
-            tally.skips(),
-            ["a::three: ignored, needs a kernel of its own"]
-        );
-        assert!(
-            shown.contains(&"thread 'a::two' panicked at src/lib.rs:1:1:"),
-            "{shown:?}"
-        );
-        assert!(
-            shown.iter().all(|line| !line.contains("... ok")),
-            "{shown:?}"
-        );
+        assert_eq!(tally.skips(), ["a::three: ignored, needs a kernel of its own"]);
+        assert!(shown.contains(&"thread 'a::two' panicked at src/lib.rs:1:1:"), "{shown:?}");
+        assert!(shown.iter().all(|line| !line.contains("... ok")), "{shown:?}");
     }
 
     #[test]

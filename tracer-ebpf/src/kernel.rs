@@ -1,0 +1,243 @@
+//! Reads of kernel and user memory, and the walk from a descriptor to a socket.
+
+use aya_ebpf::{
+    bindings::task_struct,
+    helpers::generated::{
+        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,
+    },
+};
+use tracer_ebpf::{Offsets, Settings};
+
+/// The running kernel's struct layouts. The daemon writes them before loading.
+// SAFETY: all integers.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = unsafe { core::mem::zeroed() };
+
+/// What is the same for the whole run. The daemon writes it before loading.
+// SAFETY: all integers.
+#[unsafe(no_mangle)]
+pub(crate) static SETTINGS: Settings = unsafe { core::mem::zeroed() };
+
+/// One field of [`OFFSETS`].
+macro_rules! offset {
+    ($($field:ident).+) => {
+        $crate::kernel::read_only(&raw const $crate::kernel::OFFSETS.$($field).+) as usize
+    };
+}
+pub(crate) use offset;
+
+/// One field of [`SETTINGS`].
+macro_rules! setting {
+    ($field:ident) => {
+        $crate::kernel::read_only(&raw const $crate::kernel::SETTINGS.$field)
+    };
+}
+pub(crate) use setting;
+
+/// Reads a word of the read-only data. The read is volatile because the
+/// compiler sees only zeros; the verifier, which runs after the daemon has
+/// written, sees a constant.
+#[inline(always)]
+pub(crate) fn read_only<T: Copy>(word: *const T) -> T {
+    // SAFETY: the macros above only name fields of statics.
+    unsafe { core::ptr::read_volatile(word) }
+}
+
+/// An address in the kernel, to be read through the checking helper only.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel(pub(crate) u64);
+
+impl Kernel {
+    /// The value `offset` bytes behind this address.
+    #[inline(always)]
+    pub(crate) fn read<T: Copy>(self, offset: usize) -> Option<T> {
+        let mut value = core::mem::MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes all of `value` or fails, whatever the address.
+        let result = unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                (self.0 + offset as u64) as *const _,
+            )
+        };
+        // SAFETY: written, as just checked. `T` is an integer or array of them.
+        (result == 0).then(|| unsafe { value.assume_init() })
+    }
+
+    /// The pointer `offset` bytes behind this address, if it is not null.
+    #[inline(always)]
+    pub(crate) fn pointer(self, offset: usize) -> Option<Self> {
+        let pointer = self.read::<u64>(offset)?;
+        (pointer != 0).then_some(Self(pointer))
+    }
+}
+
+/// An address that the process gave, in its own memory.
+#[derive(Clone, Copy)]
+pub(crate) struct User(u64);
+
+impl User {
+    /// An address without the tag that arm64 lets a process keep in the top
+    /// byte (Android's heap uses it); the kernel's checks would refuse it.
+    #[inline(always)]
+    pub(crate) fn new(address: u64) -> Self {
+        if cfg!(bpf_target_arch = "aarch64") {
+            Self(address & 0x00ff_ffff_ffff_ffff)
+        } else {
+            Self(address)
+        }
+    }
+
+    /// Whether the process gave no address.
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Bytes from here to the end of the page.
+    #[inline(always)]
+    pub(crate) fn to_page_end(self) -> u64 {
+        4096 - (self.0 & 4095)
+    }
+
+    /// The address `offset` bytes on.
+    #[inline(always)]
+    pub(crate) fn add(self, offset: u64) -> Self {
+        Self(self.0.wrapping_add(offset))
+    }
+
+    /// The value at this address.
+    #[inline(always)]
+    pub(crate) fn read<T: Copy>(self) -> Option<T> {
+        let mut value = core::mem::MaybeUninit::<T>::uninit();
+        // SAFETY: as in `Kernel::read`.
+        let result = unsafe {
+            bpf_probe_read_user(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                self.0 as *const _,
+            )
+        };
+        // SAFETY: as in `Kernel::read`.
+        (result == 0).then(|| unsafe { value.assume_init() })
+    }
+
+    /// Copies `len` bytes from this address to `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` has room for `len` bytes. (The verifier checks it as well.)
+    #[inline(always)]
+    pub(crate) unsafe fn copy_to(self, to: *mut u8, len: u32) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { bpf_probe_read_user(to.cast(), len, self.0 as *const _) == 0 }
+    }
+}
+
+/// The current task.
+#[derive(Clone, Copy)]
+pub(crate) enum Task {
+    /// A pointer whose type the verifier knows: its fields are plain loads.
+    Typed(*const task_struct),
+    /// An address, read through the helper.
+    Plain(Kernel),
+}
+
+impl Task {
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        if setting!(task_btf) != 0 {
+            // SAFETY: has no preconditions.
+            Self::Typed(unsafe { bpf_get_current_task_btf() })
+        } else {
+            // SAFETY: has no preconditions.
+            Self::Plain(Kernel(unsafe { bpf_get_current_task() }))
+        }
+    }
+
+    /// Loads through a pointer whose type the verifier knows: it turns the
+    /// load into one that yields 0 instead of faulting.
+    #[inline(always)]
+    fn load<T: Copy>(pointer: *const u8, offset: usize) -> T {
+        // SAFETY: the verifier admits only fields of the pointer's type.
+        unsafe { core::ptr::read_volatile(pointer.add(offset).cast()) }
+    }
+
+    /// The real UID.
+    #[inline(always)]
+    pub(crate) fn uid(self) -> Option<u32> {
+        match self {
+            Self::Typed(task) => {
+                let cred: *const u8 = Self::load(task.cast(), offset!(task.cred));
+                if cred.is_null() {
+                    return None;
+                }
+                Some(Self::load(cred, offset!(task.cred_uid)))
+            }
+            Self::Plain(task) => task.pointer(offset!(task.cred))?.read(offset!(task.cred_uid)),
+        }
+    }
+
+    /// The process id.
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> Option<u32> {
+        match self {
+            Self::Typed(task) => Some(Self::load(task.cast(), offset!(task.tgid))),
+            Self::Plain(task) => task.read(offset!(task.tgid)),
+        }
+    }
+
+    /// Whether it is in a system call of a 32-bit process.
+    #[inline(always)]
+    pub(crate) fn in_compat_syscall(self) -> bool {
+        let mask = offset!(task.compat_mask) as u32;
+        let word = match self {
+            Self::Typed(task) => Self::load::<u32>(task.cast(), offset!(task.compat_word)),
+            Self::Plain(task) => task.read(offset!(task.compat_word)).unwrap_or(0),
+        };
+        word & mask != 0
+    }
+
+    /// The table of open files: how many there are, and where they begin.
+    #[inline(always)]
+    fn files(self) -> Option<(u32, Kernel)> {
+        match self {
+            Self::Typed(task) => {
+                let files: *const u8 = Self::load(task.cast(), offset!(task.files));
+                if files.is_null() {
+                    return None;
+                }
+                let fdt: *const u8 = Self::load(files, offset!(file.files_fdt));
+                if fdt.is_null() {
+                    return None;
+                }
+                let array: u64 = Self::load(fdt, offset!(file.fdt_fd));
+                Some((Self::load(fdt, offset!(file.fdt_max_fds)), Kernel(array)))
+            }
+            Self::Plain(task) => {
+                let fdt = task.pointer(offset!(task.files))?.pointer(offset!(file.files_fdt))?;
+                Some((fdt.read(offset!(file.fdt_max_fds))?, fdt.pointer(offset!(file.fdt_fd))?))
+            }
+        }
+    }
+
+    /// The `struct sock` behind a descriptor; `None` if it is not a socket.
+    #[inline(always)]
+    pub(crate) fn sock(self, fd: u64) -> Option<Kernel> {
+        const S_IFMT: u16 = 0o170_000;
+        const S_IFSOCK: u16 = 0o140_000;
+
+        // The kernel takes the descriptor as an unsigned int.
+        let fd = fd as u32;
+        let (count, array) = self.files()?;
+        if fd >= count {
+            return None;
+        }
+        let file = array.pointer(fd as usize * size_of::<u64>())?;
+        let mode: u16 = file.pointer(offset!(file.inode))?.read(offset!(file.inode_mode))?;
+        if mode & S_IFMT != S_IFSOCK {
+            return None;
+        }
+        file.pointer(offset!(file.private_data))?.pointer(offset!(file.socket_sk))
+    }
+}

@@ -1,0 +1,204 @@
+//! Socket sends at the `sys_enter` raw tracepoint: the hook that every kernel
+//! has.
+//!
+//! It sees what a process asks to send, before the kernel has copied it:
+//! another thread can still change the bytes, a page that is not in memory
+//! cannot be read, and io_uring and sendfile do not pass here.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_ebpf::{Counter, hook};
+
+use crate::{
+    capture::{Data, Message, capture, count},
+    kernel::{Kernel, Task, User},
+    scope, tls,
+};
+
+/// System calls that send, by number (arch/x86/entry/syscalls/syscall_64.tbl
+/// and, for 32-bit processes, syscall_32.tbl).
+#[cfg(bpf_target_arch = "x86_64")]
+mod nr {
+    pub(super) const WRITE: u64 = 1;
+    pub(super) const MMAP: u64 = 9;
+    pub(super) const WRITEV: u64 = 20;
+    pub(super) const SENDTO: u64 = 44;
+    pub(super) const SENDMSG: u64 = 46;
+    pub(super) const SENDMMSG: u64 = 307;
+    pub(super) const PWRITEV2: u64 = 328;
+    /// `socketcall`, `sendmmsg`, `sendto`, `sendmsg` of 32-bit processes.
+    pub(super) const COMPAT: [u64; 4] = [102, 345, 369, 370];
+}
+
+/// System calls that send, by number (include/uapi/asm-generic/unistd.h and,
+/// for 32-bit processes, arch/arm64's table of arch/arm/tools/syscall.tbl).
+#[cfg(bpf_target_arch = "aarch64")]
+mod nr {
+    pub(super) const WRITE: u64 = 64;
+    pub(super) const WRITEV: u64 = 66;
+    pub(super) const SENDTO: u64 = 206;
+    pub(super) const SENDMSG: u64 = 211;
+    pub(super) const MMAP: u64 = 222;
+    pub(super) const SENDMMSG: u64 = 269;
+    pub(super) const PWRITEV2: u64 = 287;
+    /// `send`, `sendto`, `sendmsg`, `sendmmsg` of 32-bit processes.
+    pub(super) const COMPAT: [u64; 4] = [289, 290, 296, 374];
+}
+
+/// `struct pt_regs`, as far as it holds a system call's arguments.
+#[cfg(bpf_target_arch = "x86_64")]
+mod regs {
+    /// r10, r9, r8, ax, cx, dx, si, di.
+    pub(super) type Regs = [u64; 8];
+    pub(super) const AT: usize = 56;
+
+    pub(super) fn args(regs: &Regs) -> [u64; 6] {
+        [regs[7], regs[6], regs[5], regs[0], regs[2], regs[1]]
+    }
+}
+
+/// `struct user_pt_regs`, with which arm64's `struct pt_regs` begins.
+#[cfg(bpf_target_arch = "aarch64")]
+mod regs {
+    /// x0 to x5.
+    pub(super) type Regs = [u64; 6];
+    pub(super) const AT: usize = 0;
+
+    pub(super) fn args(regs: &Regs) -> [u64; 6] {
+        *regs
+    }
+}
+
+/// `struct user_msghdr` of a 64-bit process.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Msghdr {
+    name: u64,
+    name_len: u32,
+    _pad: u32,
+    iov: u64,
+    iov_len: u64,
+}
+
+/// `sizeof(struct mmsghdr)` for a 64-bit process: a msghdr of 56 bytes and a
+/// count.
+const MMSGHDR: u64 = 64;
+
+/// The most messages of one `sendmmsg` that are taken. glibc's resolver sends
+/// two, QUIC stacks some tens.
+const MAX_MESSAGES: u32 = 32;
+
+/// The most buffers of one message that are walked.
+const MAX_IOVECS: u32 = 256;
+
+/// The same for each message of a `sendmmsg`.
+const MAX_IOVECS_OF_MANY: u32 = 4;
+
+/// `sys_enter(struct pt_regs *regs, long id)`, checked in Linux 5.10 and 6.18.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+fn sys_enter(ctx: RawTracePointContext) -> i32 {
+    let id: u64 = ctx.arg(1);
+    let sends = matches!(
+        id,
+        nr::WRITE | nr::WRITEV | nr::SENDTO | nr::SENDMSG | nr::SENDMMSG | nr::PWRITEV2
+    );
+    let compat = nr::COMPAT.contains(&id);
+    if id == nr::MMAP {
+        mmap(&ctx);
+        return 0;
+    }
+    if !sends && !compat {
+        return 0;
+    }
+    let task = Task::current();
+    let Some(scope) = scope::of(task) else {
+        return 0;
+    };
+    if task.in_compat_syscall() {
+        if compat {
+            count(Counter::Compat);
+        }
+        return 0;
+    }
+    if !sends {
+        return 0;
+    }
+    let Some(regs) = Kernel(ctx.arg(0)).read::<regs::Regs>(regs::AT) else {
+        count(Counter::Internal);
+        return 0;
+    };
+    let args = regs::args(&regs);
+    let Some(sk) = task.sock(args[0]) else {
+        return 0;
+    };
+    let message = match id {
+        nr::SENDMMSG => {
+            send_mmsg(scope, sk, args[1], args[2]);
+            return 0;
+        }
+        nr::SENDMSG => read_msghdr(args[1]),
+        nr::SENDTO => Some(Message {
+            data: Data::Buffer { base: User::new(args[1]), len: args[2] },
+            name: User::new(args[4]),
+            name_len: args[5] as u32,
+        }),
+        nr::WRITE => {
+            Some(Message::unnamed(Data::Buffer { base: User::new(args[1]), len: args[2] }))
+        }
+        _ => Some(Message::unnamed(Data::Iovecs { list: User::new(args[1]), count: args[2] })),
+    };
+    match message {
+        Some(message) => capture::<MAX_IOVECS>(hook::SYS_ENTER, scope, sk, message),
+        None => count(Counter::Unreadable),
+    }
+    0
+}
+
+/// A file mapped to be executed may be a TLS library: `mmap(addr, len, prot,
+/// flags, fd, offset)`.
+#[inline(always)]
+fn mmap(ctx: &RawTracePointContext) {
+    const PROT_EXEC: u64 = 4;
+    const MAP_ANONYMOUS: u64 = 0x20;
+    let Some(regs) = Kernel(ctx.arg(0)).read::<regs::Regs>(regs::AT) else {
+        return;
+    };
+    let args = regs::args(&regs);
+    if args[2] & PROT_EXEC != 0 && args[3] & MAP_ANONYMOUS == 0 {
+        tls::mapped();
+    }
+}
+
+#[inline(always)]
+fn read_msghdr(address: u64) -> Option<Message> {
+    let header: Msghdr = User::new(address).read()?;
+    Some(Message {
+        data: Data::Iovecs { list: User::new(header.iov), count: header.iov_len },
+        name: User::new(header.name),
+        name_len: header.name_len,
+    })
+}
+
+#[inline(always)]
+fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
+    // The kernel takes the length as an unsigned int, and at most 1024.
+    let len = len as u32;
+    for i in 0..MAX_MESSAGES {
+        if i >= len {
+            return;
+        }
+        match read_msghdr(list.wrapping_add(u64::from(i) * MMSGHDR)) {
+            Some(message) => capture::<MAX_IOVECS_OF_MANY>(hook::SYS_ENTER, scope, sk, message),
+            None => count(Counter::Unreadable),
+        }
+    }
+    if len > MAX_MESSAGES {
+        count(Counter::TooManyMessages);
+    }
+}
+
+impl Message {
+    /// A message on a connected socket.
+    fn unnamed(data: Data) -> Self {
+        Self { data, name: User::new(0), name_len: 0 }
+    }
+}

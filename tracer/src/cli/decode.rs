@@ -1,0 +1,241 @@
+//! `tracer decode`: the core, offline.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use crate::{
+    detect::Detector,
+    judge::judge,
+    pipeline::{Decoded, Output, Pipeline},
+    proto::{self, initiator},
+    record::{
+        Connection, Hook, Process, Transport,
+        trace::{self, TraceError},
+    },
+    sink::{decoded_line, printable},
+    stream::Sent,
+};
+
+/// Decode recorded traces (`tracer run --record`) or raw HTTP/1.1 requests.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What the files hold
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    format: Format,
+    /// Print one line of JSON a request (docs/decode.md describes it)
+    #[arg(long)]
+    json: bool,
+    /// Files to read; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Look at the first bytes
+    Auto,
+    /// Raw HTTP/1.1 requests, one after the other
+    Http,
+    /// A trace
+    Trace,
+}
+
+/// The largest file of raw requests that is read: it is read whole.
+const MAX_HTTP: u64 = 256 << 20;
+
+pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
+    let detector = Detector::default();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut failed = false;
+    for path in &args.files {
+        let mut printer = Printer::new(path, args.json, &mut out);
+        // One file that cannot be read does not keep the others from it.
+        if let Err(err) = file(args.format, path, &detector, &mut printer) {
+            if super::is_closed_pipe(&err) {
+                return Err(err);
+            }
+            out.flush()?;
+            eprintln!("tracer: {}: {err:#}", path.display());
+            failed = true;
+        }
+    }
+    out.flush()?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn file<W: Write>(
+    format: Format,
+    path: &Path,
+    detector: &Detector,
+    printer: &mut Printer<'_, W>,
+) -> anyhow::Result<()> {
+    let file: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).context("cannot open it")?)
+    };
+    let mut file = BufReader::new(file);
+    let mut head = Vec::new();
+    file.by_ref()
+        .take(trace::MAGIC.len() as u64)
+        .read_to_end(&mut head)
+        .context("cannot read it")?;
+    let is_trace = match format {
+        // A version this tracer does not know is a trace too, and an error.
+        Format::Auto => head.len() == trace::MAGIC.len() && head[..7] == trace::MAGIC[..7],
+        Format::Http => false,
+        Format::Trace => true,
+    };
+    let mut whole = head.chain(file);
+    if is_trace {
+        return records(&mut whole, detector, printer);
+    }
+    let mut bytes = Vec::new();
+    whole.by_ref().take(MAX_HTTP).read_to_end(&mut bytes).context("cannot read it")?;
+    anyhow::ensure!(
+        (bytes.len() as u64) < MAX_HTTP,
+        "it is larger than the {} MiB that are read of a file of requests",
+        MAX_HTTP >> 20
+    );
+    requests(&bytes, detector, printer)
+}
+
+/// Raw requests: a connection of nobody in particular.
+fn requests<W: Write>(
+    bytes: &[u8],
+    detector: &Detector,
+    printer: &mut Printer<'_, W>,
+) -> anyhow::Result<()> {
+    let (requests, unread) = proto::parse_http1(bytes);
+    anyhow::ensure!(
+        !requests.is_empty() || bytes.is_empty(),
+        "it holds no HTTP/1.1 request and is no trace of tracer's"
+    );
+    for request in requests {
+        let initiator = initiator(&request);
+        let findings = detector.find(&request);
+        let verdict = judge(&findings.list, initiator);
+        let sent = Sent {
+            connection: Connection { key: 0, transport: Transport::Tcp, local: None, remote: None },
+            hook: Hook::SysEnter,
+            process: Process { uid: 0, tgid: 0, tid: 0, comm: String::new() },
+            message: request,
+        };
+        let decoded = Decoded { sent, exe: None, unix: None, initiator, findings, verdict };
+        printer.request(&decoded)?;
+    }
+    if unread.unrecognised > 0 {
+        printer.note(&format!("{} bytes are in no request", unread.unrecognised))?;
+    }
+    Ok(())
+}
+
+fn records<W: Write>(
+    from: &mut impl Read,
+    detector: &Detector,
+    printer: &mut Printer<'_, W>,
+) -> anyhow::Result<()> {
+    let mut reader = trace::Reader::new(from)?;
+    let mut pipeline = Pipeline::new(detector.clone());
+    let mut outputs = Vec::new();
+    let damage = loop {
+        match reader.next() {
+            Ok(Some(event)) => pipeline.push(event, &mut outputs),
+            Ok(None) => break None,
+            // What stands before a cut is as good as ever.
+            Err(err @ (TraceError::Cut | TraceError::Damaged(_))) => break Some(err),
+            Err(err) => return Err(err.into()),
+        }
+        printer.outputs(&mut outputs)?;
+    };
+    pipeline.finish(&mut outputs);
+    printer.outputs(&mut outputs)?;
+    match damage {
+        Some(err) => Err(err.into()),
+        None => Ok(()),
+    }
+}
+
+struct Printer<'a, W> {
+    source: String,
+    index: u64,
+    json: bool,
+    out: &'a mut W,
+}
+
+impl<'a, W: Write> Printer<'a, W> {
+    fn new(path: &Path, json: bool, out: &'a mut W) -> Self {
+        Self { source: path.display().to_string(), index: 0, json, out }
+    }
+
+    fn outputs(&mut self, outputs: &mut Vec<Output>) -> io::Result<()> {
+        for output in outputs.drain(..) {
+            match output {
+                Output::Request(decoded) => self.request(&decoded)?,
+                Output::Lost { loss, count, .. } => {
+                    self.note(&format!("{count} {}", loss.explain()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, decoded: &Decoded) -> io::Result<()> {
+        let index = self.index;
+        self.index += 1;
+        if self.json {
+            serde_json::to_writer(&mut *self.out, &decoded_line(&self.source, index, decoded))?;
+            return self.out.write_all(b"\n");
+        }
+        let request = &decoded.sent.message;
+        write!(
+            self.out,
+            "{}#{index}: {} {}{}",
+            printable(&self.source),
+            printable(request.method.as_deref().unwrap_or("(unknown method)")),
+            printable(request.authority.as_deref().unwrap_or("(unknown host)")),
+            printable(request.path.as_deref().unwrap_or("(unknown path)"))
+        )?;
+        writeln!(self.out, "  [{}]", initiator_name(decoded))?;
+        if !request.complete {
+            writeln!(
+                self.out,
+                "    incomplete: {} bytes or more are not known",
+                request.unread_bytes
+            )?;
+        }
+        for finding in &decoded.findings.list {
+            let kind = serde_json::to_value(finding.kind)?;
+            writeln!(
+                self.out,
+                "    {} {}{}\n        {}",
+                kind.as_str().unwrap_or_default(),
+                printable(&finding.value),
+                if finding.truncated { "… (cut)" } else { "" },
+                printable(&finding.chain)
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Something about the file that is no request.
+    fn note(&mut self, text: &str) -> io::Result<()> {
+        self.out.flush()?;
+        eprintln!("tracer: {}: {text}", printable(&self.source));
+        Ok(())
+    }
+}
+
+fn initiator_name(decoded: &Decoded) -> String {
+    serde_json::to_value(decoded.initiator)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

@@ -1,0 +1,251 @@
+//! `tracer demo`: the founding story on loopback.
+//!
+//! Two clients, each under a UID of its own, "visit" the same pages. One
+//! reports every page to a collector as a phone maker's browser did in 2020;
+//! the other reports only how many it opened. tracer watches both UIDs.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::ValueEnum;
+use data_encoding::BASE64;
+use flate2::{Compression, write::GzEncoder};
+
+use super::{run::print_summary, style};
+use crate::{
+    detect::Detector,
+    hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch},
+    pipeline::{Output, Pipeline},
+    sink::{Human, Sink as _, redact::Redactor},
+};
+
+/// See an alert: two clients visit the same pages; one of them reports each to
+/// a collector, the other does not. Everything stays on loopback.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// One of the demo's clients.
+#[derive(Debug, clap::Args)]
+pub(super) struct ClientArgs {
+    #[arg(long, value_enum)]
+    manners: Manners,
+    #[arg(long)]
+    server: SocketAddr,
+}
+
+/// What a client tells its maker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Manners {
+    /// Every page, under a number that never changes.
+    Tattling,
+    /// How many pages there were.
+    Discreet,
+}
+
+impl Manners {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tattling => "tattling",
+            Self::Discreet => "discreet",
+        }
+    }
+
+    /// UIDs that no user has: the range that systemd keeps for containers'
+    /// services (61184 to 65519, systemd's UIDS-GIDS.md), near its end.
+    fn uid(self) -> u32 {
+        match self {
+            Self::Tattling => 65_510,
+            Self::Discreet => 65_511,
+        }
+    }
+}
+
+/// The pages that both clients visit.
+const PAGES: [&str; 3] = [
+    "https://news.example.org/politics/story-42?q=private",
+    "https://health.example.net/symptoms/insomnia",
+    "https://shop.example.com/cart?item=1984",
+];
+
+/// The number that never changes.
+const DISTINCT_ID: &str = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
+
+pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
+    let watch = Watch {
+        rules: [Manners::Tattling, Manners::Discreet].map(|m| Rule::Uid(m.uid())).to_vec(),
+        ..Watch::default()
+    };
+    let mut capture = Capture::start(&Options { watch, ring: DEFAULT_RING })?;
+    let mut events = Events::start(capture.reader()?)?;
+    let server = serve().context("cannot serve on loopback")?;
+
+    println!("Two clients visit the same {} pages; tracer watches what both send.", PAGES.len());
+    println!("One is discreet. The other reports as a phone maker's browser did in 2020.\n");
+    for manners in [Manners::Discreet, Manners::Tattling] {
+        let status = client_process(manners, server)?;
+        ensure!(status.success(), "the {} client failed: {status}", manners.name());
+        println!("client {} (uid {}): done", manners.name(), manners.uid());
+    }
+    println!();
+
+    events.stop();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut pipeline = Pipeline::new(Detector::default());
+    let mut outputs = Vec::new();
+    runtime.block_on(async {
+        while let Some(batch) = events.next().await {
+            for event in batch {
+                pipeline.push(event, &mut outputs);
+            }
+        }
+    });
+    events.join()?;
+    pipeline.finish(&mut outputs);
+
+    // Everything here is made up: there is nothing to redact.
+    let mut sink = Human::new(io::stdout().lock(), style(), Redactor::off());
+    for output in &outputs {
+        sink.output(output)?;
+    }
+    drop(sink);
+    let alerts = |manners: Manners| {
+        outputs
+            .iter()
+            .filter(|output| match output {
+                Output::Request(decoded) => {
+                    decoded.is_alert() && decoded.sent.process.uid == manners.uid()
+                }
+                Output::Lost { .. } => false,
+            })
+            .count()
+    };
+    let (caught, accused) = (alerts(Manners::Tattling), alerts(Manners::Discreet));
+    println!();
+    print_summary(pipeline.totals(), pipeline.losses());
+    println!("\nThe tattling client: {caught} alerts for {} pages reported.", PAGES.len());
+    println!("The discreet client: {accused} alerts.");
+    if caught == PAGES.len() && accused == 0 {
+        println!("Next: tracer run --exe NAME   (see `tracer run --help`)");
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("tracer: the demo did not go as it should; please report what is printed above");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Runs a client under its UID. `/proc/self/exe` can be executed also where
+/// the binary lies in a folder that the UID may not enter.
+fn client_process(
+    manners: Manners,
+    server: SocketAddr,
+) -> anyhow::Result<std::process::ExitStatus> {
+    Command::new("/proc/self/exe")
+        .args(["demo-client", "--manners", manners.name(), "--server", &server.to_string()])
+        .stdin(Stdio::null())
+        .uid(manners.uid())
+        .gid(manners.uid())
+        .status()
+        .context("cannot start a client under another UID")
+}
+
+/// The web and the collector in one: answers every request with 204.
+fn serve() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    thread::Builder::new().name("demo-server".into()).spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that goes away is no concern of the server's.
+            let _ = answer(stream);
+        }
+    })?;
+    Ok(address)
+}
+
+fn answer(stream: TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut reader = BufReader::new(&stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.by_ref().take(1 << 16).read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    io::copy(&mut reader.take(length), &mut io::sink())?;
+    (&stream).write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+}
+
+/// A client: visits the pages, and reports in its manner.
+pub(super) fn client(args: &ClientArgs) -> anyhow::Result<ExitCode> {
+    for page in PAGES {
+        visit(args.server, page)?;
+        if args.manners == Manners::Tattling {
+            report(args.server, page)?;
+        }
+    }
+    if args.manners == Manners::Discreet {
+        let body = format!(r#"{{"event":"usage","pages":{},"version":"1.0"}}"#, PAGES.len());
+        post(args.server, "/usage", "application/json", &body)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Goes to a page as a browser does.
+fn visit(server: SocketAddr, page: &str) -> anyhow::Result<()> {
+    let rest = page.strip_prefix("https://").unwrap_or(page);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    send(
+        server,
+        &format!(
+            "GET /{path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\n\
+             Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\n\
+             Sec-Fetch-Dest: document\r\n\r\n"
+        ),
+    )
+}
+
+/// Reports a page as the Sensors Analytics SDK does: form, base64, gzip, JSON.
+fn report(server: SocketAddr, page: &str) -> anyhow::Result<()> {
+    let events = serde_json::json!([{
+        "type": "track",
+        "event": "page_load_event_start",
+        "distinct_id": DISTINCT_ID,
+        "properties": { "url": page, "uuid": DISTINCT_ID },
+    }]);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(events.to_string().as_bytes())?;
+    let data = BASE64.encode(&gzip.finish()?);
+    let data = data.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let body = format!("data_list={data}&gzip=1");
+    post(server, "/sa?project=global_browser_mini", "application/x-www-form-urlencoded", &body)
+}
+
+fn post(server: SocketAddr, path: &str, content_type: &str, body: &str) -> anyhow::Result<()> {
+    send(
+        server,
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: collector.example\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    )
+}
+
+fn send(server: SocketAddr, request: &str) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.write_all(request.as_bytes())?;
+    stream.read_to_end(&mut Vec::new())?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The command line: what the binary does, kept in the library so that tests
+//! can drive it.
+
+mod decode;
+mod demo;
+mod run;
+mod users;
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::sink::Style;
+
+/// Catches browsers that report the pages their users visit.
+///
+/// tracer hooks the kernel's socket sends, decodes what the watched
+/// applications transmit, through every encoding, and alerts when one tells
+/// somebody about a URL of another site.
+#[derive(Debug, Parser)]
+#[command(name = "tracer", version, after_help = "Begin with: sudo tracer demo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch applications and alert as they send (needs root)
+    Run(run::Args),
+    /// Decode recorded traces or raw HTTP requests (needs no root)
+    Decode(decode::Args),
+    /// Show an alert on this machine: a client that reports what it visits,
+    /// one that does not, and what tracer says of both (needs root)
+    Demo(demo::Args),
+    /// One of the demo's clients
+    #[command(hide = true)]
+    DemoClient(demo::ClientArgs),
+}
+
+/// A mistake in how tracer was called, as opposed to one in what it met.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// Runs tracer with the process's arguments. Exit codes: 0 fine, 1 an error,
+/// 2 wrong usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Decode(args) => decode::decode(&args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::DemoClient(args) => demo::client(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("tracer: {err:#}");
+            ExitCode::from(if err.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whoever read the output has seen enough (`tracer … | head`).
+fn is_closed_pipe(err: &anyhow::Error) -> bool {
+    err.chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|err| err.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Colours for a terminal, unless the user asked for none (no-color.org).
+fn style() -> Style {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Style { colour: wanted && io::stdout().is_terminal() }
+}

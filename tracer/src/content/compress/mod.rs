@@ -1,0 +1,207 @@
+//! Compression: what a stream decodes to, as far as it is known.
+//!
+//! Every decoder gives the bytes before the place where the input ends, breaks
+//! a rule or reaches the caller's limit. Checksums are not compared: a cut
+//! stream has none.
+//!
+//! ```text
+//! gzip     1f 8b 08 | flags | mtime | xfl | os | [extra] [name] … | deflate | crc, size
+//! zlib     cmf flg (checked: a multiple of 31) | deflate | adler
+//! zstd     28 b5 2f fd | frame header | block, block, … | [checksum]
+//! br, raw deflate: nothing to tell them by
+//! ```
+
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::chain::Coding;
+
+mod zstd;
+
+/// How much a decoder's output grows at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// How decoding ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With the stream.
+    Complete,
+    /// The input ended first.
+    Truncated,
+    /// The stream breaks its format's rules.
+    Malformed,
+    /// The limit was reached.
+    Full,
+}
+
+/// What a stream decodes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Decoded {
+    pub(super) bytes: Vec<u8>,
+    pub(super) end: End,
+    /// How many bytes of the input were used.
+    pub(super) used: usize,
+}
+
+/// The format that the first bytes tell.
+///
+/// Gzip and Zstandard have real magic numbers; zlib's two bytes fit one random
+/// pair in a thousand, so its reading has to be confirmed by decoding.
+pub(super) fn magic(input: &[u8]) -> Option<Coding> {
+    match input {
+        [0x1f, 0x8b, 0x08, flags, ..] if flags & 0xe0 == 0 => Some(Coding::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Coding::Zstd),
+        [cmf, flg, _, ..] if is_zlib(*cmf, *flg) => Some(Coding::Zlib),
+        _ => None,
+    }
+}
+
+/// RFC 1950 section 2.2: method 8, a window that exists, the check bits right
+/// and no preset dictionary.
+fn is_zlib(cmf: u8, flg: u8) -> bool {
+    cmf & 0x0f == 8 && cmf >> 4 <= 7 && flg & 0x20 == 0 && u16::from_be_bytes([cmf, flg]) % 31 == 0
+}
+
+/// Decodes up to `limit` bytes.
+pub(super) fn decode(coding: Coding, input: &[u8], limit: usize) -> Decoded {
+    match coding {
+        Coding::Gzip => gzip(input, limit),
+        Coding::Zlib => zlib(input, limit),
+        Coding::Deflate => inflate(Decompress::new(false), input, limit),
+        Coding::Brotli => brotli(input, limit),
+        Coding::Zstd => zstd::decode(input, limit),
+    }
+}
+
+fn inflate(mut stream: Decompress, input: &[u8], limit: usize) -> Decoded {
+    let mut bytes = Vec::new();
+    let end = loop {
+        let room = limit - bytes.len();
+        let used = usize::try_from(stream.total_in()).unwrap_or(input.len()).min(input.len());
+        let before = bytes.len();
+        bytes.reserve_exact(room.min(CHUNK).max(1));
+        let status = stream.decompress_vec(&input[used..], &mut bytes, FlushDecompress::None);
+        let over = bytes.len() > limit;
+        bytes.truncate(limit);
+        let advanced = stream.total_in() > used as u64 || bytes.len() > before;
+        match status {
+            _ if over => break End::Full,
+            Ok(Status::StreamEnd) => break End::Complete,
+            Ok(_) if advanced => {}
+            Ok(_) => break End::Truncated,
+            Err(_) => break End::Malformed,
+        }
+    };
+    let used = usize::try_from(stream.total_in()).unwrap_or(input.len()).min(input.len());
+    Decoded { bytes, end, used }
+}
+
+/// `Content-Encoding: deflate` names zlib, but many send raw deflate.
+fn zlib(input: &[u8], limit: usize) -> Decoded {
+    match input {
+        [cmf, flg, ..] if is_zlib(*cmf, *flg) => inflate(Decompress::new(true), input, limit),
+        _ => inflate(Decompress::new(false), input, limit),
+    }
+}
+
+/// All members of a gzip stream.
+fn gzip(input: &[u8], limit: usize) -> Decoded {
+    let mut all = Decoded { bytes: Vec::new(), end: End::Malformed, used: 0 };
+    loop {
+        let member = &input[all.used..];
+        let header = match gzip_header_len(member) {
+            Ok(header) => header,
+            // What follows a whole member is padding.
+            Err(_) if all.used > 0 => return all,
+            Err(end) => return Decoded { end, ..all },
+        };
+        let content = inflate(Decompress::new(false), &member[header..], limit - all.bytes.len());
+        if all.bytes.is_empty() {
+            all.bytes = content.bytes;
+        } else {
+            all.bytes.extend_from_slice(&content.bytes);
+        }
+        all.used += header + content.used;
+        all.end = content.end;
+        if content.end != End::Complete {
+            return all;
+        }
+        /// CRC32 and ISIZE.
+        const TRAILER: usize = 8;
+        all.used = (all.used + TRAILER).min(input.len());
+    }
+}
+
+/// RFC 1952 section 2.3. Fails with [`End::Truncated`] or [`End::Malformed`].
+fn gzip_header_len(input: &[u8]) -> Result<usize, End> {
+    const FHCRC: u8 = 2;
+    const FEXTRA: u8 = 4;
+    const FNAME: u8 = 8;
+    const FCOMMENT: u8 = 16;
+    const RESERVED: u8 = 0xe0;
+    let magic = &input[..input.len().min(3)];
+    if !b"\x1f\x8b\x08".starts_with(magic) {
+        return Err(End::Malformed);
+    }
+    let &flags = input.get(3).ok_or(End::Truncated)?;
+    if flags & RESERVED != 0 {
+        return Err(End::Malformed);
+    }
+    let mut at = 10;
+    if flags & FEXTRA != 0 {
+        let len = input.get(at..at + 2).ok_or(End::Truncated)?;
+        at += 2 + usize::from(u16::from_le_bytes([len[0], len[1]]));
+    }
+    for flag in [FNAME, FCOMMENT] {
+        if flags & flag != 0 {
+            let text = input.get(at..).ok_or(End::Truncated)?;
+            at += memchr::memchr(0, text).ok_or(End::Truncated)? + 1;
+        }
+    }
+    if flags & FHCRC != 0 {
+        at += 2;
+    }
+    if at > input.len() { Err(End::Truncated) } else { Ok(at) }
+}
+
+/// Brotli with the windows of RFC 7932: 16 MiB at most, held while decoding.
+fn brotli(input: &[u8], limit: usize) -> Decoded {
+    let mut state = BrotliState::new_strict(
+        StandardAlloc::default(),
+        StandardAlloc::default(),
+        StandardAlloc::default(),
+    );
+    let mut bytes = Vec::new();
+    let mut total = 0;
+    let mut available_in = input.len();
+    let mut used = 0;
+    let end = loop {
+        let filled = bytes.len();
+        let room = (limit - filled).min(CHUNK);
+        bytes.resize(filled + room, 0);
+        let mut available_out = room;
+        let mut written = filled;
+        let result = BrotliDecompressStream(
+            &mut available_in,
+            &mut used,
+            input,
+            &mut available_out,
+            &mut written,
+            &mut bytes,
+            &mut total,
+            &mut state,
+        );
+        bytes.truncate(written);
+        match result {
+            BrotliResult::ResultSuccess => break End::Complete,
+            BrotliResult::NeedsMoreInput => break End::Truncated,
+            BrotliResult::ResultFailure => break End::Malformed,
+            BrotliResult::NeedsMoreOutput if bytes.len() == limit => break End::Full,
+            BrotliResult::NeedsMoreOutput => {}
+        }
+    };
+    Decoded { bytes, end, used }
+}
+
+#[cfg(test)]
+mod tests;

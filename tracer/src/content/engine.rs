@@ -1,0 +1,441 @@
+//! The recursion: looks at bytes, undoes one step, and looks again.
+//!
+//! ```text
+//! look ─┬─ magic number ─→ decompress ──────────────→ look
+//!       ├─ multipart ────→ each part ───────────────→ look
+//!       ├─ JSON ─────────→ each value ──────────────→ look
+//!       ├─ text ─┬─ form ──→ each pair ─────────────→ look
+//!       │        └─ emit, then percent, hex, base64 → look
+//!       └─ binary: MessagePack, CBOR, protobuf, … ──→ look
+//! ```
+//!
+//! Every step takes exactly one branch, so each level of the chain looks at
+//! each byte a bounded number of times.
+
+use super::{
+    Limits, Report, Value,
+    base64::{self, Alphabet},
+    chain::{Chain, Coding, Path, Step},
+    compress, form, json, text,
+    tree::{self, Containers, Leaves},
+};
+
+mod binary;
+mod structure;
+
+/// Where bytes stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) chain: &'a Chain<'a>,
+    pub(super) key: Option<&'a str>,
+    pub(super) container: u32,
+    /// More was sent than is known.
+    pub(super) truncated: bool,
+}
+
+impl<'a> Place<'a> {
+    /// The same place one step further in.
+    pub(super) fn at<'b>(self, chain: &'b Chain<'b>) -> Place<'b>
+    where
+        'a: 'b,
+    {
+        Place { chain, ..self }
+    }
+}
+
+/// What bytes are said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Label<'a> {
+    /// Nothing, or nothing that helps: the bytes tell.
+    Unknown,
+    Form,
+    /// With its boundary.
+    Multipart(&'a [u8]),
+    MessagePack,
+    Cbor,
+    Protobuf,
+    Grpc,
+}
+
+/// What bytes are a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role<'a> {
+    /// They stand alone: a body, a part, or what a decoder gives.
+    Document(Label<'a>),
+    /// They are the value of a field, which is mostly plain text.
+    Field,
+}
+
+/// How often bytes that nothing marks are run through decompressors.
+const MAX_GUESSES: u32 = 16;
+
+/// Shortest text that anything can be encoded in.
+const MIN_ENCODED: usize = 12;
+
+/// The state of one unwrapping.
+pub(super) struct Engine<'e> {
+    limits: Limits,
+    report: Report,
+    containers: Containers,
+    guesses: u32,
+    visit: &'e mut dyn FnMut(&Value<'_>),
+}
+
+impl<'e> Engine<'e> {
+    pub(super) fn new(limits: Limits, visit: &'e mut dyn FnMut(&Value<'_>)) -> Self {
+        Self {
+            limits,
+            report: Report::default(),
+            containers: Containers::default(),
+            guesses: 0,
+            visit,
+        }
+    }
+
+    pub(super) fn finish(self) -> Report {
+        self.report
+    }
+
+    /// A number for a new object.
+    pub(super) fn container(&mut self) -> u32 {
+        self.containers.next()
+    }
+
+    /// Hands a value out.
+    pub(super) fn emit(&mut self, text: &str, place: Place<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        if self.report.values >= self.limits.values {
+            self.report.reached.values = true;
+            self.skip(text.len());
+            return;
+        }
+        self.report.values += 1;
+        let Place { chain, key, container, truncated } = place;
+        (self.visit)(&Value { text, key, container, chain, truncated });
+    }
+
+    /// Counts bytes that no decoder reads.
+    pub(super) fn opaque(&mut self, len: usize) {
+        self.report.opaque = self.report.opaque.saturating_add(len as u64);
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.report.skipped = self.report.skipped.saturating_add(len as u64);
+    }
+
+    /// Whether `len` bytes may still be looked at.
+    fn afford(&mut self, len: usize) -> bool {
+        let work = self.report.work.saturating_add(len as u64);
+        if work > self.limits.work || self.report.reached.values {
+            self.report.reached.work |= work > self.limits.work;
+            self.skip(len);
+            return false;
+        }
+        self.report.work = work;
+        true
+    }
+
+    /// Whether a decoder may produce `len` bytes.
+    fn produce(&mut self, len: usize) -> bool {
+        if len > self.room() {
+            self.report.reached.output = true;
+            self.skip(len);
+            return false;
+        }
+        self.report.output += len;
+        true
+    }
+
+    /// How many bytes decoders may still produce.
+    fn room(&self) -> usize {
+        self.limits.output.saturating_sub(self.report.output)
+    }
+
+    /// Nothing more would be handed out.
+    fn exhausted(&self) -> bool {
+        self.report.reached.values || self.report.reached.work
+    }
+
+    /// Whether a step may follow `chain`.
+    fn deeper(&mut self, chain: &Chain<'_>) -> bool {
+        let deeper = chain.len() < self.limits.depth;
+        self.report.reached.depth |= !deeper;
+        deeper
+    }
+
+    /// Reads bytes of any kind.
+    pub(super) fn look(&mut self, bytes: &[u8], place: Place<'_>, role: Role<'_>) {
+        if bytes.is_empty() || !self.afford(bytes.len()) {
+            return;
+        }
+        let text = text::printable(bytes, place.truncated);
+        if !self.deeper(place.chain) {
+            match text {
+                Some(text) => self.emit(text, place),
+                None => self.skip(bytes.len()),
+            }
+            return;
+        }
+        if let Some(coding) = compress::magic(bytes)
+            && self.compressed(coding, bytes, place, role)
+        {
+            return;
+        }
+        if let Role::Document(label) = role
+            && self.labelled(bytes, text.is_some(), place, label)
+        {
+            return;
+        }
+        if let Some(start) = json::start(bytes).or_else(|| {
+            json::is_quoted(bytes, matches!(role, Role::Document(_)), place.truncated).then_some(0)
+        }) && self.json(&bytes[start..], place)
+        {
+            return;
+        }
+        match text {
+            Some(text) => self.text(text, place, role),
+            None => self.binary(bytes, place, role),
+        }
+    }
+
+    /// Reads printable text: a form, or a value that may hide another.
+    fn text(&mut self, text: &str, place: Place<'_>, role: Role<'_>) {
+        let bytes = text.as_bytes();
+        if matches!(role, Role::Document(_)) && form::is_document(bytes) {
+            return self.form_at(bytes, place);
+        }
+        self.emit(text, place);
+        if !self.deeper(place.chain) {
+            return;
+        }
+        if form::is_query(bytes) {
+            return self.form_at(bytes, place);
+        }
+        let triplets = if place.truncated { text::whole_triplets(bytes) } else { bytes };
+        if let Some(decoded) = text::percent_decode(triplets) {
+            if self.produce(decoded.len()) {
+                let chain = place.chain.then(Step::Percent);
+                self.look(&decoded, place.at(&chain), Role::Field);
+            }
+            return;
+        }
+        if text.len() < MIN_ENCODED {
+            return;
+        }
+        if let Some(start) = json::start_behind_junk(bytes)
+            && self.json(&bytes[start..], place)
+        {
+            return;
+        }
+        if let Some(decoded) = text::hex_decode(text, place.truncated) {
+            if self.produce(decoded.len()) {
+                let chain = place.chain.then(Step::Hex);
+                self.look(&decoded, place.at(&chain), Role::Document(Label::Unknown));
+            }
+            return;
+        }
+        self.base64(text, place);
+    }
+
+    /// Looks for base64: the whole text, or what stands in it.
+    fn base64(&mut self, text: &str, place: Place<'_>) {
+        if let Some(decoded) = base64::whole(text, place.truncated)
+            && self.base64_content(&decoded, place)
+        {
+            return;
+        }
+        for token in base64::tokens(text) {
+            let last = text.ends_with(token);
+            let truncated = place.truncated && last;
+            let here = Place { truncated, ..place };
+            if token.len() < text.len()
+                && let Some(decoded) = base64::token(token, truncated)
+                && self.base64_content(&decoded, here)
+            {
+                continue;
+            }
+            // A slash is of the alphabet, but it also separates segments.
+            if token.contains('/') {
+                for part in token.split('/') {
+                    if let Some(decoded) = base64::token(part, truncated) {
+                        self.base64_content(&decoded, here);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what base64 stands for, when that is convincing.
+    fn base64_content(&mut self, decoded: &base64::Decoded, place: Place<'_>) -> bool {
+        if !self.afford(decoded.bytes.len())
+            || !self.is_convincing(&decoded.bytes, place.truncated)
+            || !self.produce(decoded.bytes.len())
+        {
+            return false;
+        }
+        let chain = place.chain.then(match decoded.alphabet {
+            Alphabet::Standard => Step::Base64,
+            Alphabet::Url => Step::Base64Url,
+        });
+        self.look(&decoded.bytes, place.at(&chain), Role::Document(Label::Unknown));
+        true
+    }
+
+    /// Reads bytes that declare how they are compressed, the last coding first.
+    pub(super) fn encoded(
+        &mut self,
+        bytes: &[u8],
+        place: Place<'_>,
+        codings: &[Coding],
+        label: Label<'_>,
+    ) {
+        let Some((&coding, inner)) = codings.split_last() else {
+            return self.look(bytes, place, Role::Document(label));
+        };
+        if bytes.is_empty() || !self.afford(bytes.len()) {
+            return;
+        }
+        let decoded = compress::decode(coding, bytes, self.room());
+        let readable = || {
+            compress::magic(bytes).is_some_and(|told| told != coding)
+                || json::start(bytes).is_some()
+                || text::printable(bytes, place.truncated).is_some()
+        };
+        let mislabelled = match decoded.end {
+            compress::End::Complete | compress::End::Full => false,
+            compress::End::Truncated => decoded.bytes.is_empty() && readable(),
+            compress::End::Malformed => decoded.bytes.is_empty() || readable(),
+        };
+        if mislabelled {
+            return self.encoded(bytes, place, inner, label);
+        }
+        let chain = place.chain.then(Step::ContentEncoding(coding));
+        let truncated = self.account(&decoded, bytes.len());
+        let place = Place { truncated, ..place.at(&chain) };
+        self.encoded(&decoded.bytes, place, inner, label);
+    }
+
+    /// Reads bytes whose magic number tells how they are compressed. Answers
+    /// whether they are.
+    fn compressed(
+        &mut self,
+        coding: Coding,
+        bytes: &[u8],
+        place: Place<'_>,
+        role: Role<'_>,
+    ) -> bool {
+        let decoded = compress::decode(coding, bytes, self.room());
+        if coding == Coding::Zlib && !is_zlib_believed(&decoded) {
+            return false;
+        }
+        let chain = place.chain.then(Step::Compressed(coding));
+        let truncated = self.account(&decoded, bytes.len());
+        let place = Place { truncated, ..place.at(&chain) };
+        let role = match role {
+            Role::Document(label) => Role::Document(label),
+            Role::Field => Role::Document(Label::Unknown),
+        };
+        self.look(&decoded.bytes, place, role);
+        true
+    }
+
+    /// Books what a decompressor did. Answers whether its output is cut short.
+    fn account(&mut self, decoded: &compress::Decoded, input: usize) -> bool {
+        self.report.output = self.report.output.saturating_add(decoded.bytes.len());
+        if decoded.bytes.is_empty() {
+            self.opaque(input);
+        }
+        match decoded.end {
+            compress::End::Complete => return false,
+            compress::End::Truncated => self.report.cut += 1,
+            compress::End::Malformed => self.report.damaged += 1,
+            compress::End::Full => {
+                self.report.reached.output = true;
+                self.skip(input - decoded.used.min(input));
+            }
+        }
+        true
+    }
+
+    /// Reads the runs of text in bytes of no known format.
+    pub(super) fn runs(&mut self, bytes: &[u8], place: Place<'_>, step: Step<'_>) {
+        if !self.afford(bytes.len()) {
+            return;
+        }
+        let chain = place.chain.then(step);
+        let mut text = 0;
+        for run in text::runs(bytes) {
+            text += run.text.len();
+            // A fragment may have lost its beginning, too.
+            let open = run.last || (run.first && step == Step::Fragment);
+            let place = Place { truncated: place.truncated && open, ..place.at(&chain) };
+            self.text(run.text, place, Role::Field);
+        }
+        self.opaque(bytes.len() - text);
+    }
+
+    /// Whether bytes that a guess produced are something that somebody sent.
+    fn is_convincing(&self, bytes: &[u8], truncated: bool) -> bool {
+        match compress::magic(bytes) {
+            Some(Coding::Gzip | Coding::Zstd) => return true,
+            Some(_) => {
+                /// Enough to tell that a stream is one.
+                const PROBE: usize = 1024;
+                let probe = compress::decode(Coding::Zlib, bytes, PROBE.min(self.room()));
+                if is_zlib_believed(&probe) {
+                    return true;
+                }
+            }
+            None => {}
+        }
+        text::is_meant(bytes, truncated) || binary::is_convincing(bytes, truncated)
+    }
+
+    /// Reads every value of a tree. Answers how many there were.
+    fn tree<'d, R: Leaves<'d>>(
+        &mut self,
+        reader: &mut R,
+        place: Place<'_>,
+        step: impl for<'p> Fn(&'p Path<'p>) -> Step<'p>,
+    ) -> usize {
+        let mut count = 0;
+        while !self.exhausted()
+            && let Some(leaf) = reader.next_leaf(&mut self.containers)
+        {
+            count += 1;
+            let path = reader.path();
+            let chain = place.chain.then(step(path));
+            let here = Place {
+                chain: &chain,
+                key: path.last_key().or(place.key),
+                container: leaf.container,
+                truncated: leaf.truncated,
+            };
+            if leaf.scalar {
+                if let Ok(text) = std::str::from_utf8(&leaf.value) {
+                    self.emit(text, here);
+                }
+            } else {
+                self.look(&leaf.value, here, Role::Field);
+            }
+        }
+        match reader.end() {
+            tree::End::Complete => {}
+            tree::End::Truncated => self.report.cut += 1,
+            tree::End::Malformed => self.report.damaged += 1,
+            tree::End::TooDeep => self.report.reached.nesting = true,
+        }
+        count
+    }
+}
+
+/// Zlib's header is two bytes only; its content has to confirm it.
+fn is_zlib_believed(decoded: &compress::Decoded) -> bool {
+    match decoded.end {
+        // The checksum was right.
+        compress::End::Complete => true,
+        _ => text::is_meant(&decoded.bytes, true),
+    }
+}

@@ -1,0 +1,204 @@
+//! Formats that are not text.
+
+use std::io::Write as _;
+
+use super::{Engine, Label, MAX_GUESSES, Place, Role};
+use crate::content::{
+    cbor,
+    chain::{Coding, Step},
+    compress::{self, End},
+    form, msgpack, multipart, protobuf, text,
+    tree::{self, Leaves, Walker},
+};
+
+/// Shortest input that is run through decompressors without a sign.
+const MIN_GUESS: usize = 24;
+/// Shortest text that confirms such a guess.
+const MIN_GUESSED: usize = 32;
+
+/// Whether bytes are a whole document of a binary format.
+pub(super) fn is_convincing(bytes: &[u8], truncated: bool) -> bool {
+    is_msgpack(bytes, truncated)
+        || is_cbor(bytes, truncated)
+        || protobuf::convincing(bytes, truncated)
+        || text::utf16_decode(bytes).is_some_and(|t| text::printable(t.as_bytes(), false).is_some())
+}
+
+fn is_msgpack(bytes: &[u8], truncated: bool) -> bool {
+    msgpack::Reader::starts(bytes)
+        && tree::convincing(msgpack::Reader::new(bytes), bytes.len(), truncated)
+}
+
+fn is_cbor(bytes: &[u8], truncated: bool) -> bool {
+    cbor::Reader::starts(bytes)
+        && tree::convincing(cbor::Reader::new(bytes), bytes.len(), truncated)
+}
+
+impl Engine<'_> {
+    /// Reads a document by its label, where the bytes do not contradict it.
+    /// Answers whether it did.
+    pub(super) fn labelled(
+        &mut self,
+        bytes: &[u8],
+        printable: bool,
+        place: Place<'_>,
+        label: Label<'_>,
+    ) -> bool {
+        match label {
+            Label::Form if !printable && form::is_document(bytes) => self.form_at(bytes, place),
+            Label::Multipart(boundary) if bytes.starts_with(b"--") => {
+                self.multipart(bytes, boundary, place);
+            }
+            Label::MessagePack if msgpack::Reader::starts(bytes) => self.msgpack(bytes, place),
+            Label::Cbor if cbor::Reader::starts(bytes) => self.cbor(bytes, place),
+            Label::Protobuf if !printable || protobuf::convincing_text(bytes) => {
+                if protobuf::is_grpc(bytes, place.truncated) {
+                    self.grpc(bytes, place);
+                } else if protobuf::Fields::new(bytes).next().is_some() {
+                    self.protobuf(bytes, place);
+                } else {
+                    return false;
+                }
+            }
+            Label::Grpc if protobuf::grpc(bytes).next().is_some() => self.grpc(bytes, place),
+            _ => match multipart::sniff(bytes) {
+                Some(boundary) => self.multipart(bytes, boundary, place),
+                None if protobuf::convincing_text(bytes) => self.protobuf(bytes, place),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// Reads bytes that are neither text nor compressed nor labelled.
+    pub(super) fn binary(&mut self, bytes: &[u8], place: Place<'_>, role: Role<'_>) {
+        let cut = place.truncated;
+        if is_msgpack(bytes, cut) {
+            self.msgpack(bytes, place);
+        } else if is_cbor(bytes, cut) {
+            self.cbor(bytes, place);
+        } else if protobuf::convincing(bytes, cut) {
+            self.protobuf(bytes, place);
+        } else if protobuf::is_grpc(bytes, cut) {
+            self.grpc(bytes, place);
+        } else if let Some(decoded) = text::utf16_decode(bytes) {
+            if self.produce(decoded.len()) {
+                let chain = place.chain.then(Step::Utf16);
+                self.look(decoded.as_bytes(), place.at(&chain), role);
+            }
+        } else if role == Role::Field || !self.guess(bytes, place) {
+            self.runs(bytes, place, Step::Text);
+        }
+    }
+
+    fn msgpack(&mut self, bytes: &[u8], place: Place<'_>) {
+        let reader = msgpack::Reader::new(bytes);
+        let mut walker = Walker::new(reader, place.truncated, place.container);
+        self.tree(&mut walker, place, |path| Step::MessagePack(path));
+        self.after(bytes, walker.position(), place);
+    }
+
+    fn cbor(&mut self, bytes: &[u8], place: Place<'_>) {
+        let reader = cbor::Reader::new(bytes);
+        let mut walker = Walker::new(reader, place.truncated, place.container);
+        self.tree(&mut walker, place, |path| Step::Cbor(path));
+        self.after(bytes, walker.position(), place);
+    }
+
+    /// Reads what stands behind a document.
+    fn after(&mut self, bytes: &[u8], position: usize, place: Place<'_>) {
+        let rest = bytes.get(position..).unwrap_or_default();
+        if !rest.is_empty() {
+            self.runs(rest, place, Step::Text);
+        }
+    }
+
+    /// Reads a protobuf message.
+    fn protobuf(&mut self, bytes: &[u8], place: Place<'_>) {
+        if !self.deeper(place.chain) || !self.afford(bytes.len()) {
+            return;
+        }
+        let container = self.container();
+        let mut fields = protobuf::Fields::new(bytes);
+        while !self.exhausted()
+            && let Some(field) = fields.next()
+        {
+            let Some(payload) = field.payload else {
+                continue;
+            };
+            let mut name = [0; 16];
+            let key = Some(field_name(field.number, &mut name));
+            let chain = place.chain.then(Step::Protobuf(field.number));
+            let here = Place { chain: &chain, key, container, truncated: field.cut };
+            match protobuf::classify(payload, field.cut) {
+                protobuf::Kind::Message => self.protobuf(payload, here),
+                protobuf::Kind::Other => self.look(payload, here, Role::Field),
+            }
+        }
+        match fields.end() {
+            Some(protobuf::End::Cut) => self.report.cut += 1,
+            Some(protobuf::End::Malformed) => {
+                self.report.damaged += 1;
+                self.runs(fields.rest(), place, Step::Text);
+            }
+            _ => {}
+        }
+    }
+
+    fn grpc(&mut self, bytes: &[u8], place: Place<'_>) {
+        let chain = place.chain.then(Step::Grpc);
+        let mut used = 0;
+        for message in protobuf::grpc(bytes) {
+            if self.exhausted() {
+                return;
+            }
+            used += 5 + message.payload.len();
+            let here = Place { truncated: message.cut, ..place.at(&chain) };
+            self.look(message.payload, here, Role::Document(Label::Protobuf));
+        }
+        self.after(bytes, used, place);
+    }
+
+    /// Tries the compressions that nothing marks. Only text confirms them, and
+    /// only when the stream ends with the input or the input is cut.
+    fn guess(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
+        /// Enough text to believe it.
+        const PROBE: usize = 4096;
+        if bytes.len() < MIN_GUESS || self.guesses >= MAX_GUESSES {
+            return false;
+        }
+        self.guesses += 1;
+        for coding in [Coding::Deflate, Coding::Brotli] {
+            if !self.afford(bytes.len()) {
+                return false;
+            }
+            let probe = compress::decode(coding, bytes, PROBE.min(self.room()));
+            let ends = match probe.end {
+                End::Complete => probe.used == bytes.len(),
+                End::Truncated => place.truncated,
+                End::Full => true,
+                End::Malformed => false,
+            };
+            let cut = probe.end != End::Complete;
+            if !ends || probe.bytes.len() < MIN_GUESSED || !text::is_meant(&probe.bytes, cut) {
+                continue;
+            }
+            let decoded = compress::decode(coding, bytes, self.room());
+            let chain = place.chain.then(Step::Compressed(coding));
+            let truncated = self.account(&decoded, bytes.len());
+            let here = Place { truncated, ..place.at(&chain) };
+            self.look(&decoded.bytes, here, Role::Document(Label::Unknown));
+            return true;
+        }
+        false
+    }
+}
+
+/// Writes `pb#N`.
+fn field_name(number: u32, buffer: &mut [u8; 16]) -> &str {
+    let mut rest = &mut buffer[..];
+    // Thirteen bytes at most, so it fits.
+    let _ = write!(rest, "pb#{number}");
+    let left = rest.len();
+    std::str::from_utf8(&buffer[..16 - left]).unwrap_or("pb")
+}

@@ -1,0 +1,186 @@
+//! Urlencoded forms and queries: `key=value&key=value`.
+//!
+//! ```text
+//! crc=1&gzip=1&data_list=H4sI…%3D     a body, a query, or a string in JSON
+//! en=page_view&dl=https…\r\nen=…      several, one a line
+//! ```
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2_iter, memchr3};
+
+use super::text;
+
+/// Longest key that a form is told by.
+const MAX_KEY: usize = 128;
+
+/// One `key=value`, still encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pair<'d> {
+    /// `None` for a word without `=`.
+    pub(super) key: Option<&'d [u8]>,
+    /// What stands behind the `=`, or the word.
+    pub(super) value: &'d [u8],
+    /// Nothing stands behind it.
+    pub(super) last: bool,
+    /// It is the first one of its line.
+    pub(super) starts_line: bool,
+}
+
+/// The pairs of a form. A line break ends a pair when another pair follows.
+pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
+    let mut rest = Some(input);
+    let mut starts_line = true;
+    std::iter::from_fn(move || {
+        loop {
+            let input = rest?;
+            let separator = memchr2_iter(b'&', b'\n', input)
+                .find(|&at| input[at] == b'&' || key_len(&input[at + 1..]).is_some());
+            let (pair, behind) = match separator {
+                Some(at) => (&input[..at], Some(&input[at + 1..])),
+                None => (input, None),
+            };
+            rest = behind;
+            let line = starts_line;
+            let ends_line = separator.is_some_and(|at| input[at] == b'\n');
+            starts_line = ends_line;
+            let pair = if ends_line { pair.strip_suffix(b"\r").unwrap_or(pair) } else { pair };
+            if pair.is_empty() {
+                starts_line |= line;
+                continue;
+            }
+            let (key, value) = match memchr(b'=', pair) {
+                Some(at) => (Some(&pair[..at]), &pair[at + 1..]),
+                None => (None, pair),
+            };
+            return Some(Pair { key, value, last: rest.is_none(), starts_line: line });
+        }
+    })
+}
+
+/// The length of the key that starts `input`, when `=` follows it.
+fn key_len(input: &[u8]) -> Option<usize> {
+    let head = &input[..input.len().min(MAX_KEY + 1)];
+    let len = memchr3(b'=', b'&', b'\n', head)?;
+    (head[len] == b'=' && len > 0 && head[..len].iter().copied().all(is_key)).then_some(len)
+}
+
+/// Characters that keys are made of, and no URL, markup or sentence.
+fn is_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'_' | b'-'
+                | b'.'
+                | b'$'
+                | b'['
+                | b']'
+                | b'%'
+                | b'+'
+                | b':'
+                | b'*'
+                | b'@'
+                | b'!'
+                | b'~'
+                | b'|'
+                | b'('
+                | b')'
+        )
+}
+
+/// Whether a whole body is a form, by its first pair.
+pub(super) fn is_document(input: &[u8]) -> bool {
+    let input = input.strip_prefix(b"?").unwrap_or(input);
+    let Some(len) = key_len(input) else {
+        return false;
+    };
+    // The padding of base64 is no pair.
+    let value = &input[len + 1..];
+    !value.iter().all(|&b| matches!(b, b'=' | b'\r' | b'\n'))
+}
+
+/// Whether a string is a query: two pairs, or one behind `?`.
+pub(super) fn is_query(input: &[u8]) -> bool {
+    if let Some(query) = input.strip_prefix(b"?") {
+        return key_len(query).is_some();
+    }
+    let Some(first) = key_len(input) else {
+        return false;
+    };
+    let behind = &input[first + 1..];
+    memchr(b'&', behind).is_some_and(|at| key_len(&behind[at + 1..]).is_some())
+}
+
+/// Undoes the encoding of a key or a value: `+` for a space, and one level of
+/// percent-encoding.
+pub(super) fn decode(input: &[u8], truncated: bool) -> Cow<'_, [u8]> {
+    let input = if truncated { text::whole_triplets(input) } else { input };
+    let plain = if memchr(b'+', input).is_some() {
+        Cow::Owned(input.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect())
+    } else {
+        Cow::Borrowed(input)
+    };
+    match text::percent_decode(&plain) {
+        Some(decoded) => Cow::Owned(decoded),
+        None => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: &str) -> Vec<(Option<&str>, &str)> {
+        let text = |b| std::str::from_utf8(b).unwrap();
+        pairs(input.as_bytes()).map(|p| (p.key.map(text), text(p.value))).collect()
+    }
+
+    #[test]
+    fn splits_pairs() {
+        assert_eq!(
+            read("a=1&b&&c==&d="),
+            [(Some("a"), "1"), (None, "b"), (Some("c"), "="), (Some("d"), "")]
+        );
+        assert_eq!(read(""), []);
+    }
+
+    #[test]
+    fn splits_lines_only_before_a_pair() {
+        let lines = "en=a&dl=x\r\nen=b\nc={\n  \"k\": 1\n}";
+        assert_eq!(
+            read(lines),
+            [
+                (Some("en"), "a"),
+                (Some("dl"), "x"),
+                (Some("en"), "b"),
+                (Some("c"), "{\n  \"k\": 1\n}")
+            ]
+        );
+        let starts: Vec<_> = pairs(lines.as_bytes()).map(|p| p.starts_line).collect();
+        assert_eq!(starts, [true, false, true, true]);
+    }
+
+    #[test]
+    fn tells_forms_from_text() {
+        for form in ["data=x", "dl=https%3A%2F%2Fa", "ud[em]=1&b=2", "data={\"a\": 1}", "?a=b"] {
+            assert!(is_document(form.as_bytes()), "{form}");
+        }
+        for other in ["PING", "{\"a\":1}", "https://a/?b=c", "<a b=\"c\">", "eyJhIjoxfQ==", "a b=c"]
+        {
+            assert!(!is_document(other.as_bytes()), "{other}");
+        }
+        for query in ["?a=b", "idsite=1&url=https%3A%2F%2Fa"] {
+            assert!(is_query(query.as_bytes()), "{query}");
+        }
+        for other in ["crc=1", "https://a/?b=c&d=e", "a&b", "?", "x=1&amp", "a=1 & b=2"] {
+            assert!(!is_query(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn decodes_once() {
+        assert_eq!(&*decode(b"a+b%2Bc%252F", false), b"a b+c%2F");
+        assert_eq!(&*decode(b"a%2", true), b"a");
+        assert!(matches!(decode(b"plain", false), Cow::Borrowed(_)));
+    }
+}

@@ -1,0 +1,483 @@
+//! JSON (RFC 8259), read value by value from bytes that may end anywhere.
+//!
+//! The reader is iterative and keeps one [`Level`] an open object or array:
+//!
+//! ```text
+//! {"batch": [ {"url": "https://…", "n": 1}, … ] }
+//! levels:   Object > Array > Object
+//! path:     .batch   [0]     .url            → one Leaf
+//! ```
+//!
+//! It hands out values as it meets them, so that a document that is cut or
+//! that breaks off gives everything before that place.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+use super::{
+    chain::{Path, Segment},
+    tree::{Containers, End, Leaf, Leaves, MAX_NESTING, is_address},
+};
+
+/// Byte sequences that stand before JSON to stop it from running as a script.
+const SCRIPT_GUARDS: [&[u8]; 3] = [b")]}'", b"while(1);", b"for(;;);"];
+
+/// How far into a text a document is looked for behind other bytes:
+/// `42["event",{…}]`, `callback({…})`.
+const MAX_JUNK: usize = 64;
+
+/// White space between values. The record separator of RFC 7464 counts too.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x1e)
+}
+
+fn skip_space(input: &[u8], at: usize) -> usize {
+    let rest = input.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|&&b| is_space(b)).count()
+}
+
+/// Where an object or array starts, when that is what `input` holds from its
+/// beginning on: behind white space, a byte order mark or a script guard.
+pub(super) fn start(input: &[u8]) -> Option<usize> {
+    let mut at = if input.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    at = skip_space(input, at);
+    for guard in SCRIPT_GUARDS {
+        if input.get(at..)?.starts_with(guard) {
+            at += guard.len();
+            at += usize::from(input.get(at) == Some(&b','));
+            at = skip_space(input, at);
+        }
+    }
+    opens(input, at).then_some(at)
+}
+
+/// Where an object or array starts close behind other bytes.
+pub(super) fn start_behind_junk(input: &[u8]) -> Option<usize> {
+    let head = &input[..input.len().min(MAX_JUNK)];
+    let mut from = 0;
+    while let Some(found) = memchr2(b'{', b'[', head.get(from..)?) {
+        let at = from + found;
+        // A string must follow: `[1]` and `{}` are common in plain text.
+        let inside = at + 1 + usize::from(input[at] == b'[' && input.get(at + 1) == Some(&b'{'));
+        if input.get(inside) == Some(&b'"') && opens(input, at) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+/// An object or array opens at `at`, by the one or two tokens there.
+///
+/// Deciding on the first tokens alone means that a document is not taken for
+/// something else when more of it is known.
+fn opens(input: &[u8], at: usize) -> bool {
+    let Some(&bracket) = input.get(at) else {
+        return false;
+    };
+    let inside = skip_space(input, at + 1);
+    let Some(&first) = input.get(inside) else {
+        return false;
+    };
+    match (bracket, first) {
+        (b'{', b'"') | (b'[', b'{' | b'[' | b'"') => true,
+        (b'{', b'}') | (b'[', b']') => {
+            let behind = input.get(inside + 1);
+            behind.is_none_or(|&b| is_space(b))
+        }
+        (b'[', _) => {
+            let scalar = scalar_len(&input[inside..]);
+            let behind = skip_space(input, inside + scalar);
+            scalar > 0
+                && is_scalar(&input[inside..inside + scalar])
+                && matches!(input.get(behind), Some(b',' | b']'))
+        }
+        _ => false,
+    }
+}
+
+/// The length of the value that starts `input`, when it ends there: brackets
+/// are counted, nothing else is checked.
+pub(super) fn value_len(input: &[u8]) -> Option<usize> {
+    let mut open = 0usize;
+    let mut at = 0;
+    while let Some(&byte) = input.get(at) {
+        match byte {
+            b'"' => {
+                let (content, _) = string_end(&input[at + 1..])?;
+                at += content + 1;
+            }
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => {
+                open = open.checked_sub(1)?;
+                if open == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Whether anything of weight follows a document: not white space, and not
+/// the end of a call that the document is the argument of.
+pub(super) fn more(rest: &[u8]) -> bool {
+    rest.iter().any(|&b| !is_space(b) && !matches!(b, b',' | b';' | b')' | 0))
+}
+
+/// Whether the bytes are one quoted string, which may hold a document again.
+///
+/// As the value of a field a quoted string is common, so it needs an escape.
+pub(super) fn is_quoted(input: &[u8], document: bool, truncated: bool) -> bool {
+    let Some(content) = input.strip_prefix(b"\"") else {
+        return false;
+    };
+    match string_end(content) {
+        Some((len, escapes)) => !more(&content[len + 1..]) && (document || escapes),
+        None => truncated && (content.starts_with(b"{\\\"") || content.starts_with(b"[{\\\"")),
+    }
+}
+
+/// The length an envelope's item header announces for its payload:
+/// `{"type":"attachment","length":10}`.
+pub(super) fn declared_length(announcement: &[u8]) -> Option<usize> {
+    let mut reader = Reader::new(announcement, false, 0);
+    let mut containers = Containers::default();
+    while let Some(leaf) = reader.next_leaf(&mut containers) {
+        if leaf.scalar && *reader.path().segments() == [Segment::Key("length".into())] {
+            return std::str::from_utf8(&leaf.value).ok()?.parse().ok().filter(|&len| len > 0);
+        }
+    }
+    None
+}
+
+/// How many bytes stand between two documents of a sequence.
+pub(super) fn separator_len(rest: &[u8]) -> usize {
+    rest.iter().take_while(|&&b| is_space(b) || b == b',' || b == 0).count()
+}
+
+/// The length of a string up to its closing quote, and whether it has escapes.
+fn string_end(content: &[u8]) -> Option<(usize, bool)> {
+    let mut at = 0;
+    let mut escapes = false;
+    loop {
+        at += memchr2(b'"', b'\\', content.get(at..)?)?;
+        if content[at] == b'"' {
+            return Some((at, escapes));
+        }
+        escapes = true;
+        at += 2;
+    }
+}
+
+fn scalar_len(input: &[u8]) -> usize {
+    input
+        .iter()
+        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+        .count()
+}
+
+/// Numbers, the three literals, and what JavaScript writes beside them.
+fn is_scalar(token: &[u8]) -> bool {
+    matches!(
+        token,
+        b"true" | b"false" | b"null" | b"NaN" | b"Infinity" | b"-Infinity" | b"undefined"
+    ) || matches!(token, [b'-', d, ..] | [d, ..] if d.is_ascii_digit())
+}
+
+/// Undoes a string's escapes. What is no escape stays as it is.
+fn unescape(content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len());
+    let mut rest = content;
+    while let Some(at) = memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some((&escape, behind)) = rest.split_first() else {
+            return out;
+        };
+        rest = behind;
+        match escape {
+            b'b' => out.push(0x08),
+            b'f' => out.push(0x0c),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'u' => {
+                let (c, used) = unescape_unicode(rest);
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = &rest[used..];
+            }
+            other => out.push(other),
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// The character of the `XXXX` or `XXXX\uXXXX` that starts `rest`, and its
+/// length there.
+fn unescape_unicode(rest: &[u8]) -> (char, usize) {
+    let unit = |at: usize| {
+        let digits = rest.get(at..at + 4)?;
+        digits.iter().try_fold(0u32, |n, &d| Some(n << 4 | char::from(d).to_digit(16)?))
+    };
+    let Some(high) = unit(0) else {
+        // Cut, or no escape at all: the bytes that are left speak for themselves.
+        return (char::REPLACEMENT_CHARACTER, 0);
+    };
+    if let (0xd800..0xdc00, Some(b"\\u"), Some(low @ 0xdc00..0xe000)) =
+        (high, rest.get(4..6), unit(6))
+    {
+        let c = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+        return (char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
+    }
+    (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 4)
+}
+
+/// An object or array that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Level {
+    object: bool,
+    container: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A value comes next.
+    Value,
+    /// A value or the end of an array that has just opened.
+    FirstElement,
+    /// A member's name or the end of an object; no comma is open.
+    Member,
+    /// A comma or the end of what is open.
+    Behind,
+}
+
+/// Reads one document.
+#[derive(Debug)]
+pub(super) struct Reader<'d> {
+    input: &'d [u8],
+    at: usize,
+    truncated: bool,
+    state: State,
+    levels: Vec<Level>,
+    /// One segment a level.
+    path: Path<'d>,
+    /// A member's name that is worth a leaf of its own.
+    address: Option<Leaf<'d>>,
+    outer: u32,
+    end: Option<End>,
+}
+
+impl<'d> Reader<'d> {
+    /// Reads the document that starts `input`. `outer` numbers the container
+    /// that its root stands in.
+    pub(super) fn new(input: &'d [u8], truncated: bool, outer: u32) -> Self {
+        Self {
+            input,
+            at: 0,
+            truncated,
+            state: State::Value,
+            levels: Vec::new(),
+            path: Path::default(),
+            address: None,
+            outer,
+            end: None,
+        }
+    }
+
+    fn finish(&mut self, end: End) {
+        self.end.get_or_insert(end);
+    }
+
+    /// The input ended before the document did.
+    fn finish_early(&mut self) {
+        self.finish(if self.truncated { End::Truncated } else { End::Malformed });
+    }
+
+    fn container(&self) -> u32 {
+        self.levels.last().map_or(self.outer, |level| level.container)
+    }
+
+    /// A value has ended.
+    fn ended(&mut self) {
+        self.state = State::Behind;
+        if self.levels.is_empty() {
+            self.finish(End::Complete);
+        }
+    }
+
+    fn open(&mut self, object: bool, containers: &mut Containers) {
+        self.at += 1;
+        if self.levels.len() == MAX_NESTING {
+            return self.finish(End::TooDeep);
+        }
+        // The elements of an array are held by the object around it.
+        let container = if object { containers.next() } else { self.container() };
+        self.levels.push(Level { object, container });
+        if object {
+            self.path.0.push(Segment::Key(Cow::Borrowed("")));
+            self.state = State::Member;
+        } else {
+            self.path.0.push(Segment::Index(0));
+            self.state = State::FirstElement;
+        }
+    }
+
+    fn close(&mut self, object: bool) {
+        match self.levels.last() {
+            Some(level) if level.object == object => {
+                self.at += 1;
+                self.levels.pop();
+                self.path.0.pop();
+                self.ended();
+            }
+            _ => self.finish(End::Malformed),
+        }
+    }
+
+    fn comma(&mut self) {
+        self.at += 1;
+        match self.levels.last() {
+            Some(Level { object: true, .. }) => self.state = State::Member,
+            Some(_) => {
+                if let Some(Segment::Index(index)) = self.path.0.last_mut() {
+                    *index += 1;
+                }
+                self.state = State::Value;
+            }
+            None => self.finish(End::Malformed),
+        }
+    }
+
+    /// The string at the quote at `at`: its content, and whether it is cut.
+    fn string(&mut self) -> (Cow<'d, [u8]>, bool) {
+        let content = &self.input[self.at + 1..];
+        let (len, escapes, cut) = match string_end(content) {
+            Some((len, escapes)) => (len, escapes, false),
+            None => (content.len(), memchr(b'\\', content).is_some(), true),
+        };
+        self.at += 1 + len + usize::from(!cut);
+        let content = &content[..len];
+        let content = if escapes { Cow::Owned(unescape(content)) } else { Cow::Borrowed(content) };
+        (content, cut)
+    }
+
+    fn member(&mut self) {
+        let (name, cut) = self.string();
+        let name = match name {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+        };
+        if is_address(name.as_bytes()) {
+            self.address = Some(Leaf {
+                value: Cow::Owned(name.clone().into_owned().into_bytes()),
+                scalar: false,
+                container: self.container(),
+                truncated: cut,
+            });
+        }
+        if let Some(last) = self.path.0.last_mut() {
+            *last = Segment::Key(name);
+        }
+        if cut {
+            return self.finish_early();
+        }
+        self.at = skip_space(self.input, self.at);
+        match self.input.get(self.at) {
+            Some(b':') => {
+                self.at += 1;
+                self.state = State::Value;
+            }
+            Some(_) => self.finish(End::Malformed),
+            None => self.finish_early(),
+        }
+    }
+
+    fn text(&mut self) -> Leaf<'d> {
+        let container = self.container();
+        let (value, truncated) = self.string();
+        if truncated {
+            self.finish_early();
+        } else {
+            self.ended();
+        }
+        Leaf { value, scalar: false, container, truncated }
+    }
+
+    fn scalar(&mut self) -> Option<Leaf<'d>> {
+        let token = &self.input[self.at..];
+        let token = &token[..scalar_len(token)];
+        let cut = self.truncated && self.at + token.len() == self.input.len();
+        if !is_scalar(token) && !cut {
+            self.finish(End::Malformed);
+            return None;
+        }
+        let container = self.container();
+        self.at += token.len();
+        if cut {
+            self.finish(End::Truncated);
+        } else {
+            self.ended();
+        }
+        (token != b"null" && is_scalar(token)).then_some(Leaf {
+            value: Cow::Borrowed(token),
+            scalar: true,
+            container,
+            truncated: cut,
+        })
+    }
+}
+
+impl<'d> Leaves<'d> for Reader<'d> {
+    fn next_leaf(&mut self, containers: &mut Containers) -> Option<Leaf<'d>> {
+        while self.end.is_none() {
+            self.at = skip_space(self.input, self.at);
+            let Some(&byte) = self.input.get(self.at) else {
+                self.finish_early();
+                break;
+            };
+            match (self.state, byte) {
+                (State::Member, b'"') => {
+                    self.member();
+                    if let Some(address) = self.address.take() {
+                        return Some(address);
+                    }
+                }
+                (State::Member | State::Behind, b'}') => self.close(true),
+                (State::FirstElement | State::Behind, b']') => self.close(false),
+                (State::Behind, b',') => self.comma(),
+                (State::Member | State::Behind, _) => self.finish(End::Malformed),
+                (_, b'{') => self.open(true, containers),
+                (_, b'[') => self.open(false, containers),
+                (_, b'"') => return Some(self.text()),
+                // A trailing comma: `[1,]`.
+                (State::Value, b']') => self.close(false),
+                _ => {
+                    if let Some(leaf) = self.scalar() {
+                        return Some(leaf);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn path(&self) -> &Path<'d> {
+        &self.path
+    }
+
+    fn end(&self) -> End {
+        self.end.unwrap_or(End::Malformed)
+    }
+
+    fn position(&self) -> usize {
+        self.at.min(self.input.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Text: what counts as such, and the plain ways of writing other bytes in it.
+
+use memchr::memchr;
+
+/// Control characters that plain text has.
+fn is_text_control(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | b'\r')
+}
+
+/// The bytes as text: UTF-8 without control characters. `truncated` bytes may
+/// end inside a character, which is left off.
+pub(super) fn printable(bytes: &[u8], truncated: bool) -> Option<&str> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if truncated && error.error_len().is_none() => {
+            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?
+        }
+        Err(_) => return None,
+    };
+    // No early exit: the compiler makes this a loop over vectors.
+    let controls =
+        text.bytes().fold(false, |seen, b| seen | ((b < 0x20) & !is_text_control(b)) | (b == 0x7f));
+    (!controls).then_some(text)
+}
+
+/// The share of ASCII from which short text is believed to be meant as text.
+///
+/// Random bytes rarely stay ASCII; digits and words that are read as base64
+/// give mostly bytes above it.
+fn mostly_ascii(text: &str) -> bool {
+    let ascii = text.bytes().filter(u8::is_ascii).count();
+    ascii * 4 >= text.len() * 3
+}
+
+/// Shortest text that a decoder's output is believed by. Nine random bytes are
+/// printable ASCII once in 7 000 times, and what is tried is seldom random.
+const MIN_TEXT: usize = 9;
+/// The same for text that is not mostly ASCII.
+const MIN_WIDE_TEXT: usize = 24;
+
+/// Whether bytes that a guess produced are text that somebody wrote.
+pub(super) fn is_meant(bytes: &[u8], truncated: bool) -> bool {
+    printable(bytes, truncated).is_some_and(|text| {
+        let min = if mostly_ascii(text) { MIN_TEXT } else { MIN_WIDE_TEXT };
+        text.len() >= min
+    })
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    Some(hex_digit(high)? << 4 | hex_digit(low)?)
+}
+
+/// Undoes percent-encoding (RFC 3986 section 2.1) once; `None` when there is
+/// none. What is no triplet stays as it is.
+pub fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut found = false;
+    let mut rest = bytes;
+    while let Some(at) = memchr(b'%', rest) {
+        let (before, triplet) = rest.split_at(at);
+        out.reserve(rest.len());
+        out.extend_from_slice(before);
+        let byte = match triplet {
+            [_, high, low, ..] => hex_pair(*high, *low),
+            _ => None,
+        };
+        match byte {
+            Some(byte) => {
+                found = true;
+                out.push(byte);
+                rest = &triplet[3..];
+            }
+            None => {
+                out.push(b'%');
+                rest = &triplet[1..];
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    found.then_some(out)
+}
+
+/// Bytes that are cut, without the beginning of a triplet at their end.
+pub(super) fn whole_triplets(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [rest @ .., b'%'] => rest,
+        [rest @ .., b'%', digit] if digit.is_ascii_hexdigit() => rest,
+        _ => bytes,
+    }
+}
+
+/// Shortest hexadecimal text that is tried: identifiers are as long as 32
+/// digits, but theirs are not printable when decoded.
+const MIN_HEX: usize = 24;
+/// From here on, that the bytes are printable is enough.
+const MIN_PLAIN_HEX: usize = 32;
+
+/// The bytes behind hexadecimal digits, when they look written by somebody.
+pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
+    if digits.len() < MIN_HEX || (digits.len() % 2 == 1 && !truncated) {
+        return None;
+    }
+    let bytes: Vec<u8> =
+        digits.chunks_exact(2).map(|pair| hex_pair(pair[0], pair[1])).collect::<Option<_>>()?;
+    let written = digits.len() >= MIN_PLAIN_HEX
+        || bytes.starts_with(b"http")
+        || bytes.starts_with(b"{\"")
+        || bytes.starts_with(b"[");
+    (super::compress::magic(&bytes).is_some() || (written && is_meant(&bytes, truncated)))
+        .then_some(bytes)
+}
+
+/// UTF-16 as UTF-8, told by its byte order mark or by ASCII in every second
+/// byte.
+pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
+    /// How many units are looked at; enough for an address to begin.
+    const PROBE: usize = 16;
+    let (big_endian, content) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (false, rest),
+        [0xfe, 0xff, rest @ ..] => (true, rest),
+        [0, 0x20..0x7f, 0, ..] => (true, bytes),
+        [0x20..0x7f, 0, _, 0, ..] => (false, bytes),
+        _ => return None,
+    };
+    let units = || {
+        content.chunks_exact(2).map(|pair| {
+            let pair = [pair[0], pair[1]];
+            if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+        })
+    };
+    let plain = |unit: &u16| (0x20..0x7f).contains(unit) || matches!(unit, 9 | 10 | 13);
+    let probed = content.len().min(PROBE * 2) / 2;
+    if probed < PROBE / 2 || units().take(PROBE).filter(plain).count() * 4 < probed * 3 {
+        return None;
+    }
+    Some(char::decode_utf16(units()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+}
+
+/// Shortest run of text that is set apart from the bytes around it. Shorter
+/// ones are mostly accidents, and no address is shorter than `http://a.b`.
+const MIN_RUN: usize = 10;
+
+/// A run of text among other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run<'t> {
+    /// The text.
+    pub(super) text: &'t str,
+    /// It starts where the bytes do.
+    pub(super) first: bool,
+    /// It ends where the bytes do.
+    pub(super) last: bool,
+}
+
+/// The runs of printable text in bytes of any kind.
+pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Run<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let start = at;
+            let len = run_len(&bytes[start..]);
+            at = start + len.max(1);
+            if len < MIN_RUN {
+                continue;
+            }
+            if let Ok(text) = std::str::from_utf8(&bytes[start..start + len]) {
+                return Some(Run { text, first: start == 0, last: start + len == bytes.len() });
+            }
+        }
+        None
+    })
+}
+
+/// How many bytes from the beginning on are text.
+fn run_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let len = match byte {
+            0x20..0x7f | b'\t' | b'\n' | b'\r' => 1,
+            0xc2..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0..0xf5 => 4,
+            _ => break,
+        };
+        // A character above ASCII must be whole.
+        if len > 1 && bytes.get(at..at + len).is_none_or(|c| std::str::from_utf8(c).is_err()) {
+            break;
+        }
+        at += len;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_has_no_control_characters() {
+        assert_eq!(printable("né\r\n\t".as_bytes(), false), Some("né\r\n\t"));
+        assert_eq!(printable(b"a\0b", false), None);
+        assert_eq!(printable(b"a\x7fb", false), None);
+        assert_eq!(printable(b"\xff", false), None);
+        assert_eq!(printable("né".as_bytes().split_last().unwrap().1, true), Some("n"));
+        assert_eq!(printable("né".as_bytes().split_last().unwrap().1, false), None);
+    }
+
+    #[test]
+    fn percent_leaves_what_is_no_triplet() {
+        let decode =
+            |text: &str| percent_decode(text.as_bytes()).map(|b| String::from_utf8(b).unwrap());
+        assert_eq!(decode("plain"), None);
+        assert_eq!(decode("100% of 5%zz"), None);
+        assert_eq!(decode("a%2Fb%zz%").as_deref(), Some("a/b%zz%"));
+        assert_eq!(decode("%25%32%46").as_deref(), Some("%2F"));
+        assert_eq!(whole_triplets(b"a%2Fb%2"), b"a%2Fb");
+        assert_eq!(whole_triplets(b"a%2Fb%"), b"a%2Fb");
+        assert_eq!(whole_triplets(b"a%2F"), b"a%2F");
+    }
+
+    #[test]
+    fn hex_of_an_identifier_is_no_text() {
+        let hex = |text: &str| -> String { text.bytes().map(|b| format!("{b:02x}")).collect() };
+        let url = "https://news.example.org/";
+        assert_eq!(hex_decode(&hex(url), false).as_deref(), Some(url.as_bytes()));
+        assert_eq!(hex_decode(&hex("http://a.b/c"), false).as_deref(), Some(&b"http://a.b/c"[..]));
+        assert_eq!(hex_decode("7f3c2a109b1e4c578f7e5d0a2b6c9e11", false), None);
+        assert_eq!(hex_decode(&hex("no"), false), None);
+        assert_eq!(hex_decode(&hex(url)[1..], false), None);
+    }
+
+    #[test]
+    fn utf16_in_both_orders() {
+        let url = "https://news.example.org/é";
+        let little: Vec<u8> = url.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = url.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(utf16_decode(&little).as_deref(), Some(url));
+        assert_eq!(utf16_decode(&big).as_deref(), Some(url));
+        assert_eq!(utf16_decode(url.as_bytes()), None);
+        assert_eq!(utf16_decode(&[0, 1, 2, 3]), None);
+    }
+
+    #[test]
+    fn runs_are_whole_characters() {
+        let bytes = b"\x00\x34https://a.example/\xc3\xa9\xc3\x01short\xffanother run!";
+        let runs: Vec<_> = runs(bytes).map(|r| (r.text, r.first, r.last)).collect();
+        assert_eq!(runs, [("4https://a.example/é", false, false), ("another run!", false, true)]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Sites: what one party owns in the domain name system.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A registrable domain (the public suffix and one label, in lower case), or
+/// an IP address, which is a site of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Site(String);
+
+impl Site {
+    /// The site that a host belongs to; `None` where there is no host.
+    ///
+    /// A public suffix itself, and a name of one label, stand for themselves.
+    pub fn of_host(host: &str) -> Option<Self> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() {
+            return None;
+        }
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if let Ok(address) = bare.parse::<Ipv6Addr>() {
+            return Some(Self(address.to_canonical().to_string()));
+        }
+        if let Ok(address) = bare.parse::<Ipv4Addr>() {
+            return Some(Self(address.to_string()));
+        }
+        let host = host.to_lowercase();
+        let domain = psl::domain_str(&host).unwrap_or(&host);
+        Some(Self(domain.to_owned()))
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The host of an authority: without user and port.
+pub fn host_of_authority(authority: &str) -> &str {
+    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host_port.starts_with('[') {
+        return host_port.find(']').map_or(host_port, |at| &host_port[..=at]);
+    }
+    host_port.rsplit_once(':').map_or(host_port, |(host, _)| host)
+}
+
+/// Whether a name ends in a suffix that the public suffix list names (and is
+/// more than that suffix): `analytics.js` and `com.example.App` do not.
+pub(super) fn has_known_suffix(host: &str) -> bool {
+    let host = host.to_lowercase();
+    psl::domain(host.as_bytes()).is_some_and(|domain| domain.suffix().is_known())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(host: &str) -> String {
+        Site::of_host(host).unwrap().0
+    }
+
+    #[test]
+    fn sites_follow_the_public_suffix_list() {
+        assert_eq!(site("news.Example.ORG"), "example.org");
+        assert_eq!(site("a.b.example.co.uk."), "example.co.uk");
+        assert_eq!(site("somebody.github.io"), "somebody.github.io");
+        assert_eq!(site("a.page-tracker.test"), "page-tracker.test");
+        assert_eq!(site("localhost"), "localhost");
+        assert_eq!(site("127.0.0.1"), "127.0.0.1");
+        assert_eq!(site("[::ffff:127.0.0.1]"), "127.0.0.1");
+        assert_eq!(Site::of_host(""), None);
+    }
+
+    #[test]
+    fn an_authority_has_one_host() {
+        for (authority, host) in [
+            ("a.test", "a.test"),
+            ("a.test:80", "a.test"),
+            ("u:p@a.test:80", "a.test"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(host_of_authority(authority), host);
+        }
+    }
+
+    #[test]
+    fn file_names_have_no_known_suffix() {
+        assert!(has_known_suffix("news.example.org"));
+        assert!(!has_known_suffix("analytics.js"));
+        assert!(!has_known_suffix("sentry.python"));
+        assert!(!has_known_suffix("localhost"));
+    }
+}

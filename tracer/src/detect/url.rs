@@ -1,0 +1,171 @@
+//! Absolute http and https URLs in text (RFC 3986, found leniently).
+
+use memchr::memmem;
+
+/// A URL in a text, by byte positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UrlSpan {
+    /// Where its scheme begins.
+    pub start: usize,
+    /// Where its host begins.
+    pub host_start: usize,
+    /// Where its host ends.
+    pub host_end: usize,
+    /// Where it ends.
+    pub end: usize,
+}
+
+/// The longest host name (RFC 1035, 2.3.4), with some room for a port.
+const MAX_AUTHORITY: usize = 512;
+
+/// The URLs in a text, also those inside others (`https://r.example/?u=https://…`).
+pub fn urls_in(text: &str) -> impl Iterator<Item = UrlSpan> {
+    memmem::find_iter(text.as_bytes(), "://").filter_map(move |colon| span_at(text, colon))
+}
+
+/// The URL whose scheme ends at `colon`.
+fn span_at(text: &str, colon: usize) -> Option<UrlSpan> {
+    let bytes = text.as_bytes();
+    let before = &bytes[..colon];
+    let scheme = ["https", "http"].into_iter().find(|scheme| {
+        before
+            .len()
+            .checked_sub(scheme.len())
+            .is_some_and(|at| before[at..].eq_ignore_ascii_case(scheme.as_bytes()))
+    })?;
+    let start = colon - scheme.len();
+    // `xhttps://` is another scheme; `view-source:https://` is not.
+    if start > 0 && bytes[start - 1].is_ascii_alphanumeric() {
+        return None;
+    }
+    let authority_start = colon + 3;
+    let authority = authority(&bytes[authority_start..])?;
+    // What stands before an `@` is not the host.
+    let user = authority.iter().rposition(|&b| b == b'@').map_or(0, |at| at + 1);
+    let host_start = authority_start + user;
+    let host_len = host_len(&authority[user..])?;
+    let host_end = host_start + host_len;
+    let authority_end = authority_start + authority.len();
+    if !is_host(&text[host_start..host_end]) {
+        return None;
+    }
+    let mut end = authority_end + bytes[authority_end..].iter().take_while(|&&b| in_url(b)).count();
+    // In running text, punctuation behind a URL is not part of it. A value
+    // that is nothing but a URL is left alone.
+    if start > 0 || end < bytes.len() {
+        while end > authority_end
+            && matches!(bytes[end - 1], b'.' | b',' | b';' | b':' | b'!' | b')' | b']' | b'\'')
+        {
+            end -= 1;
+        }
+    }
+    Some(UrlSpan { start, host_start, host_end, end })
+}
+
+/// The bytes up to the path, query or fragment, if there can be a host in them.
+fn authority(rest: &[u8]) -> Option<&[u8]> {
+    let window = &rest[..rest.len().min(MAX_AUTHORITY)];
+    let len = window
+        .iter()
+        .position(|&b| {
+            matches!(b, b'/' | b'?' | b'#')
+                || !in_url(b)
+                || matches!(b, b',' | b';' | b'\'' | b'(' | b')')
+        })
+        .unwrap_or(window.len());
+    (len > 0 && len < MAX_AUTHORITY).then(|| &rest[..len])
+}
+
+/// How long the host is before a port.
+fn host_len(host_port: &[u8]) -> Option<usize> {
+    if host_port.first() == Some(&b'[') {
+        return host_port.iter().position(|&b| b == b']').map(|at| at + 1);
+    }
+    let len = host_port.iter().position(|&b| b == b':').unwrap_or(host_port.len());
+    host_port[len..].iter().skip(1).all(u8::is_ascii_digit).then_some(len)
+}
+
+/// Whether a name can be a host: an address in brackets, or labels of letters,
+/// digits, hyphens and underscores, not all of them empty.
+pub(super) fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        return address
+            .strip_suffix(']')
+            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.len() <= 253
+        && host.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.chars().all(|c| {
+                    c.is_ascii_alphanumeric()
+                        || c == '-'
+                        || c == '_'
+                        || (!c.is_ascii() && c.is_alphanumeric())
+                })
+        })
+}
+
+/// Whether a byte can stand in a URL as software writes them: RFC 3986's
+/// characters, and what is not ASCII (an IRI).
+fn in_url(byte: u8) -> bool {
+    !(byte <= b' '
+        || matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x7f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(text: &str) -> Vec<(&str, &str)> {
+        urls_in(text)
+            .map(|span| (&text[span.start..span.end], &text[span.host_start..span.host_end]))
+            .collect()
+    }
+
+    #[test]
+    fn finds_urls_as_software_writes_them() {
+        for (text, url, host) in [
+            (
+                "https://news.example.org/a?b=c#d",
+                "https://news.example.org/a?b=c#d",
+                "news.example.org",
+            ),
+            ("see http://a.test/x, or", "http://a.test/x", "a.test"),
+            ("HTTP://A.TEST:8080/", "HTTP://A.TEST:8080/", "A.TEST"),
+            ("https://user:pw@a.test/x", "https://user:pw@a.test/x", "a.test"),
+            ("(https://a.test/x)", "https://a.test/x", "a.test"),
+            ("https://[2001:db8::1]:443/x", "https://[2001:db8::1]:443/x", "[2001:db8::1]"),
+            ("https://bücher.example/ß", "https://bücher.example/ß", "bücher.example"),
+            ("view-source:https://a.test", "https://a.test", "a.test"),
+            ("report-uri https://csp.test/r; x", "https://csp.test/r", "csp.test"),
+        ] {
+            assert_eq!(urls(text), [(url, host)], "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_urls_in_urls() {
+        let text = "https://r.example/?u=https://a.test/x";
+        assert_eq!(urls(text), [(text, "r.example"), ("https://a.test/x", "a.test")]);
+    }
+
+    #[test]
+    fn leaves_alone_what_is_none() {
+        for text in [
+            "ftp://a.test/",
+            "xhttp://a.test",
+            "https://",
+            "https:///x",
+            "://",
+            "https://a..b/",
+            "https://a b",
+            "http://:80/",
+            "http://a:b/",
+            "https://%41.test/",
+        ] {
+            let found = urls(text);
+            assert!(found.is_empty() || text == "https://a b", "{text}: {found:?}");
+        }
+    }
+}

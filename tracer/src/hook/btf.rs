@@ -1,0 +1,297 @@
+//! The kernel's type information (BTF), as far as field offsets need it.
+//!
+//! ```text
+//! +--------+----------------------------+---------------------------+
+//! | header | types: struct btf_type,    | strings, NUL-terminated   |
+//! |        | each with kind-wise extras |                           |
+//! +--------+----------------------------+---------------------------+
+//! ```
+//!
+//! Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h. The file is
+//! the kernel's own, yet every index in it is checked.
+
+use std::collections::HashMap;
+
+use thiserror::Error;
+
+/// Members may be structs of structs; deeper than this is a broken file.
+const MAX_DEPTH: usize = 32;
+
+/// Why a field's offset is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BtfError {
+    /// The data does not follow the format.
+    #[error("the kernel's BTF is malformed: {0}")]
+    Malformed(&'static str),
+    /// No such struct.
+    #[error("this kernel has no struct {0}")]
+    NoStruct(String),
+    /// No such member.
+    #[error("this kernel's struct {0} has no member {1}")]
+    NoMember(String, String),
+}
+
+/// A parsed BTF file: where each type lies in it.
+pub struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type's record begins in `types`; type 1 is the first.
+    starts: Vec<u32>,
+    /// Structs and unions by name.
+    structs: HashMap<&'a [u8], u32>,
+}
+
+/// A type's kind (`BTF_KIND_*`), as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A struct or union.
+    Struct,
+    /// Another name for, or a qualifier of, the type it refers to.
+    Alias,
+    /// Anything else.
+    Other,
+}
+
+/// A type's record: its name, kind, number of extras, and where they begin.
+struct Type {
+    name: u32,
+    kind: Kind,
+    bitfields: bool,
+    vlen: usize,
+    refers_to: u32,
+    extras: usize,
+}
+
+impl<'a> Btf<'a> {
+    /// Indexes a BTF file.
+    pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
+        const MAGIC: u16 = 0xeb9f;
+        if u16_at(data, 0) != Some(MAGIC) {
+            return Err(BtfError::Malformed("it does not begin with the magic number"));
+        }
+        let word = |at| u32_at(data, at).map(|n| n as usize);
+        let section = |off: usize, len: usize| {
+            let from = word(4)?.checked_add(word(off)?)?;
+            data.get(from..from.checked_add(word(len)?)?)
+        };
+        let types = section(8, 12).ok_or(BtfError::Malformed("its types lie outside of it"))?;
+        let strings =
+            section(16, 20).ok_or(BtfError::Malformed("its strings lie outside of it"))?;
+
+        let mut btf = Self { types, strings, starts: Vec::new(), structs: HashMap::new() };
+        let mut at = 0;
+        while at < types.len() {
+            let id = btf.starts.len() as u32 + 1;
+            let start = u32::try_from(at).map_err(|_| BtfError::Malformed("it is too large"))?;
+            let (ty, len) = type_at(types, at)
+                .ok_or(BtfError::Malformed("a type is cut or of no known kind"))?;
+            btf.starts.push(start);
+            if ty.kind == Kind::Struct && ty.name != 0 {
+                btf.structs.entry(btf.string(ty.name)).or_insert(id);
+            }
+            at += len;
+        }
+        Ok(btf)
+    }
+
+    /// The offset in bytes of a member, which may be a path through members
+    /// (`__sk_common.skc_family`). Anonymous structs and unions are looked
+    /// through, as in C.
+    pub fn offset(&self, of: &str, path: &str) -> Result<u32, BtfError> {
+        let no_member = || BtfError::NoMember(of.to_owned(), path.to_owned());
+        let mut id =
+            *self.structs.get(of.as_bytes()).ok_or_else(|| BtfError::NoStruct(of.to_owned()))?;
+        let mut bits = 0;
+        for name in path.split('.') {
+            let (member, at) = self.member(id, name.as_bytes(), 0).ok_or_else(no_member)?;
+            id = member;
+            bits += at;
+        }
+        Ok(bits / 8)
+    }
+
+    /// A member's type and its offset in bits.
+    fn member(&self, id: u32, name: &[u8], depth: usize) -> Option<(u32, u32)> {
+        let ty = self.resolve(id)?;
+        if ty.kind != Kind::Struct || depth > MAX_DEPTH {
+            return None;
+        }
+        for i in 0..ty.vlen {
+            let extra = ty.extras + i * 12;
+            let member_name = u32_at(self.types, extra)?;
+            let member = u32_at(self.types, extra + 4)?;
+            let mut at = u32_at(self.types, extra + 8)?;
+            if ty.bitfields {
+                at &= 0x00ff_ffff;
+            }
+            if member_name == 0 {
+                if let Some((found, inner)) = self.member(member, name, depth + 1) {
+                    return Some((found, at.checked_add(inner)?));
+                }
+            } else if self.string(member_name) == name {
+                return Some((member, at));
+            }
+        }
+        None
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> Option<Type> {
+        for _ in 0..MAX_DEPTH {
+            let start = *self.starts.get(usize::try_from(id).ok()?.checked_sub(1)?)?;
+            let (ty, _) = type_at(self.types, start as usize)?;
+            match ty.kind {
+                Kind::Alias => id = ty.refers_to,
+                _ => return Some(ty),
+            }
+        }
+        None
+    }
+
+    fn string(&self, at: u32) -> &'a [u8] {
+        let rest = self.strings.get(at as usize..).unwrap_or_default();
+        rest.split(|&b| b == 0).next().unwrap_or_default()
+    }
+}
+
+/// The type whose record begins at `at`, and its length.
+fn type_at(types: &[u8], at: usize) -> Option<(Type, usize)> {
+    const HEAD: usize = 12;
+    let info = u32_at(types, at + 4)?;
+    let vlen = (info & 0xffff) as usize;
+    let (kind, extra) = match (info >> 24) & 0x1f {
+        4 | 5 => (Kind::Struct, vlen * 12),       // STRUCT, UNION
+        8 | 9 | 10 | 11 | 18 => (Kind::Alias, 0), // TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG
+        1 | 14 | 17 => (Kind::Other, 4),          // INT, VAR, DECL_TAG
+        3 => (Kind::Other, 12),                   // ARRAY
+        6 | 13 => (Kind::Other, vlen * 8),        // ENUM, FUNC_PROTO
+        15 | 19 => (Kind::Other, vlen * 12),      // DATASEC, ENUM64
+        2 | 7 | 12 | 16 => (Kind::Other, 0),      // PTR, FWD, FUNC, FLOAT
+        _ => return None,
+    };
+    let len = HEAD + extra;
+    types.get(at..at + len)?;
+    let ty = Type {
+        name: u32_at(types, at)?,
+        kind,
+        bitfields: info >> 31 != 0,
+        vlen,
+        refers_to: u32_at(types, at + 8)?,
+        extras: at + HEAD,
+    };
+    Some((ty, len))
+}
+
+fn u16_at(data: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*data.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*data.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Builds a BTF file type by type.
+    #[derive(Default)]
+    struct Builder {
+        types: Vec<u8>,
+        strings: Vec<u8>,
+    }
+
+    impl Builder {
+        fn name(&mut self, name: &str) -> u32 {
+            if self.strings.is_empty() {
+                self.strings.push(0);
+            }
+            if name.is_empty() {
+                return 0;
+            }
+            let at = self.strings.len() as u32;
+            self.strings.extend(name.as_bytes());
+            self.strings.push(0);
+            at
+        }
+
+        fn ty(&mut self, name: &str, kind: u32, vlen: u32, refers_to: u32, extras: &[u32]) {
+            let name = self.name(name);
+            for word in [name, kind << 24 | vlen, refers_to].iter().chain(extras) {
+                self.types.extend(word.to_le_bytes());
+            }
+        }
+
+        fn structure(&mut self, name: &str, members: &[(&str, u32, u32)]) {
+            let extras: Vec<u32> = members
+                .iter()
+                .flat_map(|&(name, ty, bytes)| [self.name(name), ty, bytes * 8])
+                .collect();
+            self.ty(name, 4, members.len() as u32, 0, &extras);
+        }
+
+        fn build(&self) -> Vec<u8> {
+            let mut file = vec![0x9f, 0xeb, 1, 0];
+            for word in
+                [24, 0, self.types.len() as u32, self.types.len() as u32, self.strings.len() as u32]
+            {
+                file.extend(word.to_le_bytes());
+            }
+            file.extend(&self.types);
+            file.extend(&self.strings);
+            file
+        }
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut b = Builder::default();
+        b.ty("int", 1, 0, 4, &[32]); // 1
+        b.structure("", &[("inner", 1, 4)]); // 2: anonymous
+        b.structure("common", &[("family", 1, 16), ("", 2, 24)]); // 3
+        b.ty("common_t", 8, 0, 3, &[]); // 4: typedef
+        b.ty("", 10, 0, 4, &[]); // 5: const
+        b.structure("sock", &[("pad", 1, 0), ("__sk_common", 5, 8)]); // 6
+        b.build()
+    }
+
+    #[test]
+    fn follows_paths_typedefs_and_anonymous_members() {
+        let file = sample();
+        let btf = Btf::parse(&file).unwrap();
+        assert_eq!(btf.offset("sock", "__sk_common.family"), Ok(24));
+        assert_eq!(btf.offset("sock", "__sk_common.inner"), Ok(8 + 24 + 4));
+        assert_eq!(btf.offset("common", "inner"), Ok(28));
+    }
+
+    #[test]
+    fn names_what_is_missing() {
+        let file = sample();
+        let btf = Btf::parse(&file).unwrap();
+        assert_eq!(btf.offset("mutex", "owner"), Err(BtfError::NoStruct("mutex".into())));
+        assert_eq!(
+            btf.offset("sock", "__sk_common.nothing"),
+            Err(BtfError::NoMember("sock".into(), "__sk_common.nothing".into()))
+        );
+    }
+
+    #[test]
+    fn a_struct_in_itself_ends() {
+        let mut b = Builder::default();
+        b.structure("loop", &[("", 1, 0)]);
+        let file = b.build();
+        assert!(Btf::parse(&file).unwrap().offset("loop", "x").is_err());
+    }
+
+    #[test]
+    fn every_prefix_and_flipped_byte_is_survived() {
+        let file = sample();
+        for len in 0..file.len() {
+            let _ = Btf::parse(&file[..len]).map(|b| b.offset("sock", "__sk_common.inner"));
+        }
+        for at in 0..file.len() {
+            let mut file = file.clone();
+            file[at] ^= 0xff;
+            let _ = Btf::parse(&file).map(|b| b.offset("sock", "__sk_common.inner"));
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The kernel boundary: loads the programs, says who is watched, and drains
+//! the ring buffer into [`record::Event`](crate::record::Event)s.
+//!
+//! The order is fixed: load, follow processes, set the scope, then attach what
+//! captures. A process that starts meanwhile is caught by the programs; one
+//! that ran before, by the scan of `/proc` in [`scope`].
+
+mod btf;
+mod offsets;
+mod poll;
+mod reader;
+mod scope;
+
+use std::{fs, io};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::MapError,
+    programs::{ProgramError, RawTracePoint},
+    util::KernelVersion,
+};
+use thiserror::Error;
+use tracer_ebpf::{Offsets, Settings, TGIDS_PER_PAGE};
+
+pub use self::{
+    btf::{Btf, BtfError},
+    offsets::{BTF_PATH, OffsetsError, from_btf, running_kernel},
+    poll::{Events, now},
+    reader::Reader,
+    scope::{Rule, ScopeError, Watch},
+};
+
+/// The programs, built by `build.rs`.
+static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs"));
+
+/// The ring buffer's size unless the user says otherwise, in bytes.
+///
+/// A thousand full heads of 16 KiB: what a busy browser sends while the
+/// daemon sleeps between two polls, many times over.
+pub const DEFAULT_RING: u32 = 16 << 20;
+
+/// Why capturing could not begin.
+#[derive(Debug, Error)]
+pub enum HookError {
+    /// The process may not load programs.
+    #[error(
+        "tracer needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE) to watch what others \
+         send.\nRun it again with sudo, or in a root shell (`su`) on Android."
+    )]
+    NotPermitted,
+    /// The build left the programs out.
+    #[error(
+        "this tracer was built with AYA_BUILD_SKIP and contains no programs for the kernel.\n\
+         Build it again with `cargo xtask build`."
+    )]
+    NoPrograms,
+    /// Layouts.
+    #[error(transparent)]
+    Offsets(#[from] OffsetsError),
+    /// The kernel did not take the programs.
+    #[error(
+        "the kernel refused tracer's programs: {}\n\
+         tracer needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS.", chain(.0)
+    )]
+    Load(#[source] EbpfError),
+    /// The kernel did not take one program.
+    #[error("the kernel refused the program {name}: {}", chain(.source))]
+    Program {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: ProgramError,
+    },
+    /// A map could not be used.
+    #[error("cannot use the kernel map {name}: {}", chain(.source))]
+    Map {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// Scope.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// There is only one reading end.
+    #[error("the ring buffer is being read already")]
+    Taken,
+    /// Something under /proc or /sys.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An error with its causes on one line.
+fn chain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// How to capture.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who is watched.
+    pub watch: Watch,
+    /// The ring buffer's size in bytes; rounded up to a power of two.
+    pub ring: u32,
+}
+
+/// The loaded and attached programs. Dropping it detaches them.
+pub struct Capture {
+    ebpf: Ebpf,
+}
+
+impl Capture {
+    /// Loads the programs, sets the scope, and attaches them.
+    pub fn start(options: &Options) -> Result<Self, HookError> {
+        if PROGRAMS.is_empty() {
+            return Err(HookError::NoPrograms);
+        }
+        if !may_load() {
+            return Err(HookError::NotPermitted);
+        }
+        let mut capture = Self { ebpf: load(options, &running_kernel()?)? };
+        for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
+            capture.attach(name)?;
+        }
+        scope::apply(&mut capture.ebpf, &options.watch)?;
+        capture.attach("sys_enter")?;
+        Ok(capture)
+    }
+
+    /// Sends the programs' own diagnostics to the `log` crate's logger.
+    pub fn diagnostics(
+        &mut self,
+    ) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
+        aya_log::EbpfLogger::init(&mut self.ebpf)
+    }
+
+    /// Takes the reading end; there is only one.
+    pub fn reader(&mut self) -> Result<Reader, HookError> {
+        Reader::new(&mut self.ebpf)
+    }
+
+    /// The names and ids of the attached programs, for `bpf_stats`.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.ebpf.programs().filter_map(|(name, program)| Some((name, program.info().ok()?.id())))
+    }
+
+    fn attach(&mut self, name: &'static str) -> Result<(), HookError> {
+        let program = raw_tracepoint(&mut self.ebpf, name)?;
+        program
+            .load()
+            .and_then(|()| program.attach(name).map(drop))
+            .map_err(|source| HookError::Program { name, source })
+    }
+}
+
+fn raw_tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut RawTracePoint, HookError> {
+    ebpf.program_mut(name)
+        .expect("the object has the programs it is built from")
+        .try_into()
+        .map_err(|source| HookError::Program { name, source })
+}
+
+fn load(options: &Options, offsets: &Offsets) -> Result<Ebpf, HookError> {
+    let cpus = possible_cpus()?;
+    let settings = Settings {
+        key_seed: random(),
+        own_tgid: std::process::id(),
+        everyone: options.watch.everyone_slot(),
+        task_btf: u32::from(has_task_btf()),
+        cpus,
+    };
+    let pages = pid_max()?.div_ceil(TGIDS_PER_PAGE);
+    EbpfLoader::new()
+        .override_global("OFFSETS", offsets, true)
+        .override_global("SETTINGS", &settings, true)
+        .map_max_entries("SCRATCH", cpus)
+        .map_max_entries("NAMES", cpus)
+        .map_max_entries("SCOPE_TGID", pages)
+        .map_max_entries("RECORDS", options.ring.next_power_of_two())
+        .load(PROGRAMS)
+        .map_err(HookError::Load)
+}
+
+/// Whether this process has the capability to load tracing programs. Asked
+/// beforehand because the kernel's own answer says less.
+fn may_load() -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    const CAP_PERFMON: u32 = 38;
+    const CAP_BPF: u32 = 39;
+
+    let Ok(status) = fs::read_to_string("/proc/self/status") else {
+        // Without /proc nothing is known; the kernel will say.
+        return true;
+    };
+    let Some(effective) = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+    else {
+        return true;
+    };
+    let has = |cap| effective >> cap & 1 != 0;
+    has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+}
+
+/// `bpf_get_current_task_btf` came with Linux 5.11.
+fn has_task_btf() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 11, 0))
+}
+
+/// One more than the highest number a CPU can have.
+fn possible_cpus() -> Result<u32, HookError> {
+    const PATH: &str = "/sys/devices/system/cpu/possible";
+    let read = |source| HookError::Read { path: PATH, source };
+    let list = fs::read_to_string(PATH).map_err(read)?;
+    // `0-7`, or `0,2-3`: the last number is the highest.
+    list.trim()
+        .rsplit(['-', ','])
+        .next()
+        .and_then(|last| last.parse::<u32>().ok())
+        .map(|last| last + 1)
+        .ok_or_else(|| read(io::Error::from(io::ErrorKind::InvalidData)))
+}
+
+/// One more than the highest process id.
+fn pid_max() -> Result<u32, HookError> {
+    const PATH: &str = "/proc/sys/kernel/pid_max";
+    let read = |source| HookError::Read { path: PATH, source };
+    let text = fs::read_to_string(PATH).map_err(read)?;
+    text.trim().parse().map_err(|_| read(io::Error::from(io::ErrorKind::InvalidData)))
+}
+
+/// A number nobody can guess, from the standard library's hash seed.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,102 @@
+//! Judgement: how bad a request's findings are, and why.
+//!
+//! | found | sent by | severity |
+//! |---|---|---|
+//! | URL of another site | the browser, an extension, a program | high |
+//! | URL of another site | a page | info: pages report to their own analytics |
+//! | URL, recipient unknown | anybody | info: it may be the recipient's own |
+//! | `Referer`, `Origin` | anybody | info |
+//! | anything | a navigation | info: it is the visit itself |
+//!
+//! Alerts begin at [`ALERT`].
+
+use serde::Serialize;
+
+use crate::{
+    detect::{Finding, Kind},
+    proto::Initiator,
+};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth counting.
+    Info,
+    /// Another site's URL, told by nobody's page.
+    High,
+}
+
+impl Severity {
+    /// Its name, in capitals, for the terminal.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::High => "HIGH",
+        }
+    }
+}
+
+/// From this severity on, a request is an alert.
+pub const ALERT: Severity = Severity::High;
+
+/// A severity and its reason, in one sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// How bad.
+    pub severity: Severity,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Judges one finding in a request that `initiator` made.
+pub fn verdict(finding: &Finding, initiator: Initiator) -> Verdict {
+    let info = |reason| Verdict { severity: Severity::Info, reason };
+    let high = |reason| Verdict { severity: Severity::High, reason };
+    match (finding.kind, initiator) {
+        (Kind::Referer | Kind::Origin, _) => {
+            info("the request says which page it comes from, as browsers do")
+        }
+        (Kind::UrlToUnknown, _) => {
+            info("the request's head was cut: the URL may be the recipient's own")
+        }
+        (Kind::Url, Initiator::Navigation) => info("the URL is part of the visit itself"),
+        (Kind::Url, Initiator::Page) => info("a page told another site about a URL"),
+        (Kind::Url, Initiator::Browser) => high("the browser told another site about a URL"),
+        (Kind::Url, Initiator::Extension) => {
+            high("a browser extension told another site about a URL")
+        }
+        (Kind::Url, Initiator::Unknown) => high("the application told another site about a URL"),
+    }
+}
+
+/// The gravest verdict on a request's findings; `None` where there are none.
+pub fn judge(findings: &[Finding], initiator: Initiator) -> Option<Verdict> {
+    findings
+        .iter()
+        .map(|finding| verdict(finding, initiator))
+        .max_by_key(|verdict| verdict.severity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn severity(kind: Kind, initiator: Initiator) -> Severity {
+        let finding =
+            Finding { kind, value: String::new(), chain: String::new(), truncated: false };
+        verdict(&finding, initiator).severity
+    }
+
+    #[test]
+    fn pages_and_visits_are_not_accused() {
+        for initiator in [Initiator::Page, Initiator::Navigation] {
+            assert!(severity(Kind::Url, initiator) < ALERT);
+        }
+        for initiator in [Initiator::Browser, Initiator::Extension, Initiator::Unknown] {
+            assert!(severity(Kind::Url, initiator) >= ALERT);
+            assert!(severity(Kind::Referer, initiator) < ALERT);
+            assert!(severity(Kind::UrlToUnknown, initiator) < ALERT);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! One ELF file: every way to find a function, in order.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::boringssl;
+use super::cache::{Cache, Key};
+use super::code::MAX_FUNCTION;
+use super::elf::{Dynamic, ElfError, Image, SymbolTable};
+use super::minidebuginfo::{self, MAX_PACKED};
+use super::prologue::{self, Probes};
+use super::source::Part;
+use super::strings::Strings;
+use super::symbols::{self, Symbol};
+use super::{Arch, Findings, Function, Library, Method, Missing, Name, Reason};
+
+/// Bytes of a function of unknown length that are looked through for branches
+/// into its prologue.
+const UNSIZED_FUNCTION: u64 = 512;
+
+/// Functions that every BoringSSL has and no OpenSSL: `SSL_write` alone does
+/// not tell them apart.
+const BORINGSSL_ONLY: [&str; 3] =
+    ["SSL_CTX_set_custom_verify", "SSL_CTX_set_grease_enabled", "BORINGSSL_self_test"];
+
+/// Examines the ELF file in `file`, or takes what `cache` knows of it.
+/// Positions in the answer count from the beginning of the file that `file`
+/// is a part of.
+pub(super) fn examine(file: Part<'_>, cache: &mut Cache) -> io::Result<Findings> {
+    let image = match Image::read(file) {
+        Ok(image) => image,
+        Err(ElfError::Io(error)) => return Err(error),
+        Err(ElfError::Reason(reason)) => return Ok(Findings::unread(&reason)),
+    };
+    let build_id = image.build_id()?;
+    let key = Key::of(file, build_id.as_deref(), cache)?;
+    let mut findings = match key.as_ref().and_then(|key| cache.findings(key)) {
+        Some(findings) => findings.clone(),
+        None => {
+            let findings = Analysis::run(&image, build_id)?;
+            if let Some(key) = key {
+                cache.insert(key, findings.clone());
+            }
+            findings
+        }
+    };
+    for function in &mut findings.functions {
+        function.file_offset = function.file_offset.saturating_add(file.start());
+    }
+    Ok(findings)
+}
+
+struct Analysis<'a> {
+    image: &'a Image<'a>,
+    libraries: BTreeSet<Library>,
+    functions: Vec<Function>,
+    missing: Vec<Missing>,
+}
+
+impl<'a> Analysis<'a> {
+    fn run(image: &'a Image<'a>, build_id: Option<String>) -> io::Result<Findings> {
+        let mut analysis =
+            Self { image, libraries: BTreeSet::new(), functions: Vec::new(), missing: Vec::new() };
+        let dynamic = image.dynamic()?;
+        let imported = analysis.by_symbols(&dynamic)?;
+        if !analysis.is_settled(Name::SslWrite) {
+            analysis.by_strings()?;
+        }
+        analysis.explain(&imported, &dynamic);
+        analysis.functions.sort_by_key(|function| function.name);
+        analysis.missing.sort_by_key(|missing| missing.name);
+        Ok(Findings {
+            arch: Some(image.arch),
+            build_id,
+            libraries: analysis.libraries.into_iter().collect(),
+            functions: analysis.functions,
+            missing: analysis.missing,
+        })
+    }
+
+    /// Whether the function was found, or is known to be there more than once.
+    fn is_settled(&self, name: Name) -> bool {
+        self.functions.iter().any(|function| function.name == name)
+            || self.missing.iter().any(|missing| missing.name == name)
+    }
+
+    /// Looks the functions up in the symbol tables, the one the loader uses
+    /// first; gives those that are imported.
+    fn by_symbols(&mut self, dynamic: &Dynamic) -> io::Result<BTreeSet<Name>> {
+        let mut imported = BTreeSet::new();
+        if let Some(table) = &dynamic.symbols {
+            let symbols = Symbols::read(self.image.file, table)?;
+            imported = symbols.imported();
+            self.take(&symbols, Method::Export)?;
+        }
+        if let Some(table) = self.image.symtab() {
+            self.take(&Symbols::read(self.image.file, &table)?, Method::Symtab)?;
+        }
+        if let Some(symbols) = self.minidebuginfo()? {
+            self.take(&symbols, Method::MiniDebugInfo)?;
+        }
+        Ok(imported)
+    }
+
+    /// The symbols of the ELF file that is compressed in `.gnu_debugdata`.
+    fn minidebuginfo(&self) -> io::Result<Option<Symbols>> {
+        let Some(range) = self.image.section(".gnu_debugdata")? else {
+            return Ok(None);
+        };
+        if range.end - range.start > MAX_PACKED as u64 {
+            return Ok(None);
+        }
+        let packed = self.image.file.read(range.start, MAX_PACKED)?;
+        let packed = packed.get(..usize::try_from(range.end - range.start).unwrap_or(0));
+        let Some(elf) = packed.and_then(minidebuginfo::unpack) else {
+            return Ok(None);
+        };
+        let Ok(image) = Image::read(Part::whole(&elf)) else {
+            return Ok(None);
+        };
+        image.symtab().map(|table| Symbols::read(image.file, &table)).transpose()
+    }
+
+    /// Takes the functions that `symbols` knows and no table before did.
+    fn take(&mut self, symbols: &Symbols, method: Method) -> io::Result<()> {
+        for name in Name::ALL {
+            let found = symbols.defined(name);
+            let Some((first, rest)) = found.split_first() else {
+                continue;
+            };
+            if self.is_settled(name) {
+                continue;
+            }
+            let library = symbols.library_of(name);
+            self.libraries.insert(library);
+            // Versions of a symbol can be several names of one function.
+            if rest.iter().any(|other| other.address != first.address) {
+                self.missing.push(Missing { name, reason: Reason::NotUnique(found.len()) });
+                continue;
+            }
+            let address = first.address.unwrap_or(0);
+            self.add(name, library, method, address, first.size)?;
+        }
+        Ok(())
+    }
+
+    /// Searches for a BoringSSL without symbols.
+    fn by_strings(&mut self) -> io::Result<()> {
+        let strings = Strings::find(self.image)?;
+        if strings.is_static_openssl() {
+            self.libraries.insert(Library::OpenSsl);
+            self.missing.push(Missing { name: Name::SslWrite, reason: Reason::StaticOpenSsl });
+            return Ok(());
+        }
+        if !strings.is_boringssl() {
+            return Ok(());
+        }
+        let outcome = boringssl::find(self.image, &strings)?;
+        if outcome.is_there {
+            self.libraries.insert(Library::BoringSsl);
+        }
+        for found in outcome.found {
+            if self.is_settled(found.name) {
+                continue;
+            }
+            let (start, end) = (found.addresses.start, found.addresses.end);
+            self.add(found.name, Library::BoringSsl, Method::StringXref, start, end - start)?;
+        }
+        if outcome.is_there {
+            let expected = |missing: &Missing| missing.name.expected_of(Library::BoringSsl);
+            self.missing.extend(outcome.missing.into_iter().filter(expected));
+        }
+        Ok(())
+    }
+
+    /// Adds the function at `address`, of `size` bytes (0 for unknown).
+    fn add(
+        &mut self,
+        name: Name,
+        library: Library,
+        method: Method,
+        address: u64,
+        size: u64,
+    ) -> io::Result<()> {
+        let aligned = self.image.arch == Arch::X86_64 || address.is_multiple_of(4);
+        let offset = self.image.offset_of(address).filter(|_| aligned);
+        let (Some(file_offset), Some(_)) = (offset, self.image.code_at(address)) else {
+            self.missing.push(Missing { name, reason: Reason::NotCode });
+            return Ok(());
+        };
+        let probes = match self.image.arch {
+            // Longer than can be looked through: the entry is always right.
+            _ if size > MAX_FUNCTION => Probes::entry(),
+            Arch::Arm64 => Probes::entry(),
+            Arch::X86_64 => {
+                let size = if size == 0 { UNSIZED_FUNCTION } else { size };
+                let len = usize::try_from(size).unwrap_or(0);
+                let code = self.image.read_address(address, len)?;
+                prologue::choose(&code, name.arguments())
+            }
+        };
+        let virtual_address = address;
+        self.functions.push(Function {
+            name,
+            library,
+            method,
+            virtual_address,
+            file_offset,
+            probes,
+        });
+        Ok(())
+    }
+
+    /// Says of every function that could be expected why it was not found.
+    fn explain(&mut self, imported: &BTreeSet<Name>, dynamic: &Dynamic) {
+        for name in Name::ALL {
+            let expected = self.libraries.iter().any(|library| name.expected_of(*library));
+            let imported = imported.contains(&name);
+            let reason = match (imported, expected, self.libraries.is_empty()) {
+                _ if self.is_settled(name) => continue,
+                (true, ..) => Reason::Imported(origins(name, dynamic)),
+                (false, true, _) => Reason::NoSymbol,
+                (false, false, true) if name.is_typical() => Reason::NoLibrary,
+                _ => continue,
+            };
+            self.missing.push(Missing { name, reason });
+        }
+    }
+}
+
+/// The libraries that a file needs and that can have `name`, by their names.
+fn origins(name: Name, dynamic: &Dynamic) -> Vec<String> {
+    let hints: &[&str] = match name {
+        Name::GnutlsRecordSend => &["gnutls"],
+        Name::PrWrite => &["nspr", "nss3"],
+        _ => &["ssl", "crypto"],
+    };
+    let hinted = |library: &&String| hints.iter().any(|hint| library.contains(hint));
+    dynamic.needed.iter().filter(hinted).cloned().collect()
+}
+
+/// What a symbol table says of the wanted functions.
+struct Symbols(Vec<Symbol>);
+
+impl Symbols {
+    fn read(file: Part<'_>, table: &SymbolTable) -> io::Result<Self> {
+        let mut names = Name::ALL.map(Name::symbol).to_vec();
+        names.extend(BORINGSSL_ONLY);
+        Ok(Self(symbols::find(file, table, &names)?))
+    }
+
+    fn named(&self, name: Name) -> impl Iterator<Item = &Symbol> {
+        let index = Name::ALL.iter().position(|other| *other == name);
+        self.0.iter().filter(move |symbol| Some(symbol.name) == index)
+    }
+
+    /// The symbols of `name` that have an address.
+    fn defined(&self, name: Name) -> Vec<&Symbol> {
+        self.named(name).filter(|symbol| symbol.address.is_some()).collect()
+    }
+
+    /// The functions that are only referred to.
+    fn imported(&self) -> BTreeSet<Name> {
+        let imported =
+            |name: &Name| self.defined(*name).is_empty() && self.named(*name).count() > 0;
+        Name::ALL.into_iter().filter(imported).collect()
+    }
+
+    /// Whose function `name` is, in a file with these symbols.
+    fn library_of(&self, name: Name) -> Library {
+        match name {
+            Name::GnutlsRecordSend => Library::GnuTls,
+            Name::PrWrite => Library::Nspr,
+            Name::SslWriteEx => Library::OpenSsl,
+            Name::AeadSealScatter | Name::AeadSeal | Name::AeadSealv => Library::BoringSsl,
+            Name::SslWrite => {
+                let boringssl = |s: &Symbol| s.name >= Name::ALL.len() && s.address.is_some();
+                if self.0.iter().any(boringssl) { Library::BoringSsl } else { Library::OpenSsl }
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! arm64 code: the dozen instructions that matter, by their encodings in the
+//! Arm Architecture Reference Manual, C4.1.
+
+use super::{End, MAX_FUNCTION, Reference, Walk};
+use crate::locate::source::Fields;
+
+/// Bytes of an instruction.
+const SIZE: u64 = 4;
+/// How far after its ADRP an ADD can stand: compilers schedule a few
+/// instructions in between.
+const MAX_PAIR_DISTANCE: usize = 12;
+
+/// What an instruction is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `adrp rd, page`
+    Adrp { rd: u32, page: u64 },
+    /// `add rd, rn, #low` (64-bit, unshifted)
+    AddImmediate { rn: u32, low: u64 },
+    /// `movz rd, #value` (32-bit, unshifted)
+    MovImmediate { rd: u32, value: u32 },
+    /// `b.cond`, `cbz`, `cbnz`, `tbz`, `tbnz`
+    BranchIf(u64),
+    /// `b`
+    Branch(u64),
+    /// `bl`
+    Call(u64),
+    /// `blr` and its authenticating forms
+    CallRegister,
+    /// `br`, `ret`, `eret`, `brk`, `udf`: control does not go on behind it
+    Stop,
+    /// Anything else
+    Other,
+}
+
+fn decode(word: u32, address: u64) -> Kind {
+    let rd = word & 31;
+    let rn = (word >> 5) & 31;
+    if word & 0x9f00_0000 == 0x9000_0000 {
+        let pages = signed((word >> 29) & 3 | ((word >> 5) & 0x7_ffff) << 2, 21);
+        let page = (address & !0xfff).wrapping_add_signed(pages << 12);
+        Kind::Adrp { rd, page }
+    } else if word & 0xffc0_0000 == 0x9100_0000 {
+        Kind::AddImmediate { rn, low: u64::from((word >> 10) & 0xfff) }
+    } else if word & 0xffe0_0000 == 0x5280_0000 {
+        Kind::MovImmediate { rd, value: (word >> 5) & 0xffff }
+    } else if word & 0xff00_0000 == 0x5400_0000 || word & 0x7e00_0000 == 0x3400_0000 {
+        Kind::BranchIf(relative(address, word >> 5, 19))
+    } else if word & 0x7e00_0000 == 0x3600_0000 {
+        Kind::BranchIf(relative(address, word >> 5, 14))
+    } else if word & 0xfc00_0000 == 0x1400_0000 {
+        Kind::Branch(relative(address, word, 26))
+    } else if word & 0xfc00_0000 == 0x9400_0000 {
+        Kind::Call(relative(address, word, 26))
+    } else if word & 0xfe00_0000 == 0xd600_0000 {
+        // Unconditional branch (register): opc 0001 and 1001 are calls.
+        if (word >> 21) & 7 == 1 { Kind::CallRegister } else { Kind::Stop }
+    } else if word & 0xffe0_001f == 0xd420_0000 || word & 0xffff_0000 == 0 {
+        Kind::Stop
+    } else {
+        Kind::Other
+    }
+}
+
+/// The target of a branch whose field of `bits` bits counts instructions.
+fn relative(address: u64, field: u32, bits: u32) -> u64 {
+    address.wrapping_add_signed(signed(field, bits) * SIZE.cast_signed())
+}
+
+/// The low `bits` (1–32) bits of `field` as a signed number.
+fn signed(field: u32, bits: u32) -> i64 {
+    let shift = 32 - bits;
+    i64::from((field << shift).cast_signed() >> shift)
+}
+
+/// The instructions of `code` with their addresses.
+fn words(code: &[u8], address: u64) -> impl Iterator<Item = (u64, u32)> + '_ {
+    code.chunks_exact(SIZE as usize)
+        .enumerate()
+        .filter_map(move |(i, word)| Some((address.wrapping_add(i as u64 * SIZE), word.u32(0)?)))
+}
+
+/// Reports every ADRP that an ADD shortly after completes to one of `targets`.
+pub(super) fn references(
+    code: &[u8],
+    address: u64,
+    targets: &[u64],
+    mut found: impl FnMut(Reference),
+) {
+    for (i, (at, word)) in words(code, address).enumerate() {
+        // The cheap test first: most instructions are none.
+        if word & 0x9f00_0000 != 0x9000_0000 {
+            continue;
+        }
+        let Kind::Adrp { rd, page } = decode(word, at) else {
+            continue;
+        };
+        if !targets.iter().any(|target| target & !0xfff == page) {
+            continue;
+        }
+        let after = code.get((i + 1) * SIZE as usize..).unwrap_or_default();
+        for (at_add, word) in words(after, at + SIZE).take(MAX_PAIR_DISTANCE) {
+            match decode(word, at_add) {
+                Kind::AddImmediate { rn, low } if rn == rd => {
+                    let target = page + low;
+                    if targets.contains(&target) {
+                        found(Reference { at, target });
+                    }
+                }
+                // The register now holds another page.
+                Kind::Adrp { rd: other, .. } if other == rd => break,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Reports the targets of `bl`.
+pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
+    for (at, word) in words(code, address) {
+        if let Kind::Call(target) = decode(word, at) {
+            found(target);
+        }
+    }
+}
+
+pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
+    let mut walk = Walk { end: start, ..Walk::default() };
+    // How far the branches seen so far reach.
+    let mut reach = start;
+    for (at, word) in words(code, start) {
+        walk.end = at + SIZE;
+        let kind = decode(word, at);
+        match kind {
+            Kind::Adrp { .. } => {
+                walk.references.insert(at);
+            }
+            Kind::MovImmediate { rd: 2, value } => {
+                walk.reasons.insert(value);
+            }
+            Kind::MovImmediate { rd: 4, value } => walk.last_line = walk.last_line.max(value),
+            Kind::BranchIf(target) | Kind::Branch(target)
+                if target.saturating_sub(start) < MAX_FUNCTION =>
+            {
+                reach = reach.max(target);
+            }
+            _ => {}
+        }
+        let ends = match end {
+            End::Known(end) => walk.end >= end,
+            End::Unknown(_) => match kind {
+                Kind::Branch(_) | Kind::Stop => walk.end > reach || end.is_start(walk.end),
+                // The callee may not return: the caller can end with a call.
+                Kind::Call(_) | Kind::CallRegister => end.is_start(walk.end),
+                _ => false,
+            },
+        };
+        if ends {
+            return Some(walk);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words as an assembler gives them, at 0x1000.
+    #[test]
+    fn decodes() {
+        for (word, kind) in [
+            (0x9000_0003, Kind::Adrp { rd: 3, page: 0x1000 }),
+            (0xb000_0003, Kind::Adrp { rd: 3, page: 0x2000 }),
+            (0xf0ff_ffe3, Kind::Adrp { rd: 3, page: 0 }),
+            (0x910c_4063, Kind::AddImmediate { rn: 3, low: 0x310 }),
+            (0x9140_4063, Kind::Other), // add x3, x3, #0x10, lsl #12
+            (0x5280_1c42, Kind::MovImmediate { rd: 2, value: 226 }),
+            (0x52a0_1c42, Kind::Other),            // mov w2, #226, lsl #16
+            (0xd280_1c42, Kind::Other),            // mov x2, #226
+            (0x5400_0041, Kind::BranchIf(0x1008)), // b.ne
+            (0xb4ff_ffe0, Kind::BranchIf(0xffc)),  // cbz x0
+            (0x3700_0060, Kind::BranchIf(0x100c)), // tbnz w0, #0
+            (0xb7f8_0060, Kind::BranchIf(0x100c)), // tbnz x0, #63
+            (0x17ff_ffff, Kind::Branch(0xffc)),
+            (0x9400_0001, Kind::Call(0x1004)),
+            (0xd63f_0100, Kind::CallRegister), // blr x8
+            (0xd73f_0900, Kind::CallRegister), // blraa x8, x0
+            (0xd65f_03c0, Kind::Stop),         // ret
+            (0xd65f_0bff, Kind::Stop),         // retaa
+            (0xd61f_0200, Kind::Stop),         // br x16
+            (0xd420_0020, Kind::Stop),         // brk #1
+            (0x0000_0000, Kind::Stop),         // udf #0
+            (0xd503_233f, Kind::Other),        // paciasp
+            (0xa9bf_7bfd, Kind::Other),        // stp x29, x30, [sp, #-16]!
+        ] {
+            assert_eq!(decode(word, 0x1000), kind, "{word:08x}");
+        }
+    }
+
+    #[test]
+    fn an_add_belongs_to_the_last_adrp_of_its_register() {
+        let bytes = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+        let found = |words: &[u32]| {
+            let mut all = Vec::new();
+            references(&bytes(words), 0x1000, &[0x1310], |r| all.push(r.at));
+            all
+        };
+        let (adrp, other, add) = (0x9000_0003, 0xb000_0003, 0x910c_4063);
+        assert_eq!(found(&[adrp, add]), [0x1000]);
+        assert_eq!(found(&[0xd503_201f, adrp, 0xd503_201f, add]), [0x1004]);
+        assert_eq!(found(&[adrp, other, add]), [0u64; 0]);
+        assert_eq!(found(&[other, add]), [0u64; 0]);
+        assert_eq!(found(&[adrp, 0x910c_4085]), [0u64; 0]); // add x5, x4
+        let far: Vec<u32> = [vec![adrp], vec![0xd503_201f; 12], vec![add]].concat();
+        assert_eq!(found(&far), [0u64; 0]);
+    }
+}

@@ -1,0 +1,388 @@
+//! The parts of an ELF file that finding a function needs.
+//!
+//! Only what the loader itself believes is used where there is a choice: the
+//! program headers and the dynamic table. Sections, which a file can lack or
+//! lie about, only add `.symtab` and `.gnu_debugdata`.
+//!
+//! Source: the System V ABI's object file format; `elf(5)`.
+
+use std::io;
+use std::ops::Range;
+
+use object::elf;
+
+use super::source::{Fields, Part};
+use super::{Arch, Reason};
+
+/// Program headers read. Real files have about 10.
+const MAX_SEGMENTS: usize = 128;
+/// Section headers read. Real files have about 40.
+const MAX_SECTIONS: usize = 4096;
+/// Bytes of a note segment read. The build id comes among the first.
+const MAX_NOTES: usize = 64 << 10;
+/// Bytes of the dynamic table read: 4096 entries.
+const MAX_DYNAMIC: usize = 64 << 10;
+/// Libraries a file can need, as far as they are reported.
+const MAX_NEEDED: usize = 256;
+/// The longest file or section name read.
+const MAX_NAME: usize = 256;
+/// Bytes of a build id kept: SHA-512 is the longest hash in use.
+const MAX_BUILD_ID: usize = 64;
+
+const EHDR_SIZE: usize = 64;
+const PHDR_SIZE: usize = 56;
+const SHDR_SIZE: usize = 64;
+/// The size of an `Elf64_Sym`.
+pub(super) const SYM_SIZE: usize = 24;
+
+/// Why a file is not read further.
+#[derive(Debug)]
+pub(super) enum ElfError {
+    Io(io::Error),
+    Reason(Reason),
+}
+
+impl From<io::Error> for ElfError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Reason> for ElfError {
+    fn from(reason: Reason) -> Self {
+        Self::Reason(reason)
+    }
+}
+
+/// A `PT_LOAD` segment's file-backed part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Its virtual addresses, the zero-filled tail left out.
+    pub(super) addresses: Range<u64>,
+    /// Where it begins in the file.
+    pub(super) offset: u64,
+    /// It is mapped executable.
+    pub(super) executable: bool,
+}
+
+impl Segment {
+    pub(super) fn size(&self) -> u64 {
+        self.addresses.end - self.addresses.start
+    }
+}
+
+/// Where a symbol table and its names are in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SymbolTable {
+    /// The `Elf64_Sym` entries.
+    pub(super) symbols: Range<u64>,
+    /// The string table.
+    pub(super) strings: Range<u64>,
+}
+
+/// What the dynamic table tells.
+#[derive(Debug, Default)]
+pub(super) struct Dynamic {
+    /// `.dynsym`.
+    pub(super) symbols: Option<SymbolTable>,
+    /// `DT_NEEDED`: the libraries that are loaded with this file.
+    pub(super) needed: Vec<String>,
+}
+
+/// An ELF file for one of the supported machines.
+pub(super) struct Image<'a> {
+    pub(super) file: Part<'a>,
+    pub(super) arch: Arch,
+    /// It is loaded at its own addresses (`ET_EXEC`), so code can hold them.
+    pub(super) fixed: bool,
+    pub(super) segments: Vec<Segment>,
+    /// The address of `.eh_frame_hdr`.
+    pub(super) eh_frame_hdr: Option<Range<u64>>,
+    notes: Vec<Range<u64>>,
+    dynamic: Option<Range<u64>>,
+    sections: Vec<Section>,
+    /// `.shstrtab`.
+    section_names: Range<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Section {
+    name: u32,
+    kind: u32,
+    range: Range<u64>,
+    link: u32,
+}
+
+/// Whether `head` begins like an ELF file.
+pub(super) fn is_elf(head: &[u8]) -> bool {
+    head.starts_with(&elf::ELFMAG)
+}
+
+impl<'a> Image<'a> {
+    /// Reads the headers of `file`.
+    pub(super) fn read(file: Part<'a>) -> Result<Self, ElfError> {
+        let cut = || Reason::Malformed("its ELF header is cut short".into());
+        let header = file.read(0, EHDR_SIZE)?;
+        if !is_elf(&header) {
+            return Err(Reason::Malformed("it is no ELF file".into()).into());
+        }
+        let arch = machine(&header).ok_or_else(cut)??;
+        let phoff = header.u64(32).ok_or_else(cut)?;
+        let phentsize = header.u16(54).ok_or_else(cut)?;
+        let phnum = header.u16(56).ok_or_else(cut)?;
+        if usize::from(phentsize) != PHDR_SIZE || usize::from(phnum) > MAX_SEGMENTS {
+            return Err(Reason::Malformed("its program headers are not credible".into()).into());
+        }
+        let (sections, section_names) = section_headers(&file, &header)?;
+        let mut image = Self {
+            file,
+            arch,
+            fixed: header.u16(16) == Some(elf::ET_EXEC),
+            segments: Vec::new(),
+            eh_frame_hdr: None,
+            notes: Vec::new(),
+            dynamic: None,
+            sections,
+            section_names,
+        };
+        let headers = file.read(phoff, PHDR_SIZE * usize::from(phnum))?;
+        for header in headers.chunks_exact(PHDR_SIZE) {
+            image.add_segment(header);
+        }
+        // Scanning must cost no more than the file is long, whatever the
+        // headers say: segments that share much of the file are refused.
+        let scanned = image.segments.iter().fold(0u64, |sum, s| sum.saturating_add(s.size()));
+        if scanned > file.size().saturating_mul(2) {
+            return Err(Reason::Malformed("its segments overlap".into()).into());
+        }
+        Ok(image)
+    }
+
+    fn add_segment(&mut self, header: &[u8]) {
+        let (Some(kind), Some(flags), Some(offset), Some(address), Some(size)) =
+            (header.u32(0), header.u32(4), header.u64(8), header.u64(16), header.u64(32))
+        else {
+            return;
+        };
+        // What is said to be beyond the file's end is not there.
+        let size = size.min(self.file.size().saturating_sub(offset));
+        let Some(end) = address.checked_add(size) else {
+            return;
+        };
+        match kind {
+            elf::PT_LOAD if size > 0 => self.segments.push(Segment {
+                addresses: address..end,
+                offset,
+                executable: flags & elf::PF_X != 0,
+            }),
+            elf::PT_DYNAMIC => self.dynamic = Some(offset..offset.saturating_add(size)),
+            elf::PT_NOTE => self.notes.push(offset..offset.saturating_add(size)),
+            elf::PT_GNU_EH_FRAME => self.eh_frame_hdr = Some(address..end),
+            _ => {}
+        }
+    }
+
+    /// Where the section of that name is in the file.
+    pub(super) fn section(&self, name: &str) -> io::Result<Option<Range<u64>>> {
+        for section in &self.sections {
+            let at = self.section_names.start.saturating_add(u64::from(section.name));
+            if at < self.section_names.end && self.c_string(at)?.as_deref() == Some(name) {
+                return Ok(Some(section.range.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `.symtab`, where the file was not stripped.
+    pub(super) fn symtab(&self) -> Option<SymbolTable> {
+        let symtab = self.sections.iter().find(|s| s.kind == elf::SHT_SYMTAB)?;
+        let strtab = self.sections.get(usize::try_from(symtab.link).ok()?)?;
+        Some(SymbolTable { symbols: symtab.range.clone(), strings: strtab.range.clone() })
+    }
+
+    /// The `.note.gnu.build-id`, in hexadecimal.
+    pub(super) fn build_id(&self) -> io::Result<Option<String>> {
+        for range in &self.notes {
+            let len = usize::try_from(range.end - range.start).unwrap_or(MAX_NOTES);
+            let notes = self.file.read(range.start, len.min(MAX_NOTES))?;
+            if let Some(id) = gnu_build_id(&notes) {
+                return Ok(Some(id.iter().map(|byte| format!("{byte:02x}")).collect()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The dynamic table; empty where the file is static.
+    pub(super) fn dynamic(&self) -> io::Result<Dynamic> {
+        let Some(range) = &self.dynamic else {
+            return Ok(Dynamic::default());
+        };
+        let len = usize::try_from(range.end - range.start).unwrap_or(MAX_DYNAMIC);
+        let table = self.file.read(range.start, len.min(MAX_DYNAMIC))?;
+        let entries: Vec<(i64, u64)> = table
+            .chunks_exact(16)
+            .filter_map(|entry| Some((entry.u64(0)?.cast_signed(), entry.u64(8)?)))
+            .take_while(|(tag, _)| *tag != elf::DT_NULL)
+            .collect();
+        let value = |tag| entries.iter().find(|(t, _)| *t == tag).map(|(_, value)| *value);
+        let Some(strings) = value(elf::DT_STRTAB).and_then(|va| self.offset_of(va)) else {
+            return Ok(Dynamic::default());
+        };
+        let strings_end =
+            strings.saturating_add(value(elf::DT_STRSZ).unwrap_or(0)).min(self.file.size());
+
+        let mut needed = Vec::new();
+        for (_, name) in entries.iter().filter(|(tag, _)| *tag == elf::DT_NEEDED).take(MAX_NEEDED) {
+            let at = strings.saturating_add(*name);
+            if at < strings_end {
+                needed.extend(self.c_string(at)?);
+            }
+        }
+
+        let mut symbols = None;
+        if let Some(start) = value(elf::DT_SYMTAB).and_then(|va| self.offset_of(va)) {
+            let count = match (value(elf::DT_HASH), value(elf::DT_GNU_HASH)) {
+                (Some(va), _) => self.sysv_hash_symbols(va)?,
+                (None, Some(va)) => self.gnu_hash_symbols(va)?,
+                (None, None) => 0,
+            };
+            let end = start.saturating_add(count.saturating_mul(SYM_SIZE as u64));
+            symbols = Some(SymbolTable {
+                symbols: start..end.min(self.file.size()),
+                strings: strings..strings_end,
+            });
+        }
+        Ok(Dynamic { symbols, needed })
+    }
+
+    /// How many symbols there are: `DT_HASH`'s `nchain`.
+    fn sysv_hash_symbols(&self, table: u64) -> io::Result<u64> {
+        Ok(u64::from(self.read_address(table, 8)?.u32(4).unwrap_or(0)))
+    }
+
+    /// How many symbols there are, from `DT_GNU_HASH`, which does not say it:
+    /// the last chain's end.
+    ///
+    /// ```text
+    /// u32 nbuckets, symoffset, bloom_size, bloom_shift
+    /// u64 bloom[bloom_size]
+    /// u32 buckets[nbuckets]   first symbol of each chain, 0 for none
+    /// u32 chain[]             hash of symbol symoffset+i, bit 0: chain ends
+    /// ```
+    fn gnu_hash_symbols(&self, table: u64) -> io::Result<u64> {
+        let Some(at) = self.offset_of(table) else {
+            return Ok(0);
+        };
+        let header = self.file.read(at, 16)?;
+        let (Some(buckets), Some(first), Some(bloom)) =
+            (header.u32(0), header.u32(4), header.u32(8))
+        else {
+            return Ok(0);
+        };
+        let buckets_at = at.saturating_add(16 + 8 * u64::from(bloom));
+        let chains_at = buckets_at.saturating_add(4 * u64::from(buckets));
+        let mut last = 0;
+        self.file.windows(buckets_at, 4 * u64::from(buckets), 0, |_, window| {
+            last = window.chunks_exact(4).filter_map(|b| b.u32(0)).fold(last, u32::max);
+        })?;
+        let Some(skip) = last.checked_sub(first) else {
+            return Ok(u64::from(first));
+        };
+        // A chain is a few entries long; a page holds any real one.
+        let chain = self.file.read(chains_at.saturating_add(4 * u64::from(skip)), 4096)?;
+        let ends = |hash: &[u8]| hash.u32(0).is_some_and(|hash| hash & 1 == 1);
+        let len = chain.chunks_exact(4).position(ends).map_or(0, |end| end as u64 + 1);
+        Ok(u64::from(last) + len)
+    }
+
+    /// The file offset behind a virtual address. Of segments that overlap the
+    /// first counts.
+    pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
+        let segment = self.segments.iter().find(|s| s.addresses.contains(&address))?;
+        segment.offset.checked_add(address - segment.addresses.start)
+    }
+
+    /// The executable segment that holds `address`.
+    pub(super) fn code_at(&self, address: u64) -> Option<&Segment> {
+        self.segments.iter().find(|s| s.executable && s.addresses.contains(&address))
+    }
+
+    /// Up to `len` bytes at `address`, as far as its segment goes.
+    pub(super) fn read_address(&self, address: u64, len: usize) -> io::Result<Vec<u8>> {
+        let Some(segment) = self.segments.iter().find(|s| s.addresses.contains(&address)) else {
+            return Ok(Vec::new());
+        };
+        let left = usize::try_from(segment.addresses.end - address).unwrap_or(len);
+        let offset = segment.offset.saturating_add(address - segment.addresses.start);
+        self.file.read(offset, len.min(left))
+    }
+
+    /// The NUL-terminated name at a file offset.
+    fn c_string(&self, offset: u64) -> io::Result<Option<String>> {
+        let bytes = self.file.read(offset, MAX_NAME)?;
+        let end = memchr::memchr(0, &bytes);
+        Ok(end
+            .map(|end| String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()))
+    }
+}
+
+/// The machine, where it is a supported one; `None` where the header is cut.
+fn machine(header: &[u8]) -> Option<Result<Arch, Reason>> {
+    let [class, data] = header.array(4)?;
+    let machine = header.u16(18)?;
+    Some(match (class, data, machine) {
+        (elf::ELFCLASS64, elf::ELFDATA2LSB, elf::EM_X86_64) => Ok(Arch::X86_64),
+        (elf::ELFCLASS64, elf::ELFDATA2LSB, elf::EM_AARCH64) => Ok(Arch::Arm64),
+        (elf::ELFCLASS32, ..) => Err(Reason::Unsupported("a 32-bit ELF file".into())),
+        _ => Err(Reason::Unsupported(format!("ELF machine {machine}"))),
+    })
+}
+
+/// The section headers and where their names are. A file without them, or
+/// with incredible ones, has none: nothing depends on them.
+fn section_headers(file: &Part<'_>, header: &[u8]) -> io::Result<(Vec<Section>, Range<u64>)> {
+    let (Some(offset), Some(size), Some(count), Some(names)) =
+        (header.u64(40), header.u16(58), header.u16(60), header.u16(62))
+    else {
+        return Ok((Vec::new(), 0..0));
+    };
+    if usize::from(size) != SHDR_SIZE || usize::from(count) > MAX_SECTIONS {
+        return Ok((Vec::new(), 0..0));
+    }
+    let table = file.read(offset, SHDR_SIZE * usize::from(count))?;
+    let sections: Vec<Section> = table
+        .chunks_exact(SHDR_SIZE)
+        .filter_map(|entry| {
+            let start = entry.u64(24)?;
+            // A section beyond the file's end is kept, empty, since others
+            // refer to sections by number.
+            let range = match start.checked_add(entry.u64(32)?) {
+                Some(end) if end <= file.size() => start..end,
+                _ => 0..0,
+            };
+            Some(Section { name: entry.u32(0)?, kind: entry.u32(4)?, range, link: entry.u32(40)? })
+        })
+        .collect();
+    let names = sections.get(usize::from(names)).map_or(0..0, |section| section.range.clone());
+    Ok((sections, names))
+}
+
+/// The description of the note named `GNU` of type `NT_GNU_BUILD_ID`.
+fn gnu_build_id(mut notes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let name_size = usize::try_from(notes.u32(0)?).ok()?;
+        let id_size = usize::try_from(notes.u32(4)?).ok()?;
+        let kind = notes.u32(8)?;
+        let id_at = name_size.checked_next_multiple_of(4)?.checked_add(12)?;
+        let end = id_at.checked_add(id_size)?;
+        let id = notes.get(id_at..end)?;
+        let name = notes.get(12..)?.get(..name_size)?;
+        if kind == elf::NT_GNU_BUILD_ID
+            && name.strip_suffix(b"\0") == Some(elf::ELF_NOTE_GNU)
+            && !id.is_empty()
+        {
+            return id.get(..id.len().min(MAX_BUILD_ID));
+        }
+        notes = notes.get(end.checked_next_multiple_of(4)?..)?;
+    }
+}

@@ -1,0 +1,124 @@
+//! [`Located`] for programs (JSON) and for people.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::prologue::Cost;
+use super::{Arch, Function, Library, Located, Method, Missing, Name};
+
+/// The object that `tracer locate --json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<&'a str>,
+    arch: Option<Arch>,
+    build_id: Option<&'a str>,
+    libraries: &'a [Library],
+    functions: Vec<ReportFunction<'a>>,
+    missing: Vec<ReportMissing>,
+}
+
+#[derive(Serialize)]
+struct ReportFunction<'a> {
+    name: Name,
+    library: Library,
+    /// Positions in the file: the entry, and where to put probes.
+    file_offset: u64,
+    virtual_address: u64,
+    probe_offset: u64,
+    probe_instruction: &'a str,
+    probe_cost: Cost,
+    /// The return address is at `sp + sp_adjust` when the probe is hit.
+    sp_adjust: u64,
+    return_probe_offset: u64,
+    method: Method,
+}
+
+#[derive(Serialize)]
+struct ReportMissing {
+    name: Name,
+    reason: String,
+}
+
+impl<'a> From<&'a Function> for ReportFunction<'a> {
+    fn from(function: &'a Function) -> Self {
+        Self {
+            name: function.name,
+            library: function.library,
+            file_offset: function.file_offset,
+            virtual_address: function.virtual_address,
+            probe_offset: function.probe_offset(),
+            probe_instruction: &function.probes.arguments.instruction,
+            probe_cost: function.probes.arguments.cost,
+            sp_adjust: function.probes.arguments.sp_adjust,
+            return_probe_offset: function.return_probe_offset(),
+            method: function.method,
+        }
+    }
+}
+
+impl From<&Missing> for ReportMissing {
+    fn from(missing: &Missing) -> Self {
+        Self { name: missing.name, reason: missing.reason.to_string() }
+    }
+}
+
+impl Serialize for Located {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let findings = &self.findings;
+        Report {
+            file: &self.file,
+            entry: self.entry.as_deref(),
+            arch: findings.arch,
+            build_id: findings.build_id.as_deref(),
+            libraries: &findings.libraries,
+            functions: findings.functions.iter().map(Into::into).collect(),
+            missing: findings.missing.iter().map(Into::into).collect(),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// ```text
+/// /usr/lib/x86_64-linux-gnu/libssl.so.3: OpenSSL, x86_64, build id 4bcf…
+///   SSL_write     export       at 0x35b80, probed at +0x16 (js)
+///   SSL_write_ex  not found: the library has no symbol of that name
+/// ```
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(entry) = &self.entry {
+            write!(f, "!{entry}")?;
+        }
+        let findings = &self.findings;
+        let mut facts: Vec<String> = findings.libraries.iter().map(Library::to_string).collect();
+        if facts.is_empty() {
+            facts.push("no TLS library".into());
+        }
+        facts.extend(findings.arch.map(|arch| arch.to_string()));
+        facts.extend(findings.build_id.as_ref().map(|id| format!("build id {id}")));
+        write!(f, ": {}", facts.join(", "))?;
+
+        let names = findings.functions.iter().map(|function| function.name);
+        let names = names.chain(findings.missing.iter().map(|missing| missing.name));
+        let width = names.map(|name| name.symbol().len()).max().unwrap_or(0);
+        for function in &findings.functions {
+            let name = function.name.symbol();
+            let method = function.method.to_string();
+            write!(f, "\n  {name:width$}  {method:13}  at {:#x}", function.file_offset)?;
+            let probe = &function.probes.arguments;
+            match (probe.delta, probe.instruction.as_str()) {
+                (0, "") => f.write_str(", probed there")?,
+                (0, instruction) => write!(f, ", probed there ({instruction})")?,
+                (delta, instruction) => write!(f, ", probed at +{delta:#x} ({instruction})")?,
+            }
+        }
+        for missing in &findings.missing {
+            let name = missing.name.symbol();
+            write!(f, "\n  {name:width$}  not found: {}", missing.reason)?;
+        }
+        Ok(())
+    }
+}

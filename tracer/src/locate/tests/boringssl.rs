@@ -1,0 +1,377 @@
+//! Made BoringSSLs: the right function, or none.
+
+use super::elf_file::{CODE, ElfFile, STRINGS};
+use super::findings;
+use crate::locate::source::WINDOW;
+use crate::locate::{Arch, Library, Method, Name, Reason};
+
+const SSL_LIB: &str = "../../third_party/boringssl/src/ssl/ssl_lib.cc";
+const AEAD: &str = "../../third_party/boringssl/src/crypto/fipsmodule/cipher/aead.cc.inc";
+
+/// How a function begins, and what is before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Padding, a frame, and a call to it.
+    Usual,
+    /// Padding and a frame.
+    NotCalled,
+    /// A call to it, and nothing else (x86_64).
+    NoFrame,
+    /// Nothing (x86_64).
+    Nothing,
+}
+
+/// A program with a BoringSSL, function by function.
+struct Program {
+    file: ElfFile,
+    strings: [u64; 2],
+    /// Where the functions' error function is.
+    error: u64,
+}
+
+impl Program {
+    fn new(arch: Arch) -> Self {
+        let mut file = ElfFile::new(arch);
+        file.strings = format!("other\0{SSL_LIB}\0{AEAD}\0").into_bytes();
+        let strings = [STRINGS + 6, STRINGS + 7 + SSL_LIB.len() as u64];
+        let mut program = Self { file, strings, error: CODE };
+        match arch {
+            Arch::X86_64 => program.file.code.push(0xc3),
+            Arch::Arm64 => program.words(&[0xd65f_03c0]),
+        }
+        program
+    }
+
+    fn build(&self) -> Vec<u8> {
+        self.file.build()
+    }
+
+    fn here(&self) -> u64 {
+        CODE + self.file.code.len() as u64
+    }
+
+    fn words(&mut self, words: &[u32]) {
+        self.file.code.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    }
+
+    fn pad(&mut self, with: u8) {
+        self.file.code.push(with);
+        while !self.here().is_multiple_of(16) {
+            self.file.code.push(with);
+        }
+    }
+
+    /// Adds a function of ssl_lib.cc that gives these reasons, from `line` on.
+    fn ssl(&mut self, start: Start, reasons: &[u32], line: u32) -> u64 {
+        self.function(start, self.strings[0], reasons, line)
+    }
+
+    fn aead(&mut self, reasons: &[u32]) -> u64 {
+        self.function(Start::Usual, self.strings[1], reasons, 1)
+    }
+
+    fn function(&mut self, start: Start, path: u64, reasons: &[u32], line: u32) -> u64 {
+        match self.file.arch {
+            Arch::X86_64 => self.x86_function(start, path, reasons, line),
+            Arch::Arm64 => self.arm64_function(start, path, reasons, line),
+        }
+    }
+
+    fn x86_call(&mut self, target: u64) {
+        let next = self.here() + 5;
+        self.file.code.push(0xe8);
+        self.file.code.extend((target.wrapping_sub(next) as i32).to_le_bytes());
+    }
+
+    fn x86_function(&mut self, start: Start, path: u64, reasons: &[u32], line: u32) -> u64 {
+        let called = matches!(start, Start::Usual | Start::NoFrame);
+        if called {
+            let target = (self.here() + 5 + 1).next_multiple_of(16);
+            self.x86_call(target);
+        }
+        self.pad(0xcc);
+        let address = self.here();
+        if matches!(start, Start::Usual | Start::NotCalled) {
+            self.file.code.extend([0x55, 0x48, 0x89, 0xe5]);
+        }
+        // test edx, edx; js over the first error
+        self.file.code.extend([0x85, 0xd2, 0x78, 0x18]);
+        for (i, reason) in reasons.iter().enumerate() {
+            if self.file.fixed {
+                // mov ecx, path; 2-byte nop
+                self.file.code.push(0xb9);
+                self.file.code.extend((path as u32).to_le_bytes());
+                self.file.code.extend([0x66, 0x90]);
+            } else {
+                let next = self.here() + 7;
+                self.file.code.extend([0x48, 0x8d, 0x0d]);
+                self.file.code.extend((path.wrapping_sub(next) as i32).to_le_bytes());
+            }
+            self.file.code.push(0xba);
+            self.file.code.extend(reason.to_le_bytes());
+            self.file.code.extend([0x41, 0xb8]);
+            self.file.code.extend((line + i as u32).to_le_bytes());
+            self.x86_call(self.error);
+            // nop: the js above goes to a whole instruction
+            self.file.code.push(0x90);
+        }
+        if start == Start::NotCalled || start == Start::Usual {
+            self.file.code.push(0x5d);
+        }
+        self.file.code.push(0xc3);
+        address
+    }
+
+    fn bl(&mut self, target: u64) {
+        let words = (target.wrapping_sub(self.here()) as i64 / 4) as u32 & 0x3ff_ffff;
+        self.words(&[0x9400_0000 | words]);
+    }
+
+    fn arm64_function(&mut self, start: Start, path: u64, reasons: &[u32], line: u32) -> u64 {
+        // The caller ends with a call that does not return: no padding.
+        if start == Start::Usual {
+            self.bl(self.here() + 4);
+        }
+        let address = self.here();
+        self.words(&[0xd503_233f, 0xa9bf_7bfd, 0x7100_005f, 0x5400_0064]);
+        for (i, reason) in reasons.iter().enumerate() {
+            let pages = (path >> 12).wrapping_sub(self.here() >> 12) as u32;
+            let (low, high) = (pages & 3, (pages >> 2) & 0x7_ffff);
+            let line = line + i as u32;
+            self.words(&[
+                0x9000_0003 | low << 29 | high << 5,
+                0x5280_0200, // mov w0, #16
+                0x9100_0063 | ((path & 0xfff) as u32) << 10,
+                0x5280_0002 | reason << 5,
+                0x5280_0004 | line << 5,
+            ]);
+            self.bl(self.error);
+        }
+        self.words(&[0xa8c1_7bfd, 0xd65f_03c0]);
+        address
+    }
+}
+
+const BOTH: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
+
+#[test]
+fn finds_ssl_write_among_its_like() {
+    for arch in BOTH {
+        let mut program = Program::new(arch);
+        program.ssl(Start::Usual, &[226], 300);
+        program.ssl(Start::Usual, &[66, 226, 215], 400);
+        let write = program.ssl(Start::Usual, &[66, 226, 215, 111], 500);
+        program.ssl(Start::Usual, &[226, 111], 600);
+        program.aead(&[226, 215, 111]);
+        let sealv = program.aead(&[117, 115, 104]);
+        program.aead(&[117, 115, 104, 101]);
+        let findings = findings(&program.build());
+
+        assert_eq!(findings.arch, Some(arch));
+        assert_eq!(findings.libraries, [Library::BoringSsl]);
+        assert_eq!(findings.missing, []);
+        assert_eq!(findings.functions.len(), 2);
+        let function = findings.function(Name::SslWrite);
+        assert_eq!(function.virtual_address, write, "{arch}");
+        assert_eq!(function.file_offset, write - 0x1000);
+        assert_eq!(function.method, Method::StringXref);
+        assert_eq!(function.probe_offset(), function.file_offset);
+        assert_eq!(findings.function(Name::AeadSealv).virtual_address, sealv);
+    }
+}
+
+#[test]
+fn knows_the_earlier_eras() {
+    for arch in BOTH {
+        let mut program = Program::new(arch);
+        program.ssl(Start::Usual, &[226, 215], 400);
+        let write = program.ssl(Start::Usual, &[226, 215, 194], 500);
+        let scatter = program.aead(&[115, 112]);
+        let seal = program.aead(&[117, 103, 115]);
+        let until_2021 = findings(&program.build());
+        assert_eq!(until_2021.function(Name::SslWrite).virtual_address, write);
+        assert_eq!(until_2021.function(Name::AeadSealScatter).virtual_address, scatter);
+        assert_eq!(until_2021.function(Name::AeadSeal).virtual_address, seal);
+
+        // The later of two in the source, whichever the linker put first.
+        let mut program = Program::new(arch);
+        let write = program.ssl(Start::Usual, &[226, 215], 1000);
+        program.ssl(Start::Usual, &[226, 215], 900);
+        let in_between = findings(&program.build());
+        assert_eq!(in_between.function(Name::SslWrite).virtual_address, write);
+    }
+}
+
+#[test]
+fn two_candidates_are_none() {
+    for arch in BOTH {
+        let mut program = Program::new(arch);
+        program.ssl(Start::Usual, &[226, 215, 111], 500);
+        program.ssl(Start::Usual, &[226, 215, 111, 66], 600);
+        let findings = findings(&program.build());
+        assert_eq!(findings.functions, []);
+        assert_eq!(findings.reason(Name::SslWrite), Some(&Reason::NotUnique(2)));
+        assert_eq!(findings.libraries, [Library::BoringSsl]);
+    }
+}
+
+#[test]
+fn the_last_of_three_is_none() {
+    for arch in BOTH {
+        let mut program = Program::new(arch);
+        for line in [500, 600, 700] {
+            program.ssl(Start::Usual, &[226, 215], line);
+        }
+        assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(3)));
+        // Nor is the later of two that cannot be told apart, nor one alone.
+        let mut program = Program::new(arch);
+        program.ssl(Start::Usual, &[226, 215], 500);
+        assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(1)));
+        program.ssl(Start::Usual, &[226, 215], 500);
+        assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(2)));
+    }
+}
+
+#[test]
+fn decoys_alone_are_none() {
+    for arch in BOTH {
+        let mut program = Program::new(arch);
+        program.ssl(Start::Usual, &[226, 111], 500);
+        program.ssl(Start::Usual, &[215, 111], 600);
+        let findings = findings(&program.build());
+        assert_eq!(findings.functions, []);
+        assert_eq!(findings.reason(Name::SslWrite), Some(&Reason::NoMatch(2)));
+    }
+}
+
+#[test]
+fn reasons_of_two_neighbours_are_not_joined() {
+    for arch in BOTH {
+        let mut program = Program::new(arch);
+        program.ssl(Start::Usual, &[226, 215], 500);
+        program.ssl(Start::Usual, &[111], 600);
+        assert!(findings(&program.build()).functions.is_empty(), "{arch}");
+    }
+}
+
+#[test]
+fn a_mention_of_the_file_is_no_boringssl() {
+    for arch in BOTH {
+        let findings = findings(&Program::new(arch).build());
+        assert_eq!(findings.libraries, []);
+        assert_eq!(findings.reason(Name::SslWrite), Some(&Reason::NoLibrary));
+    }
+}
+
+#[test]
+fn a_start_needs_two_signs() {
+    let found = |start| {
+        let mut program = Program::new(Arch::X86_64);
+        let write = program.ssl(start, &[226, 215, 111], 500);
+        let findings = findings(&program.build());
+        assert!(findings.functions.iter().all(|function| function.virtual_address == write));
+        findings.functions.len()
+    };
+    assert_eq!(found(Start::Usual), 1);
+    assert_eq!(found(Start::NotCalled), 1);
+    assert_eq!(found(Start::NoFrame), 1);
+    assert_eq!(found(Start::Nothing), 0);
+}
+
+#[test]
+fn an_unwind_entry_gives_the_start_but_not_of_a_moved_part() {
+    let build = |start| {
+        let mut program = Program::new(Arch::X86_64);
+        let write = program.ssl(start, &[226, 215, 111], 500);
+        let size = (program.here() - write) as u32;
+        program.file.unwind = vec![(CODE, 1), (write, size), (program.here() + 64, 16)];
+        (write, findings(&program.build()))
+    };
+    let (write, certain) = build(Start::NotCalled);
+    assert_eq!(certain.function(Name::SslWrite).virtual_address, write);
+    // `f.cold` has an entry of its own, and is neither called nor framed.
+    let (_, moved) = build(Start::Nothing);
+    assert_eq!(moved.reason(Name::SslWrite), Some(&Reason::NoReferences));
+}
+
+#[test]
+fn openssl_linked_in_is_named_and_not_searched() {
+    let mut program = Program::new(Arch::X86_64);
+    program.ssl(Start::Usual, &[226, 215, 111], 500);
+    program.file.strings = b"OpenSSL 3.0.17 1 Jul 2025\0../ssl/ssl_lib.c\0".to_vec();
+    let found = findings(&program.build());
+    assert_eq!(found.libraries, [Library::OpenSsl]);
+    assert_eq!(found.reason(Name::SslWrite), Some(&Reason::StaticOpenSsl));
+    // libcrypto alone is no TLS library.
+    program.file.strings = b"OpenSSL 3.0.17 1 Jul 2025\0../crypto/err/err.c\0".to_vec();
+    assert_eq!(findings(&program.build()).libraries, []);
+}
+
+#[test]
+fn a_program_made_to_take_long_is_given_up() {
+    let mut program = Program::new(Arch::Arm64);
+    let (path, here) = (program.strings[0], program.here());
+    let pages = (path >> 12).wrapping_sub(here >> 12) as u32;
+    let adrp = 0x9000_0003 | (pages & 3) << 29 | ((pages >> 2) & 0x7_ffff) << 5;
+    // Within one page ADRP stays the same.
+    for _ in 0..250 {
+        program.words(&[adrp, 0x9100_0063 | ((path & 0xfff) as u32) << 10]);
+    }
+    assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NoReferences));
+    let mut program = Program::new(Arch::X86_64);
+    for _ in 0..3000 {
+        program.ssl(Start::Nothing, &[226], 1);
+    }
+    assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::TooComplex));
+}
+
+#[test]
+fn what_has_a_symbol_is_not_searched_again() {
+    let mut program = Program::new(Arch::X86_64);
+    let sealv = program.aead(&[117, 115, 104]);
+    let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+    program.file.symbols = vec![("EVP_AEAD_CTX_sealv", sealv, 0)];
+    let findings = findings(&program.build());
+    assert_eq!(findings.functions.len(), 2);
+    assert_eq!(findings.function(Name::AeadSealv).method, Method::Symtab);
+    assert_eq!(findings.function(Name::SslWrite).virtual_address, write);
+}
+
+#[test]
+fn a_program_that_is_not_moved_holds_addresses_themselves() {
+    for fixed in [true, false] {
+        let mut program = Program::new(Arch::X86_64);
+        program.file.fixed = true;
+        let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+        program.file.fixed = fixed;
+        let findings = findings(&program.build());
+        let found: Vec<_> = findings.functions.iter().map(|f| f.virtual_address).collect();
+        // In one that is moved, the same number is no address.
+        assert_eq!(found, if fixed { vec![write] } else { vec![] });
+    }
+}
+
+/// Strings, references and calls are whole in one of two windows, wherever the
+/// border is.
+#[test]
+fn nothing_is_lost_between_windows() {
+    for before_border in [1, 10, 45, 46, 60] {
+        let mut program = Program::new(Arch::X86_64);
+        program.file.strings.clear();
+        let at = WINDOW - before_border;
+        program.file.code.resize(at, 0xcc);
+        program.file.code[at - 1] = 0;
+        program.strings[0] = program.here();
+        program.file.code.extend(SSL_LIB.as_bytes());
+        program.file.code.push(0);
+        let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+        let string = findings(&program.build());
+        assert_eq!(string.function(Name::SslWrite).virtual_address, write, "{before_border}");
+
+        let mut program = Program::new(Arch::X86_64);
+        program.file.code.resize(WINDOW - before_border - 32, 0xcc);
+        let write = program.ssl(Start::NoFrame, &[226, 215, 111], 500);
+        let code = findings(&program.build());
+        assert_eq!(code.function(Name::SslWrite).virtual_address, write, "{before_border}");
+    }
+}

@@ -1,0 +1,364 @@
+//! The head of a request: its request line and its fields.
+//!
+//! ```text
+//! method SP target SP HTTP/1.x CRLF
+//! *( name ":" OWS value OWS CRLF [ 1*( SP / HTAB ) more of the value CRLF ] )
+//! CRLF
+//! ```
+//!
+//! Bare line feeds and folded lines are tolerated, as RFC 9112 has it for
+//! recipients that want to be robust.
+
+use bytes::Bytes;
+
+use super::body::Framing;
+use super::lines::{Line, Section, lines};
+use crate::proto::{HeadCut, Header};
+
+/// The longest request line. Servers stop at 8 to 64 KiB; those who send
+/// URLs away put them into targets longer than that.
+const MAX_REQUEST_LINE: usize = 256 << 10;
+
+/// The largest head. Servers stop at some 10 KiB of fields.
+const MAX_HEAD: usize = 1 << 20;
+
+/// Fields kept of a section. Each costs memory far beyond its bytes.
+const MAX_FIELDS: usize = 1024;
+
+/// Methods for which a request line that is cut before its version is
+/// believed: those of RFC 9110 and RFC 5789.
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
+
+/// Reads a head as it comes.
+#[derive(Debug, Default)]
+pub(super) struct HeadReader {
+    section: Section,
+    /// The request line is complete and is one.
+    has_request_line: bool,
+}
+
+/// What the next bytes made of a head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// More of it is to come.
+    More,
+    /// It is complete.
+    Whole,
+    /// It is larger than is kept.
+    TooLong,
+    /// It is none.
+    NotHttp,
+}
+
+impl HeadReader {
+    /// Takes the next bytes, none beyond the head's end. Returns how many were
+    /// taken.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> (usize, Progress) {
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            let max = if self.has_request_line { MAX_HEAD } else { MAX_REQUEST_LINE };
+            let (used, line) = self.section.push(rest, max);
+            taken += used;
+            match line {
+                Line::Partial => break,
+                Line::TooLong => return (taken, Progress::TooLong),
+                Line::Empty if self.has_request_line => return (taken, Progress::Whole),
+                Line::Whole if self.has_request_line => {}
+                Line::Whole | Line::Empty => {
+                    let line = lines(self.section.bytes()).next();
+                    if line.and_then(|(line, _)| RequestLine::parse(line)).is_none() {
+                        return (taken, Progress::NotHttp);
+                    }
+                    self.has_request_line = true;
+                }
+            }
+        }
+        (taken, Progress::More)
+    }
+
+    /// The next byte belongs to the target of the request line, or follows it.
+    pub(super) fn is_in_target(&self) -> bool {
+        !self.has_request_line && memchr::memchr(b' ', self.section.bytes()).is_some()
+    }
+
+    /// How many bytes were taken.
+    pub(super) fn len(&self) -> usize {
+        self.section.bytes().len()
+    }
+
+    /// What is known of a head that is not complete; `None` where that does
+    /// not prove it a request's.
+    pub(super) fn partial(&self) -> Option<Head> {
+        Head::parse(Bytes::copy_from_slice(self.section.bytes()), false)
+    }
+
+    /// The complete head.
+    pub(super) fn into_head(self) -> Option<Head> {
+        Head::parse(Bytes::from(self.section.into_bytes()), true)
+    }
+}
+
+/// A head, or what is known of it.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) method: String,
+    pub(super) authority: Option<String>,
+    pub(super) path: String,
+    pub(super) fields: Fields,
+    pub(super) cut: Option<HeadCut>,
+    pub(super) framing: Framing,
+    /// How many bytes of memory are held by it.
+    pub(super) size: usize,
+}
+
+impl Head {
+    fn parse(section: Bytes, whole: bool) -> Option<Self> {
+        let (line, ended) = lines(&section).next()?;
+        let line = if ended { RequestLine::parse(line)? } else { RequestLine::parse_cut(line)? };
+
+        let after = section.iter().position(|&b| b == b'\n').map_or(section.len(), |at| at + 1);
+        let mut framing = FramingFields::default();
+        let (fields, last_cut) =
+            Fields::parse(&section.slice(after..), |name, value| framing.see(name, value));
+
+        let cut = match (whole, ended) {
+            (true, _) => None,
+            (false, false) => Some(HeadCut::Target),
+            (false, true) if last_cut => Some(HeadCut::LastField),
+            (false, true) => Some(HeadCut::Fields),
+        };
+        // Half a host is another host: of what is cut, only the path is kept.
+        let target_cut = cut == Some(HeadCut::Target);
+        let (authority, path) = line.split_target();
+        let authority = authority.filter(|_| path.is_some() || !target_cut).or_else(|| {
+            let host = fields.list.iter().position(|field| is(&field.name, "host"))?;
+            let known = !(last_cut && host + 1 == fields.list.len());
+            fields.list.get(host).filter(|_| known).map(|field| &field.value[..])
+        });
+        let path = match path {
+            Some(path) => path_text(path, target_cut),
+            None if target_cut || line.method == b"CONNECT" => String::new(),
+            None => "/".to_owned(),
+        };
+        Some(Self {
+            method: String::from_utf8_lossy(line.method).into_owned(),
+            authority: authority.map(|host| String::from_utf8_lossy(host).into_owned()),
+            path,
+            size: section.len() + fields.list.len() * size_of::<Header>(),
+            framing: framing.framing(),
+            cut,
+            fields,
+        })
+    }
+
+    /// The value of the first field of that name.
+    pub(super) fn field(&self, name: &str) -> Option<&Bytes> {
+        self.fields.list.iter().find(|field| is(&field.name, name)).map(|field| &field.value)
+    }
+
+    /// Some field of that name, a comma-separated list, has this member.
+    pub(super) fn lists(&self, name: &str, member: &str) -> bool {
+        let mut named = self.fields.list.iter().filter(|field| is(&field.name, name));
+        named.any(|field| members(&field.value).any(|m| is(m, member)))
+    }
+}
+
+/// A target as text. `?q` of `http://host?q` asks for `/?q`; a character that
+/// is cut is left out.
+fn path_text(path: &[u8], cut: bool) -> String {
+    let known = match std::str::from_utf8(path) {
+        Err(err) if cut && err.error_len().is_none() => path.get(..err.valid_up_to()),
+        _ => Some(path),
+    };
+    let text = String::from_utf8_lossy(known.unwrap_or_default());
+    if text.starts_with('?') { format!("/{text}") } else { text.into_owned() }
+}
+
+/// A request line, or what is known of it.
+#[derive(Debug, PartialEq, Eq)]
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+}
+
+impl<'a> RequestLine<'a> {
+    /// A complete line, without its end. A target with spaces in it is taken
+    /// as servers take it.
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let (method, rest) = split_at_space(line)?;
+        let version = rest.len().checked_sub(b" HTTP/1.x".len())?;
+        let (target, version) = rest.split_at_checked(version)?;
+        let is_version =
+            matches!(version, [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']);
+        let is_method = !method.is_empty() && method.iter().all(|&b| is_token(b));
+        let is_target = !target.is_empty() && !target.iter().any(|b| b.is_ascii_control());
+        (is_version && is_method && is_target).then_some(Self { method, target })
+    }
+
+    /// A line whose end is not known: of known methods only, and with a target
+    /// that only requests have.
+    fn parse_cut(line: &'a [u8]) -> Option<Self> {
+        let (method, target) = split_at_space(line)?;
+        // The version may have begun.
+        let space = target.iter().rposition(|&b| b == b' ');
+        let target = match space.and_then(|at| target.split_at_checked(at)) {
+            Some((target, version)) if is_cut_version(version) => target,
+            _ => target,
+        };
+        let is_target = target.starts_with(b"/") || split_absolute(target).is_some();
+        let is_text = !target.iter().any(|b| b.is_ascii_control());
+        (METHODS.contains(&method) && is_target && is_text).then_some(Self { method, target })
+    }
+
+    /// The authority and the path of the target, as far as it has them. Without
+    /// a path, a target that is cut may be cut within the authority.
+    fn split_target(&self) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+        if self.method == b"CONNECT" {
+            return (Some(self.target), None);
+        }
+        let Some(rest) = split_absolute(self.target) else {
+            return (None, Some(self.target));
+        };
+        let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
+        let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
+        let host = authority.iter().rposition(|&b| b == b'@').map_or(0, |at| at + 1);
+        (authority.get(host..), end.map(|_| path))
+    }
+}
+
+/// What follows `scheme://` in an absolute target.
+fn split_absolute(target: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(target.get(..16).unwrap_or(target), b"://")?;
+    let (scheme, rest) = target.split_at_checked(at)?;
+    let is_scheme = scheme.iter().all(u8::is_ascii_alphanumeric) && !scheme.is_empty();
+    rest.get(3..).filter(|_| is_scheme)
+}
+
+fn is_cut_version(text: &[u8]) -> bool {
+    b" HTTP/1.".starts_with(text)
+        || matches!(text, [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'])
+}
+
+fn split_at_space(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(b' ', line)?;
+    Some((line.get(..at)?, line.get(at + 1..)?))
+}
+
+/// The bytes begin with a complete request line.
+pub(in crate::proto) fn begins_with_request_line(bytes: &[u8]) -> bool {
+    let reachable = bytes.get(..MAX_REQUEST_LINE).unwrap_or(bytes);
+    let first = lines(reachable).next();
+    first.is_some_and(|(line, ended)| ended && RequestLine::parse(line).is_some())
+}
+
+/// A `tchar` of a token (RFC 9110, section 5.6.2).
+pub(in crate::proto) fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// The fields of a section.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields {
+    pub(super) list: Vec<Header>,
+    /// The bytes of lines that are no fields, and of fields beyond the cap.
+    pub(super) unread: u64,
+}
+
+impl Fields {
+    /// Reads a section, showing every field to `see`. Says too whether the
+    /// section ends in the midst of the last field of the list.
+    pub(super) fn parse(section: &Bytes, mut see: impl FnMut(&[u8], &[u8])) -> (Self, bool) {
+        let mut fields = Self::default();
+        let mut last_cut = false;
+        let mut rest = lines(section).peekable();
+        while let Some((line, mut ended)) = rest.next() {
+            if line.is_empty() {
+                continue;
+            }
+            let mut sent = line.len();
+            let is_name = |(name, _): &(&[u8], &[u8])| name.first().is_some_and(|&b| is_token(b));
+            let colon = memchr::memchr(b':', line);
+            let field = colon.and_then(|at| line.split_at_checked(at)).filter(is_name);
+            let Some((name, value)) = field else {
+                // The name of a cut field says nothing; other lines are no fields.
+                fields.unread += if ended { sent as u64 } else { 0 };
+                continue;
+            };
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            let mut folded = None;
+            while let Some(&(more @ [b' ' | b'\t', ..], more_ended)) = rest.peek() {
+                rest.next();
+                sent += more.len();
+                ended = more_ended;
+                let value = folded.get_or_insert_with(|| value.to_vec());
+                value.push(b' ');
+                value.extend_from_slice(more.trim_ascii());
+            }
+            let value = folded.map_or_else(|| section.slice_ref(value), Bytes::from);
+            let name = section.slice_ref(name.trim_ascii_end());
+            see(&name, &value);
+            if fields.list.len() < MAX_FIELDS {
+                fields.list.push(Header { name, value });
+                last_cut = !ended;
+            } else {
+                fields.unread += sent as u64;
+            }
+        }
+        (fields, last_cut)
+    }
+}
+
+/// The fields that say how long the body is.
+#[derive(Debug, Default)]
+struct FramingFields {
+    length: Option<Result<u64, InvalidLength>>,
+    /// The last transfer coding is `chunked`; `None` without any.
+    chunked: Option<bool>,
+}
+
+#[derive(Debug)]
+struct InvalidLength;
+
+impl FramingFields {
+    fn see(&mut self, name: &[u8], value: &[u8]) {
+        if is(name, "content-length") {
+            for member in members(value) {
+                let length = parse_length(member);
+                self.length = Some(match (self.length.take(), length) {
+                    (None, Some(length)) => Ok(length),
+                    (Some(Ok(before)), Some(length)) if before == length => Ok(length),
+                    _ => Err(InvalidLength),
+                });
+            }
+        } else if is(name, "transfer-encoding") {
+            for coding in members(value).filter(|coding| !is(coding, "identity")) {
+                self.chunked = Some(is(coding, "chunked"));
+            }
+        }
+    }
+
+    /// RFC 9112, section 6.3. The transfer coding wins over a length.
+    fn framing(&self) -> Framing {
+        match (self.chunked, &self.length) {
+            (Some(true), _) => Framing::chunked(),
+            (Some(false), _) | (None, Some(Err(InvalidLength))) => Framing::Unframed,
+            (None, Some(Ok(length))) => Framing::Length(*length),
+            (None, None) => Framing::Length(0),
+        }
+    }
+}
+
+fn parse_length(digits: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+/// The members of a comma-separated list.
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
+}
+
+fn is(name: &[u8], other: &str) -> bool {
+    name.eq_ignore_ascii_case(other.as_bytes())
+}

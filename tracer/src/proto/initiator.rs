@@ -1,0 +1,119 @@
+//! Who made a request: the user, a page, the browser itself or an extension.
+//!
+//! Browsers say it in `Sec-Fetch-*` (Fetch Metadata) and `Origin`; over plain
+//! http they leave these out, and `Referer` is the best sign. A vendor can forge
+//! all of them: the answer can lower a finding's severity and no more.
+
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use super::{HeadCut, Request, has_prefix};
+
+/// Who made a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initiator {
+    /// The user went to a page.
+    Navigation,
+    /// A page did: a script, an image, a frame, a beacon.
+    Page,
+    /// The browser did, on its own.
+    Browser,
+    /// An extension of the browser did.
+    Extension,
+    /// Its fields do not tell.
+    Unknown,
+}
+
+/// The schemes of the origins of extensions, by browser family.
+const EXTENSIONS: [&[u8]; 3] =
+    [b"chrome-extension://", b"moz-extension://", b"safari-web-extension://"];
+
+/// Says who made a request, by its header fields.
+pub fn initiator(request: &Request) -> Initiator {
+    let fields = Known::of(request);
+    let origin = fields.value("origin");
+    if origin.is_some_and(|origin| EXTENSIONS.iter().any(|scheme| has_prefix(origin, scheme))) {
+        return Initiator::Extension;
+    }
+    let site = fields.value("sec-fetch-site");
+    let mode = fields.value("sec-fetch-mode");
+    let dest = fields.value("sec-fetch-dest");
+    // Of a head that is cut, only these three together leave no doubt: browsers
+    // send them in any order, but never `Origin` after them.
+    if request.head_cut.is_some() && [site, mode, dest].contains(&None) {
+        return Initiator::Unknown;
+    }
+
+    if mode == Some(b"navigate") {
+        match dest {
+            Some(b"document") => return Initiator::Navigation,
+            Some(b"iframe" | b"frame" | b"object" | b"embed" | b"fencedframe") => {
+                return Initiator::Page;
+            }
+            None if fields.value("sec-fetch-user") == Some(b"?1") => return Initiator::Navigation,
+            _ => {}
+        }
+    }
+    if matches!(site, Some(b"cross-site" | b"same-site" | b"same-origin"))
+        || origin.is_some_and(|origin| origin == b"null" || is_http(origin))
+    {
+        return Initiator::Page;
+    }
+    match (site, mode) {
+        (Some(b"none"), Some(b"cors")) => Initiator::Extension,
+        (Some(b"none"), _) => Initiator::Browser,
+        _ => without_metadata(request, &fields),
+    }
+}
+
+/// Over plain http, or from a program that is no browser.
+fn without_metadata(request: &Request, fields: &Known<'_>) -> Initiator {
+    let referer = fields.value("referer").filter(|referer| is_http(referer));
+    let wants_document = fields.value("upgrade-insecure-requests") == Some(b"1")
+        && fields.value("accept").is_some_and(|accept| has_prefix(accept, b"text/html"));
+    match referer {
+        None if wants_document => Initiator::Navigation,
+        Some(referer) if wants_document && is_same_host(referer, request) => Initiator::Navigation,
+        Some(_) => Initiator::Page,
+        None if fields.value("user-agent").is_some_and(|ua| has_prefix(ua, b"Mozilla/5.0")) => {
+            Initiator::Browser
+        }
+        None => Initiator::Unknown,
+    }
+}
+
+/// The fields of a request whose values are known to their end.
+struct Known<'a> {
+    request: &'a Request,
+    count: usize,
+}
+
+impl<'a> Known<'a> {
+    fn of(request: &'a Request) -> Self {
+        let cut = usize::from(request.head_cut == Some(HeadCut::LastField));
+        Self { request, count: request.headers.len().saturating_sub(cut) }
+    }
+
+    fn value(&self, name: &str) -> Option<&'a [u8]> {
+        let mut known = self.request.headers.iter().take(self.count);
+        let field = known.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(&field.value)
+    }
+}
+
+fn is_http(url: &[u8]) -> bool {
+    has_prefix(url, b"http://") || has_prefix(url, b"https://")
+}
+
+fn is_same_host(referer: &[u8], request: &Request) -> bool {
+    let Some(authority) = &request.authority else {
+        return false;
+    };
+    let start = memchr::memmem::find(referer, b"://").map_or(0, |at| at + 3);
+    let rest = referer.get(start..).unwrap_or_default();
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    rest.get(..end).is_some_and(|host| host.eq_ignore_ascii_case(authority.as_bytes()))
+}

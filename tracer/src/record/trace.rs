@@ -1,0 +1,277 @@
+//! Recorded traces: [`Event`]s in a file.
+//!
+//! ```text
+//! +----------------+   +------+---------+-----------+   +------+--
+//! | magic, version |   | kind | length  | contents  |   | kind | …
+//! | 8 bytes        |   | u32  | u32     |           |   |      |
+//! +----------------+   +------+---------+-----------+   +------+--
+//! ```
+//!
+//! | kind | contents |
+//! |---|---|
+//! | 1 | a record: the programs' header of 120 bytes and the payload |
+//! | 2 | the counters, one u64 each, in the programs' order |
+//! | 3 | the clocks: nanoseconds since boot, and since 1970 (u64 each) |
+//! | 4 | what a process runs: its id (u32), and the executable's path |
+//!
+//! All numbers are little-endian, as all machines that tracer runs on are.
+//! Entries of an unknown kind are skipped, so that newer tracers can add some.
+//! A file that ends within an entry (the machine lost power) is read up to
+//! there, and said to be cut.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use thiserror::Error;
+use tracer_ebpf::{Counter, MAX_HEAD, RecordHeader};
+
+use super::{BootTime, Clock, Event, Losses, Malformed, Record};
+
+#[cfg(target_endian = "big")]
+compile_error!("traces, and the programs' headers in them, are little-endian");
+
+/// What a trace file begins with: a name and the format's version.
+pub const MAGIC: [u8; 8] = *b"tracer\0\x01";
+
+const RECORD: u32 = 1;
+const LOSSES: u32 = 2;
+const CLOCK: u32 = 3;
+const EXECUTABLE: u32 = 4;
+
+/// An entry longer than this was not written by tracer. Unknown entries may be
+/// somewhat larger than a record.
+const MAX_ENTRY: usize = 16 * (RecordHeader::SIZE + MAX_HEAD);
+
+/// Why a trace cannot be read further.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// Not a trace.
+    #[error("this is not a trace that tracer recorded")]
+    NotATrace,
+    /// A trace of another version.
+    #[error("this trace has format version {0}; this tracer reads version {version}", version = MAGIC[7])]
+    Version(u8),
+    /// The file ends within an entry.
+    #[error("the trace ends in the middle of an entry: what stands before it was read")]
+    Cut,
+    /// An entry makes no sense.
+    #[error("the trace is damaged: {0}")]
+    Damaged(String),
+    /// The file cannot be read.
+    #[error("cannot read the trace: {0}")]
+    Read(#[from] io::Error),
+}
+
+impl From<Malformed> for TraceError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Damaged(format!("a record cannot be read: {malformed}"))
+    }
+}
+
+/// Writes a trace.
+pub struct Writer<W>(W);
+
+impl<W: Write> Writer<W> {
+    /// Begins a trace.
+    pub fn new(mut to: W) -> io::Result<Self> {
+        to.write_all(&MAGIC)?;
+        Ok(Self(to))
+    }
+
+    /// Appends an event.
+    pub fn write(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Sent(record) => self.entry(RECORD, &[&record.header().bytes(), &record.payload]),
+            Event::Lost(losses) => {
+                let counters = losses.counters().map(u64::to_le_bytes);
+                self.entry(LOSSES, &[counters.as_flattened()])
+            }
+            Event::Executable { tgid, path } => {
+                self.entry(EXECUTABLE, &[&tgid.to_le_bytes(), path.as_bytes()])
+            }
+            Event::Clock(clock) => {
+                self.entry(CLOCK, &[&clock.boot.0.to_le_bytes(), &clock.unix.to_le_bytes()])
+            }
+        }
+    }
+
+    /// Hands what is buffered to the file.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    fn entry(&mut self, kind: u32, parts: &[&[u8]]) -> io::Result<()> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.0.write_all(&kind.to_le_bytes())?;
+        self.0.write_all(&(len as u32).to_le_bytes())?;
+        parts.iter().try_for_each(|part| self.0.write_all(part))
+    }
+}
+
+/// Reads a trace.
+pub struct Reader<R>(R);
+
+impl<R: Read> Reader<R> {
+    /// Begins to read; checks the magic.
+    pub fn new(mut from: R) -> Result<Self, TraceError> {
+        let mut magic = [0; MAGIC.len()];
+        if fill(&mut from, &mut magic)? < MAGIC.len() || magic[..7] != MAGIC[..7] {
+            return Err(TraceError::NotATrace);
+        }
+        if magic != MAGIC {
+            return Err(TraceError::Version(magic[7]));
+        }
+        Ok(Self(from))
+    }
+
+    /// The next event; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<Event>, TraceError> {
+        loop {
+            let mut head = [0; 8];
+            match fill(&mut self.0, &mut head)? {
+                0 => return Ok(None),
+                8 => {}
+                _ => return Err(TraceError::Cut),
+            }
+            let [kind, len] = [0, 4]
+                .map(|at| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+            let len = len as usize;
+            if len > MAX_ENTRY {
+                return Err(TraceError::Damaged(format!("an entry of {len} bytes")));
+            }
+            let mut contents = vec![0; len];
+            if fill(&mut self.0, &mut contents)? < len {
+                return Err(TraceError::Cut);
+            }
+            match kind {
+                RECORD => return Ok(Some(Event::Sent(record(contents)?))),
+                LOSSES => return Ok(Some(Event::Lost(losses(&contents)))),
+                CLOCK => return clock(&contents).map(Some),
+                EXECUTABLE => return executable(&contents).map(Some),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn record(contents: Vec<u8>) -> Result<Record, Malformed> {
+    Record::from_kernel(&Bytes::from(contents))
+}
+
+/// Counters that a newer tracer added are dropped, those it knew not are 0.
+fn losses(contents: &[u8]) -> Losses {
+    let mut counters = [0; Counter::COUNT as usize];
+    let (words, _) = contents.as_chunks();
+    for (counter, word) in counters.iter_mut().zip(words) {
+        *counter = u64::from_le_bytes(*word);
+    }
+    Losses::from_counters(counters)
+}
+
+fn clock(contents: &[u8]) -> Result<Event, TraceError> {
+    match contents.as_chunks() {
+        ([boot, unix], []) => Ok(Event::Clock(Clock {
+            boot: BootTime(u64::from_le_bytes(*boot)),
+            unix: u64::from_le_bytes(*unix),
+        })),
+        _ => Err(TraceError::Damaged(format!("a clock of {} bytes", contents.len()))),
+    }
+}
+
+fn executable(contents: &[u8]) -> Result<Event, TraceError> {
+    let (tgid, path) = contents
+        .split_first_chunk()
+        .ok_or_else(|| TraceError::Damaged("a process without an id".into()))?;
+    Ok(Event::Executable {
+        tgid: u32::from_le_bytes(*tgid),
+        path: String::from_utf8_lossy(path).into_owned(),
+    })
+}
+
+/// Reads until the buffer is full or the file ends; returns how much.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::kernel::tests::sample, *};
+
+    fn events() -> Vec<Event> {
+        let mut lost = Losses::default();
+        lost.set(Counter::RingFull, 3);
+        vec![
+            Event::Clock(Clock { boot: BootTime(1), unix: 2 }),
+            Event::Executable { tgid: 2, path: "/usr/bin/client".into() },
+            Event::Sent(sample()),
+            Event::Lost(lost),
+        ]
+    }
+
+    fn file(events: &[Event]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        for event in events {
+            writer.write(event).unwrap();
+        }
+        writer.0
+    }
+
+    fn read(file: &[u8]) -> Result<Vec<Event>, TraceError> {
+        let mut reader = Reader::new(file)?;
+        let mut events = Vec::new();
+        while let Some(event) = reader.next()? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(read(&file(&events())).unwrap(), events());
+    }
+
+    #[test]
+    fn a_cut_is_told_and_loses_only_what_is_cut() {
+        let whole = file(&events());
+        let ends: Vec<usize> = (0..=4).map(|n| file(&events()[..n]).len()).collect();
+        for len in 0..whole.len() {
+            match read(&whole[..len]) {
+                Ok(events) => assert!(ends.contains(&len), "{len}: {events:?}"),
+                Err(TraceError::NotATrace) => assert!(len < MAGIC.len()),
+                Err(TraceError::Cut) => assert!(!ends.contains(&len)),
+                Err(err) => panic!("{len}: {err}"),
+            }
+        }
+    }
+
+    #[test]
+    fn other_files_are_not_traces() {
+        assert!(matches!(read(b"GET / HTTP/1.1\r\n\r\n"), Err(TraceError::NotATrace)));
+        let mut newer = file(&[]);
+        newer[7] = 9;
+        assert!(matches!(read(&newer), Err(TraceError::Version(9))));
+    }
+
+    #[test]
+    fn entries_of_the_future_are_skipped() {
+        let mut file = file(&events()[..1]);
+        file.extend([9, 0, 0, 0, 2, 0, 0, 0, b'?', b'?']);
+        assert_eq!(read(&file).unwrap(), events()[..1]);
+    }
+
+    #[test]
+    fn an_absurd_length_allocates_nothing() {
+        let mut file = file(&[]);
+        file.extend([1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        assert!(matches!(read(&file), Err(TraceError::Damaged(_))));
+    }
+}

@@ -1,0 +1,117 @@
+//! Sinks: alerts for people (one line each) and for programs (JSON lines).
+//!
+//! What tracer shows is the most sensitive list on the device, so values are
+//! redacted unless the user says otherwise; see [`redact`].
+
+mod human;
+mod json;
+pub mod redact;
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use self::redact::Redactor;
+pub use self::{
+    human::{Style, printable},
+    json::{ALERT_SCHEMA, decoded_line},
+};
+use crate::pipeline::{Output, Totals};
+
+/// Where the alert stream goes.
+pub trait Sink {
+    /// An alert, or losses. What is no alert is passed over.
+    fn output(&mut self, output: &Output) -> io::Result<()>;
+    /// The run's numbers, last of all.
+    fn totals(&mut self, totals: &Totals) -> io::Result<()>;
+    /// Hands on what is buffered.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// One line an alert, for people.
+pub struct Human<W> {
+    to: W,
+    style: Style,
+    redactor: Redactor,
+}
+
+impl<W: Write> Human<W> {
+    /// Writes to `to`.
+    pub fn new(to: W, style: Style, redactor: Redactor) -> Self {
+        Self { to, style, redactor }
+    }
+}
+
+impl<W: Write> Sink for Human<W> {
+    fn output(&mut self, output: &Output) -> io::Result<()> {
+        match human::line(output, &self.style, &self.redactor) {
+            Some(line) => writeln!(self.to, "{line}"),
+            None => Ok(()),
+        }
+    }
+
+    fn totals(&mut self, _: &Totals) -> io::Result<()> {
+        // People read the summary on standard error.
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// JSON lines, for programs.
+pub struct Json<W> {
+    to: W,
+    redactor: Redactor,
+}
+
+impl<W: Write> Json<W> {
+    /// Writes to `to`.
+    pub fn new(to: W, redactor: Redactor) -> Self {
+        Self { to, redactor }
+    }
+
+    fn line(&mut self, line: &serde_json::Value) -> io::Result<()> {
+        serde_json::to_writer(&mut self.to, line)?;
+        self.to.write_all(b"\n")
+    }
+}
+
+impl<W: Write> Sink for Json<W> {
+    fn output(&mut self, output: &Output) -> io::Result<()> {
+        match json::line(output, &self.redactor) {
+            Some(line) => self.line(&line),
+            None => Ok(()),
+        }
+    }
+
+    fn totals(&mut self, totals: &Totals) -> io::Result<()> {
+        self.line(&json::totals(totals))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Opens a file that only its owner can read, to append to or to begin anew.
+/// A file that is there and that others can read is closed to them.
+pub fn private_file(path: &Path, append: bool) -> io::Result<File> {
+    const OWNER_ONLY: u32 = 0o600;
+    let file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .append(append)
+        .truncate(!append)
+        .mode(OWNER_ONLY)
+        .open(path)?;
+    // The mode above counts only for a file that was not there.
+    if file.metadata()?.is_file() {
+        file.set_permissions(std::fs::Permissions::from_mode(OWNER_ONLY))?;
+    }
+    Ok(file)
+}
