@@ -83,9 +83,7 @@ fn checks(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
     report.check(
         ui,
         "format",
-        workspace
-            .cargo()
-            .args(["fmt", "--all", "--check", "--", "--color", "never"]),
+        workspace.cargo().args(["fmt", "--all", "--check", "--", "--color", "never"]),
     );
     report.check(
         ui,

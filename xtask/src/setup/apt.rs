@@ -10,13 +10,7 @@ use crate::{privilege::Privilege, shell, ui::Ui, version::Version};
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=120";
 
 /// Installs without questions, without extras, and at no other package's cost.
-const INSTALL: [&str; 5] = [
-    "install",
-    "-q",
-    "-y",
-    "--no-install-recommends",
-    "--no-remove",
-];
+const INSTALL: [&str; 5] = ["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
 
 /// What `apt-cache policy` says of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,8 +98,7 @@ impl<'a> Apt<'a> {
         let Err(why) = self.offers(packages, minimum) else {
             return Ok(());
         };
-        self.ui
-            .say(&format!("{why}: its lists may be missing or old"));
+        self.ui.say(&format!("{why}: its lists may be missing or old"));
         // One broken source among many fails the update, and the rest may serve.
         if let Err(why) = self.update() {
             self.ui.say(&format!("{why:#}"));

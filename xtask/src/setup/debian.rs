@@ -55,13 +55,11 @@ impl<'a> Offer<'a> {
     /// When apt or rustup fails.
     pub(super) fn install(mut self, ui: &Ui) -> Result<Compiler> {
         if !self.installed {
-            self.apt
-                .install("a compiler with a prebuilt core for BPF", PACKAGES)?;
+            self.apt.install("a compiler with a prebuilt core for BPF", PACKAGES)?;
         }
         let name = link(ui)?;
         if !toolchain::has_cargo(&name) {
-            self.apt
-                .install("rustup has no cargo to lend to it", &[CARGO])?;
+            self.apt.install("rustup has no cargo to lend to it", &[CARGO])?;
         }
         toolchain::named(&name)
     }

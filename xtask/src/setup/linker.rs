@@ -152,20 +152,8 @@ impl Build {
         command
             // Not the workspace, whose .cargo/config.toml is no business of the linker's.
             .current_dir(&home)
-            .args([
-                "install",
-                "bpf-linker",
-                "--version",
-                VERSION,
-                "--locked",
-                "--force",
-            ])
-            .args([
-                "--no-default-features",
-                "--features",
-                &format!("llvm-{llvm}"),
-                "--root",
-            ])
+            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
+            .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
             .arg(&home)
             .env("LLVM_PREFIX", prefix)
             // LLVM does the work; what surrounds it need not be fast, and is here sooner.
@@ -174,10 +162,7 @@ impl Build {
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("CARGO_BUILD_TARGET")
             .env_remove("RUSTC_BOOTSTRAP");
-        ui.step(
-            &format!("build bpf-linker {VERSION} with LLVM {llvm}"),
-            &mut command,
-        )?;
+        ui.step(&format!("build bpf-linker {VERSION} with LLVM {llvm}"), &mut command)?;
         Ok(home.join("bin/bpf-linker"))
     }
 }

@@ -109,12 +109,7 @@ impl Compiler {
         ensure!(rustc.release >= minimum, "rustc {} is older than {MINIMUM}", rustc.release);
         let core = Core::of(path, rustc.nightly).map_err(anyhow::Error::msg)?;
         ensure!(has_cargo(name), "rustup has no cargo for it");
-        Ok(Self {
-            name: name.clone(),
-            sysroot: path.clone(),
-            rustc,
-            core,
-        })
+        Ok(Self { name: name.clone(), sysroot: path.clone(), rustc, core })
     }
 }
 
