@@ -1,6 +1,6 @@
 //! `cargo xtask build`: a `tracer` that runs on any Linux of its architecture.
 
-use std::{env, ffi::OsString, path::PathBuf, process::Command};
+use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -27,9 +27,8 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<Pa
         .args(["build", "--package", "tracer", "--bin", "tracer"])
         // Named although it is the host: flags then do not reach build scripts
         // and procedural macros, which have to stay dynamic.
-        .args(["--target", &host])
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags());
+        .args(["--target", &host]);
+    add_static_flag(&mut command);
     let directory = match profile {
         Profile::Dev => "debug",
         Profile::Release => {
@@ -53,17 +52,18 @@ pub(crate) fn host() -> Result<String> {
     Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
-/// The caller's flags, and the one that makes the binary static.
-fn rustflags() -> OsString {
-    const SEPARATOR: &str = "\u{1f}";
-    let mut flags = match (env::var_os("CARGO_ENCODED_RUSTFLAGS"), env::var("RUSTFLAGS")) {
-        (Some(encoded), _) => encoded,
-        (None, Ok(plain)) => plain.split_whitespace().collect::<Vec<_>>().join(SEPARATOR).into(),
-        (None, Err(_)) => OsString::new(),
+/// Adds to the caller's flags the one that makes the binary static.
+fn add_static_flag(command: &mut Command) {
+    const STATIC: &str = "-Ctarget-feature=+crt-static";
+    // Cargo prefers the first where both are set; U+001F separates its flags.
+    let (name, separator) = match env::var_os("CARGO_ENCODED_RUSTFLAGS") {
+        Some(_) => ("CARGO_ENCODED_RUSTFLAGS", "\u{1f}"),
+        None => ("RUSTFLAGS", " "),
     };
+    let mut flags = env::var_os(name).unwrap_or_default();
     if !flags.is_empty() {
-        flags.push(SEPARATOR);
+        flags.push(separator);
     }
-    flags.push("-Ctarget-feature=+crt-static");
-    flags
+    flags.push(STATIC);
+    command.env(name, flags);
 }

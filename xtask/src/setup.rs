@@ -65,12 +65,9 @@ pub(crate) fn rehearse(workspace: &Workspace, ui: &Ui) -> Result<()> {
         linker::rehearse(ui, &compiler);
         return Ok(());
     }
-    match debian::rehearse(ui) {
-        Ok(()) => {}
-        Err(why) => {
-            ui.say(&format!("would pass over Debian's compiler: {why:#}"));
-            toolchain::rehearse_nightly(ui);
-        }
+    if let Err(why) = debian::rehearse(ui) {
+        ui.say(&format!("would pass over Debian's compiler: {why:#}"));
+        toolchain::rehearse_nightly(ui);
     }
     ui.say(&format!("then would build bpf-linker {} with that compiler's LLVM", linker::VERSION));
     Ok(())
@@ -85,20 +82,29 @@ pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result
     test_needs::install(workspace, ui, dry_run)
 }
 
+/// What is not to be had here leads to the next way; what was tried and failed
+/// ends the search, for the next way would hide it.
 fn find_or_install(workspace: &Workspace, ui: &Ui) -> Result<(Compiler, Linker)> {
-    for compiler in survey(ui)? {
-        match with_linker(workspace, ui, compiler) {
-            Ok(both) => return Ok(both),
-            Err(why) => ui.say(&format!("passed over: {why:#}")),
+    let here = survey(ui)?;
+    let debians_is_here = here.iter().any(debian::is_debians);
+    for compiler in here {
+        if let Some(both) = with_linker(workspace, ui, compiler)? {
+            return Ok(both);
         }
     }
-    match debian::install(ui).and_then(|compiler| with_linker(workspace, ui, compiler)) {
-        Ok(both) => return Ok(both),
-        Err(why) => ui.say(&format!("passed over Debian's compiler: {why:#}")),
+    if !debians_is_here {
+        match debian::Offer::look_for(ui) {
+            Ok(offer) => {
+                if let Some(both) = with_linker(workspace, ui, offer.install(ui)?)? {
+                    return Ok(both);
+                }
+            }
+            Err(why) => ui.say(&format!("passed over Debian's compiler: {why:#}")),
+        }
     }
-    toolchain::install_nightly(ui)
-        .and_then(|compiler| with_linker(workspace, ui, compiler))
-        .context("no compiler for BPF: every way was tried (see above), and the last one failed")
+    let nightly = toolchain::install_nightly(ui)?;
+    with_linker(workspace, ui, nightly)?
+        .context("nothing builds for BPF here: every way was passed over, for the reasons above")
 }
 
 fn survey(ui: &Ui) -> Result<Vec<Compiler>> {
@@ -109,8 +115,29 @@ fn survey(ui: &Ui) -> Result<Vec<Compiler>> {
     Ok(usable)
 }
 
-fn with_linker(workspace: &Workspace, ui: &Ui, compiler: Compiler) -> Result<(Compiler, Linker)> {
+/// Finds or builds the linker that goes with a compiler; none if there can be
+/// none, or the two do not work together.
+fn with_linker(
+    workspace: &Workspace,
+    ui: &Ui,
+    compiler: Compiler,
+) -> Result<Option<(Compiler, Linker)>> {
     ui.say(&format!("compiler: {}", compiler.describe()));
-    let linker = linker::find_or_build(workspace, ui, &compiler)?;
-    Ok((compiler, linker))
+    if let Some(linker) = linker::find(workspace, ui, &compiler)? {
+        return Ok(Some((compiler, linker)));
+    }
+    let proven = match linker::Build::plan(&compiler) {
+        Ok(build) => {
+            let path = build.run(workspace, ui)?;
+            linker::prove(workspace, ui, &compiler, path)
+        }
+        Err(why) => Err(why),
+    };
+    match proven {
+        Ok(linker) => Ok(Some((compiler, linker))),
+        Err(why) => {
+            ui.say(&format!("passed over {}: {why:#}", compiler.name));
+            Ok(None)
+        }
+    }
 }

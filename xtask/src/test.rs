@@ -80,7 +80,11 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Resul
 
 /// Format, lints and documentation, with warnings denied.
 fn checks(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
-    report.check(ui, "format", workspace.cargo().args(["fmt", "--all", "--check"]));
+    report.check(
+        ui,
+        "format",
+        workspace.cargo().args(["fmt", "--all", "--check", "--", "--color", "never"]),
+    );
     report.check(
         ui,
         "lints",

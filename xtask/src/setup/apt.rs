@@ -9,6 +9,9 @@ use crate::{privilege::Privilege, shell, ui::Ui, version::Version};
 /// How long to wait for another apt to finish.
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=120";
 
+/// Installs without questions, without extras, and at no other package's cost.
+const INSTALL: [&str; 5] = ["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
+
 /// What `apt-cache policy` says of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Policy {
@@ -77,13 +80,16 @@ impl<'a> Apt<'a> {
                 );
             }
         }
-        Ok(())
+        // Another package may stand in the way.
+        let mut simulation = Command::new("apt-get");
+        simulation.arg("--simulate").args(INSTALL).args(packages);
+        shell::answer(&mut simulation).map(drop)
     }
 
     /// The same, after fetching the lists where those at hand do not have it.
     ///
     /// # Errors
-    /// As [`Self::offers`], or when the lists cannot be fetched.
+    /// As [`Self::offers`].
     pub(super) fn offers_after_update(
         &mut self,
         packages: &[&str],
@@ -93,7 +99,10 @@ impl<'a> Apt<'a> {
             return Ok(());
         };
         self.ui.say(&format!("{why}: its lists may be missing or old"));
-        self.update()?;
+        // One broken source among many fails the update, and the rest may serve.
+        if let Err(why) = self.update() {
+            self.ui.say(&format!("{why:#}"));
+        }
         self.offers(packages, minimum)
     }
 
@@ -122,7 +131,7 @@ impl<'a> Apt<'a> {
 }
 
 fn install_command(packages: &[&str]) -> Result<Command> {
-    let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
+    let mut arguments = INSTALL.to_vec();
     arguments.extend_from_slice(packages);
     apt_get(&arguments)
 }
@@ -136,7 +145,7 @@ fn apt_get(arguments: &[&str]) -> Result<Command> {
 
 /// The command to install packages, to be shown.
 pub(super) fn shown_install(packages: &[&str]) -> String {
-    format!("apt-get install --no-install-recommends --no-remove {}", packages.join(" "))
+    format!("apt-get {} {}", INSTALL.join(" "), packages.join(" "))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     apt::{self, Apt},
     toolchain::{self, Compiler, Listed},
 };
-use crate::{shell, ui::Ui, version::Version};
+use crate::{ui::Ui, version::Version};
 
 /// The compiler, and `core` for BPF, which is no dependency of the first.
 const PACKAGES: &[&str] = &["rustc-web", "libstd-rust-web-dev-bpf"];
@@ -26,25 +26,46 @@ const SYSROOT: &str = "/usr";
 /// What it is called in rustup; the second where the first is taken.
 pub(super) const NAMES: [&str; 2] = ["rust-web", "tracer-rust-web"];
 
-/// Installs and links it.
-///
-/// # Errors
-/// When apt has none that is new enough, cannot install it, or it does not work.
-pub(super) fn install(ui: &Ui) -> Result<Compiler> {
-    let mut apt = Apt::new(ui)?;
-    if !apt.has(PACKAGES, minimum()) {
-        apt.offers_after_update(PACKAGES, minimum())?;
-        apt.install("a compiler with a prebuilt core for BPF", PACKAGES)?;
-    }
-    let name = link(ui)?;
-    let cargo = ["run", &name, "cargo", "--version"];
-    if !shell::succeeds(Command::new("rustup").args(cargo)) {
-        apt.install("rustup has no cargo to lend to it", &[CARGO])?;
-    }
-    toolchain::named(&name)
+/// Whether a compiler of rustup's is this one.
+pub(super) fn is_debians(compiler: &Compiler) -> bool {
+    compiler.sysroot == Path::new(SYSROOT)
 }
 
-/// Says what [`install`] would run.
+/// A system that has it, or whose apt does.
+pub(super) struct Offer<'a> {
+    apt: Apt<'a>,
+    installed: bool,
+}
+
+impl<'a> Offer<'a> {
+    /// # Errors
+    /// When there is no apt, or it has none that is new enough.
+    pub(super) fn look_for(ui: &'a Ui) -> Result<Self> {
+        let mut apt = Apt::new(ui)?;
+        let installed = apt.has(PACKAGES, minimum());
+        if !installed {
+            apt.offers_after_update(PACKAGES, minimum())?;
+        }
+        Ok(Self { apt, installed })
+    }
+
+    /// Installs and links it.
+    ///
+    /// # Errors
+    /// When apt or rustup fails.
+    pub(super) fn install(mut self, ui: &Ui) -> Result<Compiler> {
+        if !self.installed {
+            self.apt.install("a compiler with a prebuilt core for BPF", PACKAGES)?;
+        }
+        let name = link(ui)?;
+        if !toolchain::has_cargo(&name) {
+            self.apt.install("rustup has no cargo to lend to it", &[CARGO])?;
+        }
+        toolchain::named(&name)
+    }
+}
+
+/// Says what [`Offer::install`] would run.
 ///
 /// # Errors
 /// When there is no apt.

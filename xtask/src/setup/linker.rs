@@ -19,7 +19,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{probe, toolchain::Compiler};
 use crate::{cache, shell, ui::Ui, version::Version, workspace::Workspace};
@@ -36,27 +36,37 @@ pub(super) struct Linker {
     pub(super) version: String,
 }
 
-/// Uses one that is here, or builds one.
+/// One that is here and works with the compiler.
 ///
 /// # Errors
-/// When none that is here works and none can be built.
-pub(super) fn find_or_build(workspace: &Workspace, ui: &Ui, compiler: &Compiler) -> Result<Linker> {
-    let home = home(compiler)?;
-    for path in here(&home) {
-        let tried = examine(&path, compiler)
-            .and_then(|version| Ok((probe::run(workspace, ui, compiler, &path)?, version)));
-        match tried {
-            Ok(((), version)) => return Ok(Linker { path, version }),
+/// When there is no place for a cache.
+pub(super) fn find(workspace: &Workspace, ui: &Ui, compiler: &Compiler) -> Result<Option<Linker>> {
+    for path in here(&home(compiler)?) {
+        match prove(workspace, ui, compiler, path.clone()) {
+            Ok(linker) => return Ok(Some(linker)),
             Err(why) => ui.say(&format!("passed over {}: {why:#}", path.display())),
         }
     }
-    let path = build(workspace, ui, compiler, &home)?;
-    probe::run(workspace, ui, compiler, &path)?;
+    Ok(None)
+}
+
+/// Shows that a linker works with a compiler.
+///
+/// # Errors
+/// When it does not.
+pub(super) fn prove(
+    workspace: &Workspace,
+    ui: &Ui,
+    compiler: &Compiler,
+    path: PathBuf,
+) -> Result<Linker> {
     let version = examine(&path, compiler)?;
+    ui.say(&format!("linker: {} ({version})", path.display()));
+    probe::run(workspace, ui, compiler, &path)?;
     Ok(Linker { path, version })
 }
 
-/// Says which one [`find_or_build`] would use.
+/// Says which one would be used.
 pub(super) fn rehearse(ui: &Ui, compiler: &Compiler) {
     let found = home(compiler)
         .ok()
@@ -107,38 +117,58 @@ fn examine(path: &Path, compiler: &Compiler) -> Result<String> {
     Ok(version)
 }
 
-fn build(workspace: &Workspace, ui: &Ui, compiler: &Compiler, home: &Path) -> Result<PathBuf> {
-    let llvm = compiler.rustc.llvm.major;
-    if !LLVMS.contains(&llvm) {
-        let [first, .., last] = LLVMS;
-        bail!(
-            "bpf-linker {VERSION} knows LLVM {first} to {last}, and {} has {llvm}",
-            compiler.name
-        );
-    }
-    let prefix = llvm_prefix(compiler, home)?;
-    let mut command = workspace.cargo();
-    command
-        // Not the workspace, whose .cargo/config.toml is no business of the linker's.
-        .current_dir(home)
-        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
-        .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
-        .arg(home)
-        .env("LLVM_PREFIX", prefix)
-        // LLVM does the work; what surrounds it need not be fast, and is here sooner.
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("RUSTC_BOOTSTRAP")
-        .env_remove("CARGO_BUILD_TARGET");
-    ui.step(&format!("build bpf-linker {VERSION} with rustc's own LLVM {llvm}"), &mut command)?;
-    Ok(home.join("bin/bpf-linker"))
+/// A bpf-linker to be built for a compiler.
+pub(super) struct Build {
+    home: PathBuf,
+    /// A directory whose `lib/libLLVM.so` is the LLVM to link with.
+    prefix: PathBuf,
+    llvm: u32,
 }
 
-/// A directory whose `lib/libLLVM.so` is the LLVM to link with: the caller's
-/// choice, rustc's own, or the system's.
+impl Build {
+    /// # Errors
+    /// When bpf-linker does not know the compiler's LLVM, or that is not to be
+    /// linked with.
+    pub(super) fn plan(compiler: &Compiler) -> Result<Self> {
+        let llvm = compiler.rustc.llvm.major;
+        let [first, .., last] = LLVMS;
+        ensure!(
+            LLVMS.contains(&llvm),
+            "bpf-linker {VERSION} knows LLVM {first} to {last}, and rustc has {llvm}"
+        );
+        let home = home(compiler)?;
+        fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
+        let prefix = llvm_prefix(compiler, &home)?;
+        Ok(Self { home, prefix, llvm })
+    }
+
+    /// Builds it; returns its path.
+    ///
+    /// # Errors
+    /// When cargo fails.
+    pub(super) fn run(self, workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
+        let Self { home, prefix, llvm } = self;
+        let mut command = workspace.cargo();
+        command
+            // Not the workspace, whose .cargo/config.toml is no business of the linker's.
+            .current_dir(&home)
+            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
+            .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
+            .arg(&home)
+            .env("LLVM_PREFIX", prefix)
+            // LLVM does the work; what surrounds it need not be fast, and is here sooner.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("CARGO_BUILD_TARGET")
+            .env_remove("RUSTC_BOOTSTRAP");
+        ui.step(&format!("build bpf-linker {VERSION} with LLVM {llvm}"), &mut command)?;
+        Ok(home.join("bin/bpf-linker"))
+    }
+}
+
+/// The LLVM to link with: the caller's choice, rustc's own, or the system's.
 fn llvm_prefix(compiler: &Compiler, home: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
     if let Some(prefix) = env::var_os("LLVM_PREFIX") {
         return Ok(PathBuf::from(prefix));
     }
@@ -156,9 +186,8 @@ fn llvm_prefix(compiler: &Compiler, home: &Path) -> Result<PathBuf> {
     let system = PathBuf::from(format!("/usr/lib/llvm-{llvm}"));
     ensure!(
         system.join("lib/libLLVM.so").exists(),
-        "{} loads no shared LLVM that a bpf-linker could be linked with. Install LLVM {llvm} \
-         (Debian: apt-get install llvm-{llvm}-dev), or name one with LLVM_PREFIX",
-        compiler.name
+        "it loads no shared LLVM that a bpf-linker could be linked with. Install LLVM {llvm} \
+         (Debian: apt-get install llvm-{llvm}-dev), or name one with LLVM_PREFIX"
     );
     Ok(system)
 }

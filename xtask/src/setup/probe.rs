@@ -38,8 +38,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 "#;
 
-/// As aya-build passes them (0x1f is cargo's separator).
-const RUSTFLAGS: &str = "-Cdebuginfo=2\u{1f}-Clink-arg=--btf";
+/// As aya-build passes them.
+const RUSTFLAGS: &str = "-Cdebuginfo=2 -Clink-arg=--btf";
 
 /// Builds the program and looks at what came out.
 ///
@@ -67,10 +67,11 @@ pub(super) fn run(
     command
         .current_dir(&directory)
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
-        .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS)
+        .env("RUSTFLAGS", RUSTFLAGS)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
-    ui.step(&format!("try {} with {}", compiler.name, linker.display()), &mut command)?;
+    ui.step("prove them on a small BPF program", &mut command)?;
 
     let path = target.join(TARGET).join("release/probe");
     let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

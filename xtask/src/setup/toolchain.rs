@@ -108,6 +108,7 @@ impl Compiler {
         let minimum = Version::parse(MINIMUM).context("rust-version in Cargo.toml")?;
         ensure!(rustc.release >= minimum, "rustc {} is older than {MINIMUM}", rustc.release);
         let core = Core::of(path, rustc.nightly).map_err(anyhow::Error::msg)?;
+        ensure!(has_cargo(name), "rustup has no cargo for it");
         Ok(Self { name: name.clone(), sysroot: path.clone(), rustc, core })
     }
 }
@@ -186,6 +187,11 @@ fn tool(toolchain: &str, program: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", toolchain, program]);
     command
+}
+
+/// Whether a toolchain has a cargo, or rustup lends it one of another toolchain.
+pub(super) fn has_cargo(toolchain: &str) -> bool {
+    shell::succeeds(tool(toolchain, "cargo").arg("--version"))
 }
 
 /// Looks at one toolchain by name.
