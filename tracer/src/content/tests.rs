@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     content::base64::{Alphabet, encode},
     proto::{Body, Gap, Header, Protocol},
+    record::BootTime,
 };
 
 /// The page that the recorded SDKs were made to report.
@@ -69,70 +70,14 @@ fn chains_to(values: &[Seen], needle: &str) -> Vec<String> {
     values.iter().filter(|v| v.text.contains(needle)).map(|v| v.chain.clone()).collect()
 }
 
-/// Splits recorded bytes into a request: enough of HTTP/1.1 for the corpus.
-fn parse(bytes: &[u8]) -> Request {
-    let (head, body) = match memchr::memmem::find(bytes, b"\r\n\r\n") {
-        Some(at) => (&bytes[..at], Some(&bytes[at + 4..])),
-        None => (bytes, None),
-    };
-    let mut lines = head.split(|&b| b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
-    let request_line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
-    let mut words = request_line.split(' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let headers: Vec<Header> = lines
-        .filter_map(|line| {
-            let colon = line.iter().position(|&b| b == b':')?;
-            Some(Header {
-                name: Bytes::copy_from_slice(&line[..colon]),
-                value: Bytes::copy_from_slice(line[colon + 1..].trim_ascii()),
-            })
-        })
-        .collect();
-    let mut request = Request {
-        protocol: Protocol::Http1,
-        method: method.to_owned(),
-        authority: None,
-        path: path.to_owned(),
-        headers,
-        body: Body::default(),
-        complete: false,
-        unread_bytes: 0,
-    };
-    if let Some(body) = body {
-        request.body.chunked = request.header("transfer-encoding") == Some(b"chunked");
-        let (data, whole) = if request.body.chunked {
-            unchunk(body)
-        } else {
-            let length = request.header("content-length").map_or(0, |length| {
-                String::from_utf8_lossy(length).parse::<usize>().expect("a length")
-            });
-            (body.to_vec(), body.len() >= length)
-        };
-        request.complete = whole;
-        if !whole {
-            request.body.gaps = vec![Gap { at: data.len(), len: None }];
-        }
-        request.body.data = data.into();
-    }
-    request
+/// The recorded request; `None` while too little of it is there to be one.
+fn parse(bytes: &[u8]) -> Option<Request> {
+    crate::proto::parse_http1(bytes).0.into_iter().next()
 }
 
-fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
-    let mut data = Vec::new();
-    while let Some(end) = memchr::memmem::find(rest, b"\r\n") {
-        let size = std::str::from_utf8(&rest[..end]).unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        if size == 0 {
-            return (data, true);
-        }
-        rest = &rest[end + 2..];
-        data.extend_from_slice(&rest[..size.min(rest.len())]);
-        let Some(behind) = rest.get(size + 2..) else {
-            break;
-        };
-        rest = behind;
-    }
-    (data, false)
+/// The values of recorded bytes.
+fn values_in(bytes: &[u8]) -> Vec<Seen> {
+    parse(bytes).map_or_else(Vec::new, |request| values_of(&request))
 }
 
 const EVENT: &str =
@@ -175,9 +120,13 @@ fn request(path: &str, headers: &[(&'static str, &'static str)], body: &[u8]) ->
     };
     Request {
         protocol: Protocol::Http1,
-        method: "POST".to_owned(),
+        time: BootTime::default(),
+        method: Some("POST".to_owned()),
         authority: None,
-        path: path.to_owned(),
+        path: Some(path.to_owned()),
+        partial: Vec::new(),
+        head_cut: None,
+        update: false,
         headers: headers.iter().map(header).collect(),
         body: Body { data: Bytes::copy_from_slice(body), ..Body::default() },
         complete: true,

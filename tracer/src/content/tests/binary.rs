@@ -12,7 +12,8 @@ fn compression_without_a_label() {
     assert_url(&deflate(event), &["body > deflate > json.url"]);
     assert_url(&gzip(&gzip(event)), &["body > gzip > gzip > json.url"]);
     assert_url(&compress_to_vec(event, CompressionLevel::Fastest), &["body > zstd > json.url"]);
-    let sentry = parse(include_bytes!("../../../../tests/fixtures/corpus/py-sentry-br.http"));
+    let sentry =
+        parse(include_bytes!("../../../../tests/fixtures/corpus/py-sentry-br.http")).unwrap();
     assert_url(
         &sentry.body.data,
         &["body > br > jsonl[2].extra.page_url", "body > br > jsonl[2].request.url"],

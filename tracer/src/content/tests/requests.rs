@@ -1,6 +1,7 @@
 //! The parts of a request, cuts and limits.
 
 use super::*;
+use crate::proto::HeadCut;
 
 #[test]
 fn the_head() {
@@ -38,7 +39,9 @@ fn the_head() {
 fn a_cut_head_marks_what_it_cuts() {
     let mut cut = request("/a?u=https%3A%2F%2Fa.ex", &[], b"");
     cut.complete = false;
+    cut.head_cut = Some(HeadCut::Target);
     assert_eq!(lines(&values_of(&cut)), ["path = /a", "path = a", "query:u = https://a.ex…"]);
+    cut.head_cut = Some(HeadCut::LastField);
     cut.headers = request("", &[("A", "one"), ("B", "two")], b"").headers;
     let lines = lines(&values_of(&cut));
     assert_eq!(lines[2..], ["query:u = https://a.ex", "header:A = one", "header:B = two…"]);
