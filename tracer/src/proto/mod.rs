@@ -4,8 +4,12 @@
 //! one, and bytes that are not its protocol. It is never more certain with
 //! fewer bytes.
 
+pub mod hpack;
+
 use bytes::Bytes;
 use serde::Serialize;
+
+use crate::record::BootTime;
 
 /// The protocol a request was sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -13,6 +17,51 @@ pub enum Protocol {
     /// HTTP/1.0 or HTTP/1.1 (RFC 9112).
     #[serde(rename = "http/1.1")]
     Http1,
+    /// HTTP/2 (RFC 9113).
+    #[serde(rename = "h2")]
+    Http2,
+    /// One message of a WebSocket (RFC 6455), under the head of the handshake.
+    #[serde(rename = "websocket")]
+    WebSocket,
+}
+
+/// What is known of a string that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// All of it.
+    Whole(Bytes),
+    /// How it begins: nothing at all where nothing is known.
+    Start(Bytes),
+}
+
+impl Text {
+    /// A string of which nothing is known.
+    pub const UNKNOWN: Text = Text::Start(Bytes::new());
+
+    /// The string, where all of it is known.
+    pub fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Text::Whole(bytes) => Some(bytes),
+            Text::Start(_) => None,
+        }
+    }
+
+    /// The known bytes, from the string's beginning on.
+    pub fn known(&self) -> &Bytes {
+        match self {
+            Text::Whole(bytes) | Text::Start(bytes) => bytes,
+        }
+    }
+}
+
+/// A header field as header compression lets it be known: one that refers to
+/// what was sent before the first captured byte has unknown parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The field name.
+    pub name: Text,
+    /// The field value.
+    pub value: Text,
 }
 
 /// One header field, as sent (name case kept, value without the white space
@@ -56,20 +105,42 @@ impl Body {
     }
 }
 
+/// Where a head was cut: what of it may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadCut {
+    /// In the target: the path may be longer, and fields may be missing.
+    Target,
+    /// In a field: the last value may be longer, and further fields may follow.
+    LastField,
+    /// Elsewhere: further fields may be missing.
+    Fields,
+}
+
 /// One request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// When its first byte was sent.
+    pub time: BootTime,
     /// What it was sent in.
     pub protocol: Protocol,
-    /// `GET`, `POST`, …
-    pub method: String,
+    /// `GET`, `POST`, …; `None` where it cannot be known.
+    pub method: Option<String>,
     /// Host and port asked for: the `Host` field, or an absolute target's own.
     /// `None` where the head was cut before it.
     pub authority: Option<String>,
-    /// The request target as sent: path and query.
-    pub path: String,
+    /// The request target as sent: path and query. Where the head was cut in
+    /// it, its beginning; `None` where it cannot be known.
+    pub path: Option<String>,
     /// The header fields, in order.
     pub headers: Vec<Header>,
+    /// Fields known in part, in order, pseudo-header fields among them: an
+    /// HTTP/2 connection joined late, or a cut head. A field that is not in
+    /// [`Request::headers`] may be one of these.
+    pub partial: Vec<Field>,
+    /// Where the head was cut; `None`: all of it is known, and a field that is
+    /// not here was not sent.
+    pub head_cut: Option<HeadCut>,
     /// The body.
     pub body: Body,
     /// The whole head and the whole body are known.
@@ -77,6 +148,9 @@ pub struct Request {
     /// How many bytes of it were sent and are not known, as far as they can
     /// be counted.
     pub unread_bytes: u64,
+    /// It was given out before, with less of it known: its rest had stopped
+    /// coming, and came after all. This one takes the place of that one.
+    pub update: bool,
 }
 
 impl Request {
