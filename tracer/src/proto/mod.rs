@@ -5,6 +5,8 @@
 //! fewer bytes.
 
 pub mod hpack;
+mod pieces;
+pub mod ws;
 
 use bytes::Bytes;
 use serde::Serialize;
