@@ -4,6 +4,7 @@
 //! one, and bytes that are not its protocol. It is never more certain with
 //! fewer bytes.
 
+pub mod h2;
 pub mod hpack;
 mod pieces;
 pub mod ws;

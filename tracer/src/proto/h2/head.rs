@@ -1,0 +1,181 @@
+//! A request's head, from what a header block says.
+
+use bytes::Bytes;
+
+use crate::proto::hpack::{End, Section};
+use crate::proto::pieces::Pieces;
+use crate::proto::{Field, HeadCut, Header, Protocol, Request, Text};
+use crate::record::BootTime;
+
+/// What a header block says of a request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Head {
+    time: BootTime,
+    method: Option<String>,
+    authority: Option<String>,
+    path: Option<String>,
+    /// `:protocol` of an extended CONNECT (RFC 8441 section 4).
+    protocol: Option<Bytes>,
+    headers: Vec<Header>,
+    partial: Vec<Field>,
+    /// Every field is known.
+    whole: bool,
+    /// How many bytes of the block are missing.
+    unread: u64,
+}
+
+/// What the bytes of a stream are.
+pub(super) enum Payload {
+    /// A request's body.
+    Body,
+    /// A WebSocket's frames (RFC 8441 section 5).
+    WebSocket,
+    /// Another protocol's bytes: a tunnel's.
+    Tunnel,
+}
+
+impl Head {
+    /// A head whose header block nobody saw.
+    pub(super) fn unseen(time: BootTime) -> Head {
+        Head {
+            time,
+            ..Head::default()
+        }
+    }
+
+    /// Reads a header block of which `unread` bytes are missing.
+    pub(super) fn new(time: BootTime, section: Section, unread: u64) -> Head {
+        let whole = section.end == End::Complete && section.dropped == 0;
+        let mut head = Head {
+            time,
+            whole,
+            unread,
+            ..Head::default()
+        };
+        head.extend(section.fields);
+        head.whole &= head.method.is_some();
+        if head.authority.is_none() {
+            let host = head.headers.iter().find(|header| header.name == "host");
+            head.authority = host.map(|host| string(&host.value));
+        }
+        head
+    }
+
+    /// Adds a trailer section (RFC 9113 section 8.1): its fields stand with the
+    /// head's, behind them.
+    pub(super) fn trailers(&mut self, section: Section, unread: u64) {
+        self.whole &= section.end == End::Complete && section.dropped == 0;
+        self.unread = self.unread.saturating_add(unread);
+        self.extend(section.fields);
+    }
+
+    fn extend(&mut self, fields: Vec<Field>) {
+        // Cookies are sent as crumbs, a field each (RFC 9113 section 8.2.3).
+        let mut crumbs: Option<(usize, Vec<u8>)> = None;
+        for field in fields {
+            let (Some(name), Some(value)) = (field.name.whole(), field.value.whole()) else {
+                self.add_partial(field);
+                continue;
+            };
+            match &name[..] {
+                b":method" => set(&mut self.method, || string(value)),
+                b":authority" => set(&mut self.authority, || string(value)),
+                b":path" => set(&mut self.path, || string(value)),
+                b":protocol" => set(&mut self.protocol, || value.clone()),
+                [b':', ..] => {}
+                b"cookie" => {
+                    if let Some((_, joined)) = &mut crumbs {
+                        joined.extend_from_slice(b"; ");
+                        joined.extend_from_slice(value);
+                    } else {
+                        crumbs = Some((self.headers.len(), value.to_vec()));
+                        self.headers.push(Header {
+                            name: name.clone(),
+                            value: Bytes::new(),
+                        });
+                    }
+                }
+                _ => self.headers.push(Header {
+                    name: name.clone(),
+                    value: value.clone(),
+                }),
+            }
+        }
+        if let Some((at, joined)) = crumbs {
+            self.headers[at].value = Bytes::from(joined);
+        }
+    }
+
+    fn add_partial(&mut self, field: Field) {
+        self.whole = false;
+        // A path's beginning is worth having as a path; that of an authority
+        // would name another host.
+        let path = field.name.whole().is_some_and(|name| name == ":path");
+        if let (true, Text::Start(start)) = (path && self.path.is_none(), &field.value)
+            && !start.is_empty()
+        {
+            self.path = Some(string(start));
+        }
+        self.partial.push(field);
+    }
+
+    /// What the stream carries after this head (RFC 9113 section 8.5,
+    /// RFC 8441 section 5).
+    pub(super) fn payload(&self) -> Payload {
+        match (self.method.as_deref(), self.protocol.as_deref()) {
+            (Some("CONNECT"), Some(b"websocket")) => Payload::WebSocket,
+            (Some("CONNECT"), _) => Payload::Tunnel,
+            _ => Payload::Body,
+        }
+    }
+
+    /// What may be missing. A value known in part is not among the headers, so
+    /// that none of theirs is cut.
+    fn cut(&self) -> Option<HeadCut> {
+        let path = |field: &Field| field.name.whole().is_some_and(|name| name == ":path");
+        match self.whole {
+            true => None,
+            false if self.partial.iter().any(path) => Some(HeadCut::Target),
+            false => Some(HeadCut::Fields),
+        }
+    }
+
+    /// The request with this head and the body `body`; `ended` where the
+    /// client ended it itself.
+    pub(super) fn into_request(self, body: Pieces, ended: bool) -> Request {
+        Request {
+            time: self.time,
+            protocol: Protocol::Http2,
+            head_cut: self.cut(),
+            method: self.method,
+            authority: self.authority,
+            path: self.path,
+            headers: self.headers,
+            partial: self.partial,
+            complete: self.whole && ended && body.gaps().is_empty(),
+            unread_bytes: self.unread.saturating_add(body.unread()),
+            body: body.into_body(),
+            update: false,
+        }
+    }
+}
+
+/// The fields are those of a request's head, not of a trailer section: they
+/// name a pseudo-header field (RFC 9113 section 8.1).
+pub(super) fn is_head(fields: &[Field]) -> bool {
+    fields
+        .iter()
+        .any(|field| field.name.known().starts_with(b":"))
+}
+
+/// Sets a pseudo-header field: a second one breaks the rules and is ignored.
+fn set<T>(field: &mut Option<T>, value: impl FnOnce() -> T) {
+    if field.is_none() {
+        *field = Some(value());
+    }
+}
+
+/// Text from a field's bytes; they are ASCII in all but odd cases.
+fn string(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
