@@ -10,7 +10,7 @@
 //! ring buffer itself, in slots of a few sizes.
 
 use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::bpf_get_current_pid_tgid,
     macros::{map, uprobe, uretprobe},
     maps::LruHashMap,
@@ -66,7 +66,8 @@ pub(crate) fn mapped() {
         return;
     };
     let mapped = Mapped { version: ABI_VERSION, kind: MAPPED, reserved: 0, tgid };
-    if RECORDS.output::<Mapped>(&mapped, u64::from(BPF_RB_NO_WAKEUP)).is_err() {
+    // Rare, and urgent: the process may write soon.
+    if RECORDS.output::<Mapped>(&mapped, u64::from(BPF_RB_FORCE_WAKEUP)).is_err() {
         count(Counter::Unfollowed);
     }
 }

@@ -82,8 +82,8 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
         rules: [Manners::Tattling, Manners::Discreet].map(|m| Rule::Uid(m.uid())).to_vec(),
         ..Watch::default()
     };
-    let mut capture = Capture::start(&Options { watch, ring: DEFAULT_RING })?;
-    let mut events = Events::start(capture.reader()?)?;
+    let capture = Capture::start(&Options { watch, ring: DEFAULT_RING })?;
+    let mut events = Events::start(capture.reader()?, None)?;
     let server = serve().context("cannot serve on loopback")?;
 
     println!("Two clients visit the same {} pages; tracer watches what both send.", PAGES.len());

@@ -15,10 +15,10 @@ use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 use super::{Usage, style, users};
 use crate::{
     detect::Detector,
-    hook::{self, Capture, DEFAULT_RING, Events, Options, Rule, Watch},
+    hook::{self, Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, Watch},
     pipeline::{Output, Pipeline, Totals},
     record::{Event, Losses, trace},
-    sink::{Human, Json, Sink, private_file, redact::Redactor},
+    sink::{Human, Json, Sink, printable, private_file, redact::Redactor},
 };
 
 /// Watch applications: alerts go to standard output, a line each; everything
@@ -144,13 +144,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
 
-        let mut capture = Capture::start(&Options { watch, ring: args.ring_mib << 20 })?;
-        let diagnostics = args.verbose.then(|| capture.diagnostics()).transpose()?;
-        let mut events = Events::start(capture.reader()?)?;
+        let capture = Capture::start(&Options { watch, ring: args.ring_mib << 20 })?;
+        let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
+        let follower = follow(&capture);
+        let mut events = Events::start(capture.reader()?, follower.as_ref())?;
         eprintln!("tracer: watching; Ctrl-C ends it");
 
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut diagnostics = diagnostics;
         loop {
             tokio::select! {
                 batch = events.next() => match batch {
@@ -161,6 +161,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     if let Some(log) = &mut diagnostics {
                         log.flush();
                     }
+                    if let Some(follower) = &follower {
+                        follower.news().for_each(|news| tell(&news, args.verbose));
+                    }
                     session.tick()?;
                 }
                 _ = interrupt.recv() => events.stop(),
@@ -169,10 +172,70 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         session.finish()?;
         events.join()?;
+        if let Some(follower) = follower {
+            follower.news().for_each(|news| tell(&news, args.verbose));
+            follower.join();
+        }
         anyhow::Ok(())
     })?;
     session.summary();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Begins to follow processes to their TLS libraries. Without that, what is
+/// sent in the clear is still seen.
+fn follow(capture: &Capture) -> Option<Follower> {
+    capture
+        .follow()
+        .inspect_err(|err| {
+            eprintln!("tracer: what applications encrypt will stay unread: {err}");
+        })
+        .ok()
+}
+
+/// The programs' own diagnostics, on standard error.
+fn diagnostics(capture: &Capture) -> anyhow::Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
+    log::set_logger(&Diagnostics).map(|()| log::set_max_level(log::LevelFilter::Debug)).ok();
+    Ok(capture.diagnostics()?)
+}
+
+/// Where `--verbose` goes.
+struct Diagnostics;
+
+impl log::Log for Diagnostics {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        // The programs' lines come under the library's own name or theirs.
+        metadata.target().starts_with("tracer")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("tracer: {}", record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Says what became of a library.
+fn tell(news: &Followed, verbose: bool) {
+    match news {
+        Followed::Probed { file, functions, after } => {
+            if verbose {
+                eprintln!(
+                    "tracer: reads {} in {} ({} ms after it was mapped)",
+                    functions.join(", "),
+                    printable(&file.to_string_lossy()),
+                    after.as_millis()
+                );
+            }
+        }
+        Followed::Missed { file, reason } => eprintln!(
+            "tracer: cannot read what is encrypted by {}: {}",
+            printable(&file.to_string_lossy()),
+            printable(reason)
+        ),
+    }
 }
 
 /// Everything from the events on.

@@ -6,12 +6,16 @@
 //! that ran before, by the scan of `/proc` in [`scope`].
 
 mod btf;
+mod follow;
 mod offsets;
 mod poll;
 mod reader;
 mod scope;
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -24,9 +28,10 @@ use tracer_ebpf::{Offsets, Settings, TGIDS_PER_PAGE};
 
 pub use self::{
     btf::{Btf, BtfError},
+    follow::{Followed, Follower},
     offsets::{BTF_PATH, OffsetsError, from_btf, running_kernel},
     poll::{Events, now},
-    reader::Reader,
+    reader::{Entry, Reader},
     scope::{Rule, ScopeError, Watch},
 };
 
@@ -82,6 +87,9 @@ pub enum HookError {
     /// Scope.
     #[error(transparent)]
     Scope(#[from] ScopeError),
+    /// The system has no thread to spare.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// There is only one reading end.
     #[error("the ring buffer is being read already")]
     Taken,
@@ -118,9 +126,12 @@ pub struct Options {
     pub ring: u32,
 }
 
-/// The loaded and attached programs. Dropping it detaches them.
+/// The loaded and attached programs. Dropping it, and its [`Follower`],
+/// detaches them.
 pub struct Capture {
-    ebpf: Ebpf,
+    ebpf: Arc<Mutex<Ebpf>>,
+    /// Processes in scope that ran before the programs did.
+    running: Vec<u32>,
 }
 
 impl Capture {
@@ -132,39 +143,54 @@ impl Capture {
         if !may_load() {
             return Err(HookError::NotPermitted);
         }
-        let mut capture = Self { ebpf: load(options, &running_kernel()?)? };
+        let mut ebpf = load(options, &running_kernel()?)?;
         for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
-            capture.attach(name)?;
+            attach(&mut ebpf, name)?;
         }
-        scope::apply(&mut capture.ebpf, &options.watch)?;
-        capture.attach("sys_enter")?;
-        Ok(capture)
+        let running = scope::apply(&mut ebpf, &options.watch)?;
+        attach(&mut ebpf, "sys_enter")?;
+        Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running })
+    }
+
+    /// Begins to follow the processes in scope to their TLS libraries.
+    pub fn follow(&self) -> Result<Follower, HookError> {
+        follow::load(&mut self.ebpf())
+            .map_err(|source| HookError::Program { name: "for TLS libraries", source })?;
+        Follower::start(Arc::clone(&self.ebpf), self.running.clone()).map_err(HookError::Thread)
     }
 
     /// Sends the programs' own diagnostics to the `log` crate's logger.
     pub fn diagnostics(
-        &mut self,
+        &self,
     ) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
-        aya_log::EbpfLogger::init(&mut self.ebpf)
+        aya_log::EbpfLogger::init(&mut self.ebpf())
     }
 
     /// Takes the reading end; there is only one.
-    pub fn reader(&mut self) -> Result<Reader, HookError> {
-        Reader::new(&mut self.ebpf)
+    pub fn reader(&self) -> Result<Reader, HookError> {
+        Reader::new(&mut self.ebpf())
     }
 
-    /// The names and ids of the attached programs, for `bpf_stats`.
-    pub fn programs(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.ebpf.programs().filter_map(|(name, program)| Some((name, program.info().ok()?.id())))
+    /// The names and ids of the loaded programs, for `bpf_stats`.
+    pub fn programs(&self) -> Vec<(String, u32)> {
+        self.ebpf()
+            .programs()
+            .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.id())))
+            .collect()
     }
 
-    fn attach(&mut self, name: &'static str) -> Result<(), HookError> {
-        let program = raw_tracepoint(&mut self.ebpf, name)?;
-        program
-            .load()
-            .and_then(|()| program.attach(name).map(drop))
-            .map_err(|source| HookError::Program { name, source })
+    fn ebpf(&self) -> MutexGuard<'_, Ebpf> {
+        // A panic while it was held left no half-made state behind.
+        self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn attach(ebpf: &mut Ebpf, name: &'static str) -> Result<(), HookError> {
+    let program = raw_tracepoint(ebpf, name)?;
+    program
+        .load()
+        .and_then(|()| program.attach(name).map(drop))
+        .map_err(|source| HookError::Program { name, source })
 }
 
 fn raw_tracepoint<'a>(

@@ -1,8 +1,9 @@
 //! The thread that polls the ring buffer.
 //!
-//! The programs never wake anybody: a wake-up costs the sender eleven
-//! microseconds, a poll that finds nothing costs the daemon one. The pause
-//! between polls grows while nothing comes and is short while something does.
+//! Records never wake anybody: a wake-up costs the sender eleven microseconds,
+//! a poll that finds nothing costs the daemon one. The pause between polls
+//! grows while nothing comes and is short while something does. Only a mapped
+//! library wakes the thread, as it has to be probed before it is used.
 
 use std::{
     collections::HashSet,
@@ -17,7 +18,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{HookError, Reader};
+use super::{Follower, HookError, Reader, reader::Entry};
 use crate::record::{BootTime, Clock, Event, Losses};
 
 /// The pause while records come.
@@ -41,14 +42,15 @@ pub struct Events {
 }
 
 impl Events {
-    /// Begins to poll.
-    pub fn start(reader: Reader) -> io::Result<Self> {
+    /// Begins to poll; `follower` is told of processes that map libraries.
+    pub fn start(reader: Reader, follower: Option<&Follower>) -> io::Result<Self> {
+        let mapped = follower.map(Follower::processes);
         let (sender, batches) = mpsc::channel(WAITING);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("tracer-ring".into())
-            .spawn(move || Poller::new(reader, sender).run(&stopped))?;
+            .spawn(move || Poller::new(reader, sender, mapped).run(&stopped))?;
         Ok(Self { batches, stop, thread: Some(thread) })
     }
 
@@ -75,6 +77,7 @@ impl Events {
 struct Poller {
     reader: Reader,
     batches: mpsc::Sender<Vec<Event>>,
+    mapped: Option<std::sync::mpsc::Sender<u32>>,
     losses: Losses,
     counted: Instant,
     /// Processes whose executable was told, by id and thread name: one that
@@ -86,10 +89,15 @@ struct Poller {
 const MAX_TOLD: usize = 4096;
 
 impl Poller {
-    fn new(reader: Reader, batches: mpsc::Sender<Vec<Event>>) -> Self {
+    fn new(
+        reader: Reader,
+        batches: mpsc::Sender<Vec<Event>>,
+        mapped: Option<std::sync::mpsc::Sender<u32>>,
+    ) -> Self {
         Self {
             reader,
             batches,
+            mapped,
             losses: Losses::default(),
             counted: Instant::now(),
             told: HashSet::new(),
@@ -126,7 +134,12 @@ impl Poller {
             if stopping {
                 return Ok(());
             }
-            thread::sleep(pause);
+            if pause > BUSY {
+                self.reader.wait(pause);
+            } else {
+                // With records in the ring, waiting would be no pause.
+                thread::sleep(pause);
+            }
         }
     }
 
@@ -138,7 +151,13 @@ impl Poller {
                 break;
             };
             match record {
-                Ok(record) => {
+                Ok(Entry::Mapped { tgid }) => {
+                    if let Some(mapped) = &self.mapped {
+                        // The follower ends last.
+                        let _ = mapped.send(tgid);
+                    }
+                }
+                Ok(Entry::Sent(record)) => {
                     let key = (record.process.tgid, record.process.comm.clone());
                     if !self.told.contains(&key) {
                         if let Some(event) = executable(key.0) {

@@ -1,13 +1,35 @@
 //! The reading end: drains the ring buffer, adds up the counters.
 
+use std::time::Duration;
+
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, RingBuf},
 };
-use tracer_ebpf::Counter;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracer_ebpf::{Counter, MAPPED, Mapped};
 
 use super::HookError;
 use crate::record::{Losses, Malformed, Record};
+
+/// An entry of the ring buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Somebody in scope sent.
+    Sent(Record),
+    /// A process in scope may have mapped a library.
+    Mapped {
+        /// The process.
+        tgid: u32,
+    },
+}
+
+/// The process of a [`Mapped`] entry.
+fn mapped(entry: &[u8]) -> Option<u32> {
+    let (head, rest) = entry.split_first_chunk::<4>()?;
+    let (tgid, _) = rest.split_first_chunk()?;
+    (entry.len() == size_of::<Mapped>() && head[2] == MAPPED).then(|| u32::from_ne_bytes(*tgid))
+}
 
 /// Reads records and counters. Outlives a borrow of [`super::Capture`], so
 /// that a thread of its own can poll it.
@@ -27,10 +49,23 @@ impl Reader {
         })
     }
 
-    /// Takes the next record, if there is one. The programs never wake the
-    /// reader: call it until it has no more, then sleep a little.
-    pub fn next(&mut self) -> Option<Result<Record, Malformed>> {
-        self.ring.next().map(|entry| Record::from_kernel(&entry))
+    /// Takes the next entry, if there is one. Records never wake the reader:
+    /// call it until it has no more, then sleep a little.
+    pub fn next(&mut self) -> Option<Result<Entry, Malformed>> {
+        let entry = self.ring.next()?;
+        Some(match mapped(&entry) {
+            Some(tgid) => Ok(Entry::Mapped { tgid }),
+            None => Record::from_kernel(&entry).map(Entry::Sent),
+        })
+    }
+
+    /// Waits until a process in scope maps a library, or for `timeout`. With
+    /// records in the ring it returns at once.
+    pub fn wait(&self, timeout: Duration) {
+        let mut fds = [PollFd::new(&self.ring, PollFlags::IN)];
+        let timeout = Timespec::try_from(timeout).ok();
+        // Interrupted by a signal or not: the caller looks at the ring.
+        let _ = poll(&mut fds, timeout.as_ref());
     }
 
     /// What was not delivered since the programs were loaded, and how much was.

@@ -90,10 +90,11 @@ impl Watch {
     }
 }
 
-/// Writes the rules into the programs' maps. The programs that follow
+/// Writes the rules into the programs' maps, and returns the processes in
+/// scope that run already. The programs that follow
 /// processes are attached already, so that no fork is missed between the scan
 /// of `/proc` and the first send.
-pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
+pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookError> {
     if watch.rules.len() >= MAX_POLICIES as usize {
         return Err(ScopeError::TooMany(watch.rules.len()).into());
     }
@@ -132,13 +133,14 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
     let set_scope = raw_tracepoint(ebpf, "set_scope")?;
     let program = |source| HookError::Program { name: "set_scope", source };
     set_scope.load().map_err(program)?;
-    for tgid in watch.running()? {
+    let running = watch.running()?;
+    for &tgid in &running {
         let mut options = RawTracePointRunOptions::new();
         options.args[0] = u64::from(tgid);
         options.args[1] = u64::from(SLOT);
         set_scope.test_run(options).map_err(program)?;
     }
-    Ok(())
+    Ok(watch.with_owners(running))
 }
 
 fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Map {
@@ -213,6 +215,31 @@ impl Watch {
             }
             found.extend(children);
         }
+    }
+}
+
+impl Watch {
+    /// Adds the running processes that are in scope by their user.
+    fn with_owners(&self, mut running: HashSet<u32>) -> Vec<u32> {
+        let everyone = self.rules.contains(&Rule::Everyone);
+        let uids: HashSet<u32> = self
+            .rules
+            .iter()
+            .filter_map(|rule| match rule {
+                Rule::Uid(uid) => Some(*uid),
+                _ => None,
+            })
+            .collect();
+        if everyone || !uids.is_empty() {
+            let owned = |pid: &u32| {
+                everyone
+                    || fs::metadata(format!("/proc/{pid}"))
+                        .is_ok_and(|proc| uids.contains(&proc.uid()))
+            };
+            running.extend(processes().into_keys().filter(owned));
+        }
+        running.remove(&std::process::id());
+        running.into_iter().collect()
     }
 }
 

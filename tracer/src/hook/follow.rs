@@ -1,0 +1,406 @@
+//! Follows processes in scope to their TLS libraries.
+//!
+//! The programs tell when a process in scope executes something or maps a file
+//! to run it ([`tracer_ebpf::Mapped`]). A thread of its own then reads the
+//! process's maps, looks into the files it does not know yet ([`locate`]), and
+//! probes what it finds: one attachment a file, for every process that maps
+//! it, since the next one may write sooner than it could be attached to. The
+//! programs themselves leave processes alone that are out of scope.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs::{self, File},
+    io,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Ebpf,
+    programs::{
+        ProgramError, UProbe,
+        uprobe::{UProbeLinkId, UProbeScope},
+    },
+};
+
+use crate::locate::{Cache, FileSource, Function, Library, Name, locate};
+
+/// Looks again so long after a process mapped something: the programs tell
+/// when the mapping begins, and a look can come before it is there.
+const AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+
+/// How often processes that ended are looked for.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// A file stays probed so long after its last process in scope ended: command
+/// line programs come and go, and the next one should not have to wait.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Files remembered at a time, found to hold something or not. A process maps
+/// some hundred.
+const MAX_FILES: usize = 16_384;
+
+/// A file, by the device and inode that `/proc/PID/maps` shows.
+type FileId = (String, u64);
+
+/// What became of the libraries of the processes in scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// A file is probed.
+    Probed {
+        /// Its path, as the process has it.
+        file: PathBuf,
+        /// What is probed in it.
+        functions: Vec<String>,
+        /// How long ago its first process in scope mapped it.
+        after: Duration,
+    },
+    /// A file holds a TLS library, and no function to probe was found in it,
+    /// or it could not be probed: what it sends stays unread.
+    Missed {
+        /// Its path, as the process has it.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The programs for one function.
+fn programs(name: Name) -> Option<(&'static str, &'static str)> {
+    match name {
+        Name::SslWrite => Some(("ssl_write", "ssl_write_return")),
+        Name::SslWriteEx => Some(("ssl_write_ex", "ssl_write_ex_return")),
+        Name::GnutlsRecordSend => Some(("gnutls_record_send", "gnutls_record_send_return")),
+        Name::PrWrite => Some(("pr_write", "pr_write_return")),
+        // The AEAD seals would give TLS twice.
+        _ => None,
+    }
+}
+
+/// Loads the probes' programs, to be attached later.
+pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+    for name in [Name::SslWrite, Name::SslWriteEx, Name::GnutlsRecordSend, Name::PrWrite] {
+        let Some((enter, leave)) = programs(name) else {
+            continue;
+        };
+        for program in [enter, leave] {
+            uprobe(ebpf, program)?.load()?;
+        }
+    }
+    Ok(())
+}
+
+fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProgramError> {
+    ebpf.program_mut(name).expect("the object has the programs it is built from").try_into()
+}
+
+/// The thread that follows. It ends when every [`Follower::processes`] is
+/// dropped.
+pub struct Follower {
+    processes: mpsc::Sender<u32>,
+    news: mpsc::Receiver<Followed>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Begins to follow, with the processes that run already.
+    pub(super) fn start(ebpf: Arc<Mutex<Ebpf>>, running: Vec<u32>) -> io::Result<Self> {
+        let (processes, told) = mpsc::channel();
+        let (tell, news) = mpsc::channel();
+        let mut work = Work {
+            ebpf,
+            cache: Cache::new(),
+            files: HashMap::new(),
+            due: BTreeMap::new(),
+            swept: Instant::now(),
+            news: tell,
+        };
+        for tgid in running {
+            work.look(tgid, Instant::now());
+        }
+        let thread =
+            thread::Builder::new().name("tracer-follow".into()).spawn(move || work.run(&told))?;
+        Ok(Self { processes, news, thread: Some(thread) })
+    }
+
+    /// Where to tell of processes that may have mapped a library.
+    pub(super) fn processes(&self) -> mpsc::Sender<u32> {
+        self.processes.clone()
+    }
+
+    /// What was newly probed or missed.
+    pub fn news(&self) -> impl Iterator<Item = Followed> {
+        self.news.try_iter()
+    }
+
+    /// Waits for the thread, when nobody can tell it of processes any more.
+    pub fn join(mut self) {
+        drop(self.processes);
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// A file that a process in scope has mapped.
+struct Known {
+    /// The probes in it: program and link.
+    links: Vec<(&'static str, UProbeLinkId)>,
+    /// The processes in scope that map it.
+    users: HashSet<u32>,
+    /// When the last of them had ended.
+    unused: Option<Instant>,
+}
+
+struct Work {
+    ebpf: Arc<Mutex<Ebpf>>,
+    cache: Cache,
+    files: HashMap<FileId, Known>,
+    /// Processes to look at again.
+    due: BTreeMap<Instant, (u32, Instant)>,
+    swept: Instant,
+    news: mpsc::Sender<Followed>,
+}
+
+impl Work {
+    fn run(&mut self, told: &mpsc::Receiver<u32>) {
+        loop {
+            let now = Instant::now();
+            let next = self.due.keys().next().copied().unwrap_or(now + SWEEP);
+            match told.recv_timeout(next.saturating_duration_since(now).min(SWEEP)) {
+                Ok(first) => {
+                    let now = Instant::now();
+                    // A process that starts maps one library after the other.
+                    let processes: HashSet<u32> =
+                        std::iter::once(first).chain(told.try_iter()).collect();
+                    for tgid in processes {
+                        self.look(tgid, now);
+                        for pause in AGAIN {
+                            self.due.insert(Instant::now() + pause, (tgid, now));
+                        }
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            while let Some(entry) = self.due.first_entry()
+                && *entry.key() <= Instant::now()
+            {
+                let (tgid, since) = entry.remove();
+                self.look(tgid, since);
+            }
+            if self.swept.elapsed() >= SWEEP {
+                self.swept = Instant::now();
+                self.sweep();
+            }
+        }
+    }
+
+    /// Looks at what a process has mapped; `since` is when it did.
+    fn look(&mut self, tgid: u32, since: Instant) {
+        let Ok(maps) = fs::read_to_string(format!("/proc/{tgid}/maps")) else {
+            // It has ended.
+            return;
+        };
+        let mut mapped: Vec<Mapping<'_>> = maps.lines().filter_map(Mapping::parse).collect();
+        // What is named like a TLS library is looked at before what may hold
+        // one inside: a browser's half a second of work.
+        mapped.sort_by_key(|mapping| !mapping.likely());
+        for mapping in mapped {
+            let id = mapping.id();
+            if let Some(known) = self.files.get_mut(&id) {
+                known.users.insert(tgid);
+                known.unused = None;
+                continue;
+            }
+            if self.files.len() >= MAX_FILES {
+                self.files.retain(|_, known| !known.links.is_empty());
+            }
+            let links = self.probe(tgid, &mapping, since);
+            let known = Known { links, users: HashSet::from([tgid]), unused: None };
+            self.files.insert(id, known);
+        }
+    }
+
+    /// Probes a file that was not known before.
+    fn probe(
+        &mut self,
+        tgid: u32,
+        mapping: &Mapping<'_>,
+        since: Instant,
+    ) -> Vec<(&'static str, UProbeLinkId)> {
+        // Not by its path, which may be another file's by now, or one in
+        // another mount namespace.
+        let opened = File::open(format!("/proc/{tgid}/map_files/{}", mapping.range));
+        let Ok((opened, source)) =
+            opened.and_then(|file| Ok((file.try_clone()?, FileSource::new(file)?)))
+        else {
+            // The process has ended, or mapped no regular file.
+            return Vec::new();
+        };
+        let Ok(found) = locate(&source, mapping.path, &mut self.cache) else {
+            // Not an ELF file or an archive of some: nothing that sends.
+            return Vec::new();
+        };
+        // The open file outlives the process.
+        let open = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        let mut links = Vec::new();
+        let mut functions = Vec::new();
+        let mut reasons = Vec::new();
+        for located in &found {
+            for function in &located.findings.functions {
+                match self.attach(function, Path::new(&open)) {
+                    Ok(Some(attached)) => {
+                        links.extend(attached);
+                        functions.push(function.name.to_string());
+                    }
+                    Ok(None) => {}
+                    Err(err) => reasons.push(format!("{}: {err}", function.name)),
+                }
+            }
+            // A file that holds no TLS library lacks nothing.
+            if located.findings.libraries.iter().any(|library| speaks_tls(*library)) {
+                let missing = located.findings.missing.iter();
+                reasons.extend(missing.map(|missing| format!("{}", missing.reason)));
+            }
+        }
+        let file = PathBuf::from(mapping.path);
+        if !functions.is_empty() {
+            let after = since.elapsed();
+            let _ = self.news.send(Followed::Probed { file, functions, after });
+        } else if !reasons.is_empty() {
+            let _ = self.news.send(Followed::Missed { file, reason: reasons.join("; ") });
+        }
+        links
+    }
+
+    /// Attaches a function's two probes.
+    fn attach(
+        &self,
+        function: &Function,
+        path: &Path,
+    ) -> Result<Option<[(&'static str, UProbeLinkId); 2]>, ProgramError> {
+        let Some((enter, leave)) = programs(function.name) else {
+            return Ok(None);
+        };
+        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        // The return first: an entry without its return would be of no use.
+        let returned = uprobe(&mut ebpf, leave)?.attach(
+            function.return_probe_offset(),
+            path,
+            UProbeScope::AllProcesses,
+        )?;
+        let entered = uprobe(&mut ebpf, enter)?.attach(
+            function.probe_offset(),
+            path,
+            UProbeScope::AllProcesses,
+        );
+        match entered {
+            Ok(entered) => Ok(Some([(enter, entered), (leave, returned)])),
+            Err(err) => {
+                uprobe(&mut ebpf, leave)?.detach(returned)?;
+                Err(err)
+            }
+        }
+    }
+
+    /// Detaches from files whose processes have all ended some time ago.
+    fn sweep(&mut self) {
+        let mut alive: HashMap<u32, bool> = HashMap::new();
+        let mut gone = Vec::new();
+        for (id, known) in &mut self.files {
+            known.users.retain(|tgid| {
+                *alive.entry(*tgid).or_insert_with(|| Path::new(&format!("/proc/{tgid}")).exists())
+            });
+            if !known.users.is_empty() {
+                continue;
+            }
+            let unused = *known.unused.get_or_insert_with(Instant::now);
+            if unused.elapsed() >= LINGER && !known.links.is_empty() {
+                gone.push(id.clone());
+            }
+        }
+        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in gone {
+            let Some(known) = self.files.remove(&id) else {
+                continue;
+            };
+            for (program, link) in known.links {
+                let detached = uprobe(&mut ebpf, program).and_then(|probe| probe.detach(link));
+                if let Err(err) = detached {
+                    log::warn!("cannot detach {program}: {err}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether a library's absence of findings is worth telling: it encrypts what
+/// an application sends.
+fn speaks_tls(library: Library) -> bool {
+    !matches!(library, Library::Nspr)
+}
+
+/// A file mapped to be executed: a line of `/proc/PID/maps` (proc(5)).
+struct Mapping<'a> {
+    range: &'a str,
+    device: &'a str,
+    inode: u64,
+    path: &'a str,
+}
+
+impl<'a> Mapping<'a> {
+    /// `start-end perms offset dev inode path`; `None` for what is not
+    /// executable or not a file.
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.splitn(6, ' ');
+        let range = fields.next()?;
+        let permissions = fields.next()?;
+        let _offset = fields.next()?;
+        let device = fields.next()?;
+        let inode = fields.next()?.parse().ok()?;
+        let path = fields.next()?.trim_start();
+        (permissions.contains('x') && inode != 0 && path.starts_with('/')).then_some(Self {
+            range,
+            device,
+            inode,
+            path,
+        })
+    }
+
+    fn id(&self) -> FileId {
+        (self.device.to_owned(), self.inode)
+    }
+
+    /// Whether it is named like a TLS library.
+    fn likely(&self) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        ["ssl", "tls", "nspr", "nss3", "cronet"].iter().any(|part| name.contains(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_read() {
+        let line = "7f00-7f10 r-xp 00001000 fe:00 1234                       /usr/lib/lib ssl.so (deleted)";
+        let mapping = Mapping::parse(line).unwrap();
+        assert_eq!(mapping.range, "7f00-7f10");
+        assert_eq!(mapping.id(), ("fe:00".to_owned(), 1234));
+        assert_eq!(mapping.path, "/usr/lib/lib ssl.so (deleted)");
+        assert!(mapping.likely());
+        for line in [
+            "7f00-7f10 r--p 00001000 fe:00 1234 /usr/lib/libssl.so.3",
+            "7f00-7f10 r-xp 00000000 00:00 0 [vdso]",
+            "7f00-7f10 r-xp 00000000 00:00 0 ",
+            "",
+        ] {
+            assert!(Mapping::parse(line).is_none(), "{line}");
+        }
+    }
+}
