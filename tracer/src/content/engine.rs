@@ -345,9 +345,11 @@ impl<'e> Engine<'e> {
             }
             None => {}
         }
-        text::is_meant(bytes, truncated)
-            || multipart::sniff(bytes).is_some()
-            || binary::is_convincing(bytes, truncated)
+        multipart::sniff(bytes).is_some()
+            || match text::printable(bytes, truncated) {
+                Some(_) => text::is_meant(bytes, truncated),
+                None => binary::is_convincing(bytes, truncated),
+            }
     }
 
     /// The same for hexadecimal digits, half of which decode to text by

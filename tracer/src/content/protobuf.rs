@@ -254,7 +254,17 @@ pub(super) fn grpc(input: &[u8]) -> impl Iterator<Item = GrpcMessage<'_>> {
     })
 }
 
-/// Whether bytes without a label are such a stream: the lengths fit to the byte.
+/// Whether bytes without a label are such a stream, by a message in it.
+pub(super) fn convincing_grpc(input: &[u8], truncated: bool) -> bool {
+    is_grpc(input, truncated)
+        && grpc(input).any(|message| {
+            compress::magic(message.payload).is_some()
+                || convincing(message.payload, message.cut)
+                || convincing_text(message.payload)
+        })
+}
+
+/// Whether the lengths of such a stream fit to the byte.
 pub(super) fn is_grpc(input: &[u8], truncated: bool) -> bool {
     let mut used = 0;
     let mut cut = false;

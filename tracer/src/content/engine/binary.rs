@@ -21,7 +21,7 @@ pub(super) fn is_convincing(bytes: &[u8], truncated: bool) -> bool {
     is_msgpack(bytes, truncated)
         || is_cbor(bytes, truncated)
         || protobuf::convincing(bytes, truncated)
-        || protobuf::is_grpc(bytes, truncated)
+        || protobuf::convincing_grpc(bytes, truncated)
         || text::utf16_decode(bytes).is_some_and(|t| text::printable(t.as_bytes(), false).is_some())
 }
 
@@ -77,7 +77,7 @@ impl Engine<'_> {
             self.cbor(bytes, place);
         } else if protobuf::convincing(bytes, cut) {
             self.protobuf(bytes, place);
-        } else if protobuf::is_grpc(bytes, cut) {
+        } else if protobuf::convincing_grpc(bytes, cut) {
             self.grpc(bytes, place);
         } else if let Some(decoded) = text::utf16_decode(bytes) {
             if self.produce(decoded.len()) {

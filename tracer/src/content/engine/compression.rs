@@ -2,7 +2,7 @@
 
 use memchr::memchr2_iter;
 
-use super::{Engine, Label, Place, Role, binary};
+use super::{Engine, Label, Place, Role};
 use crate::content::{
     chain::{Coding, Step},
     compress::{self, Decoded, End},
@@ -129,10 +129,6 @@ pub(super) fn is_zlib_believed(decoded: &Decoded) -> bool {
         // The checksum was right.
         End::Complete => true,
         End::Malformed => text::is_meant(bytes, true),
-        End::Truncated | End::Full => {
-            decoded.used >= MIN_INPUT
-                || text::is_meant(bytes, true)
-                || binary::is_convincing(bytes, true)
-        }
+        End::Truncated | End::Full => decoded.used >= MIN_INPUT || text::is_meant(bytes, true),
     }
 }
