@@ -199,7 +199,12 @@ pub(super) fn body(
         truncated,
     };
     let label = content_type.map_or(Label::Unknown, label);
-    engine.encoded(bytes, place, &codings(content_encoding), label);
+    engine.encoded(
+        bytes,
+        place,
+        &codings(content_encoding),
+        Role::Document(label),
+    );
 }
 
 /// The known content codings in the order they were applied.

@@ -6,7 +6,7 @@ use super::{Engine, Label, MAX_GUESSES, Place, Role};
 use crate::content::{
     cbor,
     chain::{Coding, Step},
-    compress::{self, End},
+    compress::End,
     form, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
 };
@@ -179,10 +179,9 @@ impl Engine<'_> {
         }
         self.guesses += 1;
         for coding in [Coding::Deflate, Coding::Brotli] {
-            if !self.afford(bytes.len()) {
+            let Some(probe) = self.decompress(coding, bytes, PROBE) else {
                 return false;
-            }
-            let probe = compress::decode(coding, bytes, PROBE.min(self.room()));
+            };
             let ends = match probe.end {
                 End::Complete => probe.used == bytes.len(),
                 End::Truncated => place.truncated,
@@ -193,7 +192,9 @@ impl Engine<'_> {
             if !ends || probe.bytes.len() < MIN_GUESSED || !text::is_meant(&probe.bytes, cut) {
                 continue;
             }
-            let decoded = compress::decode(coding, bytes, self.room());
+            let Some(decoded) = self.decompress(coding, bytes, usize::MAX) else {
+                return false;
+            };
             let chain = place.chain.then(Step::Compressed(coding));
             let truncated = self.account(&decoded, bytes.len());
             let here = Place {

@@ -171,3 +171,28 @@ fn every_limit_is_reported() {
     let (_, report) = with(limits, nested.as_bytes());
     assert!(report.reached.nesting);
 }
+
+/// Many streams that come to nothing cost as much as those that do not.
+#[test]
+fn many_small_bombs_are_one_bomb() {
+    let bomb = base64(&zlib(&vec![0; 1 << 20]));
+    let fields = vec![format!("\"{}\"", &bomb[..bomb.len() - 8]); 500].join(",");
+    let limits = Limits::default();
+    let (_, report) = collect(|visit| {
+        unwrap_body(
+            format!("[{fields}]").as_bytes(),
+            None,
+            None,
+            false,
+            &limits,
+            visit,
+        )
+    });
+    assert!(report.output <= limits.output && report.work <= limits.work);
+
+    let part = "--b\r\nContent-Encoding: br\r\n\r\n\x0f0123456789\r\n";
+    let body = part.repeat(5000);
+    let (_, report) =
+        collect(|visit| unwrap_body(body.as_bytes(), None, None, false, &limits, visit));
+    assert!(report.reached.work && report.work <= limits.work);
+}
