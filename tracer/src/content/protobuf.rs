@@ -12,8 +12,8 @@
 
 use super::{chain::Coding, compress, text};
 
-/// How deep messages are looked into to find text. Sending them deeper hides
-/// nothing: messages found by their label are followed to the chain's limit.
+/// How deep a message without a label is looked into for text. One that has
+/// its text deeper still is read as bytes of no known format: text comes out.
 const MAX_PROBE_DEPTH: usize = 8;
 
 /// Shortest text by which bytes without a label are taken for a message.
