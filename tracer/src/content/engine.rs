@@ -313,27 +313,29 @@ impl<'e> Engine<'e> {
     }
 
     /// Whether bytes that a guess produced are something that somebody sent.
-    fn is_convincing(&self, bytes: &[u8], truncated: bool) -> bool {
+    fn is_convincing(&mut self, bytes: &[u8], truncated: bool) -> bool {
         match compress::magic(bytes) {
             Some(Coding::Gzip | Coding::Zstd) => return true,
             Some(_) => {
                 /// Enough to tell that a stream is one.
                 const PROBE: usize = 1024;
-                let probe = compress::decode(Coding::Zlib, bytes, PROBE.min(self.room()));
-                if compression::is_zlib_believed(&probe) {
+                let probe = self.decompress(Coding::Zlib, bytes, PROBE);
+                if probe.is_some_and(|probe| compression::is_zlib_believed(&probe)) {
                     return true;
                 }
             }
             None => {}
         }
-        text::is_meant(bytes, truncated)
-            || multipart::sniff(bytes).is_some()
-            || binary::is_convincing(bytes, truncated)
+        multipart::sniff(bytes).is_some()
+            || match text::printable(bytes, truncated) {
+                Some(_) => text::is_meant(bytes, truncated),
+                None => binary::is_convincing(bytes, truncated),
+            }
     }
 
     /// The same for hexadecimal digits, half of which decode to text by
     /// themselves: `30` to `39` are digits again.
-    fn is_convincing_hex(&self, bytes: &[u8], truncated: bool) -> bool {
+    fn is_convincing_hex(&mut self, bytes: &[u8], truncated: bool) -> bool {
         /// From here on, that the bytes are text is enough.
         const MIN_TEXT: usize = 16;
         let is_text = text::printable(bytes, truncated).is_some();

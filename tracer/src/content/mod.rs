@@ -47,7 +47,8 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes that decoders produce.
     pub output: usize,
-    /// Bytes that are looked at, each as often as it is looked at.
+    /// Bytes that are looked at, each as often as it is looked at. Starting a
+    /// decompressor counts as some thousand.
     pub work: u64,
     /// Values that are handed out.
     pub values: usize,

@@ -12,8 +12,8 @@
 
 use super::{chain::Coding, compress, text};
 
-/// How deep messages are looked into to find text. Sending them deeper hides
-/// nothing: messages found by their label are followed to the chain's limit.
+/// How deep a message without a label is looked into for text. One that has
+/// its text deeper still is read as bytes of no known format: text comes out.
 const MAX_PROBE_DEPTH: usize = 8;
 
 /// Shortest text by which bytes without a label are taken for a message.
@@ -234,7 +234,17 @@ pub(super) fn grpc(input: &[u8]) -> impl Iterator<Item = GrpcMessage<'_>> {
     })
 }
 
-/// Whether bytes without a label are such a stream: the lengths fit to the byte.
+/// Whether bytes without a label are such a stream, by a message in it.
+pub(super) fn convincing_grpc(input: &[u8], truncated: bool) -> bool {
+    is_grpc(input, truncated)
+        && grpc(input).any(|message| {
+            compress::magic(message.payload).is_some()
+                || convincing(message.payload, message.cut)
+                || convincing_text(message.payload)
+        })
+}
+
+/// Whether the lengths of such a stream fit to the byte.
 pub(super) fn is_grpc(input: &[u8], truncated: bool) -> bool {
     let mut used = 0;
     let mut cut = false;

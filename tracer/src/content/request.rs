@@ -151,7 +151,7 @@ pub(super) fn body(
     let container = engine.container();
     let place = Place { chain, key: None, container, truncated };
     let label = content_type.map_or(Label::Unknown, label);
-    engine.encoded(bytes, place, &codings(content_encoding), label);
+    engine.encoded(bytes, place, &codings(content_encoding), Role::Document(label));
 }
 
 /// The known content codings in the order they were applied.

@@ -40,27 +40,31 @@ pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     ascii * 2 >= bytes.len() && !has_controls(bytes)
 }
 
-/// The share of ASCII from which short text is believed to be meant as text.
-///
-/// Random bytes rarely stay ASCII; digits and words that are read as base64
-/// give mostly bytes above it.
-fn mostly_ascii(text: &str) -> bool {
-    let ascii = text.bytes().filter(u8::is_ascii).count();
-    ascii * 4 >= text.len() * 3
-}
-
-/// Shortest text that a decoder's output is believed by. Nine random bytes are
-/// printable ASCII once in 7 000 times, and what is tried is seldom random.
+/// Shortest text that a guess is believed by: `http://a.b` and nearly every
+/// word is shorter.
 const MIN_TEXT: usize = 9;
-/// The same for text that is not mostly ASCII.
-const MIN_WIDE_TEXT: usize = 24;
+/// Text shorter than this has to look ordinary.
+const MIN_ODD_TEXT: usize = 24;
 
 /// Whether bytes that a guess produced are text that somebody wrote.
+///
+/// Nine random bytes are printable ASCII once in 7 000 times, and words and
+/// digits that are read as base64 give bytes that are far from random. Short
+/// text therefore has to be made of what words, addresses and JSON are made
+/// of, and longer text of ASCII mostly or of whole characters throughout.
 pub(super) fn is_meant(bytes: &[u8], truncated: bool) -> bool {
-    printable(bytes, truncated).is_some_and(|text| {
-        let min = if mostly_ascii(text) { MIN_TEXT } else { MIN_WIDE_TEXT };
-        text.len() >= min
-    })
+    let Some(text) = printable(bytes, truncated) else {
+        return false;
+    };
+    text.len() >= MIN_ODD_TEXT
+        || (text.len() >= MIN_TEXT
+            && text.is_ascii()
+            && text.bytes().filter(|&b| is_ordinary(b)).count() * 8 >= text.len() * 7)
+}
+
+/// Characters of words, addresses and JSON.
+fn is_ordinary(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b" /:._-?=&{}\",".contains(&byte)
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {

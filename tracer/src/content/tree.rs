@@ -310,20 +310,20 @@ impl<'d, T: Tokens<'d>> Leaves<'d> for Walker<'d, T> {
 /// How long a text must be to speak for a format without a magic number.
 const MIN_WITNESS: usize = 4;
 
-/// Whether tokens describe a whole document: an object or an array that ends
-/// where the input does and holds some text. Bytes of another kind pass for
-/// one only by an unlikely accident.
+/// Whether tokens describe a whole document: it ends where the input does, its
+/// members have names like a program's, and it holds some text. Bytes of
+/// another kind pass for one only by an unlikely accident.
 pub(super) fn convincing<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: bool) -> bool {
     let mut walker = Walker::new(tokens, truncated, 0);
     let mut containers = Containers::default();
-    let mut witnesses = 0usize;
+    let (mut names, mut witnesses) = (0usize, 0usize);
     while let Some(leaf) = walker.next_leaf(&mut containers) {
-        if walker.path.segments().is_empty() {
-            return false;
-        }
-        let named = walker.path.last_key().is_none_or(|key| !key.contains(char::is_control));
-        if !named {
-            return false;
+        if let Some(name) = walker.path.last_key() {
+            if name.contains(char::is_control) {
+                return false;
+            }
+            names +=
+                usize::from(name.starts_with(|c: char| c.is_alphabetic() || "$_@".contains(c)));
         }
         let text = text::printable(&leaf.value, leaf.truncated);
         if !leaf.scalar && text.is_some_and(|text| text.len() >= MIN_WITNESS) {
@@ -331,9 +331,9 @@ pub(super) fn convincing<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: bo
         }
     }
     match walker.end() {
-        End::Complete => walker.position() == len && witnesses > 0,
+        End::Complete => walker.position() == len && names > 0 && witnesses > 0,
         // Half a document needs more to go by.
-        End::Truncated => witnesses > 1,
+        End::Truncated => names > 1 && witnesses > 1,
         End::Malformed | End::TooDeep => false,
     }
 }

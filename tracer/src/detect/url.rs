@@ -34,10 +34,8 @@ fn span_at(text: &str, colon: usize) -> Option<UrlSpan> {
             .is_some_and(|at| before[at..].eq_ignore_ascii_case(scheme.as_bytes()))
     })?;
     let start = colon - scheme.len();
-    // `xhttps://` is another scheme; `view-source:https://` is not.
-    if start > 0 && bytes[start - 1].is_ascii_alphanumeric() {
-        return None;
-    }
+    // Whatever stands before it (`view-source:`, a length that binary data puts
+    // in front of a string and that looks like a letter) is not looked at.
     let authority_start = colon + 3;
     let authority = authority(&bytes[authority_start..])?;
     // What stands before an `@` is not the host.
@@ -138,6 +136,7 @@ mod tests {
             ("https://[2001:db8::1]:443/x", "https://[2001:db8::1]:443/x", "[2001:db8::1]"),
             ("https://bücher.example/ß", "https://bücher.example/ß", "bücher.example"),
             ("view-source:https://a.test", "https://a.test", "a.test"),
+            ("4https://a.test", "https://a.test", "a.test"),
             ("report-uri https://csp.test/r; x", "https://csp.test/r", "csp.test"),
         ] {
             assert_eq!(urls(text), [(url, host)], "{text}");
@@ -154,7 +153,6 @@ mod tests {
     fn leaves_alone_what_is_none() {
         for text in [
             "ftp://a.test/",
-            "xhttp://a.test",
             "https://",
             "https:///x",
             "://",

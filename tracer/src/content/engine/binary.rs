@@ -6,7 +6,7 @@ use super::{Engine, Label, MAX_GUESSES, Place, Role};
 use crate::content::{
     cbor,
     chain::{Coding, Step},
-    compress::{self, End},
+    compress::End,
     form, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
 };
@@ -21,7 +21,7 @@ pub(super) fn is_convincing(bytes: &[u8], truncated: bool) -> bool {
     is_msgpack(bytes, truncated)
         || is_cbor(bytes, truncated)
         || protobuf::convincing(bytes, truncated)
-        || protobuf::is_grpc(bytes, truncated)
+        || protobuf::convincing_grpc(bytes, truncated)
         || text::utf16_decode(bytes).is_some_and(|t| text::printable(t.as_bytes(), false).is_some())
 }
 
@@ -77,7 +77,7 @@ impl Engine<'_> {
             self.cbor(bytes, place);
         } else if protobuf::convincing(bytes, cut) {
             self.protobuf(bytes, place);
-        } else if protobuf::is_grpc(bytes, cut) {
+        } else if protobuf::convincing_grpc(bytes, cut) {
             self.grpc(bytes, place);
         } else if let Some(decoded) = text::utf16_decode(bytes) {
             if self.produce(decoded.len()) {
@@ -171,10 +171,9 @@ impl Engine<'_> {
         }
         self.guesses += 1;
         for coding in [Coding::Deflate, Coding::Brotli] {
-            if !self.afford(bytes.len()) {
+            let Some(probe) = self.decompress(coding, bytes, PROBE) else {
                 return false;
-            }
-            let probe = compress::decode(coding, bytes, PROBE.min(self.room()));
+            };
             let ends = match probe.end {
                 End::Complete => probe.used == bytes.len(),
                 End::Truncated => place.truncated,
@@ -185,7 +184,9 @@ impl Engine<'_> {
             if !ends || probe.bytes.len() < MIN_GUESSED || !text::is_meant(&probe.bytes, cut) {
                 continue;
             }
-            let decoded = compress::decode(coding, bytes, self.room());
+            let Some(decoded) = self.decompress(coding, bytes, usize::MAX) else {
+                return false;
+            };
             let chain = place.chain.then(Step::Compressed(coding));
             let truncated = self.account(&decoded, bytes.len());
             let here = Place { truncated, ..place.at(&chain) };

@@ -2,7 +2,7 @@
 
 use memchr::memchr2_iter;
 
-use super::{Engine, Label, Place, Role, binary};
+use super::{Engine, Label, Place, Role};
 use crate::content::{
     chain::{Coding, Step},
     compress::{self, Decoded, End},
@@ -13,22 +13,51 @@ use crate::content::{
 /// header of the sender's own making.
 const MAX_HEADER: usize = 256;
 
+/// What it costs to start a decompressor, as so many bytes looked at. Many
+/// short streams cost more than a long one.
+const INFLATE_SETUP: usize = 8 << 10;
+/// The same where the stream chooses the window that is allocated.
+const WINDOW_SETUP: usize = 64 << 10;
+
 impl Engine<'_> {
+    /// Decompresses, up to `limit` bytes and what is left of the limits. `None`
+    /// when not even starting is affordable.
+    pub(super) fn decompress(
+        &mut self,
+        coding: Coding,
+        bytes: &[u8],
+        limit: usize,
+    ) -> Option<Decoded> {
+        let setup = match coding {
+            Coding::Gzip | Coding::Zlib | Coding::Deflate => INFLATE_SETUP,
+            Coding::Brotli | Coding::Zstd => WINDOW_SETUP,
+        };
+        if !self.afford(bytes.len().saturating_add(setup)) {
+            return None;
+        }
+        let decoded = compress::decode(coding, bytes, limit.min(self.room()));
+        // Also when nobody believes in it: it has cost as much.
+        self.report.output = self.report.output.saturating_add(decoded.bytes.len());
+        Some(decoded)
+    }
+
     /// Reads bytes that declare how they are compressed, the last coding first.
     pub(in crate::content) fn encoded(
         &mut self,
         bytes: &[u8],
         place: Place<'_>,
         codings: &[Coding],
-        label: Label<'_>,
+        role: Role<'_>,
     ) {
         let Some((&coding, inner)) = codings.split_last() else {
-            return self.look(bytes, place, Role::Document(label));
+            return self.look(bytes, place, role);
         };
-        if bytes.is_empty() || !self.afford(bytes.len()) {
+        if bytes.is_empty() {
             return;
         }
-        let decoded = compress::decode(coding, bytes, self.room());
+        let Some(decoded) = self.decompress(coding, bytes, usize::MAX) else {
+            return;
+        };
         let readable = || {
             compress::magic(bytes).is_some_and(|told| told != coding)
                 || json::start(bytes).is_some()
@@ -40,12 +69,12 @@ impl Engine<'_> {
             End::Malformed => decoded.bytes.is_empty() || readable(),
         };
         if mislabelled {
-            return self.encoded(bytes, place, inner, label);
+            return self.encoded(bytes, place, inner, role);
         }
         let chain = place.chain.then(Step::ContentEncoding(coding));
         let truncated = self.account(&decoded, bytes.len());
         let place = Place { truncated, ..place.at(&chain) };
-        self.encoded(&decoded.bytes, place, inner, label);
+        self.encoded(&decoded.bytes, place, inner, role);
     }
 
     /// Reads bytes whose magic number tells how they are compressed. Answers
@@ -58,7 +87,9 @@ impl Engine<'_> {
         place: Place<'_>,
         role: Role<'_>,
     ) -> bool {
-        let decoded = compress::decode(coding, bytes, self.room());
+        let Some(decoded) = self.decompress(coding, bytes, usize::MAX) else {
+            return true;
+        };
         if coding == Coding::Zlib && !is_zlib_believed(&decoded) {
             // As long as nothing speaks against it, a cut stream is no text.
             let possible = decoded.end == End::Truncated && place.truncated;
@@ -77,10 +108,9 @@ impl Engine<'_> {
         true
     }
 
-    /// Books what a decompressor did. Answers whether its output is cut short.
+    /// Books how a decompressor ended. Answers whether its output is cut short.
     pub(super) fn account(&mut self, decoded: &Decoded, input: usize) -> bool {
-        self.report.output = self.report.output.saturating_add(decoded.bytes.len());
-        if decoded.bytes.is_empty() {
+        if decoded.bytes.is_empty() && decoded.end != End::Complete {
             self.opaque(input);
         }
         match decoded.end {
@@ -123,10 +153,6 @@ pub(super) fn is_zlib_believed(decoded: &Decoded) -> bool {
         // The checksum was right.
         End::Complete => true,
         End::Malformed => text::is_meant(bytes, true),
-        End::Truncated | End::Full => {
-            decoded.used >= MIN_INPUT
-                || text::is_meant(bytes, true)
-                || binary::is_convincing(bytes, true)
-        }
+        End::Truncated | End::Full => decoded.used >= MIN_INPUT || text::is_meant(bytes, true),
     }
 }

@@ -151,15 +151,20 @@ impl Engine<'_> {
     fn part(&mut self, part: &Part<'_>, place: Place<'_>) {
         use crate::content::request::{codings, label};
         let codings = codings(part.content_encoding);
-        let label = part.content_type.map_or(Label::Unknown, label);
+        // A part without a type is plain text (RFC 7578 section 4.4).
+        let role = match (part.content_type, part.filename) {
+            (Some(kind), _) => Role::Document(label(kind)),
+            (None, Some(_)) => Role::Document(Label::Unknown),
+            (None, None) => Role::Field,
+        };
         if part.base64
             && let Some(decoded) = base64::decode(part.content.trim_ascii(), place.truncated)
             && self.produce(decoded.bytes.len())
         {
             let chain = place.chain.then(Step::Base64);
-            self.encoded(&decoded.bytes, place.at(&chain), &codings, label);
+            self.encoded(&decoded.bytes, place.at(&chain), &codings, role);
         } else {
-            self.encoded(part.content, place, &codings, label);
+            self.encoded(part.content, place, &codings, role);
         }
     }
 }

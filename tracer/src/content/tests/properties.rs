@@ -160,7 +160,7 @@ proptest! {
 
     /// Noise is not read as anything.
     #[test]
-    fn noise_stays_noise(bytes in prop::collection::vec(any::<u8>(), 64..600)) {
+    fn noise_stays_noise(bytes in prop::collection::vec(any::<u8>(), 200..800)) {
         let (values, report) = body_report(&bytes, false);
         for value in &values {
             prop_assert!(value.chain.starts_with("body > text"), "{value:?}");
@@ -192,6 +192,7 @@ proptest! {
     ) {
         let body = scraps.concat();
         let (_, report) = body_report(body.as_bytes(), truncated);
-        prop_assert!(report.work <= 40 * (body.len() as u64 + 1), "{report:?}");
+        // A hundred streams may start.
+        prop_assert!(report.work <= 40 * body.len() as u64 + (100 << 13), "{report:?}");
     }
 }

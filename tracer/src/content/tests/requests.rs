@@ -39,7 +39,6 @@ fn the_head() {
 fn a_cut_head_marks_what_it_cuts() {
     let mut cut = request("/a?u=https%3A%2F%2Fa.ex", &[], b"");
     cut.complete = false;
-    cut.head_cut = Some(HeadCut::Target);
     assert_eq!(lines(&values_of(&cut)), ["path = /a", "path = a", "query:u = https://a.ex…"]);
     cut.head_cut = Some(HeadCut::LastField);
     cut.headers = request("", &[("A", "one"), ("B", "two")], b"").headers;
@@ -119,4 +118,54 @@ fn every_limit_is_reported() {
     let nested = "[".repeat(1000) + "\"x\"";
     let (_, report) = with(limits, nested.as_bytes());
     assert!(report.reached.nesting);
+}
+
+/// Many streams that come to nothing cost as much as those that do not.
+#[test]
+fn many_small_bombs_are_one_bomb() {
+    let bomb = base64(&zlib(&vec![0; 1 << 20]));
+    let fields = vec![format!("\"{}\"", &bomb[..bomb.len() - 8]); 500].join(",");
+    let limits = Limits::default();
+    let (_, report) = collect(|visit| {
+        unwrap_body(format!("[{fields}]").as_bytes(), None, None, false, &limits, visit)
+    });
+    assert!(report.output <= limits.output && report.work <= limits.work);
+
+    let part = "--b\r\nContent-Encoding: br\r\n\r\n\x0f0123456789\r\n";
+    let body = part.repeat(5000);
+    let (_, report) =
+        collect(|visit| unwrap_body(body.as_bytes(), None, None, false, &limits, visit));
+    assert!(report.reached.work && report.work <= limits.work);
+}
+
+/// Recursion is as deep as `Limits::depth` and fits the stack of any thread,
+/// even in a debug build.
+#[test]
+fn the_deepest_chains_fit_a_small_stack() {
+    const LEVELS: usize = 64;
+    let wrap = |mut body: Vec<u8>, layer: fn(Vec<u8>) -> Vec<u8>| {
+        for _ in 0..LEVELS {
+            body = layer(body);
+        }
+        body
+    };
+    let bodies = [
+        wrap(b"%41%42".to_vec(), |b| {
+            String::from_utf8(b).unwrap().replacen('%', "%25", 1).into_bytes()
+        }),
+        wrap(EVENT.into(), |b| gzip(&b)),
+        wrap(EVENT.into(), |b| {
+            let len = b.len();
+            let head = format!("--b{len}\r\nContent-Type: text/plain\r\n\r\n");
+            [head.as_bytes(), &b, format!("\r\n--b{len}--").as_bytes()].concat()
+        }),
+        wrap(b"\x0a\x07session".to_vec(), |b| {
+            let len = b.len();
+            let tag = [0x12, (len & 0x7f) as u8 | 0x80, (len >> 7) as u8];
+            [&tag[..], &b, b"\x1a\x07session"].concat()
+        }),
+    ];
+    let small = std::thread::Builder::new().stack_size(512 << 10);
+    let run = move || bodies.map(|body| body_report(&body, false).1.reached.depth);
+    assert_eq!(small.spawn(run).unwrap().join().unwrap(), [true; 4]);
 }
