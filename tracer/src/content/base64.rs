@@ -118,7 +118,7 @@ pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
         }
         quantum = quantum << 6 | u32::from(value);
         characters += 1;
-        if characters % 4 == 0 {
+        if characters.is_multiple_of(4) {
             bytes.extend_from_slice(&quantum.to_be_bytes()[1..]);
             quantum = 0;
         }

@@ -127,6 +127,8 @@ pub enum Step<'a> {
     Multipart(&'a str),
     /// Percent-encoding.
     Percent,
+    /// The escapes of JSON and JavaScript in text that is neither.
+    Escaped,
     /// Base64 with `+` and `/`, or with neither pair (RFC 4648 section 4).
     Base64,
     /// Base64 with `-` and `_` (RFC 4648 section 5).
@@ -170,6 +172,7 @@ impl fmt::Display for Step<'_> {
             Self::Form(name) => named("form:", name),
             Self::Multipart(name) => named("multipart:", name),
             Self::Percent => f.write_str("percent"),
+            Self::Escaped => f.write_str("escaped"),
             Self::Base64 => f.write_str("base64"),
             Self::Base64Url => f.write_str("base64url"),
             Self::Hex => f.write_str("hex"),

@@ -16,11 +16,12 @@ use super::{
     Limits, Report, Value,
     base64::{self, Alphabet},
     chain::{Chain, Coding, Path, Step},
-    compress, form, json, text,
+    compress, form, json, multipart, text,
     tree::{self, Containers, Leaves},
 };
 
 mod binary;
+mod compression;
 mod structure;
 
 /// Where bytes stand.
@@ -179,7 +180,7 @@ impl<'e> Engine<'e> {
             return;
         }
         if let Some(coding) = compress::magic(bytes)
-            && self.compressed(coding, bytes, place, role)
+            && self.compressed(coding, bytes, text.is_some(), place, role)
         {
             return;
         }
@@ -187,6 +188,9 @@ impl<'e> Engine<'e> {
             && self.labelled(bytes, text.is_some(), place, label)
         {
             return;
+        }
+        if let Some(boundary) = multipart::sniff(bytes) {
+            return self.multipart(bytes, boundary, place);
         }
         if let Some(start) = json::start(bytes).or_else(|| {
             json::is_quoted(bytes, matches!(role, Role::Document(_)), place.truncated).then_some(0)
@@ -217,7 +221,7 @@ impl<'e> Engine<'e> {
         if let Some(decoded) = text::percent_decode(triplets) {
             if self.produce(decoded.len()) {
                 let chain = place.chain.then(Step::Percent);
-                self.look(&decoded, place.at(&chain), Role::Field);
+                self.look(&decoded, place.at(&chain), role);
             }
             return;
         }
@@ -229,7 +233,17 @@ impl<'e> Engine<'e> {
         {
             return;
         }
-        if let Some(decoded) = text::hex_decode(text, place.truncated) {
+        if let Some(unescaped) = json::unescape_address(bytes) {
+            if self.produce(unescaped.len()) {
+                let chain = place.chain.then(Step::Escaped);
+                self.look(&unescaped, place.at(&chain), Role::Field);
+            }
+            return;
+        }
+        if let Some(decoded) = text::hex_decode(text, place.truncated)
+            && self.afford(decoded.len())
+            && self.is_convincing_hex(&decoded, place.truncated)
+        {
             if self.produce(decoded.len()) {
                 let chain = place.chain.then(Step::Hex);
                 self.look(&decoded, place.at(&chain), Role::Document(Label::Unknown));
@@ -283,83 +297,8 @@ impl<'e> Engine<'e> {
         true
     }
 
-    /// Reads bytes that declare how they are compressed, the last coding first.
-    pub(super) fn encoded(
-        &mut self,
-        bytes: &[u8],
-        place: Place<'_>,
-        codings: &[Coding],
-        label: Label<'_>,
-    ) {
-        let Some((&coding, inner)) = codings.split_last() else {
-            return self.look(bytes, place, Role::Document(label));
-        };
-        if bytes.is_empty() || !self.afford(bytes.len()) {
-            return;
-        }
-        let decoded = compress::decode(coding, bytes, self.room());
-        let readable = || {
-            compress::magic(bytes).is_some_and(|told| told != coding)
-                || json::start(bytes).is_some()
-                || text::printable(bytes, place.truncated).is_some()
-        };
-        let mislabelled = match decoded.end {
-            compress::End::Complete | compress::End::Full => false,
-            compress::End::Truncated => decoded.bytes.is_empty() && readable(),
-            compress::End::Malformed => decoded.bytes.is_empty() || readable(),
-        };
-        if mislabelled {
-            return self.encoded(bytes, place, inner, label);
-        }
-        let chain = place.chain.then(Step::ContentEncoding(coding));
-        let truncated = self.account(&decoded, bytes.len());
-        let place = Place { truncated, ..place.at(&chain) };
-        self.encoded(&decoded.bytes, place, inner, label);
-    }
-
-    /// Reads bytes whose magic number tells how they are compressed. Answers
-    /// whether they are.
-    fn compressed(
-        &mut self,
-        coding: Coding,
-        bytes: &[u8],
-        place: Place<'_>,
-        role: Role<'_>,
-    ) -> bool {
-        let decoded = compress::decode(coding, bytes, self.room());
-        if coding == Coding::Zlib && !is_zlib_believed(&decoded) {
-            return false;
-        }
-        let chain = place.chain.then(Step::Compressed(coding));
-        let truncated = self.account(&decoded, bytes.len());
-        let place = Place { truncated, ..place.at(&chain) };
-        let role = match role {
-            Role::Document(label) => Role::Document(label),
-            Role::Field => Role::Document(Label::Unknown),
-        };
-        self.look(&decoded.bytes, place, role);
-        true
-    }
-
-    /// Books what a decompressor did. Answers whether its output is cut short.
-    fn account(&mut self, decoded: &compress::Decoded, input: usize) -> bool {
-        self.report.output = self.report.output.saturating_add(decoded.bytes.len());
-        if decoded.bytes.is_empty() {
-            self.opaque(input);
-        }
-        match decoded.end {
-            compress::End::Complete => return false,
-            compress::End::Truncated => self.report.cut += 1,
-            compress::End::Malformed => self.report.damaged += 1,
-            compress::End::Full => {
-                self.report.reached.output = true;
-                self.skip(input - decoded.used.min(input));
-            }
-        }
-        true
-    }
-
-    /// Reads the runs of text in bytes of no known format.
+    /// Reads the runs of text in bytes of no known format. Where one of its
+    /// values ends cannot be told, so those of a cut input all count as cut.
     pub(super) fn runs(&mut self, bytes: &[u8], place: Place<'_>, step: Step<'_>) {
         if !self.afford(bytes.len()) {
             return;
@@ -367,11 +306,8 @@ impl<'e> Engine<'e> {
         let chain = place.chain.then(step);
         let mut text = 0;
         for run in text::runs(bytes) {
-            text += run.text.len();
-            // A fragment may have lost its beginning, too.
-            let open = run.last || (run.first && step == Step::Fragment);
-            let place = Place { truncated: place.truncated && open, ..place.at(&chain) };
-            self.text(run.text, place, Role::Field);
+            text += run.len();
+            self.text(run, place.at(&chain), Role::Field);
         }
         self.opaque(bytes.len() - text);
     }
@@ -384,13 +320,25 @@ impl<'e> Engine<'e> {
                 /// Enough to tell that a stream is one.
                 const PROBE: usize = 1024;
                 let probe = compress::decode(Coding::Zlib, bytes, PROBE.min(self.room()));
-                if is_zlib_believed(&probe) {
+                if compression::is_zlib_believed(&probe) {
                     return true;
                 }
             }
             None => {}
         }
-        text::is_meant(bytes, truncated) || binary::is_convincing(bytes, truncated)
+        text::is_meant(bytes, truncated)
+            || multipart::sniff(bytes).is_some()
+            || binary::is_convincing(bytes, truncated)
+    }
+
+    /// The same for hexadecimal digits, half of which decode to text by
+    /// themselves: `30` to `39` are digits again.
+    fn is_convincing_hex(&self, bytes: &[u8], truncated: bool) -> bool {
+        /// From here on, that the bytes are text is enough.
+        const MIN_TEXT: usize = 16;
+        let is_text = text::printable(bytes, truncated).is_some();
+        let starts_well = [&b"http"[..], b"{\"", b"[{"].iter().any(|s| bytes.starts_with(s));
+        (!is_text || bytes.len() >= MIN_TEXT || starts_well) && self.is_convincing(bytes, truncated)
     }
 
     /// Reads every value of a tree. Answers how many there were.
@@ -428,14 +376,5 @@ impl<'e> Engine<'e> {
             tree::End::TooDeep => self.report.reached.nesting = true,
         }
         count
-    }
-}
-
-/// Zlib's header is two bytes only; its content has to confirm it.
-fn is_zlib_believed(decoded: &compress::Decoded) -> bool {
-    match decoded.end {
-        // The checksum was right.
-        compress::End::Complete => true,
-        _ => text::is_meant(&decoded.bytes, true),
     }
 }

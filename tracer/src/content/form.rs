@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2_iter, memchr3};
 
-use super::text;
+use super::{text, tree::is_address};
 
 /// Longest key that a form is told by.
 const MAX_KEY: usize = 128;
@@ -50,6 +50,8 @@ pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
                 continue;
             }
             let (key, value) = match memchr(b'=', pair) {
+                // An address alone, whose own query has the `=`.
+                Some(at) if is_address(&pair[..at]) => (None, pair),
                 Some(at) => (Some(&pair[..at]), &pair[at + 1..]),
                 None => (None, pair),
             };
@@ -142,6 +144,7 @@ mod tests {
             [(Some("a"), "1"), (None, "b"), (Some("c"), "="), (Some("d"), "")]
         );
         assert_eq!(read(""), []);
+        assert_eq!(read("https://a/?b=c&d=e"), [(None, "https://a/?b=c"), (Some("d"), "e")]);
     }
 
     #[test]

@@ -81,15 +81,19 @@ pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item 
     let mut delimiter = b"--".to_vec();
     delimiter.extend_from_slice(boundary);
     let finder = memmem::Finder::new(&delimiter).into_owned();
-    let mut rest = finder.find(input).map(|at| &input[at + delimiter.len()..]);
+    // A delimiter stands at the beginning of a line.
+    let find =
+        move |input: &[u8]| finder.find_iter(input).find(|&at| at == 0 || input[at - 1] == b'\n');
+    let skip = delimiter.len();
+    let mut rest = find(input).map(|at| &input[at + skip..]);
     std::iter::from_fn(move || {
         let input = rest?;
         // The closing delimiter has two more hyphens.
         if input.starts_with(b"--") {
             return None;
         }
-        let next = finder.find(input);
-        rest = next.map(|at| &input[at + delimiter.len()..]);
+        let next = find(input).filter(|&at| at > 0);
+        rest = next.map(|at| &input[at + skip..]);
         let part = match next {
             Some(at) => {
                 let part = &input[..at];
@@ -168,6 +172,12 @@ mod tests {
         assert_eq!((parts[1].name, parts[1].filename), (Some(&b"plain"[..]), None));
         assert_eq!(parts[1].content, b"one\r\ntwo");
         assert!(!parts[0].cut && !parts[1].cut);
+    }
+
+    #[test]
+    fn a_delimiter_starts_a_line() {
+        let body = b"--b\r\n\r\n{\"a\": \"--b\"}\r\n--b--";
+        assert_eq!(parts(body, b"b").next().unwrap().content, b"{\"a\": \"--b\"}");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! would tell. Text comes first, because text that happens to be a message is
 //! rare, with one exception: [`is_wrapped_text`].
 
-use super::text;
+use super::{chain::Coding, compress, text};
 
 /// How deep messages are looked into to find text. Sending them deeper hides
 /// nothing: messages found by their label are followed to the chain's limit.
@@ -179,13 +179,15 @@ pub(super) enum Kind {
 pub(super) fn classify(payload: &[u8], cut: bool) -> Kind {
     let message = match text::printable(payload, cut) {
         Some(_) => !cut && is_wrapped_text(payload),
+        // What begins like a compressed stream may be one that is cut.
+        None if cut && compress::magic(payload).is_some() => false,
         None => is_message(payload, cut),
     };
     if message { Kind::Message } else { Kind::Other }
 }
 
 /// Whether bytes without a label are a message: every byte belongs to a field
-/// and somewhere inside there is text.
+/// and somewhere inside there is text, plain or compressed.
 pub(super) fn convincing(input: &[u8], truncated: bool) -> bool {
     is_message(input, truncated) && holds_text(input, MAX_PROBE_DEPTH)
 }
@@ -200,7 +202,10 @@ fn holds_text(input: &[u8], depth: usize) -> bool {
         field.payload.is_some_and(|payload| match classify(payload, field.cut) {
             Kind::Message => depth > 0 && holds_text(payload, depth - 1),
             Kind::Other => {
-                payload.len() >= MIN_WITNESS && text::printable(payload, field.cut).is_some()
+                let printable = text::printable(payload, field.cut).is_some();
+                let compressed =
+                    matches!(compress::magic(payload), Some(Coding::Gzip | Coding::Zstd));
+                compressed || (printable && payload.len() >= MIN_WITNESS)
             }
         })
     })

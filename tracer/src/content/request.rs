@@ -21,7 +21,8 @@ pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
 
     let container = engine.container();
     for (i, header) in request.headers.iter().enumerate() {
-        let cut = request.head_cut == Some(HeadCut::LastField) && i + 1 == request.headers.len();
+        let last = i + 1 == request.headers.len();
+        let cut = last && request.head_cut == Some(HeadCut::LastField);
         if header.name.eq_ignore_ascii_case(b"cookie") {
             cookies(engine, &header.value, cut);
             continue;
@@ -180,12 +181,8 @@ pub(super) fn label(content_type: &[u8]) -> Label<'_> {
         }
         b"application/cbor" => Label::Cbor,
         kind if kind.starts_with(b"application/grpc") => Label::Grpc,
-        kind if ["proto", "octet-stream+pb"]
-            .iter()
-            .any(|s| memmem::find(kind, s.as_bytes()).is_some()) =>
-        {
-            Label::Protobuf
-        }
+        // x-protobuf, protobuf, vnd.google.protobuf, x-google-protobuf, proto, …
+        kind if memmem::find(kind, b"proto").is_some() => Label::Protobuf,
         _ => Label::Unknown,
     }
 }

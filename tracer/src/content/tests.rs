@@ -1,13 +1,22 @@
 //! Tests of the whole: requests in, values out.
 
+mod binary;
 mod corpus;
 mod encodings;
 mod properties;
+mod requests;
+
+use std::io::Write as _;
 
 use bytes::Bytes;
+use flate2::{Compression, write};
 
 use super::*;
-use crate::proto::{Body, Gap, Header, Protocol};
+use crate::{
+    content::base64::{Alphabet, encode},
+    proto::{Body, Gap, Header, Protocol},
+    record::BootTime,
+};
 
 /// The page that the recorded SDKs were made to report.
 const URL: &str = "https://news.example.org/politics/story-42?q=private";
@@ -61,68 +70,72 @@ fn chains_to(values: &[Seen], needle: &str) -> Vec<String> {
     values.iter().filter(|v| v.text.contains(needle)).map(|v| v.chain.clone()).collect()
 }
 
-/// Splits recorded bytes into a request: enough of HTTP/1.1 for the corpus.
-fn parse(bytes: &[u8]) -> Request {
-    let (head, body) = match memchr::memmem::find(bytes, b"\r\n\r\n") {
-        Some(at) => (&bytes[..at], Some(&bytes[at + 4..])),
-        None => (bytes, None),
-    };
-    let mut lines = head.split(|&b| b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
-    let request_line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
-    let mut words = request_line.split(' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let headers: Vec<Header> = lines
-        .filter_map(|line| {
-            let colon = line.iter().position(|&b| b == b':')?;
-            Some(Header {
-                name: Bytes::copy_from_slice(&line[..colon]),
-                value: Bytes::copy_from_slice(line[colon + 1..].trim_ascii()),
-            })
-        })
-        .collect();
-    let mut request = Request {
-        protocol: Protocol::Http1,
-        method: method.to_owned(),
-        authority: None,
-        path: path.to_owned(),
-        headers,
-        body: Body::default(),
-        complete: false,
-        unread_bytes: 0,
-    };
-    if let Some(body) = body {
-        request.body.chunked = request.header("transfer-encoding") == Some(b"chunked");
-        let (data, whole) = if request.body.chunked {
-            unchunk(body)
-        } else {
-            let length = request.header("content-length").map_or(0, |length| {
-                String::from_utf8_lossy(length).parse::<usize>().expect("a length")
-            });
-            (body.to_vec(), body.len() >= length)
-        };
-        request.complete = whole;
-        if !whole {
-            request.body.gaps = vec![Gap { at: data.len(), len: None }];
-        }
-        request.body.data = data.into();
-    }
-    request
+/// The recorded request; `None` while too little of it is there to be one.
+fn parse(bytes: &[u8]) -> Option<Request> {
+    crate::proto::parse_http1(bytes).0.into_iter().next()
 }
 
-fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
-    let mut data = Vec::new();
-    while let Some(end) = memchr::memmem::find(rest, b"\r\n") {
-        let size = std::str::from_utf8(&rest[..end]).unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        if size == 0 {
-            return (data, true);
-        }
-        rest = &rest[end + 2..];
-        data.extend_from_slice(&rest[..size.min(rest.len())]);
-        let Some(behind) = rest.get(size + 2..) else {
-            break;
-        };
-        rest = behind;
+/// The values of recorded bytes.
+fn values_in(bytes: &[u8]) -> Vec<Seen> {
+    parse(bytes).map_or_else(Vec::new, |request| values_of(&request))
+}
+
+const EVENT: &str =
+    r#"{"event":"view","url":"https://news.example.org/politics/story-42?q=private"}"#;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    encode(bytes, Alphabet::Standard, true)
+}
+
+fn percent(text: impl AsRef<[u8]>) -> String {
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+    text.as_ref()
+        .iter()
+        .map(|&b| if unreserved(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+fn request(path: &str, headers: &[(&'static str, &'static str)], body: &[u8]) -> Request {
+    let header = |&(name, value): &(&'static str, &'static str)| Header {
+        name: Bytes::from_static(name.as_bytes()),
+        value: Bytes::from_static(value.as_bytes()),
+    };
+    Request {
+        protocol: Protocol::Http1,
+        time: BootTime::default(),
+        method: Some("POST".to_owned()),
+        authority: None,
+        path: Some(path.to_owned()),
+        partial: Vec::new(),
+        head_cut: None,
+        update: false,
+        headers: headers.iter().map(header).collect(),
+        body: Body { data: Bytes::copy_from_slice(body), ..Body::default() },
+        complete: true,
+        unread_bytes: 0,
     }
-    (data, false)
+}
+
+#[track_caller]
+fn assert_url(body: &[u8], chains: &[&str]) {
+    let values = body_values(body);
+    assert_eq!(chains_to(&values, URL), chains, "{:#?}", lines(&values));
 }

@@ -17,10 +17,27 @@ pub(super) fn printable(bytes: &[u8], truncated: bool) -> Option<&str> {
         }
         Err(_) => return None,
     };
-    // No early exit: the compiler makes this a loop over vectors.
-    let controls =
-        text.bytes().fold(false, |seen, b| seen | ((b < 0x20) & !is_text_control(b)) | (b == 0x7f));
+    let controls = has_controls(text.as_bytes()) || has_wide_controls(text.as_bytes());
     (!controls).then_some(text)
+}
+
+/// Whether there are control characters from U+0080 on. No text has them, but
+/// random bytes that happen to be UTF-8 do.
+fn has_wide_controls(text: &[u8]) -> bool {
+    memchr::memchr_iter(0xc2, text).any(|at| text.get(at + 1).is_some_and(|&b| b < 0xa0))
+}
+
+/// Whether there are control characters of another kind.
+fn has_controls(bytes: &[u8]) -> bool {
+    // No early exit: the compiler makes this a loop over vectors.
+    bytes.iter().fold(false, |seen, &b| seen | ((b < 0x20) & !is_text_control(b)) | (b == 0x7f))
+}
+
+/// Whether bytes that are not UTF-8 are still text, in a character set of
+/// old: mostly ASCII and without control characters.
+pub(super) fn is_legacy(bytes: &[u8]) -> bool {
+    let ascii = bytes.iter().filter(|b| b.is_ascii()).count();
+    ascii * 2 >= bytes.len() && !has_controls(bytes)
 }
 
 /// The share of ASCII from which short text is believed to be meant as text.
@@ -93,26 +110,16 @@ pub(super) fn whole_triplets(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Shortest hexadecimal text that is tried: identifiers are as long as 32
-/// digits, but theirs are not printable when decoded.
-const MIN_HEX: usize = 24;
-/// From here on, that the bytes are printable is enough.
-const MIN_PLAIN_HEX: usize = 32;
+/// Shortest hexadecimal text that is tried: `http://a.b/` and no shorter.
+const MIN_HEX: usize = 22;
 
-/// The bytes behind hexadecimal digits, when they look written by somebody.
+/// The bytes that a text of nothing but hexadecimal digits stands for.
 pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
     if digits.len() < MIN_HEX || (digits.len() % 2 == 1 && !truncated) {
         return None;
     }
-    let bytes: Vec<u8> =
-        digits.chunks_exact(2).map(|pair| hex_pair(pair[0], pair[1])).collect::<Option<_>>()?;
-    let written = digits.len() >= MIN_PLAIN_HEX
-        || bytes.starts_with(b"http")
-        || bytes.starts_with(b"{\"")
-        || bytes.starts_with(b"[");
-    (super::compress::magic(&bytes).is_some() || (written && is_meant(&bytes, truncated)))
-        .then_some(bytes)
+    digits.chunks_exact(2).map(|pair| hex_pair(pair[0], pair[1])).collect()
 }
 
 /// UTF-16 as UTF-8, told by its byte order mark or by ASCII in every second
@@ -145,30 +152,17 @@ pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
 /// ones are mostly accidents, and no address is shorter than `http://a.b`.
 const MIN_RUN: usize = 10;
 
-/// A run of text among other bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run<'t> {
-    /// The text.
-    pub(super) text: &'t str,
-    /// It starts where the bytes do.
-    pub(super) first: bool,
-    /// It ends where the bytes do.
-    pub(super) last: bool,
-}
-
 /// The runs of printable text in bytes of any kind.
-pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = Run<'_>> {
-    let mut at = 0;
+pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = &str> {
+    let mut rest = bytes;
     std::iter::from_fn(move || {
-        while at < bytes.len() {
-            let start = at;
-            let len = run_len(&bytes[start..]);
-            at = start + len.max(1);
-            if len < MIN_RUN {
-                continue;
-            }
-            if let Ok(text) = std::str::from_utf8(&bytes[start..start + len]) {
-                return Some(Run { text, first: start == 0, last: start + len == bytes.len() });
+        while !rest.is_empty() {
+            let (run, behind) = rest.split_at(run_len(rest));
+            rest = behind.get(run.is_empty().into()..).unwrap_or_default();
+            if run.len() >= MIN_RUN
+                && let Ok(text) = std::str::from_utf8(run)
+            {
+                return Some(text);
             }
         }
         None
@@ -187,7 +181,7 @@ fn run_len(bytes: &[u8]) -> usize {
             _ => break,
         };
         // A character above ASCII must be whole.
-        if len > 1 && bytes.get(at..at + len).is_none_or(|c| std::str::from_utf8(c).is_err()) {
+        if len > 1 && bytes.get(at..at + len).is_none_or(|c| printable(c, false).is_none()) {
             break;
         }
         at += len;
@@ -205,8 +199,16 @@ mod tests {
         assert_eq!(printable(b"a\0b", false), None);
         assert_eq!(printable(b"a\x7fb", false), None);
         assert_eq!(printable(b"\xff", false), None);
+        assert_eq!(printable("a\u{80}".as_bytes(), false), None);
         assert_eq!(printable("né".as_bytes().split_last().unwrap().1, true), Some("n"));
         assert_eq!(printable("né".as_bytes().split_last().unwrap().1, false), None);
+    }
+
+    #[test]
+    fn text_of_other_character_sets() {
+        assert!(is_legacy(b"https://search.example/?q=\xc4\xe3\xba\xc3"));
+        assert!(!is_legacy(b"\xc4\xe3\xba\xc3"));
+        assert!(!is_legacy(b"https://a\xff\x00"));
     }
 
     #[test]
@@ -223,14 +225,16 @@ mod tests {
     }
 
     #[test]
-    fn hex_of_an_identifier_is_no_text() {
-        let hex = |text: &str| -> String { text.bytes().map(|b| format!("{b:02x}")).collect() };
+    fn hex_is_digits_only() {
         let url = "https://news.example.org/";
-        assert_eq!(hex_decode(&hex(url), false).as_deref(), Some(url.as_bytes()));
-        assert_eq!(hex_decode(&hex("http://a.b/c"), false).as_deref(), Some(&b"http://a.b/c"[..]));
-        assert_eq!(hex_decode("7f3c2a109b1e4c578f7e5d0a2b6c9e11", false), None);
-        assert_eq!(hex_decode(&hex("no"), false), None);
-        assert_eq!(hex_decode(&hex(url)[1..], false), None);
+        let hex: String = url.bytes().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex_decode(&hex, false).as_deref(), Some(url.as_bytes()));
+        assert_eq!(hex_decode(&format!("0x{hex}"), false).as_deref(), Some(url.as_bytes()));
+        let cut = &hex[..hex.len() - 1];
+        assert_eq!(hex_decode(cut, false), None);
+        assert_eq!(hex_decode(cut, true).as_deref(), url.as_bytes().split_last().map(|s| s.1));
+        assert_eq!(hex_decode(&hex[..20], false), None);
+        assert_eq!(hex_decode(&hex.replace('7', "g"), false), None);
     }
 
     #[test]
@@ -247,7 +251,7 @@ mod tests {
     #[test]
     fn runs_are_whole_characters() {
         let bytes = b"\x00\x34https://a.example/\xc3\xa9\xc3\x01short\xffanother run!";
-        let runs: Vec<_> = runs(bytes).map(|r| (r.text, r.first, r.last)).collect();
-        assert_eq!(runs, [("4https://a.example/é", false, false), ("another run!", false, true)]);
+        let runs: Vec<_> = runs(bytes).collect();
+        assert_eq!(runs, ["4https://a.example/é", "another run!"]);
     }
 }

@@ -119,16 +119,13 @@ impl Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadCut {
-    /// In the target: the path may be longer, and no field is known.
+    /// In the target: the path may be longer, and fields may be missing.
     Target,
     /// In a field: the last value may be longer, and further fields may follow.
     LastField,
-    /// Between fields: further ones may follow. (That the last one was sent
+    /// Between fields: some may be missing. (That the last one was sent
     /// folded, and goes on, is not considered: nobody folds any more.)
     Fields,
-    /// Anywhere, in HTTP/2: [`Request::partial`] holds what is known in part,
-    /// and further fields may be missing.
-    Parts,
 }
 
 /// One request of a client.
@@ -174,8 +171,7 @@ impl Request {
 
     /// Whether the path may go on in bytes that are not known.
     pub fn path_is_cut(&self) -> bool {
-        let in_part = |field: &Field| field.name.known() == ":path";
-        self.head_cut == Some(HeadCut::Target) || self.partial.iter().any(in_part)
+        self.head_cut == Some(HeadCut::Target)
     }
 
     /// The first header field of that name (ASCII case ignored).

@@ -9,7 +9,7 @@ use super::{Body, Gap};
 const MAX_GAPS: usize = 256;
 
 /// A growing run of bytes with gaps, bounded.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Pieces {
     data: Vec<u8>,
     gaps: Vec<Gap>,

@@ -87,6 +87,7 @@ fn record(position: impl Into<Option<u32>>, payload: &[u8]) -> Record {
         time: BootTime(1_000_000_000),
         process: process(1),
         connection: connection(1),
+        within_tls: None,
         position: position.into(),
         offset: 0,
         len: Some(payload.len() as u32),

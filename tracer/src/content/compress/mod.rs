@@ -59,7 +59,10 @@ pub(super) fn magic(input: &[u8]) -> Option<Coding> {
 /// RFC 1950 section 2.2: method 8, a window that exists, the check bits right
 /// and no preset dictionary.
 fn is_zlib(cmf: u8, flg: u8) -> bool {
-    cmf & 0x0f == 8 && cmf >> 4 <= 7 && flg & 0x20 == 0 && u16::from_be_bytes([cmf, flg]) % 31 == 0
+    cmf & 0x0f == 8
+        && cmf >> 4 <= 7
+        && flg & 0x20 == 0
+        && u16::from_be_bytes([cmf, flg]).is_multiple_of(31)
 }
 
 /// Decodes up to `limit` bytes.
@@ -79,7 +82,7 @@ fn inflate(mut stream: Decompress, input: &[u8], limit: usize) -> Decoded {
         let room = limit - bytes.len();
         let used = usize::try_from(stream.total_in()).unwrap_or(input.len()).min(input.len());
         let before = bytes.len();
-        bytes.reserve_exact(room.min(CHUNK).max(1));
+        bytes.reserve(room.clamp(1, CHUNK));
         let status = stream.decompress_vec(&input[used..], &mut bytes, FlushDecompress::None);
         let over = bytes.len() > limit;
         bytes.truncate(limit);

@@ -7,7 +7,7 @@ use crate::content::{
     cbor,
     chain::{Coding, Step},
     compress::{self, End},
-    form, msgpack, multipart, protobuf, text,
+    form, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
 };
 
@@ -21,6 +21,7 @@ pub(super) fn is_convincing(bytes: &[u8], truncated: bool) -> bool {
     is_msgpack(bytes, truncated)
         || is_cbor(bytes, truncated)
         || protobuf::convincing(bytes, truncated)
+        || protobuf::is_grpc(bytes, truncated)
         || text::utf16_decode(bytes).is_some_and(|t| text::printable(t.as_bytes(), false).is_some())
 }
 
@@ -61,11 +62,8 @@ impl Engine<'_> {
                 }
             }
             Label::Grpc if protobuf::grpc(bytes).next().is_some() => self.grpc(bytes, place),
-            _ => match multipart::sniff(bytes) {
-                Some(boundary) => self.multipart(bytes, boundary, place),
-                None if protobuf::convincing_text(bytes) => self.protobuf(bytes, place),
-                None => return false,
-            },
+            _ if protobuf::convincing_text(bytes) => self.protobuf(bytes, place),
+            _ => return false,
         }
         true
     }
@@ -86,7 +84,11 @@ impl Engine<'_> {
                 let chain = place.chain.then(Step::Utf16);
                 self.look(decoded.as_bytes(), place.at(&chain), role);
             }
-        } else if role == Role::Field || !self.guess(bytes, place) {
+        } else if text::is_legacy(bytes) {
+            self.emit(&String::from_utf8_lossy(bytes), place);
+        } else if !self.behind_header(bytes, place)
+            && (role == Role::Field || !self.guess(bytes, place))
+        {
             self.runs(bytes, place, Step::Text);
         }
     }

@@ -6,7 +6,7 @@ use crate::content::{
     chain::{Chain, ROOT, Step},
     form, json,
     multipart::{self, Part},
-    tree::{End, Leaves as _},
+    tree::{End, Leaves as _, is_address},
 };
 
 impl Engine<'_> {
@@ -101,6 +101,9 @@ impl Engine<'_> {
             }
             let name = form::decode(pair.key.unwrap_or_default(), false);
             let name = String::from_utf8_lossy(&name);
+            if is_address(name.as_bytes()) {
+                self.address(&name, outer, container, &step);
+            }
             let truncated = truncated && pair.last;
             let value = form::decode(pair.value, truncated);
             let key = (!name.is_empty()).then_some(&*name);
@@ -110,6 +113,21 @@ impl Engine<'_> {
             };
             self.look(&value, Place { chain: &chain, key, container, truncated }, Role::Field);
         }
+    }
+
+    /// Hands out a name that is an address: it is data, whatever it names.
+    fn address(
+        &mut self,
+        name: &str,
+        outer: Option<&Chain<'_>>,
+        container: u32,
+        step: impl for<'n> Fn(&'n str) -> Step<'n>,
+    ) {
+        let chain = match outer {
+            Some(outer) => outer.then(step(name)),
+            None => Chain::new(step(name)),
+        };
+        self.emit(name, Place { chain: &chain, key: None, container, truncated: false });
     }
 
     /// Reads the parts of a multipart body.

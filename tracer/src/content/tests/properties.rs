@@ -1,1 +1,197 @@
+//! What holds for any input.
 
+use proptest::prelude::*;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+use super::*;
+
+/// One thing an SDK does to its events before it sends them.
+#[derive(Debug, Clone, Copy)]
+enum Layer {
+    Gzip,
+    Zlib,
+    Zstd,
+    Base64,
+    Base64Url,
+    Hex,
+    Percent,
+    Form,
+    JsonString,
+    JsonArray,
+    Protobuf,
+    Multipart,
+}
+
+const LAYERS: [Layer; 12] = [
+    Layer::Gzip,
+    Layer::Zlib,
+    Layer::Zstd,
+    Layer::Base64,
+    Layer::Base64Url,
+    Layer::Hex,
+    Layer::Percent,
+    Layer::Form,
+    Layer::JsonString,
+    Layer::JsonArray,
+    Layer::Protobuf,
+    Layer::Multipart,
+];
+
+impl Layer {
+    fn apply(self, bytes: Vec<u8>) -> Vec<u8> {
+        // Text formats cannot hold other bytes.
+        let text = String::from_utf8(bytes.clone());
+        match self {
+            Self::Gzip => gzip(&bytes),
+            Self::Zlib => zlib(&bytes),
+            Self::Zstd => compress_to_vec(&bytes[..], CompressionLevel::Fastest),
+            Self::Base64 => encode(&bytes, Alphabet::Standard, true).into_bytes(),
+            Self::Base64Url => encode(&bytes, Alphabet::Url, false).into_bytes(),
+            Self::Hex => bytes.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect(),
+            Self::Percent => percent(&bytes).into_bytes(),
+            Self::Form => format!("v=1&data={}&n=2", percent(&bytes)).into_bytes(),
+            Self::JsonString => match text {
+                Ok(text) => serde_json::json!({ "n": 1, "data": text }).to_string().into_bytes(),
+                Err(_) => bytes,
+            },
+            Self::JsonArray => match text {
+                Ok(text) => serde_json::json!([text, 2]).to_string().into_bytes(),
+                Err(_) => bytes,
+            },
+            Self::Protobuf => {
+                let mut message = vec![0x08, 0x01, 0x12];
+                let mut len = bytes.len();
+                while len >= 0x80 {
+                    message.push((len & 0x7f) as u8 | 0x80);
+                    len >>= 7;
+                }
+                message.push(len as u8);
+                message.extend_from_slice(&bytes);
+                message.extend_from_slice(b"\x1a\x07session");
+                message
+            }
+            Self::Multipart => {
+                // One layer of several must not use another's boundary.
+                let len = bytes.len();
+                let head =
+                    format!("--b{len}\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n");
+                [head.as_bytes(), &bytes, format!("\r\n--b{len}--\r\n").as_bytes()].concat()
+            }
+        }
+    }
+}
+
+fn layers() -> impl Strategy<Value = Vec<Layer>> {
+    prop::collection::vec(prop::sample::select(&LAYERS[..]), 0..5)
+}
+
+/// A URL with a part that no test knows.
+fn event() -> impl Strategy<Value = (String, String)> {
+    ("[a-z]{3,12}", "[a-z0-9-]{1,40}", "[ -~]{0,60}").prop_map(|(host, slug, title)| {
+        let url = format!("https://{host}.example.org/{slug}?q=1");
+        let event = serde_json::json!({ "title": title, "url": url, "ts": 1_795_382_061 });
+        (url, event.to_string())
+    })
+}
+
+fn wrap(layers: &[Layer], event: &str) -> Vec<u8> {
+    layers.iter().fold(event.as_bytes().to_vec(), |bytes, layer| layer.apply(bytes))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever an SDK nests, the URL is found.
+    #[test]
+    fn nested_encodings_are_undone((url, event) in event(), layers in layers()) {
+        let body = wrap(&layers, &event);
+        let (values, report) = body_report(&body, false);
+        prop_assert!(
+            values.iter().any(|v| v.text == url && v.key.as_deref() == Some("url")),
+            "{layers:?}: {:#?}", lines(&values)
+        );
+        prop_assert!(!report.reached.any());
+    }
+
+    /// A cut adds nothing: every value that is known to be whole is one of the
+    /// whole body's. The steps to it can differ where it is the end of the body
+    /// that tells the format.
+    #[test]
+    fn a_cut_adds_nothing(
+        (_, event) in event(),
+        layers in layers(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let body = wrap(&layers, &event);
+        let whole = body_values(&body);
+        let (values, _) = body_report(&body[..cut.index(body.len() + 1)], true);
+        for value in values.iter().filter(|v| !v.truncated) {
+            prop_assert!(
+                whole.iter().any(|w| w.text == value.text),
+                "{layers:?}: {value:?} is not in {:#?}", lines(&whole)
+            );
+        }
+    }
+
+    /// Bytes of any kind, in any place, cost what the limits allow.
+    #[test]
+    fn any_bytes_are_bounded(
+        bytes in prop::collection::vec(any::<u8>(), 0..2000),
+        layers in layers(),
+        truncated: bool,
+        content_type in prop::sample::select(vec![
+            "", "application/x-protobuf", "application/grpc", "application/msgpack",
+            "application/cbor", "multipart/mixed; boundary=b", "application/x-www-form-urlencoded",
+        ]),
+        content_encoding in prop::sample::select(vec!["", "gzip", "deflate", "br", "zstd", "br, gzip"]),
+    ) {
+        let body = layers.iter().fold(bytes, |bytes, layer| layer.apply(bytes));
+        let limits = Limits { output: 100_000, work: 1 << 20, values: 1000, depth: 12 };
+        let (values, report) = collect(|visit| {
+            let (kind, encoding) = (content_type.as_bytes(), content_encoding.as_bytes());
+            unwrap_body(&body, Some(kind), Some(encoding), truncated, &limits, visit)
+        });
+        prop_assert!(report.output <= limits.output);
+        prop_assert!(report.work <= limits.work);
+        prop_assert!(values.len() <= limits.values);
+        prop_assert_eq!(values.len(), report.values);
+        prop_assert!(values.iter().all(|v| v.chain.matches(" > ").count() < limits.depth));
+    }
+
+    /// Noise is not read as anything.
+    #[test]
+    fn noise_stays_noise(bytes in prop::collection::vec(any::<u8>(), 64..600)) {
+        let (values, report) = body_report(&bytes, false);
+        for value in &values {
+            prop_assert!(value.chain.starts_with("body > text"), "{value:?}");
+        }
+        prop_assert!(report.opaque * 10 >= bytes.len() as u64 * 8, "{report:?}");
+    }
+
+    /// Random identifiers are values, and nothing more.
+    #[test]
+    fn identifiers_stay_identifiers(
+        id in "[A-Za-z0-9_-]{8,43}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9]{10,24}",
+    ) {
+        let body = serde_json::json!({ "id": id }).to_string();
+        prop_assert_eq!(lines(&body_values(body.as_bytes())), [format!("body > json.id = {id}")]);
+    }
+
+    /// Shuffled syntax of every format neither panics nor runs away.
+    #[test]
+    fn scraps_of_syntax(
+        scraps in prop::collection::vec(
+            prop::sample::select(vec![
+                "{\"", "\":", "[", "]", "}", "\"", "\\", "\\u00", ",", "&", "=", "?", "%", "%25",
+                "%2", "\n", "\r\n", "--b", "--b--", "content-type:", "\u{1}", "\u{0}", "é", "eyJh",
+                "H4sI", "data:", ";base64,", "http://", "\u{12}\u{3}abc", "length", "1", "a",
+            ]),
+            0..60,
+        ),
+        truncated: bool,
+    ) {
+        let body = scraps.concat();
+        let (_, report) = body_report(body.as_bytes(), truncated);
+        prop_assert!(report.work <= 40 * (body.len() as u64 + 1), "{report:?}");
+    }
+}

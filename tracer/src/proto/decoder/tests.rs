@@ -168,6 +168,7 @@ fn records_become_requests() {
         time: BootTime(u64::from(position)),
         process: Process { uid: 1, tgid, tid: tgid, comm: "browser".to_owned() },
         connection: Connection { key: 1, transport: Transport::Tcp, local: None, remote: None },
+        within_tls: None,
         position: Some(position),
         offset: 0,
         len: Some(len),

@@ -115,22 +115,33 @@ impl Head {
         }
     }
 
+    /// What may be missing. A value known in part is not among the headers, so
+    /// that none of theirs is cut.
+    fn cut(&self) -> Option<HeadCut> {
+        let path = |field: &Field| field.name.whole().is_some_and(|name| name == ":path");
+        match self.whole {
+            true => None,
+            false if self.partial.iter().any(path) => Some(HeadCut::Target),
+            false => Some(HeadCut::Fields),
+        }
+    }
+
     /// The request with this head and the body `body`; `ended` where the
     /// client ended it itself.
     pub(super) fn into_request(self, body: Pieces, ended: bool) -> Request {
         Request {
-            protocol: Protocol::Http2,
             time: self.time,
+            protocol: Protocol::Http2,
+            head_cut: self.cut(),
             method: self.method,
             authority: self.authority,
             path: self.path,
             headers: self.headers,
             partial: self.partial,
-            head_cut: (!self.whole).then_some(HeadCut::Parts),
-            update: false,
             complete: self.whole && ended && body.gaps().is_empty(),
             unread_bytes: self.unread.saturating_add(body.unread()),
             body: body.into_body(),
+            update: false,
         }
     }
 }

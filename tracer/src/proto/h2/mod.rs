@@ -12,7 +12,7 @@
 //!
 //! - **Framing.** A gap that ends within the payload it began in is counted
 //!   down: the next frame is found at the right byte. A longer one loses the
-//!   framing, until a write begins with what is convincingly a frame
+//!   framing, until a send begins with what is convincingly a frame
 //!   ([`recognise`]).
 //! - **Header compression.** A lost header block makes every older table entry
 //!   unknown; see [`hpack`]. So does joining late.
@@ -61,6 +61,8 @@ pub struct Counters {
     pub framing_lost: u64,
     /// How many frames broke the rules, and with them the framing.
     pub invalid_frames: u64,
+    /// How many frames were of types that nobody here knows: extensions.
+    pub unknown_frames: u64,
     /// How many header blocks broke the rules.
     pub invalid_blocks: u64,
     /// How many header blocks were read in part, as bytes of them are missing.
@@ -87,7 +89,7 @@ pub struct Connection {
 /// Where in the frames the next byte is.
 #[derive(Debug)]
 enum State {
-    /// Nobody knows: waiting for a write that shows it.
+    /// Nobody knows: waiting for a send that shows it.
     Lost,
     /// In a preface, of which `seen` bytes are passed.
     Preface { seen: usize },
@@ -144,17 +146,23 @@ impl Connection {
         }
     }
 
-    /// Takes the next bytes, sent at `time`, in one piece a write. Requests
-    /// that they complete are appended to `out`.
-    pub fn data(&mut self, bytes: &[u8], time: BootTime, out: &mut Vec<Request>) {
-        if matches!(self.state, State::Lost) {
+    /// Takes the next bytes, sent at `time`; `begins_send` where a send begins
+    /// with them: only there can lost frames be found again. Requests that they
+    /// complete are appended to `out`.
+    pub fn data(
+        &mut self,
+        mut bytes: &[u8],
+        begins_send: bool,
+        time: BootTime,
+        out: &mut Vec<Request>,
+    ) {
+        if begins_send && matches!(self.state, State::Lost) {
             match recognise(bytes) {
                 Start::Preface => self.begin(0, out),
                 Start::Frames => self.state = State::BOUNDARY,
                 Start::Other => {}
             }
         }
-        let mut bytes = bytes;
         while !bytes.is_empty() {
             let passed = match &mut self.state {
                 State::Lost => {
@@ -224,10 +232,11 @@ impl Connection {
     }
 
     /// Gives out, as incomplete, the requests of which no byte was sent since
-    /// `before`. Bytes that still come are counted as unread. WebSockets and
-    /// tunnels are quiet by nature and stay.
+    /// `before`. Should more of one come, it is given out again, as an update.
+    /// A header block that is not at its end stays: clients send those in one
+    /// go.
     pub fn flush_stale(&mut self, before: BootTime, out: &mut Vec<Request>) {
-        self.streams.finish_stale(before, out);
+        self.streams.flush_stale(before, out);
     }
 
     /// How many bytes are kept for requests that are not at their end.
@@ -283,6 +292,7 @@ impl Connection {
             Kind::Data if self.lossy && !self.streams.knows(frame.stream) => {
                 self.streams.open_unseen(frame.stream, time, out);
             }
+            Kind::Unknown => self.counters.unknown_frames += 1,
             _ => {}
         }
         let padding = (!frame.padded()).then_some(0);
@@ -298,8 +308,8 @@ impl Connection {
         time: BootTime,
         out: &mut Vec<Request>,
     ) {
-        if progress.at == 0 && progress.frame.padded() {
-            progress.padding = Some(u32::from(bytes[0]));
+        if let (0, true, Some(&padding)) = (progress.at, progress.frame.padded(), bytes.first()) {
+            progress.padding = Some(u32::from(padding));
             if !progress.fits() {
                 return self.break_framing(out);
             }
@@ -312,7 +322,8 @@ impl Connection {
                 self.unread(content.len());
                 self.content_gap(progress, None, out);
             }
-            Kind::Data => self.streams.data(id, content, time, out),
+            // A message of a WebSocket begins where a frame does.
+            Kind::Data => self.streams.data(id, content, progress.at == 0, time, out),
             Kind::Headers | Kind::Continuation => {
                 if let Some(block) = &mut self.block {
                     block.pieces.push(content, MAX_BLOCK);

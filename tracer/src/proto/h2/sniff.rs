@@ -1,9 +1,9 @@
-//! Telling HTTP/2 from other bytes, at the beginning of a write.
+//! Telling HTTP/2 from other bytes, at the beginning of a send.
 
 use super::frame::{END_HEADERS, Frame, HEADER_LEN, Kind, PREFACE};
 use crate::proto::{Field, Gap, hpack};
 
-/// What a write begins with.
+/// What a send begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// A connection's preface, or as much of one as there is.
@@ -17,28 +17,29 @@ pub enum Start {
 /// The least of a preface that is taken for one: `PRI * HTTP`.
 const MIN_PREFACE: usize = 10;
 
-/// Says what `write`, the bytes at the beginning of a write, begins with.
+/// Says what `send`, as much as is known of a send from its beginning on,
+/// begins with.
 ///
 /// Nine bytes alone prove little, so [`Start::Frames`] takes a usual frame
-/// header and one of these: its frame ends where the write ends; another usual
+/// header and one of these: its frame ends where the bytes end; another usual
 /// header, whole, stands where it ends; it opens a header block that decodes
 /// to pseudo-header fields of a request. By chance, bytes pass the first test
 /// once in some 2²², and each of the others far more rarely than that again.
-pub fn recognise(write: &[u8]) -> Start {
-    if write.starts_with(PREFACE) || (write.len() >= MIN_PREFACE && PREFACE.starts_with(write)) {
+pub fn recognise(send: &[u8]) -> Start {
+    if send.starts_with(PREFACE) || (send.len() >= MIN_PREFACE && PREFACE.starts_with(send)) {
         return Start::Preface;
     }
-    let Some(frame) = Frame::first(write).filter(Frame::usual) else {
+    let Some(frame) = Frame::first(send).filter(Frame::usual) else {
         return Start::Other;
     };
     let end = HEADER_LEN + frame.len as usize;
-    let convincing = match write.get(end..) {
+    let convincing = match send.get(end..) {
         Some([]) => true,
         Some(rest) => {
             Frame::first(rest).is_some_and(|next| follows(frame, next))
-                || opens_request(frame, &write[..end])
+                || opens_request(frame, &send[..end])
         }
-        None => opens_request(frame, write),
+        None => opens_request(frame, send),
     };
     if convincing { Start::Frames } else { Start::Other }
 }

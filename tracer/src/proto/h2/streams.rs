@@ -36,11 +36,29 @@ struct Stream {
 #[derive(Debug)]
 enum Sink {
     /// Into a request's body.
-    Body { head: Box<Head>, body: Pieces },
+    Body(Box<Draft>),
     /// Into a WebSocket, whose handshake was already given out.
-    WebSocket { handshake: Box<Request>, decoder: Box<ws::Decoder> },
+    WebSocket(Box<Socket>),
     /// Nowhere: they are a tunnel's.
     Tunnel,
+}
+
+/// A request whose body is being sent.
+#[derive(Debug, Clone, Default)]
+struct Draft {
+    head: Head,
+    body: Pieces,
+    /// It was given out already, as far as it was known.
+    given: bool,
+    /// It is not given out as it is now.
+    news: bool,
+}
+
+/// A WebSocket, and the handshake that opened it.
+#[derive(Debug)]
+struct Socket {
+    handshake: Request,
+    decoder: ws::Decoder,
 }
 
 /// The open streams, by number.
@@ -74,12 +92,12 @@ impl Streams {
     /// once: it may stay open for hours.
     pub(super) fn open(&mut self, id: u32, head: Head, time: BootTime, out: &mut Vec<Request>) {
         let sink = match head.payload() {
-            Payload::Body => Sink::Body { head: Box::new(head), body: Pieces::default() },
+            Payload::Body => Sink::Body(Box::new(Draft { head, news: true, ..Draft::default() })),
             Payload::WebSocket => {
-                let handshake = Box::new(head.into_request(Pieces::default(), true));
-                out.push(Request::clone(&handshake));
-                let decoder = Box::new(ws::Decoder::new(ws::may_deflate(&handshake)));
-                Sink::WebSocket { handshake, decoder }
+                let handshake = head.into_request(Pieces::default(), true);
+                out.push(handshake.clone());
+                let decoder = ws::Decoder::new(ws::may_deflate(&handshake));
+                Sink::WebSocket(Box::new(Socket { handshake, decoder }))
             }
             Payload::Tunnel => {
                 out.push(head.into_request(Pieces::default(), true));
@@ -92,9 +110,9 @@ impl Streams {
     /// Opens a stream whose head, and who knows how much of its body, was sent
     /// unseen.
     pub(super) fn open_unseen(&mut self, id: u32, time: BootTime, out: &mut Vec<Request>) {
-        let mut body = Pieces::default();
-        body.skip(None);
-        let sink = Sink::Body { head: Box::new(Head::unseen(time)), body };
+        let mut draft = Draft { head: Head::unseen(time), news: true, ..Draft::default() };
+        draft.gap(None);
+        let sink = Sink::Body(Box::new(draft));
         self.insert(id, Stream { last: time, sink }, out);
     }
 
@@ -111,30 +129,35 @@ impl Streams {
 
     /// Adds a trailer section. A WebSocket or a tunnel has none.
     pub(super) fn trailers(&mut self, id: u32, section: Section, unread: u64) {
-        if let Some(Stream { sink: Sink::Body { head, .. }, .. }) = self.open.get_mut(&id) {
-            head.trailers(section, unread);
+        let sink = self.open.get_mut(&id).map(|stream| &mut stream.sink);
+        if let Some(Sink::Body(draft)) = sink {
+            draft.head.trailers(section, unread);
+            draft.news = true;
         }
     }
 
-    /// Takes bytes of a stream.
-    pub(super) fn data(&mut self, id: u32, bytes: &[u8], time: BootTime, out: &mut Vec<Request>) {
+    /// Takes bytes of a stream; `begins` where a DATA frame begins with them.
+    pub(super) fn data(
+        &mut self,
+        id: u32,
+        bytes: &[u8],
+        begins: bool,
+        time: BootTime,
+        out: &mut Vec<Request>,
+    ) {
         let room = MAX_BUFFERED.saturating_sub(self.buffered);
         let Some(stream) = self.open.get_mut(&id) else {
-            return self.unread(bytes.len());
+            self.unread = self.unread.saturating_add(bytes.len() as u64);
+            return;
         };
         stream.last = time;
         let before = stream.buffered();
         match &mut stream.sink {
-            Sink::Body { body, .. } => body.push(bytes, MAX_BODY.min(before.saturating_add(room))),
-            Sink::WebSocket { handshake, decoder } => {
-                let mut messages = Vec::new();
-                if bytes.len() <= room {
-                    decoder.data(bytes, time, &mut messages);
-                } else {
-                    decoder.gap(Some(bytes.len() as u64), &mut messages);
-                }
-                out.extend(messages.into_iter().map(|message| message.into_request(handshake)));
+            Sink::Body(draft) => draft.data(bytes, MAX_BODY.min(before.saturating_add(room))),
+            Sink::WebSocket(socket) if bytes.len() <= room => {
+                socket.hand_on(out, |decoder, out| decoder.data(bytes, begins, time, out));
             }
+            Sink::WebSocket(socket) => socket.gap(Some(bytes.len() as u64), out),
             Sink::Tunnel => self.unread = self.unread.saturating_add(bytes.len() as u64),
         }
         self.buffered = self.buffered - before + stream.buffered();
@@ -185,13 +208,16 @@ impl Streams {
         }
     }
 
-    /// Closes the requests that took no byte since `before`. WebSockets and
-    /// tunnels are quiet by nature and stay.
-    pub(super) fn finish_stale(&mut self, before: BootTime, out: &mut Vec<Request>) {
-        let stale = |stream: &Stream| stream.last < before && stream.is_request();
-        let stale = self.open.iter().filter(|(_, stream)| stale(stream)).map(|(&id, _)| id);
-        for id in stale.collect::<Vec<_>>() {
-            self.finish(id, Ending::Cut, out);
+    /// Gives out the requests that took no byte since `before`, as far as they
+    /// are known. They stay open.
+    pub(super) fn flush_stale(&mut self, before: BootTime, out: &mut Vec<Request>) {
+        for stream in self.open.values_mut().filter(|stream| stream.last < before) {
+            if let Sink::Body(draft) = &mut stream.sink
+                && draft.news
+            {
+                out.push(Draft::clone(draft).into_request(Ending::Cut));
+                (draft.given, draft.news) = (true, false);
+            }
         }
     }
 
@@ -214,21 +240,13 @@ impl Streams {
     pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }
-
-    fn unread(&mut self, bytes: usize) {
-        self.unread = self.unread.saturating_add(bytes as u64);
-    }
 }
 
 impl Stream {
-    fn is_request(&self) -> bool {
-        matches!(self.sink, Sink::Body { .. })
-    }
-
     fn buffered(&self) -> usize {
         match &self.sink {
-            Sink::Body { body, .. } => body.data().len(),
-            Sink::WebSocket { decoder, .. } => decoder.buffered(),
+            Sink::Body(draft) => draft.body.data().len(),
+            Sink::WebSocket(socket) => socket.decoder.buffered(),
             Sink::Tunnel => 0,
         }
     }
@@ -236,8 +254,8 @@ impl Stream {
     /// How many bytes are in no message of it. A body counts its own.
     fn unread(&self) -> u64 {
         match &self.sink {
-            Sink::WebSocket { decoder, .. } => decoder.unread(),
-            Sink::Body { .. } | Sink::Tunnel => 0,
+            Sink::WebSocket(socket) => socket.decoder.unread(),
+            Sink::Body(_) | Sink::Tunnel => 0,
         }
     }
 
@@ -245,12 +263,8 @@ impl Stream {
     /// counts.
     fn gap(&mut self, len: Option<u64>, out: &mut Vec<Request>) -> u64 {
         match &mut self.sink {
-            Sink::Body { body, .. } => body.skip(len),
-            Sink::WebSocket { handshake, decoder } => {
-                let mut messages = Vec::new();
-                decoder.gap(len, &mut messages);
-                out.extend(messages.into_iter().map(|message| message.into_request(handshake)));
-            }
+            Sink::Body(draft) => draft.gap(len),
+            Sink::WebSocket(socket) => socket.gap(len, out),
             Sink::Tunnel => return len.unwrap_or(0),
         }
         0
@@ -258,18 +272,52 @@ impl Stream {
 
     fn finish(self, ending: Ending, out: &mut Vec<Request>) {
         match self.sink {
-            Sink::Body { head, mut body } => {
-                if ending == Ending::Cut {
-                    body.skip(None);
+            Sink::Body(draft) => {
+                if draft.news || ending == Ending::Ended {
+                    out.push(draft.into_request(ending));
                 }
-                out.push(head.into_request(body, ending == Ending::Ended));
             }
-            Sink::WebSocket { handshake, mut decoder } => {
-                let mut messages = Vec::new();
-                decoder.end(&mut messages);
-                out.extend(messages.into_iter().map(|message| message.into_request(&handshake)));
-            }
+            Sink::WebSocket(mut socket) => socket.hand_on(out, ws::Decoder::end),
             Sink::Tunnel => {}
         }
+    }
+}
+
+impl Draft {
+    fn data(&mut self, bytes: &[u8], limit: usize) {
+        self.body.push(bytes, limit);
+        self.news |= !bytes.is_empty();
+    }
+
+    fn gap(&mut self, len: Option<u64>) {
+        self.body.skip(len);
+        // What was given out had a gap of unknown length at its end already.
+        self.news |= len.is_some_and(|len| len > 0);
+    }
+
+    fn into_request(mut self, ending: Ending) -> Request {
+        if ending == Ending::Cut {
+            self.body.skip(None);
+        }
+        let request = self.head.into_request(self.body, ending == Ending::Ended);
+        Request { update: self.given, ..request }
+    }
+}
+
+impl Socket {
+    fn gap(&mut self, len: Option<u64>, out: &mut Vec<Request>) {
+        self.hand_on(out, |decoder, out| decoder.gap(len, out));
+    }
+
+    /// Turns the messages that `step` gives out into requests.
+    fn hand_on(
+        &mut self,
+        out: &mut Vec<Request>,
+        step: impl FnOnce(&mut ws::Decoder, &mut Vec<ws::Message>),
+    ) {
+        let mut messages = Vec::new();
+        step(&mut self.decoder, &mut messages);
+        let request = |message: ws::Message| message.into_request(&self.handshake);
+        out.extend(messages.into_iter().map(request));
     }
 }

@@ -25,7 +25,7 @@ const WINDOW: usize = 1 << 15;
 /// The most bytes one message may inflate to before it is given up. What lies
 /// between this and [`MAX_MESSAGE`] is inflated for the window's sake and not
 /// kept.
-const MAX_INFLATED: usize = 8 * MAX_MESSAGE;
+const MAX_INFLATED: usize = 2 * MAX_MESSAGE;
 
 /// What ends every message and is not sent (RFC 7692 section 7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

@@ -65,18 +65,18 @@ impl Message {
     /// who sent it and where to.
     pub fn into_request(self, handshake: &Request) -> Request {
         Request {
-            protocol: Protocol::WebSocket,
             time: self.time,
+            protocol: Protocol::WebSocket,
             method: handshake.method.clone(),
             authority: handshake.authority.clone(),
             path: handshake.path.clone(),
             headers: handshake.headers.clone(),
             partial: handshake.partial.clone(),
             head_cut: handshake.head_cut,
-            update: false,
             complete: handshake.head_cut.is_none() && self.complete(),
             unread_bytes: self.unread_bytes,
             body: self.body,
+            update: false,
         }
     }
 }
@@ -116,7 +116,7 @@ enum State {
     Header { bytes: [u8; MAX_HEADER], len: usize },
     /// In a payload.
     Payload(Frame),
-    /// Nobody knows where a frame begins: waiting for a write that shows it.
+    /// Nobody knows where a frame begins: waiting for a send that shows it.
     Lost,
 }
 
@@ -170,9 +170,17 @@ impl Decoder {
         }
     }
 
-    /// Takes the next bytes, in one piece a write.
-    pub fn data(&mut self, bytes: &[u8], time: BootTime, out: &mut Vec<Message>) {
-        if matches!(self.state, State::Lost) && !self.resynchronise(bytes, time) {
+    /// Takes the next bytes, sent at `time`; `begins_send` where a send begins
+    /// with them: only there can lost frames be found again.
+    pub fn data(
+        &mut self,
+        bytes: &[u8],
+        begins_send: bool,
+        time: BootTime,
+        out: &mut Vec<Message>,
+    ) {
+        let lost = matches!(self.state, State::Lost);
+        if lost && !(begins_send && self.resynchronise(bytes, time)) {
             self.unread = self.unread.saturating_add(bytes.len() as u64);
             return;
         }
@@ -336,7 +344,7 @@ impl Decoder {
         self.state = State::Lost;
     }
 
-    /// After a loss, finds the frames again in a write that they fill exactly
+    /// After a loss, finds the frames again in a send that they fill exactly
     /// and that holds a message of readable text. True: `bytes` are to be read.
     ///
     /// A frame header has few fixed bits, but text masked with the wrong key

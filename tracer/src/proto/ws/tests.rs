@@ -50,7 +50,7 @@ impl Deflate {
 
 fn read(decoder: &mut Decoder, bytes: &[u8]) -> Vec<Message> {
     let mut out = Vec::new();
-    decoder.data(bytes, BootTime(0), &mut out);
+    decoder.data(bytes, true, BootTime(0), &mut out);
     out
 }
 
@@ -194,8 +194,8 @@ fn a_long_message_is_kept_in_part() {
 #[test]
 fn the_offer_is_read() {
     let handshake = |value: &'static [u8], whole: bool| Request {
-        protocol: Protocol::Http1,
         time: BootTime(0),
+        protocol: Protocol::Http1,
         method: None,
         authority: None,
         path: None,
@@ -205,10 +205,10 @@ fn the_offer_is_read() {
         }],
         partial: Vec::new(),
         head_cut: (!whole).then_some(crate::proto::HeadCut::Fields),
-        update: false,
         body: Body::default(),
         complete: whole,
         unread_bytes: 0,
+        update: false,
     };
     assert!(may_deflate(&handshake(b"permessage-deflate; client_max_window_bits", true)));
     assert!(may_deflate(&handshake(b"x-other, Permessage-Deflate", true)));
@@ -237,14 +237,14 @@ proptest! {
         }
         let (mut decoder, mut out) = (Decoder::new(true), Vec::new());
         for part in bytes.chunks(step) {
-            decoder.data(part, BootTime(0), &mut out);
+            decoder.data(part, true, BootTime(0), &mut out);
         }
         let sent: Vec<&[u8]> = messages.iter().map(|(_, text, _)| text.as_bytes()).collect();
         prop_assert_eq!(texts(&out), sent.clone());
 
         let cut = (cut * bytes.len() as f64) as usize;
         let (mut decoder, mut out) = (Decoder::new(true), Vec::new());
-        decoder.data(&bytes[..cut], BootTime(0), &mut out);
+        decoder.data(&bytes[..cut], true, BootTime(0), &mut out);
         decoder.end(&mut out);
         for (message, sent) in out.iter().zip(sent) {
             prop_assert!(sent.starts_with(message.body.prefix()));
@@ -262,7 +262,7 @@ proptest! {
     ) {
         let (mut decoder, mut out) = (Decoder::new(deflate), Vec::new());
         for (bytes, gap) in writes {
-            decoder.data(&bytes, BootTime(0), &mut out);
+            decoder.data(&bytes, true, BootTime(0), &mut out);
             if let Some(gap) = gap {
                 decoder.gap((gap > 0).then_some(gap), &mut out);
             }

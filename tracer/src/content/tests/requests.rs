@@ -1,0 +1,122 @@
+//! The parts of a request, cuts and limits.
+
+use super::*;
+use crate::proto::HeadCut;
+
+#[test]
+fn the_head() {
+    let path =
+        format!("/r/{}/{}?u={}&flag", percent(URL), base64(URL.as_bytes()), percent(percent(URL)));
+    let headers = [
+        ("X-Data", "eyJ1cmwiOiJodHRwczovL2EuZXhhbXBsZS8ifQ"),
+        ("Authorization", "Basic d2s6"),
+        ("Cookie", "sid=abc; last=https%3A%2F%2Fa.example%2F; bare"),
+        ("Ping-To", "https://b.example/"),
+    ];
+    let values = values_of(&request(&path, &headers, b""));
+    assert_eq!(chains_to(&values, URL), ["path", "path", "path > base64", "query:u > percent"]);
+    let lines = lines(&values);
+    for line in [
+        "query: = flag",
+        "header:X-Data > base64 > json.url = https://a.example/",
+        "header:Authorization > base64 = wk:",
+        "cookie:sid = abc",
+        "cookie:last > percent = https://a.example/",
+        "cookie: = bare",
+        "header:Ping-To = https://b.example/",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "no {line} in {lines:#?}");
+    }
+    assert!(!lines.iter().any(|line| line.starts_with("header:Cookie")));
+    let bare = values_of(&request(&format!("/go?{URL}"), &[], b""));
+    assert_eq!(chains_to(&bare, URL), ["query:"]);
+    let absolute = values_of(&request("http://proxied.example/a/b?c=d", &[], b""));
+    let lines = self::lines(&absolute);
+    assert_eq!(lines, ["path = /a/b", "path = a", "path = b", "query:c = d"]);
+}
+
+#[test]
+fn a_cut_head_marks_what_it_cuts() {
+    let mut cut = request("/a?u=https%3A%2F%2Fa.ex", &[], b"");
+    cut.complete = false;
+    cut.head_cut = Some(HeadCut::Target);
+    assert_eq!(lines(&values_of(&cut)), ["path = /a", "path = a", "query:u = https://a.ex…"]);
+    cut.head_cut = Some(HeadCut::LastField);
+    cut.headers = request("", &[("A", "one"), ("B", "two")], b"").headers;
+    let lines = lines(&values_of(&cut));
+    assert_eq!(lines[2..], ["query:u = https://a.ex", "header:A = one", "header:B = two…"]);
+}
+
+#[test]
+fn bodies_with_gaps() {
+    let known = format!("{{\"a\":\"b\",\"c\":\"start{URL}\",\"d\":1}}");
+    let at = known.find("https").unwrap();
+    let mut request = request("/", &[], known.as_bytes());
+    request.body.gaps = vec![Gap { at, len: Some(9) }];
+    request.complete = false;
+    assert_eq!(
+        lines(&values_of(&request))[1..],
+        [
+            "body > json.a = b".to_owned(),
+            "body > json.c = start…".to_owned(),
+            format!("body > fragment = {URL}\",\"d\":1}}…"),
+        ]
+    );
+    // What follows a gap in a compressed body cannot be read.
+    request.headers = vec![Header { name: "content-encoding".into(), value: "gzip".into() }];
+    request.body.data = gzip(known.as_bytes()).into();
+    request.body.gaps = vec![Gap { at: 20, len: None }];
+    let (values, report) = collect(|visit| unwrap(&request, &Limits::default(), visit));
+    assert!(!values.iter().any(|v| v.chain.contains("fragment")));
+    assert!(report.opaque > 0 && report.cut > 0);
+}
+
+#[test]
+fn a_cut_through_every_layer() {
+    let events = format!("[{EVENT},{}]", EVENT.replace("view", "leave"));
+    let form = format!("gzip=1&data_list={}", percent(base64(&gzip(events.as_bytes()))));
+    for len in 40..form.len() {
+        let (values, _) = body_report(&form.as_bytes()[..len], true);
+        for value in values.iter().filter(|v| v.chain.contains("gzip >") && !v.truncated) {
+            assert!(value.chain.starts_with("body > form:data_list > base64 > gzip > json["));
+            assert!([URL, "view", "leave"].contains(&&*value.text), "{value:?}");
+        }
+    }
+    let (values, report) = body_report(&form.as_bytes()[..form.len() - 20], true);
+    assert!(
+        chains_to(&values, URL)
+            .contains(&"body > form:data_list > base64 > gzip > json[0].url".to_owned())
+    );
+    assert!(report.cut > 0);
+}
+
+#[test]
+fn every_limit_is_reported() {
+    let with = |limits: Limits, body: &[u8]| {
+        collect(|visit| unwrap_body(body, None, None, false, &limits, visit))
+    };
+    let limits = Limits::default();
+    let bomb = gzip(&gzip(&vec![b' '; 1 << 20]));
+
+    let (_, report) = with(Limits { output: 10_000, ..limits }, &bomb);
+    assert!(report.reached.output && report.output <= 10_000);
+
+    let events = format!("[{}]", vec![EVENT; 100].join(","));
+    let (values, report) = with(Limits { values: 10, ..limits }, events.as_bytes());
+    assert!(report.reached.values && values.len() == 10 && report.skipped > 0);
+
+    let (values, report) = with(Limits { work: 100, ..limits }, events.as_bytes());
+    assert!(report.reached.work && values.is_empty() && report.skipped == events.len() as u64);
+
+    let mut deep = URL.to_owned();
+    for _ in 0..6 {
+        deep = percent(&deep);
+    }
+    let (values, report) = with(Limits { depth: 4, ..limits }, deep.as_bytes());
+    assert!(report.reached.depth);
+    assert_eq!(values.last().unwrap().chain, "body > percent > percent > percent");
+
+    let nested = "[".repeat(1000) + "\"x\"";
+    let (_, report) = with(limits, nested.as_bytes());
+    assert!(report.reached.nesting);
+}
