@@ -15,8 +15,12 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
 
-/// How much of a failed step's log is shown: enough for a compiler's last error.
-const TAIL_LINES: usize = 40;
+/// How much of a failed step's log is shown from its end.
+const TAIL_LINES: usize = 20;
+
+/// How much is shown from its first error on, where that lies before the end:
+/// cargo finishes what else it was doing, at length, after a compiler's error.
+const ERROR_LINES: usize = 40;
 
 /// Where nobody's terminal is redrawn, a line this often says that a long step
 /// still runs (and keeps a CI that watches for silence from ending it).
@@ -115,24 +119,30 @@ impl Ui {
 fn failure(label: &str, status: ExitStatus, log: &Path, command: &Command) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let tail = last_lines(&text, TAIL_LINES);
     format!(
-        "{label} failed ({status}). The end of {}:\n\n{tail}\n\nTo run it by hand:\n  {}\n",
+        "{label} failed ({status}). From {}:\n\n{}\n\nTo run it by hand:\n  {}\n",
         log.display(),
+        excerpt(&text),
         shell::shown(command),
     )
 }
 
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let start = lines.len().saturating_sub(count);
-    let mut shown = Vec::with_capacity(count);
-    for line in &lines[start..] {
-        // What a progress bar drew over itself is not worth reading.
-        shown
-            .push(format!("    {}", line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or("")));
-    }
-    shown.join("\n")
+/// The first error and the end of a log.
+fn excerpt(text: &str) -> String {
+    // What a progress bar drew over itself is not worth reading.
+    let drawn_last = |line| str::rsplit(line, '\r').find(|part| !part.is_empty()).unwrap_or("");
+    let lines: Vec<&str> = text.lines().map(drawn_last).collect();
+    let error = lines.iter().position(|line| line.starts_with("error"));
+    let (from_error, end) = match error {
+        Some(at) if at + ERROR_LINES + TAIL_LINES < lines.len() => {
+            (&lines[at..at + ERROR_LINES], &lines[lines.len() - TAIL_LINES..])
+        }
+        Some(at) => (&lines[at..], &lines[lines.len()..]),
+        None => (&lines[..0], &lines[lines.len().saturating_sub(TAIL_LINES)..]),
+    };
+    let gap: &[&str] = if from_error.is_empty() || end.is_empty() { &[] } else { &["…"] };
+    let indented = |line: &&str| format!("    {line}");
+    from_error.iter().chain(gap).chain(end).map(indented).collect::<Vec<_>>().join("\n")
 }
 
 fn file_name(label: &str) -> String {
@@ -153,7 +163,7 @@ pub(crate) fn elapsed(time: Duration) -> String {
 mod tests {
     use std::{env, fs, process::Command, time::Duration};
 
-    use super::{Ui, elapsed, file_name, last_lines};
+    use super::{Ui, elapsed, excerpt, file_name};
 
     #[test]
     fn times_read_as_people_say_them() {
@@ -169,10 +179,22 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_the_end() {
-        assert_eq!(last_lines("a\nb\nc\n", 2), "    b\n    c");
-        assert_eq!(last_lines("5%\r50%\r100%\n", 2), "    100%");
-        assert_eq!(last_lines("", 2), "");
+    fn without_an_error_the_end_is_shown() {
+        let log: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        let shown = excerpt(&log);
+        assert!(shown.starts_with("    line 80\n") && shown.ends_with("    line 99"), "{shown}");
+        assert_eq!(excerpt("5%\r50%\r100%\n"), "    100%");
+        assert_eq!(excerpt(""), "");
+    }
+
+    #[test]
+    fn the_first_error_is_shown_whatever_follows() {
+        let noise = |count: usize| "noise\n".repeat(count);
+        let shown = excerpt(&format!("{}error: the cause\n{}last\n", noise(50), noise(500)));
+        assert!(shown.starts_with("    error: the cause\n"), "{shown}");
+        assert!(shown.contains("\n    …\n") && shown.ends_with("    last"), "{shown}");
+        let short = excerpt(&format!("{}error: the cause\nlast\n", noise(50)));
+        assert_eq!(short, "    error: the cause\n    last");
     }
 
     #[test]

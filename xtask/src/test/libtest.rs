@@ -104,18 +104,23 @@ fn outcome(line: &str) -> Option<(&str, &str)> {
     Some((name, verdict.trim()))
 }
 
+/// Progress, cargo's own or that of the cargo that a build script runs, which
+/// arrives as that package's warnings.
 fn is_noise(line: &str) -> bool {
-    let line = line.trim();
+    const PROGRESS: [&str; 7] =
+        ["Compiling ", "Downloaded ", "Downloading ", "Fresh ", "Finished ", "Blocking ", "info: "];
+    let line = match line.strip_prefix("warning: ").and_then(|rest| rest.split_once(": ")) {
+        Some((package, said)) if package.contains('@') => said.trim(),
+        _ => line.trim(),
+    };
     line.is_empty()
         || (line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")))
-        || ["Compiling ", "Fresh ", "Finished ", "Blocking "]
-            .iter()
-            .any(|word| line.starts_with(word))
+        || PROGRESS.iter().any(|word| line.starts_with(word))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Tally, counts, outcome};
+    use super::{Tally, counts, is_noise, outcome};
 
     const RUN: &str = "\
    Compiling tracer v0.1.0 (/x)
@@ -182,6 +187,14 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let mut tally = Tally::default();
         tally.ended(true);
         assert_eq!((tally.run(), tally.failed()), (0, 0));
+    }
+
+    #[test]
+    fn progress_is_not_shown_and_warnings_are() {
+        assert!(is_noise("warning: tracer@0.1.0:    Compiling aya-build v0.2.0"));
+        assert!(is_noise("warning: tracer@0.1.0: info: `cargo` is unavailable"));
+        assert!(!is_noise("warning: tracer@0.1.0: warning: unused variable: `x`"));
+        assert!(!is_noise("warning: unused: it is Compiling "));
     }
 
     #[test]
