@@ -76,7 +76,7 @@ fn slot_of_uid(uid: u32) -> u32 {
         return 0;
     }
     // SAFETY: only the daemon writes to the map, whole aligned words.
-    unsafe { SCOPE_UID.get(&uid) }.copied().unwrap_or(0)
+    unsafe { SCOPE_UID.get(uid) }.copied().unwrap_or(0)
 }
 
 #[inline(always)]

@@ -55,7 +55,7 @@ fn thread() -> u64 {
 #[inline(always)]
 pub(crate) fn current() -> u64 {
     // SAFETY: the thread itself is the only one that writes to its entry.
-    unsafe { CALLS.get(&thread()) }.map_or(0, |call| call.key)
+    unsafe { CALLS.get(thread()) }.map_or(0, |call| call.key)
 }
 
 /// Tells the daemon that the current process, if it is in scope, may have
@@ -148,7 +148,7 @@ fn enter(ctx: &ProbeContext, hook: u8, len: u64, written: u64) {
     // The same address in two processes is two objects.
     let key = key(object ^ u64::from(scope.tgid) << 32);
     let call = Call { key, buffer, len, written, hook: u64::from(hook) };
-    if CALLS.insert(&thread(), &call, 0).is_err() {
+    if CALLS.insert(thread(), call, 0).is_err() {
         count(Counter::Internal);
     }
 }
@@ -158,7 +158,7 @@ fn enter(ctx: &ProbeContext, hook: u8, len: u64, written: u64) {
 fn leave(hook: u8, returned: i64) {
     let thread = thread();
     // SAFETY: the thread itself is the only one that writes to its entry.
-    let Some(call) = (unsafe { CALLS.get(&thread) }).copied() else {
+    let Some(call) = (unsafe { CALLS.get(thread) }).copied() else {
         return;
     };
     if call.hook != u64::from(hook) {
@@ -166,7 +166,7 @@ fn leave(hook: u8, returned: i64) {
         // noted last, and has taken its entry with it.
         return;
     }
-    let _ = CALLS.remove(&thread);
+    let _ = CALLS.remove(thread);
     let Some(scope) = scope::of(Task::current()) else {
         return;
     };

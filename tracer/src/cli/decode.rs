@@ -146,7 +146,7 @@ fn records<W: Write>(
     let mut pipeline = Pipeline::new(detector.clone());
     let mut outputs = Vec::new();
     let damage = loop {
-        match reader.next() {
+        match reader.event() {
             Ok(Some(event)) => pipeline.push(event, &mut outputs),
             Ok(None) => break None,
             // What stands before a cut is as good as ever.

@@ -3,7 +3,7 @@
 //!
 //! The order is fixed: load, follow processes, set the scope, then attach what
 //! captures. A process that starts meanwhile is caught by the programs; one
-//! that ran before, by the scan of `/proc` in [`scope`].
+//! that ran before, by a scan of `/proc`.
 
 mod btf;
 mod follow;

@@ -147,7 +147,7 @@ impl Poller {
     fn batch(&mut self) -> Vec<Event> {
         let mut batch = Vec::new();
         while batch.len() < BATCH {
-            let Some(record) = self.reader.next() else {
+            let Some(record) = self.reader.entry() else {
                 break;
             };
             match record {

@@ -51,7 +51,7 @@ impl Reader {
 
     /// Takes the next entry, if there is one. Records never wake the reader:
     /// call it until it has no more, then sleep a little.
-    pub fn next(&mut self) -> Option<Result<Entry, Malformed>> {
+    pub fn entry(&mut self) -> Option<Result<Entry, Malformed>> {
         let entry = self.ring.next()?;
         Some(match mapped(&entry) {
             Some(tgid) => Ok(Entry::Mapped { tgid }),

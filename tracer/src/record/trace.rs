@@ -125,7 +125,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next event; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Event>, TraceError> {
+    pub fn event(&mut self) -> Result<Option<Event>, TraceError> {
         loop {
             let mut head = [0; 8];
             match fill(&mut self.0, &mut head)? {
@@ -228,7 +228,7 @@ mod tests {
     fn read(file: &[u8]) -> Result<Vec<Event>, TraceError> {
         let mut reader = Reader::new(file)?;
         let mut events = Vec::new();
-        while let Some(event) = reader.next()? {
+        while let Some(event) = reader.event()? {
             events.push(event);
         }
         Ok(events)

@@ -39,6 +39,7 @@ fn the_head() {
 fn a_cut_head_marks_what_it_cuts() {
     let mut cut = request("/a?u=https%3A%2F%2Fa.ex", &[], b"");
     cut.complete = false;
+    cut.head_cut = Some(HeadCut::Target);
     assert_eq!(lines(&values_of(&cut)), ["path = /a", "path = a", "query:u = https://a.ex…"]);
     cut.head_cut = Some(HeadCut::LastField);
     cut.headers = request("", &[("A", "one"), ("B", "two")], b"").headers;

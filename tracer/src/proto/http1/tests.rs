@@ -288,7 +288,7 @@ fn agrees(part: &Request, whole: &Request) -> bool {
     let target_cut = part.head_cut == Some(HeadCut::Target);
     let value_cut = part.head_cut == Some(HeadCut::LastField);
     let path = match target_cut {
-        true => whole.target().starts_with(&part.target()) && part.headers.is_empty(),
+        true => whole.target().starts_with(part.target()) && part.headers.is_empty(),
         false => part.target() == whole.target(),
     };
     let authority = match part.head_cut {
