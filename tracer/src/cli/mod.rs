@@ -3,6 +3,7 @@
 
 mod decode;
 mod demo;
+mod locate;
 mod run;
 mod users;
 
@@ -33,6 +34,9 @@ enum Command {
     Run(run::Args),
     /// Decode recorded traces or raw HTTP requests (needs no root)
     Decode(decode::Args),
+    /// Find the functions in programs and libraries through which what is
+    /// encrypted can be read
+    Locate(locate::Args),
     /// Show an alert on this machine: a client that reports what it visits,
     /// one that does not, and what tracer says of both (needs root)
     Demo(demo::Args),
@@ -53,6 +57,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Decode(args) => decode::decode(&args),
+        Command::Locate(args) => locate::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),
     };

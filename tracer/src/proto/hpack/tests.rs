@@ -361,13 +361,6 @@ fn stories_of_another_encoder() {
     assert_eq!(stories(&directory), 150);
 }
 
-#[test]
-#[ignore = "set HPACK_STORIES to a checkout of http2jp/hpack-test-case without raw-data"]
-fn public_stories() {
-    let directory = std::env::var_os("HPACK_STORIES").expect("HPACK_STORIES names a directory");
-    assert!(stories(Path::new(&directory)) > 1000);
-}
-
 /// Whatever `known` says is true of the beginning of `truth`.
 fn is_known_of(known: &[Field], truth: &[Field]) -> bool {
     let agrees = |known: &Text, truth: &Text| match known {
