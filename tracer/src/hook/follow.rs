@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io,
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
@@ -43,8 +43,12 @@ const LINGER: Duration = Duration::from_secs(30);
 /// some hundred.
 const MAX_FILES: usize = 16_384;
 
-/// A file, by the device and inode that `/proc/PID/maps` shows.
-type FileId = (String, u64);
+/// A file, by the device and inode that `/proc/PID/maps` shows. On some file
+/// systems (btrfs, overlayfs) the device is another than `stat`'s.
+type MappedId = (String, u64);
+
+/// A file, by the device and inode that `stat` shows.
+type FileId = (u64, u64);
 
 /// What became of the libraries of the processes in scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,20 +110,29 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins to follow, with the processes that run already.
-    pub(super) fn start(ebpf: Arc<Mutex<Ebpf>>, running: Vec<u32>) -> io::Result<Self> {
+    /// Begins to follow, with the processes that run already and the files
+    /// that will be executed.
+    pub(super) fn start(
+        ebpf: Arc<Mutex<Ebpf>>,
+        running: &[u32],
+        executables: &[PathBuf],
+    ) -> io::Result<Self> {
         let (processes, told) = mpsc::channel();
         let (tell, news) = mpsc::channel();
         let mut work = Work {
             ebpf,
             cache: Cache::new(),
             files: HashMap::new(),
+            mapped: HashMap::new(),
             due: BTreeMap::new(),
             swept: Instant::now(),
             news: tell,
         };
+        for path in executables {
+            work.prepare(path);
+        }
         for tgid in running {
-            work.look(tgid, Instant::now());
+            work.look(*tgid, Instant::now());
         }
         let thread =
             thread::Builder::new().name("tracer-follow".into()).spawn(move || work.run(&told))?;
@@ -153,12 +166,16 @@ struct Known {
     users: HashSet<u32>,
     /// When the last of them had ended.
     unused: Option<Instant>,
+    /// It is probed whether processes map it or not: it is to be executed.
+    keep: bool,
 }
 
 struct Work {
     ebpf: Arc<Mutex<Ebpf>>,
     cache: Cache,
     files: HashMap<FileId, Known>,
+    /// The same files as maps name them.
+    mapped: HashMap<MappedId, FileId>,
     /// Processes to look at again.
     due: BTreeMap<Instant, (u32, Instant)>,
     swept: Instant,
@@ -210,49 +227,79 @@ impl Work {
         // one inside: a browser's half a second of work.
         mapped.sort_by_key(|mapping| !mapping.likely());
         for mapping in mapped {
-            let id = mapping.id();
-            if let Some(known) = self.files.get_mut(&id) {
+            if let Some(id) = self.mapped.get(&mapping.id())
+                && let Some(known) = self.files.get_mut(id)
+            {
                 known.users.insert(tgid);
                 known.unused = None;
                 continue;
             }
+            // Not by its path, which may be another file's by now, or one in
+            // another mount namespace.
+            let open = format!("/proc/{tgid}/map_files/{}", mapping.range);
+            let Some(id) = self.file(Path::new(&open), mapping.path, since) else {
+                continue;
+            };
+            if self.mapped.len() >= MAX_FILES {
+                self.mapped.clear();
+            }
+            self.mapped.insert(mapping.id(), id);
+            if let Some(known) = self.files.get_mut(&id) {
+                known.users.insert(tgid);
+                known.unused = None;
+            }
+        }
+    }
+
+    /// Probes a file that is to be executed, before it is.
+    fn prepare(&mut self, path: &Path) {
+        let since = Instant::now();
+        if let Some(id) = self.file(path, &path.to_string_lossy(), since)
+            && let Some(known) = self.files.get_mut(&id)
+        {
+            known.keep = true;
+        }
+    }
+
+    /// Opens a file, and probes it if it was not known before. `None` where it
+    /// is gone or no regular file.
+    fn file(&mut self, open: &Path, name: &str, since: Instant) -> Option<FileId> {
+        let opened = File::open(open).ok()?;
+        let metadata = opened.metadata().ok()?;
+        let id = (metadata.dev(), metadata.ino());
+        if !self.files.contains_key(&id) {
             if self.files.len() >= MAX_FILES {
                 self.files.retain(|_, known| !known.links.is_empty());
             }
-            let links = self.probe(tgid, &mapping, since);
-            let known = Known { links, users: HashSet::from([tgid]), unused: None };
+            let links = self.probe(opened, name, since);
+            let known = Known { links, users: HashSet::new(), unused: None, keep: false };
             self.files.insert(id, known);
         }
+        Some(id)
     }
 
     /// Probes a file that was not known before.
     fn probe(
         &mut self,
-        tgid: u32,
-        mapping: &Mapping<'_>,
+        opened: File,
+        name: &str,
         since: Instant,
     ) -> Vec<(&'static str, UProbeLinkId)> {
-        // Not by its path, which may be another file's by now, or one in
-        // another mount namespace.
-        let opened = File::open(format!("/proc/{tgid}/map_files/{}", mapping.range));
-        let Ok((opened, source)) =
-            opened.and_then(|file| Ok((file.try_clone()?, FileSource::new(file)?)))
-        else {
-            // The process has ended, or mapped no regular file.
+        // The open file outlives the process, and whatever becomes of its path.
+        let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        let Ok(source) = opened.try_clone().and_then(FileSource::new) else {
             return Vec::new();
         };
-        let Ok(found) = locate(&source, mapping.path, &mut self.cache) else {
+        let Ok(found) = locate(&source, name, &mut self.cache) else {
             // Not an ELF file or an archive of some: nothing that sends.
             return Vec::new();
         };
-        // The open file outlives the process.
-        let open = format!("/proc/self/fd/{}", opened.as_raw_fd());
         let mut links = Vec::new();
         let mut functions = Vec::new();
         let mut reasons = Vec::new();
         for located in &found {
             for function in &located.findings.functions {
-                match self.attach(function, Path::new(&open)) {
+                match self.attach(function, Path::new(&path)) {
                     Ok(Some(attached)) => {
                         links.extend(attached);
                         functions.push(function.name.to_string());
@@ -267,7 +314,7 @@ impl Work {
                 reasons.extend(missing.map(|missing| format!("{}", missing.reason)));
             }
         }
-        let file = PathBuf::from(mapping.path);
+        let file = PathBuf::from(name);
         if !functions.is_empty() {
             let after = since.elapsed();
             let _ = self.news.send(Followed::Probed { file, functions, after });
@@ -315,12 +362,12 @@ impl Work {
             known.users.retain(|tgid| {
                 *alive.entry(*tgid).or_insert_with(|| Path::new(&format!("/proc/{tgid}")).exists())
             });
-            if !known.users.is_empty() {
+            if !known.users.is_empty() || known.keep {
                 continue;
             }
             let unused = *known.unused.get_or_insert_with(Instant::now);
             if unused.elapsed() >= LINGER && !known.links.is_empty() {
-                gone.push(id.clone());
+                gone.push(*id);
             }
         }
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
@@ -371,7 +418,7 @@ impl<'a> Mapping<'a> {
         })
     }
 
-    fn id(&self) -> FileId {
+    fn id(&self) -> MappedId {
         (self.device.to_owned(), self.inode)
     }
 

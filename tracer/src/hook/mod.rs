@@ -14,6 +14,7 @@ mod scope;
 
 use std::{
     fs, io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -132,6 +133,8 @@ pub struct Capture {
     ebpf: Arc<Mutex<Ebpf>>,
     /// Processes in scope that ran before the programs did.
     running: Vec<u32>,
+    /// Files that processes in scope will execute.
+    executables: Vec<PathBuf>,
 }
 
 impl Capture {
@@ -149,14 +152,18 @@ impl Capture {
         }
         let running = scope::apply(&mut ebpf, &options.watch)?;
         attach(&mut ebpf, "sys_enter")?;
-        Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running })
+        let executables = options.watch.executables();
+        Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running, executables })
     }
 
-    /// Begins to follow the processes in scope to their TLS libraries.
+    /// Begins to follow the processes in scope to their TLS libraries. Files
+    /// that the rules name are looked into at once, which takes half a second
+    /// for a browser.
     pub fn follow(&self) -> Result<Follower, HookError> {
         follow::load(&mut self.ebpf())
             .map_err(|source| HookError::Program { name: "for TLS libraries", source })?;
-        Follower::start(Arc::clone(&self.ebpf), self.running.clone()).map_err(HookError::Thread)
+        Follower::start(Arc::clone(&self.ebpf), &self.running, &self.executables)
+            .map_err(HookError::Thread)
     }
 
     /// Sends the programs' own diagnostics to the `log` crate's logger.

@@ -219,6 +219,29 @@ impl Watch {
 }
 
 impl Watch {
+    /// The files that the rules name, as far as they can be told beforehand:
+    /// those at a path, and those of a name where programs are installed. (A
+    /// browser's command is often a script; the program lies in a folder of
+    /// its own name.)
+    pub(super) fn executables(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for rule in &self.rules {
+            match rule {
+                Rule::ExePath(path) => files.push(path.clone()),
+                Rule::ExeName(name) => {
+                    let path = std::env::var_os("PATH").unwrap_or_default();
+                    files.extend(std::env::split_paths(&path).map(|dir| dir.join(name)));
+                    for parent in ["/usr/lib", "/usr/lib64", "/opt"] {
+                        files.push(Path::new(parent).join(name).join(name));
+                    }
+                }
+                Rule::Uid(_) | Rule::Pid(_) | Rule::Everyone => {}
+            }
+        }
+        files.retain(|file| file.is_file());
+        files
+    }
+
     /// Adds the running processes that are in scope by their user.
     fn with_owners(&self, mut running: HashSet<u32>) -> Vec<u32> {
         let everyone = self.rules.contains(&Rule::Everyone);
