@@ -134,6 +134,7 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
             data: Data::Buffer { base: User::new(args[1]), len: args[2] },
             name: User::new(args[4]),
             name_len: args[5] as u32,
+            first: true,
         }),
         nr::WRITE => {
             Some(Message::unnamed(Data::Buffer { base: User::new(args[1]), len: args[2] }))
@@ -154,6 +155,7 @@ fn read_msghdr(address: u64) -> Option<Message> {
         data: Data::Iovecs { list: User::new(header.iov), count: header.iov_len },
         name: User::new(header.name),
         name_len: header.name_len,
+        first: true,
     })
 }
 
@@ -166,8 +168,13 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
             return;
         }
         match read_msghdr(list.wrapping_add(u64::from(i) * MMSGHDR)) {
-            Some(message) => capture::<MAX_IOVECS_OF_MANY>(hook::SYS_ENTER, scope, sk, message),
-            None => count(Counter::Unreadable),
+            Some(message) => {
+                let message = Message { first: i == 0, ..message };
+                capture::<MAX_IOVECS_OF_MANY>(hook::SYS_ENTER, scope, sk, message);
+            }
+            // Where what follows belongs cannot be told. The kernel, if it
+            // cannot read this either, sends none of it.
+            None => return count(Counter::Unreadable),
         }
     }
     if len > MAX_MESSAGES {
@@ -178,6 +185,6 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
 impl Message {
     /// A message on a connected socket.
     fn unnamed(data: Data) -> Self {
-        Self { data, name: User::new(0), name_len: 0 }
+        Self { data, name: User::new(0), name_len: 0, first: true }
     }
 }
