@@ -85,9 +85,15 @@ impl Progress {
 /// Adds one to a counter.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
+    count_all(counter, 1);
+}
+
+/// Adds to a counter.
+#[inline(always)]
+pub(crate) fn count_all(counter: Counter, by: u64) {
     if let Some(cell) = COUNTERS.get_ptr_mut(counter as u32) {
         // SAFETY: the cell is this CPU's.
-        unsafe { *cell += 1 };
+        unsafe { *cell += by };
     }
 }
 

@@ -9,7 +9,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_ebpf::{Counter, hook};
 
 use crate::{
-    capture::{Data, Message, capture, count},
+    capture::{Data, Message, capture, count, count_all},
     kernel::{Kernel, Task, User},
     scope,
 };
@@ -84,6 +84,9 @@ const MMSGHDR: u64 = 64;
 /// The most messages of one `sendmmsg` that are taken. glibc's resolver sends
 /// two, QUIC stacks some tens.
 const MAX_MESSAGES: u32 = 32;
+
+/// The most messages of one `sendmmsg` that the kernel takes (`UIO_MAXIOV`).
+const KERNEL_MESSAGES: u32 = 1024;
 
 /// The most buffers of one message that are walked.
 const MAX_IOVECS: u32 = 256;
@@ -161,8 +164,8 @@ fn read_msghdr(address: u64) -> Option<Message> {
 
 #[inline(always)]
 fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
-    // The kernel takes the length as an unsigned int, and at most 1024.
-    let len = len as u32;
+    // The kernel takes the length as an unsigned int.
+    let len = (len as u32).min(KERNEL_MESSAGES);
     for i in 0..MAX_MESSAGES {
         if i >= len {
             return;
@@ -178,7 +181,7 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
         }
     }
     if len > MAX_MESSAGES {
-        count(Counter::TooManyMessages);
+        count_all(Counter::TooManyMessages, u64::from(len - MAX_MESSAGES));
     }
 }
 
