@@ -100,7 +100,7 @@ impl Sandbox {
 /// Copies in a process of its own. Were the file open for writing here while
 /// another test forks, its child would hold it open too, and until it executes
 /// something nobody could execute the file (`ETXTBSY`).
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("--").arg(from).arg(to).status().expect("cp");
     assert!(status.success(), "cp {} {}", from.display(), to.display());
 }

@@ -3,9 +3,8 @@
 use std::{
     env,
     ffi::OsStr,
-    fs,
     io::{BufRead as _, BufReader, Read},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -18,6 +17,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::sender::copy;
 
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,24 +54,22 @@ fn build() -> PathBuf {
 /// A call of the binary, with no input and both outputs taken.
 pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(path());
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    command.args(arguments);
+    piped(command)
 }
 
-/// The same under a UID that is not root, from a folder where that UID may
-/// execute it.
-///
-/// # Panics
-/// When it cannot be copied there.
+/// The same under a UID that is not root, which may not even enter the folder
+/// that the binary lies in: it is copied to `folder`.
 pub fn command_as(uid: u32, folder: &Path, arguments: &[&str]) -> Command {
-    let copy = folder.join("tracer");
-    fs::copy(path(), &copy).expect("a copy of tracer");
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("its mode");
-    let mut command = command(arguments);
-    let mut elsewhere = Command::new(copy);
-    elsewhere.args(command.get_args()).current_dir(folder).uid(uid).gid(uid);
-    elsewhere.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    std::mem::swap(&mut command, &mut elsewhere);
+    let copied = folder.join("tracer");
+    copy(path(), &copied);
+    let mut command = Command::new(copied);
+    command.args(arguments).uid(uid).gid(uid).current_dir(folder);
+    piped(command)
+}
+
+fn piped(mut command: Command) -> Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -120,23 +119,53 @@ impl Running {
         running
     }
 
+    /// Waits for a line on standard output that is as wanted.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn line(&mut self, wanted: impl Fn(&str) -> bool) -> &str {
+        let found = self.stdout.until(wanted);
+        assert!(found, "no such line: {:?} {:?}", self.stdout.seen, self.stderr.seen);
+        self.stdout.seen.last().expect("it was found")
+    }
+
     /// Waits for a line of JSON on standard output that is as wanted.
     ///
     /// # Panics
     /// When none comes.
     pub fn json(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let parsed = |line: &str| serde_json::from_str::<Value>(line).expect("a line of JSON");
-        let found = self.stdout.until(|line| wanted(&parsed(line)));
-        assert!(found, "no such line: {:?} {:?}", self.stdout.seen, self.stderr.seen);
-        parsed(self.stdout.seen.last().expect("it was found"))
+        let parsed = |line: &str| serde_json::from_str(line).expect("a line of JSON");
+        parsed(self.line(|line| wanted(&parsed(line))))
     }
 
-    /// Sends it a signal and waits for its end.
+    /// Reads no more of its standard output: the pipe is closed when the next
+    /// line comes.
+    pub fn close_stdout(&mut self) {
+        let (_, coming) = channel();
+        self.stdout = Lines { coming, seen: Vec::new() };
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for its end.
     ///
     /// # Panics
     /// When it does not end.
-    pub fn end(mut self, signal: Signal) -> Ended {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    pub fn end(mut self) -> Ended {
         let status = self.wait();
         self.stdout.until(|_| false);
         self.stderr.until(|_| false);
