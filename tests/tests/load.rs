@@ -24,7 +24,8 @@ use tracer_tests::{
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
 fn watch(uid: u32, head_bytes: u32) -> Watch {
-    Watch { rules: vec![Rule::Uid(uid)], head_bytes, ..Watch::default() }
+    let heads = Watch { head_bytes, ..Watch::default() };
+    Watch { rules: vec![Rule::Uid(uid)], ..heads }
 }
 
 /// Reads while the senders run, and what is left when all have ended.
