@@ -1,1 +1,20 @@
 //! What the integration tests share.
+//!
+//! | tests | what they hold against what |
+//! |---|---|
+//! | `sends` | a record's every field against what a process of ours sent |
+//! | `scope` | whose sends are captured against who was to be watched |
+//! | `load` | what was captured, and counted as lost, against all that was sent |
+//! | `run` | the `tracer` binary, as a user meets it, and a client of others |
+//! | `decode` | findings in recorded requests against what their manifests list |
+//!
+//! All but `decode` need root; see [`skip`]. Processes that send are the
+//! [`sender`]'s, whose sends a test knows byte by byte ([`payload`]).
+
+pub mod corpus;
+pub mod live;
+pub mod payload;
+pub mod peer;
+pub mod sender;
+pub mod skip;
+pub mod tracer_bin;

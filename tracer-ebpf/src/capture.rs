@@ -62,9 +62,16 @@ struct Progress {
     room: u64,
     /// 1: a buffer could not be read. What lies behind it has no known place.
     unreadable: u64,
+    /// Bytes that earlier messages of the same system call ask to send, or
+    /// [`Progress::UNKNOWN`]. They are not sent yet: the socket's own position
+    /// is still the first one's.
+    ahead: u64,
 }
 
 impl Progress {
+    /// Bytes that could not all be counted.
+    const UNKNOWN: u64 = u64::MAX;
+
     #[inline(always)]
     fn load(word: &u64) -> u64 {
         // SAFETY: a reference is valid.
@@ -81,9 +88,15 @@ impl Progress {
 /// Adds one to a counter.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
+    count_all(counter, 1);
+}
+
+/// Adds to a counter.
+#[inline(always)]
+pub(crate) fn count_all(counter: Counter, by: u64) {
     if let Some(cell) = COUNTERS.get_ptr_mut(counter as u32) {
         // SAFETY: the cell is this CPU's.
-        unsafe { *cell += 1 };
+        unsafe { *cell += by };
     }
 }
 
@@ -96,6 +109,8 @@ pub(crate) struct Message {
     pub(crate) name: User,
     /// That address's length.
     pub(crate) name_len: u32,
+    /// Whether the system call sends nothing before it.
+    pub(crate) first: bool,
 }
 
 /// Where a message's bytes are.
@@ -131,7 +146,11 @@ pub(crate) fn capture<const IOVECS: u32>(hook: u8, scope: Scope, sk: Kernel, mes
     // SAFETY: the slot is this CPU's, and nothing else runs on it now.
     let scratch = unsafe { &mut *scratch };
     let header = &mut scratch.header;
-    if socket(header, sk, &message).is_none() {
+    if message.first {
+        Progress::store(&mut scratch.progress.ahead, 0);
+    }
+    let ahead = Progress::load(&scratch.progress.ahead);
+    if socket(header, sk, &message, ahead).is_none() {
         return;
     }
     describe(header, hook, scope);
@@ -151,6 +170,12 @@ pub(crate) fn capture<const IOVECS: u32>(hook: u8, scope: Scope, sk: Kernel, mes
         Data::Iovecs { list, count } => scratch.add_all::<IOVECS>(list, count),
     }
     submit(scratch);
+    let ahead = if scratch.header.flags & flag::LEN_UNKNOWN == 0 {
+        ahead.saturating_add(Progress::load(&scratch.progress.sent))
+    } else {
+        Progress::UNKNOWN
+    };
+    Progress::store(&mut scratch.progress.ahead, ahead);
 }
 
 /// Fills in what does not depend on a socket.
@@ -231,7 +256,7 @@ impl Scratch {
 
 /// Describes the socket in the header; `None` if it is not TCP or UDP over IP.
 #[inline(always)]
-fn socket(header: &mut RecordHeader, sk: Kernel, message: &Message) -> Option<()> {
+fn socket(header: &mut RecordHeader, sk: Kernel, message: &Message, ahead: u64) -> Option<()> {
     header.flags = 0;
     let sock = SockHead::read(sk)?;
     let family: u16 = sock.field(offset!(sock.family));
@@ -254,8 +279,12 @@ fn socket(header: &mut RecordHeader, sk: Kernel, message: &Message) -> Option<()
         header.remote_addr = sock.field(offset!(sock.v6_daddr));
     }
     header.position = 0;
-    if protocol == net::TCP && sock.field::<u8>(offset!(sock.state)) != net::STATE_CLOSE {
-        header.position = sk.read(offset!(sock.write_seq))?;
+    if protocol == net::TCP
+        && sock.field::<u8>(offset!(sock.state)) != net::STATE_CLOSE
+        && ahead != Progress::UNKNOWN
+    {
+        let write_seq: u32 = sk.read(offset!(sock.write_seq))?;
+        header.position = write_seq.wrapping_add(ahead as u32);
         header.flags |= flag::POSITION;
     }
     if protocol == net::UDP && !message.name.is_null() {

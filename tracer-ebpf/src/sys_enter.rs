@@ -9,7 +9,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_ebpf::{Counter, hook};
 
 use crate::{
-    capture::{Data, Message, capture, count},
+    capture::{Data, Message, capture, count, count_all},
     kernel::{Kernel, Task, User},
     scope, tls,
 };
@@ -87,6 +87,9 @@ const MMSGHDR: u64 = 64;
 /// two, QUIC stacks some tens.
 const MAX_MESSAGES: u32 = 32;
 
+/// The most messages of one `sendmmsg` that the kernel takes (`UIO_MAXIOV`).
+const KERNEL_MESSAGES: u32 = 1024;
+
 /// The most buffers of one message that are walked.
 const MAX_IOVECS: u32 = 256;
 
@@ -140,6 +143,7 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
             data: Data::Buffer { base: User::new(args[1]), len: args[2] },
             name: User::new(args[4]),
             name_len: args[5] as u32,
+            first: true,
         }),
         nr::WRITE => {
             Some(Message::unnamed(Data::Buffer { base: User::new(args[1]), len: args[2] }))
@@ -175,30 +179,36 @@ fn read_msghdr(address: u64) -> Option<Message> {
         data: Data::Iovecs { list: User::new(header.iov), count: header.iov_len },
         name: User::new(header.name),
         name_len: header.name_len,
+        first: true,
     })
 }
 
 #[inline(always)]
 fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
-    // The kernel takes the length as an unsigned int, and at most 1024.
-    let len = len as u32;
+    // The kernel takes the length as an unsigned int.
+    let len = (len as u32).min(KERNEL_MESSAGES);
     for i in 0..MAX_MESSAGES {
         if i >= len {
             return;
         }
         match read_msghdr(list.wrapping_add(u64::from(i) * MMSGHDR)) {
-            Some(message) => capture::<MAX_IOVECS_OF_MANY>(hook::SYS_ENTER, scope, sk, message),
-            None => count(Counter::Unreadable),
+            Some(message) => {
+                let message = Message { first: i == 0, ..message };
+                capture::<MAX_IOVECS_OF_MANY>(hook::SYS_ENTER, scope, sk, message);
+            }
+            // Where what follows belongs cannot be told. The kernel, if it
+            // cannot read this either, sends none of it.
+            None => return count(Counter::Unreadable),
         }
     }
     if len > MAX_MESSAGES {
-        count(Counter::TooManyMessages);
+        count_all(Counter::TooManyMessages, u64::from(len - MAX_MESSAGES));
     }
 }
 
 impl Message {
     /// A message on a connected socket.
     fn unnamed(data: Data) -> Self {
-        Self { data, name: User::new(0), name_len: 0 }
+        Self { data, name: User::new(0), name_len: 0, first: true }
     }
 }

@@ -191,7 +191,7 @@ impl Pipeline {
     fn decode(&mut self, sent: Sent<Request>) -> Decoded {
         let initiator = initiator(&sent.message);
         let findings = self.detector.find(&sent.message);
-        let verdict = judge::judge(&findings.list, initiator);
+        let verdict = judge::judge(&findings.list, initiator, sent.message.head_cut.is_some());
         let decoded = Decoded {
             exe: self.executables.get(&sent.process.tgid).cloned(),
             unix: self.clock.map(|clock| clock.unix(sent.message.time)),

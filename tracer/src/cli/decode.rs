@@ -121,7 +121,7 @@ fn requests<W: Write>(
     for request in requests {
         let initiator = initiator(&request);
         let findings = detector.find(&request);
-        let verdict = judge(&findings.list, initiator);
+        let verdict = judge(&findings.list, initiator, request.head_cut.is_some());
         let sent = Sent {
             connection: Connection { key: 0, transport: Transport::Tcp, local: None, remote: None },
             hook: Hook::SysEnter,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap as StdHashMap, HashSet},
+    ffi::OsStr,
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
@@ -266,21 +267,44 @@ impl Watch {
     }
 }
 
-/// Whether a process runs the executable that a rule names, or is a script of
-/// that name.
+/// Whether a process runs the executable that a rule names, or was executed by
+/// that name: a script's, or a link's.
 fn runs(pid: u32, rule: &Rule) -> bool {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     match rule {
         Rule::ExePath(path) => {
             let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-            match (fs::metadata(format!("/proc/{pid}/exe")), fs::metadata(path)) {
+            let runs = match (fs::metadata(format!("/proc/{pid}/exe")), fs::metadata(path)) {
                 (Ok(a), Ok(b)) => same(a, b) || exe == *path,
                 _ => exe == *path,
-            }
+            };
+            runs || executed_by(pid).is_some_and(|by| by == *path)
         }
-        Rule::ExeName(name) => exe.file_name().is_some_and(|file| file == name.as_str()),
+        Rule::ExeName(name) => {
+            let is_named = |path: &Path| path.file_name().is_some_and(|file| file == name.as_str());
+            is_named(&exe) || executed_by(pid).is_some_and(|by| is_named(&by))
+        }
         _ => false,
     }
+}
+
+/// The name that a process was executed by, as far as can still be told: the
+/// kernel names its thread after that name's last component, and it is among
+/// its first arguments, a script's behind its interpreter and that one's own
+/// argument (execve(2)). Who changes both is not found, nor who changes one.
+fn executed_by(pid: u32) -> Option<PathBuf> {
+    const COMM_LEN: usize = 15;
+    const MAX_BEFORE: usize = 2;
+
+    let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let comm = comm.strip_suffix(b"\n")?;
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let fits = |argument: &&[u8]| {
+        let name = argument.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        !name.is_empty() && name.get(..COMM_LEN).unwrap_or(name) == comm
+    };
+    let name = arguments.split(|&byte| byte == 0).take(1 + MAX_BEFORE).find(fits)?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
 /// Every process and its parent.

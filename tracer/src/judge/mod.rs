@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | URL of another site | the browser, an extension, a program | high |
 //! | URL of another site | a page | info: pages report to their own analytics |
+//! | URL of another site | nobody knows: the head was cut | info: it may be a page |
 //! | URL, recipient unknown | anybody | info: it may be the recipient's own |
 //! | `Referer`, `Origin` | anybody | info |
 //! | anything | a navigation | info: it is the visit itself |
@@ -49,8 +50,10 @@ pub struct Verdict {
     pub reason: &'static str,
 }
 
-/// Judges one finding in a request that `initiator` made.
-pub fn verdict(finding: &Finding, initiator: Initiator) -> Verdict {
+/// Judges one finding in a request that `initiator` made. Where the request's
+/// head was cut (`head_cut`), an unknown initiator may be anybody: the fields
+/// that would tell may be among those that are missing.
+pub fn verdict(finding: &Finding, initiator: Initiator, head_cut: bool) -> Verdict {
     let info = |reason| Verdict { severity: Severity::Info, reason };
     let high = |reason| Verdict { severity: Severity::High, reason };
     match (finding.kind, initiator) {
@@ -66,15 +69,18 @@ pub fn verdict(finding: &Finding, initiator: Initiator) -> Verdict {
         (Kind::Url, Initiator::Extension) => {
             high("a browser extension told another site about a URL")
         }
+        (Kind::Url, Initiator::Unknown) if head_cut => {
+            info("the request's head was cut: a page may have told another site about a URL")
+        }
         (Kind::Url, Initiator::Unknown) => high("the application told another site about a URL"),
     }
 }
 
 /// The gravest verdict on a request's findings; `None` where there are none.
-pub fn judge(findings: &[Finding], initiator: Initiator) -> Option<Verdict> {
+pub fn judge(findings: &[Finding], initiator: Initiator, head_cut: bool) -> Option<Verdict> {
     findings
         .iter()
-        .map(|finding| verdict(finding, initiator))
+        .map(|finding| verdict(finding, initiator, head_cut))
         .max_by_key(|verdict| verdict.severity)
 }
 
@@ -85,7 +91,7 @@ mod tests {
     fn severity(kind: Kind, initiator: Initiator) -> Severity {
         let finding =
             Finding { kind, value: String::new(), chain: String::new(), truncated: false };
-        verdict(&finding, initiator).severity
+        verdict(&finding, initiator, false).severity
     }
 
     #[test]
@@ -98,5 +104,19 @@ mod tests {
             assert!(severity(Kind::Referer, initiator) < ALERT);
             assert!(severity(Kind::UrlToUnknown, initiator) < ALERT);
         }
+    }
+
+    #[test]
+    fn a_cut_head_accuses_nobody_but_whom_it_names() {
+        let finding = Finding {
+            kind: Kind::Url,
+            value: String::new(),
+            chain: String::new(),
+            truncated: false,
+        };
+        let severity = |initiator| verdict(&finding, initiator, true).severity;
+        assert!(severity(Initiator::Unknown) < ALERT);
+        assert!(severity(Initiator::Browser) >= ALERT);
+        assert!(severity(Initiator::Extension) >= ALERT);
     }
 }

@@ -61,7 +61,7 @@ impl Loss {
             }
             Self::Unreadable => "sends cut or lost: the sender's memory could not be read",
             Self::TooManyIovecs => "sends cut: they came in more than 256 pieces",
-            Self::TooManyMessages => "datagrams lost: more than 32 in one system call",
+            Self::TooManyMessages => "messages lost: more than 32 in one system call",
             Self::UnknownIterator => "sends lost: they came from memory that cannot be read",
             Self::Compat => "sends lost: 32-bit processes are not read yet",
             Self::Internal => "sends lost to a limit inside tracer; please report this",

@@ -67,11 +67,13 @@ fn alert(decoded: &Decoded, style: &Style, redactor: &Redactor) -> String {
     // Writing to a string cannot fail.
     let _ = write!(line, "  {name} (uid {}, pid {})", process.uid, process.tgid);
 
+    let head_cut = request.head_cut.is_some();
     let urls: Vec<_> = decoded
         .findings
         .list
         .iter()
-        .filter(|f| f.kind == Kind::Url && verdict(f, decoded.initiator).severity >= Severity::High)
+        .filter(|f| f.kind == Kind::Url)
+        .filter(|f| verdict(f, decoded.initiator, head_cut).severity >= Severity::High)
         .collect();
     let to = match (&request.authority, decoded.sent.connection.remote) {
         (Some(authority), _) => printable(authority),

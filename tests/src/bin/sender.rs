@@ -1,0 +1,290 @@
+//! A process that sends what it is told to.
+//!
+//! Each argument is a statement; `@FILE` or a path stands for the file's lines
+//! (`#` begins a comment), so that the sender can be a script's interpreter.
+//! A statement works on the socket opened last.
+//!
+//! | statement | does |
+//! |---|---|
+//! | `connect tcp\|udp ADDRESS` | opens a socket that is connected |
+//! | `open udp4\|udp6` | opens one that is not |
+//! | `open unix` | opens one that is not IP's |
+//! | `open null` | opens `/dev/null` |
+//! | `send SIZE`, `sendmsg SIZE`, `sendmmsg SIZE…`, `write SIZE`, `writev SIZE`, `pwritev2 SIZE` | sends by that system call; SIZE is `LEN` or `LENxN` for N buffers; `sendmmsg` takes one a message |
+//! | `… to ADDRESS` | behind the first three: sends it there |
+//! | `repeat N SEND` | sends N times |
+//! | `lazy LEN TOUCHED` | sends LEN bytes of which only the first were ever touched |
+//! | `file PATH` | writes what the file holds, at once |
+//! | `pipelined N` | writes that many requests without blocking, and again what was not taken |
+//! | `say` | prints process, thread and local address |
+//! | `await` | waits for a line on standard input, or its end |
+//! | `orphaned` | waits until its parent has ended |
+//! | `thread` | does the rest on another thread |
+//! | `exec\|run\|spawn [PROGRAM]` | has PROGRAM (itself) do the rest: in its place, waiting for it, not waiting |
+
+use std::{
+    env, fs,
+    io::{IoSlice, Write as _},
+    net::{SocketAddr, TcpStream},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::{Errno, ReadWriteFlags},
+    net::{
+        AddressFamily, MMsgHdr, SendAncillaryBuffer, SendFlags, SocketType,
+        addr::SocketAddrArg as _, getsockname, send, sendmmsg, sendmsg, sendmsg_addr, sendto,
+        sockopt,
+    },
+};
+use tracer_tests::payload::{payload, pipelined};
+
+/// Names the process that `spawn`ed this one.
+const PARENT: &str = "SENDER_PARENT";
+
+fn main() -> Result<()> {
+    let mut statements = Vec::new();
+    for argument in env::args().skip(1) {
+        match argument.strip_prefix('@').or(argument.starts_with('/').then_some(&*argument)) {
+            Some(file) => {
+                let text = fs::read_to_string(file).with_context(|| format!("read {file}"))?;
+                statements
+                    .extend(text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned));
+            }
+            None => statements.push(argument),
+        }
+    }
+    Sender { socket: None, other: None, sent: 0 }.all(&statements)
+}
+
+/// A test's peer can be gone: an error will do, a signal would be too much.
+const FLAGS: SendFlags = SendFlags::NOSIGNAL;
+
+struct Sender {
+    socket: Option<OwnedFd>,
+    /// The other end of a pair.
+    other: Option<OwnedFd>,
+    /// Sends so far.
+    sent: u32,
+}
+
+impl Sender {
+    fn all(mut self, statements: &[String]) -> Result<()> {
+        for (i, statement) in statements.iter().enumerate() {
+            let words: Vec<&str> = statement.split_whitespace().collect();
+            let rest = &statements[i + 1..];
+            match words[..] {
+                [] => {}
+                ["thread"] => {
+                    let rest = rest.to_vec();
+                    return thread::spawn(move || self.all(&rest)).join().expect("no panic");
+                }
+                [how @ ("exec" | "run" | "spawn"), ref program @ ..] => {
+                    return hand_on(how, program.first().copied(), rest);
+                }
+                _ => self.one(&words).with_context(|| statement.clone())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, words: &[&str]) -> Result<()> {
+        match *words {
+            ["connect", "tcp", to] => self.socket = Some(TcpStream::connect(to)?.into()),
+            ["connect", "udp", to] => {
+                let to: SocketAddr = to.parse()?;
+                self.socket = Some(datagrams(to.is_ipv6())?);
+                rustix::net::connect(self.socket()?, &to)?;
+            }
+            ["open", "udp4"] => self.socket = Some(datagrams(false)?),
+            ["open", "udp6"] => self.socket = Some(datagrams(true)?),
+            ["open", "unix"] => {
+                let (one, other) = UnixStream::pair()?;
+                self.socket = Some(one.into());
+                self.other = Some(other.into());
+            }
+            ["open", "null"] => {
+                self.socket = Some(fs::File::options().write(true).open("/dev/null")?.into());
+            }
+            ["repeat", times, ref what @ ..] => {
+                for _ in 0..times.parse::<u32>()? {
+                    self.one(what)?;
+                }
+            }
+            ["lazy", len, touched] => self.lazy(len.parse()?, touched.parse()?)?,
+            ["file", path] => {
+                let bytes = fs::read(path)?;
+                whole(&bytes, rustix::io::write(self.socket()?, &bytes)?)?;
+            }
+            ["pipelined", count] => self.pipelined(count.parse()?)?,
+            ["say"] => self.say()?,
+            ["await"] => drop(std::io::stdin().read_line(&mut String::new())?),
+            ["orphaned"] => {
+                let parent: u32 = env::var(PARENT)?.parse()?;
+                while std::os::unix::process::parent_id() == parent {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            [call, ref sizes @ .., "to", to] => self.send(call, sizes, Some(to.parse()?))?,
+            [call, ref sizes @ ..] => self.send(call, sizes, None)?,
+            [] => {}
+        }
+        Ok(())
+    }
+
+    fn socket(&self) -> Result<&OwnedFd> {
+        self.socket.as_ref().context("no socket is open")
+    }
+
+    fn send(&mut self, call: &str, sizes: &[&str], to: Option<SocketAddr>) -> Result<()> {
+        let messages = sizes
+            .iter()
+            .map(|size| {
+                self.sent += 1;
+                Message::of(self.sent - 1, size)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let fd = self.socket()?;
+        if call == "sendmmsg" {
+            return send_many(fd, &messages, to);
+        }
+        let [message] = &messages[..] else {
+            bail!("one size is wanted");
+        };
+        let (bytes, buffers) = (&message.bytes, message.buffers());
+        let mut control = SendAncillaryBuffer::default();
+        whole(
+            bytes,
+            match (call, to) {
+                ("send", None) => send(fd, bytes, FLAGS)?,
+                ("send", Some(to)) => sendto(fd, bytes, FLAGS, &to)?,
+                ("sendmsg", None) => sendmsg(fd, &buffers, &mut control, FLAGS)?,
+                ("sendmsg", Some(to)) => sendmsg_addr(fd, &to, &buffers, &mut control, FLAGS)?,
+                ("write", None) => rustix::io::write(fd, bytes)?,
+                ("writev", None) => rustix::io::writev(fd, &buffers)?,
+                // At position −1: a socket has no other.
+                ("pwritev2", None) => {
+                    rustix::io::pwritev2(fd, &buffers, u64::MAX, ReadWriteFlags::empty())?
+                }
+                _ => bail!("no such statement"),
+            },
+        )
+    }
+
+    /// Sends memory that was asked for and never used: its pages are not there
+    /// until the kernel itself reads them.
+    fn lazy(&mut self, len: usize, touched: usize) -> Result<()> {
+        let mut bytes = vec![0; len];
+        bytes[..touched].copy_from_slice(&payload(self.sent, touched));
+        self.sent += 1;
+        println!("page ends after {}", 4096 - (bytes.as_ptr().addr() & 4095));
+        whole(&bytes, send(self.socket()?, &bytes, FLAGS)?)
+    }
+
+    fn pipelined(&mut self, count: u32) -> Result<()> {
+        let fd = self.socket()?;
+        // Some ten times less than there is to send.
+        sockopt::set_socket_send_buffer_size(fd, 16 << 10)?;
+        rustix::io::ioctl_fionbio(fd, true)?;
+        let bytes = pipelined(count);
+        let (mut at, mut writes) = (0, 0);
+        while at < bytes.len() {
+            writes += 1;
+            match rustix::io::write(fd, &bytes[at..]) {
+                Ok(taken) => at += taken,
+                Err(Errno::AGAIN) => {
+                    poll(&mut [PollFd::new(fd, PollFlags::OUT)], None)?;
+                }
+                Err(err) => return Err(err.into()),
+            }
+        }
+        println!("{writes} writes");
+        Ok(())
+    }
+
+    fn say(&self) -> Result<()> {
+        let local = self.socket.as_ref().and_then(|fd| getsockname(fd).ok());
+        let local = local.and_then(|addr| SocketAddr::try_from(addr).ok());
+        let local = local.map_or_else(|| "nowhere".to_owned(), |local| local.to_string());
+        let tid = rustix::thread::gettid().as_raw_nonzero();
+        println!("I am {} {tid} {local}", std::process::id());
+        Ok(std::io::stdout().flush()?)
+    }
+}
+
+/// What one send sends, in buffers of one length.
+struct Message {
+    bytes: Vec<u8>,
+    buffer: usize,
+}
+
+impl Message {
+    /// The `n`th send, of a size as statements give it.
+    fn of(n: u32, size: &str) -> Result<Self> {
+        let (buffer, count) = size.split_once('x').unwrap_or((size, "1"));
+        let (buffer, count): (usize, usize) = (buffer.parse()?, count.parse()?);
+        Ok(Self { bytes: payload(n, buffer * count), buffer })
+    }
+
+    fn buffers(&self) -> Vec<IoSlice<'_>> {
+        self.bytes.chunks(self.buffer.max(1)).map(IoSlice::new).collect()
+    }
+}
+
+fn send_many(fd: &OwnedFd, messages: &[Message], to: Option<SocketAddr>) -> Result<()> {
+    let to = to.map(|to| to.as_any());
+    let buffers: Vec<_> = messages.iter().map(Message::buffers).collect();
+    let mut controls: Vec<_> = messages.iter().map(|_| SendAncillaryBuffer::default()).collect();
+    let mut headers: Vec<_> = buffers
+        .iter()
+        .zip(&mut controls)
+        .map(|(buffers, control)| match &to {
+            Some(to) => MMsgHdr::new_with_addr(to, buffers, control),
+            None => MMsgHdr::new(buffers, control),
+        })
+        .collect();
+    let sent = sendmmsg(fd, &mut headers, FLAGS)?;
+    ensure!(sent == messages.len(), "{sent} of {} messages were taken", messages.len());
+    for (message, header) in messages.iter().zip(&headers) {
+        whole(&message.bytes, header.bytes_sent())?;
+    }
+    Ok(())
+}
+
+/// A socket that has no address yet, where the standard library's have one.
+fn datagrams(v6: bool) -> Result<OwnedFd> {
+    let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
+    Ok(rustix::net::socket(family, SocketType::DGRAM, None)?)
+}
+
+/// Blocking sends take everything, or the test does not know what was sent.
+fn whole(bytes: &[u8], sent: usize) -> Result<()> {
+    ensure!(sent == bytes.len(), "{sent} of {} bytes were taken", bytes.len());
+    Ok(())
+}
+
+/// Has a program do the rest.
+fn hand_on(how: &str, program: Option<&str>, rest: &[String]) -> Result<()> {
+    let mut command = Command::new(program.unwrap_or("/proc/self/exe"));
+    command.args(rest);
+    match how {
+        "exec" => Err(command.exec().into()),
+        "run" => {
+            let status = command.status()?;
+            ensure!(status.success(), "what was run failed: {status}");
+            Ok(())
+        }
+        _ => {
+            command.env(PARENT, std::process::id().to_string()).spawn()?;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Captures in the running kernel, inside the test's own process.
+//!
+//! A capture's scope is its own, so tests run beside each other. A record is
+//! in the ring before its system call goes on: once a child has ended, all it
+//! sent is there to be read, and nothing has to be waited for.
+
+use rustix::time::{ClockId, clock_gettime};
+use tracer::{
+    hook::{Capture, Entry, Options, Reader, Rule, Watch},
+    record::{BootTime, Losses, Record},
+};
+
+/// A capture and its reading end.
+pub struct Live {
+    reader: Reader,
+    // Dropped last: the programs stay attached as long as somebody reads.
+    _capture: Capture,
+}
+
+/// Room for all that one test sends, unless it says otherwise.
+pub const RING: u32 = 4 << 20;
+
+impl Live {
+    /// Watches by the rules, with heads of the default length.
+    ///
+    /// # Panics
+    /// When the kernel refuses: the test asked for root before.
+    pub fn watch(rules: impl IntoIterator<Item = Rule>) -> Self {
+        let rules = rules.into_iter().collect();
+        Self::start(Watch { rules, ..Watch::default() }, RING)
+    }
+
+    /// Watches with a head and a ring of its own size, in bytes.
+    ///
+    /// # Panics
+    /// As [`Live::watch`].
+    pub fn start(watch: Watch, ring: u32) -> Self {
+        let capture = Capture::start(&Options { watch, ring }).expect("a capture");
+        let reader = capture.reader().expect("its reading end");
+        Self { reader, _capture: capture }
+    }
+
+    /// Takes the records that are in the ring now.
+    ///
+    /// # Panics
+    /// When one of them cannot be read.
+    pub fn records(&mut self) -> Vec<Record> {
+        std::iter::from_fn(|| self.reader.entry())
+            .filter_map(|entry| match entry.expect("an entry as the programs write it") {
+                Entry::Sent(record) => Some(record),
+                Entry::Mapped { .. } => None,
+            })
+            .collect()
+    }
+
+    /// What was delivered and what was not, since the capture began.
+    ///
+    /// # Panics
+    /// When the counters cannot be read.
+    pub fn losses(&self) -> Losses {
+        self.reader.losses().expect("the programs' counters")
+    }
+}
+
+/// The time on the clock that records are stamped with.
+pub fn boot_time() -> BootTime {
+    let time = clock_gettime(ClockId::Boottime);
+    BootTime(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}

@@ -1,0 +1,238 @@
+//! The `tracer` binary, started as its users start it.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead as _, BufReader, Read},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        OnceLock,
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::sender::copy;
+
+/// How long anything may take on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where the binary is: what `TRACER_BIN` names, or the one beside the tests,
+/// which this builds.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| env::var_os("TRACER_BIN").map_or_else(build, PathBuf::from))
+}
+
+/// `cargo test` builds the binaries of the package it tests, and no other's.
+fn build() -> PathBuf {
+    // target/debug/deps/TEST
+    let test = env::current_exe().expect("the test's own path");
+    let profile = test.ancestors().nth(2).expect("a profile's folder");
+    let target = profile.parent().expect("the target folder");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--bin", "tracer", "--target-dir"])
+        .arg(target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo").success(), "cannot build tracer");
+    profile.join("tracer")
+}
+
+/// A call of the binary, with no input and both outputs taken.
+pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(path());
+    command.args(arguments);
+    piped(command)
+}
+
+/// The same under a UID that is not root, which may not even enter the folder
+/// that the binary lies in: it is copied to `folder`.
+pub fn command_as(uid: u32, folder: &Path, arguments: &[&str]) -> Command {
+    let copied = folder.join("tracer");
+    copy(path(), &copied);
+    let mut command = Command::new(copied);
+    command.args(arguments).uid(uid).gid(uid).current_dir(folder);
+    piped(command)
+}
+
+fn piped(mut command: Command) -> Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; `None` for a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs a call to its end.
+///
+/// # Panics
+/// When it cannot be run.
+pub fn run(command: &mut Command) -> Ended {
+    let output = command.output().expect("tracer");
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A `tracer run` that watches.
+pub struct Running {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Running {
+    /// Starts `tracer run` and waits until it watches.
+    ///
+    /// # Panics
+    /// When it does not come to watch.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = command([&["run"], arguments].concat()).spawn().expect("tracer run");
+        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
+        let stderr = Lines::of(child.stderr.take().expect("a pipe"));
+        let mut running = Self { child, stdout, stderr };
+        let watches = running.stderr.until(|line| line.contains("watching"));
+        assert!(watches, "it does not watch: {:?}", running.stderr.seen);
+        running
+    }
+
+    /// Waits for a line on standard output that is as wanted.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn line(&mut self, wanted: impl Fn(&str) -> bool) -> &str {
+        let found = self.stdout.until(wanted);
+        assert!(found, "no such line: {:?} {:?}", self.stdout.seen, self.stderr.seen);
+        self.stdout.seen.last().expect("it was found")
+    }
+
+    /// Waits for a line of JSON on standard output that is as wanted.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn json(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let parsed = |line: &str| serde_json::from_str(line).expect("a line of JSON");
+        parsed(self.line(|line| wanted(&parsed(line))))
+    }
+
+    /// Reads no more of its standard output: the pipe is closed when the next
+    /// line comes.
+    pub fn close_stdout(&mut self) {
+        let (_, coming) = channel();
+        self.stdout = Lines { coming, seen: Vec::new() };
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn end(mut self) -> Ended {
+        let status = self.wait();
+        self.stdout.until(|_| false);
+        self.stderr.until(|_| false);
+        let text = |lines: &mut Lines| {
+            lines.seen.iter().map(|line| format!("{line}\n")).collect::<String>()
+        };
+        Ended {
+            code: status.code(),
+            stdout: text(&mut self.stdout),
+            stderr: text(&mut self.stderr),
+        }
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end: {:?}", self.stderr.seen);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone where all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines as they come, and all that came.
+struct Lines {
+    coming: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Lines {
+    fn of(from: impl Read + Send + 'static) -> Self {
+        let (sender, coming) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { coming, seen: Vec::new() }
+    }
+
+    /// Reads until a line is as wanted, which is then the last one seen;
+    /// `false` when no more come.
+    fn until(&mut self, wanted: impl Fn(&str) -> bool) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.coming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let found = wanted(&line);
+                    self.seen.push(line);
+                    if found {
+                        return true;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+}

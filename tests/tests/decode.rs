@@ -1,0 +1,306 @@
+//! Recorded requests, against what their manifests say of them. Needs no root.
+
+use std::{collections::HashSet, fs, path::Path, thread};
+
+use serde_json::{Map, Value};
+use tracer::{
+    detect::{Detector, Finding, Kind},
+    judge::{Severity, judge},
+    proto::{Initiator, initiator, parse_http1},
+    record::{Event, Record, trace},
+};
+use tracer_ebpf::{ABI_VERSION, RecordHeader, flag, hook, net};
+use tracer_tests::{
+    corpus::{Recorded, recorded},
+    tracer_bin::{self, Ended},
+};
+
+/// The page that was visited when the requests were recorded.
+const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
+
+/// Its site, to which the page's own requests go.
+const SITE: &str = "news.example.org";
+
+/// What tracer makes of a request's bytes, whole or cut.
+struct Read {
+    findings: Vec<Finding>,
+    initiator: Initiator,
+    authority: Option<String>,
+    severity: Option<Severity>,
+}
+
+fn read(detector: &Detector, bytes: &[u8]) -> Option<Read> {
+    let (mut requests, _) = parse_http1(bytes);
+    assert!(requests.len() <= 1, "one request is recorded in each file");
+    let request = requests.pop()?;
+    let initiator = initiator(&request);
+    let findings = detector.find(&request).list;
+    let severity =
+        judge(&findings, initiator, request.head_cut.is_some()).map(|verdict| verdict.severity);
+    Some(Read { findings, initiator, authority: request.authority, severity })
+}
+
+fn read_whole(detector: &Detector, request: &Recorded) -> Read {
+    read(detector, &request.bytes).unwrap_or_else(|| panic!("{}: no request", request.name))
+}
+
+#[test]
+fn every_url_is_found_by_the_chains_that_are_listed() {
+    let detector = Detector::default();
+    let mut found = 0;
+    for request in recorded() {
+        let read = read_whole(&detector, &request);
+        let own_site = read.authority.as_deref() == Some(SITE);
+        for chain in &request.url_chains {
+            let kind = if chain == "header:Referer" { Kind::Referer } else { Kind::Url };
+            // What its own site is told of a page is no news to it.
+            if kind == Kind::Url && own_site {
+                continue;
+            }
+            let is_it = |f: &&Finding| f.chain == *chain && f.kind == kind;
+            let finding = read.findings.iter().find(is_it);
+            let Some(finding) = finding else {
+                panic!("{}: nothing by {chain} in {:#?}", request.name, read.findings);
+            };
+            // An extension sees the fragment as well.
+            let url = finding.value.split('#').next();
+            assert_eq!((url, finding.truncated), (Some(VISITED), false), "{}", request.name);
+            found += 1;
+        }
+        // And by no other.
+        let listed = |finding: &Finding| request.url_chains.contains(&finding.chain);
+        for finding in
+            read.findings.iter().filter(|f| f.kind == Kind::Url && f.value.contains(VISITED))
+        {
+            assert!(listed(finding), "{}: {finding:?}", request.name);
+        }
+    }
+    assert!(found > 30, "{found}");
+}
+
+#[test]
+fn visits_and_browsers_own_requests_are_not_accused() {
+    let detector = Detector::default();
+    for request in recorded() {
+        if matches!(request.class.as_str(), "navigation" | "browser-internal") {
+            let read = read_whole(&detector, &request);
+            let url = read.findings.iter().find(|finding| finding.kind == Kind::Url);
+            assert_eq!(url, None, "{}", request.name);
+        }
+    }
+}
+
+#[test]
+fn who_made_a_request_is_told() {
+    let detector = Detector::default();
+    for request in recorded() {
+        let read = read_whole(&detector, &request);
+        assert_eq!(read.initiator, request.initiator(), "{}", request.name);
+    }
+}
+
+/// Cut at every length, a request says nothing that the whole does not, and
+/// accuses of nothing worse.
+#[test]
+fn no_prefix_contradicts_the_whole() {
+    let requests = recorded();
+    let mut longest_first: Vec<_> = requests.iter().collect();
+    longest_first.sort_by_key(|request| std::cmp::Reverse(request.bytes.len()));
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for worker in 0..workers {
+            let mine = longest_first.iter().skip(worker).step_by(workers);
+            scope.spawn(move || {
+                let detector = Detector::default();
+                mine.for_each(|request| prefixes(&detector, request));
+            });
+        }
+    });
+}
+
+fn prefixes(detector: &Detector, request: &Recorded) {
+    let whole = read_whole(detector, request);
+    let own = |value: &str| whole.authority.as_deref().is_some_and(|own| value.contains(own));
+    for len in 0..request.bytes.len() {
+        let Some(part) = read(detector, &request.bytes[..len]) else {
+            continue;
+        };
+        let name = || format!("{} at {len}", request.name);
+        assert!(
+            part.initiator == whole.initiator || part.initiator == Initiator::Unknown,
+            "{}: {:?}",
+            name(),
+            part.initiator
+        );
+        assert!(part.severity <= whole.severity, "{}: {:#?}", name(), part.findings);
+        for finding in &part.findings {
+            // As long as the recipient is not known, its own URLs count as well.
+            let unknown = finding.kind == Kind::UrlToUnknown;
+            let kind = if unknown { Kind::Url } else { finding.kind };
+            let in_whole = |known: &Finding| {
+                known.kind == kind
+                    && if finding.truncated {
+                        known.value.starts_with(&finding.value) && leads_to(finding, known)
+                    } else {
+                        (&known.value, &known.chain) == (&finding.value, &finding.chain)
+                    }
+            };
+            assert!(
+                whole.findings.iter().any(in_whole) || unknown && own(&finding.value),
+                "{}: {finding:#?} is not in {:#?}",
+                name(),
+                whole.findings
+            );
+        }
+    }
+}
+
+/// Whether the chain of a cut finding is the beginning of the whole's: a
+/// structure whose end is missing is sometimes only read as the text it is in.
+fn leads_to(cut: &Finding, whole: &Finding) -> bool {
+    let rest = whole.chain.strip_prefix(&cut.chain);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" > "))
+}
+
+/// `tracer decode --json` of these files; a line each.
+fn decode(files: &[&Path]) -> (Ended, Vec<Map<String, Value>>) {
+    let mut command = tracer_bin::command(["decode", "--json"]);
+    let ended = tracer_bin::run(command.args(files));
+    let lines = ended.stdout.lines().map(|line| match serde_json::from_str(line) {
+        Ok(Value::Object(line)) => line,
+        other => panic!("{other:?} in {line}"),
+    });
+    let lines = lines.collect();
+    (ended, lines)
+}
+
+fn keys(object: &Map<String, Value>) -> HashSet<&str> {
+    object.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn lines_are_as_documented() {
+    let requests = recorded();
+    let files: Vec<&Path> = requests.iter().map(|request| &*request.path).collect();
+    let (ended, lines) = decode(&files);
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    assert_eq!(lines.len(), requests.len());
+    let detector = Detector::default();
+    for (line, recorded) in lines.iter().zip(&requests) {
+        let documented = [
+            "source",
+            "index",
+            "request",
+            "initiator",
+            "complete",
+            "unread_bytes",
+            "findings",
+            "findings_uncounted",
+        ];
+        assert_eq!(keys(line), documented.into());
+        assert_eq!(line["source"], recorded.path.to_str().expect("a path in UTF-8"));
+        assert_eq!(line["index"], 0);
+        assert_eq!(line["complete"], true);
+        assert_eq!(line["unread_bytes"], 0);
+        assert_eq!(line["findings_uncounted"], 0);
+        let initiator = format!("{:?}", recorded.initiator()).to_lowercase();
+        assert_eq!(line["initiator"], initiator);
+
+        let request = line["request"].as_object().expect("an object");
+        assert_eq!(keys(request), ["protocol", "method", "authority", "path"].into());
+        assert_eq!(request["protocol"], "http/1.1");
+        let text = String::from_utf8_lossy(&recorded.bytes);
+        let start = format!(
+            "{} {} HTTP/1.1\r\n",
+            request["method"].as_str().expect("a method"),
+            request["path"].as_str().expect("a path")
+        );
+        assert!(text.starts_with(&start), "{}: {start}", recorded.name);
+        let host = format!("host: {}\r\n", request["authority"].as_str().expect("an authority"));
+        assert!(text.to_lowercase().contains(&host), "{}: {host}", recorded.name);
+
+        let findings = line["findings"].as_array().expect("an array");
+        for finding in findings {
+            let finding = finding.as_object().expect("an object");
+            assert_eq!(keys(finding), ["kind", "value", "chain", "truncated"].into());
+            let kind = finding["kind"].as_str().expect("a kind");
+            assert!(["url", "referer", "origin"].contains(&kind), "{kind}");
+        }
+        let known = serde_json::to_value(read_whole(&detector, recorded).findings);
+        assert_eq!(Value::from(findings.clone()), known.expect("JSON"), "{}", recorded.name);
+    }
+}
+
+/// What `tracer run --record` writes says the same as the requests in it.
+#[test]
+fn a_trace_says_what_its_requests_say() {
+    let requests = recorded();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace");
+    let file = fs::File::create(&path).expect("a file");
+    let mut writer = trace::Writer::new(file).expect("a trace");
+    for (key, request) in (1..).zip(&requests) {
+        // Each in two sends, on a connection of its own.
+        let (head, rest) = request.bytes.split_at(request.bytes.len() / 2);
+        for (position, bytes) in [(0, head), (head.len(), rest)] {
+            writer.write(&Event::Sent(record(key, position, bytes))).expect("room for it");
+        }
+    }
+    drop(writer);
+
+    let files: Vec<&Path> = requests.iter().map(|request| &*request.path).collect();
+    let (_, raw) = decode(&files);
+    let (ended, traced) = decode(&[&path]);
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    assert_eq!(traced.len(), raw.len());
+    for (index, (mut traced, raw)) in traced.into_iter().zip(raw).enumerate() {
+        assert_eq!(traced.insert("index".into(), raw["index"].clone()), Some(index.into()));
+        traced.insert("source".into(), raw["source"].clone());
+        assert_eq!(traced, raw);
+    }
+}
+
+fn record(key: u64, position: usize, bytes: &[u8]) -> Record {
+    let len = u32::try_from(bytes.len()).expect("a short request");
+    let header = RecordHeader {
+        version: ABI_VERSION,
+        hook: hook::SYS_ENTER,
+        flags: flag::POSITION,
+        key,
+        position: u32::try_from(position).expect("a short request"),
+        family: net::AF_INET,
+        protocol: net::TCP,
+        len,
+        captured: len,
+        ..RecordHeader::default()
+    };
+    Record::from_kernel(&[&header.bytes(), bytes].concat()).expect("a record")
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let good = &recorded()[0];
+    fs::write(at("other"), "neither a request nor a trace\n").expect("a file");
+    fs::write(at("newer"), b"tracer\0\x7f").expect("a file");
+    fs::write(at("damaged"), b"tracer\0\x01\x01\0\0\0\xff\xff\xff\xff").expect("a file");
+    fs::write(at("cut"), b"tracer\0\x01\x01\0").expect("a file");
+    for (name, cause) in [
+        ("missing", "No such file"),
+        (".", "directory"),
+        ("other", "no HTTP/1.1 request"),
+        ("newer", "version 127"),
+        ("damaged", "damaged"),
+        ("cut", "middle of an entry"),
+    ] {
+        // What can be read beside it is read all the same.
+        let (ended, lines) = decode(&[&at(name), &good.path]);
+        assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
+        assert_eq!(lines.len(), 1, "{name}");
+        assert!(ended.stderr.contains(cause), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains(at(name).to_str().expect("UTF-8")), "{}", ended.stderr);
+    }
+    let ended = tracer_bin::run(&mut tracer_bin::command(["decode"]));
+    assert_eq!(ended.code, Some(2), "no file is wrong usage: {}", ended.stderr);
+}

@@ -1,0 +1,213 @@
+//! Under load, everything that was sent is either captured as it was sent, or
+//! counted; and what was captured is put together again as it was sent.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, thread,
+    time::Duration,
+};
+
+use tracer::{
+    hook::{Rule, Watch},
+    proto::{Decoder, Message, Request},
+    record::{Loss, Record},
+    stream::{Counters, Limits, Streams},
+};
+use tracer_tests::{
+    live::{Live, RING},
+    payload::{body, number, payload},
+    peer::{self, Udp},
+    sender::{Ended, Running, Sandbox, unused_uid},
+    skip,
+};
+
+const SENDER: &str = env!("CARGO_BIN_EXE_sender");
+
+fn watch(uid: u32, head_bytes: u32) -> Watch {
+    let heads = Watch { head_bytes, ..Watch::default() };
+    Watch { rules: vec![Rule::Uid(uid)], ..heads }
+}
+
+/// Reads while the senders run, and what is left when all have ended.
+fn read_while(live: &mut Live, senders: Vec<Running>) -> (Vec<Ended>, Vec<Record>) {
+    let mut records = Vec::new();
+    let ended = thread::scope(|scope| {
+        let senders = scope.spawn(|| senders.into_iter().map(Running::end).collect());
+        while !senders.is_finished() {
+            records.extend(live.records());
+            // As the daemon does when there was something to read.
+            thread::sleep(Duration::from_millis(1));
+        }
+        senders.join().expect("good ends")
+    });
+    records.extend(live.records());
+    (ended, records)
+}
+
+/// What the parsers make of the records.
+fn requests(records: &[Record]) -> (Vec<Request>, Counters) {
+    let mut streams = Streams::<Decoder>::new(Limits::default(), Default::default());
+    let mut sent = Vec::new();
+    for record in records {
+        streams.push(record, &mut sent);
+    }
+    streams.finish(&mut sent);
+    let requests = sent.into_iter().filter_map(|sent| match sent.message {
+        Message::Request(request) => Some(request),
+        Message::Unread(_) => None,
+    });
+    (requests.collect(), *streams.counters())
+}
+
+#[test]
+fn a_full_ring_is_counted_exactly() {
+    if !skip::root() {
+        return;
+    }
+    const SENDS: u32 = 2000;
+    const SMALL: u32 = 64 << 10;
+    let (sandbox, udp, uid) = (Sandbox::new(SENDER), Udp::open(false), unused_uid());
+    let mut live = Live::start(watch(uid, 16_384), SMALL);
+    let send = |times: u32| {
+        let sender = sandbox.sender().uid(uid).then(format!("connect udp {}", udp.address()));
+        sender.then(format!("repeat {times} send 200")).run();
+    };
+    // Nobody reads.
+    send(SENDS);
+    let losses = live.losses();
+    let (delivered, full) = (losses.delivered(), losses.count(Loss::RingFull));
+    assert_eq!(delivered + full, u64::from(SENDS));
+    // An entry is 8 bytes of the ring's, a header and the payload.
+    let room = u64::from(SMALL) / 400..=u64::from(SMALL) / 300;
+    assert!(room.contains(&delivered), "{delivered}");
+    let records = live.records();
+    assert_eq!(records.len() as u64, delivered);
+    for (n, record) in (0..).zip(&records) {
+        assert_eq!(record.payload, payload(n, 200), "send {n}");
+    }
+
+    // Read, it has room again.
+    send(5);
+    assert_eq!(live.records().len(), 5);
+    assert_eq!(live.losses().count(Loss::RingFull), full);
+    assert_eq!(live.losses().delivered(), delivered + 5);
+}
+
+#[test]
+fn processors_do_not_mix_their_records() {
+    if !skip::root() {
+        return;
+    }
+    const SENDERS: usize = 4;
+    const SENDS: u32 = 5000;
+    let (sandbox, udp, uid) = (Sandbox::new(SENDER), Udp::open(false), unused_uid());
+    // Small enough that some are lost on a busy machine, which is to be counted.
+    let mut live = Live::start(watch(uid, 16_384), 1 << 20);
+    let one = |_| {
+        let sender = sandbox.sender().uid(uid).then(format!("connect udp {}", udp.address()));
+        sender.then(format!("repeat {SENDS} sendmsg 37x5")).start()
+    };
+    let (ended, records) = read_while(&mut live, (0..SENDERS).map(one).collect());
+
+    let losses = live.losses();
+    assert_eq!(records.len() as u64, losses.delivered());
+    let all = SENDERS as u64 * u64::from(SENDS);
+    assert_eq!(losses.delivered() + losses.count(Loss::RingFull), all, "{losses:?}");
+    // Each process's sends in their order, each as it was sent.
+    let pids: HashSet<u32> = ended.iter().map(|ended| ended.pid).collect();
+    let mut last: HashMap<u32, u32> = HashMap::new();
+    for record in &records {
+        let pid = record.process.tgid;
+        assert!(pids.contains(&pid));
+        let n = number(&record.payload).expect("a number");
+        assert_eq!(record.payload, payload(n, 37 * 5), "send {n} of {pid}");
+        assert!(last.insert(pid, n).is_none_or(|before| before < n), "send {n} of {pid}");
+    }
+}
+
+/// A process that does not block sends again what the kernel did not take:
+/// every record announces all the rest, and most of it comes again.
+#[test]
+fn partial_writes_are_put_together() {
+    if !skip::root() {
+        return;
+    }
+    const REQUESTS: u32 = 200;
+    let (sandbox, to, uid) = (Sandbox::new(SENDER), peer::tcp(false), unused_uid());
+    let mut live = Live::start(watch(uid, 65_536), 16 << 20);
+    let sender = sandbox.sender().uid(uid).then(format!("connect tcp {to}"));
+    let sender = sender.then(format!("pipelined {REQUESTS}")).start();
+    let (ended, records) = read_while(&mut live, vec![sender]);
+    assert_eq!(live.losses().count(Loss::RingFull), 0, "the test's own ring is too small");
+    let writes = ended[0].text.strip_suffix(" writes\n").and_then(|n| n.parse().ok());
+    assert_eq!(writes, Some(records.len()));
+    assert!(records.len() > 10, "{} writes are not partial", records.len());
+
+    let (requests, counters) = requests(&records);
+    assert_eq!(requests.len(), REQUESTS as usize, "{counters:?}");
+    for (n, request) in (0..).zip(&requests) {
+        assert_eq!(request.target(), format!("/{n}"));
+        assert!(request.complete, "/{n}");
+        assert_eq!(request.body.data, body(n), "/{n}");
+    }
+    assert!(counters.repeated_bytes > 0);
+    assert_eq!((counters.lost_bytes, counters.cut_bytes, counters.unknown_gaps), (0, 0, 0));
+}
+
+/// Every message of a `sendmmsg` is captured before the first is sent.
+#[test]
+fn messages_of_one_call_follow_each_other() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, to, uid) = (Sandbox::new(SENDER), peer::tcp(false), unused_uid());
+    let mut live = Live::start(watch(uid, 16_384), RING);
+    sandbox
+        .sender()
+        .uid(uid)
+        .then(format!("connect tcp {to}"))
+        .then("sendmmsg 100 200 300")
+        .then("write 50")
+        .run();
+    let records = live.records();
+    let (_, counters) = requests(&records);
+    assert_eq!(counters.records, 4);
+    assert_eq!((counters.repeated_bytes, counters.lost_bytes, counters.reused), (0, 0, 0));
+}
+
+/// What lies beyond the head is a gap of known length, behind which the next
+/// request is read.
+#[test]
+fn a_cut_body_hides_nothing_that_follows() {
+    if !skip::root() {
+        return;
+    }
+    const HEAD: usize = 4096;
+    let (sandbox, to, uid) = (Sandbox::new(SENDER), peer::tcp(false), unused_uid());
+    let request = |path: &str, len: usize| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: {len}");
+        head + "\r\n\r\n" + &"x".repeat(len)
+    };
+    let (long, short) = (request("/long", 100_000), request("/short", 10));
+    let file = |name: &str, text: &str| {
+        let path = sandbox.path().join(name);
+        fs::write(&path, text).expect("a file");
+        format!("file {}", path.display())
+    };
+    let mut live = Live::start(watch(uid, HEAD as u32), RING);
+    sandbox
+        .sender()
+        .uid(uid)
+        .then(format!("connect tcp {to}"))
+        .then(file("long", &long))
+        .then(file("short", &short))
+        .run();
+    let (requests, counters) = requests(&live.records());
+    let told: Vec<_> = requests
+        .iter()
+        .map(|request| (request.target(), request.complete, request.unread_bytes))
+        .collect();
+    let unread = (long.len() - HEAD) as u64;
+    assert_eq!(told, [("/long", false, unread), ("/short", true, 0)]);
+    assert_eq!((counters.cut_bytes, counters.lost_bytes), (unread, 0));
+}

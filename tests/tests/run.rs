@@ -1,0 +1,369 @@
+//! The `tracer` binary, live, as its users meet it.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tracer_tests::{
+    corpus,
+    peer::{self, Udp},
+    sender::{Sandbox, Sender, unused_uid},
+    skip,
+    tracer_bin::{self, Running},
+};
+
+const SENDER: &str = env!("CARGO_BIN_EXE_sender");
+
+/// A recorded request that tells its recipient about [`VISITED`].
+const REPORT: &str = "py-sensors-default.http";
+const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
+const CHAIN: &str = "body > form:data > base64 > gzip > json.properties.url";
+
+fn is_alert(line: &Value) -> bool {
+    line["type"] == "alert"
+}
+
+fn is_summary(line: &Value) -> bool {
+    line["type"] == "summary"
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// Has a process send the recorded request.
+trait Reports {
+    fn reports(self, sandbox: &Sandbox) -> Self;
+}
+
+impl Reports for Sender {
+    fn reports(self, sandbox: &Sandbox) -> Self {
+        let request = sandbox.path().join(REPORT);
+        let to = peer::tcp(false);
+        self.then(format!("connect tcp {to}")).then(format!("file {}", request.display()))
+    }
+}
+
+/// With the recorded request beside the sender, whose UID may not be able to
+/// read it where it lies.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new(SENDER);
+    let copied = sandbox.path().join(REPORT);
+    fs::copy(corpus::folder().join(REPORT), &copied).expect("a copy");
+    fs::set_permissions(&copied, fs::Permissions::from_mode(0o644)).expect("its mode");
+    sandbox
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+#[test]
+fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
+    if !skip::root() {
+        return;
+    }
+    let sandbox = sandbox();
+    let (alerts, trace) = (sandbox.path().join("alerts"), sandbox.path().join("trace"));
+    // What is there already is appended to, and closed to others.
+    fs::write(&alerts, "{\"type\":\"earlier\"}\n").expect("a file");
+    fs::set_permissions(&alerts, fs::Permissions::from_mode(0o644)).expect("its mode");
+    let uid = unused_uid().to_string();
+    let mut run = Running::start(&[
+        "--uid",
+        &uid,
+        "--json",
+        "--alerts",
+        text(&alerts),
+        "--record",
+        text(&trace),
+    ]);
+    let sent = sandbox.sender().uid(uid.parse().expect("a number")).reports(&sandbox).run();
+    let alert = run.json(is_alert);
+    run.signal(Signal::INT);
+    let ended = run.end();
+
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 sends, 1 requests read, 1 alerts"), "{}", ended.stderr);
+    assert_eq!((mode(&alerts), mode(&trace)), (0o600, 0o600));
+
+    assert_eq!(alert["schema"], 1);
+    assert_eq!(alert["severity"], "high");
+    assert_eq!(alert["process"]["uid"].to_string(), uid);
+    assert_eq!(alert["process"]["pid"], sent.pid);
+    assert_eq!(alert["process"]["comm"], "sender");
+    assert_eq!(alert["hook"], "sys_enter");
+    assert_eq!(alert["connection"]["transport"], "tcp");
+    assert_eq!(alert["request"]["method"], "POST");
+    assert_eq!(alert["complete"], true);
+    let finding = &alert["findings"][0];
+    assert_eq!((&finding["kind"], &finding["chain"]), (&"url".into(), &CHAIN.into()));
+    // The page is told, and what was asked of it is not.
+    let value = finding["value"].as_str().expect("text");
+    assert!(value.starts_with("https://news.example.org/politics/story-42?q=‹"), "{value}");
+    let written = fs::read_to_string(&alerts).expect("the alerts");
+    for shown in [&ended.stdout, &ended.stderr, &written] {
+        assert!(!shown.contains("private"), "{shown}");
+    }
+
+    // The same in both places, and the numbers last.
+    let shown = lines(&ended.stdout);
+    assert_eq!(shown.len(), 2, "{}", ended.stdout);
+    assert!(is_summary(&shown[1]), "{}", shown[1]);
+    assert_eq!(shown[1]["totals"]["alerts"], 1);
+    let written = lines(&written);
+    assert_eq!(written[0]["type"], "earlier");
+    assert_eq!(written[1..], shown);
+
+    // The recording says what was sent.
+    let request = corpus::folder().join(REPORT);
+    let decode = |file: &Path| {
+        let ended = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", text(file)]));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        lines(&ended.stdout)
+    };
+    let (traced, raw) = (decode(&trace), decode(&request));
+    assert_eq!(traced.len(), 1);
+    for key in ["request", "initiator", "complete", "unread_bytes", "findings"] {
+        assert_eq!(traced[0][key], raw[0][key], "{key}");
+    }
+    assert_eq!(traced[0]["findings"][0]["value"], VISITED);
+}
+
+#[test]
+fn an_executable_is_watched_and_values_are_shown_when_asked_for() {
+    if !skip::root() {
+        return;
+    }
+    let sandbox = sandbox();
+    let name = sandbox.unused_name();
+    let program = sandbox.copy(&name);
+    let alerts = sandbox.path().join("alerts");
+    let mut run = Running::start(&["--exe", &name, "--show-values", "--alerts", text(&alerts)]);
+    sandbox.sender().reports(&sandbox).run();
+    let sender = Sender::of(&program).reports(&sandbox).then("await").start();
+    // As long as the process runs, its executable can be told.
+    run.line(|line| line.contains("HIGH"));
+    let sent = sender.end();
+    run.signal(Signal::TERM);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let [line] = ended.stdout.lines().collect::<Vec<_>>()[..] else {
+        panic!("one line: {}", ended.stdout);
+    };
+    let process = format!("HIGH  {name} (uid 0, pid {})", sent.pid);
+    for part in [&*process, VISITED, CHAIN] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!line.contains('\x1b'), "no colours in a pipe: {line:?}");
+    let written = lines(&fs::read_to_string(&alerts).expect("the alerts"));
+    assert_eq!(written[0]["findings"][0]["value"], VISITED);
+    assert_eq!(written[0]["process"]["exe"], text(&program));
+}
+
+/// What the daemon could not take in time is said where the alerts are, and
+/// adds up with what it did.
+#[test]
+fn losses_are_told_and_add_up() {
+    if !skip::root() {
+        return;
+    }
+    const SENDS: u64 = 4000;
+    let (sandbox, udp, uid) = (Sandbox::new(SENDER), Udp::open(false), unused_uid());
+    let mut run = Running::start(&["--uid", &uid.to_string(), "--json", "--ring-mib", "1"]);
+    run.signal(Signal::STOP);
+    sandbox
+        .sender()
+        .uid(uid)
+        .then(format!("connect udp {}", udp.address()))
+        .then(format!("repeat {SENDS} send 1000"))
+        .run();
+    run.signal(Signal::CONT);
+    let lost = run.json(|line| line["type"] == "lost");
+    assert_eq!(lost["reason"], "ring_full");
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let all = lines(&ended.stdout);
+    let summary = all.last().expect("a summary");
+    assert!(is_summary(summary), "{summary}");
+    let lost = all.iter().rfind(|line| line["type"] == "lost").expect("losses");
+    let number = |value: &Value| value.as_u64().expect("a number");
+    assert_eq!(number(&lost["total"]) + number(&summary["totals"]["sends"]), SENDS);
+    let told = format!("{} sends lost: the ring buffer was full", lost["total"]);
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+}
+
+/// `tracer run --json | head -1`
+#[test]
+fn it_ends_when_nobody_reads_any_more() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, uid) = (sandbox(), unused_uid());
+    let mut run = Running::start(&["--uid", &uid.to_string(), "--json"]);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    sandbox.sender().uid(uid).reports(&sandbox).run();
+    run.json(is_alert);
+    run.close_stdout();
+    while !run.has_ended() {
+        assert!(Instant::now() < deadline, "it does not end");
+        sandbox.sender().uid(uid).reports(&sandbox).run();
+    }
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+
+    let files = vec![text(&corpus::folder().join(REPORT)).to_owned(); 300];
+    let mut decode = tracer_bin::command(["decode", "--json"]);
+    let mut decode = decode.args(files).spawn().expect("tracer decode");
+    drop(decode.stdout.take());
+    let ended = decode.wait_with_output().expect("its end");
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
+#[test]
+fn mistakes_are_named_with_what_to_do() {
+    if !skip::root() {
+        return;
+    }
+    let gone = Sandbox::new(SENDER).sender().run().pid.to_string();
+    let usage = 2;
+    let error = 1;
+    let calls: [(&[&str], i32, &[&str]); 8] = [
+        (&["run"], usage, &["nothing to watch", "--uid"]),
+        (&["run", "--uid", "nobody-of-this-name"], usage, &["nobody-of-this-name", "id -u"]),
+        (&["run", "--all", "--head-bytes", "0"], usage, &["--head-bytes"]),
+        (&["run", "--all", "--head-bytes", "65537"], usage, &["--head-bytes"]),
+        (&["run", "--pid", &gone], error, &[&gone, "ps"]),
+        (&["run", "--exe", "/no/such/file"], error, &["/no/such/file", "No such file"]),
+        (&["run", "--all", "--alerts", "/no/such/file"], error, &["--alerts", "/no/such/file"]),
+        (&["run", "--all", "--record", "/no/such/file"], error, &["--record", "/no/such/file"]),
+    ];
+    for (arguments, code, parts) in calls {
+        let ended = tracer_bin::run(&mut tracer_bin::command(arguments));
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+        for part in parts {
+            assert!(ended.stderr.contains(part), "{arguments:?}: {part}? {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn without_root_it_says_so() {
+    if !skip::root() {
+        return;
+    }
+    let sandbox = Sandbox::new(SENDER);
+    for arguments in [&["run", "--all"][..], &["demo"]] {
+        let mut command = tracer_bin::command_as(unused_uid(), sandbox.path(), arguments);
+        let ended = tracer_bin::run(&mut command);
+        assert_eq!(ended.code, Some(1), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+        for part in ["needs root", "sudo"] {
+            assert!(ended.stderr.contains(part), "{arguments:?}: {}", ended.stderr);
+        }
+    }
+    // Decoding needs none.
+    let request = fs::read(corpus::folder().join(REPORT)).expect("a request");
+    fs::write(sandbox.path().join("request"), request).expect("a copy");
+    let mut command = tracer_bin::command_as(unused_uid(), sandbox.path(), &["decode", "request"]);
+    let ended = tracer_bin::run(&mut command);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains(VISITED), "{}", ended.stdout);
+}
+
+#[test]
+fn the_demo_alerts_for_one_client_and_not_for_the_other() {
+    if !skip::root() {
+        return;
+    }
+    let ended = tracer_bin::run(&mut tracer_bin::command(["demo"]));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let alerts: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("HIGH")).collect();
+    assert_eq!(alerts.len(), 3, "{}", ended.stdout);
+    let uid = |manners: &str| {
+        let start = format!("client {manners} (uid ");
+        let uid =
+            ended.stdout.lines().find_map(|line| line.strip_prefix(&start)?.split(')').next());
+        format!("(uid {},", uid.expect("a UID"))
+    };
+    let (tattling, discreet) = (uid("tattling"), uid("discreet"));
+    assert_ne!(tattling, discreet);
+    assert!(alerts.iter().all(|alert| alert.contains(&tattling)), "{alerts:#?}");
+    assert!(ended.stdout.contains("The discreet client: 0 alerts."), "{}", ended.stdout);
+}
+
+/// The client that nobody here wrote.
+fn sdk(consumer: &str, chain: &str) {
+    if !skip::root() {
+        return;
+    }
+    let Some(python) = python() else {
+        return;
+    };
+    let (uid, collector) = (unused_uid(), peer::collector());
+    let uid = uid.to_string();
+    let mut run = Running::start(&["--uid", &uid, "--json", "--show-values"]);
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clients/sensors.py");
+    let status = Command::new(python)
+        .arg(client)
+        .args([&uid, &format!("http://{collector}/sa?project=default"), consumer, VISITED])
+        .status()
+        .expect("python");
+    assert!(status.success(), "the client failed: {status}");
+
+    let alert = run.json(is_alert);
+    assert_eq!(alert["severity"], "high");
+    assert_eq!(alert["process"]["uid"].to_string(), uid);
+    assert_eq!(alert["request"]["authority"], collector.to_string());
+    assert_eq!(alert["connection"]["remote"], collector.to_string());
+    assert_eq!(alert["initiator"], "unknown");
+    let findings = alert["findings"].as_array().expect("an array");
+    let [finding] = &findings[..] else {
+        panic!("one finding: {findings:#?}");
+    };
+    assert_eq!(finding["kind"], "url");
+    assert_eq!(finding["value"], VISITED);
+    assert_eq!(finding["chain"], chain);
+    assert_eq!(finding["truncated"], false);
+
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let alerts = lines(&ended.stdout).iter().filter(|line| is_alert(line)).count();
+    assert_eq!(alerts, 1, "{}", ended.stdout);
+}
+
+#[test]
+fn the_sensors_sdk_is_caught() {
+    sdk("DefaultConsumer", "body > form:data > base64 > gzip > json.properties.url");
+}
+
+#[test]
+fn the_sensors_sdk_is_caught_in_batches() {
+    sdk("BatchConsumer", "body > form:data_list > base64 > gzip > json[0].properties.url");
+}
+
+/// A Python that has the packages of `requirements.txt`; `None` is a skip.
+fn python() -> Option<PathBuf> {
+    let python = env::var_os("TRACER_TEST_PYTHON").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python3"),
+        PathBuf::from,
+    );
+    let has_sdk = Command::new(&python).args(["-c", "import sensorsanalytics"]).output();
+    let has_sdk = has_sdk.is_ok_and(|output| output.status.success());
+    skip::met(has_sdk, "SensorsAnalyticsSDK (`cargo xtask setup --tests`)").then_some(python)
+}

@@ -1,0 +1,427 @@
+//! Who is watched, and who is not, in the running kernel.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::{TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use tracer::{hook::Rule, record::Record};
+use tracer_tests::{
+    live::Live,
+    peer::{self, Udp},
+    sender::{Sandbox, Sender, unused_uid},
+    skip,
+};
+
+const SENDER: &str = env!("CARGO_BIN_EXE_sender");
+
+/// A folder with the sender in it, and somewhere to send to.
+fn setup() -> (Sandbox, Udp) {
+    (Sandbox::new(SENDER), Udp::open(false))
+}
+
+/// Has a process send `len` bytes to `udp`, which identify it.
+trait Sends {
+    fn sends(self, len: u32, udp: &Udp) -> Self;
+}
+
+impl Sends for Sender {
+    fn sends(self, len: u32, udp: &Udp) -> Self {
+        self.then("open udp4").then(format!("send {len} to {}", udp.address()))
+    }
+}
+
+/// The lengths of what was captured: each test sends no length twice.
+fn lengths(records: &[Record]) -> Vec<u32> {
+    records.iter().map(|record| record.len.expect("a length")).collect()
+}
+
+#[test]
+fn a_uid_is_watched_and_no_other() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let (watched, other) = (unused_uid(), unused_uid());
+    // Shares the slot of the programs' filter with the watched one.
+    let alike = watched ^ 0x8000_0000;
+    let mut live = Live::watch([Rule::Uid(watched)]);
+    for (len, uid) in [(1, other), (2, alike), (3, 0), (4, watched), (5, other)] {
+        sandbox.sender().uid(uid).sends(len, &udp).run();
+    }
+    let records = live.records();
+    assert_eq!(lengths(&records), [4]);
+    assert_eq!(records[0].process.uid, watched);
+    // Out of scope nothing is counted either.
+    assert_eq!(live.losses().delivered(), 1);
+}
+
+#[test]
+fn several_rules_watch_whoever_meets_any() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let (one, two, other) = (unused_uid(), unused_uid(), unused_uid());
+    let name = sandbox.unused_name();
+    let program = sandbox.copy(&name);
+    let mut live = Live::watch([Rule::Uid(one), Rule::ExeName(name), Rule::Uid(two)]);
+    for (len, uid) in [(1, one), (2, other), (3, two)] {
+        sandbox.sender().uid(uid).sends(len, &udp).run();
+    }
+    Sender::of(&program).uid(other).sends(4, &udp).run();
+    Sender::of(&program).uid(one).sends(5, &udp).run();
+    assert_eq!(lengths(&live.records()), [1, 3, 4, 5]);
+}
+
+#[test]
+fn a_process_is_watched_with_its_children_of_before_and_after() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    // The first child is there before the capture, in a `run`; it begins
+    // another after it.
+    let parent = sandbox.sender().then("run").then("say").then("await").sends(1, &udp);
+    let mut parent = parent.then("run").sends(2, &udp).start();
+    let stranger = sandbox.sender().then("await").sends(3, &udp).start();
+    parent.says();
+
+    let mut live = Live::watch([Rule::Pid(parent.pid())]);
+    stranger.end();
+    let parent = parent.end();
+    let records = live.records();
+    assert_eq!(lengths(&records), [1, 2]);
+    let tgids: Vec<_> = records.iter().map(|record| record.process.tgid).collect();
+    assert_eq!(tgids[0], parent.said[0].pid);
+    assert!(!tgids.contains(&parent.pid) && tgids[0] != tgids[1], "{tgids:?}");
+}
+
+#[test]
+fn a_process_that_does_not_run_cannot_be_watched() {
+    if !skip::root() {
+        return;
+    }
+    let sandbox = Sandbox::new(SENDER);
+    let gone = sandbox.sender().run().pid;
+    let watch = tracer::hook::Watch { rules: vec![Rule::Pid(gone)], ..Default::default() };
+    let options = tracer::hook::Options { watch, ring: 1 << 16 };
+    let error = tracer::hook::Capture::start(&options).err().expect("it is gone");
+    assert!(error.to_string().contains(&gone.to_string()), "{error}");
+}
+
+#[test]
+fn an_executable_is_watched_by_name() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let name = sandbox.unused_name();
+    let program = sandbox.copy(&name);
+    let longer = sandbox.copy(&format!("{name}y"));
+    let shorter = sandbox.copy(&name[..name.len() - 1]);
+    let mut live = Live::watch([Rule::ExeName(name)]);
+    sandbox.sender().sends(1, &udp).run();
+    Sender::of(&longer).sends(2, &udp).run();
+    Sender::of(&shorter).sends(3, &udp).run();
+    Sender::of(&program).sends(4, &udp).run();
+    // Its name is that of the file, whatever it is executed by.
+    let fd = fs::File::open(&program).expect("the program");
+    let link = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&fd));
+    Sender::of(Path::new(&link)).sends(5, &udp).run();
+    assert_eq!(lengths(&live.records()), [4, 5]);
+}
+
+#[test]
+fn an_executable_is_watched_by_path() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let program = sandbox.copy("program");
+    let same_name = sandbox.path().join("elsewhere");
+    fs::create_dir(&same_name).expect("a folder");
+    let same_name = sandbox.copy("elsewhere/program");
+    let link = sandbox.path().join("link");
+    fs::hard_link(&program, &link).expect("a link");
+
+    let mut live = Live::watch([Rule::ExePath(program.clone())]);
+    sandbox.sender().sends(1, &udp).run();
+    Sender::of(&same_name).sends(2, &udp).run();
+    Sender::of(&program).sends(3, &udp).run();
+    // The same file by another name.
+    Sender::of(&link).sends(4, &udp).run();
+    // Another file by the same path: an update.
+    fs::remove_file(&program).expect("it is there");
+    sandbox.copy("program");
+    Sender::of(&program).sends(5, &udp).run();
+    assert_eq!(lengths(&live.records()), [3, 4, 5]);
+}
+
+#[test]
+fn a_link_is_watched_by_its_own_name() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let name = sandbox.unused_name();
+    let link = sandbox.link(&name);
+    let mut live = Live::watch([Rule::ExeName(name)]);
+    sandbox.sender().sends(1, &udp).run();
+    Sender::of(&link).sends(2, &udp).run();
+    assert_eq!(lengths(&live.records()), [2]);
+}
+
+/// What it leads to is the file that is watched, by whatever name.
+#[test]
+fn a_link_is_watched_by_its_path() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let link = sandbox.link("link");
+    let stranger = sandbox.copy("stranger");
+    let mut live = Live::watch([Rule::ExePath(link.clone())]);
+    Sender::of(&stranger).sends(1, &udp).run();
+    Sender::of(&link).sends(2, &udp).run();
+    sandbox.sender().sends(3, &udp).run();
+    assert_eq!(lengths(&live.records()), [2, 3]);
+}
+
+#[test]
+fn a_script_is_watched_by_its_own_name_and_path() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let send = |len: u32| format!("send {len} to {}", udp.address());
+    let script = |name: &str, len: u32| sandbox.script(name, &["open udp4", &send(len)]);
+    let name = sandbox.unused_name();
+    let (named, with_path, stranger) = (script(&name, 1), script("path", 2), script("other", 3));
+    let mut live = Live::watch([Rule::ExeName(name), Rule::ExePath(with_path.clone())]);
+    for script in [named, stranger, with_path] {
+        Sender::of(&script).run();
+    }
+    assert_eq!(lengths(&live.records()), [1, 2]);
+}
+
+/// What already runs is found as what starts later is.
+#[test]
+fn what_runs_already_is_watched() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let name = sandbox.unused_name();
+    let link_name = sandbox.unused_name();
+    let script_name = sandbox.unused_name();
+    let program = sandbox.copy(&name);
+    let by_path = sandbox.copy("by-path");
+    let link = sandbox.link(&link_name);
+    let send = format!("send 5 to {}", udp.address());
+    let script = sandbox.script(&script_name, &["await", "open udp4", &send]);
+    let waiting = |path: &Path, len| Sender::of(path).then("await").sends(len, &udp).start();
+    let running = [
+        sandbox.sender().then("await").sends(1, &udp).start(),
+        waiting(&program, 2),
+        waiting(&by_path, 3),
+        waiting(&link, 4),
+        Sender::of(&script).start(),
+    ];
+    let mut live = Live::watch([
+        Rule::ExeName(name),
+        Rule::ExePath(by_path),
+        Rule::ExeName(link_name),
+        Rule::ExeName(script_name),
+    ]);
+    for sender in running {
+        sender.end();
+    }
+    assert_eq!(lengths(&live.records()), [2, 3, 4, 5]);
+}
+
+#[test]
+fn scope_outlives_exec() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let name = sandbox.unused_name();
+    let program = sandbox.copy(&name);
+    let other = sandbox.copy("other");
+    let mut live = Live::watch([Rule::ExeName(name)]);
+    let sender = Sender::of(&program).sends(1, &udp).then(format!("exec {}", other.display()));
+    let ended = sender.sends(2, &udp).run();
+    let records = live.records();
+    assert_eq!(lengths(&records), [1, 2]);
+    assert!(records.iter().all(|record| record.process.tgid == ended.pid));
+    assert_eq!(records[1].process.comm, "other");
+}
+
+/// Its parent ends first, and who adopts it is not watched.
+#[test]
+fn an_orphan_stays_watched() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let name = sandbox.unused_name();
+    let program = sandbox.copy(&name);
+    let mut live = Live::watch([Rule::ExeName(name)]);
+    let other = sandbox.path().join("sender");
+    Sender::of(&program)
+        .then(format!("run {}", other.display()))
+        .then("spawn")
+        .then("orphaned")
+        .sends(1, &udp)
+        .run();
+    assert_eq!(lengths(&live.records()), [1]);
+}
+
+/// Without an exec in between: a shell's subshells.
+#[test]
+fn a_child_that_executes_nothing_is_watched() {
+    let Some(bash) = bash() else {
+        return;
+    };
+    let (to, udp) = (peer::tcp(false), Udp::open(false));
+    let sandbox = Sandbox::new(SENDER);
+    let name = sandbox.unused_name();
+    let shell = sandbox.path().join(&name);
+    std::os::unix::fs::symlink(bash, &shell).expect("a link");
+    let script = format!(
+        "exec 3<>/dev/tcp/{}/{}; echo a >&3; (echo bb >&3; (echo ccc >&3)) & wait; echo dddd >&3",
+        to.ip(),
+        to.port()
+    );
+    let mut live = Live::watch([Rule::ExeName(name)]);
+    let shell = Command::new(shell).arg("-c").arg(script).spawn().expect("bash");
+    let pid = shell.id();
+    assert!(shell.wait_with_output().expect("its end").status.success());
+    sandbox.sender().sends(7, &udp).run();
+    let records = live.records();
+    assert_eq!(lengths(&records), [2, 3, 4, 5]);
+    let own: Vec<_> = records.iter().map(|record| record.process.tgid == pid).collect();
+    assert_eq!(own, [true, false, false, true]);
+    // One connection, whoever sends on it.
+    assert!(records.iter().all(|record| record.connection == records[0].connection));
+}
+
+/// Between the exec of a program and its first send there is no time in which
+/// anybody could react: the scope is decided in the exec itself.
+#[test]
+fn no_first_send_is_missed() {
+    if !skip::root() {
+        return;
+    }
+    const CHILDREN: u32 = 200;
+    let (sandbox, udp) = setup();
+    let name = sandbox.unused_name();
+    let program = sandbox.copy(&name);
+    let mut live = Live::watch([Rule::ExeName(name)]);
+    for pair in (1..=CHILDREN).collect::<Vec<_>>().chunks(2) {
+        // Two at a time: one for each processor of a small machine.
+        let both: Vec<_> =
+            pair.iter().map(|&len| Sender::of(&program).sends(len, &udp).start()).collect();
+        both.into_iter().for_each(|child| drop(child.end()));
+    }
+    let mut lengths = lengths(&live.records());
+    lengths.sort_unstable();
+    assert_eq!(lengths, (1..=CHILDREN).collect::<Vec<_>>());
+    assert_eq!(live.losses().delivered(), u64::from(CHILDREN));
+}
+
+/// A process id that is given out again does not inherit what its last bearer
+/// was under.
+#[test]
+fn scope_ends_with_the_process() {
+    if !skip::root() {
+        return;
+    }
+    const LAST: &str = "/proc/sys/kernel/ns_last_pid";
+    if !skip::met(Path::new(LAST).exists(), "CONFIG_CHECKPOINT_RESTORE, to choose process ids") {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let watched = sandbox.sender().then("await").sends(1, &udp).start();
+    let pid = watched.pid();
+    let mut live = Live::watch([Rule::Pid(pid)]);
+    watched.end();
+    assert_eq!(lengths(&live.records()), [1]);
+
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        // Another process may be faster: then the next one is no better, and
+        // the number is asked for again.
+        fs::write(LAST, (pid - 1).to_string()).expect("as root");
+        let next = sandbox.sender().sends(2, &udp).run();
+        if next.pid == pid {
+            break;
+        }
+        if !skip::met(Instant::now() < deadline, "a process id to be given out again") {
+            return;
+        }
+    }
+    assert_eq!(lengths(&live.records()), [0; 0]);
+}
+
+#[test]
+fn everyone_is_everyone_else() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let to = peer::tcp(false);
+    let mut live = Live::watch([Rule::Everyone]);
+    let one = sandbox.sender().uid(unused_uid()).sends(1, &udp).run();
+    let mut stream = TcpStream::connect(to).expect("loopback");
+    stream.write_all(b"by the test itself").expect("loopback");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    socket.send_to(b"so is this", udp.address()).expect("loopback");
+    let two = sandbox.sender().sends(2, &udp).run();
+
+    // Others on this machine send as well.
+    let records = live.records();
+    let of = |pid| -> Vec<u32> {
+        records
+            .iter()
+            .filter(|record| record.process.tgid == pid)
+            .map(|record| record.len.expect("a length"))
+            .collect()
+    };
+    assert_eq!(of(one.pid), [1]);
+    assert_eq!(of(two.pid), [2]);
+    assert_eq!(of(std::process::id()), [0; 0]);
+}
+
+#[test]
+fn captures_do_not_disturb_each_other() {
+    if !skip::root() {
+        return;
+    }
+    let (sandbox, udp) = setup();
+    let (one, two) = (unused_uid(), unused_uid());
+    let mut first = Live::watch([Rule::Uid(one)]);
+    let mut second = Live::watch([Rule::Uid(one), Rule::Uid(two)]);
+    sandbox.sender().uid(one).sends(1, &udp).run();
+    drop(second.records());
+    sandbox.sender().uid(two).sends(2, &udp).run();
+    assert_eq!(lengths(&first.records()), [1]);
+    assert_eq!(lengths(&second.records()), [2]);
+    drop(second);
+    sandbox.sender().uid(one).sends(3, &udp).run();
+    assert_eq!(lengths(&first.records()), [3]);
+}
+
+/// bash, which can send without executing anything; `None` is a skip.
+fn bash() -> Option<PathBuf> {
+    if !skip::root() {
+        return None;
+    }
+    let path = ["/bin/bash", "/usr/bin/bash"].into_iter().map(PathBuf::from).find(|p| p.exists());
+    skip::met(path.is_some(), "bash").then_some(path)?
+}
