@@ -141,7 +141,7 @@ fn partial_writes_are_put_together() {
     assert_eq!(live.losses().count(Loss::RingFull), 0, "the test's own ring is too small");
     let writes = ended[0].text.strip_suffix(" writes\n").and_then(|n| n.parse().ok());
     assert_eq!(writes, Some(records.len()));
-    assert!(records.len() > 10, "{} writes are not partial", records.len());
+    assert!(records.len() > 1, "the kernel took everything at once");
 
     let (requests, counters) = requests(&records);
     assert_eq!(requests.len(), REQUESTS as usize, "{counters:?}");
