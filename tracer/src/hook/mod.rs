@@ -16,7 +16,7 @@ use std::{fs, io};
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::MapError,
-    programs::{ProgramError, RawTracePoint},
+    programs::{ProgramError, ProgramInfo, RawTracePoint},
     util::KernelVersion,
 };
 use thiserror::Error;
@@ -126,19 +126,31 @@ pub struct Capture {
 impl Capture {
     /// Loads the programs, sets the scope, and attaches them.
     pub fn start(options: &Options) -> Result<Self, HookError> {
+        let mut capture = Self::load(options)?;
+        for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
+            capture.attach(name, name)?;
+        }
+        scope::apply(&mut capture.ebpf, &options.watch)?;
+        capture.attach("sys_enter", "sys_enter")?;
+        Ok(capture)
+    }
+
+    /// Attaches a program that does nothing in the place of the one that
+    /// captures: what the hook itself costs. For benchmarks.
+    pub fn start_null() -> Result<Self, HookError> {
+        let mut capture = Self::load(&Options { watch: Watch::default(), ring: DEFAULT_RING })?;
+        capture.attach("null_sys_enter", "sys_enter")?;
+        Ok(capture)
+    }
+
+    fn load(options: &Options) -> Result<Self, HookError> {
         if PROGRAMS.is_empty() {
             return Err(HookError::NoPrograms);
         }
         if !may_load() {
             return Err(HookError::NotPermitted);
         }
-        let mut capture = Self { ebpf: load(options, &running_kernel()?)? };
-        for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
-            capture.attach(name)?;
-        }
-        scope::apply(&mut capture.ebpf, &options.watch)?;
-        capture.attach("sys_enter")?;
-        Ok(capture)
+        Ok(Self { ebpf: load(options, &running_kernel()?)? })
     }
 
     /// Sends the programs' own diagnostics to the `log` crate's logger.
@@ -153,16 +165,16 @@ impl Capture {
         Reader::new(&mut self.ebpf)
     }
 
-    /// The names and ids of the attached programs, for `bpf_stats`.
-    pub fn programs(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.ebpf.programs().filter_map(|(name, program)| Some((name, program.info().ok()?.id())))
+    /// What the kernel says of the loaded programs, by name.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, ProgramInfo)> {
+        self.ebpf.programs().filter_map(|(name, program)| Some((name, program.info().ok()?)))
     }
 
-    fn attach(&mut self, name: &'static str) -> Result<(), HookError> {
+    fn attach(&mut self, name: &'static str, tracepoint: &'static str) -> Result<(), HookError> {
         let program = raw_tracepoint(&mut self.ebpf, name)?;
         program
             .load()
-            .and_then(|()| program.attach(name).map(drop))
+            .and_then(|()| program.attach(tracepoint).map(drop))
             .map_err(|source| HookError::Program { name, source })
     }
 }
