@@ -21,11 +21,11 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::MapError,
-    programs::{ProgramError, RawTracePoint},
+    programs::{ProgramError, ProgramInfo, RawTracePoint},
     util::KernelVersion,
 };
 use thiserror::Error;
-use tracer_ebpf::{Offsets, Settings, TGIDS_PER_PAGE};
+use tracer_ebpf::{Settings, TGIDS_PER_PAGE};
 
 pub use self::{
     btf::{Btf, BtfError},
@@ -140,20 +140,23 @@ pub struct Capture {
 impl Capture {
     /// Loads the programs, sets the scope, and attaches them.
     pub fn start(options: &Options) -> Result<Self, HookError> {
-        if PROGRAMS.is_empty() {
-            return Err(HookError::NoPrograms);
-        }
-        if !may_load() {
-            return Err(HookError::NotPermitted);
-        }
-        let mut ebpf = load(options, &running_kernel()?)?;
+        let mut ebpf = load(options)?;
         for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
-            attach(&mut ebpf, name)?;
+            attach(&mut ebpf, name, name)?;
         }
         let running = scope::apply(&mut ebpf, &options.watch)?;
-        attach(&mut ebpf, "sys_enter")?;
+        attach(&mut ebpf, "sys_enter", "sys_enter")?;
         let executables = options.watch.executables();
         Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running, executables })
+    }
+
+    /// Attaches a program that does nothing in the place of the one that
+    /// captures: what the hook itself costs. For benchmarks.
+    pub fn start_null() -> Result<Self, HookError> {
+        let mut ebpf = load(&Options { watch: Watch::default(), ring: DEFAULT_RING })?;
+        attach(&mut ebpf, "null_sys_enter", "sys_enter")?;
+        let ebpf = Arc::new(Mutex::new(ebpf));
+        Ok(Self { ebpf, running: Vec::new(), executables: Vec::new() })
     }
 
     /// Begins to follow the processes in scope to their TLS libraries. Files
@@ -178,11 +181,11 @@ impl Capture {
         Reader::new(&mut self.ebpf())
     }
 
-    /// The names and ids of the loaded programs, for `bpf_stats`.
-    pub fn programs(&self) -> Vec<(String, u32)> {
+    /// What the kernel says of the loaded programs, by name.
+    pub fn programs(&self) -> Vec<(String, ProgramInfo)> {
         self.ebpf()
             .programs()
-            .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.id())))
+            .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?)))
             .collect()
     }
 
@@ -192,11 +195,11 @@ impl Capture {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, name: &'static str) -> Result<(), HookError> {
+fn attach(ebpf: &mut Ebpf, name: &'static str, tracepoint: &'static str) -> Result<(), HookError> {
     let program = raw_tracepoint(ebpf, name)?;
     program
         .load()
-        .and_then(|()| program.attach(name).map(drop))
+        .and_then(|()| program.attach(tracepoint).map(drop))
         .map_err(|source| HookError::Program { name, source })
 }
 
@@ -210,7 +213,14 @@ fn raw_tracepoint<'a>(
         .map_err(|source| HookError::Program { name, source })
 }
 
-fn load(options: &Options, offsets: &Offsets) -> Result<Ebpf, HookError> {
+fn load(options: &Options) -> Result<Ebpf, HookError> {
+    if PROGRAMS.is_empty() {
+        return Err(HookError::NoPrograms);
+    }
+    if !may_load() {
+        return Err(HookError::NotPermitted);
+    }
+    let offsets = running_kernel()?;
     let cpus = possible_cpus()?;
     let settings = Settings {
         key_seed: random(),
@@ -221,7 +231,7 @@ fn load(options: &Options, offsets: &Offsets) -> Result<Ebpf, HookError> {
     };
     let pages = pid_max()?.div_ceil(TGIDS_PER_PAGE);
     EbpfLoader::new()
-        .override_global("OFFSETS", offsets, true)
+        .override_global("OFFSETS", &offsets, true)
         .override_global("SETTINGS", &settings, true)
         .map_max_entries("SCRATCH", cpus)
         .map_max_entries("NAMES", cpus)

@@ -1,0 +1,397 @@
+//! What tracer's programs cost a process that sends, on the running kernel.
+//!
+//! A child process makes bursts of system calls while, one after the other,
+//! nothing, a program that does nothing, and tracer in various scopes is
+//! attached. Two clocks are read:
+//!
+//! - the child's own CPU time, which has all of it: the tracepoint, the programs,
+//!   and what they do to the caches;
+//! - the kernel's `bpf_stats`: the time within the program alone.
+//!
+//! The child is both ends of its connection and receives, off the clock, what it
+//! sent, so that nothing of this benchmark runs beside a burst: tracer's ring
+//! holds all of it and is emptied afterwards.
+//!
+//! Run it as root with `cargo bench --package tracer-tests`.
+
+use std::{
+    env, fmt,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::process::{CommandExt as _, parent_id},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{programs::ProgramInfo, sys::Stats};
+use rustix::time::{ClockId, clock_gettime};
+use tracer::hook::{Capture, DEFAULT_RING, Entry, HookError, Options, Reader, Rule, Watch};
+
+/// How often every mode is measured, in turn, so that what else the machine
+/// does falls on all of them.
+const ROUNDS: usize = 15;
+
+/// Bursts of each call in a round. Its result is their median.
+const BURSTS: usize = 8;
+
+/// The sender's UID: in the range that systemd keeps for containers' services,
+/// where no user is.
+const SENDER: u32 = 65_509;
+
+/// What the child is told by its first argument.
+const SENDER_ARGUMENT: &str = "--sender";
+
+fn main() -> Result<()> {
+    if env::args().nth(1).as_deref() == Some(SENDER_ARGUMENT) {
+        return send_as_told();
+    }
+    match Capture::start_null() {
+        Err(
+            lacking @ (HookError::NotPermitted | HookError::NoPrograms | HookError::Offsets(_)),
+        ) => {
+            println!("SKIPPED kernel: {lacking}");
+            return Ok(());
+        }
+        other => drop(other?),
+    }
+    let mut sender = Sender::start()?;
+    let cpu = cpu_time(&mut sender)?;
+    println!("\nCPU time of one call, ns (medians of {ROUNDS} rounds)\n");
+    println!("{}", table(|mode, call| cpu.total(mode, call)));
+    println!("What it adds, ns, with the quartiles of the rounds\n");
+    println!("{}", table(|mode, call| cpu.added(mode, call).to_string()));
+    println!("What it adds, as a multiple of what the null program adds\n");
+    println!("{}", table(|mode, call| cpu.ratio(mode, call)));
+    println!("Time within the program, ns a call, as the kernel counts it (bpf_stats)\n");
+    let stats = bpf_stats(&mut sender)?;
+    println!("{}", table(|mode, call| stats.cell(mode, call)));
+    println!("{}", stats.verified);
+    sender.stop()
+}
+
+/// What is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Nothing,
+    Null,
+    OutOfScope,
+    /// In scope, with so many bytes of each send captured.
+    Head(u32),
+}
+
+const MODES: [Mode; 6] = [
+    Mode::Nothing,
+    Mode::Null,
+    Mode::OutOfScope,
+    Mode::Head(256),
+    Mode::Head(4 << 10),
+    Mode::Head(16 << 10),
+];
+
+impl Mode {
+    fn attach(self) -> Result<Option<Capture>> {
+        let tracer = |uid, head_bytes| {
+            let watch = Watch { rules: vec![Rule::Uid(uid)], head_bytes, ..Watch::default() };
+            Capture::start(&Options { watch, ring: DEFAULT_RING }).map(Some)
+        };
+        Ok(match self {
+            Self::Nothing => None,
+            Self::Null => Some(Capture::start_null()?),
+            Self::OutOfScope => tracer(SENDER + 1, 4 << 10)?,
+            Self::Head(head_bytes) => tracer(SENDER, head_bytes)?,
+        })
+    }
+
+    /// The name of the program that runs at the call.
+    fn program(self) -> &'static str {
+        if self == Self::Null { "null_sys_enter" } else { "sys_enter" }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing attached"),
+            Self::Null => f.write_str("null program"),
+            Self::OutOfScope => f.write_str("out of scope"),
+            Self::Head(bytes @ ..1024) => write!(f, "in scope, {bytes} B heads"),
+            Self::Head(bytes) => write!(f, "in scope, {} KiB heads", bytes >> 10),
+        }
+    }
+}
+
+/// A system call that the sender makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// What asks the kernel for nothing. It stands first: see [`bpf_stats`].
+    Getppid,
+    /// Of 64 bytes, to `/dev/null`: a call that could be a send and is none.
+    Write,
+    /// So many bytes to a TCP socket on loopback.
+    Send(usize),
+}
+
+const CALLS: [Call; 5] =
+    [Call::Getppid, Call::Write, Call::Send(64), Call::Send(1 << 10), Call::Send(16 << 10)];
+
+impl Call {
+    /// Laps in a burst: a millisecond or less, and no more bytes than the ring
+    /// holds.
+    fn laps(self) -> usize {
+        if let Self::Send(16384..) = self { 4 } else { 16 }
+    }
+
+    /// Calls in a burst.
+    fn burst(self) -> usize {
+        self.laps() * LAP
+    }
+}
+
+/// Calls between two looks at the clock: many, because a look is a system call
+/// as well; few enough for what they send to fit the sockets' buffers and the
+/// CPU's caches.
+const LAP: usize = 32;
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Getppid => f.write_str("getppid"),
+            Self::Write => f.write_str("write, no socket"),
+            Self::Send(bytes @ ..1024) => write!(f, "send {bytes} B"),
+            Self::Send(bytes) => write!(f, "send {} KiB", bytes >> 10),
+        }
+    }
+}
+
+/// The child process.
+struct Sender {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Sender {
+    fn start() -> Result<Self> {
+        // By this name it can be executed also where the UID may not enter.
+        let mut child = Command::new("/proc/self/exe")
+            .arg(SENDER_ARGUMENT)
+            .uid(SENDER)
+            .gid(SENDER)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start the sender under another UID")?;
+        let orders = child.stdin.take().context("the sender has no stdin")?;
+        let answers = BufReader::new(child.stdout.take().context("the sender has no stdout")?);
+        Ok(Self { child, orders, answers })
+    }
+
+    /// Has it make a burst of calls. Returns the CPU time of one of them, in
+    /// nanoseconds.
+    fn burst(&mut self, call: Call) -> Result<f64> {
+        let index = CALLS.iter().position(|&known| known == call).context("no such call")?;
+        self.orders.write_all(&[index as u8])?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        let nanos: u64 = answer.trim().parse().context("the sender ended")?;
+        Ok(nanos as f64 / call.burst() as f64)
+    }
+
+    fn stop(mut self) -> Result<()> {
+        drop(self.orders);
+        ensure!(self.child.wait()?.success(), "the sender failed");
+        Ok(())
+    }
+}
+
+/// The child: makes bursts until its standard input ends.
+fn send_as_told() -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut socket = TcpStream::connect(listener.local_addr()?)?;
+    // Each send leaves at once, as a request does.
+    socket.set_nodelay(true)?;
+    let (mut receiver, _) = listener.accept()?;
+    let mut nowhere = File::options().write(true).open("/dev/null")?;
+    let bytes = vec![b'x'; 16 << 10];
+    let mut received = vec![0; LAP * bytes.len()];
+    let mut order = [0];
+    while std::io::stdin().read(&mut order)? == 1 {
+        let call = CALLS[usize::from(order[0])];
+        let mut time = Duration::ZERO;
+        for _ in 0..call.laps() {
+            let start = clock_gettime(ClockId::ThreadCPUTime);
+            for _ in 0..LAP {
+                match call {
+                    Call::Getppid => drop(std::hint::black_box(parent_id())),
+                    Call::Write => nowhere.write_all(&bytes[..64])?,
+                    Call::Send(len) => socket.write_all(&bytes[..len])?,
+                }
+            }
+            time += Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - start)?;
+            if let Call::Send(len) = call {
+                receiver.read_exact(&mut received[..LAP * len])?;
+            }
+        }
+        println!("{}", time.as_nanos());
+    }
+    Ok(())
+}
+
+/// Takes the records of a burst from the ring, and checks that it is them.
+fn empty_ring(reader: &mut Reader, mode: Mode, call: Call) -> Result<()> {
+    let mut records = 0;
+    while let Some(entry) = reader.entry() {
+        records += usize::from(matches!(entry?, Entry::Sent(_)));
+    }
+    let sent = matches!((mode, call), (Mode::Head(_), Call::Send(_)));
+    let due = if sent { call.burst() } else { 0 };
+    ensure!(records == due, "{mode}, {call}: {records} records of {due} sends");
+    Ok(())
+}
+
+/// What was measured in each mode, of each call.
+type Cells<T> = [[T; CALLS.len()]; MODES.len()];
+
+fn place(mode: Mode, call: Call) -> Option<(usize, usize)> {
+    Some((MODES.iter().position(|&m| m == mode)?, CALLS.iter().position(|&c| c == call)?))
+}
+
+/// CPU time of a call in nanoseconds, of each round.
+struct CpuTime(Cells<Vec<f64>>);
+
+fn cpu_time(sender: &mut Sender) -> Result<CpuTime> {
+    let mut cells: Cells<Vec<f64>> = Default::default();
+    for _ in 0..ROUNDS {
+        for (row, mode) in cells.iter_mut().zip(MODES) {
+            let capture = mode.attach()?;
+            let mut reader = capture.as_ref().map(Capture::reader).transpose()?;
+            for (cell, call) in row.iter_mut().zip(CALLS) {
+                let mut bursts = Vec::new();
+                for _ in 0..BURSTS {
+                    bursts.push(sender.burst(call)?);
+                    if let Some(reader) = &mut reader {
+                        empty_ring(reader, mode, call)?;
+                    }
+                }
+                cell.push(Spread::of(bursts).median);
+            }
+        }
+    }
+    Ok(CpuTime(cells))
+}
+
+impl CpuTime {
+    fn rounds(&self, mode: Mode, call: Call) -> &[f64] {
+        place(mode, call).map_or(&[], |(mode, call)| &self.0[mode][call])
+    }
+
+    /// The whole, and as a multiple of what it is with nothing attached.
+    fn total(&self, mode: Mode, call: Call) -> String {
+        let median = |mode| Spread::of(self.rounds(mode, call).to_vec()).median;
+        format!("{:.0} (×{:.2})", median(mode), median(mode) / median(Mode::Nothing))
+    }
+
+    /// What the mode adds. Taken round by round: what slows a round down slows
+    /// down both.
+    fn added(&self, mode: Mode, call: Call) -> Spread {
+        let pairs = self.rounds(mode, call).iter().zip(self.rounds(Mode::Nothing, call));
+        Spread::of(pairs.map(|(with, without)| with - without).collect())
+    }
+
+    fn ratio(&self, mode: Mode, call: Call) -> String {
+        let null = self.added(Mode::Null, call).median;
+        format!("{:.1}", self.added(mode, call).median / null)
+    }
+}
+
+/// A median and its quartiles.
+struct Spread {
+    low: f64,
+    median: f64,
+    high: f64,
+}
+
+impl Spread {
+    /// Of at least one number.
+    fn of(mut numbers: Vec<f64>) -> Self {
+        numbers.sort_by(f64::total_cmp);
+        let at = |quarter| numbers[(numbers.len() - 1) * quarter / 4];
+        Self { low: at(1), median: at(2), high: at(3) }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:+.0} ({:+.0} … {:+.0})", self.median, self.low, self.high)
+    }
+}
+
+/// Time within the program in nanoseconds a call.
+struct BpfStats {
+    cells: Cells<Option<f64>>,
+    verified: String,
+}
+
+fn bpf_stats(sender: &mut Sender) -> Result<BpfStats> {
+    let _enabled = aya::sys::enable_stats(Stats::RunTime).context("BPF_ENABLE_STATS")?;
+    let mut cells: Cells<Option<f64>> = Default::default();
+    let mut verified = String::new();
+    for (row, mode) in cells.iter_mut().zip(MODES) {
+        let Some(capture) = mode.attach()? else { continue };
+        let mut reader = capture.reader()?;
+        let steps = program(&capture, mode)?.verified_instruction_count().unwrap_or(0);
+        verified = format!("The verifier took {steps} steps over {}.", mode.program());
+        // The program runs at every call of every process. Those that are not
+        // of the burst are taken to cost what this one does: it cannot be a send.
+        let mut unrelated = None;
+        for (cell, call) in row.iter_mut().zip(CALLS) {
+            let mut bursts = Vec::new();
+            for _ in 0..ROUNDS * BURSTS {
+                let before = program(&capture, mode)?;
+                sender.burst(call)?;
+                let after = program(&capture, mode)?;
+                empty_ring(&mut reader, mode, call)?;
+                let time = (after.run_time() - before.run_time()).as_nanos() as f64;
+                let runs = (after.run_count() - before.run_count()) as f64;
+                let burst = call.burst() as f64;
+                bursts.push(match unrelated {
+                    None => time / runs,
+                    Some(unrelated) => (time - (runs - burst) * unrelated) / burst,
+                });
+            }
+            let median = Spread::of(bursts).median;
+            unrelated.get_or_insert(median);
+            *cell = Some(median);
+        }
+    }
+    Ok(BpfStats { cells, verified })
+}
+
+fn program(capture: &Capture, mode: Mode) -> Result<ProgramInfo> {
+    let mut programs = capture.programs().into_iter();
+    let found = programs.find(|(name, _)| *name == mode.program());
+    Ok(found.context("the program is not loaded")?.1)
+}
+
+impl BpfStats {
+    fn cell(&self, mode: Mode, call: Call) -> String {
+        match place(mode, call).and_then(|(mode, call)| self.cells[mode][call]) {
+            Some(nanos) => format!("{nanos:.0}"),
+            None => "–".into(),
+        }
+    }
+}
+
+/// A Markdown table of the modes and calls.
+fn table(cell: impl Fn(Mode, Call) -> String) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(["".into()].into_iter().chain(CALLS.map(|c| c.to_string())).collect());
+    text += &line(vec!["---".into(); 1 + CALLS.len()]);
+    for mode in MODES {
+        let cells = CALLS.map(|call| cell(mode, call));
+        text += &line([mode.to_string()].into_iter().chain(cells).collect());
+    }
+    text
+}
