@@ -54,7 +54,7 @@ fn requests(records: &[Record]) -> (Vec<Request>, Counters) {
     streams.finish(&mut sent);
     let requests = sent.into_iter().filter_map(|sent| match sent.message {
         Message::Request(request) => Some(request),
-        Message::Unread(_) => None,
+        _ => None,
     });
     (requests.collect(), *streams.counters())
 }

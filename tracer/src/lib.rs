@@ -2,11 +2,12 @@
 //!
 //! Data flows one way, and the modules stand in its order:
 //! [`hook`] → [`record`] → [`stream`] → [`proto`] → [`content`] → [`detect`] →
-//! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones.
+//! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones. Past `content`, a
+//! second way leads from `proto` by [`account`] to `sink`: what was not read.
 //!
 //! [`locate`] finds the functions in TLS libraries that `hook` attaches to.
 //!
-//! `stream`, `proto`, `content`, `detect`, `judge` and `pipeline` are pure:
+//! `stream`, `proto`, `content`, `detect`, `judge`, `account` and `pipeline` are pure:
 //! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod proto;
 pub mod content;
 pub mod detect;
 pub mod judge;
+pub mod account;
 pub mod pipeline;
 pub mod sink;
 

@@ -8,10 +8,11 @@ use std::{collections::HashMap, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    account::{Accounts, Application},
     detect::{Detector, Findings},
     judge::{self, ALERT, Verdict},
-    proto::{Decoder, Initiator, Message, Request, Unread, initiator},
-    record::{BootTime, Clock, Event, Loss, Losses},
+    proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
+    record::{BootTime, Clock, Event, Loss, Losses, Process},
     stream::{self, Sent, Streams},
 };
 
@@ -69,7 +70,8 @@ pub struct Totals {
     pub by_pages: u64,
     /// Bytes of requests that were sent and are not known.
     pub missing_bytes: u64,
-    /// Bytes in TLS, which socket hooks cannot read.
+    /// Bytes of application data in TLS that nobody read: neither on the socket,
+    /// where nobody can, nor at the TLS library.
     pub tls_bytes: u64,
     /// Bytes in other protocols that were not read.
     pub other_bytes: u64,
@@ -88,6 +90,7 @@ pub struct Pipeline {
     losses: Losses,
     executables: HashMap<u32, String>,
     totals: Totals,
+    accounts: Accounts,
     sent: Vec<Sent<Message>>,
     now: BootTime,
     flushed: BootTime,
@@ -106,6 +109,7 @@ impl Pipeline {
             losses: Losses::default(),
             executables: HashMap::new(),
             totals: Totals::default(),
+            accounts: Accounts::default(),
             sent: Vec::new(),
             now: BootTime::default(),
             flushed: BootTime::default(),
@@ -164,6 +168,12 @@ impl Pipeline {
         &self.totals
     }
 
+    /// What each application sent, and how much of it was read. Connections
+    /// count when they end, or at [`Pipeline::finish`].
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// What the connections could not hand on.
     pub fn stream_counters(&self) -> &stream::Counters {
         self.streams.counters()
@@ -183,7 +193,11 @@ impl Pipeline {
                     let decoded = self.decode(sent);
                     out.push(Output::Request(Box::new(decoded)));
                 }
-                Message::Unread(unread) => self.unread(&unread),
+                Message::Name(name) => self.accounts.named(self.application(&process), &name),
+                Message::Ended(traffic) => {
+                    self.count_unread(&traffic);
+                    self.accounts.ended(self.application(&process), &connection, &traffic);
+                }
             }
         }
     }
@@ -201,7 +215,16 @@ impl Pipeline {
             sent,
         };
         self.count(&decoded);
+        let opaque = decoded.findings.report.opaque;
+        if opaque > 0 {
+            self.accounts.opaque(self.application(&decoded.sent.process), opaque);
+        }
         decoded
+    }
+
+    fn application(&self, process: &Process) -> Application {
+        let executable = self.executables.get(&process.tgid).map(String::as_str);
+        Application::new(process.uid, executable, &process.comm)
     }
 
     fn count(&mut self, decoded: &Decoded) {
@@ -215,10 +238,13 @@ impl Pipeline {
         totals.opaque_bytes += decoded.findings.report.opaque;
     }
 
-    fn unread(&mut self, unread: &Unread) {
+    fn count_unread(&mut self, traffic: &Traffic) {
+        let unread = &traffic.unread;
         self.totals.tls_bytes += unread.tls;
-        self.totals.other_bytes +=
-            unread.http2 + unread.websocket + unread.datagrams + unread.unrecognised;
+        self.totals.other_bytes += unread.bytes() - unread.tls;
         self.totals.missing_bytes += unread.gaps;
     }
 }
+
+#[cfg(test)]
+mod tests;

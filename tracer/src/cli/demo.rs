@@ -128,7 +128,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     };
     let (caught, accused) = (alerts(Manners::Tattling), alerts(Manners::Discreet));
     println!();
-    print_summary(pipeline.totals(), pipeline.losses());
+    print_summary(&pipeline);
     println!("\nThe tattling client: {caught} alerts for {} pages reported.", PAGES.len());
     println!("The discreet client: {accused} alerts.");
     if caught == PAGES.len() && accused == 0 {

@@ -16,9 +16,9 @@ use super::{Usage, style, users};
 use crate::{
     detect::Detector,
     hook::{self, Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, Watch},
-    pipeline::{Output, Pipeline, Totals},
+    pipeline::{Output, Pipeline},
     record::{Event, Losses, trace},
-    sink::{Human, Json, Sink, printable, private_file, redact::Redactor},
+    sink::{Human, Json, Sink, application_line, printable, private_file, redact::Redactor},
 };
 
 /// Watch applications: alerts go to standard output, a line each; everything
@@ -271,7 +271,7 @@ impl Session {
         self.pipeline.finish(&mut self.outputs);
         self.deliver()?;
         for sink in &mut self.sinks {
-            sink.totals(self.pipeline.totals())?;
+            sink.summary(self.pipeline.totals(), self.pipeline.accounts())?;
             sink.flush()?;
         }
         if let Some(recording) = &mut self.recording {
@@ -296,12 +296,13 @@ impl Session {
 
     /// What was seen and what was not, for people.
     fn summary(&self) {
-        print_summary(self.pipeline.totals(), self.pipeline.losses());
+        print_summary(&self.pipeline);
     }
 }
 
 /// The last words of a run: what was seen, and what was not.
-pub(super) fn print_summary(totals: &Totals, losses: &Losses) {
+pub(super) fn print_summary(pipeline: &Pipeline) {
+    let totals = pipeline.totals();
     eprintln!(
         "tracer: {} sends, {} requests read, {} alerts, {} reports by pages (not alerted)",
         totals.sends, totals.requests, totals.alerts, totals.by_pages
@@ -320,8 +321,18 @@ pub(super) fn print_summary(totals: &Totals, losses: &Losses) {
     if !unread.is_empty() {
         eprintln!("tracer: not read: {}", unread.join(", "));
     }
-    for (loss, _, total) in losses.since(&Losses::default()) {
+    let applications = pipeline.accounts().applications();
+    for (application, account) in applications.iter().take(MAX_LINES) {
+        eprintln!("tracer: {}", application_line(application, account));
+    }
+    if let Some(more) = applications.len().checked_sub(MAX_LINES).filter(|&more| more > 0) {
+        eprintln!("tracer: and {more} applications that sent less (all of them: --json)");
+    }
+    for (loss, _, total) in pipeline.losses().since(&Losses::default()) {
         eprintln!("tracer: {total} {}", loss.explain());
     }
     let _ = io::stderr().flush();
 }
+
+/// Applications that the last words name.
+const MAX_LINES: usize = 20;

@@ -91,7 +91,8 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
             continue;
         };
         for program in [enter, leave] {
-            uprobe(ebpf, program)?.load()?;
+            let program = uprobe(ebpf, program)?;
+            super::retry(|| program.load())?;
         }
     }
     Ok(())
@@ -101,8 +102,8 @@ fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProgramE
     ebpf.program_mut(name).expect("the object has the programs it is built from").try_into()
 }
 
-/// The thread that follows. It ends when every [`Follower::processes`] is
-/// dropped.
+/// The thread that follows. It ends when nobody can tell it of processes any
+/// more.
 pub struct Follower {
     processes: mpsc::Sender<u32>,
     news: mpsc::Receiver<Followed>,

@@ -197,10 +197,23 @@ impl Capture {
 
 fn attach(ebpf: &mut Ebpf, name: &'static str, tracepoint: &'static str) -> Result<(), HookError> {
     let program = raw_tracepoint(ebpf, name)?;
-    program
-        .load()
+    retry(|| program.load())
         .and_then(|()| program.attach(tracepoint).map(drop))
         .map_err(|source| HookError::Program { name, source })
+}
+
+/// Loads a program. The verifier gives up with EAGAIN when a signal is pending
+/// (`do_check` in kernel/bpf/verifier.c), which is no answer.
+fn retry(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const TIMES: usize = 10;
+    for _ in 1..TIMES {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+    load()
 }
 
 fn raw_tracepoint<'a>(

@@ -133,7 +133,7 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookErro
 
     let set_scope = raw_tracepoint(ebpf, "set_scope")?;
     let program = |source| HookError::Program { name: "set_scope", source };
-    set_scope.load().map_err(program)?;
+    super::retry(|| set_scope.load()).map_err(program)?;
     let running = watch.running()?;
     for &tgid in &running {
         let mut options = RawTracePointRunOptions::new();

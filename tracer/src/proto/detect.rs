@@ -53,6 +53,11 @@ pub(super) fn is_http2(bytes: &[u8]) -> bool {
     bytes.starts_with(HTTP2_PREFACE)
 }
 
+/// The bytes begin with a whole header of a TLS record.
+pub(super) fn is_tls(bytes: &[u8]) -> bool {
+    tls(bytes) == Start::Tls
+}
+
 fn http2(bytes: &[u8]) -> Start {
     // "P" can begin the preface as well as a POST: http1 answers.
     if is_http2(bytes) {

@@ -1,11 +1,24 @@
 //! Requests: what the byte streams say in the protocols that browsers speak.
 //!
+//! The [`Decoder`] finds out what a connection speaks and drives the parsers:
+//!
+//! ```text
+//! HTTP/1 ─┬─ WebSocket (after an upgrade)   TLS ── ClientHello ─┐
+//!         └─ HTTP/2 (h2c, a new preface)    QUIC ───────────────┼─ names
+//! HTTP/2 ─── WebSocket (extended CONNECT)   DNS ── queries ─────┘
+//! ```
+//!
+//! What it could not read is counted ([`Traffic`]), with the name of the
+//! server where the connection says it.
+//!
 //! A parser here tells three things apart: a complete message, a truncated
 //! one, and bytes that are not its protocol. It is never more certain with
 //! fewer bytes.
 
 mod decoder;
 mod detect;
+mod traffic;
+
 mod http1;
 mod initiator;
 pub mod h2;
@@ -13,13 +26,21 @@ pub mod hpack;
 mod pieces;
 pub mod ws;
 
+mod dns;
+mod name;
+mod quic;
+mod tls;
+mod wire;
+
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::record::BootTime;
 
-pub use decoder::{Decoder, Limits, Message, Unread, Upgraded, parse_http1};
+pub use decoder::{Decoder, Limits, Message, parse_http1};
 pub use initiator::{Initiator, initiator};
+pub use name::{NameSource, ServerName};
+pub use traffic::{Traffic, Unread};
 
 /// The protocol a request was sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -5,7 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::redact::Redactor;
-use crate::pipeline::{Decoded, Output, Totals};
+use crate::{
+    account::{Account, Accounts, Application},
+    pipeline::{Decoded, Output, Totals},
+};
 
 /// The version of the alert stream's schema. It grows when a field changes its
 /// meaning or goes; new fields do not change it.
@@ -25,8 +28,35 @@ pub(super) fn line(output: &Output, redactor: &Redactor) -> Option<Value> {
     }
 }
 
-pub(super) fn totals(totals: &Totals) -> Value {
-    json!({ "schema": ALERT_SCHEMA, "type": "summary", "totals": totals })
+/// The last line of a run. Beside the totals:
+///
+/// ```text
+/// applications   those that sent, most first; each:
+///   uid            their user
+///   executable     what they run, or null
+///   comm           where that is null: the name of a thread of theirs
+///   percent_read   of the content, rounded down; 100 only if all of it was
+///                  read; null where there was none
+///   sockets, plain, opaque_bytes, servers, queries: see `Account`
+/// other_applications   the sum of those beyond the number that are told apart
+/// ```
+pub(super) fn summary(totals: &Totals, accounts: &Accounts) -> Value {
+    let applications = accounts.applications();
+    let applications = applications.iter().map(|(who, account)| application(who, account));
+    json!({
+        "schema": ALERT_SCHEMA,
+        "type": "summary",
+        "totals": totals,
+        "applications": applications.collect::<Vec<_>>(),
+        "other_applications": accounts.others(),
+    })
+}
+
+fn application(who: &Application, account: &Account) -> Value {
+    let mut line = json!(who);
+    merge(&mut line, json!({ "percent_read": account.percent_read() }));
+    merge(&mut line, json!(account));
+    line
 }
 
 fn alert(decoded: &Decoded, redactor: &Redactor) -> Value {

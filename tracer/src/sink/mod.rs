@@ -16,17 +16,20 @@ use std::{
 
 use self::redact::Redactor;
 pub use self::{
-    human::{Style, printable},
+    human::{Style, application_line, printable},
     json::{ALERT_SCHEMA, decoded_line},
 };
-use crate::pipeline::{Output, Totals};
+use crate::{
+    account::Accounts,
+    pipeline::{Output, Totals},
+};
 
 /// Where the alert stream goes.
 pub trait Sink {
     /// An alert, or losses. What is no alert is passed over.
     fn output(&mut self, output: &Output) -> io::Result<()>;
     /// The run's numbers, last of all.
-    fn totals(&mut self, totals: &Totals) -> io::Result<()>;
+    fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()>;
     /// Hands on what is buffered.
     fn flush(&mut self) -> io::Result<()>;
 }
@@ -53,7 +56,7 @@ impl<W: Write> Sink for Human<W> {
         }
     }
 
-    fn totals(&mut self, _: &Totals) -> io::Result<()> {
+    fn summary(&mut self, _: &Totals, _: &Accounts) -> io::Result<()> {
         // People read the summary on standard error.
         Ok(())
     }
@@ -89,8 +92,8 @@ impl<W: Write> Sink for Json<W> {
         }
     }
 
-    fn totals(&mut self, totals: &Totals) -> io::Result<()> {
-        self.line(&json::totals(totals))
+    fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()> {
+        self.line(&json::summary(totals, accounts))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -58,7 +58,10 @@ pub trait State {
     type Message: Dated;
 
     /// The state of a connection that was first seen now.
-    fn open(settings: &Self::Settings, time: BootTime) -> Self;
+    fn open(settings: &Self::Settings, connection: &Connection, time: BootTime) -> Self;
+    /// What comes next is the ciphertext of a connection whose plaintext has
+    /// records of its own ([`Record::within_tls`]).
+    fn within_tls(&mut self) {}
     /// The next bytes of a byte stream, or the lack of them.
     fn chunk(&mut self, chunk: Chunk<'_>, time: BootTime, out: &mut Vec<Self::Message>);
     /// One datagram, of which `missing` more bytes are not known (`None`:
@@ -239,6 +242,9 @@ impl<S: State> Streams<S> {
         };
 
         let messages = &mut self.messages;
+        if record.within_tls.is_some() {
+            entry.state.within_tls();
+        }
         match record.connection.transport {
             Transport::Tcp | Transport::Tls => {
                 let gap = self.counters.count(&gap);
@@ -372,7 +378,7 @@ impl<S: State> Streams<S> {
             turn: self.next_turn,
             buffered: 0,
             cursor: Cursor::joined_at(record),
-            state: S::open(&self.settings, record.time),
+            state: S::open(&self.settings, &record.connection, record.time),
         };
         self.turns.insert(entry.turn, slot);
         self.next_turn += 1;
@@ -396,7 +402,7 @@ impl<S: State> Streams<S> {
             true => Gap::Unknown,
             false => Gap::Counted { cut: entry.cursor.settle().unwrap_or(0), lost: 0 },
         };
-        if entry.connection.transport == Transport::Tcp
+        if entry.connection.transport != Transport::Udp
             && let Some(len) = self.counters.count(&rest)
         {
             entry.state.chunk(Chunk::Gap(len), entry.last, &mut self.messages);

@@ -34,7 +34,7 @@ impl State for Echo {
     type Settings = ();
     type Message = Part;
 
-    fn open((): &(), _: BootTime) -> Self {
+    fn open((): &(), _: &Connection, _: BootTime) -> Self {
         Self::default()
     }
 

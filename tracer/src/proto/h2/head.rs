@@ -115,6 +115,11 @@ impl Head {
         }
     }
 
+    /// How many bytes of its header blocks are missing.
+    pub(super) fn unread(&self) -> u64 {
+        self.unread
+    }
+
     /// What may be missing. A value known in part is not among the headers, so
     /// that none of theirs is cut.
     fn cut(&self) -> Option<HeadCut> {

@@ -57,6 +57,8 @@ pub struct Counters {
     /// Bytes, sent or known to be missing, that are in no request: of frames
     /// that could not be found, of tunnels, of streams already given out.
     pub unread_bytes: u64,
+    /// Bytes of requests that ended which were not captured, or not kept.
+    pub request_gaps: u64,
     /// How many times the framing was lost.
     pub framing_lost: u64,
     /// How many frames broke the rules, and with them the framing.
@@ -239,6 +241,11 @@ impl Connection {
         self.streams.flush_stale(before, out);
     }
 
+    /// The next byte is known to lie within a frame, not to begin one.
+    pub fn in_frame(&self) -> bool {
+        matches!(self.state, State::Payload(_))
+    }
+
     /// How many bytes are kept for requests that are not at their end.
     pub fn buffered(&self) -> usize {
         let block = self.block.as_ref().map_or(0, |block| block.pieces.data().len());
@@ -250,6 +257,7 @@ impl Connection {
         let streams = self.streams.unread_bytes();
         Counters {
             unread_bytes: self.counters.unread_bytes.saturating_add(streams),
+            request_gaps: self.streams.request_gaps(),
             evicted_streams: self.streams.evicted(),
             ..self.counters
         }

@@ -59,6 +59,8 @@ struct Draft {
 struct Socket {
     handshake: Request,
     decoder: ws::Decoder,
+    /// Bytes missing in the messages so far.
+    message_gaps: u64,
 }
 
 /// The open streams, by number.
@@ -69,6 +71,8 @@ pub(super) struct Streams {
     /// How many bytes the open streams keep.
     buffered: usize,
     unread: u64,
+    /// Bytes missing in the requests of streams that are closed.
+    request_gaps: u64,
     evicted: u64,
 }
 
@@ -97,7 +101,7 @@ impl Streams {
                 let handshake = head.into_request(Pieces::default(), true);
                 out.push(handshake.clone());
                 let decoder = ws::Decoder::new(ws::may_deflate(&handshake));
-                Sink::WebSocket(Box::new(Socket { handshake, decoder }))
+                Sink::WebSocket(Box::new(Socket { handshake, decoder, message_gaps: 0 }))
             }
             Payload::Tunnel => {
                 out.push(head.into_request(Pieces::default(), true));
@@ -198,7 +202,7 @@ impl Streams {
             }
             self.closed.push_back(id);
         }
-        stream.finish(ending, out);
+        self.request_gaps = self.request_gaps.saturating_add(stream.finish(ending, out));
     }
 
     /// Closes every stream.
@@ -236,6 +240,11 @@ impl Streams {
         self.open.values().map(Stream::unread).fold(self.unread, u64::saturating_add)
     }
 
+    /// How many bytes are missing in the requests of streams that are closed.
+    pub(super) fn request_gaps(&self) -> u64 {
+        self.request_gaps
+    }
+
     /// How many streams were closed to make room.
     pub(super) fn evicted(&self) -> u64 {
         self.evicted
@@ -270,15 +279,21 @@ impl Stream {
         0
     }
 
-    fn finish(self, ending: Ending, out: &mut Vec<Request>) {
+    /// Gives the request out. Returns how many of its bytes are missing.
+    fn finish(self, ending: Ending, out: &mut Vec<Request>) -> u64 {
         match self.sink {
             Sink::Body(draft) => {
+                let gaps = draft.head.unread().saturating_add(draft.body.unread());
                 if draft.news || ending == Ending::Ended {
                     out.push(draft.into_request(ending));
                 }
+                gaps
             }
-            Sink::WebSocket(mut socket) => socket.hand_on(out, ws::Decoder::end),
-            Sink::Tunnel => {}
+            Sink::WebSocket(mut socket) => {
+                socket.hand_on(out, ws::Decoder::end);
+                socket.message_gaps
+            }
+            Sink::Tunnel => 0,
         }
     }
 }
@@ -317,7 +332,9 @@ impl Socket {
     ) {
         let mut messages = Vec::new();
         step(&mut self.decoder, &mut messages);
-        let request = |message: ws::Message| message.into_request(&self.handshake);
-        out.extend(messages.into_iter().map(request));
+        for message in messages {
+            self.message_gaps = self.message_gaps.saturating_add(message.unread_bytes);
+            out.push(message.into_request(&self.handshake));
+        }
     }
 }

@@ -154,7 +154,7 @@ fn a_gap_within_a_payload_is_counted_down() {
     assert_eq!(out[0].body.gaps, [Gap { at: 400, len: Some(500) }]);
     assert_eq!((out[0].unread_bytes, out[0].complete), (500, false));
     assert_eq!((out[1].path.as_deref(), out[1].complete), (Some("/3"), true));
-    assert_eq!(connection.counters(), Counters::default());
+    assert_eq!(connection.counters(), Counters { request_gaps: 500, ..Counters::default() });
 }
 
 #[test]

@@ -152,11 +152,6 @@ impl Head {
         })
     }
 
-    /// The value of the first field of that name.
-    pub(super) fn field(&self, name: &str) -> Option<&Bytes> {
-        self.fields.list.iter().find(|field| is(&field.name, name)).map(|field| &field.value)
-    }
-
     /// Some field of that name, a comma-separated list, has this member.
     pub(super) fn lists(&self, name: &str, member: &str) -> bool {
         let mut named = self.fields.list.iter().filter(|field| is(&field.name, name));

@@ -21,9 +21,7 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
-
-use super::{Protocol, Request, Upgraded, detect};
+use super::{Protocol, Request, detect};
 use crate::record::BootTime;
 use body::BodyReader;
 use head::{Head, HeadReader};
@@ -67,7 +65,7 @@ pub(super) enum Next {
     /// After `CONNECT`: whatever the tunnel carries.
     Tunnel,
     /// WebSocket frames, if the server agrees.
-    Upgraded(Upgraded),
+    Upgraded,
     /// Nobody can tell where the next message begins. So many bytes of a gap
     /// come first.
     Lost { gap: u64 },
@@ -215,16 +213,13 @@ fn after_body(head: &Head, progress: body::Progress) -> Progress {
         body::Progress::Lost => Next::Lost { gap: 0 },
         body::Progress::WholeInGap(gap) => Next::Lost { gap },
         body::Progress::Whole if head.method == "CONNECT" => Next::Tunnel,
-        body::Progress::Whole => match upgrade(head) {
-            Some(upgraded) => Next::Upgraded(upgraded),
-            None => Next::Message,
-        },
+        body::Progress::Whole if upgrades(head) => Next::Upgraded,
+        body::Progress::Whole => Next::Message,
     };
     Progress::Done(next)
 }
 
-fn upgrade(head: &Head) -> Option<Upgraded> {
-    let asks = head.lists("connection", "upgrade") && head.lists("upgrade", "websocket");
-    let extensions = head.field("sec-websocket-extensions").cloned();
-    asks.then(|| Upgraded { extensions: extensions.unwrap_or_else(Bytes::new) })
+/// The client asks to go on as a WebSocket (RFC 6455, section 4.1).
+fn upgrades(head: &Head) -> bool {
+    head.lists("connection", "upgrade") && head.lists("upgrade", "websocket")
 }

@@ -214,8 +214,8 @@ impl Decoder {
         self.message.as_ref().map_or(0, |message| message.body.data().len())
     }
 
-    /// How many bytes were sent that are in no message: frames that could not
-    /// be found.
+    /// How many bytes were sent that are in no message: of frames that could
+    /// not be found, or that could not be decompressed.
     pub fn unread(&self) -> u64 {
         self.unread
     }
@@ -297,6 +297,9 @@ impl Decoder {
     /// Takes bytes of a payload.
     fn payload(&mut self, mut frame: Frame, masked: &[u8], out: &mut Vec<Message>) {
         if let (false, Some(message)) = (frame.control, &mut self.message) {
+            if message.broken {
+                self.unread = self.unread.saturating_add(masked.len() as u64);
+            }
             // The key's turn depends on the place in the payload alone, so a
             // gap does not disturb it.
             let turn = (frame.at % 4) as usize;

@@ -1,0 +1,249 @@
+//! From records to findings and accounts, through every protocol.
+
+use bytes::Bytes;
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::*;
+use crate::account::Account;
+use crate::proto::Protocol;
+use crate::record::{Connection, Hook, Record, Transport};
+
+const URL: &str = "https://visited.example/page?q=1";
+const PID: u32 = 10;
+
+/// A socket, or a TLS object, and what it sent so far.
+struct Socket {
+    connection: Connection,
+    within_tls: Option<u64>,
+    position: u32,
+}
+
+impl Socket {
+    fn new(key: u64, transport: Transport, remote: &str) -> Self {
+        let remote = Some(remote.parse().unwrap());
+        let connection = Connection { key, transport, local: None, remote };
+        Self { connection, within_tls: None, position: 0 }
+    }
+
+    /// A TLS library's object.
+    fn tls(key: u64) -> Self {
+        let connection = Connection { key, transport: Transport::Tls, local: None, remote: None };
+        Self { connection, within_tls: None, position: 0 }
+    }
+
+    /// A send of `bytes`, of which the first `captured` are.
+    fn send(&mut self, bytes: &[u8], captured: usize) -> Event {
+        let position = (self.connection.transport == Transport::Tcp).then_some(self.position);
+        self.position += bytes.len() as u32;
+        Event::Sent(Record {
+            hook: match self.connection.transport {
+                Transport::Tls => Hook::SslWrite,
+                Transport::Tcp | Transport::Udp => Hook::SysEnter,
+            },
+            time: BootTime(1),
+            process: Process { uid: 1000, tgid: PID, tid: PID, comm: "NetworkService".into() },
+            connection: self.connection,
+            within_tls: self.within_tls,
+            position,
+            offset: 0,
+            len: Some(bytes.len() as u32),
+            payload: Bytes::copy_from_slice(&bytes[..captured.min(bytes.len())]),
+        })
+    }
+
+    fn whole(&mut self, bytes: &[u8]) -> Event {
+        self.send(bytes, usize::MAX)
+    }
+}
+
+/// What the `h2` crate's client writes to make this request.
+fn http2(path: &str, body: &str) -> Vec<u8> {
+    use tokio::io::AsyncReadExt as _;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let (client, mut server) = tokio::io::duplex(1 << 16);
+        let (mut sender, connection) = ::h2::client::handshake(client).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post(format!("https://collector.example{path}"))
+            .header("content-type", "application/json")
+            .body(())
+            .unwrap();
+        let (_response, mut stream) = sender.send_request(request, false).unwrap();
+        stream.send_data(Bytes::copy_from_slice(body.as_bytes()), true).unwrap();
+        let mut written = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(Ok(len @ 1..)) =
+            tokio::time::timeout(Duration::from_millis(50), server.read(&mut buffer)).await
+        {
+            written.extend_from_slice(&buffer[..len]);
+        }
+        written
+    })
+}
+
+/// A TLS record with as much in it as `plain`, or of that type.
+fn sealed(kind: u8, plain: usize) -> Vec<u8> {
+    let len = plain + 17;
+    [&[kind, 3, 3], &(len as u16).to_be_bytes()[..], &vec![0x5a; len]].concat()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    data_encoding::HEXLOWER.decode(digits.as_bytes()).unwrap()
+}
+
+/// A ClientHello to `www.example.org`.
+fn hello() -> Vec<u8> {
+    hex(include_str!("../proto/tls/tests/openssl-3.0.hex"))
+}
+
+struct Run {
+    requests: Vec<Decoded>,
+    totals: Totals,
+    account: Account,
+}
+
+fn run(events: Vec<Event>) -> Run {
+    let mut pipeline = Pipeline::new(Detector::default());
+    let mut out = Vec::new();
+    pipeline.push(Event::Executable { tgid: PID, path: "/opt/browser/browser".into() }, &mut out);
+    for event in events {
+        pipeline.push(event, &mut out);
+    }
+    pipeline.finish(&mut out);
+    let applications = pipeline.accounts().applications();
+    let [(application, account)] = applications[..] else { panic!("{applications:?}") };
+    assert_eq!((application.uid, application.name()), (1000, "browser"));
+    let sockets = &account.sockets;
+    assert_eq!(
+        sockets.sent_bytes,
+        sockets.decoded_bytes
+            + sockets.read_in_plain_bytes
+            + sockets.encrypted_unread_bytes
+            + sockets.handshake_bytes
+            + sockets.datagrams_unread_bytes
+            + sockets.other_unread_bytes
+            + sockets.missing_bytes
+    );
+    let plain = &account.plain;
+    assert_eq!(plain.written_bytes, plain.decoded_bytes + plain.unread_bytes + plain.missing_bytes);
+    let account = account.clone();
+    let requests = out.into_iter().filter_map(|output| match output {
+        Output::Request(decoded) => Some(*decoded),
+        Output::Lost { .. } => None,
+    });
+    Run { requests: requests.collect(), totals: *pipeline.totals(), account }
+}
+
+/// The URLs found in a request, each with how it was wrapped.
+fn found(decoded: &Decoded) -> Vec<(&str, &str)> {
+    decoded.findings.list.iter().map(|f| (&f.value[..], &f.chain[..])).collect()
+}
+
+#[test]
+fn a_report_over_http2_and_tls_is_found() {
+    let mut tls = Socket::tls(77);
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:443");
+    let mut events = vec![socket.whole(&hello()), socket.whole(&sealed(20, 1))];
+    socket.within_tls = Some(77);
+    let plain = http2("/report", &format!(r#"{{"url":"{URL}"}}"#));
+    for write in plain.chunks(100) {
+        events.push(tls.whole(write));
+        // The head alone of the ciphertext is captured.
+        events.push(socket.send(&sealed(23, write.len()), 30));
+    }
+    let run = run(events);
+    assert_eq!(run.requests.len(), 1);
+    let request = &run.requests[0];
+    assert_eq!(request.sent.message.protocol, Protocol::Http2);
+    assert_eq!(request.sent.message.authority.as_deref(), Some("collector.example"));
+    assert_eq!(found(request), [(URL, "body > json.url")]);
+    assert!(request.is_alert());
+
+    let account = &run.account;
+    assert_eq!(account.plain.decoded_bytes, plain.len() as u64);
+    assert_eq!(account.sockets.handshake_bytes, 517 + 23);
+    let records = plain.chunks(100).count() as u64;
+    assert_eq!(account.sockets.read_in_plain_bytes, plain.len() as u64 + 22 * records);
+    assert_eq!((account.sockets.missing_bytes, run.totals.tls_bytes), (0, 0));
+    assert!(account.is_all_read());
+    assert_eq!(account.servers.list()[0].name, "www.example.org");
+}
+
+#[test]
+fn a_report_over_a_websocket_is_found() {
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:80");
+    let handshake = "GET /live HTTP/1.1\r\nHost: collector.example\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let text = format!(r#"{{"event":"view","url":"{URL}"}}"#);
+    let mut message = Vec::with_capacity(200);
+    let mut deflate = Compress::new(Compression::default(), false);
+    deflate.compress_vec(text.as_bytes(), &mut message, FlushCompress::Sync).unwrap();
+    message.truncate(message.len() - 4);
+    let key = [7, 1, 9, 3];
+    let masked = message.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+    let mut frame = vec![0xc1, 0x80 | message.len() as u8];
+    frame.extend(key);
+    frame.extend(masked);
+
+    let run = run(vec![socket.whole(handshake.as_bytes()), socket.whole(&frame)]);
+    let protocols = run.requests.iter().map(|request| request.sent.message.protocol);
+    assert_eq!(protocols.collect::<Vec<_>>(), [Protocol::Http1, Protocol::WebSocket]);
+    assert_eq!(found(&run.requests[0]), []);
+    assert_eq!(found(&run.requests[1]), [(URL, "body > json.url")]);
+    assert!(run.account.is_all_read());
+}
+
+#[test]
+fn every_byte_of_an_application_is_accounted_for() {
+    let mut plain = Socket::tls(77);
+    let mut linked = Socket::new(1, Transport::Tcp, "192.0.2.1:443");
+    let mut encrypted = Socket::new(2, Transport::Tcp, "192.0.2.2:443");
+    let mut clear = Socket::new(3, Transport::Tcp, "192.0.2.3:80");
+    let mut other = Socket::new(4, Transport::Tcp, "192.0.2.4:22");
+    let mut quic = Socket::new(5, Transport::Udp, "192.0.2.5:443");
+    let mut dns = Socket::new(6, Transport::Udp, "192.0.2.53:53");
+    linked.within_tls = Some(77);
+
+    let get = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 400\r\n\r\n";
+    let initial = hex(include_str!("../proto/quic/tests/rfc9001-a2.hex"));
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+    let run = run(vec![
+        linked.whole(&hello()),
+        plain.whole(get.as_bytes()),
+        linked.whole(&sealed(23, get.len())),
+        linked.whole(&sealed(23, post.len() + 400)),
+        plain.send(&[post.as_bytes(), &[b'x'; 400]].concat(), post.len() + 100),
+        encrypted.whole(&hello()),
+        encrypted.send(&sealed(23, 1000), 256),
+        encrypted.whole(&sealed(21, 2)),
+        clear.whole(get.as_bytes()),
+        clear.send(&[post.as_bytes(), &[b'x'; 400]].concat(), post.len() + 100),
+        other.whole(b"SSH-2.0-client\r\n"),
+        quic.whole(&initial),
+        quic.whole(&[0x40; 300]),
+        dns.whole(query),
+    ]);
+    let sockets = run.account.sockets;
+    assert_eq!(sockets.handshake_bytes, 2 * 517 + 24);
+    let written = (get.len() + post.len() + 400) as u64;
+    assert_eq!(sockets.read_in_plain_bytes, written + 2 * 22);
+    assert_eq!((run.account.plain.written_bytes, run.account.plain.missing_bytes), (written, 300));
+    assert_eq!(run.account.never_in_plain(), 0);
+    assert_eq!(sockets.encrypted_unread_bytes, 1022);
+    assert_eq!(sockets.decoded_bytes, (get.len() + post.len() + 100 + query.len()) as u64);
+    assert_eq!((sockets.missing_bytes, sockets.other_unread_bytes), (300, 16));
+    assert_eq!(sockets.datagrams_unread_bytes, 1500);
+    assert!(!run.account.is_all_read());
+
+    let list = run.account.servers.list();
+    let unread: Vec<_> = list.iter().map(|s| (&s.name[..], s.unread_bytes)).collect();
+    assert_eq!(unread, [("example.com", 1500), ("www.example.org", 1022)]);
+    assert_eq!(list[1].connections, 2);
+    assert_eq!(run.account.queries.list(), [("a.test", 1)]);
+
+    assert_eq!((run.totals.tls_bytes, run.totals.missing_bytes), (1022, 2 * 300));
+    assert_eq!(run.totals.other_bytes, 16 + 1500);
+}
