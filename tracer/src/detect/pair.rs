@@ -43,12 +43,12 @@ fn normal(key: &str) -> String {
 
 /// A `host/path` without a scheme, where the field's name says it is one.
 pub(super) fn schemeless<'a>(value: &Value<'a>) -> Option<&'a str> {
-    let key = normal(value.key?);
+    let key = value.key?;
     let text = value.text.strip_prefix("//").unwrap_or(value.text);
     let (host, _) = text.split_once('/')?;
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    (ADDRESS_KEYS.contains(&key.as_str())
-        && is_host(host)
+    (is_host(host)
+        && ADDRESS_KEYS.contains(&normal(key).as_str())
         && has_known_suffix(host)
         && !text.contains(char::is_whitespace))
     .then_some(text)
@@ -101,6 +101,10 @@ impl Pairs {
     /// Takes a value; returns a pair when it completes one.
     pub(super) fn add(&mut self, value: &Value<'_>) -> Option<Pair> {
         let key = value.key?;
+        // Nearly every value is neither, and its key is not worth a look.
+        if !value.text.starts_with('/') && !value.text.contains('.') {
+            return None;
+        }
         let name = normal(key);
         let half = || Half {
             container: value.container,
