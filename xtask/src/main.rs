@@ -1,13 +1,14 @@
-//! Sets up, builds and tests tracer: `cargo xtask --help`.
+//! Sets up, builds, tests and measures tracer: `cargo xtask --help`.
 //!
 //! ```text
 //! setup ── finds or installs the BPF compiler and linker ─┬─ build ─── demo
-//!          and leaves what it chose in `.tools/`          └─ test
+//!          and leaves what it chose in `.tools/`          └─ test, bench
 //! ```
 //!
 //! Every command sets up first; where everything is in place that costs a few
 //! look-ups. Progress goes to stderr and answers to stdout.
 
+mod bench;
 mod build_cmd;
 mod cache;
 mod demo;
@@ -63,6 +64,8 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Measure how fast the decoder is, and what the programs cost those who send
+    Bench,
 }
 
 fn main() -> ExitCode {
@@ -100,5 +103,6 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Demo { arguments } => demo::run(&workspace, &ui, &arguments),
         Task::Test { arguments } => test::run(&workspace, &ui, &arguments),
+        Task::Bench => bench::run(&workspace, &ui),
     }
 }

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::shell;
+use crate::{build_cmd, shell};
+
+/// The package whose tests and benchmarks load programs into the kernel.
+pub(crate) const NEEDS_ROOT: &str = "tracer-tests";
 
 /// How a command can be run as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,17 @@ impl Privilege {
             ),
         }
     }
+}
+
+/// Has cargo start what it builds through `sudo`, which must ask for nothing,
+/// and run by itself as whoever this is.
+///
+/// # Errors
+/// When rustc does not say what it builds for.
+pub(crate) fn run_through_sudo(cargo: &mut Command) -> Result<()> {
+    let host = build_cmd::host()?.to_uppercase().replace('-', "_");
+    cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), "sudo -n --preserve-env");
+    Ok(())
 }
 
 /// Whether the second (effective) ID of `/proc/PID/status`' line `Uid:` is 0.

@@ -19,16 +19,12 @@ use anyhow::{Context as _, Result};
 
 use self::libtest::Tally;
 use crate::{
-    build_cmd,
-    privilege::Privilege,
+    privilege::{self, NEEDS_ROOT, Privilege},
     setup::{self, State},
     shell,
     ui::{Ui, elapsed},
     workspace::Workspace,
 };
-
-/// The package whose tests load programs into the kernel.
-const INTEGRATION: &str = "tracer-tests";
 
 /// Has `tracer` embed nothing: what only reads the code needs no programs, and
 /// each way of calling cargo would build them anew.
@@ -165,11 +161,9 @@ fn test_commands(workspace: &Workspace) -> Result<Vec<Command>> {
     if Privilege::of_this_process() != Privilege::Sudo {
         return Ok(vec![test(&["--workspace"])]);
     }
-    let runner =
-        format!("CARGO_TARGET_{}_RUNNER", build_cmd::host()?.to_uppercase().replace('-', "_"));
-    let mut as_root = test(&["--package", INTEGRATION]);
-    as_root.env(runner, "sudo -n --preserve-env");
-    Ok(vec![test(&["--workspace", "--exclude", INTEGRATION]), as_root])
+    let mut as_root = test(&["--package", NEEDS_ROOT]);
+    privilege::run_through_sudo(&mut as_root)?;
+    Ok(vec![test(&["--workspace", "--exclude", NEEDS_ROOT]), as_root])
 }
 
 /// Runs the tests, showing all but what went well, and counts.

@@ -1,5 +1,8 @@
 //! Lines up to an empty one: a head, or the trailer section of a chunked body.
 
+/// Room that is made for a section at once. Most heads fit, and come in one send.
+const TYPICAL: usize = 2048;
+
 /// Collects a section as it comes.
 #[derive(Debug, Default)]
 pub(super) struct Section {
@@ -29,6 +32,9 @@ impl Section {
         let reachable = bytes.get(..room).unwrap_or(bytes);
         let end = memchr::memchr(b'\n', reachable).map(|at| at + 1);
         let taken = reachable.get(..end.unwrap_or(reachable.len())).unwrap_or(reachable);
+        if self.bytes.is_empty() {
+            self.bytes.reserve(reachable.len().min(TYPICAL));
+        }
         self.bytes.extend_from_slice(taken);
 
         let line = match end {
@@ -57,7 +63,13 @@ impl Section {
 /// The lines of a section that may be cut anywhere: each without its end, and
 /// whether that end is known.
 pub(super) fn lines(section: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
-    section.split_inclusive(|&b| b == b'\n').map(|line| match line {
+    let mut rest = section;
+    let next = move || {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let line = rest.split_off(..end)?;
+        (!line.is_empty()).then_some(line)
+    };
+    std::iter::from_fn(next).map(|line| match line {
         [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => (line, true),
         // A carriage return that is not known to end the line.
         [line @ .., b'\r'] => (line, false),

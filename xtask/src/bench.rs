@@ -1,0 +1,46 @@
+//! `cargo xtask bench`: the benchmarks of the decoder and of the programs in
+//! the kernel. docs/performance.md says what they measure.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    privilege::{self, Privilege},
+    setup, shell,
+    ui::Ui,
+    workspace::Workspace,
+};
+
+/// Sets up, builds the benchmarks and runs them. What they print goes where
+/// this command's own output goes.
+///
+/// # Errors
+/// When something cannot be built or started.
+pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<ExitCode> {
+    setup::run(workspace, ui)?;
+    let bench = |arguments: &[&str]| {
+        let mut command = workspace.cargo();
+        command.arg("bench").args(arguments);
+        command
+    };
+    ui.step("build the benchmarks", &mut bench(&["--workspace", "--no-run"]))?;
+
+    let core = bench(&["--quiet", "--workspace", "--exclude", privilege::NEEDS_ROOT]);
+    let mut kernel = bench(&["--quiet", "--package", privilege::NEEDS_ROOT]);
+    if Privilege::of_this_process() == Privilege::Sudo {
+        privilege::run_through_sudo(&mut kernel)?;
+    }
+    let core = show(ui, core)?;
+    let kernel = show(ui, kernel)?;
+    Ok(if core && kernel { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a command whose output is what the user wants. Answers whether it ended
+/// well.
+fn show(ui: &Ui, mut command: Command) -> Result<bool> {
+    ui.say(&format!("run {}", shell::shown(&command)));
+    let status =
+        command.status().with_context(|| format!("cannot start {}", shell::shown(&command)))?;
+    Ok(status.success())
+}
