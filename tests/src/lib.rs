@@ -7,10 +7,13 @@
 //! | `load` | what was captured, and counted as lost, against all that was sent |
 //! | `run` | the `tracer` binary, as a user meets it, and a client of others |
 //! | `decode` | findings in recorded requests against what their manifests list |
+//! | `browsers` | alerts and recordings of real clients over TLS against what a server got |
+//! | `browsers_h2` | the same, over HTTP/2 |
 //!
 //! All but `decode` need root; see [`skip`]. Processes that send are the
 //! [`sender`]'s, whose sends a test knows byte by byte ([`payload`]).
 
+pub mod browser;
 pub mod corpus;
 pub mod live;
 pub mod payload;
@@ -18,3 +21,5 @@ pub mod peer;
 pub mod sender;
 pub mod skip;
 pub mod tracer_bin;
+pub mod watched;
+pub mod web;

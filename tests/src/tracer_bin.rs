@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::sender::copy;
 
 /// How long anything may take on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where the binary is: what `TRACER_BIN` names, or the one beside the tests,
 /// which this builds.
@@ -129,6 +129,11 @@ impl Running {
         self.stdout.seen.last().expect("it was found")
     }
 
+    /// Whether a line on standard error that is as wanted comes in time.
+    pub fn notes(&mut self, wanted: impl Fn(&str) -> bool, patience: Duration) -> bool {
+        self.stderr.until_deadline(wanted, Instant::now() + patience)
+    }
+
     /// Waits for a line of JSON on standard output that is as wanted.
     ///
     /// # Panics
@@ -221,7 +226,10 @@ impl Lines {
     /// Reads until a line is as wanted, which is then the last one seen;
     /// `false` when no more come.
     fn until(&mut self, wanted: impl Fn(&str) -> bool) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_deadline(wanted, Instant::now() + PATIENCE)
+    }
+
+    fn until_deadline(&mut self, wanted: impl Fn(&str) -> bool, deadline: Instant) -> bool {
         loop {
             match self.coming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {

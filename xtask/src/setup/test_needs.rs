@@ -20,7 +20,15 @@ struct Package {
 }
 
 /// Installed where apt has them; the one place to add one.
-const APT: &[Package] = &[];
+const APT: &[Package] = &[
+    Package { name: "chromium", reason: "a browser with BoringSSL inside, for the tests" },
+    Package { name: "firefox-esr", reason: "a browser with NSS, for the tests" },
+    Package { name: "libnss3-tools", reason: "has that browser trust the tests' own CA" },
+    Package { name: "openssl", reason: "makes the tests' own CA" },
+    Package { name: "curl", reason: "a client with OpenSSL, for the tests" },
+    Package { name: "w3m", reason: "another client with OpenSSL, for the tests" },
+    Package { name: "wget", reason: "a client with GnuTLS, for the tests" },
+];
 
 /// Clippy of Debian's compiler.
 const CLIPPY: Package = Package { name: "rust-web-clippy", reason: "lints the eBPF programs" };
