@@ -67,7 +67,12 @@ pub fn watch(
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let mut alerts = lines(&ended.stdout);
-    alerts.retain(is_alert);
+    // Another browser of this name may run here; ours talks to this port alone.
+    let ours = |alert: &Value| {
+        let authority = alert["request"]["authority"].as_str();
+        authority.is_none_or(|authority| authority == web.authority(site(authority)))
+    };
+    alerts.retain(|line| is_alert(line) && ours(line));
     let decode = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", trace]));
     assert_eq!(decode.code, Some(0), "{}", decode.stderr);
     let (requested, decoded) = (web.wait_for(&requests).to_vec(), lines(&decode.stdout));
@@ -135,6 +140,11 @@ impl Watched {
             self.decoded.iter().map(|line| line["request"].to_string()).collect();
         format!("read: {read:#?}\nalerts: {:#?}\ntracer said: {}", self.alerts, self.stderr)
     }
+}
+
+/// The host of an authority.
+fn site(authority: &str) -> &str {
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
 /// Whether a line of the alert stream is an alert.
