@@ -115,7 +115,20 @@ fn chain(err: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    brief(&text)
+}
+
+/// A long text's beginning and end: the verifier's log is thousands of lines,
+/// and says what is wrong in its last ones.
+fn brief(text: &str) -> String {
+    const FIRST: usize = 2;
+    const LAST: usize = 8;
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= FIRST + LAST {
+        return text.to_owned();
+    }
+    let (first, last) = (&lines[..FIRST], &lines[lines.len() - LAST..]);
+    format!("{}\n…\n{}", first.join("\n"), last.join("\n"))
 }
 
 /// How to capture.
@@ -307,4 +320,18 @@ fn pid_max() -> Result<u32, HookError> {
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_log_is_cut_in_the_middle() {
+        let log: Vec<String> = (0..1000).map(|n| format!("line {n}")).collect();
+        let shown = brief(&log.join("\n"));
+        assert!(shown.starts_with("line 0\nline 1\n…\nline 992"), "{shown}");
+        assert!(shown.ends_with("line 999"));
+        assert_eq!(brief("one\ntwo"), "one\ntwo");
+    }
 }
