@@ -96,7 +96,7 @@ const MAX_IOVECS: u32 = 256;
 /// The same for each message of a `sendmmsg`.
 const MAX_IOVECS_OF_MANY: u32 = 4;
 
-/// `sys_enter(struct pt_regs *regs, long id)`, checked in Linux 5.10 and 6.18.
+/// `sys_enter(struct pt_regs *regs, long id)`, run on Linux 6.18.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let id: u64 = ctx.arg(1);

@@ -66,7 +66,8 @@ pub enum HookError {
     /// The kernel did not take the programs.
     #[error(
         "the kernel refused tracer's programs: {}\n\
-         tracer needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS.", chain(.0)
+         tracer needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS, and has \
+         been run on 6.18 only so far: please report `uname -r` and this message.", chain(.0)
     )]
     Load(#[source] EbpfError),
     /// The kernel did not take one program.
