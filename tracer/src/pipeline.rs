@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     account::{Accounts, Application},
     detect::{Detector, Findings},
-    judge::{self, ALERT, Verdict},
+    judge::{self, ALERT, Disclosure, Recipient, Sender, Verdict},
     proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
     record::{BootTime, Clock, Event, Loss, Losses, Process},
     stream::{self, Sent, Streams},
@@ -21,6 +21,17 @@ use crate::{
 pub enum Output {
     /// A request, with what was found in it.
     Request(Box<Decoded>),
+    /// An alert was sent again, and is only counted.
+    Repeated {
+        /// The alert's number ([`Decoded::alert`]).
+        alert: u64,
+        /// How often since it was last said.
+        count: u64,
+        /// How often in all, the first time included.
+        total: u64,
+        /// When it was sent last, in nanoseconds since 1970-01-01 UTC.
+        unix: Option<u64>,
+    },
     /// Sends were lost before they could be read.
     Lost {
         /// Why.
@@ -42,12 +53,26 @@ pub struct Decoded {
     /// When it was sent, in nanoseconds since 1970-01-01 UTC; `None` where the
     /// trace holds no clock.
     pub unix: Option<u64>,
-    /// Who made it.
+    /// Whose process sent it.
+    pub application: Application,
+    /// The browser that this application is, by its name in the rules.
+    pub browser: Option<String>,
+    /// In a private window: `None` where nobody can tell.
+    pub private: Option<bool>,
+    /// Who made it, as its header fields have it.
     pub initiator: Initiator,
-    /// What it discloses.
+    /// Who made it, all in all.
+    pub sender: Sender,
+    /// Who gets it.
+    pub recipient: Recipient,
+    /// What was found in it, and what of it could not be read.
     pub findings: Findings,
+    /// What it discloses: each finding, in its context.
+    pub disclosures: Vec<Disclosure>,
     /// How bad that is; `None` where it discloses nothing.
     pub verdict: Option<Verdict>,
+    /// The alert's number in this run, from 1; `None` where it is none.
+    pub alert: Option<u64>,
 }
 
 impl Decoded {
@@ -202,11 +227,23 @@ impl Pipeline {
         }
     }
 
+    /// A request that comes from no trace.
+    pub fn request(&mut self, sent: Sent<Request>) -> Decoded {
+        self.decode(sent)
+    }
+
     fn decode(&mut self, sent: Sent<Request>) -> Decoded {
         let initiator = initiator(&sent.message);
         let findings = self.detector.find(&sent.message);
         let verdict = judge::judge(&findings.list, initiator, sent.message.head_cut.is_some());
         let decoded = Decoded {
+            application: self.application(&sent.process),
+            browser: None,
+            private: None,
+            sender: initiator,
+            recipient: Recipient::Unknown,
+            disclosures: Vec::new(),
+            alert: None,
             exe: self.executables.get(&sent.process.tgid).cloned(),
             unix: self.clock.map(|clock| clock.unix(sent.message.time)),
             initiator,

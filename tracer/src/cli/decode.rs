@@ -12,9 +12,8 @@ use clap::ValueEnum;
 
 use crate::{
     detect::Detector,
-    judge::judge,
     pipeline::{Decoded, Output, Pipeline},
-    proto::{self, initiator},
+    proto,
     record::{
         Connection, Hook, Process, Transport,
         trace::{self, TraceError},
@@ -118,18 +117,15 @@ fn requests<W: Write>(
         !requests.is_empty() || bytes.is_empty(),
         "it holds no HTTP/1.1 request and is no trace of tracer's"
     );
+    let mut pipeline = Pipeline::new(detector.clone());
     for request in requests {
-        let initiator = initiator(&request);
-        let findings = detector.find(&request);
-        let verdict = judge(&findings.list, initiator, request.head_cut.is_some());
         let sent = Sent {
             connection: Connection { key: 0, transport: Transport::Tcp, local: None, remote: None },
             hook: Hook::SysEnter,
             process: Process { uid: 0, tgid: 0, tid: 0, comm: String::new() },
             message: request,
         };
-        let decoded = Decoded { sent, exe: None, unix: None, initiator, findings, verdict };
-        printer.request(&decoded)?;
+        printer.request(&pipeline.request(sent))?;
     }
     if unread.unrecognised > 0 {
         printer.note(&format!("{} bytes are in no request", unread.unrecognised))?;
@@ -179,6 +175,7 @@ impl<'a, W: Write> Printer<'a, W> {
         for output in outputs.drain(..) {
             match output {
                 Output::Request(decoded) => self.request(&decoded)?,
+                Output::Repeated { .. } => {}
                 Output::Lost { loss, count, .. } => {
                     self.note(&format!("{count} {}", loss.explain()))?;
                 }

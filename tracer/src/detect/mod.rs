@@ -30,6 +30,22 @@ pub enum Kind {
     /// A URL in a request whose recipient is not known, because its head was
     /// cut before the authority. It may be the recipient's own.
     UrlToUnknown,
+    /// A hash of a URL, host or registrable domain that was visited.
+    VisitedUrlHash,
+    /// What the user searched for.
+    SearchTerms,
+    /// What the user typed, letter by letter.
+    TypedText,
+    /// The title or text of a page.
+    PageText,
+    /// What the user did in the interface: a click, a screen, a folder.
+    UiEvent,
+    /// A piece of content that the user saw, by its number.
+    ContentItem,
+    /// A value that tells one installation or user from others.
+    Identifier,
+    /// An e-mail address, a telephone number, a number of the device.
+    PersonalDetail,
     /// The `Referer` field: the page that the request comes from.
     Referer,
     /// The `Origin` field, where it names a site.
@@ -41,7 +57,10 @@ pub enum Kind {
 pub struct Finding {
     /// What it is.
     pub kind: Kind,
-    /// The URL as sent.
+    /// Which identifier, which detail, which hash of what: one of the names in
+    /// `docs/alerts.md`. `None` for the kinds that have no classes.
+    pub class: Option<String>,
+    /// The value as sent.
     pub value: String,
     /// How it was wrapped, from the outside in.
     pub chain: String,
@@ -56,9 +75,38 @@ pub struct Findings {
     pub list: Vec<Finding>,
     /// Findings beyond [`MAX_FINDINGS`], only counted.
     pub uncounted: u64,
+    /// The telemetry SDK that the request has the form of, by its name in the
+    /// rules.
+    pub sdk: Option<String>,
+    /// Values that say nothing in one request and can in several: what is
+    /// typed, and identifiers that no name or form shows.
+    pub candidates: Vec<Candidate>,
     /// What the content could not be read through.
     pub report: Report,
 }
+
+/// A value that may show its meaning when it comes again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Whether it could be an identifier (long, random) or typed text.
+    pub what: CandidateKind,
+    /// The value, as sent.
+    pub value: String,
+    /// How it was wrapped, from the outside in.
+    pub chain: String,
+}
+
+/// What a candidate could be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CandidateKind {
+    /// An identifier: it has the entropy of one.
+    Identifier,
+    /// What the user is typing.
+    Typed,
+}
+
+/// The most candidates kept of one request.
+pub const MAX_CANDIDATES: usize = 64;
 
 /// The most findings kept of one request: far more than evidence needs, far
 /// less than a request made of URLs could hold.
@@ -169,7 +217,13 @@ impl Search<'_> {
             None => Kind::UrlToUnknown,
         };
         if !self.vocabularies.contains(url) {
-            self.push(Finding { kind, value: url.to_owned(), chain: chain(), truncated });
+            self.push(Finding {
+                kind,
+                class: None,
+                value: url.to_owned(),
+                chain: chain(),
+                truncated,
+            });
         }
     }
 
@@ -180,6 +234,7 @@ impl Search<'_> {
         {
             self.push(Finding {
                 kind,
+                class: None,
                 value: value.text.to_owned(),
                 chain: value.chain.to_string(),
                 truncated: value.truncated,

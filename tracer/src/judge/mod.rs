@@ -11,7 +11,14 @@
 //!
 //! Alerts begin at [`ALERT`].
 
-use serde::Serialize;
+mod context;
+pub mod ledger;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::context::{
+    Category, Confidence, Disclosure, Identification, Level, Recipient, Scope, Sender, Visited,
+};
 
 use crate::{
     detect::{Finding, Kind},
@@ -19,13 +26,19 @@ use crate::{
 };
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth counting.
     Info,
-    /// Another site's URL, told by nobody's page.
+    /// Worth knowing.
+    Low,
+    /// Worth asking about.
+    Medium,
+    /// What the user visits or does is told.
     High,
+    /// It is told together with who the user is, or in private mode.
+    Critical,
 }
 
 impl Severity {
@@ -33,13 +46,16 @@ impl Severity {
     pub fn label(self) -> &'static str {
         match self {
             Self::Info => "INFO",
+            Self::Low => "LOW",
+            Self::Medium => "MEDIUM",
             Self::High => "HIGH",
+            Self::Critical => "CRITICAL",
         }
     }
 }
 
 /// From this severity on, a request is an alert.
-pub const ALERT: Severity = Severity::High;
+pub const ALERT: Severity = Severity::Medium;
 
 /// A severity and its reason, in one sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -63,16 +79,15 @@ pub fn verdict(finding: &Finding, initiator: Initiator, head_cut: bool) -> Verdi
         (Kind::UrlToUnknown, _) => {
             info("the request's head was cut: the URL may be the recipient's own")
         }
-        (Kind::Url, Initiator::Navigation) => info("the URL is part of the visit itself"),
-        (Kind::Url, Initiator::Page) => info("a page told another site about a URL"),
-        (Kind::Url, Initiator::Browser) => high("the browser told another site about a URL"),
-        (Kind::Url, Initiator::Extension) => {
-            high("a browser extension told another site about a URL")
-        }
-        (Kind::Url, Initiator::Unknown) if head_cut => {
+        (kind, _) if kind != Kind::Url => info("not judged yet"),
+        (_, Initiator::Navigation) => info("the URL is part of the visit itself"),
+        (_, Initiator::Page) => info("a page told another site about a URL"),
+        (_, Initiator::Browser) => high("the browser told another site about a URL"),
+        (_, Initiator::Extension) => high("a browser extension told another site about a URL"),
+        (_, Initiator::Unknown) if head_cut => {
             info("the request's head was cut: a page may have told another site about a URL")
         }
-        (Kind::Url, Initiator::Unknown) => high("the application told another site about a URL"),
+        (_, Initiator::Unknown) => high("the application told another site about a URL"),
     }
 }
 
@@ -89,8 +104,13 @@ mod tests {
     use super::*;
 
     fn severity(kind: Kind, initiator: Initiator) -> Severity {
-        let finding =
-            Finding { kind, value: String::new(), chain: String::new(), truncated: false };
+        let finding = Finding {
+            kind,
+            class: None,
+            value: String::new(),
+            chain: String::new(),
+            truncated: false,
+        };
         verdict(&finding, initiator, false).severity
     }
 
@@ -110,6 +130,7 @@ mod tests {
     fn a_cut_head_accuses_nobody_but_whom_it_names() {
         let finding = Finding {
             kind: Kind::Url,
+            class: None,
             value: String::new(),
             chain: String::new(),
             truncated: false,

@@ -33,8 +33,9 @@ impl Style {
 
     fn severity(self, severity: Severity) -> String {
         let code = match severity {
-            Severity::High => Self::RED,
-            Severity::Info => Self::DIM,
+            Severity::Critical | Severity::High => Self::RED,
+            Severity::Medium => Self::YELLOW,
+            Severity::Low | Severity::Info => Self::DIM,
         };
         self.paint(code, severity.label())
     }
@@ -44,6 +45,7 @@ impl Style {
 pub(super) fn line(output: &Output, style: &Style, redactor: &Redactor) -> Option<String> {
     match output {
         Output::Request(decoded) => decoded.is_alert().then(|| alert(decoded, style, redactor)),
+        Output::Repeated { .. } => None,
         Output::Lost { loss, count, total } => {
             let text = format!("LOST {count} {} ({total} in all)", loss.explain());
             Some(style.paint(Style::YELLOW, &text))

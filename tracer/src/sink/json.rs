@@ -18,6 +18,7 @@ pub const ALERT_SCHEMA: u32 = 1;
 pub(super) fn line(output: &Output, redactor: &Redactor) -> Option<Value> {
     match output {
         Output::Request(decoded) => decoded.is_alert().then(|| alert(decoded, redactor)),
+        Output::Repeated { .. } => None,
         Output::Lost { loss, count, total } => Some(json!({
             "schema": ALERT_SCHEMA,
             "type": "lost",

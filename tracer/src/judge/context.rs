@@ -1,0 +1,156 @@
+//! What a finding is judged by: who sent it, to whom, about which visit, with
+//! which identifier, in which mode.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Severity, Verdict};
+use crate::{detect::Finding, proto::Initiator};
+
+/// Who receives a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Recipient {
+    /// The site that the finding is about.
+    SameSite,
+    /// Who makes the browser.
+    Maker {
+        /// The maker's name in the rules.
+        name: String,
+    },
+    /// A service whose business the rules know.
+    Service {
+        /// Its name in the rules.
+        name: String,
+        /// What it does.
+        category: Category,
+    },
+    /// Any other third party.
+    ThirdParty,
+    /// The request's head was cut before the authority.
+    Unknown,
+}
+
+/// What a known recipient does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// Counts what users do.
+    Analytics,
+    /// Sells their attention.
+    Advertising,
+    /// Collects crashes and errors.
+    Crashes,
+    /// Completes what is typed, or searches for it.
+    Search,
+    /// Tells dangerous sites.
+    SafeBrowsing,
+    /// Hands out updates.
+    Updates,
+}
+
+/// How much of a URL a finding tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The host alone.
+    Host,
+    /// The host and a path.
+    HostPath,
+    /// All of it.
+    Full,
+}
+
+/// What is known of the visit that a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Visited {
+    /// The very page was visited.
+    Page {
+        /// As it was requested.
+        url: String,
+        /// How long before.
+        #[serde(rename = "ago_ms", serialize_with = "millis")]
+        ago: Duration,
+    },
+    /// Its host was visited or asked for; which page cannot be told.
+    Host {
+        /// The host.
+        host: String,
+        /// How long before.
+        #[serde(rename = "ago_ms", serialize_with = "millis")]
+        ago: Duration,
+    },
+    /// The application's visits are known, and this is none of them.
+    No,
+    /// Nothing is known of what the application visited.
+    Unknown,
+}
+
+fn millis<S: serde::Serializer>(ago: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(ago.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+/// What identifies the installation or the user in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identification {
+    /// Nothing that is known to.
+    None,
+    /// A value in the form of an identifier, of which nobody knows whether it
+    /// lasts.
+    Seen,
+    /// One that lasts: by its name, or because it was seen to return after a
+    /// restart or in another application.
+    Lasting,
+}
+
+/// How sure a disclosure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// It can be something else.
+    Low,
+    /// It is this, unless chance or a forger is at work.
+    Medium,
+    /// It is this.
+    High,
+}
+
+/// How sure a disclosure is, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Confidence {
+    /// How sure.
+    pub level: Level,
+    /// Why, in one sentence.
+    pub reason: &'static str,
+}
+
+/// A finding in its context: what was disclosed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disclosure {
+    /// What was found.
+    pub finding: Finding,
+    /// How much of a URL it tells, where it tells of one.
+    pub scope: Option<Scope>,
+    /// Which visit it is about, where it can be about one.
+    pub visited: Option<Visited>,
+    /// For an identifier: what is known of its life.
+    pub identification: Option<Identification>,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// How bad it is, and why.
+    pub verdict: Verdict,
+}
+
+impl Disclosure {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.verdict.severity
+    }
+}
+
+/// Who sent a request, as far as can be told: what its header fields claim,
+/// unless they contradict themselves.
+pub type Sender = Initiator;
