@@ -122,7 +122,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
                 Output::Request(decoded) => {
                     decoded.is_alert() && decoded.sent.process.uid == manners.uid()
                 }
-                Output::Lost { .. } => false,
+                Output::Lost { .. } | Output::Repeated { .. } => false,
             })
             .count()
     };

@@ -3,17 +3,21 @@
 //! Findings are facts about bytes. Whether one is a leak depends on who sent
 //! it, to whom, and what was visited: that is [`judge`](crate::judge)'s job.
 
+mod address;
 mod pair;
 mod site;
 mod url;
+mod visits;
 mod vocabulary;
 
 use serde::Serialize;
 
 use self::pair::Pairs;
 pub use self::{
+    address::Address,
     site::{Site, host_of_authority},
     url::{UrlSpan, urls_in},
+    visits::{Algorithm, HashMatch, HashedForm, Scope, Visit, Visited, Visits},
     vocabulary::{Vocabularies, VocabularyError},
 };
 use crate::{
@@ -129,8 +133,14 @@ impl Detector {
         Self { vocabularies, limits }
     }
 
-    /// Finds what `request` discloses.
+    /// Finds what `request` discloses by itself.
     pub fn find(&self, request: &Request) -> Findings {
+        self.find_among(request, &Visits::default())
+    }
+
+    /// Finds what `request` discloses, also about the `visits` of those who
+    /// sent it.
+    pub fn find_among(&self, request: &Request, visits: &Visits) -> Findings {
         let own = request
             .authority
             .as_deref()
@@ -140,6 +150,7 @@ impl Detector {
         let navigation = initiator(request) == Initiator::Navigation;
         let mut search = Search {
             vocabularies: &self.vocabularies,
+            visits,
             own: own.as_ref(),
             navigation,
             found: Findings::default(),
@@ -155,6 +166,7 @@ impl Detector {
 /// One request's search.
 struct Search<'a> {
     vocabularies: &'a Vocabularies,
+    visits: &'a Visits,
     own: Option<&'a Site>,
     navigation: bool,
     found: Findings,

@@ -1,12 +1,13 @@
 //! What a finding is judged by: who sent it, to whom, about which visit, with
 //! which identifier, in which mode.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Severity, Verdict};
-use crate::{detect::Finding, proto::Initiator};
+use crate::{
+    detect::{Finding, Scope, Visited},
+    proto::Initiator,
+};
 
 /// Who receives a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,48 +49,6 @@ pub enum Category {
     SafeBrowsing,
     /// Hands out updates.
     Updates,
-}
-
-/// How much of a URL a finding tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// The host alone.
-    Host,
-    /// The host and a path.
-    HostPath,
-    /// All of it.
-    Full,
-}
-
-/// What is known of the visit that a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Visited {
-    /// The very page was visited.
-    Page {
-        /// As it was requested.
-        url: String,
-        /// How long before.
-        #[serde(rename = "ago_ms", serialize_with = "millis")]
-        ago: Duration,
-    },
-    /// Its host was visited or asked for; which page cannot be told.
-    Host {
-        /// The host.
-        host: String,
-        /// How long before.
-        #[serde(rename = "ago_ms", serialize_with = "millis")]
-        ago: Duration,
-    },
-    /// The application's visits are known, and this is none of them.
-    No,
-    /// Nothing is known of what the application visited.
-    Unknown,
-}
-
-fn millis<S: serde::Serializer>(ago: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(ago.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
 /// What identifies the installation or the user in a request.

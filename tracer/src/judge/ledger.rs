@@ -1,10 +1,12 @@
 //! The ledger of identifiers: which value went where, from what, and for how
 //! long. A value that returns identifies, whatever it looks like.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 /// What is known of one value. The store keeps it between runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sighting {
     /// The value, as sent.
     pub value: String,
@@ -26,4 +28,180 @@ pub struct Sighting {
     pub applications: Vec<String>,
     /// The sites that were sent it.
     pub recipients: Vec<String>,
+}
+
+impl Sighting {
+    /// It was seen to outlive a process, or in more than one application.
+    pub fn lasts(&self) -> bool {
+        self.processes > 1 || self.applications.len() > 1
+    }
+}
+
+/// Where a value was just seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) application: &'a str,
+    pub(crate) recipient: &'a str,
+    /// Which process: its id, which is not reused soon.
+    pub(crate) process: u32,
+    /// Which connection.
+    pub(crate) connection: u64,
+    /// When, in nanoseconds since 1970-01-01 UTC.
+    pub(crate) unix: u64,
+}
+
+/// Values that are remembered. Those seen least recently go first; a browser
+/// sends some dozen that last.
+pub const MAX_VALUES: usize = 8192;
+
+/// Applications, and recipients, named of one value.
+const MAX_NAMES: usize = 16;
+
+/// Processes and connections told apart of one value: a few more than it takes
+/// to know that there are several.
+const MAX_TOLD_APART: usize = 64;
+
+/// All values that may identify.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: HashMap<String, Entry>,
+    changed: HashSet<String>,
+    turn: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    sighting: Sighting,
+    /// Of this run; those of earlier runs are only counted.
+    processes: Vec<u32>,
+    connections: Vec<u64>,
+    turn: u64,
+}
+
+impl Ledger {
+    /// Takes what earlier runs knew.
+    pub(crate) fn remember(&mut self, sightings: Vec<Sighting>) {
+        for sighting in sightings.into_iter().take(MAX_VALUES) {
+            let value = sighting.value.clone();
+            self.entries.insert(value, Entry { sighting, ..Entry::default() });
+        }
+    }
+
+    /// What changed since it was last asked for.
+    pub(crate) fn changed(&mut self) -> Vec<Sighting> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .iter()
+            .filter_map(|value| self.entries.get(value))
+            .map(|entry| entry.sighting.clone())
+            .collect()
+    }
+
+    /// A value was sent. Gives what is known of it, this time included.
+    pub(crate) fn seen(&mut self, value: &str, class: Option<&str>, at: Place<'_>) -> &Sighting {
+        self.turn += 1;
+        if self.entries.len() >= MAX_VALUES && !self.entries.contains_key(value) {
+            self.forget();
+        }
+        let entry = self.entries.entry(value.to_owned()).or_default();
+        entry.turn = self.turn;
+        let known = &mut entry.sighting;
+        if known.value.is_empty() {
+            known.value = value.to_owned();
+            known.first = at.unix;
+        }
+        if known.class.is_none() {
+            known.class = class.map(str::to_owned);
+        }
+        known.last = known.last.max(at.unix);
+        known.requests += 1;
+        known.connections += u64::from(is_new(&mut entry.connections, at.connection));
+        known.processes += u64::from(is_new(&mut entry.processes, at.process));
+        add_name(&mut known.applications, at.application);
+        add_name(&mut known.recipients, at.recipient);
+        self.changed.insert(value.to_owned());
+        &entry.sighting
+    }
+
+    /// Forgets the quarter seen least recently: one at a time would be a search
+    /// through all of them for each new value.
+    fn forget(&mut self) {
+        let mut turns: Vec<u64> = self.entries.values().map(|entry| entry.turn).collect();
+        let (_, limit, _) = turns.select_nth_unstable(MAX_VALUES / 4);
+        let limit = *limit;
+        self.entries.retain(|_, entry| entry.turn > limit);
+        self.changed.retain(|value| self.entries.contains_key(value));
+    }
+}
+
+fn is_new<T: PartialEq>(known: &mut Vec<T>, one: T) -> bool {
+    if known.contains(&one) || known.len() == MAX_TOLD_APART {
+        return false;
+    }
+    known.push(one);
+    true
+}
+
+fn add_name(names: &mut Vec<String>, name: &str) {
+    if names.len() < MAX_NAMES && !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Place<'_> =
+        Place { application: "browser", recipient: "a.test", process: 1, connection: 1, unix: 5 };
+
+    #[test]
+    fn a_value_that_outlives_its_process_lasts() {
+        let mut ledger = Ledger::default();
+        assert!(!ledger.seen("x", None, HERE).lasts());
+        let again = Place { connection: 2, unix: 9, ..HERE };
+        let known = ledger.seen("x", Some("device_id"), again).clone();
+        assert!(!known.lasts());
+        assert_eq!((known.first, known.last, known.connections, known.requests), (5, 9, 2, 2));
+        assert_eq!(known.class.as_deref(), Some("device_id"));
+        assert!(ledger.seen("x", None, Place { process: 2, ..HERE }).lasts());
+
+        ledger.seen("y", None, HERE);
+        let other = Place { application: "launcher", ..HERE };
+        assert!(ledger.seen("y", None, other).lasts());
+    }
+
+    #[test]
+    fn what_an_earlier_run_saw_counts() {
+        let mut ledger = Ledger::default();
+        ledger.seen("x", None, HERE);
+        let changed = ledger.changed();
+        assert_eq!(changed.len(), 1);
+        assert!(ledger.changed().is_empty());
+
+        let mut next = Ledger::default();
+        next.remember(changed);
+        assert!(next.changed().is_empty());
+        let known = next.seen("x", None, Place { process: 7, unix: 50, ..HERE });
+        assert!(known.lasts());
+        assert_eq!((known.first, known.last), (5, 50));
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut ledger = Ledger::default();
+        for n in 0..2 * MAX_VALUES {
+            ledger.seen(&n.to_string(), None, HERE);
+            let name = n.to_string();
+            let known = ledger.seen(
+                "kept",
+                None,
+                Place { application: &name, recipient: &name, process: n as u32, ..HERE },
+            );
+            assert!(known.applications.len() <= MAX_NAMES);
+        }
+        assert!(ledger.entries.len() <= MAX_VALUES);
+        assert!(ledger.changed.len() <= MAX_VALUES);
+        assert_eq!(ledger.entries["kept"].sighting.requests, 2 * MAX_VALUES as u64);
+    }
 }

@@ -13,11 +13,13 @@
 
 mod context;
 pub mod ledger;
+pub(crate) mod repeats;
+pub(crate) mod typed;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::context::{
-    Category, Confidence, Disclosure, Identification, Level, Recipient, Scope, Sender, Visited,
+    Category, Confidence, Disclosure, Identification, Level, Recipient, Sender,
 };
 
 use crate::{

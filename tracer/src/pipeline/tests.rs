@@ -130,7 +130,7 @@ fn run(events: Vec<Event>) -> Run {
     let account = account.clone();
     let requests = out.into_iter().filter_map(|output| match output {
         Output::Request(decoded) => Some(*decoded),
-        Output::Lost { .. } => None,
+        Output::Lost { .. } | Output::Repeated { .. } => None,
     });
     Run { requests: requests.collect(), totals: *pipeline.totals(), account }
 }

@@ -1,0 +1,124 @@
+//! URLs in the form in which they are compared: what two writings of one
+//! address have in common.
+
+use std::borrow::Cow;
+
+use super::{Site, host_of_authority};
+use crate::content::percent_decode;
+
+/// An address, taken apart: lower-case host, path and query with their
+/// percent-encoding undone, no scheme, default port, user or fragment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The host, with a port that is not the scheme's own.
+    host: String,
+    /// The path; `/` where there is none.
+    path: String,
+    /// The query.
+    query: Option<String>,
+}
+
+impl Address {
+    /// Takes a URL apart, with or without a scheme. `None` without a host.
+    pub fn parse(url: &str) -> Option<Self> {
+        let url = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let url = url.split('#').next().unwrap_or_default();
+        let end = url.find(['/', '?']).unwrap_or(url.len());
+        let (authority, rest) = url.split_at(end);
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = [":80", ":443"]
+            .iter()
+            .find_map(|port| host.strip_suffix(port))
+            .unwrap_or(host)
+            .to_lowercase();
+        (!host.is_empty()).then(|| Self {
+            host,
+            path: if path.is_empty() { "/".into() } else { decoded(path) },
+            query: query.filter(|query| !query.is_empty()).map(decoded),
+        })
+    }
+
+    /// The host, with a port that is not the scheme's own.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The site that it belongs to.
+    pub fn site(&self) -> Option<Site> {
+        Site::of_host(host_of_authority(&self.host))
+    }
+
+    /// It names no page of its host.
+    pub fn is_host(&self) -> bool {
+        self.path == "/" && self.query.is_none()
+    }
+
+    /// It has a query.
+    pub fn has_query(&self) -> bool {
+        self.query.is_some()
+    }
+
+    /// The same host and path, whatever the query.
+    pub fn same_path(&self, other: &Self) -> bool {
+        self.host == other.host && self.path == other.path
+    }
+
+    /// Whether this one, which is cut somewhere after its host, can be the
+    /// beginning of `whole`.
+    pub fn begins(&self, whole: &Self) -> bool {
+        self.host == whole.host
+            && match (&self.query, &whole.query) {
+                (None, _) => whole.path.starts_with(&self.path),
+                (Some(query), Some(other)) => self.path == whole.path && other.starts_with(query),
+                (Some(_), None) => false,
+            }
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = percent_decode(text.as_bytes()).map_or(Cow::Borrowed(text.as_bytes()), Cow::Owned);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(url: &str) -> Address {
+        Address::parse(url).unwrap()
+    }
+
+    #[test]
+    fn writings_of_one_address_are_equal() {
+        for (one, other) in [
+            ("https://News.example.org/a?b=c#d", "news.example.org:443/a?b=c"),
+            ("http://u:p@a.test", "http://a.test:80/"),
+            ("https://a.test/%C3%A9?q=a%20b", "https://a.test/é?q=a b"),
+            ("https://a.test/x?", "https://a.test/x"),
+        ] {
+            assert_eq!(address(one), address(other));
+        }
+        assert_ne!(address("https://a.test/x"), address("https://a.test/y"));
+        assert_ne!(address("https://a.test:8443/"), address("https://a.test/"));
+        assert_eq!(Address::parse("https:///x"), None);
+        assert_eq!(Address::parse(""), None);
+    }
+
+    #[test]
+    fn parts_are_compared() {
+        let page = address("https://a.test/story?q=private");
+        assert!(address("https://a.test/story").same_path(&page));
+        assert!(!address("https://a.test/").same_path(&page));
+        assert!(address("https://a.test").is_host() && !page.is_host());
+        for cut in ["https://a.test/st", "https://a.test/story?q=pri", "https://a.test"] {
+            assert!(address(cut).begins(&page), "{cut}");
+        }
+        assert!(!address("https://a.test/story?r").begins(&page));
+        assert!(!address("https://a.test/other").begins(&page));
+        assert_eq!(page.site().unwrap().as_str(), "a.test");
+    }
+}

@@ -1,0 +1,130 @@
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+
+const PAGE: &str = "https://www.news.example.org/politics/story-42?q=private";
+
+fn at(seconds: u64) -> BootTime {
+    BootTime(seconds * 1_000_000_000)
+}
+
+fn visits() -> Visits {
+    let mut visits = Visits::default();
+    visits.opened(PAGE, at(10));
+    visits
+}
+
+#[test]
+fn a_url_is_compared_with_what_was_visited() {
+    let visits = visits();
+    let ago = Duration::from_secs(5);
+    let page = || Visited::Page { url: PAGE.into(), ago };
+    let host = |host: &str| Visited::Host { host: host.into(), ago };
+    for (url, truncated, expected) in [
+        (PAGE, false, (page(), Scope::Full)),
+        ("HTTP://WWW.news.example.org/politics/story-42?q=private#x", false, (page(), Scope::Full)),
+        ("www.news.example.org/politics/story-42", false, (page(), Scope::HostPath)),
+        ("https://www.news.example.org/politics/story-42?q=pri", true, (page(), Scope::Full)),
+        ("https://www.news.example.org/poli", true, (page(), Scope::HostPath)),
+        ("https://www.news.example.org/", false, (host("www.news.example.org"), Scope::Host)),
+        ("https://www.news.example.org/o", false, (host("www.news.example.org"), Scope::HostPath)),
+        ("https://example.org/", false, (host("example.org"), Scope::Host)),
+        ("https://other.test/politics/story-42?q=private", false, (Visited::No, Scope::Full)),
+    ] {
+        assert_eq!(visits.find(url, truncated, at(15)), expected, "{url}");
+    }
+    let nothing = Visits::default();
+    assert_eq!(nothing.find(PAGE, false, at(1)), (Visited::Unknown, Scope::Full));
+}
+
+#[test]
+fn a_name_that_was_asked_for_is_a_host() {
+    let mut visits = Visits::default();
+    visits.asked_for("Quiet.example", at(1));
+    let host = Visited::Host { host: "quiet.example".into(), ago: Duration::from_secs(2) };
+    assert_eq!(visits.find("https://quiet.example/a", false, at(3)).0, host);
+    assert_eq!(visits.find("https://other.example/a", false, at(3)).0, Visited::Unknown);
+}
+
+#[test]
+fn hashes_of_a_visit_are_recognised() {
+    let visits = visits();
+    let bare = PAGE.split_once("://").unwrap().1;
+    let host_path = bare.split('?').next().unwrap();
+    for (form, text) in [
+        (HashedForm::Url, PAGE),
+        (HashedForm::UrlWithoutScheme, bare),
+        (HashedForm::HostPath, host_path),
+        (HashedForm::Host, "www.news.example.org"),
+        (HashedForm::Host, "news.example.org"),
+        (HashedForm::Domain, "example.org"),
+    ] {
+        let digests = [
+            (Algorithm::Md5, Md5::digest(text).to_vec()),
+            (Algorithm::Sha1, Sha1::digest(text).to_vec()),
+            (Algorithm::Sha256, Sha256::digest(text).to_vec()),
+        ];
+        for (algorithm, digest) in digests {
+            let found = Some(HashMatch { algorithm, form, text: text.into() });
+            let hex = HEXLOWER.encode(&digest);
+            for written in [
+                &hex,
+                &hex[..16],
+                &hex[..17],
+                &HEXUPPER.encode(&digest),
+                &BASE64.encode(&digest),
+                &BASE64URL_NOPAD.encode(&digest)[..11],
+                &BASE64URL_NOPAD.encode(&digest)[..13],
+                &format!("sha256:{hex}"),
+            ] {
+                assert_eq!(visits.hashed(written, false), found, "{algorithm:?} {text} {written}");
+            }
+            assert_eq!(visits.hashed(&hex[..14], true), None, "56 bits are not enough");
+            // One bit off is another hash.
+            let mut other = digest.clone();
+            *other.last_mut().unwrap() ^= 1;
+            assert_eq!(visits.hashed(&HEXLOWER.encode(&other), false), None);
+        }
+    }
+}
+
+#[test]
+fn thirty_two_bits_are_believed_where_a_name_says_so() {
+    let visits = visits();
+    // zlib's crc32 and Java's hashCode of "example.org".
+    let crc = crc32fast::hash(b"example.org");
+    let java = "example.org".bytes().fold(0u32, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
+    for written in
+        [crc.to_string(), format!("{crc:08x}"), java.to_string(), java.cast_signed().to_string()]
+    {
+        assert!(visits.hashed(&written, true).is_some(), "{written}");
+        assert_eq!(visits.hashed(&written, false), None);
+    }
+    assert_eq!(visits.hashed("12345678", true), None);
+}
+
+#[test]
+fn the_oldest_are_forgotten_with_their_hashes() {
+    let mut visits = visits();
+    let hash = HEXLOWER.encode(&Sha256::digest(PAGE));
+    let host = HEXLOWER.encode(&Sha256::digest("www.news.example.org"));
+    for n in 0..MAX_PAGES {
+        assert!(visits.hashed(&hash, false).is_some());
+        assert!(visits.opened(&format!("https://www.news.example.org/{n}"), at(20)));
+        assert!(!visits.opened(&format!("https://www.news.example.org/{n}#x"), at(21)));
+    }
+    assert_eq!(visits.hashed(&hash, false), None);
+    assert!(visits.hashed(&host, false).is_some(), "newer visits were to the same host");
+    assert!(matches!(visits.find(PAGE, false, at(30)).0, Visited::Host { .. }));
+    for n in 0..MAX_PAGES {
+        visits.opened(&format!("https://{n}.test/"), at(40));
+    }
+    assert_eq!(visits.hashed(&host, false), None);
+    for n in 0..2 * MAX_HOSTS {
+        visits.asked_for(&format!("{n}.test"), at(1));
+    }
+    assert_eq!(visits.hosts.len(), MAX_HOSTS);
+}

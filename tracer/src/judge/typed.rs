@@ -1,0 +1,135 @@
+//! What is typed, letter by letter: requests to one recipient in which a value
+//! grows a little each time (`n`, `ne`, `new`, `news`).
+//!
+//! No single request shows it, so the last values that each recipient was sent
+//! are remembered, by the chain that led to them.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    detect::{Candidate, CandidateKind, Finding, Kind},
+    record::BootTime,
+};
+
+/// Values that grow, remembered of one application.
+const MAX_VALUES: usize = 512;
+
+/// How long a pause in typing may be.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// How much a value may grow from one request to the next: fast typists are
+/// faster than the requests.
+const MAX_STEP: usize = 8;
+
+/// Steps from which on it is typing. Numbers that grow by a digit, and lists
+/// that get longer, do it once or twice.
+const MIN_STEPS: u32 = 3;
+
+/// The values that may be growing, of one application.
+#[derive(Debug, Default)]
+pub(crate) struct Typing(VecDeque<Value>);
+
+#[derive(Debug)]
+struct Value {
+    recipient: String,
+    chain: String,
+    text: String,
+    steps: u32,
+    time: BootTime,
+}
+
+impl Typing {
+    /// Takes the candidates of a request; gives those that are being typed.
+    pub(crate) fn observe(
+        &mut self,
+        recipient: &str,
+        candidates: &[Candidate],
+        now: BootTime,
+    ) -> Vec<Finding> {
+        let typed = candidates.iter().filter(|candidate| candidate.what == CandidateKind::Typed);
+        typed.filter_map(|candidate| self.value(recipient, candidate, now)).collect()
+    }
+
+    fn value(&mut self, recipient: &str, candidate: &Candidate, now: BootTime) -> Option<Finding> {
+        let Candidate { value: text, chain, .. } = candidate;
+        let same = |known: &Value| known.recipient == recipient && known.chain == *chain;
+        let Some(at) = self.0.iter().position(same) else {
+            if self.0.len() == MAX_VALUES {
+                self.0.pop_front();
+            }
+            let (recipient, chain) = (recipient.to_owned(), chain.clone());
+            self.0.push_back(Value { recipient, chain, text: text.clone(), steps: 0, time: now });
+            return None;
+        };
+        let mut known = self.0.remove(at)?;
+        let paused = now.since(known.time) > PAUSE;
+        known.time = known.time.max(now);
+        if paused {
+            known.steps = 0;
+        } else if let Some(more) = text.strip_prefix(known.text.as_str()) {
+            // The same again is a retry, and neither a step nor an end.
+            known.steps = match more.chars().count() {
+                0 => known.steps,
+                1..=MAX_STEP => known.steps + 1,
+                _ => 0,
+            };
+        } else if !known.text.starts_with(text.as_str()) {
+            // Not even a letter taken back.
+            known.steps = 0;
+        }
+        known.text.clone_from(text);
+        let typed = known.steps >= MIN_STEPS;
+        self.0.push_back(known);
+        typed.then(|| Finding {
+            kind: Kind::TypedText,
+            class: None,
+            value: text.clone(),
+            chain: chain.clone(),
+            truncated: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observe(typing: &mut Typing, recipient: &str, text: &str, second: u64) -> usize {
+        let candidate =
+            Candidate { what: CandidateKind::Typed, value: text.into(), chain: "query:q".into() };
+        typing.observe(recipient, &[candidate], BootTime(second * 1_000_000_000)).len()
+    }
+
+    #[test]
+    fn what_grows_is_typed() {
+        let mut typing = Typing::default();
+        let found: Vec<_> = ["n", "ne", "new", "news", "news", "new", "newspaper"]
+            .iter()
+            .enumerate()
+            .map(|(second, text)| observe(&mut typing, "a.test", text, second as u64))
+            .collect();
+        assert_eq!(found, [0, 0, 0, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_changes_is_not() {
+        let mut typing = Typing::default();
+        for (second, text) in ["1", "12", "2", "23", "234", "en", "en-US", "x"].iter().enumerate() {
+            assert_eq!(observe(&mut typing, "a.test", text, second as u64), 0, "{text}");
+        }
+        // To several recipients, or with long pauses, it is nobody's typing.
+        for (n, text) in ["n", "ne", "new", "news", "news "].iter().enumerate() {
+            assert_eq!(observe(&mut typing, &format!("{n}.test"), text, 1), 0);
+            assert_eq!(observe(&mut typing, "slow.test", text, 100 * n as u64), 0);
+        }
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut typing = Typing::default();
+        for n in 0..3 * MAX_VALUES {
+            observe(&mut typing, &format!("{n}.test"), "x", 1);
+        }
+        assert_eq!(typing.0.len(), MAX_VALUES);
+    }
+}
