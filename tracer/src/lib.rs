@@ -17,6 +17,7 @@ pub mod record;
 pub mod stream;
 pub mod proto;
 pub mod content;
+pub mod rules;
 pub mod detect;
 pub mod judge;
 pub mod account;

@@ -1,0 +1,266 @@
+//! What the files of rules have in common: strict parsing, errors that name the
+//! line, entries that say why they are there.
+//!
+//! A file is TOML and holds one or more lists of entries:
+//!
+//! ```toml
+//! [[thing]]
+//! name = "Unique in its list"
+//! # what the thing is …
+//! reason = "Why it is listed"
+//! source = "Where that can be read"
+//! ```
+//!
+//! A table's module declares the entries as plain structs with
+//! `#[serde(deny_unknown_fields)]`, takes [`Text`] for what must not be empty,
+//! and implements [`Named`]. Mistakes inside a value are best made errors of
+//! its type's `Deserialize` (`try_from`): the parser then knows the line.
+
+use std::{collections::HashMap, fmt, ops::Range};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use thiserror::Error;
+use toml::Spanned;
+
+/// A mistake in a file of rules: where it is, what it is, what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{file}:{line}:{column}: {what}")]
+pub struct RulesError {
+    /// The file, as it was named.
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// What is wrong, and what to do about it.
+    pub what: String,
+}
+
+/// A file of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RulesFile<'a> {
+    /// How errors call it: a path, or a file's name.
+    pub name: &'a str,
+    /// What it holds.
+    pub text: &'a str,
+}
+
+impl RulesFile<'_> {
+    /// Parses it as a table's file.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, RulesError> {
+        toml::from_str(self.text).map_err(|err: toml::de::Error| {
+            self.error(&err.span().unwrap_or_default(), one_line(err.message()))
+        })
+    }
+
+    /// Keeps with each entry where it stands; no two may have the same name.
+    pub fn entries<T: Named>(
+        &self,
+        entries: Vec<Spanned<T>>,
+    ) -> Result<Vec<Located<T>>, RulesError> {
+        let mut lines = HashMap::new();
+        let mut located = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let place = self.place(&entry.span());
+            let entry = entry.into_inner();
+            if let Some(line) = lines.insert(entry.name().to_owned(), place.line) {
+                return Err(place.error(format!(
+                    "`{}` has an entry in line {line} already: give this one another name, \
+                     or make one of them",
+                    entry.name()
+                )));
+            }
+            located.push(Located { entry, place });
+        }
+        Ok(located)
+    }
+
+    /// An error at these bytes of the text.
+    pub fn error(&self, at: &Range<usize>, what: impl Into<String>) -> RulesError {
+        self.place(at).error(what)
+    }
+
+    fn place(&self, at: &Range<usize>) -> Place {
+        let before = self.text.get(..at.start).unwrap_or(self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Place {
+            file: self.name.to_owned(),
+            line: before.bytes().filter(|&b| b == b'\n').count() + 1,
+            column: line.chars().count() + 1,
+        }
+    }
+}
+
+/// The parser's message on one line, as errors are.
+fn one_line(message: &str) -> String {
+    message.lines().map(str::trim).collect::<Vec<_>>().join(", ")
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+}
+
+impl Place {
+    /// An error of the entry that stands here.
+    pub fn error(&self, what: impl Into<String>) -> RulesError {
+        let Self { file, line, column } = self.clone();
+        RulesError { file, line, column, what: what.into() }
+    }
+}
+
+/// An entry, and where it stands: errors that show only when all files are
+/// known can still name the line.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// The entry.
+    pub entry: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// An entry with a name that no other of its list has.
+pub trait Named {
+    /// Its name.
+    fn name(&self) -> &str;
+}
+
+/// Lays `over` on `base`: an entry replaces the one of its name, or is added.
+pub fn overlay<T: Named>(base: &mut Vec<Located<T>>, over: Vec<Located<T>>) {
+    for located in over {
+        match base.iter_mut().find(|other| other.entry.name() == located.entry.name()) {
+            Some(replaced) => *replaced = located,
+            None => base.push(located),
+        }
+    }
+}
+
+/// A text that says something: not empty, and without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Text(String);
+
+impl Text {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TextError {
+    /// Nothing but space.
+    #[error("the text is empty: say it; every entry needs a name, a reason and a source")]
+    Empty,
+    /// It goes to terminals and logs, a line each.
+    #[error("the text holds a control character: write it in one plain line")]
+    Control,
+}
+
+impl TryFrom<String> for Text {
+    type Error = TextError;
+
+    fn try_from(text: String) -> Result<Self, TextError> {
+        if text.trim().is_empty() {
+            return Err(TextError::Empty);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(TextError::Control);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Things {
+        thing: Vec<Spanned<Thing>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Thing {
+        name: Text,
+        size: u8,
+        reason: Text,
+        #[expect(dead_code, reason = "only that it must be there is tested")]
+        source: Text,
+    }
+
+    impl Named for Thing {
+        fn name(&self) -> &str {
+            self.name.as_str()
+        }
+    }
+
+    fn read(text: &str) -> Result<Vec<Located<Thing>>, RulesError> {
+        let file = RulesFile { name: "things.toml", text };
+        let things: Things = file.parse()?;
+        file.entries(things.thing)
+    }
+
+    fn thing(name: &str, size: u8) -> String {
+        format!("[[thing]]\nname = '{name}'\nsize = {size}\nreason = 'r'\nsource = 's'\n")
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_line_and_what_to_do() {
+        let good = thing("a", 1);
+        for (bad, place, what) in [
+            ("[[thing]\n".to_owned(), "things.toml:6:9: ", "expected `]`"),
+            ("\n[[thing]]\nname = ''\n".to_owned(), "things.toml:8:8: ", "the text is empty: say"),
+            (thing("b", 1).replace("'r'", "\"\\u001b\""), "things.toml:9:10: ", "control"),
+            (thing("b", 1).replace("reason = 'r'\n", ""), "things.toml:6:1: ", "`reason`"),
+            (thing("b", 1).replace("source = 's'\n", ""), "things.toml:6:1: ", "`source`"),
+            (thing("b", 1).replace("size", "sise"), "things.toml:8:1: ", "`size`"),
+            (thing("b", 1).replace("= 1", "= '1'"), "things.toml:8:8: ", "expected u8"),
+            (thing("b", 1).replace("= 1", "= 256"), "things.toml:8:8: ", "u8"),
+            (thing("b", 1) + &thing("a", 2), "things.toml:11:1: ", "entry in line 1 already"),
+        ] {
+            let text = good.clone() + &bad;
+            let err = read(&text).unwrap_err().to_string();
+            assert!(err.starts_with(place) && err.contains(what), "{err}\n{text}");
+            assert!(!err.contains('\n'), "{err}");
+        }
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let err = read("thing = [{ name = 'äöü', size = 1, reason = '' }]").unwrap_err();
+        assert_eq!((err.line, err.column), (1, 45));
+    }
+
+    #[test]
+    fn an_entry_replaces_the_one_of_its_name() {
+        let mut base = read(&(thing("a", 1) + &thing("b", 2))).unwrap();
+        overlay(&mut base, read(&(thing("c", 3) + &thing("a", 4))).unwrap());
+        let sizes: Vec<_> =
+            base.iter().map(|located| (located.entry.name(), located.entry.size)).collect();
+        assert_eq!(sizes, [("a", 4), ("b", 2), ("c", 3)]);
+        assert_eq!(base[0].place.line, 6);
+        assert_eq!(base[0].entry.reason.as_str(), "r");
+    }
+}
