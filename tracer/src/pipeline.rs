@@ -3,16 +3,20 @@
 //! Pure: events and a time in, outputs out. `tracer run`, `tracer decode` and
 //! the tests drive the same code.
 
-use std::{collections::HashMap, time::Duration};
+mod waiting;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
+use self::waiting::Waiting;
 use crate::{
     account::{Accounts, Application},
-    detect::{Detector, Findings},
-    judge::{self, ALERT, Disclosure, Recipient, Sender, Verdict},
+    detect::{Address, Detector, Findings},
+    judge::{ALERT, Disclosure, Judge, Judged, News, Origin, Recipient, Repeats, Sender, Sighting, Verdict},
     proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
-    record::{BootTime, Clock, Event, Loss, Losses, Process},
+    record::{BootTime, Clock, Event, Loss, Losses, Process, Transport},
+    rules::Rules,
     stream::{self, Sent, Streams},
 };
 
@@ -44,7 +48,7 @@ pub enum Output {
 }
 
 /// A request, and what is to be said of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoded {
     /// The request, who sent it, and where to.
     pub sent: Sent<Request>,
@@ -73,12 +77,34 @@ pub struct Decoded {
     pub verdict: Option<Verdict>,
     /// The alert's number in this run, from 1; `None` where it is none.
     pub alert: Option<u64>,
+    /// The number of the alert that this repeats.
+    pub repeats: Option<u64>,
 }
 
 impl Decoded {
-    /// Whether it deserves an alert.
+    /// Whether it is an alert, and not only the repetition of one.
     pub fn is_alert(&self) -> bool {
-        self.verdict.is_some_and(|verdict| verdict.severity >= ALERT)
+        self.alert.is_some()
+    }
+
+    /// Whether its findings are grave enough for an alert.
+    fn alarms(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.severity >= ALERT)
+    }
+
+    /// What tells one alert from another: who told whom what, in which way.
+    fn news(&self) -> impl std::hash::Hash + use<> {
+        let request = &self.sent.message;
+        let path = request.target().split('?').next().unwrap_or_default().to_owned();
+        let told: Vec<_> = self
+            .disclosures
+            .iter()
+            .filter(|one| one.verdict.severity >= ALERT)
+            .map(|one| (one.finding.kind, one.finding.value.clone(), one.finding.chain.clone()))
+            .collect();
+        let severity = self.verdict.as_ref().map(|verdict| verdict.severity);
+        let process = self.sent.process.tgid;
+        (self.application.clone(), process, request.authority.clone(), path, told, severity)
     }
 }
 
@@ -89,8 +115,10 @@ pub struct Totals {
     pub sends: u64,
     /// Requests decoded.
     pub requests: u64,
-    /// Requests that were alerts.
+    /// Alerts.
     pub alerts: u64,
+    /// Repetitions of alerts.
+    pub repeated: u64,
     /// Requests in which a page told another site about a URL: counted only.
     pub by_pages: u64,
     /// Bytes of requests that were sent and are not known.
@@ -104,8 +132,15 @@ pub struct Totals {
     pub opaque_bytes: u64,
 }
 
-/// Applications whose executables are remembered at a time.
-const MAX_EXECUTABLES: usize = 4096;
+/// Processes whose programs are remembered at a time.
+const MAX_PROGRAMS: usize = 4096;
+
+/// What a process runs.
+#[derive(Debug, Default)]
+struct Program {
+    path: Option<String>,
+    arguments: Vec<String>,
+}
 
 /// The core, with all its state.
 pub struct Pipeline {
@@ -113,7 +148,12 @@ pub struct Pipeline {
     detector: Detector,
     clock: Option<Clock>,
     losses: Losses,
-    executables: HashMap<u32, String>,
+    programs: HashMap<u32, Program>,
+    /// The browser that all requests are judged as, whatever sent them.
+    assumed: Option<String>,
+    judge: Judge,
+    repeats: Repeats,
+    waiting: Waiting,
     totals: Totals,
     accounts: Accounts,
     sent: Vec<Sent<Message>>,
@@ -126,13 +166,17 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 impl Pipeline {
     /// An empty pipeline.
-    pub fn new(detector: Detector) -> Self {
+    pub fn new(rules: Arc<Rules>) -> Self {
         Self {
             streams: Streams::new(stream::Limits::default(), Default::default()),
-            detector,
+            detector: Detector::of(&rules),
+            judge: Judge::new(rules),
+            assumed: None,
+            repeats: Repeats::default(),
+            waiting: Waiting::default(),
             clock: None,
             losses: Losses::default(),
-            executables: HashMap::new(),
+            programs: HashMap::new(),
             totals: Totals::default(),
             accounts: Accounts::default(),
             sent: Vec::new(),
@@ -161,13 +205,38 @@ impl Pipeline {
             }
             Event::Clock(clock) => self.clock = Some(clock),
             Event::Executable { tgid, path } => {
-                if self.executables.len() >= MAX_EXECUTABLES {
-                    // Process ids wander; a new start costs a name or two.
-                    self.executables.clear();
-                }
-                self.executables.insert(tgid, path);
+                // Another program has other arguments; they come next.
+                *self.program(tgid) = Program { path: Some(path), arguments: Vec::new() };
             }
+            Event::Arguments { tgid, arguments } => self.program(tgid).arguments = arguments,
         }
+    }
+
+    /// Judges everything as if this browser had sent it. Says whether the rules
+    /// know one of that name.
+    pub fn assume(&mut self, browser: &str) -> bool {
+        let rules = Arc::clone(self.judge.rules());
+        let known = rules.browsers().iter().find(|known| known.name.as_str() == browser);
+        self.assumed = known.map(|known| known.name.to_string());
+        known.is_some()
+    }
+
+    /// Takes the identifiers that earlier runs saw.
+    pub fn remember(&mut self, sightings: Vec<Sighting>) {
+        self.judge.remember(sightings);
+    }
+
+    /// The identifiers that were seen since this was last asked.
+    pub fn changed_sightings(&mut self) -> Vec<Sighting> {
+        self.judge.changed_sightings()
+    }
+
+    fn program(&mut self, tgid: u32) -> &mut Program {
+        if self.programs.len() >= MAX_PROGRAMS && !self.programs.contains_key(&tgid) {
+            // Process ids wander; a new start costs a name or two.
+            self.programs.clear();
+        }
+        self.programs.entry(tgid).or_default()
     }
 
     /// Tells the time: gives out what waited too long.
@@ -180,12 +249,28 @@ impl Pipeline {
         self.streams.flush_stale(self.now, &mut self.sent);
         self.streams.expire(self.now, &mut self.sent);
         self.deliver(out);
+        self.waiting.expire(self.now);
+        let due = self.repeats.due(self.now);
+        self.say(due, out);
     }
 
     /// There are no more events: gives out everything.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
         self.streams.finish(&mut self.sent);
         self.deliver(out);
+        let rest = self.repeats.all();
+        self.say(rest, out);
+    }
+
+    /// Says how often alerts came again.
+    fn say(&self, counts: Vec<crate::judge::Count>, out: &mut Vec<Output>) {
+        let unix = |time| self.clock.map(|clock| clock.unix(time));
+        out.extend(counts.into_iter().map(|again| Output::Repeated {
+            alert: again.alert,
+            count: again.count,
+            total: again.total,
+            unix: unix(again.time),
+        }));
     }
 
     /// What went through so far.
@@ -215,10 +300,13 @@ impl Pipeline {
             match message {
                 Message::Request(message) => {
                     let sent = Sent { connection, hook, process, message };
-                    let decoded = self.decode(sent);
-                    out.push(Output::Request(Box::new(decoded)));
+                    self.request(sent, out);
                 }
-                Message::Name(name) => self.accounts.named(self.application(&process), &name),
+                Message::Name(name) => {
+                    let application = self.application(&process);
+                    self.judge.asked_for(&application, &name.name, name.time);
+                    self.accounts.named(application, &name);
+                }
                 Message::Ended(traffic) => {
                     self.count_unread(&traffic);
                     self.accounts.ended(self.application(&process), &connection, &traffic);
@@ -227,47 +315,111 @@ impl Pipeline {
         }
     }
 
-    /// A request that comes from no trace.
-    pub fn request(&mut self, sent: Sent<Request>) -> Decoded {
-        self.decode(sent)
+    /// Takes a request that comes from no trace.
+    pub fn request(&mut self, sent: Sent<Request>, out: &mut Vec<Output>) {
+        let decoded = self.decode(sent);
+        let page = page(&decoded);
+        let application = decoded.application.clone();
+        let time = decoded.sent.message.time;
+        out.push(Output::Request(Box::new(decoded)));
+        let Some(page) = page else {
+            return;
+        };
+        if self.judge.opened(&application, &page, time) {
+            // Who was told of the page before it was opened was told of a visit
+            // all the same.
+            for early in self.waiting.take(&application, &page) {
+                self.judge_again(early, out);
+            }
+        }
     }
 
     fn decode(&mut self, sent: Sent<Request>) -> Decoded {
+        let application = self.application(&sent.process);
         let initiator = initiator(&sent.message);
-        let findings = self.detector.find(&sent.message);
-        let verdict = judge::judge(&findings.list, initiator, sent.message.head_cut.is_some());
+        let findings =
+            self.detector.find_among(&sent.message, self.judge.visits(&application));
+        let program = self.programs.get(&sent.process.tgid);
         let decoded = Decoded {
-            application: self.application(&sent.process),
+            exe: program.and_then(|program| program.path.clone()),
+            unix: self.clock.map(|clock| clock.unix(sent.message.time)),
+            application,
             browser: None,
             private: None,
+            initiator,
             sender: initiator,
             recipient: Recipient::Unknown,
-            disclosures: Vec::new(),
-            alert: None,
-            exe: self.executables.get(&sent.process.tgid).cloned(),
-            unix: self.clock.map(|clock| clock.unix(sent.message.time)),
-            initiator,
             findings,
-            verdict,
+            disclosures: Vec::new(),
+            verdict: None,
+            alert: None,
+            repeats: None,
             sent,
         };
+        let decoded = self.judged(decoded);
         self.count(&decoded);
         let opaque = decoded.findings.report.opaque;
         if opaque > 0 {
-            self.accounts.opaque(self.application(&decoded.sent.process), opaque);
+            self.accounts.opaque(decoded.application.clone(), opaque);
         }
+        self.waiting.add(&decoded);
         decoded
     }
 
+    /// Judges a request by what is known now.
+    fn judged(&mut self, mut decoded: Decoded) -> Decoded {
+        let rules = Arc::clone(self.judge.rules());
+        let program = self.programs.get(&decoded.sent.process.tgid);
+        let arguments = program.map_or(&[][..], |program| &program.arguments);
+        let browser = match &self.assumed {
+            Some(name) => rules.browsers().iter().find(|known| known.name.as_str() == name),
+            // On Android the executable is the system's, and the first argument
+            // the application's name.
+            None => [decoded.exe.as_deref(), arguments.first().map(String::as_str)]
+                .into_iter()
+                .flatten()
+                .find_map(|name| rules.browser(name)),
+        };
+        let private = browser.and_then(|browser| browser.is_private(arguments));
+        let origin = Origin {
+            application: &decoded.application,
+            browser,
+            private,
+            process: decoded.sent.process.tgid,
+            connection: decoded.sent.connection.key,
+            unix: decoded.unix.unwrap_or_default(),
+            initiator: decoded.initiator,
+        };
+        let judged = self.judge.judge(&decoded.sent.message, &mut decoded.findings, &origin);
+        let Judged { sender, recipient, disclosures, verdict } = judged;
+        decoded.browser = browser.map(|browser| browser.name.to_string());
+        decoded.private = private;
+        Decoded { sender, recipient, disclosures, verdict, ..decoded }.numbered(&mut self.repeats)
+    }
+
+    /// Judges a request again that told of a page before it was opened. It is
+    /// given out only where that makes it worse.
+    fn judge_again(&mut self, early: Decoded, out: &mut Vec<Output>) {
+        let before = early.verdict.as_ref().map(|verdict| verdict.severity);
+        let mut again = self.judged(Decoded { alert: None, repeats: None, ..early });
+        if again.verdict.as_ref().map(|verdict| verdict.severity) > before && again.alarms() {
+            again.sent.message.update = true;
+            self.totals.alerts += u64::from(again.is_alert());
+            out.push(Output::Request(Box::new(again)));
+        }
+    }
+
     fn application(&self, process: &Process) -> Application {
-        let executable = self.executables.get(&process.tgid).map(String::as_str);
-        Application::new(process.uid, executable, &process.comm)
+        let program = self.programs.get(&process.tgid);
+        let path = program.and_then(|program| program.path.as_deref());
+        Application::new(process.uid, path, &process.comm)
     }
 
     fn count(&mut self, decoded: &Decoded) {
         let totals = &mut self.totals;
         totals.requests += 1;
         totals.alerts += u64::from(decoded.is_alert());
+        totals.repeated += u64::from(decoded.repeats.is_some());
         let page = decoded.initiator == Initiator::Page
             && decoded.findings.list.iter().any(|f| f.kind == crate::detect::Kind::Url);
         totals.by_pages += u64::from(page);
@@ -280,6 +432,42 @@ impl Pipeline {
         self.totals.tls_bytes += unread.tls;
         self.totals.other_bytes += unread.bytes() - unread.tls;
         self.totals.missing_bytes += unread.gaps;
+    }
+}
+
+impl Decoded {
+    /// With its number, if it is an alert, or that of the one it repeats.
+    fn numbered(mut self, repeats: &mut Repeats) -> Self {
+        if self.alarms() {
+            match repeats.observe(self.news(), self.sent.message.time) {
+                News::New(number) => self.alert = Some(number),
+                News::Again(number) => self.repeats = Some(number),
+            }
+        }
+        self
+    }
+}
+
+/// The page that a request says is open: the one it navigates to, or the one
+/// that it comes from.
+fn page(decoded: &Decoded) -> Option<String> {
+    let request = &decoded.sent.message;
+    match decoded.sender {
+        Sender::Navigation if !request.path_is_cut() => {
+            let scheme = match decoded.sent.connection.transport {
+                Transport::Tls => "https",
+                Transport::Tcp | Transport::Udp => "http",
+            };
+            let authority = request.authority.as_deref()?;
+            Some(format!("{scheme}://{authority}{}", request.path.as_deref()?))
+        }
+        // A referrer that policy has cut to its origin names no page.
+        Sender::Page if request.head_cut.is_none() => {
+            let referer = std::str::from_utf8(request.header("referer")?).ok()?;
+            let address = Address::parse(referer)?;
+            (referer.starts_with("http") && !address.is_host()).then(|| referer.to_owned())
+        }
+        _ => None,
     }
 }
 

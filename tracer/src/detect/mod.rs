@@ -7,10 +7,11 @@ mod address;
 mod pair;
 mod site;
 mod url;
+mod visited;
 mod visits;
 mod vocabulary;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::pair::Pairs;
 pub use self::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// What a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A URL, or a host and path, of another site than the request goes to.
@@ -56,6 +57,21 @@ pub enum Kind {
     Origin,
 }
 
+/// How long an identifier lives, as far as its name tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// As long as the installation, the device or the account.
+    Lasting,
+    /// As long as the application runs, or a visit takes.
+    Session,
+    /// One request or message: it tells copies of it apart.
+    Request,
+    /// Nobody knows: it has the form of an identifier and no name.
+    #[serde(skip_deserializing)]
+    Unknown,
+}
+
 /// Something found in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -70,6 +86,8 @@ pub struct Finding {
     pub chain: String,
     /// It was cut: the value goes on in bytes that are not known.
     pub truncated: bool,
+    /// Of an identifier: how long it lives. `None` for the other kinds.
+    pub lifetime: Option<Lifetime>,
 }
 
 /// A request's findings, and what of it could not be read.
@@ -188,7 +206,17 @@ impl Search<'_> {
             }
         }
         if self.navigation {
-            return;
+            return self.navigation(value);
+        }
+        if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
+            return self.push(Finding {
+                kind,
+                class: Some(class),
+                value: text.to_owned(),
+                chain: value.chain.to_string(),
+                truncated: value.truncated,
+                lifetime: None,
+            });
         }
         let mut any = false;
         for span in urls_in(text) {
@@ -218,6 +246,18 @@ impl Search<'_> {
         }
     }
 
+    /// A navigation's values are part of the visit, unless they tell of an
+    /// earlier one: that is what a report disguised as a visit does.
+    fn navigation(&mut self, value: &Value<'_>) {
+        for span in urls_in(value.text) {
+            let url = &value.text[span.start..span.end];
+            if self.visits.page(url).is_some() {
+                let host = &value.text[span.host_start..span.host_end];
+                self.url(url, host, || value.chain.to_string(), false);
+            }
+        }
+    }
+
     /// A URL with its host: a finding if it is another site's.
     fn url(&mut self, url: &str, host: &str, chain: impl FnOnce() -> String, truncated: bool) {
         let Some(site) = Site::of_host(host) else {
@@ -235,6 +275,7 @@ impl Search<'_> {
                 value: url.to_owned(),
                 chain: chain(),
                 truncated,
+                lifetime: None,
             });
         }
     }
@@ -250,6 +291,7 @@ impl Search<'_> {
                 value: value.text.to_owned(),
                 chain: value.chain.to_string(),
                 truncated: value.truncated,
+                lifetime: None,
             });
         }
     }

@@ -37,7 +37,7 @@ const ADDRESS_KEYS: [&str; 16] = [
 ];
 
 /// A field name as the tables above have it: `$page_URL` is `pageurl`.
-fn normal(key: &str) -> String {
+pub(super) fn normal(key: &str) -> String {
     key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 

@@ -194,6 +194,11 @@ impl Visits {
 }
 
 impl Visit {
+    /// Its site.
+    pub fn site(&self) -> Option<&Site> {
+        self.site.as_ref()
+    }
+
     /// It was visited.
     pub fn seen(&self, now: BootTime) -> Visited {
         Visited::Page { url: self.url.clone(), ago: now.since(self.time) }

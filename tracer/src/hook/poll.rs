@@ -7,7 +7,9 @@
 
 use std::{
     collections::HashSet,
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -160,9 +162,7 @@ impl Poller {
                 Ok(Entry::Sent(record)) => {
                     let key = (record.process.tgid, record.process.comm.clone());
                     if !self.told.contains(&key) {
-                        if let Some(event) = executable(key.0) {
-                            batch.push(event);
-                        }
+                        batch.extend(program(key.0));
                         if self.told.len() >= MAX_TOLD {
                             self.told.clear();
                         }
@@ -185,10 +185,53 @@ impl Poller {
     }
 }
 
-/// What a process runs, if it still does.
-fn executable(tgid: u32) -> Option<Event> {
-    let path = fs::read_link(format!("/proc/{tgid}/exe")).ok()?;
-    Some(Event::Executable { tgid, path: path.to_string_lossy().into_owned() })
+/// What a process runs and how it was started, if it still runs.
+fn program(tgid: u32) -> impl Iterator<Item = Event> {
+    let exe = executable(tgid);
+    let arguments = exe.as_deref().map(|exe| arguments(tgid, exe));
+    let path = exe.map(|exe| exe.to_string_lossy().into_owned());
+    let executable = path.map(|path| Event::Executable { tgid, path });
+    executable.into_iter().chain(arguments.map(|arguments| Event::Arguments { tgid, arguments }))
+}
+
+fn executable(tgid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{tgid}/exe")).ok()
+}
+
+/// The most that is read of a command line: options stand at its beginning.
+const MAX_ARGUMENTS: u64 = 16 << 10;
+
+/// How far up a browser's own processes are looked at: main process, zygote,
+/// network process.
+const MAX_ANCESTORS: usize = 4;
+
+/// The arguments of a process, and of those above it that run the same program:
+/// a browser's network process is started by its main process, and only that
+/// one has the options that the user gave.
+fn arguments(tgid: u32, exe: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut process = tgid;
+    for _ in 0..MAX_ANCESTORS {
+        let mut line = Vec::new();
+        if let Ok(file) = File::open(format!("/proc/{process}/cmdline")) {
+            let _ = file.take(MAX_ARGUMENTS).read_to_end(&mut line);
+        }
+        let line = line.strip_suffix(b"\0").unwrap_or(&line);
+        all.extend(line.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()));
+        match parent(process) {
+            Some(above) if executable(above).as_deref() == Some(exe) => process = above,
+            _ => break,
+        }
+    }
+    all
+}
+
+/// The fourth field of `/proc/PID/stat` (proc(5)); the second, the name, stands
+/// in parentheses and can hold anything.
+fn parent(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Reads both clocks. The kernel tells the time since boot in hundredths of a

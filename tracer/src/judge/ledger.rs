@@ -123,6 +123,11 @@ impl Ledger {
         &entry.sighting
     }
 
+    /// Whether a value was seen to last.
+    pub(crate) fn lasts(&self, value: &str) -> bool {
+        self.entries.get(value).is_some_and(|entry| entry.sighting.lasts())
+    }
+
     /// Forgets the quarter seen least recently: one at a time would be a search
     /// through all of them for each new value.
     fn forget(&mut self) {

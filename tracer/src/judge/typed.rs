@@ -86,6 +86,7 @@ impl Typing {
             value: text.clone(),
             chain: chain.clone(),
             truncated: false,
+            lifetime: None,
         })
     }
 }

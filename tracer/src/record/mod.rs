@@ -34,6 +34,13 @@ pub enum Event {
         /// Its executable file (`/proc/PID/exe`).
         path: String,
     },
+    /// How a process was started: the beginning of its command line.
+    Arguments {
+        /// The process.
+        tgid: u32,
+        /// Its arguments, its own name first.
+        arguments: Vec<String>,
+    },
 }
 
 /// What ties the kernel's timestamps to the time of day.

@@ -13,6 +13,7 @@
 //! | 2 | the counters, one u64 each, in the programs' order |
 //! | 3 | the clocks: nanoseconds since boot, and since 1970 (u64 each) |
 //! | 4 | what a process runs: its id (u32), and the executable's path |
+//! | 5 | how a process was started: its id (u32), and its arguments, each ended by a NUL |
 //!
 //! All numbers are little-endian, as all machines that tracer runs on are.
 //! Entries of an unknown kind are skipped, so that newer tracers can add some.
@@ -37,6 +38,7 @@ const RECORD: u32 = 1;
 const LOSSES: u32 = 2;
 const CLOCK: u32 = 3;
 const EXECUTABLE: u32 = 4;
+const ARGUMENTS: u32 = 5;
 
 /// An entry longer than this was not written by tracer. Unknown entries may be
 /// somewhat larger than a record.
@@ -88,6 +90,10 @@ impl<W: Write> Writer<W> {
             }
             Event::Executable { tgid, path } => {
                 self.entry(EXECUTABLE, &[&tgid.to_le_bytes(), path.as_bytes()])
+            }
+            Event::Arguments { tgid, arguments } => {
+                let list: String = arguments.iter().flat_map(|one| [one, "\0"]).collect();
+                self.entry(ARGUMENTS, &[&tgid.to_le_bytes(), list.as_bytes()])
             }
             Event::Clock(clock) => {
                 self.entry(CLOCK, &[&clock.boot.0.to_le_bytes(), &clock.unix.to_le_bytes()])
@@ -148,6 +154,7 @@ impl<R: Read> Reader<R> {
                 LOSSES => return Ok(Some(Event::Lost(losses(&contents)))),
                 CLOCK => return clock(&contents).map(Some),
                 EXECUTABLE => return executable(&contents).map(Some),
+                ARGUMENTS => return arguments(&contents).map(Some),
                 _ => {}
             }
         }
@@ -179,13 +186,23 @@ fn clock(contents: &[u8]) -> Result<Event, TraceError> {
 }
 
 fn executable(contents: &[u8]) -> Result<Event, TraceError> {
-    let (tgid, path) = contents
+    let (tgid, path) = process(contents)?;
+    Ok(Event::Executable { tgid, path: String::from_utf8_lossy(path).into_owned() })
+}
+
+fn arguments(contents: &[u8]) -> Result<Event, TraceError> {
+    let (tgid, list) = process(contents)?;
+    let list = list.split_inclusive(|&b| b == 0);
+    let text = |one: &[u8]| String::from_utf8_lossy(one.strip_suffix(b"\0").unwrap_or(one)).into();
+    Ok(Event::Arguments { tgid, arguments: list.map(text).collect() })
+}
+
+/// An entry about a process: its id, and the rest.
+fn process(contents: &[u8]) -> Result<(u32, &[u8]), TraceError> {
+    let (tgid, rest) = contents
         .split_first_chunk()
         .ok_or_else(|| TraceError::Damaged("a process without an id".into()))?;
-    Ok(Event::Executable {
-        tgid: u32::from_le_bytes(*tgid),
-        path: String::from_utf8_lossy(path).into_owned(),
-    })
+    Ok((u32::from_le_bytes(*tgid), rest))
 }
 
 /// Reads until the buffer is full or the file ends; returns how much.
@@ -212,6 +229,7 @@ mod tests {
         vec![
             Event::Clock(Clock { boot: BootTime(1), unix: 2 }),
             Event::Executable { tgid: 2, path: "/usr/bin/client".into() },
+            Event::Arguments { tgid: 2, arguments: vec!["client".into(), String::new()] },
             Event::Sent(sample()),
             Event::Lost(lost),
         ]

@@ -58,6 +58,24 @@ pub enum HashedForm {
     Domain,
 }
 
+impl HashedForm {
+    /// It tells no page.
+    pub fn is_host(self) -> bool {
+        matches!(self, Self::Host | Self::Domain)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::UrlWithoutScheme => "url_without_scheme",
+            Self::HostPath => "host_path",
+            Self::Host => "host",
+            Self::Domain => "domain",
+        }
+    }
+}
+
 /// A hash that was recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashMatch {
@@ -67,6 +85,14 @@ pub struct HashMatch {
     pub form: HashedForm,
     /// The text that was hashed.
     pub text: String,
+}
+
+impl HashMatch {
+    /// The host in what was hashed.
+    pub fn host(&self) -> &str {
+        let text = self.text.split_once("://").map_or(self.text.as_str(), |(_, rest)| rest);
+        host_of_authority(text.split(['/', '?']).next().unwrap_or(text))
+    }
 }
 
 /// The hashes of one application's visits.
@@ -142,6 +168,17 @@ impl Hashes {
 }
 
 impl Algorithm {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Crc32 => "crc32",
+            Self::JavaHash => "java_hash",
+        }
+    }
+
     fn digest(self, text: &str) -> Vec<u8> {
         match self {
             Self::Md5 => Md5::digest(text).to_vec(),

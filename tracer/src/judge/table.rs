@@ -1,0 +1,198 @@
+//! The table of judgement: `rules/judgement.toml`, the first row that fits.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Identification, RecipientKind, Sender, Severity, Verdict};
+use crate::{
+    detect::{Kind, Scope, Visited},
+    rules::{Located, Named, RulesError, RulesFile, Text},
+};
+
+/// The embedded rows.
+const EMBEDDED: RulesFile<'_> =
+    RulesFile { name: "judgement.toml", text: include_str!("../../rules/judgement.toml") };
+
+/// All that a judgement looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// What was found.
+    pub kind: Kind,
+    /// Its class.
+    pub class: Option<&'a str>,
+    /// How much of a URL it tells.
+    pub scope: Option<Scope>,
+    /// What is known of the visit.
+    pub visited: Option<VisitedKind>,
+    /// Who sent it.
+    pub sender: Sender,
+    /// To whom.
+    pub recipient: RecipientKind,
+    /// What the request identifies itself by.
+    pub identifier: Identification,
+    /// The window is known to be private.
+    pub private: bool,
+    /// Fields of the head may be missing.
+    pub head_cut: bool,
+}
+
+/// [`Visited`], without which visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VisitedKind {
+    /// The page.
+    Page,
+    /// Its host.
+    Host,
+    /// It was not.
+    No,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl From<&Visited> for VisitedKind {
+    fn from(visited: &Visited) -> Self {
+        match visited {
+            Visited::Page { .. } => Self::Page,
+            Visited::Host { .. } => Self::Host,
+            Visited::No => Self::No,
+            Visited::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The rows, in their order.
+#[derive(Debug, Clone)]
+pub struct Table(Vec<Row>);
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name: Text,
+    kind: Option<Vec<Kind>>,
+    class: Option<Vec<String>>,
+    scope: Option<Vec<Scope>>,
+    visited: Option<Vec<VisitedKind>>,
+    sender: Option<Vec<Sender>>,
+    recipient: Option<Vec<RecipientKind>>,
+    identifier: Option<Vec<Identification>>,
+    private: Option<bool>,
+    head_cut: Option<bool>,
+    severity: Severity,
+    reason: Text,
+    // Every row has to say where it comes from; nothing reads it at run time.
+    #[serde(rename = "source")]
+    _source: Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    row: Vec<Spanned<Row>>,
+}
+
+impl Named for Row {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+impl Table {
+    /// The embedded table; the user's rows, which go before it, replace those
+    /// of their name.
+    pub fn with(user: Option<RulesFile<'_>>) -> Result<Self, RulesError> {
+        let mut rows = match user {
+            Some(user) => read(user)?,
+            None => Vec::new(),
+        };
+        let named = |rows: &[Row], name: &str| rows.iter().any(|row| row.name() == name);
+        let embedded = read(EMBEDDED)?;
+        let own: Vec<Row> =
+            embedded.into_iter().filter(|row| !named(&rows, row.name())).collect();
+        rows.extend(own);
+        Ok(Self(rows))
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Judges a case; `recipient` names the recipient.
+    pub fn judge(&self, case: &Case<'_>, recipient: &str) -> Verdict {
+        let Some(row) = self.0.iter().find(|row| row.fits(case)) else {
+            // The user's rows can replace the last one, which fits everything.
+            return Verdict { severity: Severity::Low, reason: "no row of the rules fits".into() };
+        };
+        let reason = row.reason.as_str();
+        let reason =
+            reason.replace("{sender}", sender(case.sender)).replace("{recipient}", recipient);
+        Verdict { severity: row.severity, reason }
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::with(None).expect("a test reads the embedded table")
+    }
+}
+
+fn read(file: RulesFile<'_>) -> Result<Vec<Row>, RulesError> {
+    let rows = file.entries(file.parse::<File>()?.row)?;
+    rows.into_iter().map(checked).collect()
+}
+
+/// A row that names what there is to name.
+fn checked(located: Located<Row>) -> Result<Row, RulesError> {
+    let Located { entry, place } = located;
+    let rest = entry.reason.as_str().replace("{sender}", "").replace("{recipient}", "");
+    if rest.contains(['{', '}']) {
+        return Err(place.error(format!(
+            "the reason of `{}` has a brace that belongs to neither {{sender}} nor {{recipient}}",
+            entry.name()
+        )));
+    }
+    Ok(entry)
+}
+
+impl Row {
+    fn fits(&self, case: &Case<'_>) -> bool {
+        fn among<T: PartialEq>(wanted: &Option<Vec<T>>, one: &T) -> bool {
+            wanted.as_ref().is_none_or(|wanted| wanted.contains(one))
+        }
+        fn optional<T: PartialEq>(wanted: &Option<Vec<T>>, one: &Option<T>) -> bool {
+            wanted.as_ref().is_none_or(|wanted| one.as_ref().is_some_and(|one| wanted.contains(one)))
+        }
+        among(&self.kind, &case.kind)
+            && self.class.as_ref().is_none_or(|wanted| {
+                case.class.is_some_and(|class| wanted.iter().any(|one| one == class))
+            })
+            && optional(&self.scope, &case.scope)
+            && optional(&self.visited, &case.visited)
+            && among(&self.sender, &case.sender)
+            && among(&self.recipient, &case.recipient)
+            && among(&self.identifier, &case.identifier)
+            && self.private.is_none_or(|private| private == case.private)
+            && self.head_cut.is_none_or(|cut| cut == case.head_cut)
+    }
+}
+
+/// A sender, in a sentence.
+fn sender(sender: Sender) -> &'static str {
+    match sender {
+        Sender::Navigation => "the user's visit",
+        Sender::Page => "a page",
+        Sender::Browser => "the browser",
+        Sender::Extension => "an extension of the browser",
+        Sender::Unknown => "the application",
+    }
+}
+
+#[cfg(test)]
+mod tests;

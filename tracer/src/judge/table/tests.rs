@@ -1,0 +1,325 @@
+use super::*;
+
+/// A case in words, as the columns of the table are.
+struct Story {
+    told: &'static str,
+    case: Case<'static>,
+    severity: Severity,
+}
+
+const MI: Case<'static> = Case {
+    kind: Kind::Url,
+    class: None,
+    scope: Some(Scope::Full),
+    visited: Some(VisitedKind::Page),
+    sender: Sender::Unknown,
+    recipient: RecipientKind::Maker,
+    identifier: Identification::Lasting,
+    private: false,
+    head_cut: false,
+};
+
+const CHROME: Case<'static> =
+    Case { sender: Sender::Browser, identifier: Identification::Seen, visited: None, scope: None, ..MI };
+
+const PAGE: Case<'static> = Case {
+    sender: Sender::Page,
+    recipient: RecipientKind::Analytics,
+    ..MI
+};
+
+/// The founding story, as a fair reader would judge it.
+const STORIES: &[Story] = &[
+    Story {
+        told: "Mi Browser reports a page under a number that never changes",
+        case: MI,
+        severity: Severity::Critical,
+    },
+    Story {
+        told: "… in private mode, under the same number",
+        case: Case { private: true, ..MI },
+        severity: Severity::Critical,
+    },
+    Story {
+        told: "… in private mode, without a number",
+        case: Case { private: true, identifier: Identification::None, ..MI },
+        severity: Severity::Critical,
+    },
+    Story {
+        told: "… without a number",
+        case: Case { identifier: Identification::None, ..MI },
+        severity: Severity::High,
+    },
+    Story {
+        told: "… with header fields that say a page did it",
+        case: Case { sender: Sender::Page, ..MI },
+        severity: Severity::Medium,
+    },
+    Story {
+        told: "… with header fields that say the user went there",
+        case: Case { sender: Sender::Navigation, ..MI },
+        severity: Severity::Medium,
+    },
+    Story {
+        told: "… the hash of it",
+        case: Case { kind: Kind::VisitedUrlHash, class: Some("sha256/url"), ..MI },
+        severity: Severity::Critical,
+    },
+    Story {
+        told: "… the host alone",
+        case: Case { scope: Some(Scope::Host), visited: Some(VisitedKind::Host), ..MI },
+        severity: Severity::High,
+    },
+    Story {
+        told: "… what was searched for",
+        case: Case { kind: Kind::SearchTerms, scope: None, visited: None, ..MI },
+        severity: Severity::Medium,
+    },
+    Story {
+        told: "the news app reports the item that is read",
+        case: Case { kind: Kind::ContentItem, scope: None, visited: None, ..MI },
+        severity: Severity::Medium,
+    },
+    Story {
+        told: "the launcher reports the folder that is opened",
+        case: Case { kind: Kind::UiEvent, scope: None, visited: None, ..MI },
+        severity: Severity::Medium,
+    },
+    Story {
+        told: "settings report the screen, the status bar the swipe, without a number",
+        case: Case {
+            kind: Kind::UiEvent,
+            scope: None,
+            visited: None,
+            identifier: Identification::None,
+            ..MI
+        },
+        severity: Severity::Low,
+    },
+    Story {
+        told: "Chrome asks for updates with the number of a session",
+        case: Case { kind: Kind::Identifier, ..CHROME },
+        severity: Severity::Info,
+    },
+    Story {
+        told: "Chrome counts what its users do, under a number that lasts",
+        case: Case { kind: Kind::Identifier, identifier: Identification::Lasting, ..CHROME },
+        severity: Severity::Low,
+    },
+    Story {
+        told: "Chrome sends what is typed for suggestions",
+        case: Case { kind: Kind::TypedText, ..CHROME },
+        severity: Severity::Low,
+    },
+    Story {
+        told: "Chrome names a URL of its configuration",
+        case: Case {
+            kind: Kind::Url,
+            scope: Some(Scope::HostPath),
+            visited: Some(VisitedKind::No),
+            ..CHROME
+        },
+        severity: Severity::Low,
+    },
+    Story {
+        told: "Firefox sends its usage ping",
+        case: Case {
+            kind: Kind::Identifier,
+            identifier: Identification::Lasting,
+            ..CHROME
+        },
+        severity: Severity::Low,
+    },
+    Story { told: "a page reports itself to its analytics", case: PAGE, severity: Severity::Info },
+    Story {
+        told: "… under a cookie, in a private window",
+        case: Case { private: true, ..PAGE },
+        severity: Severity::Info,
+    },
+    Story {
+        told: "… what is searched for in it",
+        case: Case { kind: Kind::SearchTerms, ..PAGE },
+        severity: Severity::Info,
+    },
+    Story {
+        told: "a page says where it comes from",
+        case: Case { kind: Kind::Referer, recipient: RecipientKind::Maker, ..PAGE },
+        severity: Severity::Info,
+    },
+    Story {
+        told: "the user follows a redirector",
+        case: Case {
+            sender: Sender::Navigation,
+            recipient: RecipientKind::ThirdParty,
+            visited: Some(VisitedKind::No),
+            ..MI
+        },
+        severity: Severity::Info,
+    },
+    Story {
+        told: "an extension reports every page under a number",
+        case: Case {
+            sender: Sender::Extension,
+            recipient: RecipientKind::ThirdParty,
+            ..MI
+        },
+        severity: Severity::Critical,
+    },
+    Story {
+        told: "somebody whose head was cut names a URL",
+        case: Case { head_cut: true, ..MI },
+        severity: Severity::Info,
+    },
+    Story {
+        told: "nobody knows what was visited",
+        case: Case { visited: Some(VisitedKind::Unknown), ..MI },
+        severity: Severity::High,
+    },
+    Story {
+        told: "a number of the device",
+        case: Case { kind: Kind::PersonalDetail, class: Some("imei"), visited: None, ..MI },
+        severity: Severity::High,
+    },
+    Story {
+        told: "the maker's site is told about itself",
+        case: Case { recipient: RecipientKind::SameSite, ..MI },
+        severity: Severity::Info,
+    },
+];
+
+#[test]
+fn the_story_is_judged_as_a_fair_reader_would() {
+    let table = Table::default();
+    for Story { told, case, severity } in STORIES {
+        let verdict = table.judge(case, "X");
+        assert_eq!(verdict.severity, *severity, "{told}: {}", verdict.reason);
+        assert!(!verdict.reason.contains('{'), "{}", verdict.reason);
+    }
+}
+
+const KINDS: [Kind; 12] = [
+    Kind::Url,
+    Kind::UrlToUnknown,
+    Kind::VisitedUrlHash,
+    Kind::SearchTerms,
+    Kind::TypedText,
+    Kind::PageText,
+    Kind::UiEvent,
+    Kind::ContentItem,
+    Kind::Identifier,
+    Kind::PersonalDetail,
+    Kind::Referer,
+    Kind::Origin,
+];
+
+/// Every case there can be.
+fn cases() -> impl Iterator<Item = Case<'static>> {
+    let senders = [
+        Sender::Navigation,
+        Sender::Page,
+        Sender::Browser,
+        Sender::Extension,
+        Sender::Unknown,
+    ];
+    let recipients = [
+        RecipientKind::SameSite,
+        RecipientKind::Maker,
+        RecipientKind::Analytics,
+        RecipientKind::Search,
+        RecipientKind::ThirdParty,
+        RecipientKind::Unknown,
+    ];
+    let visits = [
+        None,
+        Some(VisitedKind::Page),
+        Some(VisitedKind::Host),
+        Some(VisitedKind::No),
+        Some(VisitedKind::Unknown),
+    ];
+    let scopes = [None, Some(Scope::Host), Some(Scope::HostPath), Some(Scope::Full)];
+    let identifiers = [Identification::None, Identification::Seen, Identification::Lasting];
+    KINDS.into_iter().flat_map(move |kind| {
+        senders.into_iter().flat_map(move |sender| {
+            recipients.into_iter().flat_map(move |recipient| {
+                visits.into_iter().flat_map(move |visited| {
+                    scopes.into_iter().flat_map(move |scope| {
+                        identifiers.into_iter().flat_map(move |identifier| {
+                            [false, true].into_iter().flat_map(move |private| {
+                                [false, true].map(|head_cut| Case {
+                                    kind,
+                                    class: None,
+                                    scope,
+                                    visited,
+                                    sender,
+                                    recipient,
+                                    identifier,
+                                    private,
+                                    head_cut,
+                                })
+                            })
+                        })
+                    })
+                })
+            })
+        })
+    })
+}
+
+#[test]
+fn more_against_somebody_is_never_judged_milder() {
+    let table = Table::default();
+    let severity = |case: &Case<'_>| table.judge(case, "X").severity;
+    for case in cases() {
+        let bad = severity(&case);
+        assert!(severity(&Case { private: true, ..case }) >= bad, "{case:?}");
+        assert!(severity(&Case { identifier: Identification::Lasting, ..case }) >= bad, "{case:?}");
+        if case.visited == Some(VisitedKind::No) {
+            let page = Case { visited: Some(VisitedKind::Page), ..case };
+            assert!(severity(&page) >= bad, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn pages_visits_and_cut_heads_accuse_nobody_but_the_maker() {
+    let table = Table::default();
+    for case in cases() {
+        let severity = table.judge(&case, "X").severity;
+        let claimed = matches!(case.sender, Sender::Navigation | Sender::Page);
+        if claimed && case.recipient != RecipientKind::Maker {
+            assert_eq!(severity, Severity::Info, "{case:?}");
+        }
+        if case.sender == Sender::Unknown && case.head_cut {
+            assert_eq!(severity, Severity::Info, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn the_users_rows_go_first() {
+    let row = |name: &str, severity: &str| {
+        format!(
+            "[[row]]\nname = '{name}'\nkind = ['url']\nseverity = '{severity}'\n\
+             reason = '{{sender}} and {{recipient}}'\nsource = 's'\n"
+        )
+    };
+    let with = |text: &str| Table::with(Some(RulesFile { name: "judgement.toml", text }));
+    let table = with(&row("mine", "low")).unwrap();
+    let verdict = table.judge(&MI, "X");
+    assert_eq!((verdict.severity, &*verdict.reason), (Severity::Low, "the application and X"));
+    let referer = Case { kind: Kind::Referer, ..MI };
+    assert_eq!(table.judge(&referer, "X").severity, Severity::Info);
+    assert_eq!(table.len(), Table::default().len() + 1);
+    assert_eq!(with(&row("URL", "low")).unwrap().len(), Table::default().len());
+
+    for (text, line, what) in [
+        (row("a", "dire"), 4, "dire"),
+        (row("a", "low").replace("'url'", "'urls'"), 3, "urls"),
+        (row("a", "low").replace("{sender}", "{who}"), 1, "brace"),
+        (row("a", "low").replace("source", "sauce"), 6, "sauce"),
+    ] {
+        let err = with(&text).unwrap_err();
+        assert_eq!(err.line, line, "{err}");
+        assert!(err.to_string().contains(what), "{err}");
+    }
+}
