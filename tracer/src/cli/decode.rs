@@ -5,19 +5,20 @@ use std::{
     io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 
 use crate::{
-    detect::Detector,
     pipeline::{Decoded, Output, Pipeline},
     proto,
     record::{
         Connection, Hook, Process, Transport,
         trace::{self, TraceError},
     },
+    rules::Rules,
     sink::{decoded_line, printable},
     stream::Sent,
 };
@@ -50,13 +51,13 @@ enum Format {
 const MAX_HTTP: u64 = 256 << 20;
 
 pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
-    let detector = Detector::default();
+    let rules = Arc::new(Rules::default());
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut failed = false;
     for path in &args.files {
         let mut printer = Printer::new(path, args.json, &mut out);
         // One file that cannot be read does not keep the others from it.
-        if let Err(err) = file(args.format, path, &detector, &mut printer) {
+        if let Err(err) = file(args.format, path, &rules, &mut printer) {
             if super::is_closed_pipe(&err) {
                 return Err(err);
             }
@@ -72,7 +73,7 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
 fn file<W: Write>(
     format: Format,
     path: &Path,
-    detector: &Detector,
+    rules: &Arc<Rules>,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
     let file: Box<dyn Read> = if path == Path::new("-") {
@@ -94,7 +95,7 @@ fn file<W: Write>(
     };
     let mut whole = head.chain(file);
     if is_trace {
-        return records(&mut whole, detector, printer);
+        return records(&mut whole, rules, printer);
     }
     let mut bytes = Vec::new();
     whole.by_ref().take(MAX_HTTP).read_to_end(&mut bytes).context("cannot read it")?;
@@ -103,13 +104,13 @@ fn file<W: Write>(
         "it is larger than the {} MiB that are read of a file of requests",
         MAX_HTTP >> 20
     );
-    requests(&bytes, detector, printer)
+    requests(&bytes, rules, printer)
 }
 
 /// Raw requests: a connection of nobody in particular.
 fn requests<W: Write>(
     bytes: &[u8],
-    detector: &Detector,
+    rules: &Arc<Rules>,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
     let (requests, unread) = proto::parse_http1(bytes);
@@ -117,7 +118,8 @@ fn requests<W: Write>(
         !requests.is_empty() || bytes.is_empty(),
         "it holds no HTTP/1.1 request and is no trace of tracer's"
     );
-    let mut pipeline = Pipeline::new(detector.clone());
+    let mut pipeline = Pipeline::new(Arc::clone(rules));
+    let mut outputs = Vec::new();
     for request in requests {
         let sent = Sent {
             connection: Connection { key: 0, transport: Transport::Tcp, local: None, remote: None },
@@ -125,7 +127,8 @@ fn requests<W: Write>(
             process: Process { uid: 0, tgid: 0, tid: 0, comm: String::new() },
             message: request,
         };
-        printer.request(&pipeline.request(sent))?;
+        pipeline.request(sent, &mut outputs);
+        printer.outputs(&mut outputs)?;
     }
     if unread.unrecognised > 0 {
         printer.note(&format!("{} bytes are in no request", unread.unrecognised))?;
@@ -135,11 +138,11 @@ fn requests<W: Write>(
 
 fn records<W: Write>(
     from: &mut impl Read,
-    detector: &Detector,
+    rules: &Arc<Rules>,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
     let mut reader = trace::Reader::new(from)?;
-    let mut pipeline = Pipeline::new(detector.clone());
+    let mut pipeline = Pipeline::new(Arc::clone(rules));
     let mut outputs = Vec::new();
     let damage = loop {
         match reader.event() {

@@ -10,6 +10,7 @@ use std::{
     os::unix::process::CommandExt as _,
     process::{Command, ExitCode, Stdio},
     thread,
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,9 +21,9 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::{run::print_summary, style};
 use crate::{
-    detect::Detector,
     hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch},
     pipeline::{Output, Pipeline},
+    rules::Rules,
     sink::{Human, Sink as _, redact::Redactor},
 };
 
@@ -97,7 +98,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
 
     events.stop();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let mut pipeline = Pipeline::new(Detector::default());
+    let mut pipeline = Pipeline::new(Arc::new(Rules::default()));
     let mut outputs = Vec::new();
     runtime.block_on(async {
         while let Some(batch) = events.next().await {

@@ -5,6 +5,7 @@ use std::{
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,10 +15,10 @@ use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
 use super::{Usage, style, users};
 use crate::{
-    detect::Detector,
     hook::{self, Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, Watch},
     pipeline::{Output, Pipeline},
     record::{Event, Losses, trace},
+    rules::Rules,
     sink::{Human, Json, Sink, application_line, printable, private_file, redact::Redactor},
 };
 
@@ -127,7 +128,7 @@ fn open(path: &Path, append: bool) -> anyhow::Result<File> {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let watch = args.watch()?;
     let mut session = Session {
-        pipeline: Pipeline::new(Detector::default()),
+        pipeline: Pipeline::new(Arc::new(Rules::default())),
         sinks: args.sinks()?,
         recording: match &args.record {
             Some(path) => {

@@ -9,7 +9,6 @@ mod site;
 mod url;
 mod visited;
 mod visits;
-mod vocabulary;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +18,11 @@ pub use self::{
     site::{Site, host_of_authority},
     url::{UrlSpan, urls_in},
     visits::{Algorithm, HashMatch, HashedForm, Scope, Visit, Visited, Visits},
-    vocabulary::{Vocabularies, VocabularyError},
 };
 use crate::{
     content::{self, Limits, Report, Step, Value},
     proto::{Initiator, Request, initiator},
+    rules::{Rules, Vocabularies},
 };
 
 /// What a finding is.
@@ -149,6 +148,11 @@ impl Detector {
     /// A detector with the embedded rules.
     pub fn new(vocabularies: Vocabularies, limits: Limits) -> Self {
         Self { vocabularies, limits }
+    }
+
+    /// A detector that goes by these rules.
+    pub fn of(rules: &Rules) -> Self {
+        Self::new(rules.vocabularies().clone(), Limits::default())
     }
 
     /// Finds what `request` discloses by itself.

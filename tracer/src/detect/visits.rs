@@ -19,10 +19,10 @@ use crate::record::BootTime;
 
 /// Pages remembered of one application. A day of heavy use opens some hundred;
 /// what is reported is reported within minutes, or in the next batch.
-pub const MAX_PAGES: usize = 256;
+const MAX_PAGES: usize = 256;
 
 /// Hosts remembered of one application. A page asks for some dozen.
-pub const MAX_HOSTS: usize = 1024;
+const MAX_HOSTS: usize = 1024;
 
 /// The longest URL remembered: longer ones are cut, and compared as far.
 const MAX_URL: usize = 2048;

@@ -52,7 +52,7 @@ pub(crate) struct Place<'a> {
 
 /// Values that are remembered. Those seen least recently go first; a browser
 /// sends some dozen that last.
-pub const MAX_VALUES: usize = 8192;
+const MAX_VALUES: usize = 8192;
 
 /// Applications, and recipients, named of one value.
 const MAX_NAMES: usize = 16;

@@ -16,7 +16,7 @@ mod context;
 mod ledger;
 mod repeats;
 mod sender;
-mod table;
+pub(crate) mod table;
 mod typed;
 
 use serde::{Deserialize, Serialize};

@@ -9,10 +9,6 @@ use crate::{
     rules::{Located, Named, RulesError, RulesFile, Text},
 };
 
-/// The embedded rows.
-const EMBEDDED: RulesFile<'_> =
-    RulesFile { name: "judgement.toml", text: include_str!("../../rules/judgement.toml") };
-
 /// All that a judgement looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
@@ -65,9 +61,10 @@ impl From<&Visited> for VisitedKind {
 #[derive(Debug, Clone)]
 pub struct Table(Vec<Row>);
 
+/// A row. What it does not name, it does not ask for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+pub(crate) struct Row {
     name: Text,
     kind: Option<Vec<Kind>>,
     class: Option<Vec<String>>,
@@ -99,21 +96,6 @@ impl Named for Row {
 }
 
 impl Table {
-    /// The embedded table; the user's rows, which go before it, replace those
-    /// of their name.
-    pub fn with(user: Option<RulesFile<'_>>) -> Result<Self, RulesError> {
-        let mut rows = match user {
-            Some(user) => read(user)?,
-            None => Vec::new(),
-        };
-        let named = |rows: &[Row], name: &str| rows.iter().any(|row| row.name() == name);
-        let embedded = read(EMBEDDED)?;
-        let own: Vec<Row> =
-            embedded.into_iter().filter(|row| !named(&rows, row.name())).collect();
-        rows.extend(own);
-        Ok(Self(rows))
-    }
-
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -137,20 +119,29 @@ impl Table {
     }
 }
 
-impl Default for Table {
-    fn default() -> Self {
-        Self::with(None).expect("a test reads the embedded table")
+impl FromIterator<Row> for Table {
+    fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Self {
+        Self(rows.into_iter().collect())
     }
 }
 
-fn read(file: RulesFile<'_>) -> Result<Vec<Row>, RulesError> {
+/// Reads `judgement.toml`.
+pub(crate) fn parse(file: RulesFile<'_>) -> Result<Vec<Located<Row>>, RulesError> {
     let rows = file.entries(file.parse::<File>()?.row)?;
     rows.into_iter().map(checked).collect()
 }
 
+/// Lays rows over others: they go before them, and replace those of their name.
+pub(crate) fn overlay(base: &mut Vec<Located<Row>>, mut over: Vec<Located<Row>>) {
+    let replaced = |row: &Row| over.iter().any(|new| new.entry.name() == row.name());
+    base.retain(|located| !replaced(&located.entry));
+    over.append(base);
+    *base = over;
+}
+
 /// A row that names what there is to name.
-fn checked(located: Located<Row>) -> Result<Row, RulesError> {
-    let Located { entry, place } = located;
+fn checked(located: Located<Row>) -> Result<Located<Row>, RulesError> {
+    let Located { entry, place } = &located;
     let rest = entry.reason.as_str().replace("{sender}", "").replace("{recipient}", "");
     if rest.contains(['{', '}']) {
         return Err(place.error(format!(
@@ -158,7 +149,7 @@ fn checked(located: Located<Row>) -> Result<Row, RulesError> {
             entry.name()
         )));
     }
-    Ok(entry)
+    Ok(located)
 }
 
 impl Row {

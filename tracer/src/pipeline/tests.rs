@@ -104,7 +104,7 @@ struct Run {
 }
 
 fn run(events: Vec<Event>) -> Run {
-    let mut pipeline = Pipeline::new(Detector::default());
+    let mut pipeline = Pipeline::new(Arc::default());
     let mut out = Vec::new();
     pipeline.push(Event::Executable { tgid: PID, path: "/opt/browser/browser".into() }, &mut out);
     for event in events {

@@ -10,7 +10,7 @@ use super::redact::Redactor;
 use crate::{
     account::{Account, Application, Servers, Via},
     detect::Kind,
-    judge::{Severity, verdict},
+    judge::{ALERT, Severity},
     pipeline::{Decoded, Output},
 };
 
@@ -62,7 +62,7 @@ fn alert(decoded: &Decoded, style: &Style, redactor: &Redactor) -> String {
         let time = humantime::format_rfc3339_millis(time).to_string();
         line = style.paint(Style::DIM, &time) + "  ";
     }
-    if let Some(verdict) = decoded.verdict {
+    if let Some(verdict) = &decoded.verdict {
         line += &style.severity(verdict.severity);
     }
     let name = decoded.exe.as_deref().and_then(|exe| Path::new(exe).file_name()?.to_str());
@@ -70,13 +70,11 @@ fn alert(decoded: &Decoded, style: &Style, redactor: &Redactor) -> String {
     // Writing to a string cannot fail.
     let _ = write!(line, "  {name} (uid {}, pid {})", process.uid, process.tgid);
 
-    let head_cut = request.head_cut.is_some();
     let urls: Vec<_> = decoded
-        .findings
-        .list
+        .disclosures
         .iter()
-        .filter(|f| f.kind == Kind::Url)
-        .filter(|f| verdict(f, decoded.initiator, head_cut).severity >= Severity::High)
+        .filter(|one| one.severity() >= ALERT && one.finding.kind == Kind::Url)
+        .map(|one| &one.finding)
         .collect();
     let to = match (&request.authority, decoded.sent.connection.remote) {
         (Some(authority), _) => printable(authority),

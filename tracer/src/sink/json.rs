@@ -69,8 +69,8 @@ fn alert(decoded: &Decoded, redactor: &Redactor) -> Value {
         "schema": ALERT_SCHEMA,
         "type": "alert",
         "time": time,
-        "severity": decoded.verdict.map(|verdict| verdict.severity),
-        "reason": decoded.verdict.map(|verdict| verdict.reason),
+        "severity": decoded.verdict.as_ref().map(|verdict| verdict.severity),
+        "reason": decoded.verdict.as_ref().map(|verdict| &verdict.reason),
         "process": {
             "uid": sent.process.uid,
             "pid": sent.process.tgid,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rules::Rules;
 
 /// A case in words, as the columns of the table are.
 struct Story {
@@ -189,12 +190,16 @@ const STORIES: &[Story] = &[
 
 #[test]
 fn the_story_is_judged_as_a_fair_reader_would() {
-    let table = Table::default();
+    let table = embedded();
     for Story { told, case, severity } in STORIES {
         let verdict = table.judge(case, "X");
         assert_eq!(verdict.severity, *severity, "{told}: {}", verdict.reason);
         assert!(!verdict.reason.contains('{'), "{}", verdict.reason);
     }
+}
+
+fn embedded() -> Table {
+    Rules::default().judgement().clone()
 }
 
 const KINDS: [Kind; 12] = [
@@ -267,7 +272,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
 
 #[test]
 fn more_against_somebody_is_never_judged_milder() {
-    let table = Table::default();
+    let table = embedded();
     let severity = |case: &Case<'_>| table.judge(case, "X").severity;
     for case in cases() {
         let bad = severity(&case);
@@ -282,7 +287,7 @@ fn more_against_somebody_is_never_judged_milder() {
 
 #[test]
 fn pages_visits_and_cut_heads_accuse_nobody_but_the_maker() {
-    let table = Table::default();
+    let table = embedded();
     for case in cases() {
         let severity = table.judge(&case, "X").severity;
         let claimed = matches!(case.sender, Sender::Navigation | Sender::Page);
@@ -303,14 +308,17 @@ fn the_users_rows_go_first() {
              reason = '{{sender}} and {{recipient}}'\nsource = 's'\n"
         )
     };
-    let with = |text: &str| Table::with(Some(RulesFile { name: "judgement.toml", text }));
+    let with = |text: &str| {
+        let rules = Rules::with_overrides(&[RulesFile { name: "judgement.toml", text }])?;
+        Ok::<_, RulesError>(rules.judgement().clone())
+    };
     let table = with(&row("mine", "low")).unwrap();
     let verdict = table.judge(&MI, "X");
     assert_eq!((verdict.severity, &*verdict.reason), (Severity::Low, "the application and X"));
     let referer = Case { kind: Kind::Referer, ..MI };
     assert_eq!(table.judge(&referer, "X").severity, Severity::Info);
-    assert_eq!(table.len(), Table::default().len() + 1);
-    assert_eq!(with(&row("URL", "low")).unwrap().len(), Table::default().len());
+    assert_eq!(table.len(), embedded().len() + 1);
+    assert_eq!(with(&row("URL", "low")).unwrap().len(), embedded().len());
 
     for (text, line, what) in [
         (row("a", "dire"), 4, "dire"),
