@@ -13,7 +13,10 @@ use self::waiting::Waiting;
 use crate::{
     account::{Accounts, Application},
     detect::{Address, Detector, Findings},
-    judge::{ALERT, Disclosure, Judge, Judged, News, Origin, Recipient, Repeats, Sender, Sighting, Verdict},
+    judge::{
+        ALERT, Disclosure, Judge, Judged, News, Origin, Recipient, Repeats, Sender, Sighting,
+        Verdict,
+    },
     proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
     record::{BootTime, Clock, Event, Loss, Losses, Process, Transport},
     rules::Rules,
@@ -337,8 +340,7 @@ impl Pipeline {
     fn decode(&mut self, sent: Sent<Request>) -> Decoded {
         let application = self.application(&sent.process);
         let initiator = initiator(&sent.message);
-        let findings =
-            self.detector.find_among(&sent.message, self.judge.visits(&application));
+        let findings = self.detector.find_among(&sent.message, self.judge.visits(&application));
         let program = self.programs.get(&sent.process.tgid);
         let decoded = Decoded {
             exe: program.and_then(|program| program.path.clone()),

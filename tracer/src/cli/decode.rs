@@ -32,6 +32,8 @@ pub(super) struct Args {
     /// Print one line of JSON a request (docs/decode.md describes it)
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    rules: super::rules::Folder,
     /// Files to read; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -51,7 +53,7 @@ enum Format {
 const MAX_HTTP: u64 = 256 << 20;
 
 pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
-    let rules = Arc::new(Rules::default());
+    let rules = Arc::new(args.rules.load()?);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut failed = false;
     for path in &args.files {

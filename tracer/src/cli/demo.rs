@@ -9,8 +9,8 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     process::{Command, ExitCode, Stdio},
-    thread,
     sync::Arc,
+    thread,
     time::Duration,
 };
 

@@ -4,6 +4,7 @@
 mod decode;
 mod demo;
 mod locate;
+mod rules;
 mod run;
 mod users;
 
@@ -37,6 +38,9 @@ enum Command {
     /// Find the functions in programs and libraries through which what is
     /// encrypted can be read
     Locate(locate::Args),
+    /// Check the rules: what is known of browsers, their makers and other
+    /// recipients
+    Rules(rules::Args),
     /// Show an alert on this machine: a client that reports what it visits,
     /// one that does not, and what tracer says of both (needs root)
     Demo(demo::Args),
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),
     };

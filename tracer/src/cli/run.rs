@@ -18,7 +18,6 @@ use crate::{
     hook::{self, Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, Watch},
     pipeline::{Output, Pipeline},
     record::{Event, Losses, trace},
-    rules::Rules,
     sink::{Human, Json, Sink, application_line, printable, private_file, redact::Redactor},
 };
 
@@ -61,6 +60,8 @@ pub(super) struct Args {
     /// Record every captured send into this file, unredacted, for `tracer decode`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    #[command(flatten)]
+    rules: super::rules::Folder,
     /// Show the values in URLs' queries, which are digests otherwise
     #[arg(long)]
     show_values: bool,
@@ -127,8 +128,9 @@ fn open(path: &Path, append: bool) -> anyhow::Result<File> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let watch = args.watch()?;
+    let rules = args.rules.load()?;
     let mut session = Session {
-        pipeline: Pipeline::new(Arc::new(Rules::default())),
+        pipeline: Pipeline::new(Arc::new(rules)),
         sinks: args.sinks()?,
         recording: match &args.record {
             Some(path) => {

@@ -32,7 +32,8 @@ pub(super) fn disclosed(
 fn is_hash_of_address(key: &str) -> bool {
     let name = normal(key);
     let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    any(&["hash", "crc", "digest"]) && any(&["url", "uri", "host", "domain", "page", "site", "link"])
+    any(&["hash", "crc", "digest"])
+        && any(&["url", "uri", "host", "domain", "page", "site", "link"])
 }
 
 #[cfg(test)]

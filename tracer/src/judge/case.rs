@@ -152,11 +152,8 @@ impl Judge {
             let returning = self.returning(findings, &place);
             findings.list.extend(returning);
         }
-        let identifications: Vec<Option<Identification>> = findings
-            .list
-            .iter()
-            .map(|finding| self.identification(finding, own, &place))
-            .collect();
+        let identifications: Vec<Option<Identification>> =
+            findings.list.iter().map(|finding| self.identification(finding, own, &place)).collect();
         let identifier =
             identifications.iter().flatten().max().copied().unwrap_or(Identification::None);
 
@@ -209,10 +206,9 @@ impl Judge {
             (Some(owner), _) if !(claimed && owner.embedded) => {
                 Recipient::Maker { name: owner.maker.name.to_string() }
             }
-            (_, Some(service)) => Recipient::Service {
-                name: service.name.to_string(),
-                category: service.category,
-            },
+            (_, Some(service)) => {
+                Recipient::Service { name: service.name.to_string(), category: service.category }
+            }
             _ => Recipient::ThirdParty,
         }
     }
@@ -356,14 +352,14 @@ fn confidence(finding: &Finding, visited: Option<&Visited>) -> Confidence {
         }
         (Kind::VisitedUrlHash, _) => sure(Level::High, "64 bits of a hash or more agree"),
         (_, Some(Visited::Page { .. })) => sure(Level::High, "the same URL was visited"),
-        (_, Some(Visited::Host { .. })) => {
-            sure(Level::High, "the host was visited or asked for")
-        }
+        (_, Some(Visited::Host { .. })) => sure(Level::High, "the host was visited or asked for"),
         (Kind::Url | Kind::UrlToUnknown | Kind::Referer | Kind::Origin, _) => {
             sure(Level::High, "it is a URL as it was sent")
         }
         (Kind::Identifier, _) => match (finding.lifetime, class) {
-            (_, "returning") => sure(Level::Medium, "the same value was sent on several connections"),
+            (_, "returning") => {
+                sure(Level::Medium, "the same value was sent on several connections")
+            }
             (Some(Lifetime::Unknown) | None, _) => {
                 sure(Level::Medium, "it has the form of an identifier")
             }

@@ -21,15 +21,15 @@ mod typed;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::repeats::{Count, News, Repeats};
 pub use self::{
     case::{Judge, Judged, Origin},
     context::{
-        Category, Confidence, Disclosure, Identification, Level, RecipientKind, Recipient, Sender,
+        Category, Confidence, Disclosure, Identification, Level, Recipient, RecipientKind, Sender,
     },
     ledger::Sighting,
     table::{Case, Table, VisitedKind},
 };
-pub(crate) use self::repeats::{Count, News, Repeats};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -158,7 +158,9 @@ impl Row {
             wanted.as_ref().is_none_or(|wanted| wanted.contains(one))
         }
         fn optional<T: PartialEq>(wanted: &Option<Vec<T>>, one: &Option<T>) -> bool {
-            wanted.as_ref().is_none_or(|wanted| one.as_ref().is_some_and(|one| wanted.contains(one)))
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| one.as_ref().is_some_and(|one| wanted.contains(one)))
         }
         among(&self.kind, &case.kind)
             && self.class.as_ref().is_none_or(|wanted| {

@@ -14,11 +14,14 @@
 //! A table's module declares the entries as plain structs with
 //! `#[serde(deny_unknown_fields)]`, takes [`Text`] for what must not be empty,
 //! and implements [`Named`]. Mistakes inside a value are best made errors of
-//! its type's `Deserialize` (`try_from`): the parser then knows the line.
+//! its type's `Deserialize` ([`checked`]): the parser then knows the line.
 
-use std::{collections::HashMap, fmt, ops::Range};
+use std::{collections::HashMap, fmt, marker::PhantomData, ops::Range};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned, Visitor},
+};
 use thiserror::Error;
 use toml::Spanned;
 
@@ -141,9 +144,34 @@ pub fn overlay<T: Named>(base: &mut Vec<Located<T>>, over: Vec<Located<T>>) {
     }
 }
 
+/// Deserialises a text that `T` checks. The check runs while the parser knows
+/// where it is, also in lists; serde's `try_from` runs it when the parser only
+/// knows where the list begins.
+pub fn checked<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<String, Error: fmt::Display>,
+{
+    struct Check<T>(PhantomData<T>);
+
+    impl<T: TryFrom<String, Error: fmt::Display>> Visitor<'_> for Check<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            T::try_from(text.to_owned()).map_err(E::custom)
+        }
+    }
+
+    from.deserialize_str(Check(PhantomData))
+}
+
 /// A text that says something: not empty, and without control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Text(String);
 
 impl Text {
@@ -175,6 +203,12 @@ impl TryFrom<String> for Text {
             return Err(TextError::Control);
         }
         Ok(Self(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        checked(from)
     }
 }
 
@@ -245,6 +279,22 @@ mod tests {
             assert!(err.starts_with(place) && err.contains(what), "{err}\n{text}");
             assert!(!err.contains('\n'), "{err}");
         }
+    }
+
+    #[test]
+    fn a_mistake_in_a_list_is_named_where_it_is() {
+        #[derive(Debug, Deserialize)]
+        struct List {
+            #[expect(dead_code, reason = "only its parsing is tested")]
+            list: Vec<Text>,
+        }
+        let file = RulesFile { name: "list.toml", text: "list = [\n  'a',\n  '',\n]\n" };
+        let err = file.parse::<List>().unwrap_err();
+        assert_eq!((err.line, err.column), (3, 3), "{err}");
+        let file = RulesFile { name: "list.toml", text: "list = ['a', 1]" };
+        let err = file.parse::<List>().unwrap_err();
+        assert_eq!((err.line, err.column), (1, 14), "{err}");
+        assert!(err.what.contains("expected a text"), "{err}");
     }
 
     #[test]

@@ -20,14 +20,16 @@ const MI: Case<'static> = Case {
     head_cut: false,
 };
 
-const CHROME: Case<'static> =
-    Case { sender: Sender::Browser, identifier: Identification::Seen, visited: None, scope: None, ..MI };
-
-const PAGE: Case<'static> = Case {
-    sender: Sender::Page,
-    recipient: RecipientKind::Analytics,
+const CHROME: Case<'static> = Case {
+    sender: Sender::Browser,
+    identifier: Identification::Seen,
+    visited: None,
+    scope: None,
     ..MI
 };
+
+const PAGE: Case<'static> =
+    Case { sender: Sender::Page, recipient: RecipientKind::Analytics, ..MI };
 
 /// The founding story, as a fair reader would judge it.
 const STORIES: &[Story] = &[
@@ -124,11 +126,7 @@ const STORIES: &[Story] = &[
     },
     Story {
         told: "Firefox sends its usage ping",
-        case: Case {
-            kind: Kind::Identifier,
-            identifier: Identification::Lasting,
-            ..CHROME
-        },
+        case: Case { kind: Kind::Identifier, identifier: Identification::Lasting, ..CHROME },
         severity: Severity::Low,
     },
     Story { told: "a page reports itself to its analytics", case: PAGE, severity: Severity::Info },
@@ -159,11 +157,7 @@ const STORIES: &[Story] = &[
     },
     Story {
         told: "an extension reports every page under a number",
-        case: Case {
-            sender: Sender::Extension,
-            recipient: RecipientKind::ThirdParty,
-            ..MI
-        },
+        case: Case { sender: Sender::Extension, recipient: RecipientKind::ThirdParty, ..MI },
         severity: Severity::Critical,
     },
     Story {
@@ -219,13 +213,8 @@ const KINDS: [Kind; 12] = [
 
 /// Every case there can be.
 fn cases() -> impl Iterator<Item = Case<'static>> {
-    let senders = [
-        Sender::Navigation,
-        Sender::Page,
-        Sender::Browser,
-        Sender::Extension,
-        Sender::Unknown,
-    ];
+    let senders =
+        [Sender::Navigation, Sender::Page, Sender::Browser, Sender::Extension, Sender::Unknown];
     let recipients = [
         RecipientKind::SameSite,
         RecipientKind::Maker,

@@ -1,0 +1,104 @@
+//! `tracer rules`: what is known of vendors.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use crate::{
+    rules::{self, EMBEDDED, Rules, RulesFile, Tables},
+    sink::printable,
+};
+
+/// Check the rules: what is known of browsers, their makers and other
+/// recipients (docs/rules.md).
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Read the embedded rules and a folder's, and say what is in them, or where
+    /// a mistake is
+    Check {
+        /// A folder of rules, as for `tracer run --rules`
+        folder: Option<PathBuf>,
+    },
+}
+
+/// The folder of rules that `run` and `decode` take.
+#[derive(Debug, clap::Args)]
+pub(super) struct Folder {
+    /// Add the rules in this folder to the embedded ones, or replace those of
+    /// the same names (docs/rules.md describes them)
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
+}
+
+impl Folder {
+    /// The rules to go by.
+    pub(super) fn load(&self) -> Result<Rules, rules::LoadError> {
+        rules::load(self.rules.as_deref())
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Command::Check { folder } = &args.command;
+    let own = folder.as_deref().map(rules::read).transpose()?.unwrap_or_default();
+    let own = own.iter().map(|(name, text)| RulesFile { name, text });
+    let files: Vec<_> = EMBEDDED.into_iter().chain(own).collect();
+
+    let mut out = io::stdout().lock();
+    let mut failed = false;
+    for (at, file) in files.iter().enumerate() {
+        // One file's mistakes do not hide another's.
+        match Tables::parse(*file) {
+            Ok(tables) => {
+                let origin = if at < EMBEDDED.len() { " (embedded)" } else { "" };
+                let name = printable(file.name);
+                writeln!(out, "{name}{origin}: {}", counted(&tables.counts()))?;
+            }
+            Err(err) => {
+                out.flush()?;
+                eprintln!("{}", printable(&err.to_string()));
+                failed = true;
+            }
+        }
+    }
+    if !failed && let Err(err) = Rules::with_overrides(&files[EMBEDDED.len()..]) {
+        out.flush()?;
+        eprintln!("{}", printable(&err.to_string()));
+        failed = true;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// `2 makers, 1 browser`.
+fn counted(counts: &[(&str, usize)]) -> String {
+    if counts.is_empty() {
+        return "no entries".to_owned();
+    }
+    let counted = counts.iter().map(|(what, count)| match (*count, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (count, Some(stem)) => format!("{count} {stem}ies"),
+        (count, None) => format!("{count} {what}s"),
+    });
+    counted.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_read_as_words() {
+        assert_eq!(counted(&[]), "no entries");
+        assert_eq!(
+            counted(&[("maker", 2), ("browser", 1), ("vocabulary", 3)]),
+            "2 makers, 1 browser, 3 vocabularies"
+        );
+    }
+}
