@@ -5,9 +5,11 @@
 //! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones. Past `content`, a
 //! second way leads from `proto` by [`account`] to `sink`: what was not read.
 //!
+//! [`rules`] is what is known of vendors, as data, for `detect` and `judge`.
 //! [`locate`] finds the functions in TLS libraries that `hook` attaches to.
 //!
-//! `stream`, `proto`, `content`, `detect`, `judge`, `account` and `pipeline` are pure:
+//! `stream`, `proto`, `content`, `rules` (but for reading a user's files), `detect`,
+//! `judge`, `account` and `pipeline` are pure:
 //! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]

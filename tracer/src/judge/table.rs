@@ -9,6 +9,10 @@ use crate::{
     rules::{Located, Named, RulesError, RulesFile, Text},
 };
 
+/// The embedded file.
+pub(crate) const EMBEDDED: RulesFile<'_> =
+    RulesFile { name: "judgement.toml", text: include_str!("../../rules/judgement.toml") };
+
 /// All that a judgement looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {

@@ -203,6 +203,10 @@ impl From<Executable> for String {
     }
 }
 
+/// The embedded file.
+pub(super) const EMBEDDED: RulesFile<'_> =
+    RulesFile { name: "browsers.toml", text: include_str!("../../rules/browsers.toml") };
+
 /// `browsers.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

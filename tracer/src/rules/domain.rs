@@ -106,11 +106,6 @@ impl<T> Domains<T> {
         self.0.insert(domain, known)
     }
 
-    /// What is known of a very domain.
-    pub(super) fn exact(&self, domain: &Domain) -> Option<&T> {
-        self.0.get(domain)
-    }
-
     /// What is known of the longest domain that a host, without a port, is or
     /// lies below. Nothing is known of addresses.
     pub(super) fn longest(&self, host: &str) -> Option<&T> {

@@ -136,8 +136,10 @@ pub trait Named {
 
 /// Lays `over` on `base`: an entry replaces the one of its name, or is added.
 pub fn overlay<T: Named>(base: &mut Vec<Located<T>>, over: Vec<Located<T>>) {
+    let names = base.iter().enumerate().map(|(at, located)| (located.entry.name().to_owned(), at));
+    let places: HashMap<_, _> = names.collect();
     for located in over {
-        match base.iter_mut().find(|other| other.entry.name() == located.entry.name()) {
+        match places.get(located.entry.name()).and_then(|&at| base.get_mut(at)) {
             Some(replaced) => *replaced = located,
             None => base.push(located),
         }

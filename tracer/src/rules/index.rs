@@ -1,9 +1,11 @@
 //! Finding entries by what they list, and the checks that nothing is listed
 //! twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{Browser, Domain, Located, Maker, RulesError, Service, domain::Domains};
+use super::{
+    Browser, Executable, Located, Maker, Named, Package, RulesError, Service, domain::Domains,
+};
 
 /// Who receives a request: both can be true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +54,9 @@ impl Index {
         for (at, located) in makers.iter().enumerate() {
             index.add_maker(at, located, makers)?;
         }
+        let names: HashSet<_> = makers.iter().map(|maker| maker.entry.name.as_str()).collect();
         for (at, located) in browsers.iter().enumerate() {
-            index.add_browser(at, located, browsers, makers)?;
+            index.add_browser(at, located, browsers, &names)?;
         }
         for (at, located) in services.iter().enumerate() {
             let Located { entry, place } = located;
@@ -61,10 +64,8 @@ impl Index {
                 return Err(place.error(format!("`{}` has no domain: list one", entry.name)));
             }
             for domain in &entry.domains {
-                if let Some(other) = index.services.insert(domain.clone(), at) {
-                    let other = services.get(other).map(|other| other.entry.name.as_str());
-                    return Err(listed_twice(located, domain.as_str(), entry.name.as_str(), other));
-                }
+                let other = index.services.insert(domain.clone(), at);
+                only_here(services, at, other, domain.as_str())?;
             }
         }
         Ok(index)
@@ -76,19 +77,15 @@ impl Index {
         located: &Located<Maker>,
         makers: &[Located<Maker>],
     ) -> Result<(), RulesError> {
-        let Maker { name, domains, page_domains, .. } = &located.entry;
+        let Maker { domains, page_domains, .. } = &located.entry;
         // Page domains come last, so that they win where a domain is in both.
         let strict = domains.iter().map(|domain| (domain, false));
         let listed = strict.chain(page_domains.iter().map(|domain| (domain, true)));
         for (domain, embedded) in listed {
-            if let Some(other) = self.owners.exact(domain).filter(|other| {
-                // The same maker may have a domain in both lists, not twice in one.
-                other.maker != maker || other.embedded == embedded
-            }) {
-                let other = makers.get(other.maker).map(|other| other.entry.name.as_str());
-                return Err(listed_twice(located, domain.as_str(), name.as_str(), other));
-            }
-            self.owners.insert(Domain::clone(domain), Owner { maker, embedded });
+            let other = self.owners.insert(domain.clone(), Owner { maker, embedded });
+            // One maker may have a domain in both lists, but not twice in one.
+            let other = other.filter(|other| other.maker != maker || other.embedded == embedded);
+            only_here(makers, maker, other.map(|other| other.maker), domain.as_str())?;
         }
         Ok(())
     }
@@ -98,10 +95,10 @@ impl Index {
         at: usize,
         located: &Located<Browser>,
         browsers: &[Located<Browser>],
-        makers: &[Located<Maker>],
+        makers: &HashSet<&str>,
     ) -> Result<(), RulesError> {
         let Browser { name, maker, packages, executables, .. } = &located.entry;
-        if !makers.iter().any(|known| known.entry.name == *maker) {
+        if !makers.contains(maker.as_str()) {
             return Err(located.place.error(format!(
                 "`{name}` is made by `{maker}`, who has no entry: add a [[maker]] of that name"
             )));
@@ -111,17 +108,13 @@ impl Index {
                 "`{name}` has neither packages nor executables: list one, or nothing is known by it"
             )));
         }
-        for package in packages {
-            if let Some(other) = self.packages.insert(package.as_str().to_owned(), at) {
-                let other = browsers.get(other).map(|other| other.entry.name.as_str());
-                return Err(listed_twice(located, package.as_str(), name.as_str(), other));
-            }
+        for package in packages.iter().map(Package::as_str) {
+            let other = self.packages.insert(package.to_owned(), at);
+            only_here(browsers, at, other, package)?;
         }
-        for executable in executables {
-            if let Some(other) = self.executables.insert(executable.as_str().to_owned(), at) {
-                let other = browsers.get(other).map(|other| other.entry.name.as_str());
-                return Err(listed_twice(located, executable.as_str(), name.as_str(), other));
-            }
+        for executable in executables.iter().map(Executable::as_str) {
+            let other = self.executables.insert(executable.to_owned(), at);
+            only_here(browsers, at, other, executable)?;
         }
         Ok(())
     }
@@ -149,15 +142,20 @@ impl Index {
     }
 }
 
-fn listed_twice<T>(
-    located: &Located<T>,
+/// Fails where an entry lists what an `other` has listed already.
+fn only_here<T: Named>(
+    list: &[Located<T>],
+    at: usize,
+    other: Option<usize>,
     what: &str,
-    name: &str,
-    other: Option<&str>,
-) -> RulesError {
-    let other = other.unwrap_or(name);
-    located.place.error(format!(
+) -> Result<(), RulesError> {
+    let entry = |at: usize| list.get(at);
+    let (Some(here), Some(other)) = (entry(at), other.and_then(entry)) else {
+        return Ok(());
+    };
+    let (name, other) = (here.entry.name(), other.entry.name());
+    Err(here.place.error(format!(
         "`{what}`, which `{name}` lists, is in `{other}`'s list: leave it in one of them, \
          or give a file of yours an entry `{other}` without it"
-    ))
+    )))
 }

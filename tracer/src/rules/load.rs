@@ -74,7 +74,7 @@ pub fn read(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
                 return Err(LoadError::TooLarge(path));
             }
             let text = String::from_utf8(bytes)
-                .map_err(|_| failed(&path)(io::ErrorKind::InvalidData.into()))?;
+                .map_err(|_| failed(&path)(io::Error::other("it is not text in UTF-8")))?;
             Ok((path.to_string_lossy().into_owned(), text))
         })
         .collect()

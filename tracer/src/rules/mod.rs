@@ -34,12 +34,8 @@ pub use self::{
 };
 
 /// The embedded files.
-pub const EMBEDDED: [RulesFile<'_>; 4] = [
-    RulesFile { name: "browsers.toml", text: include_str!("../../rules/browsers.toml") },
-    RulesFile { name: "recipients.toml", text: include_str!("../../rules/recipients.toml") },
-    RulesFile { name: "judgement.toml", text: include_str!("../../rules/judgement.toml") },
-    RulesFile { name: "vocabularies.toml", text: include_str!("../../rules/vocabularies.toml") },
-];
+pub const EMBEDDED: [RulesFile<'_>; 4] =
+    [browsers::EMBEDDED, recipients::EMBEDDED, table::EMBEDDED, vocabularies::EMBEDDED];
 
 /// What is known of vendors.
 #[derive(Debug, Clone)]

@@ -28,6 +28,10 @@ impl Named for Service {
     }
 }
 
+/// The embedded file.
+pub(super) const EMBEDDED: RulesFile<'_> =
+    RulesFile { name: "recipients.toml", text: include_str!("../../rules/recipients.toml") };
+
 /// `recipients.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

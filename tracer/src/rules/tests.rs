@@ -417,28 +417,18 @@ fn looking_up_whatever_is_sent_does_no_harm() {
 }
 
 mod folder {
-    use std::{fs, path::PathBuf};
+    use std::{fs, path::Path};
+
+    use tempfile::TempDir;
 
     use super::*;
 
-    /// A folder of its own, gone with the test.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str, files: &[(&str, &[u8])]) -> Self {
-            let path = std::env::temp_dir().join(format!("tracer-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            for (name, bytes) in files {
-                fs::write(path.join(name), bytes).unwrap();
-            }
-            Self(path)
+    fn folder(files: &[(&str, &[u8])]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
         }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+        folder
     }
 
     #[test]
@@ -450,24 +440,23 @@ mod folder {
             (".recipients.toml", b"\xff"),
             ("recipients.toml~", b"\xff"),
         ];
-        let folder = Folder::new("rules", &files);
-        let rules = load(Some(&folder.0)).unwrap();
+        let rules = load(Some(folder(&files).path())).unwrap();
         assert_eq!(party(&rules, "acme.example", "").1.as_deref(), Some("Acme Analytics"));
         assert_eq!(load(None).unwrap().services().len() + 1, rules.services().len());
     }
 
     #[test]
     fn what_cannot_be_read_is_an_error_that_names_the_file() {
-        let error = |folder: &Folder| load(Some(&folder.0)).unwrap_err().to_string();
-        let none = Folder(std::env::temp_dir().join("tracer-rules-none"));
-        assert!(error(&none).starts_with("cannot read the rules in "), "{}", error(&none));
-        let empty = Folder::new("rules-empty", &[("browsers.tml", b"")]);
-        assert!(error(&empty).contains("browsers.toml, recipients.toml"), "{}", error(&empty));
-        let binary = Folder::new("rules-binary", &[("browsers.toml", b"\xff")]);
-        assert!(error(&binary).contains("/browsers.toml: "), "{}", error(&binary));
-        let large = Folder::new("rules-large", &[("browsers.toml", &[b'#'; (4 << 20) + 1])]);
-        assert!(error(&large).contains("is larger than the 4 MiB"), "{}", error(&large));
-        let wrong = Folder::new("rules-wrong", &[("browsers.toml", b"\n\nx = 1\n")]);
-        assert!(error(&wrong).contains("/browsers.toml:3:1: "), "{}", error(&wrong));
+        let error = |files| load(Some(folder(files).path())).unwrap_err().to_string();
+        let none = load(Some(Path::new("/nonexistent/rules"))).unwrap_err().to_string();
+        assert!(none.starts_with("cannot read the rules in /nonexistent/rules: "), "{none}");
+        let empty = error(&[("browsers.tml", b"")]);
+        assert!(empty.contains("holds no rules: they are read from browsers.toml, "), "{empty}");
+        let binary = error(&[("browsers.toml", b"\xff")]);
+        assert!(binary.contains("/browsers.toml: ") && binary.contains("UTF-8"), "{binary}");
+        let large = error(&[("browsers.toml", &[b'#'; (4 << 20) + 1])]);
+        assert!(large.contains("/browsers.toml is larger than the 4 MiB"), "{large}");
+        let wrong = error(&[("browsers.toml", b"\n\nx = 1\n")]);
+        assert!(wrong.contains("/browsers.toml:3:1: "), "{wrong}");
     }
 }

@@ -82,10 +82,16 @@ impl FromIterator<Vocabulary> for Vocabularies {
 }
 
 impl Default for Vocabularies {
+    /// The embedded list.
     fn default() -> Self {
-        super::Rules::default().vocabularies().clone()
+        let list = parse(EMBEDDED).expect("a test reads the embedded list");
+        list.into_iter().map(|located| located.entry).collect()
     }
 }
+
+/// The embedded file.
+pub(super) const EMBEDDED: RulesFile<'_> =
+    RulesFile { name: "vocabularies.toml", text: include_str!("../../rules/vocabularies.toml") };
 
 /// `vocabularies.toml`.
 #[derive(Deserialize)]
