@@ -152,4 +152,4 @@ pub fn unwrap_body(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,7 @@
 mod binary;
 mod corpus;
 mod encodings;
-mod properties;
+pub(crate) mod properties;
 mod requests;
 
 use std::io::Write as _;

@@ -4,24 +4,36 @@
 //! it, to whom, and what was visited: that is [`judge`](crate::judge)'s job.
 
 mod address;
+mod candidates;
+mod fields;
+mod identifier;
+mod lexicon;
+mod name;
 mod pair;
+mod personal;
+mod sdk;
+mod search;
+mod shape;
 mod site;
 mod url;
 mod visited;
 mod visits;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use self::pair::Pairs;
+use self::search::Search;
 pub use self::{
     address::Address,
+    lexicon::Lexicon,
     site::{Site, host_of_authority},
     url::{UrlSpan, urls_in},
     visits::{Algorithm, HashMatch, HashedForm, Scope, Visit, Visited, Visits},
 };
 use crate::{
-    content::{self, Limits, Report, Step, Value},
-    proto::{Initiator, Request, initiator},
+    content::{self, Limits, Report},
+    proto::Request,
     rules::{Rules, Vocabularies},
 };
 
@@ -77,7 +89,7 @@ pub struct Finding {
     /// What it is.
     pub kind: Kind,
     /// Which identifier, which detail, which hash of what: one of the names in
-    /// `docs/alerts.md`. `None` for the kinds that have no classes.
+    /// `docs/detection.md`. `None` for the kinds that have no classes.
     pub class: Option<String>,
     /// The value as sent.
     pub value: String,
@@ -133,26 +145,22 @@ pub const MAX_CANDIDATES: usize = 64;
 /// less than a request made of URLs could hold.
 pub const MAX_FINDINGS: usize = 256;
 
-/// Fields that hold URLs by their nature and not to tell somebody: the
-/// software's own home page.
-const SOFTWARE_FIELDS: [&str; 2] = ["User-Agent", "X-Requested-With"];
-
 /// Finds what requests disclose.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Detector {
     vocabularies: Vocabularies,
+    lexicon: Arc<Lexicon>,
     limits: Limits,
 }
 
 impl Detector {
-    /// A detector with the embedded rules.
-    pub fn new(vocabularies: Vocabularies, limits: Limits) -> Self {
-        Self { vocabularies, limits }
-    }
-
     /// A detector that goes by these rules.
     pub fn of(rules: &Rules) -> Self {
-        Self::new(rules.vocabularies().clone(), Limits::default())
+        Self {
+            vocabularies: rules.vocabularies().clone(),
+            lexicon: Arc::clone(rules.lexicon()),
+            limits: Limits::default(),
+        }
     }
 
     /// Finds what `request` discloses by itself.
@@ -163,166 +171,18 @@ impl Detector {
     /// Finds what `request` discloses, also about the `visits` of those who
     /// sent it.
     pub fn find_among(&self, request: &Request, visits: &Visits) -> Findings {
-        let own = request
-            .authority
-            .as_deref()
-            .and_then(|authority| Site::of_host(host_of_authority(authority)));
-        // A navigation's URL is what the user asked for, and what it holds
-        // (a redirector's `?url=`) is part of that.
-        let navigation = initiator(request) == Initiator::Navigation;
-        let mut search = Search {
-            vocabularies: &self.vocabularies,
-            visits,
-            own: own.as_ref(),
-            navigation,
-            found: Findings::default(),
-            pairs: Pairs::default(),
-        };
+        let mut search = Search::new(&self.vocabularies, &self.lexicon, visits, request);
         let report = content::unwrap(request, &self.limits, |value| search.value(value));
-        let mut found = search.found;
-        found.report = report;
-        found
+        Findings { report, ..search.finish() }
     }
 }
 
-/// One request's search.
-struct Search<'a> {
-    vocabularies: &'a Vocabularies,
-    visits: &'a Visits,
-    own: Option<&'a Site>,
-    navigation: bool,
-    found: Findings,
-    pairs: Pairs,
-}
-
-impl Search<'_> {
-    fn value(&mut self, value: &Value<'_>) {
-        let text = value.text;
-        if let Step::Header(field) = value.chain.root() {
-            if field.eq_ignore_ascii_case("Referer") {
-                return self.field(Kind::Referer, value);
-            }
-            if field.eq_ignore_ascii_case("Origin") {
-                return self.field(Kind::Origin, value);
-            }
-            if SOFTWARE_FIELDS.iter().any(|name| field.eq_ignore_ascii_case(name)) {
-                return;
-            }
-        }
-        if self.navigation {
-            return self.navigation(value);
-        }
-        if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
-            return self.push(Finding {
-                kind,
-                class: Some(class),
-                value: text.to_owned(),
-                chain: value.chain.to_string(),
-                truncated: value.truncated,
-                lifetime: None,
-            });
-        }
-        let mut any = false;
-        for span in urls_in(text) {
-            any = true;
-            // With fewer bytes nothing may be more certain: a host that could
-            // go on is no host yet.
-            let reaches_end = span.end == text.len();
-            if value.truncated && reaches_end && span.host_end == span.end {
-                continue;
-            }
-            let truncated = value.truncated && reaches_end;
-            self.url(
-                &text[span.start..span.end],
-                &text[span.host_start..span.host_end],
-                || value.chain.to_string(),
-                truncated,
-            );
-        }
-        if any {
-            return;
-        }
-        if let Some(url) = pair::schemeless(value) {
-            let host = url.split('/').next().unwrap_or_default();
-            self.url(url, host, || value.chain.to_string(), value.truncated);
-        } else if let Some(pair) = self.pairs.add(value) {
-            self.url(&pair.url(), &pair.host, || pair.chain(), pair.truncated);
-        }
-    }
-
-    /// A navigation's values are part of the visit, unless they tell of an
-    /// earlier one: that is what a report disguised as a visit does.
-    fn navigation(&mut self, value: &Value<'_>) {
-        for span in urls_in(value.text) {
-            let url = &value.text[span.start..span.end];
-            if self.visits.page(url).is_some() {
-                let host = &value.text[span.host_start..span.host_end];
-                self.url(url, host, || value.chain.to_string(), false);
-            }
-        }
-    }
-
-    /// A URL with its host: a finding if it is another site's.
-    fn url(&mut self, url: &str, host: &str, chain: impl FnOnce() -> String, truncated: bool) {
-        let Some(site) = Site::of_host(host) else {
-            return;
-        };
-        let kind = match self.own {
-            Some(own) if *own == site => return,
-            Some(_) => Kind::Url,
-            None => Kind::UrlToUnknown,
-        };
-        if !self.vocabularies.contains(url) {
-            self.push(Finding {
-                kind,
-                class: None,
-                value: url.to_owned(),
-                chain: chain(),
-                truncated,
-                lifetime: None,
-            });
-        }
-    }
-
-    /// A field that has a kind of its own, if it names a site.
-    fn field(&mut self, kind: Kind, value: &Value<'_>) {
-        if value.chain.steps().count() == 1
-            && urls_in(value.text).next().is_some_and(|span| span.start == 0)
-        {
-            self.push(Finding {
-                kind,
-                class: None,
-                value: value.text.to_owned(),
-                chain: value.chain.to_string(),
-                truncated: value.truncated,
-                lifetime: None,
-            });
-        }
-    }
-
-    fn push(&mut self, finding: Finding) {
-        if self.found.list.iter().any(|known| repeats(known, &finding)) {
-            return;
-        }
-        if self.found.list.len() < MAX_FINDINGS {
-            self.found.list.push(finding);
-        } else {
-            self.found.uncounted += 1;
-        }
+impl Default for Detector {
+    /// A detector that goes by the embedded rules.
+    fn default() -> Self {
+        Self::of(&Rules::default())
     }
 }
 
-/// Whether a finding says nothing beyond a known one: the same again, or the
-/// same URL with one level of percent-encoding off (what it *contains* is
-/// found for itself).
-fn repeats(known: &Finding, new: &Finding) -> bool {
-    if known.kind != new.kind {
-        return false;
-    }
-    if known.chain == new.chain {
-        return known.value == new.value;
-    }
-    new.chain.strip_suffix(" > percent") == Some(&known.chain)
-        && content::percent_decode(known.value.as_bytes())
-            .is_some_and(|text| text == new.value.as_bytes())
-}
+#[cfg(test)]
+mod tests;

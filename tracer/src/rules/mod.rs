@@ -12,30 +12,48 @@
 
 mod browsers;
 mod domain;
+mod fields;
 mod file;
+mod identifiers;
 mod index;
 mod load;
 mod recipients;
+mod sdks;
 mod vocabularies;
 #[cfg(test)]
 mod tests;
 
 use self::index::Index;
-use crate::judge::{Table, table};
+use std::sync::Arc;
+
+use crate::{
+    detect::Lexicon,
+    judge::{Table, table},
+};
 
 pub use self::{
     browsers::{ApplicationError, Browser, Executable, Maker, Package, PrivateMode, Role},
     domain::{Domain, DomainError},
+    fields::{Field, FieldKind, FieldText, Fields, Words},
     file::{Located, Named, Place, RulesError, RulesFile, Text, TextError, checked, overlay},
+    identifiers::{Identifier, IdentifierForm, Identifiers, Personal, PersonalForm, Shared},
     index::{Ownership, Party},
     load::{LoadError, load, read},
     recipients::Service,
+    sdks::{Pattern, Sdk, Sdks, Sign, SignError},
     vocabularies::{Prefix, PrefixError, Vocabularies, Vocabulary},
 };
 
 /// The embedded files.
-pub const EMBEDDED: [RulesFile<'_>; 4] =
-    [browsers::EMBEDDED, recipients::EMBEDDED, table::EMBEDDED, vocabularies::EMBEDDED];
+pub const EMBEDDED: [RulesFile<'_>; 7] = [
+    browsers::EMBEDDED,
+    recipients::EMBEDDED,
+    identifiers::EMBEDDED,
+    fields::EMBEDDED,
+    sdks::EMBEDDED,
+    vocabularies::EMBEDDED,
+    table::EMBEDDED,
+];
 
 /// What is known of vendors.
 #[derive(Debug, Clone)]
@@ -45,6 +63,7 @@ pub struct Rules {
     services: Vec<Service>,
     vocabularies: Vocabularies,
     judgement: Table,
+    lexicon: Arc<Lexicon>,
     index: Index,
 }
 
@@ -77,6 +96,11 @@ impl Rules {
     /// URLs that are no findings.
     pub fn vocabularies(&self) -> &Vocabularies {
         &self.vocabularies
+    }
+
+    /// What fields and requests look like that identify or disclose.
+    pub fn lexicon(&self) -> &Arc<Lexicon> {
+        &self.lexicon
     }
 
     /// How bad what is.
@@ -134,6 +158,9 @@ pub struct Tables {
     services: Vec<Located<Service>>,
     vocabularies: Vec<Located<Vocabulary>>,
     judgement: Vec<Located<table::Row>>,
+    identifiers: Identifiers,
+    fields: Fields,
+    sdks: Sdks,
 }
 
 impl Tables {
@@ -147,6 +174,9 @@ impl Tables {
                     browsers::parse(file)?;
             }
             "recipients.toml" => tables.services = recipients::parse(file)?,
+            "identifiers.toml" => tables.identifiers = Identifiers::parse(file)?,
+            "fields.toml" => tables.fields = Fields::parse(file)?,
+            "sdks.toml" => tables.sdks = Sdks::parse(file)?,
             "judgement.toml" => tables.judgement = table::parse(file)?,
             "vocabularies.toml" => tables.vocabularies = vocabularies::parse(file)?,
             _ => {
@@ -167,6 +197,12 @@ impl Tables {
             ("maker", self.makers.len()),
             ("browser", self.browsers.len()),
             ("service", self.services.len()),
+            ("identifier", self.identifiers.identifiers.len()),
+            ("shared", self.identifiers.shared.len()),
+            ("personal", self.identifiers.personal.len()),
+            ("field", self.fields.fields.len()),
+            ("interface", self.fields.interface.len()),
+            ("sdk", self.sdks.0.len()),
             ("row", self.judgement.len()),
             ("vocabulary", self.vocabularies.len()),
         ];
@@ -179,12 +215,16 @@ impl Tables {
         overlay(&mut self.browsers, over.browsers);
         overlay(&mut self.services, over.services);
         overlay(&mut self.vocabularies, over.vocabularies);
+        self.identifiers.overlay(over.identifiers);
+        self.fields.overlay(over.fields);
+        self.sdks.overlay(over.sdks);
         table::overlay(&mut self.judgement, over.judgement);
     }
 
     /// Checks all entries together.
     fn finish(self) -> Result<Rules, RulesError> {
         let index = Index::new(&self.makers, &self.browsers, &self.services)?;
+        let lexicon = Lexicon::new(&self.identifiers, &self.fields, &self.sdks)?;
         fn entries<T, C: FromIterator<T>>(list: Vec<Located<T>>) -> C {
             list.into_iter().map(|located| located.entry).collect()
         }
@@ -194,6 +234,7 @@ impl Tables {
             services: entries(self.services),
             vocabularies: entries(self.vocabularies),
             judgement: entries(self.judgement),
+            lexicon: Arc::new(lexicon),
             index,
         })
     }

@@ -7,7 +7,7 @@ use super::*;
 
 /// One thing an SDK does to its events before it sends them.
 #[derive(Debug, Clone, Copy)]
-enum Layer {
+pub(crate) enum Layer {
     Gzip,
     Zlib,
     Zstd,
@@ -81,7 +81,7 @@ impl Layer {
     }
 }
 
-fn layers() -> impl Strategy<Value = Vec<Layer>> {
+pub(crate) fn layers() -> impl Strategy<Value = Vec<Layer>> {
     prop::collection::vec(prop::sample::select(&LAYERS[..]), 0..5)
 }
 
@@ -94,7 +94,7 @@ fn event() -> impl Strategy<Value = (String, String)> {
     })
 }
 
-fn wrap(layers: &[Layer], event: &str) -> Vec<u8> {
+pub(crate) fn wrap(layers: &[Layer], event: &str) -> Vec<u8> {
     layers.iter().fold(event.as_bytes().to_vec(), |bytes, layer| layer.apply(bytes))
 }
 

@@ -1,0 +1,249 @@
+//! Personal details: what leads to a person, a device or a place by itself.
+
+use super::{
+    identifier::{ends_in_id, is_value},
+    site::has_known_suffix,
+    url::is_host,
+};
+use crate::{content::Value, rules::PersonalForm};
+
+/// Whether the value of a field that the rules know is such a detail. What has
+/// a form of its own is known only when all of it is.
+pub(super) fn is_named(value: &Value<'_>, form: PersonalForm) -> bool {
+    let text = value.text;
+    match form {
+        PersonalForm::Any => is_value(text, value.truncated),
+        _ if value.truncated => false,
+        PersonalForm::Email => is_email(text),
+        PersonalForm::Phone => is_phone(text),
+        PersonalForm::Imei => is_imei(text),
+        PersonalForm::Imsi => {
+            (14..=15).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_digit())
+                && varies(text)
+        }
+        PersonalForm::Mac => is_mac(text) || is_bare_mac(text),
+        PersonalForm::Coordinates => text.split_once([',', ';']).is_some_and(|(lat, lon)| {
+            degrees(lat, MAX_LATITUDE).is_some() && degrees(lon, MAX_LONGITUDE).is_some()
+        }),
+        // Half of a place: `Places` waits for the other.
+        PersonalForm::Latitude | PersonalForm::Longitude => false,
+    }
+}
+
+/// The detail that a value in a field of no known name is by its form.
+pub(super) fn by_form(value: &Value<'_>) -> Option<&'static str> {
+    let text = value.text;
+    if value.truncated {
+        return None;
+    }
+    match text.as_bytes().first()? {
+        b'+' if is_e164(text) => Some("phone"),
+        _ if text.len() == MAC_LEN && is_mac(text) => Some("mac"),
+        // Extensions of browsers have names in this form as well.
+        _ if memchr::memchr(b'@', text.as_bytes()).is_some()
+            && !value.key.is_some_and(names_software)
+            && is_email(text) =>
+        {
+            Some("email")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a field's name says that it holds the name of software.
+fn names_software(key: &str) -> bool {
+    ends_in_id(key)
+        || ["ids", "guid", "guids", "addon", "addons", "extension", "extensions", "name"]
+            .iter()
+            .any(|name| key.eq_ignore_ascii_case(name))
+}
+
+/// `local@domain` under a suffix that the public suffix list knows.
+fn is_email(text: &str) -> bool {
+    /// RFC 5321, 4.5.3.1.3.
+    const MAX_EMAIL: usize = 254;
+    let is_local = |b: u8| b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&b);
+    text.len() <= MAX_EMAIL
+        && text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty()
+                && local.bytes().all(is_local)
+                && !local.starts_with('.')
+                && is_host(domain)
+                && domain.contains('.')
+                && has_known_suffix(domain)
+        })
+}
+
+fn is_e164(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    (10..=15).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0')
+        && varies(digits)
+}
+
+fn is_phone(text: &str) -> bool {
+    /// Digits of E.164, and as many signs between them.
+    const MAX_PHONE: usize = 30;
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    text.len() <= MAX_PHONE
+        && (7..=15).contains(&digits)
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+-() .".contains(&b))
+        && varies(text)
+}
+
+fn is_imei(text: &str) -> bool {
+    text.len() == 15 && text.bytes().all(|b| b.is_ascii_digit()) && varies(text) && luhn(text)
+}
+
+/// Whether the last digit is the check digit of the others (ISO/IEC 7812-1,
+/// annex B).
+fn luhn(digits: &str) -> bool {
+    let sum: u32 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(i, b)| {
+            let digit = u32::from(b.saturating_sub(b'0'));
+            let digit = if i % 2 == 1 { digit * 2 } else { digit };
+            digit / 10 + digit % 10
+        })
+        .sum();
+    sum % 10 == 0
+}
+
+/// Not a placeholder: three different digits.
+fn varies(text: &str) -> bool {
+    let seen =
+        text.bytes().filter(u8::is_ascii_digit).fold(0_u16, |seen, b| seen | 1 << (b - b'0'));
+    seen.count_ones() >= 3
+}
+
+/// `aa:bb:cc:dd:ee:ff`.
+const MAC_LEN: usize = 17;
+
+/// What Android gives to applications in place of the address.
+const NO_MAC: &str = "020000000000";
+
+fn is_mac(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == MAC_LEN
+        && matches!(bytes[2], b':' | b'-')
+        && bytes.iter().enumerate().all(|(i, b)| match i % 3 {
+            2 => *b == bytes[2],
+            _ => b.is_ascii_hexdigit(),
+        })
+        && is_bare_mac(&text.replace([':', '-'], ""))
+}
+
+fn is_bare_mac(text: &str) -> bool {
+    text.len() == 12
+        && text.bytes().all(|b| b.is_ascii_hexdigit())
+        && text != NO_MAC
+        && text.bytes().any(|b| Some(&b) != text.as_bytes().first())
+}
+
+const MAX_LATITUDE: f64 = 90.0;
+const MAX_LONGITUDE: f64 = 180.0;
+
+/// The text of an angle that names a place: three decimals are a hundred
+/// metres, fewer a town.
+fn degrees(text: &str, max: f64) -> Option<&str> {
+    const MIN_DECIMALS: usize = 3;
+    let text = text.trim();
+    let (_, decimals) = text.split_once('.')?;
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+'));
+    let angle: f64 = text.parse().ok()?;
+    (plain && decimals.len() >= MIN_DECIMALS && angle != 0.0 && angle.abs() <= max).then_some(text)
+}
+
+/// Half of a place.
+#[derive(Debug)]
+struct Half {
+    container: u32,
+    is_latitude: bool,
+    text: String,
+    chain: String,
+}
+
+/// A latitude and a longitude that stand side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PlaceFound {
+    /// `latitude,longitude`.
+    pub(super) text: String,
+    /// The first one's chain, and the name of the field beside it.
+    pub(super) chain: String,
+}
+
+/// The halves that wait for the other.
+#[derive(Debug, Default)]
+pub(super) struct Places(Vec<Half>);
+
+impl Places {
+    /// How many wait at most: nesting between two fields of one object is
+    /// rarely deep.
+    const MAX_WAITING: usize = 8;
+
+    /// Takes half of a place; returns the place when it completes one.
+    pub(super) fn add(&mut self, value: &Value<'_>, is_latitude: bool) -> Option<PlaceFound> {
+        let max = if is_latitude { MAX_LATITUDE } else { MAX_LONGITUDE };
+        // A number that was cut may be another one.
+        if value.truncated {
+            return None;
+        }
+        let text = degrees(value.text, max)?;
+        let key = value.key?;
+        let fits =
+            |half: &Half| half.container == value.container && half.is_latitude != is_latitude;
+        let Some(at) = self.0.iter().position(fits) else {
+            if self.0.len() == Self::MAX_WAITING {
+                self.0.remove(0);
+            }
+            self.0.push(Half {
+                container: value.container,
+                is_latitude,
+                text: text.to_owned(),
+                chain: value.chain.to_string(),
+            });
+            return None;
+        };
+        let other = self.0.remove(at);
+        let text = if is_latitude {
+            format!("{text},{}", other.text)
+        } else {
+            format!("{},{text}", other.text)
+        };
+        Some(PlaceFound { text, chain: format!("{} + {key}", other.chain) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_told() {
+        assert!(is_email("anna.b+news@mail.example.org"));
+        for text in ["@a.org", "a@", "a@b", "app@1.2.0", "a b@c.org", "a@@c.org", "icon@2x.png"] {
+            assert!(!is_email(text), "{text}");
+        }
+        assert!(
+            is_e164("+4915112345678") && !is_e164("4915112345678") && !is_e164("+0049151123456")
+        );
+        assert!(is_phone("(030) 1234-567") && !is_phone("12345") && !is_phone("7000000"));
+        // The example of GSMA TS.06, and the same with another last digit.
+        assert!(is_imei("490154203237518") && !is_imei("490154203237519"));
+        assert!(!is_imei("000000000000000"));
+        assert!(is_mac("3C:5A:B4:01:02:fe") && is_mac("3c-5a-b4-01-02-fe"));
+        for text in
+            ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "02:00:00:00:00:00", "3c:5a-b4:01:02:fe"]
+        {
+            assert!(!is_mac(text), "{text}");
+        }
+        assert!(degrees("52.5163", 90.0).is_some() && degrees("-0.1276", 90.0).is_some());
+        for text in ["52.5", "0.000", "91.2345", "NaN", "1e-4.000"] {
+            assert!(degrees(text, 90.0).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What identifiers look like: forms that software makes them in, and how much
+//! chance is in a text.
+
+/// A form that identifiers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// RFC 9562, with dashes, with or without braces.
+    Uuid,
+    /// 16, 32 or 40 hexadecimal digits: 64 bits, a UUID or MD5, SHA-1.
+    Hex,
+    /// 26 digits of Crockford's base 32 (github.com/ulid/spec).
+    Ulid,
+    /// 27 digits of base 62 (github.com/segmentio/ksuid).
+    Ksuid,
+    /// 21 digits of base 64 for URLs (github.com/ai/nanoid).
+    Nanoid,
+    /// A random number and a time, as Google Analytics' cookie has them.
+    GoogleClient,
+}
+
+impl Shape {
+    /// The form of a whole value that tells by itself.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        match text.len() {
+            36 | 38 if is_uuid(text) => Some(Self::Uuid),
+            16 | 32 | 40 if is_hex(text) => Some(Self::Hex),
+            _ => None,
+        }
+    }
+
+    /// The form of a whole value in a field whose name says "identifier".
+    pub(super) fn of_id(text: &str) -> Option<Self> {
+        Self::of(text).or_else(|| {
+            let bytes = text.as_bytes();
+            let all = |is: fn(&u8) -> bool| bytes.iter().all(is);
+            // Crockford's alphabet leaves out I, L, O and U.
+            let ulid = |b: &u8| {
+                b.is_ascii_digit()
+                    || b.is_ascii_uppercase() && !matches!(b, b'I' | b'L' | b'O' | b'U')
+            };
+            match bytes.len() {
+                26 if all(ulid) && bytes.first() <= Some(&b'7') && is_random(text) => {
+                    Some(Self::Ulid)
+                }
+                27 if all(u8::is_ascii_alphanumeric) && is_random(text) => Some(Self::Ksuid),
+                21 if all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                    && is_random(text) =>
+                {
+                    Some(Self::Nanoid)
+                }
+                _ if is_google_client(text) => Some(Self::GoogleClient),
+                _ => None,
+            }
+        })
+    }
+
+    /// What findings call it.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Uuid => "uuid",
+            Self::Hex => "hex",
+            Self::Ulid => "ulid",
+            Self::Ksuid => "ksuid",
+            Self::Nanoid => "nanoid",
+            Self::GoogleClient => "client_id",
+        }
+    }
+}
+
+/// A UUID that was made for somebody: not the nil or the max one, and not one
+/// that a person typed.
+fn is_uuid(text: &str) -> bool {
+    let bare = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+    bare.len() == 36
+        && bare.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+        && distinct(bare) >= MIN_DISTINCT
+}
+
+/// Digits of one case, letters among them: a decimal number is none.
+fn is_hex(text: &str) -> bool {
+    let all = |is: fn(&u8) -> bool| text.as_bytes().iter().all(is);
+    let any = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    (all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        || all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
+        && any(u8::is_ascii_digit)
+        && any(u8::is_ascii_alphabetic)
+        && distinct(text) >= MIN_DISTINCT
+}
+
+/// `1234567890.1699999999`: 31 bits in decimal, and seconds since 1970.
+fn is_google_client(text: &str) -> bool {
+    let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    text.split_once('.').is_some_and(|(random, time)| {
+        (7..=10).contains(&random.len())
+            && time.len() == 10
+            && is_number(random)
+            && is_number(time)
+            && !random.starts_with('0')
+    })
+}
+
+/// Sixteen random hexadecimal digits have fewer different ones once in a
+/// thousand times.
+const MIN_DISTINCT: u32 = 6;
+
+/// How many different characters an ASCII text has.
+fn distinct(text: &str) -> u32 {
+    text.bytes().fold(0_u128, |seen, b| seen | 1 << (b & 0x7f)).count_ones()
+}
+
+/// The shortest and longest text that is taken for a random one.
+const RANDOM_LEN: std::ops::RangeInclusive<usize> = 12..=128;
+
+/// Whether a whole text looks as if chance had made it, whatever the form.
+pub(super) fn is_random(text: &str) -> bool {
+    RANDOM_LEN.contains(&text.len()) && bits(text).is_some_and(|bits| bits >= MIN_BITS)
+}
+
+/// Below this many bits, words with numbers in them look alike.
+const MIN_BITS: f64 = 40.0;
+
+/// How many bits a text could hold if chance had made it: its length times
+/// the bits of its alphabet. `None` where it does not look so: a sentence, a
+/// version, a number, a date, a name.
+///
+/// Words keep their letters together and their digits apart. In random text of
+/// any alphabet, a letter follows a digit, or a digit a letter, again and again.
+pub(super) fn bits(text: &str) -> Option<f64> {
+    let (mut digits, mut hex, mut lower, mut upper) = (0_usize, 0_usize, 0_usize, 0_usize);
+    let (mut others, mut switches) = (0_usize, 0_usize);
+    let mut last = None;
+    for byte in text.bytes() {
+        let digit = match byte {
+            b'0'..=b'9' => {
+                digits += 1;
+                Some(true)
+            }
+            b'a'..=b'z' => {
+                lower += 1;
+                hex += usize::from(byte <= b'f');
+                Some(false)
+            }
+            b'A'..=b'Z' => {
+                upper += 1;
+                hex += usize::from(byte <= b'F');
+                Some(false)
+            }
+            b'_' | b'+' | b'/' | b'=' | b'.' | b':' | b'-' => {
+                others += 1;
+                None
+            }
+            _ => return None,
+        };
+        switches += usize::from(last.is_some() && digit.is_some() && digit != last);
+        last = digit;
+    }
+    let letters = lower + upper;
+    let chars = letters + digits;
+    if others * 4 > text.len() || looks_like_date(text) {
+        return None;
+    }
+    let bits = if letters == 0 {
+        // A number: of this many digits no clock is.
+        const MIN_DIGITS: usize = 20;
+        (digits >= MIN_DIGITS && others == 0).then_some(3.32)?
+    } else if switches < (chars / 8).max(2) {
+        return None;
+    } else if letters == hex {
+        4.0
+    } else if lower == 0 || upper == 0 {
+        5.17
+    } else {
+        5.95
+    };
+    let enough = distinct(text) as usize >= (chars / 3).min(8);
+    #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
+    enough.then(|| chars as f64 * bits)
+}
+
+/// `2026-11-22T…`, `20261122T…`.
+fn looks_like_date(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let digits = |from: usize, to: usize| {
+        bytes.get(from..to).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
+    };
+    (bytes.starts_with(b"19") || bytes.starts_with(b"20"))
+        && (digits(0, 4)
+            && bytes.get(4) == Some(&b'-')
+            && digits(5, 7)
+            && bytes.get(7) == Some(&b'-')
+            || digits(0, 8) && bytes.get(8) == Some(&b'T'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_told() {
+        for (text, shape) in [
+            ("7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", Some(Shape::Uuid)),
+            ("{754C8787-97A7-4DAD-AA78-2EFBAD26340E}", Some(Shape::Uuid)),
+            ("7f3c2a109b1e4c57", Some(Shape::Hex)),
+            ("d41d8cd98f00b204e9800998ecf8427e", Some(Shape::Hex)),
+            ("00000000-0000-0000-0000-000000000000", None),
+            ("ffffffff-ffff-ffff-ffff-ffffffffffff", None),
+            ("7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e1", None),
+            ("{7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", None),
+            ("7F3c2a109b1e4c57", None),
+            ("1795382037103123", None),
+            ("0000000000000001", None),
+            ("deadbeefdeadbeef", None),
+        ] {
+            assert_eq!(Shape::of(text), shape, "{text}");
+        }
+        for (text, shape) in [
+            ("01ARZ3NDEKTSV4RRFFQ69G5FAV", Some(Shape::Ulid)),
+            ("0ujtsYcgvSTl8PAuAdqWYSMnLOv", Some(Shape::Ksuid)),
+            ("V1StGXR8_Z5jdHi6B-myT", Some(Shape::Nanoid)),
+            ("information_architect", None),
+            ("NEWTABPAGEVIEWCONTROLLER12", None),
+        ] {
+            assert_eq!(Shape::of_id(text), shape, "{text}");
+            assert_eq!(Shape::of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn chance_is_told_from_words() {
+        for text in [
+            "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11",
+            "1a20526cd4773d-0fbaae09b132c7-11462c68-480000-1a20526cd481675",
+            "V1StGXR8_Z5jdHi6B-myT",
+            "27941903758201649503",
+        ] {
+            assert!(is_random(text), "{text}");
+        }
+        for text in [
+            "156.0.8078.79",
+            "2026-11-22T21:12:22.975+00:00",
+            "information_architecture_view",
+            "newTabPageViewController",
+            "text/html;charset=utf-8",
+            "1795382037103",
+            "en-US",
+            "SegmentationModelMetadata2",
+            "aaaaaaaa1a1a1a1a1a1a",
+            "Mozilla/5.0",
+            "com.example.app.v2.release",
+        ] {
+            assert!(!is_random(text), "{text}: {:?}", bits(text));
+        }
+    }
+}
