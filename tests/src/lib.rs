@@ -6,12 +6,13 @@
 //! | `scope` | whose sends are captured against who was to be watched |
 //! | `load` | what was captured, and counted as lost, against all that was sent |
 //! | `run` | the `tracer` binary, as a user meets it, and a client of others |
+//! | `store` | what runs keep, against kills at any moment; `tracer alerts` |
 //! | `decode` | findings in recorded requests against what their manifests list |
 //! | `rules` | rules of a user's, and their mistakes, against what `tracer` says of them |
 //! | `browsers` | alerts and recordings of real clients over TLS against what a server got |
 //! | `browsers_h2` | the same, over HTTP/2 |
 //!
-//! All but `decode` and `rules` need root; see [`skip`]. Processes that send are the
+//! All but `decode`, `rules` and most of `store` need root; see [`skip`]. Processes that send are the
 //! [`sender`]'s, whose sends a test knows byte by byte ([`payload`]).
 
 pub mod browser;

@@ -110,7 +110,21 @@ impl Running {
     /// # Panics
     /// When it does not come to watch.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = command([&["run"], arguments].concat()).spawn().expect("tracer run");
+        let mut command = command([&["run"], arguments].concat());
+        if !arguments.contains(&"--store") {
+            // What tests do is nothing for this machine's store.
+            command.arg("--no-store");
+        }
+        Self::of(&mut command)
+    }
+
+    /// Starts a call of `tracer run` and waits until it watches.
+    ///
+    /// # Panics
+    /// When it does not come to watch.
+    pub fn of(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("tracer run");
         let stdout = Lines::of(child.stdout.take().expect("a pipe"));
         let stderr = Lines::of(child.stderr.take().expect("a pipe"));
         let mut running = Self { child, stdout, stderr };

@@ -1,13 +1,16 @@
 //! Recorded requests, against what their manifests say of them. Needs no root.
 
-use std::{collections::HashSet, fs, path::Path, thread};
+use std::{collections::HashSet, fs, path::Path, sync::Arc, thread};
 
 use serde_json::{Map, Value};
 use tracer::{
-    detect::{Detector, Finding, Kind},
-    judge::{Severity, judge},
-    proto::{Initiator, initiator, parse_http1},
-    record::{Event, Record, trace},
+    detect::{Finding, Kind},
+    judge::Severity,
+    pipeline::{Output, Pipeline},
+    proto::{Initiator, parse_http1},
+    record::{Connection, Event, Hook, Process, Record, Transport, trace},
+    rules::Rules,
+    stream::Sent,
 };
 use tracer_ebpf::{ABI_VERSION, RecordHeader, flag, hook, net};
 use tracer_tests::{
@@ -29,27 +32,39 @@ struct Read {
     severity: Option<Severity>,
 }
 
-fn read(detector: &Detector, bytes: &[u8]) -> Option<Read> {
+fn read(rules: &Arc<Rules>, bytes: &[u8]) -> Option<Read> {
     let (mut requests, _) = parse_http1(bytes);
     assert!(requests.len() <= 1, "one request is recorded in each file");
-    let request = requests.pop()?;
-    let initiator = initiator(&request);
-    let findings = detector.find(&request).list;
-    let severity =
-        judge(&findings, initiator, request.head_cut.is_some()).map(|verdict| verdict.severity);
-    Some(Read { findings, initiator, authority: request.authority, severity })
+    let sent = Sent {
+        connection: Connection { key: 0, transport: Transport::Tcp, local: None, remote: None },
+        hook: Hook::SysEnter,
+        process: Process { uid: 0, tgid: 0, tid: 0, comm: String::new() },
+        message: requests.pop()?,
+    };
+    let mut outputs = Vec::new();
+    Pipeline::new(Arc::clone(rules)).request(sent, &mut outputs);
+    let Some(Output::Request(decoded)) = outputs.pop() else {
+        panic!("a request is given out");
+    };
+    assert_eq!(decoded.sender, decoded.initiator, "no recorded client forges its fields");
+    Some(Read {
+        findings: decoded.findings.list,
+        initiator: decoded.initiator,
+        authority: decoded.sent.message.authority,
+        severity: decoded.verdict.map(|verdict| verdict.severity),
+    })
 }
 
-fn read_whole(detector: &Detector, request: &Recorded) -> Read {
-    read(detector, &request.bytes).unwrap_or_else(|| panic!("{}: no request", request.name))
+fn read_whole(rules: &Arc<Rules>, request: &Recorded) -> Read {
+    read(rules, &request.bytes).unwrap_or_else(|| panic!("{}: no request", request.name))
 }
 
 #[test]
 fn every_url_is_found_by_the_chains_that_are_listed() {
-    let detector = Detector::default();
+    let rules = Arc::<Rules>::default();
     let mut found = 0;
     for request in recorded() {
-        let read = read_whole(&detector, &request);
+        let read = read_whole(&rules, &request);
         let own_site = read.authority.as_deref() == Some(SITE);
         for chain in &request.url_chains {
             let kind = if chain == "header:Referer" { Kind::Referer } else { Kind::Url };
@@ -80,10 +95,10 @@ fn every_url_is_found_by_the_chains_that_are_listed() {
 
 #[test]
 fn visits_and_browsers_own_requests_are_not_accused() {
-    let detector = Detector::default();
+    let rules = Arc::<Rules>::default();
     for request in recorded() {
         if matches!(request.class.as_str(), "navigation" | "browser-internal") {
-            let read = read_whole(&detector, &request);
+            let read = read_whole(&rules, &request);
             let url = read.findings.iter().find(|finding| finding.kind == Kind::Url);
             assert_eq!(url, None, "{}", request.name);
         }
@@ -92,9 +107,9 @@ fn visits_and_browsers_own_requests_are_not_accused() {
 
 #[test]
 fn who_made_a_request_is_told() {
-    let detector = Detector::default();
+    let rules = Arc::<Rules>::default();
     for request in recorded() {
-        let read = read_whole(&detector, &request);
+        let read = read_whole(&rules, &request);
         assert_eq!(read.initiator, request.initiator(), "{}", request.name);
     }
 }
@@ -111,18 +126,18 @@ fn no_prefix_contradicts_the_whole() {
         for worker in 0..workers {
             let mine = longest_first.iter().skip(worker).step_by(workers);
             scope.spawn(move || {
-                let detector = Detector::default();
-                mine.for_each(|request| prefixes(&detector, request));
+                let rules = Arc::<Rules>::default();
+                mine.for_each(|request| prefixes(&rules, request));
             });
         }
     });
 }
 
-fn prefixes(detector: &Detector, request: &Recorded) {
-    let whole = read_whole(detector, request);
+fn prefixes(rules: &Arc<Rules>, request: &Recorded) {
+    let whole = read_whole(rules, request);
     let own = |value: &str| whole.authority.as_deref().is_some_and(|own| value.contains(own));
     for len in 0..request.bytes.len() {
-        let Some(part) = read(detector, &request.bytes[..len]) else {
+        let Some(part) = read(rules, &request.bytes[..len]) else {
             continue;
         };
         let name = || format!("{} at {len}", request.name);
@@ -185,11 +200,16 @@ fn lines_are_as_documented() {
     let (ended, lines) = decode(&files);
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     assert_eq!(lines.len(), requests.len());
-    let detector = Detector::default();
+    let rules = Arc::<Rules>::default();
     for (line, recorded) in lines.iter().zip(&requests) {
         let documented = [
             "source",
             "index",
+            "browser",
+            "private",
+            "sender",
+            "recipient",
+            "sdk",
             "request",
             "initiator",
             "complete",
@@ -222,12 +242,21 @@ fn lines_are_as_documented() {
         let findings = line["findings"].as_array().expect("an array");
         for finding in findings {
             let finding = finding.as_object().expect("an object");
-            assert_eq!(keys(finding), ["kind", "value", "chain", "truncated"].into());
+            let context =
+                ["scope", "visited", "identification", "confidence", "severity", "reason"];
+            let facts = ["kind", "class", "value", "chain", "truncated"];
+            assert_eq!(keys(finding), facts.into_iter().chain(context).collect());
             let kind = finding["kind"].as_str().expect("a kind");
             assert!(["url", "referer", "origin"].contains(&kind), "{kind}");
         }
-        let known = serde_json::to_value(read_whole(&detector, recorded).findings);
-        assert_eq!(Value::from(findings.clone()), known.expect("JSON"), "{}", recorded.name);
+        let known = read_whole(&rules, recorded).findings;
+        for known in known {
+            let known = serde_json::to_value(&known).expect("JSON");
+            let said = |finding: &&Value| {
+                known.as_object().expect("an object").iter().all(|(key, it)| finding[key] == *it)
+            };
+            assert!(findings.iter().any(|finding| said(&finding)), "{}: {known}", recorded.name);
+        }
     }
 }
 

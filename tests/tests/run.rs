@@ -97,7 +97,7 @@ fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
     assert!(ended.stderr.contains("1 sends, 1 requests read, 1 alerts"), "{}", ended.stderr);
     assert_eq!((mode(&alerts), mode(&trace)), (0o600, 0o600));
 
-    assert_eq!(alert["schema"], 1);
+    assert_eq!(alert["schema"], 2);
     assert_eq!(alert["severity"], "high");
     assert_eq!(alert["process"]["uid"].to_string(), uid);
     assert_eq!(alert["process"]["pid"], sent.pid);

@@ -2,7 +2,8 @@
 //!
 //! Data flows one way, and the modules stand in its order:
 //! [`hook`] → [`record`] → [`stream`] → [`proto`] → [`content`] → [`detect`] →
-//! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones. Past `content`, a
+//! [`judge`] → [`sink`]; [`pipeline`] joins the middle ones, and [`store`] keeps
+//! what the last one shows. Past `content`, a
 //! second way leads from `proto` by [`account`] to `sink`: what was not read.
 //!
 //! [`rules`] is what is known of vendors, as data, for `detect` and `judge`.
@@ -25,6 +26,7 @@ pub mod judge;
 pub mod account;
 pub mod pipeline;
 pub mod sink;
+pub mod store;
 
 pub mod locate;
 

@@ -19,7 +19,7 @@ use clap::ValueEnum;
 use data_encoding::BASE64;
 use flate2::{Compression, write::GzEncoder};
 
-use super::{run::print_summary, style};
+use super::{session::print_summary, style};
 use crate::{
     hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch},
     pipeline::{Output, Pipeline},

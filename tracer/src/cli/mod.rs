@@ -1,11 +1,15 @@
 //! The command line: what the binary does, kept in the library so that tests
 //! can drive it.
 
+mod alerts;
 mod decode;
 mod demo;
+mod keep;
 mod locate;
 mod rules;
 mod run;
+mod session;
+mod times;
 mod users;
 
 use std::{
@@ -33,6 +37,8 @@ struct Cli {
 enum Command {
     /// Watch applications and alert as they send (needs root)
     Run(run::Args),
+    /// Show the alerts that earlier runs kept
+    Alerts(alerts::Args),
     /// Decode recorded traces or raw HTTP requests (needs no root)
     Decode(decode::Args),
     /// Find the functions in programs and libraries through which what is
@@ -60,6 +66,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Alerts(args) => alerts::alerts(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),
         Command::Rules(args) => rules::run(&args),

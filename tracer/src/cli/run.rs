@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,12 +13,17 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
-use super::{Usage, style, users};
+use super::{Usage, keep, session::Session, style, users};
 use crate::{
-    hook::{self, Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, Watch},
-    pipeline::{Output, Pipeline},
-    record::{Event, Losses, trace},
-    sink::{Human, Json, Sink, application_line, printable, private_file, redact::Redactor},
+    hook::{Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, Watch},
+    pipeline::Pipeline,
+    record::trace,
+    rules::Rules,
+    sink::{
+        Human, Json, Log, Sink, SystemLog, printable, private_file,
+        redact::{Key, Redactor},
+    },
+    store::{Store, Writer},
 };
 
 /// Watch applications: alerts go to standard output, a line each; everything
@@ -62,7 +67,13 @@ pub(super) struct Args {
     record: Option<PathBuf>,
     #[command(flatten)]
     rules: super::rules::Folder,
-    /// Show the values in URLs' queries, which are digests otherwise
+    #[command(flatten)]
+    keep: keep::Args,
+    /// Write the alerts to the system's log as well
+    #[arg(long, value_enum, value_name = "LOG")]
+    log: Option<LogName>,
+    /// Show what tells about the user: values in queries, identifiers, typed
+    /// text. Otherwise they are digests
     #[arg(long)]
     show_values: bool,
     /// Show the kernel programs' own diagnostics
@@ -100,25 +111,67 @@ impl Args {
         })
     }
 
-    fn redactor(&self) -> Redactor {
-        if self.show_values { Redactor::off() } else { Redactor::random() }
+    /// Opened before anything is attached: an error here should cost nothing.
+    fn files(&self) -> anyhow::Result<Files> {
+        let alerts = self.alerts.as_deref().map(|path| open(path, true).context("for --alerts"));
+        let recording = self.record.as_deref().map(|path| {
+            let file = open(path, false).context("for --record")?;
+            trace::Writer::new(BufWriter::new(file)).context("cannot begin the recording")
+        });
+        Ok(Files { alerts: alerts.transpose()?, recording: recording.transpose()? })
     }
 
-    /// Opened before anything is attached: an error here should cost nothing.
-    fn sinks(&self) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+    fn sinks(
+        &self,
+        alerts: Option<File>,
+        redactor: &Redactor,
+    ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         // The same digests everywhere, so that the sinks can be compared.
-        let redactor = self.redactor();
         let stdout = io::stdout();
         let mut sinks: Vec<Box<dyn Sink>> = vec![if self.json {
             Box::new(Json::new(stdout, redactor.clone()))
         } else {
             Box::new(Human::new(stdout, style(), redactor.clone()))
         }];
-        if let Some(path) = &self.alerts {
-            let file = open(path, true).context("for --alerts")?;
-            sinks.push(Box::new(Json::new(BufWriter::new(file), redactor)));
+        if let Some(file) = alerts {
+            sinks.push(Box::new(Json::new(BufWriter::new(file), redactor.clone())));
+        }
+        if let Some(log) = self.log {
+            sinks.push(Box::new(log.open(redactor.clone()).context("for --log")?));
         }
         Ok(sinks)
+    }
+}
+
+/// Files that a run writes.
+struct Files {
+    alerts: Option<File>,
+    recording: Option<trace::Writer<BufWriter<File>>>,
+}
+
+/// A system log, as the user names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogName {
+    /// The one that is there
+    Auto,
+    /// systemd's journal
+    Journald,
+    /// What listens on /dev/log
+    Syslog,
+    /// Android's log
+    Logcat,
+}
+
+impl LogName {
+    fn open(self, redactor: Redactor) -> anyhow::Result<SystemLog> {
+        let log = match self {
+            Self::Auto => Log::of_this_system().context("this system has no log that is known")?,
+            Self::Journald => Log::Journald,
+            Self::Syslog => Log::Syslog,
+            Self::Logcat => Log::Logcat,
+        };
+        SystemLog::open(log, redactor)
+            .with_context(|| format!("cannot reach {} at {}", log.name(), log.socket().display()))
     }
 }
 
@@ -128,19 +181,9 @@ fn open(path: &Path, append: bool) -> anyhow::Result<File> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let watch = args.watch()?;
-    let rules = args.rules.load()?;
-    let mut session = Session {
-        pipeline: Pipeline::new(Arc::new(rules)),
-        sinks: args.sinks()?,
-        recording: match &args.record {
-            Some(path) => {
-                let file = BufWriter::new(open(path, false).context("for --record")?);
-                Some(trace::Writer::new(file).context("cannot begin the recording")?)
-            }
-            None => None,
-        },
-        outputs: Vec::new(),
-    };
+    let rules = Arc::new(args.rules.load()?);
+    let files = args.files()?;
+    let named = args.keep.open_named()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before the programs are attached: a signal meanwhile is not lost.
@@ -148,6 +191,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
 
         let capture = Capture::start(&Options { watch, ring: args.ring_mib << 20 })?;
+        let mut session = session(args, rules, files, named)?;
         let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
         let follower = follow(&capture);
         let mut events = Events::start(capture.reader()?, follower.as_ref())?;
@@ -179,10 +223,37 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             follower.news().for_each(|news| tell(&news, args.verbose));
             follower.join();
         }
-        anyhow::Ok(())
-    })?;
-    session.summary();
-    Ok(ExitCode::SUCCESS)
+        session.summary();
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Opens what else is told and kept. Whoever may not attach the programs has
+/// not come here, and no store was made for him.
+fn session(
+    args: &Args,
+    rules: Arc<Rules>,
+    files: Files,
+    named: Option<Store>,
+) -> anyhow::Result<Session> {
+    let mut store = named.or_else(|| args.keep.open_default());
+    let mut pipeline = Pipeline::new(rules);
+    let key = match &mut store {
+        Some(store) => {
+            pipeline.remember(store.sightings().context("cannot read the store")?);
+            store.key().context("cannot read the store")?
+        }
+        None => Key::random().context("no random numbers for the digests")?,
+    };
+    let redactor = if args.show_values { Redactor::off() } else { Redactor::keyed(key) };
+    let store = store.map(|store| Writer::start(store, args.keep.keep())).transpose();
+    Ok(Session {
+        pipeline,
+        sinks: args.sinks(files.alerts, &redactor)?,
+        store: store.context("cannot write to the store")?,
+        recording: files.recording,
+        outputs: Vec::new(),
+    })
 }
 
 /// Begins to follow processes to their TLS libraries. Without that, what is
@@ -240,102 +311,3 @@ fn tell(news: &Followed, verbose: bool) {
         ),
     }
 }
-
-/// Everything from the events on.
-struct Session {
-    pipeline: Pipeline,
-    sinks: Vec<Box<dyn Sink>>,
-    recording: Option<trace::Writer<BufWriter<File>>>,
-    outputs: Vec<Output>,
-}
-
-impl Session {
-    fn take(&mut self, batch: Vec<Event>) -> anyhow::Result<()> {
-        for event in batch {
-            if let Some(recording) = &mut self.recording {
-                recording.write(&event).context("cannot write the recording")?;
-            }
-            self.pipeline.push(event, &mut self.outputs);
-        }
-        self.deliver()
-    }
-
-    fn tick(&mut self) -> anyhow::Result<()> {
-        if let Some(now) = hook::now() {
-            self.pipeline.tick(now, &mut self.outputs);
-        }
-        if let Some(recording) = &mut self.recording {
-            recording.flush().context("cannot write the recording")?;
-        }
-        self.deliver()
-    }
-
-    fn finish(&mut self) -> anyhow::Result<()> {
-        self.pipeline.finish(&mut self.outputs);
-        self.deliver()?;
-        for sink in &mut self.sinks {
-            sink.summary(self.pipeline.totals(), self.pipeline.accounts())?;
-            sink.flush()?;
-        }
-        if let Some(recording) = &mut self.recording {
-            recording.flush().context("cannot write the recording")?;
-        }
-        Ok(())
-    }
-
-    fn deliver(&mut self) -> anyhow::Result<()> {
-        if self.outputs.is_empty() {
-            return Ok(());
-        }
-        for sink in &mut self.sinks {
-            for output in &self.outputs {
-                sink.output(output)?;
-            }
-            sink.flush()?;
-        }
-        self.outputs.clear();
-        Ok(())
-    }
-
-    /// What was seen and what was not, for people.
-    fn summary(&self) {
-        print_summary(&self.pipeline);
-    }
-}
-
-/// The last words of a run: what was seen, and what was not.
-pub(super) fn print_summary(pipeline: &Pipeline) {
-    let totals = pipeline.totals();
-    eprintln!(
-        "tracer: {} sends, {} requests read, {} alerts, {} reports by pages (not alerted)",
-        totals.sends, totals.requests, totals.alerts, totals.by_pages
-    );
-    let unread = [
-        (totals.tls_bytes, "encrypted (TLS)"),
-        (totals.other_bytes, "in protocols that are not read"),
-        (totals.missing_bytes, "not captured"),
-        (totals.opaque_bytes, "in bodies that could not be read through"),
-    ];
-    let unread: Vec<String> = unread
-        .iter()
-        .filter(|(bytes, _)| *bytes > 0)
-        .map(|(bytes, what)| format!("{bytes} bytes {what}"))
-        .collect();
-    if !unread.is_empty() {
-        eprintln!("tracer: not read: {}", unread.join(", "));
-    }
-    let applications = pipeline.accounts().applications();
-    for (application, account) in applications.iter().take(MAX_LINES) {
-        eprintln!("tracer: {}", application_line(application, account));
-    }
-    if let Some(more) = applications.len().checked_sub(MAX_LINES).filter(|&more| more > 0) {
-        eprintln!("tracer: and {more} applications that sent less (all of them: --json)");
-    }
-    for (loss, _, total) in pipeline.losses().since(&Losses::default()) {
-        eprintln!("tracer: {total} {}", loss.explain());
-    }
-    let _ = io::stderr().flush();
-}
-
-/// Applications that the last words name.
-const MAX_LINES: usize = 20;

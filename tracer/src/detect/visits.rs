@@ -51,7 +51,7 @@ pub enum Scope {
 }
 
 /// What is known of the visit that a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Visited {
     /// The very page was visited.
@@ -59,7 +59,7 @@ pub enum Visited {
         /// As it was requested.
         url: String,
         /// How long before.
-        #[serde(rename = "ago_ms", serialize_with = "millis")]
+        #[serde(rename = "ago_ms", with = "millis")]
         ago: Duration,
     },
     /// Its host was visited or asked for; which page cannot be told.
@@ -67,7 +67,7 @@ pub enum Visited {
         /// The host.
         host: String,
         /// How long before.
-        #[serde(rename = "ago_ms", serialize_with = "millis")]
+        #[serde(rename = "ago_ms", with = "millis")]
         ago: Duration,
     },
     /// The application's visits are known, and this is none of them.
@@ -76,8 +76,19 @@ pub enum Visited {
     Unknown,
 }
 
-fn millis<S: serde::Serializer>(ago: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(ago.as_millis().try_into().unwrap_or(u64::MAX))
+/// A duration as a number of milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(ago: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(ago.as_millis().try_into().unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
 }
 
 /// The visits of one application.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Who receives a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Recipient {
     /// The site that the finding is about.

@@ -33,7 +33,7 @@ mod tls;
 mod wire;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::BootTime;
 
@@ -43,7 +43,7 @@ pub use name::{NameSource, ServerName};
 pub use traffic::{Traffic, Unread};
 
 /// The protocol a request was sent in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// HTTP/1.0 or HTTP/1.1 (RFC 9112).
     #[serde(rename = "http/1.1")]

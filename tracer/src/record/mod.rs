@@ -11,7 +11,7 @@ pub mod trace;
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     kernel::Malformed,
@@ -74,7 +74,7 @@ impl BootTime {
 /// Where in the kernel a record was taken. It says what the record proves:
 /// at `sys_enter` the process *asked* to send these bytes and could still
 /// change them; the socket hooks see what the protocol accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hook {
     /// The `sys_enter` raw tracepoint.
@@ -90,7 +90,7 @@ pub enum Hook {
 }
 
 /// The transport protocol of the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// A byte stream (also Multipath TCP).

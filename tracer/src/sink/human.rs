@@ -1,17 +1,20 @@
 //! Alerts as lines for people.
+//!
+//! ```text
+//! TIME  HIGH  browser (uid 10123, pid 4711) told HOST (maker) about URL, visited 2 s
+//! before, with the identifier ‹5f2a91c0›, in a private window  CHAIN  (alert 4)
+//! ```
 
-use std::{
-    fmt::Write as _,
-    path::Path,
-    time::{Duration, UNIX_EPOCH},
+use std::{collections::HashSet, fmt::Write as _, time::Duration};
+
+use super::{
+    alert::{Alert, Found, rfc3339},
+    redact::Redactor,
 };
-
-use super::redact::Redactor;
 use crate::{
-    account::{Account, Application, Servers, Via},
-    detect::Kind,
-    judge::{ALERT, Severity},
-    pipeline::{Decoded, Output},
+    detect::{Kind, Visited},
+    judge::{Category, Recipient, Severity},
+    pipeline::Output,
 };
 
 /// How lines look.
@@ -42,112 +45,172 @@ impl Style {
 }
 
 /// The line of an output; `None` for what is no alert.
-pub(super) fn line(output: &Output, style: &Style, redactor: &Redactor) -> Option<String> {
+pub(super) fn line(output: &Output, style: Style, redactor: &Redactor) -> Option<String> {
     match output {
-        Output::Request(decoded) => decoded.is_alert().then(|| alert(decoded, style, redactor)),
-        Output::Repeated { .. } => None,
+        Output::Request(decoded) => {
+            decoded.is_alert().then(|| alert(&Alert::of(decoded).redacted(redactor), style))
+        }
+        Output::Repeated { alert, count, total, unix } => {
+            let time = unix.map(|unix| style.paint(Style::DIM, &rfc3339(unix)) + "  ");
+            let text = repeated(*alert, *count, *total);
+            Some(time.unwrap_or_default() + &text)
+        }
+        Output::Lost { .. } => Some(style.paint(Style::YELLOW, &lost(output)?)),
+    }
+}
+
+/// That an alert came again.
+pub(super) fn repeated(alert: u64, count: u64, total: u64) -> String {
+    let times = if count == 1 { "time" } else { "times" };
+    format!("again {count} {times} ({total} in all): alert {alert}")
+}
+
+/// That something was lost, if that is what the output says.
+pub(super) fn lost(output: &Output) -> Option<String> {
+    match output {
         Output::Lost { loss, count, total } => {
-            let text = format!("LOST {count} {} ({total} in all)", loss.explain());
-            Some(style.paint(Style::YELLOW, &text))
+            Some(format!("LOST {count} {} ({total} in all)", loss.explain()))
         }
+        Output::Request(_) | Output::Repeated { .. } => None,
     }
 }
 
-fn alert(decoded: &Decoded, style: &Style, redactor: &Redactor) -> String {
-    let request = &decoded.sent.message;
-    let process = &decoded.sent.process;
+/// The line of an alert, with its time and its number.
+pub fn alert(alert: &Alert, style: Style) -> String {
     let mut line = String::new();
-    if let Some(unix) = decoded.unix {
-        let time = UNIX_EPOCH + Duration::from_nanos(unix);
-        let time = humantime::format_rfc3339_millis(time).to_string();
-        line = style.paint(Style::DIM, &time) + "  ";
+    if let Some(time) = &alert.time {
+        line = style.paint(Style::DIM, &printable(time)) + "  ";
     }
-    if let Some(verdict) = &decoded.verdict {
-        line += &style.severity(verdict.severity);
+    line += &told(alert, style);
+    if let Some(number) = alert.alert {
+        line += &style.paint(Style::DIM, &format!("  (alert {number})"));
     }
-    let name = decoded.exe.as_deref().and_then(|exe| Path::new(exe).file_name()?.to_str());
-    let name = printable(name.unwrap_or(&process.comm));
+    line
+}
+
+/// Who told whom what, how bad that is, and how it was wrapped.
+pub(super) fn told(alert: &Alert, style: Style) -> String {
+    let mut line = String::new();
+    if let Some(severity) = alert.severity {
+        line = style.severity(severity) + "  ";
+    }
+    let name = printable(&alert.application);
     // Writing to a string cannot fail.
-    let _ = write!(line, "  {name} (uid {}, pid {})", process.uid, process.tgid);
+    let _ = write!(line, "{name} (uid {}, pid {})", alert.process.uid, alert.process.pid);
+    let _ = write!(line, " told {}", style.paint(Style::BOLD, &printable(&alert.host())));
+    line += &recipient(&alert.content.recipient);
 
-    let urls: Vec<_> = decoded
-        .disclosures
-        .iter()
-        .filter(|one| one.severity() >= ALERT && one.finding.kind == Kind::Url)
-        .map(|one| &one.finding)
-        .collect();
-    let to = match (&request.authority, decoded.sent.connection.remote) {
-        (Some(authority), _) => printable(authority),
-        (None, Some(remote)) => remote.to_string(),
-        (None, None) => "an unknown host".into(),
+    let grave = alert.grave();
+    let Some(main) = grave.iter().min_by_key(|found| rank(found.kind)) else {
+        return line;
     };
-    let _ = write!(line, " told {}", style.paint(Style::BOLD, &to));
-    if let Some(first) = urls.first() {
-        let url = style.paint(Style::BOLD, &printable(&redactor.url(&first.value)));
-        let _ = write!(line, " about {url}");
-        if first.truncated {
-            line.push_str("… (cut)");
-        }
-        // Other findings of the same URL are the same news.
-        let others: std::collections::HashSet<_> =
-            urls.iter().map(|f| &f.value).filter(|value| **value != first.value).collect();
-        if !others.is_empty() {
-            let _ = write!(line, " and {} more", others.len());
-        }
-        let _ = write!(line, "  {}", style.paint(Style::DIM, &printable(&first.chain)));
+    line += &what(main, style);
+    // Other findings of the same value are the same news.
+    let others = grave.iter().filter(|found| found.kind == main.kind && found.value != main.value);
+    let others = others.map(|found| &found.value).collect::<HashSet<_>>().len();
+    if others > 0 {
+        let _ = write!(line, " and {others} more");
     }
+    line += &when(main);
+    line += &who(alert, main);
+    if alert.content.private == Some(true) {
+        line += ", in a private window";
+    }
+    let _ = write!(line, "  {}", style.paint(Style::DIM, &printable(&main.chain)));
     line
 }
 
-/// What an application sent, in one line: how much of it was read, and where
-/// the rest went.
-pub fn application_line(application: &Application, account: &Account) -> String {
-    let name = printable(application.name());
-    let (sockets, plain) = (&account.sockets, &account.plain);
-    let sent = sockets.sent_bytes.max(plain.written_bytes);
-    let share = match account.percent_read() {
-        None => "no content".to_owned(),
-        Some(_) if account.is_all_read() => "all of the content was read".to_owned(),
-        Some(percent) => format!("{percent}% of the content was read"),
-    };
-    let mut line = format!("{name} (uid {}): {sent} bytes sent, {share}", application.uid);
-    let unread = [
-        (sockets.encrypted_unread_bytes, "in TLS", Some(Via::Tls)),
-        (account.never_in_plain(), "in TLS before its library was watched", None),
-        (sockets.datagrams_unread_bytes, "in datagrams", Some(Via::Datagrams)),
-        (sockets.other_unread_bytes + plain.unread_bytes, "in other forms", None),
-        (sockets.missing_bytes + plain.missing_bytes, "not captured", None),
-        (account.opaque_bytes, "in bodies that could not be read through", None),
-    ];
-    let mut separator = "; not read: ";
-    for (bytes, what, via) in unread.into_iter().filter(|(bytes, ..)| *bytes > 0) {
-        // Writing to a string cannot fail.
-        let _ = write!(line, "{separator}{bytes} bytes {what}");
-        if let Some(via) = via {
-            line += &top_servers(&account.servers, via);
-        }
-        separator = ", ";
+/// Which finding a line is about, if several are equally bad: the lower, the
+/// sooner.
+fn rank(kind: Kind) -> u8 {
+    match kind {
+        Kind::Url => 0,
+        Kind::VisitedUrlHash => 1,
+        Kind::TypedText => 2,
+        Kind::SearchTerms => 3,
+        Kind::PageText => 4,
+        Kind::ContentItem => 5,
+        Kind::UiEvent => 6,
+        Kind::PersonalDetail => 7,
+        Kind::UrlToUnknown => 8,
+        Kind::Identifier => 9,
+        Kind::Referer => 10,
+        Kind::Origin => 11,
     }
-    let gaps = sockets.unknown_gaps + plain.unknown_gaps;
-    if gaps > 0 {
-        let _ = write!(line, "{separator}{gaps} gaps of unknown length");
-    }
-    line
 }
 
-/// The servers that most unread bytes went to.
-fn top_servers(servers: &Servers, via: Via) -> String {
-    const TOP: usize = 3;
-    let list = servers.list();
-    let mut unread = list.iter().filter(|server| server.via == via && server.unread_bytes > 0);
-    let top = unread.by_ref().take(TOP);
-    let names = top.map(|server| format!("{} {}", printable(&server.name), server.unread_bytes));
-    let mut names = names.collect::<Vec<_>>().join(", ");
-    let more = unread.count();
-    if more > 0 {
-        let _ = write!(names, ", {more} more");
+/// What a recipient is to the browser, in brackets; nothing where that is
+/// nothing in particular.
+fn recipient(recipient: &Recipient) -> String {
+    match recipient {
+        Recipient::Maker { name } => format!(" ({}, its maker)", printable(name)),
+        Recipient::Service { name, category } => {
+            let category = match category {
+                Category::Analytics => "analytics",
+                Category::Advertising => "advertising",
+                Category::Crashes => "crash reports",
+                Category::Search => "search",
+                Category::SafeBrowsing => "safe browsing",
+                Category::Updates => "updates",
+            };
+            format!(" ({}, {category})", printable(name))
+        }
+        Recipient::SameSite | Recipient::ThirdParty | Recipient::Unknown => String::new(),
     }
-    if names.is_empty() { names } else { format!(" ({names})") }
+}
+
+fn what(found: &Found, style: Style) -> String {
+    let cut = if found.truncated { "… (cut)" } else { "" };
+    let value = style.paint(Style::BOLD, &printable(&found.value)) + cut;
+    let class = found.class.as_deref().map(|class| format!(" ({})", printable(class)));
+    let class = class.unwrap_or_default();
+    match found.kind {
+        Kind::Url | Kind::UrlToUnknown => format!(" about {value}"),
+        Kind::VisitedUrlHash => match &found.visited {
+            Some(Visited::Page { url, .. }) => {
+                let url = style.paint(Style::BOLD, &printable(url));
+                format!(" a hash{class} of {url}: {value}")
+            }
+            _ => format!(" a hash{class} of a visited URL: {value}"),
+        },
+        Kind::SearchTerms => format!(" what was searched for: {value}"),
+        Kind::TypedText => format!(" what was typed: {value}"),
+        Kind::PageText => format!(" what a page says: {value}"),
+        Kind::UiEvent => format!(" what was done in the interface: {value}"),
+        Kind::ContentItem => format!(" which item was seen: {value}"),
+        Kind::Identifier => format!(" an identifier{class}: {value}"),
+        Kind::PersonalDetail => format!(" a personal detail{class}: {value}"),
+        Kind::Referer | Kind::Origin => format!(" which page it comes from: {value}"),
+    }
+}
+
+/// How long before the page was visited.
+fn when(found: &Found) -> String {
+    match &found.visited {
+        Some(Visited::Page { ago, .. }) => format!(", visited {} before", short(*ago)),
+        Some(Visited::Host { ago, .. }) => format!(", a site visited {} before", short(*ago)),
+        Some(Visited::No | Visited::Unknown) | None => String::new(),
+    }
+}
+
+/// The identifier that goes with it: the one that lasts longest.
+fn who(alert: &Alert, main: &Found) -> String {
+    let identifiers = alert.content.findings.iter().filter(|found| found.kind == Kind::Identifier);
+    // Of several, the first.
+    let best = identifiers.rev().max_by_key(|found| found.identification);
+    best.filter(|_| main.kind != Kind::Identifier)
+        .map(|found| format!(", with the identifier {}", printable(&found.value)))
+        .unwrap_or_default()
+}
+
+/// A duration in one unit: nobody needs it to the millisecond.
+fn short(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        seconds @ 1..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
 }
 
 /// Text from the network, fit for a terminal: control characters (which could
@@ -174,52 +237,102 @@ pub fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::Accounts;
-    use crate::proto::{NameSource, ServerName, Traffic, Unread};
-    use crate::record::{BootTime, Connection, Transport};
+    use crate::{
+        detect::Scope,
+        judge::Identification,
+        sink::fixtures::{alert as example, found},
+    };
 
-    fn line_of(traffic: &[(Transport, Traffic)]) -> String {
-        let mut accounts = Accounts::default();
-        for (transport, traffic) in traffic {
-            let remote = Some("192.0.2.1:443".parse().unwrap());
-            let connection = Connection { key: 1, transport: *transport, local: None, remote };
-            let who = Application::new(7, Some("/opt/br\x1bowser"), "");
-            accounts.ended(who, &connection, traffic);
-        }
-        let (who, account) = accounts.applications()[0];
-        application_line(who, account)
+    fn plain(alert: &Alert) -> String {
+        super::alert(alert, Style::default())
     }
 
     #[test]
-    fn an_application_is_called_read_only_if_it_was() {
-        let read = Traffic { sent: 900, decoded: 900, ..Traffic::default() };
-        let line = line_of(&[(Transport::Tcp, read.clone())]);
-        assert_eq!(line, "br\\u{1b}owser (uid 7): 900 bytes sent, all of the content was read");
-
-        let mut connections = vec![(Transport::Tcp, read)];
-        for (name, tls) in [("a.test", 40), ("b.test", 10), ("c.test", 30), ("d.test", 20)] {
-            let (time, alpn) = (BootTime(0), Vec::new());
-            let name = name.to_owned();
-            let server = ServerName { time, source: NameSource::Tls, name, alpn, ech: false };
-            let unread = Unread { tls, ..Unread::default() };
-            let server = Some(server);
-            connections.push((
-                Transport::Tcp,
-                Traffic { sent: tls, unread, server, ..Traffic::default() },
-            ));
-        }
-        let datagrams = Unread { datagrams: 5, ..Unread::default() };
-        let udp = Traffic { sent: 8, unread: datagrams, missing: 3, ..Traffic::default() };
-        connections.push((Transport::Udp, Traffic { unknown_gaps: 1, ..udp }));
+    fn the_whole_story_is_in_one_line() {
+        let mut alert = example();
+        alert.alert = Some(4);
+        alert.content.private = Some(true);
+        alert.content.recipient = Recipient::Maker { name: "Maker".into() };
+        let ago = Duration::from_millis(2400);
+        let url = "https://news.example.org/story".to_owned();
+        alert.content.findings[0].visited = Some(Visited::Page { url, ago });
+        let mut known = found(Kind::Identifier, "0123456789abcdef");
+        known.severity = Some(Severity::Info);
+        let lasting = Found {
+            identification: Some(Identification::Lasting),
+            value: "last".into(),
+            ..known.clone()
+        };
+        alert.content.findings.extend([known, lasting]);
         assert_eq!(
-            line_of(&connections),
-            "br\\u{1b}owser (uid 7): 1008 bytes sent, 89% of the content was read; not read: \
-             100 bytes in TLS (a.test 40, c.test 30, d.test 20, 1 more), \
-             5 bytes in datagrams (192.0.2.1:443 5), 3 bytes not captured, \
-             1 gaps of unknown length"
+            plain(&alert),
+            "2026-11-22T10:00:00.000Z  HIGH  browser (uid 7, pid 8) told collector.example \
+             (Maker, its maker) about https://news.example.org/story?q=private, visited 2 s \
+             before, with the identifier last, in a private window  body > json.url  (alert 4)"
         );
-        let handshake = Traffic { sent: 9, handshake: 9, ..Traffic::default() };
-        assert!(line_of(&[(Transport::Tcp, handshake)]).ends_with("9 bytes sent, no content"));
+    }
+
+    #[test]
+    fn only_what_is_as_bad_as_the_alert_is_told() {
+        let mut alert = example();
+        let grave = alert.content.findings[0].clone();
+        let harmless = Found { severity: Some(Severity::Info), value: "x".into(), ..grave.clone() };
+        let twice = Found { chain: "header:X".into(), ..grave.clone() };
+        let other = Found { value: "https://a.test/".into(), ..grave.clone() };
+        alert.content.findings = vec![harmless, grave, twice, other];
+        let line = plain(&alert);
+        assert!(line.contains("q=private and 1 more, visited"), "{line}");
+
+        // Where nothing was judged for itself, URLs are what it is about.
+        for found in &mut alert.content.findings {
+            found.severity = None;
+        }
+        assert!(plain(&alert).contains("about x and 2 more"), "{}", plain(&alert));
+        alert.content.findings.clear();
+        assert!(plain(&alert).ends_with("told collector.example"), "{}", plain(&alert));
+    }
+
+    #[test]
+    fn every_kind_reads_well() {
+        let line = |found: Found| {
+            let mut alert = example();
+            alert.content.findings = vec![found];
+            let line = plain(&alert);
+            let (_, said) = line.split_once("told collector.example ").unwrap();
+            said.strip_suffix("  body > json.url").unwrap().to_owned()
+        };
+        let classed = |kind, class: &str| Found { class: Some(class.into()), ..found(kind, "v") };
+        assert_eq!(line(found(Kind::TypedText, "v")), "what was typed: v");
+        assert_eq!(line(found(Kind::SearchTerms, "v")), "what was searched for: v");
+        assert_eq!(line(found(Kind::PageText, "v")), "what a page says: v");
+        assert_eq!(line(found(Kind::UiEvent, "v")), "what was done in the interface: v");
+        assert_eq!(line(found(Kind::ContentItem, "v")), "which item was seen: v");
+        assert_eq!(line(classed(Kind::Identifier, "uuid")), "an identifier (uuid): v");
+        assert_eq!(line(classed(Kind::PersonalDetail, "imei")), "a personal detail (imei): v");
+        assert_eq!(line(classed(Kind::VisitedUrlHash, "md5")), "a hash (md5) of a visited URL: v");
+        let ago = Duration::from_secs(300);
+        let visited = Some(Visited::Page { url: "https://a.test/".into(), ago });
+        let hash = Found { visited, ..classed(Kind::VisitedUrlHash, "md5") };
+        assert_eq!(line(hash), "a hash (md5) of https://a.test/: v, visited 5 min before");
+        let visited = Some(Visited::Host { host: "a.test".into(), ago: Duration::from_millis(9) });
+        let host = Found { visited, scope: Some(Scope::Host), ..found(Kind::Url, "a.test") };
+        assert_eq!(line(host), "about a.test, a site visited 9 ms before");
+        let cut = Found { truncated: true, ..found(Kind::Url, "https://a.test/x") };
+        assert_eq!(line(cut), "about https://a.test/x… (cut)");
+    }
+
+    #[test]
+    fn repetition_and_loss_are_shown() {
+        let shown = |output| line(&output, Style::default(), &Redactor::off());
+        let again = Output::Repeated { alert: 4, count: 12, total: 37, unix: Some(0) };
+        assert_eq!(
+            shown(again).unwrap(),
+            "1970-01-01T00:00:00.000Z  again 12 times (37 in all): alert 4"
+        );
+        let once = Output::Repeated { alert: 1, count: 1, total: 2, unix: None };
+        assert_eq!(shown(once).unwrap(), "again 1 time (2 in all): alert 1");
+        let lost = Output::Lost { loss: crate::record::Loss::RingFull, count: 1, total: 2 };
+        assert!(shown(lost).unwrap().starts_with("LOST 1 "));
     }
 
     #[test]
@@ -227,5 +340,15 @@ mod tests {
         assert_eq!(printable("a\x1b[31mb\r\n"), "a\\u{1b}[31mb\\u{d}\\u{a}");
         assert_eq!(printable("\u{202e}x"), "\\u{202e}x");
         assert!(printable(&"x".repeat(10_000)).chars().count() <= 401);
+        let mut alert = example();
+        let hostile = "\x1b]0;\u{202e}\n";
+        alert.time = Some(hostile.into());
+        alert.application = hostile.into();
+        alert.content.request.authority = Some(hostile.into());
+        alert.content.recipient = Recipient::Maker { name: hostile.into() };
+        let finding = &mut alert.content.findings[0];
+        (finding.value, finding.chain) = (hostile.into(), hostile.into());
+        let line = plain(&alert);
+        assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line:?}");
     }
 }

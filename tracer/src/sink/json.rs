@@ -1,24 +1,35 @@
 //! Alerts as JSON lines. `docs/alerts.md` describes them.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use serde_json::{Value, json};
 
-use super::redact::Redactor;
+use super::{
+    alert::{Alert, Content, rfc3339},
+    redact::Redactor,
+};
 use crate::{
     account::{Account, Accounts, Application},
     pipeline::{Decoded, Output, Totals},
 };
 
 /// The version of the alert stream's schema. It grows when a field changes its
-/// meaning or goes; new fields do not change it.
-pub const ALERT_SCHEMA: u32 = 1;
+/// meaning or goes, or a new type of line or kind of finding comes; new fields
+/// do not change it.
+pub const ALERT_SCHEMA: u32 = 2;
 
 /// The line of an output; `None` for what is no alert.
 pub(super) fn line(output: &Output, redactor: &Redactor) -> Option<Value> {
     match output {
-        Output::Request(decoded) => decoded.is_alert().then(|| alert(decoded, redactor)),
-        Output::Repeated { .. } => None,
+        Output::Request(decoded) => {
+            decoded.is_alert().then(|| json!(Alert::of(decoded).redacted(redactor)))
+        }
+        Output::Repeated { alert, count, total, unix } => Some(json!({
+            "schema": ALERT_SCHEMA,
+            "type": "repeated",
+            "alert": alert,
+            "count": count,
+            "total": total,
+            "time": unix.map(rfc3339),
+        })),
         Output::Lost { loss, count, total } => Some(json!({
             "schema": ALERT_SCHEMA,
             "type": "lost",
@@ -60,75 +71,41 @@ fn application(who: &Application, account: &Account) -> Value {
     line
 }
 
-fn alert(decoded: &Decoded, redactor: &Redactor) -> Value {
-    let sent = &decoded.sent;
-    let time = decoded.unix.map(|unix| {
-        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix)).to_string()
-    });
-    let mut line = json!({
-        "schema": ALERT_SCHEMA,
-        "type": "alert",
-        "time": time,
-        "severity": decoded.verdict.as_ref().map(|verdict| verdict.severity),
-        "reason": decoded.verdict.as_ref().map(|verdict| &verdict.reason),
-        "process": {
-            "uid": sent.process.uid,
-            "pid": sent.process.tgid,
-            "tid": sent.process.tid,
-            "comm": sent.process.comm,
-            "exe": decoded.exe,
-        },
-        "hook": sent.hook,
-        "connection": {
-            "transport": sent.connection.transport,
-            "local": sent.connection.local,
-            "remote": sent.connection.remote,
-        },
-    });
-    merge(&mut line, request(decoded, redactor));
-    line
-}
-
 /// A request as `tracer decode --json` shows it: one line each.
 pub fn decoded_line(source: &str, index: u64, decoded: &Decoded) -> Value {
     let mut line = json!({ "source": source, "index": index });
-    merge(&mut line, request(decoded, &Redactor::off()));
+    merge(&mut line, json!(Content::of(decoded)));
     line
-}
-
-/// What both have in common.
-fn request(decoded: &Decoded, redactor: &Redactor) -> Value {
-    let request = &decoded.sent.message;
-    let findings: Vec<Value> = decoded
-        .findings
-        .list
-        .iter()
-        .map(|finding| {
-            json!({
-                "kind": finding.kind,
-                "value": redactor.url(&finding.value),
-                "chain": finding.chain,
-                "truncated": finding.truncated,
-            })
-        })
-        .collect();
-    json!({
-        "request": {
-            "protocol": request.protocol,
-            "method": request.method,
-            "authority": request.authority,
-            "path": request.path.as_deref().map(|path| redactor.url(path)),
-        },
-        "initiator": decoded.initiator,
-        "complete": request.complete,
-        "unread_bytes": request.unread_bytes,
-        "findings": findings,
-        "findings_uncounted": decoded.findings.uncounted,
-    })
 }
 
 fn merge(into: &mut Value, from: Value) {
     if let (Value::Object(into), Value::Object(from)) = (into, from) {
         into.extend(from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::fixtures;
+
+    /// The store keeps alerts in this form.
+    #[test]
+    fn an_alert_survives_its_json() {
+        let alert = fixtures::alert();
+        let line = json!(alert);
+        assert_eq!((&line["schema"], &line["type"]), (&2.into(), &"alert".into()));
+        assert_eq!(line["recipient"]["kind"], "third_party");
+        assert_eq!(line["findings"][0]["visited"]["ago_ms"], 2000);
+        assert_eq!(serde_json::from_value::<Alert>(line).unwrap(), alert);
+    }
+
+    #[test]
+    fn repetition_has_a_line() {
+        let again = Output::Repeated { alert: 4, count: 12, total: 37, unix: Some(0) };
+        let line = line(&again, &Redactor::off()).unwrap();
+        let time = "1970-01-01T00:00:00.000Z";
+        let known = json!({ "schema": 2, "type": "repeated", "alert": 4, "count": 12, "total": 37, "time": time });
+        assert_eq!(line, known);
     }
 }

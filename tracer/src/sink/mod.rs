@@ -1,11 +1,17 @@
-//! Sinks: alerts for people (one line each) and for programs (JSON lines).
+//! Sinks: alerts for people (one line each), for programs (JSON lines) and for
+//! the system's log.
 //!
 //! What tracer shows is the most sensitive list on the device, so values are
 //! redacted unless the user says otherwise; see [`redact`].
 
+mod accounts;
+pub mod alert;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod human;
 mod json;
 pub mod redact;
+mod system;
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,8 +22,10 @@ use std::{
 
 use self::redact::Redactor;
 pub use self::{
-    human::{Style, application_line, printable},
+    accounts::application_line,
+    human::{Style, alert as alert_line, printable},
     json::{ALERT_SCHEMA, decoded_line},
+    system::{Log, SystemLog},
 };
 use crate::{
     account::Accounts,
@@ -32,6 +40,10 @@ pub trait Sink {
     fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()>;
     /// Hands on what is buffered.
     fn flush(&mut self) -> io::Result<()>;
+    /// How many lines it did not get rid of.
+    fn dropped(&self) -> u64 {
+        0
+    }
 }
 
 /// One line an alert, for people.
@@ -50,7 +62,7 @@ impl<W: Write> Human<W> {
 
 impl<W: Write> Sink for Human<W> {
     fn output(&mut self, output: &Output) -> io::Result<()> {
-        match human::line(output, &self.style, &self.redactor) {
+        match human::line(output, self.style, &self.redactor) {
             Some(line) => writeln!(self.to, "{line}"),
             None => Ok(()),
         }

@@ -1,19 +1,51 @@
-//! Redaction: what a URL's query and fragment hold is shown as a short digest.
+//! Redaction: what tells about the user is shown as a short digest.
 //!
 //! `https://news.example.org/story?q=private#x` becomes
-//! `https://news.example.org/story?q=‹5f2a91c0›#‹08b3d1ee›`. The same value
-//! gives the same digest, so that it can be followed through a log, and the key
-//! is random, so that it cannot be looked up.
+//! `https://news.example.org/story?q=‹5f2a91c0›#‹08b3d1ee›`; an identifier, a
+//! personal detail, a text that was typed or read become a digest as a whole.
+//! Hosts and paths are shown: they are what an alert is about.
+//!
+//! The same value gives the same digest under one [`Key`], so that it can be
+//! followed through a log, and the key is random, so that it cannot be looked
+//! up. The store keeps its key, so that this holds from run to run.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::detect::Kind;
+
+/// What digests are made with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key(pub [u8; Self::LEN]);
+
+impl Key {
+    /// Its length in bytes.
+    pub const LEN: usize = 16;
+
+    /// One that nobody has.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub fn random() -> std::io::Result<Self> {
+        let mut key = [0; Self::LEN];
+        // Requests of up to 256 bytes are answered whole (getrandom(2)).
+        rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+        Ok(Self(key))
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
 /// Shows values, or their digests.
 #[derive(Debug, Clone)]
 pub struct Redactor {
     /// `None`: values are shown.
-    key: Option<[u8; 16]>,
+    key: Option<Key>,
 }
 
 /// Bytes of a digest that are shown: enough to tell values apart.
@@ -26,19 +58,31 @@ impl Redactor {
     }
 
     /// Shows digests under a key.
-    pub fn keyed(key: [u8; 16]) -> Self {
+    pub fn keyed(key: Key) -> Self {
         Self { key: Some(key) }
     }
 
-    /// Shows digests under a key of this run.
-    pub fn random() -> Self {
-        use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-        let mut key = [0; 16];
-        let (low, high) = key.split_at_mut(8);
-        for half in [low, high] {
-            half.copy_from_slice(&RandomState::new().build_hasher().finish().to_ne_bytes());
+    /// The value of a finding.
+    pub fn finding(&self, kind: Kind, value: &str) -> String {
+        match kind {
+            Kind::Url | Kind::UrlToUnknown | Kind::Referer | Kind::Origin => self.url(value),
+            // Names of the interface: screens, buttons.
+            Kind::UiEvent => value.to_owned(),
+            Kind::VisitedUrlHash
+            | Kind::SearchTerms
+            | Kind::TypedText
+            | Kind::PageText
+            | Kind::ContentItem
+            | Kind::Identifier
+            | Kind::PersonalDetail => self.value(value),
         }
-        Self::keyed(key)
+    }
+
+    /// A value that tells about the user as a whole.
+    pub fn value(&self, value: &str) -> String {
+        let mut shown = String::new();
+        self.digest(value, &mut shown);
+        shown
     }
 
     /// A URL or a request's target.
@@ -54,7 +98,8 @@ impl Redactor {
             Some((path, query)) => (path, Some(query)),
             None => (rest, None),
         };
-        let mut shown = path.to_owned();
+        let mut shown = String::new();
+        self.path(path, &mut shown);
         if let Some(query) = query {
             for (i, field) in query.split('&').enumerate() {
                 shown.push(if i == 0 { '?' } else { '&' });
@@ -75,14 +120,33 @@ impl Redactor {
         shown
     }
 
+    /// All before the query: shown, but for the name and password that can
+    /// stand before a host (RFC 3986, 3.2.1).
+    fn path(&self, path: &str, shown: &mut String) {
+        let parts = path.split_once("://").and_then(|(scheme, rest)| {
+            let end = rest.find('/').unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            let (user, host) = authority.rsplit_once('@')?;
+            Some((scheme, user, host, path))
+        });
+        let Some((scheme, user, host, path)) = parts else {
+            return shown.push_str(path);
+        };
+        shown.push_str(scheme);
+        shown.push_str("://");
+        self.digest(user, shown);
+        shown.push('@');
+        shown.push_str(host);
+        shown.push_str(path);
+    }
+
     fn digest(&self, value: &str, shown: &mut String) {
-        let Some(key) = self.key.filter(|_| !value.is_empty()) else {
-            shown.push_str(value);
-            return;
+        let Some(Key(key)) = self.key.filter(|_| !value.is_empty()) else {
+            return shown.push_str(value);
         };
         let digest = Sha256::new().chain_update(key).chain_update(value).finalize();
         shown.push('‹');
-        for byte in &digest[..SHOWN] {
+        for byte in digest.iter().take(SHOWN) {
             write!(shown, "{byte:02x}").expect("a string takes everything");
         }
         shown.push('›');
@@ -93,9 +157,11 @@ impl Redactor {
 mod tests {
     use super::*;
 
+    const KEY: Key = Key([7; 16]);
+
     #[test]
     fn values_are_hidden_and_the_rest_is_not() {
-        let redactor = Redactor::keyed([7; 16]);
+        let redactor = Redactor::keyed(KEY);
         let shown = redactor.url("https://a.test/p?q=private&r=&flag#frag");
         assert!(shown.starts_with("https://a.test/p?q=‹"), "{shown}");
         assert!(shown.contains("&r=&‹"), "{shown}");
@@ -103,19 +169,74 @@ mod tests {
             assert!(!shown.contains(value), "{shown}");
         }
         assert_eq!(shown, redactor.url("https://a.test/p?q=private&r=&flag#frag"));
-        assert_ne!(shown, Redactor::keyed([8; 16]).url("https://a.test/p?q=private&r=&flag#frag"));
+        let other = Redactor::keyed(Key([8; 16]));
+        assert_ne!(shown, other.url("https://a.test/p?q=private&r=&flag#frag"));
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        let shown = Redactor::keyed(KEY).url("https://me:secret@a.test:8/p@x");
+        assert!(shown.starts_with("https://‹") && shown.ends_with("›@a.test:8/p@x"), "{shown}");
+        assert_eq!(
+            Redactor::keyed(KEY).url("/p://a@b/c"),
+            "/p://‹".to_owned() + &shown_a() + "›@b/c"
+        );
+    }
+
+    fn shown_a() -> String {
+        Redactor::keyed(KEY).value("a").trim_matches(['‹', '›']).to_owned()
+    }
+
+    /// An identifier can be followed from a finding to a query.
+    #[test]
+    fn one_value_has_one_digest_wherever_it_stands() {
+        let redactor = Redactor::keyed(KEY);
+        let digest = redactor.finding(Kind::Identifier, "0123456789abcdef");
+        assert_eq!(digest.chars().count(), 2 + 2 * SHOWN);
+        assert_eq!(redactor.url("/p?id=0123456789abcdef"), format!("/p?id={digest}"));
+    }
+
+    #[test]
+    fn findings_are_hidden_by_what_they_are() {
+        let redactor = Redactor::keyed(KEY);
+        for kind in [
+            Kind::VisitedUrlHash,
+            Kind::SearchTerms,
+            Kind::TypedText,
+            Kind::PageText,
+            Kind::ContentItem,
+            Kind::Identifier,
+            Kind::PersonalDetail,
+        ] {
+            let shown = redactor.finding(kind, "my secret");
+            assert!(shown.starts_with('‹') && !shown.contains("secret"), "{kind:?}: {shown}");
+            assert_eq!(Redactor::off().finding(kind, "my secret"), "my secret");
+        }
+        for kind in [Kind::Url, Kind::UrlToUnknown, Kind::Referer, Kind::Origin] {
+            let shown = redactor.finding(kind, "https://a.test/p?q=secret");
+            assert!(shown.starts_with("https://a.test/p?q=‹"), "{kind:?}: {shown}");
+        }
+        assert_eq!(redactor.finding(Kind::UiEvent, "settings"), "settings");
     }
 
     #[test]
     fn off_shows_everything() {
         assert_eq!(Redactor::off().url("/p?q=x#y"), "/p?q=x#y");
+        assert_eq!(Redactor::off().url("https://a:b@c/"), "https://a:b@c/");
     }
 
     #[test]
     fn what_has_no_values_stays() {
-        let redactor = Redactor::random();
-        for url in ["https://a.test/p", "/p", "", "?", "#"] {
+        let redactor = Redactor::keyed(Key::random().unwrap());
+        for url in ["https://a.test/p", "https://a.test", "/p", "", "?", "#", "://"] {
             assert_eq!(redactor.url(url), url);
         }
+    }
+
+    #[test]
+    fn keys_differ_and_are_not_printed() {
+        let (one, other) = (Key::random().unwrap(), Key::random().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(format!("{:?}", Redactor::keyed(KEY)), "Redactor { key: Some(Key(…)) }");
     }
 }

@@ -1,0 +1,61 @@
+//! Keeps alerts in a store for as long as it runs: what a test kills.
+//!
+//! ```text
+//! keeper FILE
+//! ```
+//!
+//! It prints the number of each alert as soon as the store's writer has it.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use tracer::{
+    pipeline::{Decoded, Output, Pipeline},
+    proto::parse_http1,
+    record::{Connection, Hook, Process, Transport},
+    store::{Keep, Place, Store, Writer},
+    stream::Sent,
+};
+
+const REPORT: &[u8] = b"POST /v1 HTTP/1.1\r\nHost: collector.example\r\nContent-Length: 49\r\n\r\n\
+                        {\"url\":\"https://news.example.org/story?q=secret\"}";
+
+/// Between two alerts: enough of them for a kill to meet every moment of a
+/// commit, and few enough for a busy disk.
+const PAUSE: Duration = Duration::from_millis(2);
+
+fn main() {
+    let path = PathBuf::from(std::env::args_os().nth(1).expect("a file"));
+    let alert = alert();
+    let store = Store::open(&Place::Named(path)).expect("a store");
+    let writer = Writer::start(store, Keep::default()).expect("its writer");
+    for number in 1.. {
+        let alert = Decoded { alert: Some(number), ..alert.clone() };
+        writer.output(&Output::Request(Box::new(alert)));
+        assert_eq!(writer.lost(), 0, "the test is too fast for this machine");
+        println!("{number}");
+        io::stdout().flush().expect("somebody listens");
+        thread::sleep(PAUSE);
+    }
+}
+
+fn alert() -> Decoded {
+    let (mut requests, _) = parse_http1(REPORT);
+    let sent = Sent {
+        connection: Connection { key: 1, transport: Transport::Tcp, local: None, remote: None },
+        hook: Hook::SysEnter,
+        process: Process { uid: 1, tgid: 2, tid: 3, comm: "keeper".into() },
+        message: requests.pop().expect("a request"),
+    };
+    let mut outputs = Vec::new();
+    Pipeline::new(Arc::default()).request(sent, &mut outputs);
+    match outputs.pop() {
+        Some(Output::Request(decoded)) if decoded.is_alert() => *decoded,
+        other => panic!("no alert: {other:?}"),
+    }
+}

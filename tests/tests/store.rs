@@ -1,0 +1,307 @@
+//! What runs keep, and `tracer alerts`. Needs no root, but where it says so.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tracer::store::{Query, Reader, StoreError};
+use tracer_tests::{
+    corpus, peer,
+    sender::{Sandbox, unused_uid},
+    skip,
+    tracer_bin::{self, Ended, Running},
+};
+
+const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
+const SENDER: &str = env!("CARGO_BIN_EXE_sender");
+
+/// The alerts that a keeper is known to have kept, and since when.
+#[derive(Default)]
+struct Acknowledged(Mutex<Vec<(u64, Instant)>>);
+
+/// Runs a keeper, kills it after `life`, and gives the number of the last
+/// alert that it had kept a second before.
+fn kill_after(store: &Path, life: Duration) -> Option<u64> {
+    let mut keeper =
+        Command::new(KEEPER).arg(store).stdout(Stdio::piped()).spawn().expect("the keeper");
+    let stdout = BufReader::new(keeper.stdout.take().expect("a pipe"));
+    let acknowledged = Arc::new(Acknowledged::default());
+    let list = Arc::clone(&acknowledged);
+    let reading = thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            let number = line.parse().expect("a number");
+            list.0.lock().expect("no panic").push((number, Instant::now()));
+        }
+    });
+    thread::sleep(life);
+    let killed = Instant::now();
+    keeper.kill().expect("it runs");
+    keeper.wait().expect("its end");
+    reading.join().expect("no panic");
+    let list = acknowledged.0.lock().expect("no panic");
+    let old = |(_, at): &&(u64, Instant)| killed.duration_since(*at) > Duration::from_secs(1);
+    list.iter().rfind(old).map(|(number, _)| *number)
+}
+
+#[test]
+fn a_kill_costs_the_last_second_at_most() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    // At any point: in the making of the store, in commits, long after them.
+    let lives = (0u64..16).map(|i| i * 37 % 300).chain([1300, 1710, 2130]);
+    let mut must_have = Vec::new();
+    for (round, life) in lives.enumerate() {
+        let last = kill_after(&path, Duration::from_millis(life));
+        if life > 1500 {
+            assert!(last.is_some(), "the keeper kept nothing in {life} ms");
+        }
+        // Whoever reads first finds it as the kill left it.
+        let Some(reader) = (path.exists()).then(|| Reader::open(&path).expect("a store")).flatten()
+        else {
+            continue;
+        };
+        assert!(reader.is_whole().expect("an answer"), "round {round}, after {life} ms");
+        must_have.extend(last);
+        let mut runs: Vec<(i64, Vec<u64>)> = Vec::new();
+        reader
+            .alerts(&Query::default(), |kept| {
+                let number = kept.alert.alert.expect("a number");
+                match runs.last_mut() {
+                    Some((run, numbers)) if *run == kept.run => numbers.push(number),
+                    _ => runs.push((kept.run, vec![number])),
+                }
+                Ok::<_, StoreError>(())
+            })
+            .expect("its alerts");
+        // Of each run the beginning, without a hole; of those that lived long
+        // enough, up to the last that had to be there.
+        for (run, numbers) in &runs {
+            let all = (1..).take(numbers.len()).collect::<Vec<u64>>();
+            assert_eq!(*numbers, all, "run {run}");
+        }
+        if let Some(last) = last {
+            let (_, numbers) = runs.last().expect("a run");
+            assert!(numbers.len() as u64 >= last, "{} of {last}", numbers.len());
+        }
+    }
+    assert!(must_have.len() >= 2, "{must_have:?}");
+}
+
+/// A store with some alerts in it.
+fn filled(folder: &Path) -> PathBuf {
+    let path = folder.join("store");
+    let is_filled = || {
+        let reader = path.exists().then(|| Reader::open(&path).expect("a store")).flatten();
+        reader.is_some_and(|reader| reader.count().expect("a number") > 0)
+    };
+    while !is_filled() {
+        kill_after(&path, Duration::from_millis(600));
+    }
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn alerts(store: &Path, arguments: &[&str]) -> Ended {
+    let arguments = [&["alerts", "--store", text(store)], arguments].concat();
+    tracer_bin::run(&mut tracer_bin::command(arguments))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+#[test]
+fn alerts_are_shown_redacted_and_the_newest_last() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = filled(folder.path());
+
+    let human = alerts(&store, &[]);
+    assert_eq!((human.code, &*human.stderr), (Some(0), ""));
+    let shown = human.stdout.lines().next().expect("an alert");
+    let told = "keeper (uid 1, pid 2) told collector.example about \
+                https://news.example.org/story?q=‹";
+    assert!(shown.contains(told), "{shown}");
+    assert!(!human.stdout.contains("secret"), "{shown}");
+    assert!(human.stdout == alerts(&store, &[]).stdout, "a value has one digest");
+    assert!(alerts(&store, &["--show-values"]).stdout.contains("story?q=secret"));
+
+    let json = lines(&alerts(&store, &["--json"]).stdout);
+    let first = &json[0];
+    assert_eq!((&first["type"], &first["schema"]), (&"alert".into(), &2.into()));
+    assert_eq!((&first["count"], &first["run"]), (&1.into(), &1.into()));
+    let ids: Vec<_> = json.iter().map(|line| line["id"].as_i64().expect("a number")).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    assert_eq!(json.len(), human.stdout.lines().count());
+
+    let count = |arguments: &[&str]| alerts(&store, arguments).stdout.lines().count();
+    assert_eq!(count(&["--since", "1h"]), json.len());
+    assert_eq!(count(&["--until", "2020-01-01"]), 0);
+    assert_eq!(count(&["--severity", "high"]), json.len());
+    assert_eq!(count(&["--severity", "critical"]), 0);
+    assert_eq!(count(&["--application", "keeper"]), json.len());
+    let none = alerts(&store, &["--application", "other"]);
+    assert_eq!((none.code, &*none.stdout), (Some(0), ""));
+    assert!(none.stderr.contains(&format!("{} alerts in all", json.len())), "{}", none.stderr);
+    let none = alerts(&store, &["--identifiers"]);
+    assert!(none.stderr.contains("no such identifier"), "{}", none.stderr);
+}
+
+#[test]
+fn the_evidence_can_be_decoded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = filled(folder.path());
+    let reader = Reader::open(&store).expect("a store").expect("alerts");
+    let pieces = reader.evidence(1).expect("its evidence");
+    let request = folder.path().join("request");
+    fs::write(&request, pieces.concat()).expect("a file");
+    let ended = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", text(&request)]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let decoded = &lines(&ended.stdout)[0];
+    let kept = &lines(&alerts(&store, &["--json", "--show-values"]).stdout)[0];
+    for key in ["request", "initiator", "complete", "findings"] {
+        assert_eq!(decoded[key], kept[key], "{key}");
+    }
+}
+
+#[test]
+fn mistakes_and_emptiness_are_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("empty"), "").expect("a file");
+    fs::write(at("text"), "no database, however long it may be. ".repeat(99)).expect("a file");
+    let empty = alerts(&at("empty"), &[]);
+    assert_eq!((empty.code, &*empty.stdout), (Some(0), ""));
+    assert!(empty.stderr.contains("sudo tracer run"), "{}", empty.stderr);
+    for (name, arguments, code, part) in [
+        ("missing", &[][..], 1, "No such file"),
+        ("text", &[], 1, "not a database"),
+        ("empty", &["--since", "yesterday"], 2, "2h"),
+        ("empty", &["--severity", "grave"], 2, "critical"),
+    ] {
+        let ended = alerts(&at(name), arguments);
+        assert_eq!((ended.code, &*ended.stdout), (Some(code), ""), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains(part), "{name}: {}", ended.stderr);
+    }
+    assert!(!at("missing").exists(), "looking makes nothing");
+
+    // The default place, of a user who kept nothing.
+    let mut command = tracer_bin::command(["alerts"]);
+    command.env("STATE_DIRECTORY", at("state"));
+    let ended = tracer_bin::run(&mut command);
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), ""), "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing was kept"), "{}", ended.stderr);
+    assert!(!at("state").exists(), "looking makes nothing");
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
+}
+
+/// Whatever the mask says, here: nothing.
+#[test]
+fn only_the_owner_can_read_what_a_run_keeps() {
+    if !skip::root() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state/tracer");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 0; exec \"$0\" \"$@\""])
+        .arg(tracer_bin::path())
+        .args(["run", "--uid", &unused_uid().to_string()])
+        .env("STATE_DIRECTORY", &state);
+    let run = Running::of(&mut command);
+    for (name, wanted) in
+        [("", 0o700), ("tracer.db", 0o600), ("tracer.db-wal", 0o600), ("tracer.db-shm", 0o600)]
+    {
+        assert_eq!(mode(&state.join(name)), wanted, "{name}");
+    }
+    assert_eq!(mode(state.parent().expect("a folder")), 0o700);
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let files: Vec<_> = fs::read_dir(&state).expect("a folder").collect();
+    assert_eq!(files.len(), 1, "what SQLite needed beside it is gone: {files:?}");
+}
+
+#[test]
+fn a_run_keeps_its_alerts_and_the_next_one_their_digests() {
+    if !skip::root() {
+        return;
+    }
+    const REPORT: &str = "py-sensors-default.http";
+    let sandbox = Sandbox::new(SENDER);
+    let request = sandbox.path().join(REPORT);
+    fs::copy(corpus::folder().join(REPORT), &request).expect("a copy");
+    fs::set_permissions(&request, fs::Permissions::from_mode(0o644)).expect("its mode");
+    let store = sandbox.path().join("store");
+    let uid = unused_uid();
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let mut run =
+            Running::start(&["--uid", &uid.to_string(), "--json", "--store", text(&store)]);
+        let to = peer::tcp(false);
+        sandbox
+            .sender()
+            .uid(uid)
+            .then(format!("connect tcp {to}"))
+            .then(format!("file {}", request.display()))
+            .run();
+        shown.push(run.json(|line| line["type"] == "alert"));
+        run.signal(Signal::INT);
+        let ended = run.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+    assert_eq!(shown[0]["findings"][0]["value"], shown[1]["findings"][0]["value"]);
+    let kept = lines(&alerts(&store, &["--json"]).stdout);
+    assert_eq!(kept.len(), 2);
+    for (kept, shown) in kept.iter().zip(&shown) {
+        for (key, value) in shown.as_object().expect("an object") {
+            assert_eq!(&kept[key], value, "{key}");
+        }
+    }
+    // Nobody else reads it.
+    let mut command =
+        tracer_bin::command_as(unused_uid(), sandbox.path(), &["alerts", "--store", "store"]);
+    let ended = tracer_bin::run(&mut command);
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{}", ended.stderr);
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_an_error_if_it_was_named() {
+    if !skip::root() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let text_file = folder.path().join("text");
+    fs::write(&text_file, "no database, however long it may be. ".repeat(99)).expect("a file");
+    for (store, part) in [("/no/such/file", "No such file"), (text(&text_file), "not a database")] {
+        let call = ["run", "--all", "--store", store];
+        let ended = tracer_bin::run(&mut tracer_bin::command(call));
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{}", ended.stderr);
+        for part in ["--store", store, part] {
+            assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+        }
+    }
+    // The default one is only missed.
+    let mut command = Command::new(tracer_bin::path());
+    command.args(["run", "--uid", &unused_uid().to_string()]).env("STATE_DIRECTORY", &text_file);
+    let run = Running::of(&mut command);
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("alerts are not kept"), "{}", ended.stderr);
+}

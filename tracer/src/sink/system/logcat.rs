@@ -1,0 +1,64 @@
+//! logd's write socket (AOSP, `liblog/README.protocol.md`):
+//!
+//! ```text
+//! log id u8 │ thread u16 │ seconds u32 │ nanoseconds u32 │ priority u8 │ tag \0 │ message \0
+//! ```
+//!
+//! in little endian; process and user are taken from the socket's credentials.
+
+use std::time::Duration;
+
+use super::{IDENTIFIER, Line, cut};
+use crate::judge::Severity;
+
+/// The main log (`LOG_ID_MAIN`).
+const MAIN: u8 = 0;
+
+/// The most bytes after the header (`LOGGER_ENTRY_MAX_PAYLOAD`).
+const MAX_PAYLOAD: usize = 4068;
+
+/// `ANDROID_LOG_INFO` and the following (`android/log.h`).
+const INFO: u8 = 4;
+const WARN: u8 = 5;
+const ERROR: u8 = 6;
+
+pub(super) fn datagram(line: &Line, thread: i32, now: Duration) -> Vec<u8> {
+    let priority = match line.severity {
+        Some(Severity::Critical | Severity::High) => ERROR,
+        Some(Severity::Medium) => WARN,
+        Some(Severity::Low | Severity::Info) | None => INFO,
+    };
+    // The priority and the two zeros.
+    let room = MAX_PAYLOAD - IDENTIFIER.len() - 3;
+    let mut datagram = vec![MAIN];
+    // The field has room for the low 16 bits, as liblog writes them.
+    datagram.extend_from_slice(&(thread as u16).to_le_bytes());
+    datagram.extend_from_slice(&(now.as_secs() as u32).to_le_bytes());
+    datagram.extend_from_slice(&now.subsec_nanos().to_le_bytes());
+    datagram.push(priority);
+    datagram.extend_from_slice(IDENTIFIER.as_bytes());
+    datagram.push(0);
+    datagram.extend_from_slice(cut(&line.message, room).as_bytes());
+    datagram.push(0);
+    datagram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_laid_out_as_liblog_does() {
+        let line = |message: &str| Line {
+            severity: Some(Severity::Medium),
+            message: message.into(),
+            fields: Vec::new(),
+        };
+        let now = Duration::new(0x6789_abcd, 0x0102_0304);
+        assert_eq!(
+            datagram(&line("told"), 0x1_2345, now),
+            b"\0\x45\x23\xcd\xab\x89\x67\x04\x03\x02\x01\x05tracer\0told\0"
+        );
+        assert_eq!(datagram(&line(&"x".repeat(9000)), 1, now).len(), 11 + MAX_PAYLOAD);
+    }
+}

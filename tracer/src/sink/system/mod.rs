@@ -1,0 +1,214 @@
+//! Alerts in the system's log, over its own socket: journald's, syslog's or
+//! Android's logd's.
+//!
+//! One datagram an alert. A log that does not keep up costs lines, which are
+//! counted, and never time: nothing here waits.
+
+mod journald;
+mod logcat;
+mod syslog;
+
+use std::{
+    io,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{Sink, alert::Alert, human, redact::Redactor};
+use crate::{
+    account::Accounts,
+    judge::Severity,
+    pipeline::{Output, Totals},
+};
+
+/// A system log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// systemd's journal.
+    Journald,
+    /// What listens on `/dev/log`.
+    Syslog,
+    /// Android's logd, which `logcat` shows.
+    Logcat,
+}
+
+impl Log {
+    /// All of them; where several are there, the first says most.
+    pub const ALL: [Self; 3] = [Self::Journald, Self::Logcat, Self::Syslog];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Journald => "journald",
+            Self::Syslog => "syslog",
+            Self::Logcat => "logcat",
+        }
+    }
+
+    /// Its socket.
+    pub fn socket(self) -> &'static Path {
+        Path::new(match self {
+            Self::Journald => "/run/systemd/journal/socket",
+            Self::Syslog => "/dev/log",
+            Self::Logcat => "/dev/socket/logdw",
+        })
+    }
+
+    /// The log that this system has.
+    pub fn of_this_system() -> Option<Self> {
+        Self::ALL.into_iter().find(|log| log.socket().exists())
+    }
+}
+
+/// What tracer is called in the log.
+const IDENTIFIER: &str = "tracer";
+
+/// The facility `authpriv` (RFC 5424, table 1): its lines are not for everybody.
+const FACILITY: u8 = 10;
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    severity: Option<Severity>,
+    message: String,
+    /// What the message is made of, for logs that can take it apart.
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Line {
+    fn of(output: &Output, redactor: &Redactor) -> Option<Self> {
+        match output {
+            Output::Request(decoded) => {
+                decoded.is_alert().then(|| Self::alert(&Alert::of(decoded).redacted(redactor)))
+            }
+            Output::Repeated { alert, count, total, .. } => Some(Self {
+                severity: None,
+                message: human::repeated(*alert, *count, *total),
+                fields: vec![("ALERT", alert.to_string())],
+            }),
+            Output::Lost { .. } => human::lost(output).map(|message| Self {
+                severity: Some(Severity::Medium),
+                message,
+                fields: Vec::new(),
+            }),
+        }
+    }
+
+    fn alert(alert: &Alert) -> Self {
+        let content = &alert.content;
+        let field = |name, value: Option<String>| value.map(|value| (name, value));
+        let private = content.private.map(|private| u8::from(private).to_string());
+        let fields = [
+            field("ALERT", alert.alert.map(|number| number.to_string())),
+            field("SEVERITY", alert.severity.map(label)),
+            field("REASON", alert.reason.clone()),
+            field("APPLICATION", Some(alert.application.clone())),
+            field("APPLICATION_UID", Some(alert.process.uid.to_string())),
+            field("APPLICATION_PID", Some(alert.process.pid.to_string())),
+            field("BROWSER", content.browser.clone()),
+            field("PRIVATE", private),
+            field("SENDER", Some(label(content.sender))),
+            field("RECIPIENT", Some(label(&content.recipient))),
+            field("HOST", Some(alert.host())),
+            field("SDK", content.sdk.clone()),
+        ];
+        Self {
+            severity: alert.severity,
+            message: human::told(alert, human::Style::default()),
+            fields: fields.into_iter().flatten().collect(),
+        }
+    }
+
+    /// syslog's severity (RFC 5424, table 2).
+    fn priority(&self) -> u8 {
+        match self.severity {
+            Some(Severity::Critical) => 2,
+            Some(Severity::High) => 3,
+            Some(Severity::Medium) => 4,
+            Some(Severity::Low) => 5,
+            Some(Severity::Info) | None => 6,
+        }
+    }
+}
+
+/// The name that a value, or its `kind`, has in the alert stream.
+fn label(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let name = value.get("kind").unwrap_or(&value);
+    name.as_str().unwrap_or_default().to_owned()
+}
+
+/// Alerts in a system's log.
+#[derive(Debug)]
+pub struct SystemLog {
+    log: Log,
+    path: PathBuf,
+    socket: UnixDatagram,
+    redactor: Redactor,
+    dropped: u64,
+}
+
+impl SystemLog {
+    /// Connects to the log.
+    ///
+    /// # Errors
+    /// When nothing listens there.
+    pub fn open(log: Log, redactor: Redactor) -> io::Result<Self> {
+        Self::at(log.socket(), log, redactor)
+    }
+
+    fn at(path: &Path, log: Log, redactor: Redactor) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.connect(path)?;
+        Ok(Self { log, path: path.to_owned(), socket, redactor, dropped: 0 })
+    }
+
+    fn send(&mut self, line: &Line) {
+        let datagram = match self.log {
+            Log::Journald => journald::datagram(line),
+            Log::Syslog => syslog::datagram(line, std::process::id()),
+            Log::Logcat => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let thread = rustix::thread::gettid().as_raw_nonzero().get();
+                logcat::datagram(line, thread, now)
+            }
+        };
+        let mut sent = self.socket.send(&datagram);
+        if sent.as_ref().is_err_and(|err| err.kind() != io::ErrorKind::WouldBlock) {
+            // The log may have been started anew.
+            sent = self.socket.connect(&self.path).and_then(|()| self.socket.send(&datagram));
+        }
+        self.dropped += u64::from(sent.is_err());
+    }
+}
+
+impl Sink for SystemLog {
+    fn output(&mut self, output: &Output) -> io::Result<()> {
+        if let Some(line) = Line::of(output, &self.redactor) {
+            self.send(&line);
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, _: &Totals, _: &Accounts) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// Cuts a text to so many bytes, between two characters.
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use super::*;
+use crate::sink::fixtures;
+
+fn log() -> (tempfile::TempDir, PathBuf, UnixDatagram) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    (folder, path, socket)
+}
+
+fn received(socket: &UnixDatagram) -> Vec<u8> {
+    let mut buffer = vec![0; 1 << 16];
+    let len = socket.recv(&mut buffer).unwrap();
+    buffer.truncate(len);
+    buffer
+}
+
+fn alert() -> Output {
+    Output::Request(Box::new(fixtures::decoded()))
+}
+
+fn redactor() -> Redactor {
+    Redactor::keyed(crate::sink::redact::Key([1; 16]))
+}
+
+#[test]
+fn alerts_are_logged_redacted() {
+    for kind in Log::ALL {
+        let (_folder, path, socket) = log();
+        let mut sink = SystemLog::at(&path, kind, redactor()).unwrap();
+        sink.output(&alert()).unwrap();
+        let datagram = String::from_utf8_lossy(&received(&socket)).into_owned();
+        for part in ["tracer", "told collector.example about https://news.example.org/story?q=‹"]
+        {
+            assert!(datagram.contains(part), "{}: {datagram}", kind.name());
+        }
+        assert!(!datagram.contains("private"), "{}: {datagram}", kind.name());
+        if kind == Log::Journald {
+            for field in [
+                "PRIORITY=3\n",
+                "TRACER_ALERT=1\n",
+                "TRACER_SEVERITY=high\n",
+                "TRACER_APPLICATION=browser\n",
+                "TRACER_RECIPIENT=third_party\n",
+                "TRACER_SENDER=browser\n",
+            ] {
+                assert!(datagram.contains(field), "{field} {datagram}");
+            }
+        }
+        // What is no alert is not logged.
+        let mut harmless = fixtures::decoded();
+        (harmless.verdict, harmless.alert) = (None, None);
+        sink.output(&Output::Request(Box::new(harmless))).unwrap();
+        sink.output(&Output::Repeated { alert: 1, count: 2, total: 3, unix: None }).unwrap();
+        let next = String::from_utf8_lossy(&received(&socket)).into_owned();
+        assert!(next.contains("again 2 times (3 in all): alert 1"), "{next}");
+        assert_eq!(sink.dropped(), 0);
+    }
+}
+
+/// A log that nobody reads takes no time, and what it did not take is counted.
+#[test]
+fn a_full_log_does_not_hold_up() {
+    const SENT: u64 = 5000;
+    let (_folder, path, socket) = log();
+    let mut sink = SystemLog::at(&path, Log::Journald, redactor()).unwrap();
+    for _ in 0..SENT {
+        sink.output(&alert()).unwrap();
+    }
+    socket.set_nonblocking(true).unwrap();
+    let mut taken = 0;
+    while socket.recv(&mut [0; 16]).is_ok() {
+        taken += 1;
+    }
+    assert!(sink.dropped() > 0);
+    assert_eq!(taken + sink.dropped(), SENT);
+}
+
+#[test]
+fn a_log_may_be_started_anew() {
+    let (_folder, path, socket) = log();
+    let mut sink = SystemLog::at(&path, Log::Syslog, redactor()).unwrap();
+    drop(socket);
+    std::fs::remove_file(&path).unwrap();
+    sink.output(&alert()).unwrap();
+    assert_eq!(sink.dropped(), 1);
+    let socket = UnixDatagram::bind(&path).unwrap();
+    sink.output(&alert()).unwrap();
+    assert_eq!(sink.dropped(), 1);
+    assert!(received(&socket).starts_with(b"<83>tracer["));
+    assert!(SystemLog::at(Path::new("/no/such/socket"), Log::Syslog, redactor()).is_err());
+}

@@ -1,0 +1,176 @@
+//! Where the store is, and that nobody else can read it.
+
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+use super::{StoreError, at};
+
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
+
+/// SQLite's files beside the database in WAL mode. It gives them the mode of
+/// the database when it makes them.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+/// A place for a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file that the user named. Its folder is the user's concern.
+    Named(PathBuf),
+    /// The default: a file in a folder of tracer's own.
+    Default(PathBuf),
+}
+
+/// The default place; `None` where the user has no home.
+///
+/// | who | where |
+/// |---|---|
+/// | a systemd service with `StateDirectory=` | there |
+/// | root | `/var/lib/tracer`; on Android `/data/local/tmp/tracer` |
+/// | others | `$XDG_STATE_HOME/tracer`, or `~/.local/state/tracer` |
+pub fn default_place() -> Option<Place> {
+    let is_root = rustix::process::geteuid().is_root();
+    let is_android = Path::new("/data/system").is_dir();
+    folder(is_root, is_android, |name| std::env::var_os(name))
+        .map(|folder| Place::Default(folder.join("tracer.db")))
+}
+
+fn folder(
+    is_root: bool,
+    is_android: bool,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Option<PathBuf> {
+    // A relative path in such a variable is invalid (XDG Base Directory).
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(folder) = absolute("STATE_DIRECTORY") {
+        return Some(folder);
+    }
+    match (is_root, is_android) {
+        (true, false) => Some("/var/lib/tracer".into()),
+        (true, true) => Some("/data/local/tmp/tracer".into()),
+        (false, _) => {
+            let home = || absolute("HOME").map(|home| home.join(".local/state"));
+            Some(absolute("XDG_STATE_HOME").or_else(home)?.join("tracer"))
+        }
+    }
+}
+
+impl Place {
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Named(path) | Self::Default(path) => path,
+        }
+    }
+
+    /// Makes the folder, if it is tracer's own, and an empty file.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        let path = self.path();
+        if let Self::Default(_) = self
+            && let Some(folder) = path.parent()
+        {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(FOLDER_MODE)
+                .create(folder)
+                .and_then(|()| own(folder, fs::FileType::is_dir))
+                .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE)))
+                .map_err(at(folder))?;
+        }
+        let made = OpenOptions::new().create_new(true).write(true).mode(FILE_MODE).open(path);
+        match made {
+            Ok(_) => Ok(()),
+            // It is not opened for a look: closing it again would drop the locks
+            // that SQLite has on it in this process (fcntl(2)).
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+                own(path, fs::FileType::is_file).map_err(at(path))
+            }
+            Err(err) => Err(at(path)(err)),
+        }
+    }
+
+    /// Closes the files to others.
+    pub(super) fn close_to_others(&self) -> Result<(), StoreError> {
+        let path = self.path();
+        let close = |path: &Path| fs::set_permissions(path, Permissions::from_mode(FILE_MODE));
+        close(path).map_err(at(path))?;
+        for suffix in BESIDE {
+            let beside = beside(path, suffix);
+            match close(&beside) {
+                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(at(&beside)(err)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// That it is what it should be and this user's. In a folder that others can
+/// write to, a link could lead anywhere.
+fn own(path: &Path, is_it: impl Fn(&fs::FileType) -> bool) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    let wrong = |what| Err(io::Error::other(what));
+    if !is_it(&found.file_type()) {
+        return wrong("it is something else than tracer keeps there (a link, or no file)");
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return wrong("it belongs to another user");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_place_is_the_users_own() {
+        let nothing = |_: &str| None;
+        assert_eq!(folder(true, false, nothing), Some("/var/lib/tracer".into()));
+        assert_eq!(folder(true, true, nothing), Some("/data/local/tmp/tracer".into()));
+        assert_eq!(folder(false, false, nothing), None);
+        let home = |name: &str| (name == "HOME").then(|| "/home/a".into());
+        assert_eq!(folder(false, false, home), Some("/home/a/.local/state/tracer".into()));
+        let both = |name: &str| match name {
+            "XDG_STATE_HOME" => Some("/state".into()),
+            other => home(other),
+        };
+        assert_eq!(folder(false, false, both), Some("/state/tracer".into()));
+        let relative = |name: &str| match name {
+            "XDG_STATE_HOME" => Some("state".into()),
+            other => home(other),
+        };
+        assert_eq!(folder(false, false, relative), Some("/home/a/.local/state/tracer".into()));
+        let service = |name: &str| (name == "STATE_DIRECTORY").then(|| "/var/lib/x".into());
+        assert_eq!(folder(true, false, service), Some("/var/lib/x".into()));
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        fs::set_permissions(&target, Permissions::from_mode(0o755)).unwrap();
+        let err = Place::Default(link.join("tracer.db")).prepare().unwrap_err();
+        assert!(err.to_string().contains("link"), "{err}");
+        assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o755);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, folder.path().join("named")).unwrap();
+        assert!(Place::Named(folder.path().join("named")).prepare().is_err());
+    }
+}

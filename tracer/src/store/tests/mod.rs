@@ -1,0 +1,373 @@
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::Transaction;
+use tempfile::TempDir;
+
+use super::{schema::Step, *};
+use crate::{judge::Severity, pipeline::Output, sink::fixtures};
+
+mod writing;
+
+/// A folder, and a place for a store in it.
+fn place() -> (TempDir, Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::Default(folder.path().join("state/tracer/tracer.db"));
+    (folder, place)
+}
+
+fn read(place: &Place) -> Reader {
+    Reader::open(place.path()).unwrap().expect("it holds something")
+}
+
+fn kept(place: &Place, query: &Query) -> Vec<Kept> {
+    let mut all = Vec::new();
+    read(place)
+        .alerts(query, |kept| {
+            all.push(kept);
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    all
+}
+
+fn entry(number: u64, time: u64) -> Entry {
+    let decoded = Decoded { alert: Some(number), unix: Some(time), ..fixtures::decoded() };
+    Entry::of(&decoded, 0)
+}
+
+fn keep_all(store: &mut Store, run: i64, entries: &[Entry]) {
+    let tx = store.begin().unwrap();
+    entries.iter().for_each(|entry| keep(&tx, run, entry).unwrap());
+    tx.commit().unwrap();
+}
+
+fn sighting(value: &str, last: u64) -> Sighting {
+    Sighting {
+        value: value.into(),
+        class: Some("uuid".into()),
+        first: 1,
+        last,
+        requests: 4,
+        connections: 3,
+        processes: 2,
+        applications: vec!["browser".into(), "launcher".into()],
+        recipients: vec!["collector.example".into()],
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    format!("{}{suffix}", path.display()).into()
+}
+
+#[test]
+fn what_is_kept_is_read_again() {
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let run = store.begin_run(5).unwrap();
+    keep_all(&mut store, run, &[entry(1, fixtures::TIME)]);
+    let tx = store.begin().unwrap();
+    repeat(&tx, run, 1, 37, fixtures::TIME + 9).unwrap();
+    // An alert of this number is not there, and none is made.
+    repeat(&tx, run, 2, 3, 4).unwrap();
+    tx.commit().unwrap();
+
+    // While the writer has it open.
+    let all = kept(&place, &Query::default());
+    let [kept] = &all[..] else { panic!("{all:#?}") };
+    let alert = Alert { alert: Some(1), ..fixtures::alert() };
+    assert_eq!(
+        kept,
+        &Kept { id: 1, run, alert, time: fixtures::TIME, count: 37, last: fixtures::TIME + 9 }
+    );
+    let pieces = read(&place).evidence(1).unwrap();
+    let [piece] = &pieces[..] else { panic!("{pieces:?}") };
+    assert!(piece.starts_with(b"POST /v1?id=private HTTP/1.1\r\n"), "{piece:?}");
+    assert!(piece.ends_with(b"{\"url\":\"https://news.example.org/story?q=private\"}"));
+
+    // More of the request came: the alert is the same one.
+    let mut more = entry(1, fixtures::TIME);
+    more.evidence.pieces.push(b"more".to_vec());
+    keep_all(&mut store, run, &[more]);
+    let reader = read(&place);
+    assert_eq!((reader.count().unwrap(), reader.evidence(1).unwrap().len()), (1, 2));
+    assert!(reader.is_whole().unwrap());
+}
+
+#[test]
+fn alerts_are_asked_for_by_what_they_are() {
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let run = store.begin_run(0).unwrap();
+    let mut entries: Vec<Entry> = (1..=3).map(|number| entry(number, number * 100)).collect();
+    entries[0].alert.severity = Some(Severity::Medium);
+    entries[1].alert.application = "Other".into();
+    entries[2].alert.severity = Some(Severity::Critical);
+    entries[2].alert.content.browser = Some("Mi Browser".into());
+    // The newest last, in whatever order they were kept.
+    entries.reverse();
+    keep_all(&mut store, run, &entries);
+    let tx = store.begin().unwrap();
+    repeat(&tx, run, 1, 2, 250).unwrap();
+    tx.commit().unwrap();
+    let found = |query: Query| -> Vec<_> {
+        kept(&place, &query).iter().filter_map(|kept| kept.alert.alert).collect()
+    };
+    let name = |name: &str| Query { application: Some(name.into()), ..Query::default() };
+    assert_eq!(found(Query::default()), [1, 2, 3]);
+    assert_eq!(found(Query { since: Some(201), ..Query::default() }), [1, 3]);
+    assert_eq!(found(Query { until: Some(300), ..Query::default() }), [1, 2]);
+    assert_eq!(found(Query { severity: Some(Severity::High), ..Query::default() }), [2, 3]);
+    assert_eq!(found(Query { severity: Some(Severity::Critical), ..Query::default() }), [3]);
+    assert_eq!(found(name("other")), [2]);
+    assert_eq!(found(name("mi browser")), [3]);
+    assert_eq!(found(name("%")), [0u64; 0]);
+    // Page by page, also where many have one time.
+    let more: Vec<_> = (4..1000).map(|number| entry(number, 400 + number / 300)).collect();
+    keep_all(&mut store, run, &more);
+    assert_eq!(found(Query::default()), (1..1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn identifiers_are_remembered() {
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let (old, new) = (sighting("old", 10), sighting("new", 20));
+    let later = Sighting { last: 30, processes: 9, class: None, ..old.clone() };
+    let unknown = Sighting { first: 0, last: u64::MAX, ..sighting("", 0) };
+    let tx = store.begin().unwrap();
+    for known in [&old, &new, &later, &unknown] {
+        sight(&tx, known).unwrap();
+    }
+    tx.commit().unwrap();
+    let unknown = Sighting { last: i64::MAX as u64, ..unknown };
+    assert_eq!(store.sightings().unwrap(), [unknown, later, new]);
+}
+
+#[test]
+fn a_value_has_one_digest_for_ever() {
+    let (_folder, place) = place();
+    let key = Store::open(&place).unwrap().key().unwrap();
+    assert_eq!(Store::open(&place).unwrap().key().unwrap(), key);
+    assert_eq!(read(&place).key().unwrap(), key);
+    let (_other, other) = self::place();
+    assert_ne!(Store::open(&other).unwrap().key().unwrap(), key);
+}
+
+#[test]
+fn only_the_owner_can_read_it() {
+    // The process's mask may or may not help; `tests/tests/store.rs` runs it
+    // with none.
+    let (folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    store.begin_run(0).unwrap();
+    let path = place.path();
+    let files = [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")];
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    assert_eq!(mode(&folder.path().join("state")), 0o700);
+
+    // What others could read is closed to them, files beside it too.
+    for file in &files {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    let second = Store::open(&place).unwrap();
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    // Opening it again has not taken its locks from the first.
+    assert!(store.begin().is_ok());
+    drop(second);
+
+    // A named one's folder is not tracer's.
+    let shared = folder.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+    let named = Place::Named(shared.join("store"));
+    Store::open(&named).unwrap();
+    assert_eq!((mode(&shared), mode(named.path())), (0o755, 0o600));
+    let nowhere = Place::Named(shared.join("no/such/folder"));
+    let err = Store::open(&nowhere).unwrap_err();
+    assert!(err.to_string().contains("no/such/folder: No such file"), "{err}");
+}
+
+#[test]
+fn an_empty_file_becomes_a_store() {
+    let (folder, _) = place();
+    let place = Place::Named(folder.path().join("empty"));
+    fs::write(place.path(), "").unwrap();
+    assert!(Reader::open(place.path()).unwrap().is_none());
+    Store::open(&place).unwrap();
+    assert_eq!(read(&place).count().unwrap(), 0);
+}
+
+#[test]
+fn what_is_no_store_is_left_as_it_is() {
+    let (folder, _) = place();
+    let path = folder.path().join("other");
+    let place = Place::Named(path.clone());
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE bookmarks (url)").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let before = fs::read(&path).unwrap();
+    let (writing, reading) = (Store::open(&place).unwrap_err(), Reader::open(&path).unwrap_err());
+    for err in [writing, reading] {
+        assert!(err.to_string().contains("another program"), "{err}");
+    }
+    fs::write(folder.path().join("text"), "no database, but long enough to be one".repeat(99))
+        .unwrap();
+    let err = Store::open(&Place::Named(folder.path().join("text"))).unwrap_err();
+    assert!(err.to_string().contains("not a database"), "{err}");
+    assert_eq!((fs::read(&path).unwrap(), mode(&path)), (before, 0o644));
+}
+
+/// Version 1 as it was written then, which later steps have to take further.
+const VERSION_1: &str = include_str!("v1.sql");
+
+fn version_1(path: &Path) -> Connection {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(VERSION_1).unwrap();
+    db
+}
+
+/// `SELECT * FROM sqlite_schema`, without the layout of its text.
+fn schema_of(db: &Connection) -> Vec<(String, String)> {
+    let mut statement =
+        db.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name").unwrap();
+    let rows = statement.query_map([], |row| {
+        let sql: String = row.get(1)?;
+        Ok((row.get(0)?, sql.split_whitespace().collect::<Vec<_>>().join(" ")))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_stored_version_1_is_still_read() {
+    let (folder, place) = place();
+    let path = folder.path().join("v1");
+    drop(version_1(&path));
+    let old = Place::Named(path);
+    let store = Store::open(&old).unwrap();
+    let new = Store::open(&place).unwrap();
+    assert_eq!(schema_of(&store.db), schema_of(&new.db));
+    let all = kept(&old, &Query::default());
+    let [alert] = &all[..] else { panic!("{all:#?}") };
+    assert_eq!((alert.count, alert.alert.host().as_str()), (3, "collector.example"));
+    assert_eq!(alert.alert.content.findings.len(), 1);
+    assert_eq!(store.sightings().unwrap(), [sighting("0123456789abcdef", 7)]);
+    assert_eq!(read(&old).key().unwrap(), Key(*b"0123456789abcdef"));
+    assert_eq!(read(&old).evidence(1).unwrap(), [b"POST / HTTP/1.1\r\n\r\n"]);
+}
+
+#[test]
+fn steps_are_taken_in_order_and_each_once() {
+    fn second(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        tx.execute_batch("ALTER TABLE alerts ADD COLUMN seen INTEGER NOT NULL DEFAULT 0")
+    }
+    fn third(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        tx.execute_batch("UPDATE alerts SET seen = seen + 1")
+    }
+    fn fails(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        tx.execute_batch("DELETE FROM alerts; SELECT no_such_function()")
+    }
+    let (folder, _) = place();
+    let mut db = version_1(&folder.path().join("v1"));
+    let version = |db: &Connection| schema::state(db).unwrap();
+    let seen = |db: &Connection| -> i64 {
+        db.query_row("SELECT sum(seen) FROM alerts", [], |row| row.get(0)).unwrap()
+    };
+    let steps: [Step; 4] = [schema::STEPS[0], second, third, fails];
+    schema::migrate(&mut db, &steps[..3]).unwrap();
+    assert_eq!((version(&db), seen(&db)), (State::Version(3), 1));
+    schema::migrate(&mut db, &steps[..3]).unwrap();
+    assert_eq!(seen(&db), 1, "a step is not taken twice");
+    // One that fails leaves what was there.
+    schema::migrate(&mut db, &steps).unwrap_err();
+    assert_eq!((version(&db), seen(&db)), (State::Version(3), 1));
+    // Back there is no way.
+    let err = schema::migrate(&mut db, &steps[..2]).unwrap_err();
+    assert!(matches!(err, StoreError::Newer { found: 3 }), "{err}");
+}
+
+#[test]
+fn a_later_version_is_refused_and_left_alone() {
+    let (folder, _) = place();
+    let path = folder.path().join("later");
+    version_1(&path).pragma_update(None, "user_version", 99).unwrap();
+    for err in
+        [Store::open(&Place::Named(path.clone())).unwrap_err(), Reader::open(&path).unwrap_err()]
+    {
+        let message = err.to_string();
+        assert!(message.contains("version 99") && message.contains("later tracer"), "{message}");
+    }
+    let db = Connection::open(&path).unwrap();
+    assert_eq!(schema::state(&db).unwrap(), State::Version(99));
+}
+
+#[test]
+fn what_is_too_old_or_too_much_is_forgotten_oldest_first() {
+    const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let gone = store.begin_run(0).unwrap();
+    keep_all(&mut store, gone, &[entry(1, DAY)]);
+    store.end_run(gone, DAY, 0).unwrap();
+    let run = store.begin_run(0).unwrap();
+    let entries: Vec<_> = (0..2000).map(|number| entry(number, (11 + number % 3) * DAY)).collect();
+    keep_all(&mut store, run, &entries);
+    let tx = store.begin().unwrap();
+    sight(&tx, &sighting("old", DAY)).unwrap();
+    sight(&tx, &sighting("new", 12 * DAY)).unwrap();
+    // Old, but seen again lately.
+    repeat(&tx, run, 0, 2, 13 * DAY).unwrap();
+    tx.commit().unwrap();
+
+    let ten_days = Keep { age: Duration::from_nanos(10 * DAY), size: u64::MAX };
+    let forgotten = store.forget(&ten_days, 13 * DAY).unwrap();
+    assert_eq!((forgotten.old, forgotten.surplus, forgotten.identifiers), (1, 0, 1));
+    assert_eq!(store.forget(&ten_days, 13 * DAY).unwrap(), Default::default());
+    let runs: i64 = store.db.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap();
+    assert_eq!(runs, 1);
+
+    let before = store.size().unwrap();
+    let half = Keep { size: before / 2, ..ten_days };
+    let forgotten = store.forget(&half, 13 * DAY).unwrap();
+    assert!(store.size().unwrap() <= before / 2);
+    assert!(store.size().unwrap() > before / 4, "no more than needed");
+    let left = kept(&place, &Query::default());
+    assert_eq!(left.len() as u64 + forgotten.surplus, 2000);
+    let oldest = left.iter().map(|kept| kept.last).min().unwrap();
+    let lost_from_there = entries.iter().filter(|entry| entry.time > oldest).count();
+    let left_from_there = left.iter().filter(|kept| kept.last > oldest).count();
+    assert!(left_from_there >= lost_from_there, "the oldest go first");
+    assert!(left.iter().any(|kept| kept.alert.alert == Some(0)), "it was seen lately");
+    assert_eq!(store.sightings().unwrap().len(), 1);
+    // Its evidence went with it, and the file is smaller.
+    let orphans: i64 = store
+        .db
+        .query_row(
+            "SELECT count(*) FROM evidence WHERE alert NOT IN (SELECT id FROM alerts)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(orphans, 0);
+    store.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    assert!(fs::metadata(place.path()).unwrap().len() < before * 3 / 4);
+
+    // Where nothing is allowed, nothing is left, and it comes to an end.
+    store.forget(&Keep { size: 0, ..ten_days }, 13 * DAY).unwrap();
+    assert_eq!(kept(&place, &Query::default()).len(), 0);
+    assert_eq!(store.sightings().unwrap().len(), 0);
+    assert!(read(&place).is_whole().unwrap());
+}

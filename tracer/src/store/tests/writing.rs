@@ -1,0 +1,129 @@
+//! The writing thread.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn alert(number: u64) -> Output {
+    Output::Request(Box::new(Decoded { alert: Some(number), ..fixtures::decoded() }))
+}
+
+fn numbers(place: &Place) -> Vec<u64> {
+    kept(place, &Query::default()).iter().filter_map(|kept| kept.alert.alert).collect()
+}
+
+/// Kept for ever: the fixtures' times are long ago some day.
+const KEEP: Keep = Keep { age: Duration::MAX, size: u64::MAX };
+
+fn writer(place: &Place) -> Writer {
+    Writer::start(Store::open(place).unwrap(), KEEP).unwrap()
+}
+
+#[test]
+fn what_is_written_is_there_within_a_second() {
+    let (_folder, place) = place();
+    let writer = writer(&place);
+    writer.output(&alert(1));
+    writer.output(&Output::Repeated { alert: 1, count: 4, total: 5, unix: None });
+    writer.sightings(vec![sighting("value", 7)]);
+    let mut harmless = fixtures::decoded();
+    (harmless.verdict, harmless.alert) = (None, None);
+    writer.output(&Output::Request(Box::new(harmless)));
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while numbers(&place).is_empty() {
+        assert!(Instant::now() < deadline, "nothing came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let all = kept(&place, &Query::default());
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].count, 5);
+    let mut known = Vec::new();
+    read(&place)
+        .sightings(|sighting| {
+            known.push(sighting);
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    assert_eq!(known, [sighting("value", 7)]);
+    assert_eq!(writer.lost(), 0);
+}
+
+#[test]
+fn the_end_of_a_run_waits_for_everything() {
+    let (_folder, place) = place();
+    let mut first = writer(&place);
+    (1..=50).for_each(|number| first.output(&alert(number)));
+    first.finish();
+    assert_eq!(numbers(&place), (1..=50).collect::<Vec<_>>());
+    assert_eq!((first.lost(), first.news().count()), (0, 0));
+    // A second run begins again from 1. Its end is as good if it comes by an
+    // error.
+    let second = writer(&place);
+    second.output(&alert(1));
+    drop(second);
+    let runs: Vec<_> = kept(&place, &Query::default()).iter().map(|kept| kept.run).collect();
+    assert_eq!((runs.iter().filter(|run| **run == 2).count(), runs.len()), (1, 51));
+}
+
+/// A disk that hangs costs entries, which are counted, and no time.
+#[test]
+fn a_full_queue_is_counted() {
+    const SENT: u64 = 3000;
+    let (_folder, place) = place();
+    let mut writer = writer(&place);
+    let mut hanging = Store::open(&place).unwrap();
+    let held = hanging.begin().unwrap();
+    let began = Instant::now();
+    (1..=SENT).for_each(|number| writer.output(&alert(number)));
+    assert!(began.elapsed() < PATIENCE, "it waited");
+    let lost = writer.lost();
+    assert!(lost > 0);
+    held.commit().unwrap();
+    writer.finish();
+    assert_eq!(numbers(&place).len() as u64 + writer.lost(), SENT);
+    let noted: u64 = hanging.db.query_row("SELECT lost FROM runs", [], |row| row.get(0)).unwrap();
+    assert_eq!(noted, writer.lost());
+}
+
+#[test]
+fn large_entries_are_bounded_as_well() {
+    let (_folder, place) = place();
+    let mut writer = writer(&place);
+    let mut hanging = Store::open(&place).unwrap();
+    let held = hanging.begin().unwrap();
+    let large = "x".repeat(8 << 20);
+    for _ in 0..20 {
+        writer.sightings(vec![sighting(&large, 1)]);
+    }
+    assert!(writer.lost() >= 15, "{}", writer.lost());
+    held.commit().unwrap();
+    writer.finish();
+}
+
+#[test]
+fn what_cannot_be_written_is_counted_and_said() {
+    let (_folder, place) = place();
+    let mut writer = writer(&place);
+    let other = Connection::open(place.path()).unwrap();
+    other.execute_batch("DROP TABLE identifiers").unwrap();
+    writer.sightings(vec![sighting("value", 7)]);
+    writer.finish();
+    assert_eq!(writer.lost(), 1);
+    let news: Vec<_> = writer.news().collect();
+    let [News::Failed(why)] = &news[..] else { panic!("{news:?}") };
+    assert!(why.contains("identifiers"), "{why}");
+}
+
+#[test]
+fn what_retention_takes_is_said() {
+    let (_folder, place) = place();
+    let mut first = writer(&place);
+    first.output(&alert(1));
+    first.finish();
+    let keep = Keep { size: 0, ..KEEP };
+    let mut second = Writer::start(Store::open(&place).unwrap(), keep).unwrap();
+    second.finish();
+    let news: Vec<_> = second.news().collect();
+    assert_eq!(news, [News::Forgotten { old: 0, surplus: 1, identifiers: 0 }]);
+    assert!(numbers(&place).is_empty());
+}
