@@ -20,6 +20,8 @@ pub struct Recorded {
     pub class: String,
     /// The chains by which the visited URL is found, as tracer writes them.
     pub url_chains: Vec<String>,
+    /// The chains by which the identifier is found.
+    pub identifier_chains: Vec<String>,
 }
 
 impl Recorded {
@@ -62,7 +64,8 @@ fn manifest(folder: &Path, class: &str) -> Vec<Recorded> {
     let mut lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     let header = lines.next().expect("a header line");
     let column = |name| header.iter().position(|&field| field == name).expect("the column");
-    let (file, class, urls) = (column("file"), column(class), column("url_layers"));
+    let (file, class) = (column("file"), column(class));
+    let (urls, identifiers) = (column("url_layers"), column("identifier_layers"));
     lines
         .map(|row| {
             let path = folder.join(row[file]);
@@ -71,12 +74,18 @@ fn manifest(folder: &Path, class: &str) -> Vec<Recorded> {
                 bytes: fs::read(&path).expect("a recorded request"),
                 path,
                 class: row[class].to_owned(),
-                url_chains: row[urls]
-                    .split(" | ")
-                    .filter(|&chain| chain != "-")
-                    .map(|chain| chain.trim_end_matches(" (substring)").replace('>', " > "))
-                    .collect(),
+                url_chains: chains(row[urls]),
+                identifier_chains: chains(row[identifiers]),
             }
         })
+        .collect()
+}
+
+/// A manifest's chains, as tracer writes them.
+fn chains(listed: &str) -> Vec<String> {
+    listed
+        .split(" | ")
+        .filter(|&chain| chain != "-")
+        .map(|chain| chain.trim_end_matches(" (substring)").replace('>', " > "))
         .collect()
 }

@@ -86,7 +86,7 @@ proptest! {
     #[test]
     fn events_are_found_in_any_wrapping(event in event(), layers in layers()) {
         let body = wrap(&layers, &event.json);
-        let found = Detector::default().find(&request(body, true));
+        let found = DETECTOR.find(&request(body, true));
         prop_assert!(
             found.list.iter().any(|f| f.kind == Kind::Url && f.value == event.url),
             "{layers:?}: {found:#?}"
@@ -108,9 +108,8 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let body = wrap(&layers, &event.json);
-        let detector = Detector::default();
-        let part = detector.find(&request(body[..cut.index(body.len() + 1)].to_vec(), false));
-        let whole = detector.find(&request(body, true));
+        let part = DETECTOR.find(&request(body[..cut.index(body.len() + 1)].to_vec(), false));
+        let whole = DETECTOR.find(&request(body, true));
         for found in &part.list {
             let is_it = |known: &Finding| {
                 (known.kind, &known.class, known.lifetime)
@@ -188,11 +187,10 @@ fn innocent(noise: &mut Noise) -> Vec<u8> {
 
 /// How many of so many innocent bodies had a finding.
 fn accused(tries: u32) -> Vec<String> {
-    let detector = Detector::default();
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     (0..tries)
         .filter_map(|_| {
-            let found = detector.find(&request(innocent(&mut noise), true));
+            let found = DETECTOR.find(&request(innocent(&mut noise), true));
             (!found.list.is_empty() || found.sdk.is_some())
                 .then(|| format!("{:?} {:?}", found.list, found.sdk))
         })
