@@ -223,7 +223,7 @@ fn prefixes(rules: &Arc<Rules>, request: &Recorded) {
                     && if finding.truncated {
                         known.value.starts_with(&finding.value) && leads_to(finding, known)
                     } else {
-                        (&known.value, &known.chain) == (&finding.value, &finding.chain)
+                        known.value == finding.value && is_chain(&finding.chain, &known.chain)
                     }
             };
             assert!(
@@ -236,11 +236,17 @@ fn prefixes(rules: &Arc<Rules>, request: &Recorded) {
     }
 }
 
+/// Whether a chain in a part of a request is the whole's: it takes a second
+/// document to tell that the first one is a line.
+fn is_chain(part: &str, whole: &str) -> bool {
+    part == whole || part.replacen(" > json", " > jsonl[0]", 1) == whole
+}
+
 /// Whether the chain of a cut finding is the beginning of the whole's: a
 /// structure whose end is missing is sometimes only read as the text it is in.
 fn leads_to(cut: &Finding, whole: &Finding) -> bool {
     let rest = whole.chain.strip_prefix(&cut.chain);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" > "))
+    is_chain(&cut.chain, &whole.chain) || rest.is_some_and(|rest| rest.starts_with(" > "))
 }
 
 /// `tracer decode --json` of these files; a line each.
