@@ -300,11 +300,11 @@ pub(super) fn parent<'a>(chain: &'a Chain<'a>) -> Option<&'a str> {
     else {
         return None;
     };
-    let keys = path.segments().iter().rev().filter_map(|segment| match segment {
+    let mut keys = path.segments().iter().rev().filter_map(|segment| match segment {
         Segment::Key(key) => Some(&**key),
         Segment::Index(_) => None,
     });
-    keys.skip(1).next()
+    keys.nth(1)
 }
 
 /// The words of a text, whatever stands between them.

@@ -177,7 +177,7 @@ pub(super) fn bits(text: &str) -> Option<f64> {
     };
     let enough = distinct(text) as usize >= (chars / 3).min(8);
     #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
-    enough.then(|| chars as f64 * bits)
+    enough.then_some(chars as f64 * bits)
 }
 
 /// `2026-11-22T…`, `20261122T…`.
