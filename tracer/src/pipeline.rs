@@ -55,6 +55,8 @@ pub enum Output {
 pub struct Decoded {
     /// The request, who sent it, and where to.
     pub sent: Sent<Request>,
+    /// Its number in this run, from 0. When it is judged again, it keeps it.
+    pub number: u64,
     /// The sender's executable, where it is known.
     pub exe: Option<String>,
     /// When it was sent, in nanoseconds since 1970-01-01 UTC; `None` where the
@@ -343,6 +345,7 @@ impl Pipeline {
         let findings = self.detector.find_among(&sent.message, self.judge.visits(&application));
         let program = self.programs.get(&sent.process.tgid);
         let decoded = Decoded {
+            number: self.totals.requests,
             exe: program.and_then(|program| program.path.clone()),
             unix: self.clock.map(|clock| clock.unix(sent.message.time)),
             application,

@@ -1,6 +1,7 @@
 //! `tracer decode`: the core, offline.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
@@ -11,7 +12,9 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
+use super::Usage;
 use crate::{
+    judge::{Disclosure, Recipient},
     pipeline::{Decoded, Output, Pipeline},
     proto,
     record::{
@@ -29,6 +32,10 @@ pub(super) struct Args {
     /// What the files hold
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
+    /// Judge the requests as if this browser had sent them (its name in the
+    /// rules: "Mi Browser")
+    #[arg(long, value_name = "NAME")]
+    browser: Option<String>,
     /// Print one line of JSON a request (docs/decode.md describes it)
     #[arg(long)]
     json: bool,
@@ -54,12 +61,21 @@ const MAX_HTTP: u64 = 256 << 20;
 
 pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = Arc::new(args.rules.load()?);
+    if let Some(name) = &args.browser {
+        Pipeline::new(Arc::clone(&rules)).assume(name).then_some(()).ok_or_else(|| {
+            Usage(format!(
+                "the rules know no browser named {name}: see browsers.toml (docs/rules.md)"
+            ))
+        })?;
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut failed = false;
     for path in &args.files {
         let mut printer = Printer::new(path, args.json, &mut out);
         // One file that cannot be read does not keep the others from it.
-        if let Err(err) = file(args.format, path, &rules, &mut printer) {
+        let read = file(args, path, &rules, &mut printer);
+        printer.finish()?;
+        if let Err(err) = read {
             if super::is_closed_pipe(&err) {
                 return Err(err);
             }
@@ -73,7 +89,7 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn file<W: Write>(
-    format: Format,
+    args: &Args,
     path: &Path,
     rules: &Arc<Rules>,
     printer: &mut Printer<'_, W>,
@@ -89,15 +105,19 @@ fn file<W: Write>(
         .take(trace::MAGIC.len() as u64)
         .read_to_end(&mut head)
         .context("cannot read it")?;
-    let is_trace = match format {
+    let is_trace = match args.format {
         // A version this tracer does not know is a trace too, and an error.
         Format::Auto => head.len() == trace::MAGIC.len() && head[..7] == trace::MAGIC[..7],
         Format::Http => false,
         Format::Trace => true,
     };
     let mut whole = head.chain(file);
+    let mut pipeline = Pipeline::new(Arc::clone(rules));
+    if let Some(name) = &args.browser {
+        pipeline.assume(name);
+    }
     if is_trace {
-        return records(&mut whole, rules, printer);
+        return records(&mut whole, pipeline, printer);
     }
     let mut bytes = Vec::new();
     whole.by_ref().take(MAX_HTTP).read_to_end(&mut bytes).context("cannot read it")?;
@@ -106,13 +126,13 @@ fn file<W: Write>(
         "it is larger than the {} MiB that are read of a file of requests",
         MAX_HTTP >> 20
     );
-    requests(&bytes, rules, printer)
+    requests(&bytes, pipeline, printer)
 }
 
 /// Raw requests: a connection of nobody in particular.
 fn requests<W: Write>(
     bytes: &[u8],
-    rules: &Arc<Rules>,
+    mut pipeline: Pipeline,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
     let (requests, unread) = proto::parse_http1(bytes);
@@ -120,7 +140,6 @@ fn requests<W: Write>(
         !requests.is_empty() || bytes.is_empty(),
         "it holds no HTTP/1.1 request and is no trace of tracer's"
     );
-    let mut pipeline = Pipeline::new(Arc::clone(rules));
     let mut outputs = Vec::new();
     for request in requests {
         let sent = Sent {
@@ -140,11 +159,10 @@ fn requests<W: Write>(
 
 fn records<W: Write>(
     from: &mut impl Read,
-    rules: &Arc<Rules>,
+    mut pipeline: Pipeline,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
     let mut reader = trace::Reader::new(from)?;
-    let mut pipeline = Pipeline::new(Arc::clone(rules));
     let mut outputs = Vec::new();
     let damage = loop {
         match reader.event() {
@@ -164,22 +182,28 @@ fn records<W: Write>(
     }
 }
 
+/// Prints requests in their order. One that is judged again, since the page that
+/// it told of was opened after all, takes its own place: the last ones are held
+/// back for that.
 struct Printer<'a, W> {
     source: String,
-    index: u64,
     json: bool,
+    held: VecDeque<(u64, Vec<u8>)>,
     out: &'a mut W,
 }
 
+/// Requests held back: several times what waits to be judged again.
+const HELD: usize = 1024;
+
 impl<'a, W: Write> Printer<'a, W> {
     fn new(path: &Path, json: bool, out: &'a mut W) -> Self {
-        Self { source: path.display().to_string(), index: 0, json, out }
+        Self { source: path.display().to_string(), json, held: VecDeque::new(), out }
     }
 
     fn outputs(&mut self, outputs: &mut Vec<Output>) -> io::Result<()> {
         for output in outputs.drain(..) {
             match output {
-                Output::Request(decoded) => self.request(&decoded)?,
+                Output::Request(decoded) => self.hold(&decoded)?,
                 Output::Repeated { .. } => {}
                 Output::Lost { loss, count, .. } => {
                     self.note(&format!("{count} {}", loss.explain()))?;
@@ -189,37 +213,64 @@ impl<'a, W: Write> Printer<'a, W> {
         Ok(())
     }
 
-    fn request(&mut self, decoded: &Decoded) -> io::Result<()> {
-        let index = self.index;
-        self.index += 1;
+    fn hold(&mut self, decoded: &Decoded) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.request(decoded, &mut text)?;
+        if let Some(held) = self.held.iter_mut().find(|(number, _)| *number == decoded.number) {
+            held.1 = text;
+            return Ok(());
+        }
+        self.held.push_back((decoded.number, text));
+        if self.held.len() > HELD
+            && let Some((_, text)) = self.held.pop_front()
+        {
+            self.out.write_all(&text)?;
+        }
+        Ok(())
+    }
+
+    /// Prints what is held back.
+    fn finish(&mut self) -> io::Result<()> {
+        self.held.drain(..).try_for_each(|(_, text)| self.out.write_all(&text))
+    }
+
+    fn request(&self, decoded: &Decoded, out: &mut Vec<u8>) -> io::Result<()> {
+        let index = decoded.number;
         if self.json {
-            serde_json::to_writer(&mut *self.out, &decoded_line(&self.source, index, decoded))?;
-            return self.out.write_all(b"\n");
+            serde_json::to_writer(&mut *out, &decoded_line(&self.source, index, decoded))?;
+            return out.write_all(b"\n");
         }
         let request = &decoded.sent.message;
         write!(
-            self.out,
+            out,
             "{}#{index}: {} {}{}",
             printable(&self.source),
             printable(request.method.as_deref().unwrap_or("(unknown method)")),
             printable(request.authority.as_deref().unwrap_or("(unknown host)")),
             printable(request.path.as_deref().unwrap_or("(unknown path)"))
         )?;
-        writeln!(self.out, "  [{}]", initiator_name(decoded))?;
-        if !request.complete {
-            writeln!(
-                self.out,
-                "    incomplete: {} bytes or more are not known",
-                request.unread_bytes
-            )?;
+        let sdk = decoded.findings.sdk.as_ref().map(|sdk| format!(", in the form of {sdk}"));
+        let to = match &decoded.recipient {
+            Recipient::ThirdParty | Recipient::Unknown => String::new(),
+            known => format!(" to {}", known.describe()),
+        };
+        let by = sender_name(decoded);
+        writeln!(out, "  [{by}{to}{}]", printable(&sdk.unwrap_or_default()))?;
+        if let Some(verdict) = &decoded.verdict {
+            writeln!(out, "    {}: {}", verdict.severity.label(), printable(&verdict.reason))?;
         }
-        for finding in &decoded.findings.list {
+        if !request.complete {
+            writeln!(out, "    incomplete: {} bytes or more are not known", request.unread_bytes)?;
+        }
+        for Disclosure { finding, verdict, .. } in &decoded.disclosures {
             let kind = serde_json::to_value(finding.kind)?;
             writeln!(
-                self.out,
-                "    {} {}{}\n        {}",
+                out,
+                "    {}{} {} ({}){}\n        {}",
                 kind.as_str().unwrap_or_default(),
+                finding.class.as_ref().map(|class| format!(" {class}")).unwrap_or_default(),
                 printable(&finding.value),
+                verdict.severity.label().to_lowercase(),
                 if finding.truncated { "… (cut)" } else { "" },
                 printable(&finding.chain)
             )?;
@@ -235,8 +286,8 @@ impl<'a, W: Write> Printer<'a, W> {
     }
 }
 
-fn initiator_name(decoded: &Decoded) -> String {
-    serde_json::to_value(decoded.initiator)
+fn sender_name(decoded: &Decoded) -> String {
+    serde_json::to_value(decoded.sender)
         .ok()
         .and_then(|value| value.as_str().map(str::to_owned))
         .unwrap_or_default()

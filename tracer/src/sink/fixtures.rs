@@ -56,6 +56,7 @@ pub(crate) fn decoded() -> Decoded {
     let exe = "/opt/browser";
     Decoded {
         sent: Sent { connection, hook: Hook::SysEnter, process, message: request },
+        number: 0,
         exe: Some(exe.into()),
         unix: Some(TIME),
         application: Application::new(7, Some(exe), "net"),
