@@ -384,6 +384,8 @@ fn record(key: u64, position: usize, bytes: &[u8]) -> Record {
         hook: hook::SYS_ENTER,
         flags: flag::POSITION,
         key,
+        // Whose visits are nobody else's.
+        uid: u32::try_from(key).expect("a short list"),
         position: u32::try_from(position).expect("a short request"),
         family: net::AF_INET,
         protocol: net::TCP,
