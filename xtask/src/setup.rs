@@ -17,6 +17,7 @@
 
 mod apt;
 mod debian;
+mod foreign;
 mod host;
 mod linker;
 mod probe;

@@ -20,7 +20,8 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    fn parse(text: &str) -> Self {
+    /// Reads it.
+    pub(super) fn parse(text: &str) -> Self {
         let field = |name: &str| {
             text.lines()
                 .find_map(|line| line.trim_start().strip_prefix(name))

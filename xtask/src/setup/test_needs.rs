@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{apt::Apt, debian, state::State};
+use super::{apt::Apt, debian, foreign::Archive, linker, state::State};
 use crate::{shell, ui::Ui, workspace::Workspace};
 
 /// A package of Debian's.
@@ -29,6 +29,12 @@ const APT: &[Package] = &[
     Package { name: "w3m", reason: "another client with OpenSSL, for the tests" },
     Package { name: "wget", reason: "a client with GnuTLS, for the tests" },
 ];
+
+/// A browser of another architecture, to be looked into and not run.
+const FOREIGN: &str = "arm64";
+
+/// The suites it is taken from: supported ones, in which browsers are updated.
+const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
 
 /// Clippy of Debian's compiler.
 const CLIPPY: Package = Package { name: "rust-web-clippy", reason: "lints the eBPF programs" };
@@ -58,6 +64,7 @@ pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<V
     if let Some(state) = State::still_true(workspace) {
         note("clippy for the eBPF programs", clippy(ui, &state, dry_run));
     }
+    note("chromium for arm64", foreign_chromium(workspace, ui, dry_run));
     note("Python packages", python_packages(workspace, ui, dry_run));
     Ok(missing)
 }
@@ -97,6 +104,23 @@ fn debian_package(ui: &Ui, Package { name, reason }: &Package, dry_run: bool) ->
     }
     apt.offers_after_update(&[name], None)?;
     apt.install(reason, &[name])
+}
+
+/// Leaves a link `.tools/arm64/chromium` to the browser in the user's cache.
+fn foreign_chromium(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> {
+    let link = workspace.tools().join(FOREIGN).join("chromium");
+    // The one that was taken first will do: the tests want no particular one.
+    if link.is_file() {
+        return Ok(());
+    }
+    if dry_run {
+        ui.say(&format!("would fetch chromium for {FOREIGN}, to be looked into, into the cache"));
+        return Ok(());
+    }
+    let files = Archive::open(ui, &SUITES, FOREIGN)?.unpack("chromium")?;
+    let folder = workspace.tools().join(FOREIGN);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    linker::replace_link(&files.join("usr/lib/chromium/chromium"), &link)
 }
 
 /// Makes `.tools/venv` hold what [`REQUIREMENTS`] names. The stamp is written

@@ -1,0 +1,319 @@
+//! Debian packages of other suites and architectures: unpacked, never
+//! installed.
+//!
+//! apt does it with a configuration, lists and a status file of its own, and
+//! leaves the machine's alone. Packages come from the mirror that the machine's
+//! own apt uses, with the keys that it trusts.
+//!
+//! ```text
+//! CACHE/debian/bookworm+bookworm-security-arm64/
+//!     apt.conf, sources.sources, status
+//!     lists/, archives/             apt's own
+//!     updated                       when the lists were fetched
+//!     unpacked/chromium_150.0-1/    a package's files
+//! ```
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::apt::Policy;
+use crate::{cache, shell, ui::Ui};
+
+/// Lists older than this are fetched anew: an archive keeps few old versions.
+const LISTS_SERVE: Duration = Duration::from_hours(7 * 24);
+
+/// Verifies what Debian signed, on systems that have it where Debian has it.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Some suites of Debian's archive, for one architecture. Holds a lock: others
+/// that open the same wait.
+pub(crate) struct Archive<'a> {
+    ui: &'a Ui,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl<'a> Archive<'a> {
+    /// Opens suites (`trixie`, `bookworm-security`) for an architecture as
+    /// Debian calls it (`arm64`). The newest version in any of them counts.
+    ///
+    /// # Errors
+    /// When this is not Debian, or its mirror cannot be reached.
+    pub(crate) fn open(ui: &'a Ui, suites: &[&str], architecture: &str) -> Result<Self> {
+        for tool in ["apt-get", "apt-cache", "dpkg-deb"] {
+            ensure!(shell::on_path(tool).is_some(), "this system has no {tool}");
+        }
+        let name = format!("{}-{architecture}", suites.join("+"));
+        let folder = cache::directory()?.join("debian").join(name);
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        for part in ["lists/partial", "archives/partial", "unpacked"] {
+            let path = folder.join(part);
+            fs::create_dir_all(&path)
+                .with_context(|| format!("cannot create {}", path.display()))?;
+        }
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock().context("cannot lock the cache")?;
+        let machines = shell::answer(Command::new("apt-config").arg("dump"))?;
+        write("apt.conf", &configuration(&machines, &folder, architecture))?;
+        write("sources.sources", &sources(suites, &Mirrors::of_this_machine()?)?)?;
+        write("status", "")?;
+        let archive = Self { ui, folder, _lock: lock };
+        archive.refresh()?;
+        Ok(archive)
+    }
+
+    /// The files of a package's newest version, fetched where they are not here
+    /// yet. Older versions are removed.
+    ///
+    /// # Errors
+    /// When the suites do not have it, or it cannot be fetched or unpacked.
+    pub(crate) fn unpack(&self, package: &str) -> Result<PathBuf> {
+        match self.unpack_newest(package) {
+            // Lists of some days ago name files that the archive no longer has.
+            Err(why) if !self.is_fresh(Duration::from_hours(1)) => {
+                self.ui.say(&format!("{why:#}"));
+                self.update()?;
+                self.unpack_newest(package)
+            }
+            other => other,
+        }
+    }
+
+    fn unpack_newest(&self, package: &str) -> Result<PathBuf> {
+        let version = self.version(package)?;
+        let unpacked = self.folder.join("unpacked");
+        let whole = unpacked.join(format!("{package}_{version}"));
+        if whole.is_dir() {
+            return Ok(whole);
+        }
+        // Moved to its place in one step, so that what is there is whole.
+        let partial = self.folder.join("partial");
+        remove(&partial)?;
+        fs::create_dir_all(&partial)?;
+        let mut download = self.command("apt-get");
+        download.args(["download", "-q", &format!("{package}={version}")]).current_dir(&partial);
+        self.ui.step(&format!("fetch {package} {version}"), &mut download)?;
+        let Some(file) = fs::read_dir(&partial)?.next().transpose()? else {
+            bail!("apt-get download {package} left no file");
+        };
+        let mut unpack = Command::new("dpkg-deb");
+        unpack.arg("-x").arg(file.path()).arg(partial.join("files"));
+        self.ui.step(&format!("unpack {package} {version}"), &mut unpack)?;
+        for old in fs::read_dir(&unpacked)? {
+            let old = old?;
+            if is_version_of(&old.file_name().to_string_lossy(), package) {
+                remove(&old.path())?;
+            }
+        }
+        fs::rename(partial.join("files"), &whole)?;
+        remove(&partial)?;
+        Ok(whole)
+    }
+
+    /// The newest version of a package.
+    fn version(&self, package: &str) -> Result<String> {
+        let policy = shell::answer(self.command("apt-cache").args(["policy", package]))?;
+        Policy::parse(&policy)
+            .candidate
+            .with_context(|| format!("{} has no {package}", self.folder.display()))
+    }
+
+    /// Fetches the lists where they are missing or old. Old ones serve where
+    /// there is no network.
+    fn refresh(&self) -> Result<()> {
+        if self.is_fresh(LISTS_SERVE) {
+            return Ok(());
+        }
+        let updated = self.update();
+        if updated.is_err() && self.stamp().exists() {
+            self.ui.say("the package lists could not be fetched anew; the old ones serve");
+            return Ok(());
+        }
+        updated
+    }
+
+    fn update(&self) -> Result<()> {
+        // One source that fails is a failure: apt itself would only warn.
+        let mut update = self.command("apt-get");
+        update.args(["update", "-q", "--error-on=any"]);
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        self.ui.step(&format!("fetch the package lists of {name}"), &mut update)?;
+        fs::write(self.stamp(), "").context("cannot write the stamp")
+    }
+
+    fn stamp(&self) -> PathBuf {
+        self.folder.join("updated")
+    }
+
+    fn is_fresh(&self, age: Duration) -> bool {
+        let updated = fs::metadata(self.stamp()).and_then(|stamp| stamp.modified());
+        updated.is_ok_and(|time| time.elapsed().is_ok_and(|since| since < age))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", self.folder.join("apt.conf"));
+        command
+    }
+}
+
+/// Whether a folder holds some version of a package.
+fn is_version_of(folder: &str, package: &str) -> bool {
+    folder.split_once('_').is_some_and(|(name, _)| name == package)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
+            Err(err).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The configuration: how the machine reaches its mirror (`apt-config dump`),
+/// and nothing else of its own.
+fn configuration(machines: &str, folder: &Path, architecture: &str) -> String {
+    let access = machines.lines().filter(|line| {
+        line.starts_with("Acquire::")
+            // What more to fetch than packages, and the language's own lists.
+            && !line.starts_with("Acquire::IndexTargets")
+            && !line.starts_with("Acquire::Languages")
+    });
+    let mut text: String = access.map(|line| format!("{line}\n")).collect();
+    let folder = folder.display();
+    text += &format!(
+        r#"Acquire::Languages "none";
+Acquire::Check-Valid-Until "false"; // suites without support have expired
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Sandbox::User ""; // its user cannot write to somebody's home
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::Etc::sourcelist "{folder}/sources.sources";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State "{folder}";
+Dir::State::lists "{folder}/lists";
+Dir::State::status "{folder}/status";
+Dir::Cache "{folder}";
+Dir::Cache::archives "{folder}/archives";
+Dir::Cache::pkgcache ""; // larger than what it saves
+Dir::Cache::srcpkgcache "";
+"#
+    );
+    text
+}
+
+/// Where the machine's apt finds Debian.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Mirrors {
+    main: Option<String>,
+    security: Option<String>,
+}
+
+impl Mirrors {
+    fn of_this_machine() -> Result<Self> {
+        let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+        let field = |name: &str| {
+            let mut values = release.lines().filter_map(|line| line.strip_prefix(name));
+            Some(values.next()?.trim_matches('"').to_owned())
+        };
+        ensure!(field("ID=").as_deref() == Some("debian"), "this is not Debian");
+        let codename = field("VERSION_CODENAME=").context("this Debian has no name")?;
+        let uris = shell::answer(Command::new("apt-get").args(["update", "--print-uris"]))?;
+        Ok(Self::parse(&uris, &codename))
+    }
+
+    /// From lines `'URI' …`, of which some are
+    /// `MIRROR/dists/SUITE/InRelease`.
+    fn parse(uris: &str, codename: &str) -> Self {
+        let mirror = |suites: &[&str]| {
+            let mut suites = suites.iter();
+            suites.find_map(|suite| {
+                let file = format!("dists/{suite}/InRelease");
+                let mut uris = uris.lines().filter_map(|line| line.split('\'').nth(1));
+                uris.find_map(|uri| Some(uri.strip_suffix(&file)?.to_owned()))
+            })
+        };
+        Self {
+            main: mirror(&[codename, "stable", "oldstable", "testing", "unstable", "sid"]),
+            security: mirror(&[&format!("{codename}-security"), "stable-security"]),
+        }
+    }
+}
+
+/// One source for each suite (sources.list(5), deb822).
+fn sources(suites: &[&str], mirrors: &Mirrors) -> Result<String> {
+    let mut text = String::new();
+    for suite in suites {
+        let mirror = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.main };
+        let mirror = mirror.as_ref().with_context(|| format!("no mirror here for {suite}"))?;
+        text += &format!("Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n");
+        if Path::new(KEYRING).is_file() {
+            text += &format!("Signed-By: {KEYRING}\n");
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Mirrors, configuration, is_version_of, sources};
+
+    const URIS: &str = "\
+'http://mirror.example/other/dists/nodistro/InRelease' other 0 \n\
+'http://mirror.example/debian/dists/bookworm/InRelease' a 0 \n\
+'http://mirror.example/debian/dists/bookworm-updates/InRelease' b 0 \n\
+'http://mirror.example/security/dists/bookworm-security/InRelease' c 0 \n\
+'http://mirror.example/debian/dists/bookworm/main/binary-amd64/Packages.xz' d 0 \n";
+
+    #[test]
+    fn other_suites_come_from_the_machines_own_mirror() {
+        let mirrors = Mirrors::parse(URIS, "bookworm");
+        assert_eq!(mirrors.main.as_deref(), Some("http://mirror.example/debian/"));
+        assert_eq!(mirrors.security.as_deref(), Some("http://mirror.example/security/"));
+        let text = sources(&["sid", "trixie-security"], &mirrors).unwrap();
+        assert!(text.contains("URIs: http://mirror.example/debian/\nSuites: sid\n"), "{text}");
+        let security = "URIs: http://mirror.example/security/\nSuites: trixie-security\n";
+        assert!(text.contains(security), "{text}");
+
+        let lacking = Mirrors::parse(URIS, "trixie");
+        assert_eq!(lacking, Mirrors::default());
+        assert!(sources(&["sid"], &lacking).is_err());
+    }
+
+    #[test]
+    fn of_the_machines_configuration_only_access_is_kept() {
+        let machines = "APT::Architecture \"amd64\";\n\
+                        Acquire::http::Proxy \"http://proxy.example\";\n\
+                        Acquire::IndexTargets::deb::DEP-11::MetaKey \"x\";\n\
+                        APT::Update::Post-Invoke:: \"rm\";\n";
+        let text = configuration(machines, Path::new("/cache"), "arm64");
+        assert!(text.starts_with("Acquire::http::Proxy \"http://proxy.example\";\n"), "{text}");
+        assert!(text.contains("APT::Architecture \"arm64\";"), "{text}");
+        for other in ["amd64", "DEP-11", "Post-Invoke"] {
+            assert!(!text.contains(other), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_packages_versions_are_told_from_another_packages() {
+        assert!(is_version_of("chromium_150.0-1", "chromium"));
+        assert!(!is_version_of("chromium-common_150.0-1", "chromium"));
+        assert!(!is_version_of("chromium", "chromium"));
+    }
+}
