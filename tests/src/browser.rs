@@ -1,26 +1,23 @@
-//! Real browsers, without a screen, in profiles of their own.
+//! Real browsers, in profiles of their own, and what their visits send.
+
+mod engine;
+mod screen;
 
 use std::{
     fs::{self, File},
     os::unix::process::CommandExt as _,
-    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{
-    skip,
-    web::{NEWS, Request, TRACKER, Web, fixture, installed},
-};
-
-/// Of the extension in the fixtures: its manifest holds the key that this is
-/// a digest of.
-const REPORTER_ID: &str = "afnpnmgmjdiifkegmgobgjajjbamchmn";
+pub use self::engine::{CHROMIUM, Engine, Window};
+use self::screen::Screen;
+use crate::web::{NEWS, Request, TRACKER, Web};
 
 /// How long a browser may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,104 +29,29 @@ const STORIES: u32 = 3;
 pub struct Browser {
     process: Child,
     folder: TempDir,
-}
-
-/// Which windows Chromium opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Window {
-    /// One of the profile's.
-    Normal,
-    /// One that is said to leave no traces.
-    Private,
-}
-
-/// Starts Chromium at the first story, with the extension that reports every
-/// page or without; `None`, and the test is skipped, where it is not installed.
-pub fn chromium(web: &Web, window: Window, reporter: bool) -> Option<Browser> {
-    if !skip::met(installed("chromium"), "chromium (`cargo xtask setup --tests`)") {
-        return None;
-    }
-    let folder = folder();
-    let profile = folder.path().join("profile");
-    let mut command = Command::new("chromium");
-    command
-        // Tests run as root, which Chromium's own sandbox does not.
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-        .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
-        .args(["--disable-component-update", "--disable-quic", "--ignore-certificate-errors"])
-        // Nothing leaves the machine.
-        .arg("--host-resolver-rules=MAP * 127.0.0.1")
-        .arg(format!("--user-data-dir={}", profile.display()));
-    if reporter {
-        command
-            .arg(format!("--load-extension={}", fixture("reporter").display()))
-            .arg("--disable-features=DisableLoadExtensionCommandLineSwitch");
-    }
-    if window == Window::Private {
-        command.arg("--incognito");
-        // What its user agrees to in the extension's settings.
-        let allowed = json!({"extensions": {"settings": {REPORTER_ID: {"incognito": true}}}});
-        let folder = profile.join("Default");
-        fs::create_dir_all(&folder).expect("a profile");
-        fs::write(folder.join("Preferences"), allowed.to_string()).expect("its preferences");
-    }
-    Some(Browser::start(command, folder, web))
-}
-
-/// Starts Firefox at the first story; `None`, and the test is skipped, where
-/// it is not installed.
-///
-/// # Panics
-/// When its profile cannot be made.
-pub fn firefox(web: &Web) -> Option<Browser> {
-    let there = installed("firefox-esr") && installed("certutil");
-    if !skip::met(there, "firefox-esr and libnss3-tools (`cargo xtask setup --tests`)") {
-        return None;
-    }
-    let folder = folder();
-    let profile = folder.path().join("profile");
-    fs::create_dir(&profile).expect("a profile");
-    let database = format!("sql:{}", profile.display());
-    certutil(&["-N", "-d", &database, "--empty-password"]);
-    let ca = web.ca();
-    certutil(&["-A", "-d", &database, "-n", "tests", "-t", "C,,", "-i", path(&ca)]);
-    // Nothing leaves the machine.
-    let preferences = "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n";
-    fs::write(profile.join("user.js"), preferences).expect("its preferences");
-    let mut command = Command::new("firefox-esr");
-    command.args(["--headless", "--no-remote", "--profile", path(&profile)]);
-    Some(Browser::start(command, folder, web))
-}
-
-fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("tracer-browser-").tempdir().expect("a folder")
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
-
-fn certutil(arguments: &[&str]) {
-    let output = Command::new("certutil").args(arguments).output().expect("certutil");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Ends after the browser.
+    _screen: Option<Screen>,
 }
 
 impl Browser {
-    fn start(mut command: Command, folder: TempDir, web: &Web) -> Self {
+    fn start(mut command: Command, folder: TempDir, screen: Option<Screen>, url: &str) -> Self {
         let log = File::create(folder.path().join("log")).expect("a file");
-        let process = command
-            .arg(story(web, 1))
-            .env("HOME", folder.path())
+        match &screen {
+            Some(screen) => command.env("DISPLAY", screen.display()),
             // A desktop's, where there is one.
+            None => command.env_remove("DISPLAY"),
+        };
+        let process = command
+            .arg(url)
+            .env("HOME", folder.path())
             .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
-            .env_remove("DISPLAY")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log)
             .process_group(0)
             .spawn()
             .expect("a browser");
-        Self { process, folder }
+        Self { process, folder, _screen: screen }
     }
 }
 

@@ -9,11 +9,13 @@
 //! | `store` | what runs keep, against kills at any moment; `tracer alerts` |
 //! | `decode` | findings in recorded requests against what their manifests list |
 //! | `rules` | rules of a user's, and their mistakes, against what `tracer` says of them |
-//! | `browsers` | alerts and recordings of real clients over TLS against what a server got |
-//! | `browsers_h2` | the same, over HTTP/2 |
+//! | `browsers` | alerts and recordings of real browsers over TLS against what a server got |
+//! | `clients` | the same of command line programs |
+//! | `locate` | functions found in installed programs against what is known of them |
 //!
-//! All but `decode`, `rules` and most of `store` need root; see [`skip`]. Processes that send are the
-//! [`sender`]'s, whose sends a test knows byte by byte ([`payload`]).
+//! All but `decode`, `rules`, `locate` and most of `store` need root; see [`skip`].
+//! Processes that send are the [`sender`]'s, whose sends a test knows byte by
+//! byte ([`payload`]).
 
 pub mod browser;
 pub mod corpus;

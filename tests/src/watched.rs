@@ -1,14 +1,19 @@
 //! A browser's visits, watched.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    browser::{self, Browser, Expected, has_finding, is_expected, is_request, visited},
+    browser::{self, Engine, Expected, has_finding, is_expected, is_request, visited},
+    skip,
     tracer_bin::{self, Running},
-    web::{COLLECTOR, Protocol, Reader, Request, Web},
+    web::{COLLECTOR, NEWS, Protocol, Reader, Request, Web},
 };
 
 /// The server can have a request while the call that sent it is still on its
@@ -21,6 +26,7 @@ const REPORT: &str = "body > form:data_list > base64 > gzip > json[0].properties
 /// What tracer said of a browser's visits, and what was really sent.
 pub struct Watched {
     web: Web,
+    engine: Engine,
     protocol: Protocol,
     expected: Vec<Expected>,
     requested: Vec<Request>,
@@ -29,32 +35,45 @@ pub struct Watched {
     stderr: String,
 }
 
-/// Watches the browser that `start` starts, from before its start on, until it
-/// has made all its visits and, if `reader` says so, told the collector of each.
-/// `None`, and the test is skipped, where something is not installed.
+/// A page that is visited before the stories, where what encrypts has to be
+/// found first. It may or may not be read.
+const FIRST: &str = "/first";
+
+/// How long a library may take to be found in a build that is not optimised.
+const LOCATING: Duration = Duration::from_secs(60);
+
+/// Watches a browser, from before its start on, until it has made all its
+/// visits and, if it is one that reports, told the collector of each. `None`,
+/// and the test is skipped, where something is not installed.
 ///
 /// # Panics
 /// When the visits, or the alerts, do not come.
-pub fn watch(
-    exe: &str,
-    protocol: Protocol,
-    reader: Reader,
-    start: impl FnOnce(&Web) -> Option<Browser>,
-) -> Option<Watched> {
-    let mut web = Web::start(protocol, reader)?;
+pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
+    // One browser at a time: there is one machine, and they are watched by name.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !skip::root() {
+        return None;
+    }
+    let mut web = Web::start(protocol, engine.reader())?;
     let folder = tempfile::tempdir().expect("a folder");
     let trace = folder.path().join("trace");
     let trace = trace.to_str().expect("a path in UTF-8");
     let options = ["--json", "--show-values", "--verbose"];
     let mut run =
-        Running::start(&[&["--exe", exe, "--record", trace], options.as_slice()].concat());
-    let browser = start(&web)?;
+        Running::start(&[&["--exe", engine.exe(), "--record", trace], options.as_slice()].concat());
+    if engine.is_found_late() {
+        let _first = engine.start(&web, &web.url(NEWS, FIRST))?;
+        assert!(run.notes(|line| is_read(engine, line), LOCATING), "nothing is probed");
+    }
+    let stories: Vec<String> = visited(&web).collect();
+    let browser = engine.start(&web, &stories[0])?;
 
     let expected = browser::expected(&web);
     let requests: Vec<Request> = expected.iter().map(|expected| expected.request.clone()).collect();
     web.wait_for(&requests);
-    if reader == Reader::Reported {
-        let mut left: Vec<String> = visited(&web).collect();
+    if engine.reader() == Reader::Reported {
+        let mut left = stories;
         while !left.is_empty() {
             let alert = run.json(is_alert);
             left.retain(|url| !has_finding(&alert, REPORT, url));
@@ -75,8 +94,18 @@ pub fn watch(
     alerts.retain(|line| is_alert(line) && ours(line));
     let decode = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", trace]));
     assert_eq!(decode.code, Some(0), "{}", decode.stderr);
-    let (requested, decoded) = (web.wait_for(&requests).to_vec(), lines(&decode.stdout));
-    Some(Watched { web, protocol, expected, requested, alerts, decoded, stderr: ended.stderr })
+    let (mut requested, decoded) = (web.wait_for(&requests).to_vec(), lines(&decode.stdout));
+    requested.retain(|request| request.path != FIRST);
+    Some(Watched {
+        web,
+        engine,
+        protocol,
+        expected,
+        requested,
+        alerts,
+        decoded,
+        stderr: ended.stderr,
+    })
 }
 
 impl Watched {
@@ -86,6 +115,8 @@ impl Watched {
     /// # Panics
     /// When something was not.
     pub fn all_was_read(&self) {
+        let probed = self.stderr.lines().any(|line| is_read(self.engine, line));
+        assert!(probed, "tracer said: {}", self.stderr);
         for request in &self.requested {
             assert!(
                 self.decoded.iter().any(|line| is_request(line, request)),
@@ -140,6 +171,12 @@ impl Watched {
             self.decoded.iter().map(|line| line["request"].to_string()).collect();
         format!("read: {read:#?}\nalerts: {:#?}\ntracer said: {}", self.alerts, self.stderr)
     }
+}
+
+/// Whether tracer says that it reads what this browser encrypts.
+fn is_read(engine: Engine, line: &str) -> bool {
+    let (function, file) = engine.tls();
+    line.contains("reads ") && line.contains(function) && line.contains(file)
 }
 
 /// The host of an authority.

@@ -24,6 +24,12 @@ const APT: &[Package] = &[
     Package { name: "chromium", reason: "a browser with BoringSSL inside, for the tests" },
     Package { name: "firefox-esr", reason: "a browser with NSS, for the tests" },
     Package { name: "libnss3-tools", reason: "has that browser trust the tests' own CA" },
+    Package { name: "surf", reason: "a browser with WebKitGTK and GnuTLS, for the tests" },
+    Package { name: "xvfb", reason: "a screen for that browser" },
+    Package {
+        name: "ca-certificates",
+        reason: "what that browser trusts, and the tests' CA covers",
+    },
     Package { name: "openssl", reason: "makes the tests' own CA" },
     Package { name: "curl", reason: "a client with OpenSSL, for the tests" },
     Package { name: "w3m", reason: "another client with OpenSSL, for the tests" },

@@ -1,0 +1,184 @@
+//! Real command line clients over TLS: each tells somebody about a page of
+//! another site's, and is accused of that one request.
+
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tracer_tests::{
+    browser::has_finding,
+    sender::unused_uid,
+    skip,
+    tracer_bin::{self, Running},
+    watched::{is_alert, lines},
+    web::{COLLECTOR, Protocol, Reader, Request, Web, installed},
+};
+
+/// A command line program that tells somebody about a page.
+struct Client {
+    program: &'static str,
+    /// Part of the name of the library that it encrypts with.
+    library: &'static str,
+    hook: &'static str,
+    /// Whom it tells, by what request, and how the page is wrapped in it.
+    host: &'static str,
+    method: &'static str,
+    path: fn(page: &str) -> String,
+    chain: &'static str,
+    /// Arguments before the URL.
+    arguments: fn(web: &Web, page: &str) -> Vec<String>,
+}
+
+#[test]
+fn curl_is_read_through_openssl() {
+    tells(&Client {
+        program: "curl",
+        library: "libssl.so",
+        hook: "ssl_write",
+        host: COLLECTOR,
+        method: "POST",
+        path: |_| "/report".into(),
+        chain: "body > form:page",
+        arguments: |web, page| {
+            let resolve = format!("{COLLECTOR}:{}:127.0.0.1", web.port());
+            let field = format!("page={page}");
+            let ca = web.ca().display().to_string();
+            ["-sS", "--cacert", &ca, "--resolve", &resolve, "--data-urlencode", &field]
+                .map(str::to_owned)
+                .into()
+        },
+    });
+}
+
+#[test]
+fn wget_is_read_through_gnutls() {
+    tells(&Client {
+        program: "wget",
+        library: "libgnutls.so",
+        hook: "gnutls_record_send",
+        host: "localhost",
+        method: "POST",
+        path: |_| "/report".into(),
+        chain: "body > json.page",
+        arguments: |web, page| {
+            vec![
+                "--quiet".into(),
+                "--output-document=-".into(),
+                "--no-hsts".into(),
+                format!("--ca-certificate={}", web.ca().display()),
+                "--header=Content-Type: application/json".into(),
+                format!("--post-data={{\"page\":\"{page}\"}}"),
+            ]
+        },
+    });
+}
+
+#[test]
+fn w3m_is_read_through_openssl() {
+    tells(&Client {
+        program: "w3m",
+        library: "libssl.so",
+        hook: "ssl_write",
+        host: "localhost",
+        method: "GET",
+        path: |page| format!("/report?page={}", page.replace(':', "%3A").replace('/', "%2F")),
+        chain: "query:page",
+        arguments: |web, _| {
+            vec!["-dump".into(), "-o".into(), format!("ssl_ca_file={}", web.ca().display())]
+        },
+    });
+}
+
+/// Has the client tell of a page of another site's, as a user nobody else is.
+fn tells(client: &Client) {
+    const PAGE: &str = "https://news.example.org/politics/story-42";
+    let program = client.program;
+    if !skip::root()
+        || !skip::met(installed(program), &format!("{program} (`cargo xtask setup --tests`)"))
+    {
+        return;
+    }
+    let Some(mut web) = Web::start(Protocol::Http1, Reader::Hasty) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = folder.path().join("trace");
+    let trace = trace.to_str().expect("a path in UTF-8");
+    let uid = unused_uid();
+    let mut run = Running::start(&[
+        "--uid",
+        &uid.to_string(),
+        "--json",
+        "--show-values",
+        "--verbose",
+        "--record",
+        trace,
+    ]);
+
+    // The first process that maps a library can be quicker than the probes are
+    // set. A page of the recipient's own is nobody's secret.
+    let own = web.url(client.host, "/own");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let probed = |line: &str| line.contains("reads ") && line.contains(client.library);
+    loop {
+        client.tell(&web, uid, &own);
+        if run.notes(probed, Duration::from_secs(2)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} is not probed", client.library);
+    }
+
+    client.tell(&web, uid, PAGE);
+    let request = Request {
+        method: client.method.into(),
+        authority: web.authority(client.host),
+        path: (client.path)(PAGE),
+    };
+    web.wait_for(std::slice::from_ref(&request));
+    let alert = run.json(is_alert);
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let count = lines(&ended.stdout).iter().filter(|line| is_alert(line)).count();
+    assert_eq!(count, 1, "{}", ended.stdout);
+
+    assert_eq!(alert["process"]["uid"], uid, "{alert:#}");
+    assert_eq!(alert["process"]["comm"], program, "{alert:#}");
+    assert_eq!(alert["hook"], client.hook, "{alert:#}");
+    assert_eq!(alert["connection"]["transport"], "tls", "{alert:#}");
+    assert_eq!(alert["initiator"], "unknown", "{alert:#}");
+    let decode = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", trace]));
+    assert_eq!(decode.code, Some(0), "{}", decode.stderr);
+    let decoded = lines(&decode.stdout);
+    let decoded = decoded.last().expect("a request");
+    for shown in [&alert, decoded] {
+        assert_eq!(shown["request"]["protocol"], "http/1.1", "{shown:#}");
+        assert_eq!(shown["request"]["method"], *request.method, "{shown:#}");
+        assert_eq!(shown["request"]["authority"], *request.authority, "{shown:#}");
+        assert_eq!(shown["request"]["path"], *request.path, "{shown:#}");
+        assert_eq!(shown["complete"], true, "{shown:#}");
+        assert!(has_finding(shown, client.chain, PAGE), "{shown:#}");
+    }
+}
+
+impl Client {
+    /// Runs it to its end under this UID.
+    fn tell(&self, web: &Web, uid: u32, page: &str) {
+        let output = Command::new(self.program)
+            .args((self.arguments)(web, page))
+            .arg(web.url(self.host, &(self.path)(page)))
+            // None that it could write to.
+            .env("HOME", "/")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .uid(uid)
+            .gid(uid)
+            .output()
+            .expect("a client");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} failed: {said}", self.program);
+    }
+}

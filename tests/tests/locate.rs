@@ -1,0 +1,121 @@
+//! `tracer locate` on libraries and browsers as they are installed.
+
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path, process::Command};
+
+use serde_json::{Value, json};
+use tracer_tests::{
+    browser::CHROMIUM,
+    skip, tracer_bin,
+    watched::lines,
+    web::{self, fixture},
+};
+
+/// What `tracer locate --json` says of a file.
+fn locate(file: &str) -> Value {
+    let ended = tracer_bin::run(&mut tracer_bin::command(["locate", "--json", file]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let mut all = lines(&ended.stdout);
+    assert_eq!(all.len(), 1, "{}", ended.stdout);
+    all.remove(0)
+}
+
+fn function<'a>(located: &'a Value, name: &str) -> &'a Value {
+    let functions = located["functions"].as_array().expect("functions");
+    let mut found = functions.iter().filter(|function| function["name"] == name);
+    let function = found.next().unwrap_or_else(|| panic!("{name} in {located:#}"));
+    assert!(found.next().is_none(), "{name} twice in {located:#}");
+    // Probed in the prologue, before the arguments are gone.
+    let place = |field: &str| function[field].as_u64().expect("an offset");
+    let into = place("probe_offset").checked_sub(place("file_offset")).expect("not before it");
+    assert!(into < 32, "{function:#}");
+    function
+}
+
+/// The first bytes of a function.
+fn code(file: &str, function: &Value) -> [u8; 4] {
+    let offset = function["file_offset"].as_u64().expect("an offset");
+    let file = File::open(file).expect("it is there");
+    let mut code = [0; 4];
+    file.read_exact_at(&mut code, offset).expect("an offset in the file");
+    code
+}
+
+/// The dynamic loader knows where exported functions are.
+#[test]
+fn exported_functions_are_where_the_loader_finds_them() {
+    const LIBRARIES: [(&str, &[&str]); 3] = [
+        ("libssl.so.3", &["SSL_write", "SSL_write_ex"]),
+        ("libgnutls.so.30", &["gnutls_record_send"]),
+        ("libnspr4.so", &["PR_Write"]),
+    ];
+    let Some(python) = web::python() else {
+        return;
+    };
+    for (library, names) in LIBRARIES {
+        let output = Command::new(&python)
+            .arg(fixture("exported.py"))
+            .arg(library)
+            .args(names)
+            .output()
+            .expect("Python");
+        if !skip::met(output.status.success(), &format!("{library} (`cargo xtask setup --tests`)"))
+        {
+            continue;
+        }
+        let text = String::from_utf8(output.stdout).expect("a path in UTF-8");
+        let (path, offsets) = text.split_once('\n').expect("lines");
+        let located = locate(path);
+        assert_eq!(located["file"], path);
+        for (name, offset) in names.iter().zip(offsets.lines()) {
+            let function = function(&located, name);
+            assert_eq!(function["method"], "export", "{function:#}");
+            assert_eq!(function["file_offset"].to_string(), offset, "{function:#}");
+        }
+    }
+}
+
+/// Nobody but tracer knows where it is in there; that it is the right place,
+/// the tests above prove.
+#[test]
+fn chromiums_own_boringssl_is_located() {
+    if !skip::met(Path::new(CHROMIUM).is_file(), "chromium (`cargo xtask setup --tests`)") {
+        return;
+    }
+    let located = locate(CHROMIUM);
+    let function = function(&located, "SSL_write");
+    assert_eq!(function["method"], "string-xref", "{function:#}");
+    let code = code(CHROMIUM, function);
+    match located["arch"].as_str() {
+        // push rbp; mov rbp, rsp
+        Some("x86_64") => assert_eq!(code, [0x55, 0x48, 0x89, 0xe5], "{function:#}"),
+        Some("arm64") => {}
+        arch => panic!("{arch:?}"),
+    }
+}
+
+/// Of a machine that this one cannot run: what is expected is one place, that a
+/// function begins at.
+#[test]
+fn chromiums_own_boringssl_is_located_for_arm64() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/arm64/chromium");
+    let there = Path::new(file).is_file();
+    if !skip::met(there, "Debian's chromium for arm64 (`cargo xtask setup --tests`)") {
+        return;
+    }
+    let located = locate(file);
+    assert_eq!(located["arch"], "arm64", "{located:#}");
+    let build_id = located["build_id"].as_str().expect("a build id");
+    assert_eq!(build_id.len(), 40, "{located:#}");
+    assert_eq!(located["libraries"], json!(["boringssl"]), "{located:#}");
+    let function = function(&located, "SSL_write");
+    assert_eq!(function["method"], "string-xref", "{function:#}");
+    // No instruction of a prologue is emulated there, and the return address is
+    // to be replaced before it is signed: the entry it is.
+    assert_eq!(function["probe_offset"], function["file_offset"], "{function:#}");
+    assert_eq!(function["return_probe_offset"], function["file_offset"], "{function:#}");
+    let code = code(file, function);
+    // paciasp, or (of a build without pointer authentication) sub sp, sp, #… or
+    // stp …, […, #…]!: what no compiler puts in the middle of a function.
+    let begins = matches!(code, [0x3f, 0x23, 0x03, 0xd5] | [0xff, _, _, 0xd1] | [_, _, _, 0xa9]);
+    assert!(begins, "{code:x?}");
+}
