@@ -6,9 +6,21 @@
 //! probes what it finds: one attachment a file, for every process that maps
 //! it, since the next one may write sooner than it could be attached to. The
 //! programs themselves leave processes alone that are out of scope.
+//!
+//! # How long a process can stay unseen
+//!
+//! A file that `--exe` names is probed before it runs, and one that is probed
+//! already stays so for [`LINGER`]: neither misses a write. A library that
+//! nobody in scope mapped before is probed 4 to 27 ms (median 19 ms) after it
+//! was mapped, if it is named like a TLS library. A program maps it some 20 ms
+//! before its first request is encrypted: of 20 first requests of curl, 18 were
+//! read. WebKitGTK loads GnuTLS with its first connection, whose first requests
+//! to a near server it can send sooner. A file that contains a browser takes
+//! the 0.5 to 1 s that it takes to look into it (docs/performance.md), and has
+//! to wait for the files before it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fs::{self, File},
     io,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
@@ -125,6 +137,7 @@ impl Follower {
             cache: Cache::new(),
             files: HashMap::new(),
             mapped: HashMap::new(),
+            backlog: VecDeque::new(),
             due: BTreeMap::new(),
             swept: Instant::now(),
             news: tell,
@@ -135,6 +148,7 @@ impl Follower {
         for tgid in running {
             work.look(*tgid, Instant::now());
         }
+        while work.next_of_backlog() {}
         let thread =
             thread::Builder::new().name("tracer-follow".into()).spawn(move || work.run(&told))?;
         Ok(Self { processes, news, thread: Some(thread) })
@@ -171,12 +185,22 @@ struct Known {
     keep: bool,
 }
 
+/// A file that waits to be looked into, and the process that mapped it.
+struct Waiting {
+    tgid: u32,
+    since: Instant,
+    mapping: Mapping,
+}
+
 struct Work {
     ebpf: Arc<Mutex<Ebpf>>,
     cache: Cache,
     files: HashMap<FileId, Known>,
     /// The same files as maps name them.
     mapped: HashMap<MappedId, FileId>,
+    /// Files that are not named like a TLS library and may hold one inside:
+    /// looked into one at a time, whenever there is nothing more urgent.
+    backlog: VecDeque<Waiting>,
     /// Processes to look at again.
     due: BTreeMap<Instant, (u32, Instant)>,
     swept: Instant,
@@ -188,7 +212,12 @@ impl Work {
         loop {
             let now = Instant::now();
             let next = self.due.keys().next().copied().unwrap_or(now + SWEEP);
-            match told.recv_timeout(next.saturating_duration_since(now).min(SWEEP)) {
+            let pause = if self.backlog.is_empty() {
+                next.saturating_duration_since(now).min(SWEEP)
+            } else {
+                Duration::ZERO
+            };
+            match told.recv_timeout(pause) {
                 Ok(first) => {
                     let now = Instant::now();
                     // A process that starts maps one library after the other.
@@ -214,6 +243,7 @@ impl Work {
                 self.swept = Instant::now();
                 self.sweep();
             }
+            self.next_of_backlog();
         }
     }
 
@@ -223,33 +253,58 @@ impl Work {
             // It has ended.
             return;
         };
-        let mut mapped: Vec<Mapping<'_>> = maps.lines().filter_map(Mapping::parse).collect();
-        // What is named like a TLS library is looked at before what may hold
-        // one inside: a browser's half a second of work.
-        mapped.sort_by_key(|mapping| !mapping.likely());
-        for mapping in mapped {
-            if let Some(id) = self.mapped.get(&mapping.id())
-                && let Some(known) = self.files.get_mut(id)
-            {
-                known.users.insert(tgid);
-                known.unused = None;
+        for mapping in maps.lines().filter_map(Mapping::parse) {
+            let waiting = Waiting { tgid, since, mapping };
+            // What is named like a TLS library is looked into at once. A large
+            // program with hundreds of libraries would hold up the one that the
+            // next process writes to: half a second for each browser's worth.
+            if self.is_known(&waiting) {
                 continue;
             }
-            // Not by its path, which may be another file's by now, or one in
-            // another mount namespace.
-            let open = format!("/proc/{tgid}/map_files/{}", mapping.range);
-            let Some(id) = self.file(Path::new(&open), mapping.path, since) else {
-                continue;
-            };
-            if self.mapped.len() >= MAX_FILES {
-                self.mapped.clear();
-            }
-            self.mapped.insert(mapping.id(), id);
-            if let Some(known) = self.files.get_mut(&id) {
-                known.users.insert(tgid);
-                known.unused = None;
+            if waiting.mapping.likely() || self.backlog.len() >= MAX_FILES {
+                self.look_into(&waiting);
+            } else {
+                self.backlog.push_back(waiting);
             }
         }
+    }
+
+    /// Looks into the file that has waited longest. Answers whether there was
+    /// one.
+    fn next_of_backlog(&mut self) -> bool {
+        let Some(waiting) = self.backlog.pop_front() else {
+            return false;
+        };
+        if !self.is_known(&waiting) {
+            self.look_into(&waiting);
+        }
+        true
+    }
+
+    /// Whether a process maps a file that was looked into; it is then a user of
+    /// it.
+    fn is_known(&mut self, Waiting { tgid, mapping, .. }: &Waiting) -> bool {
+        let known = self.mapped.get(&mapping.id).and_then(|id| self.files.get_mut(id));
+        known.is_some_and(|known| {
+            known.users.insert(*tgid);
+            known.unused = None;
+            true
+        })
+    }
+
+    fn look_into(&mut self, waiting: &Waiting) {
+        let Waiting { tgid, since, mapping } = waiting;
+        // Not by its path, which may be another file's by now, or one in
+        // another mount namespace.
+        let open = format!("/proc/{tgid}/map_files/{}", mapping.range);
+        let Some(id) = self.file(Path::new(&open), &mapping.path, *since) else {
+            return;
+        };
+        if self.mapped.len() >= MAX_FILES {
+            self.mapped.clear();
+        }
+        self.mapped.insert(mapping.id.clone(), id);
+        self.is_known(waiting);
     }
 
     /// Probes a file that is to be executed, before it is.
@@ -393,17 +448,16 @@ fn speaks_tls(library: Library) -> bool {
 }
 
 /// A file mapped to be executed: a line of `/proc/PID/maps` (proc(5)).
-struct Mapping<'a> {
-    range: &'a str,
-    device: &'a str,
-    inode: u64,
-    path: &'a str,
+struct Mapping {
+    range: String,
+    id: MappedId,
+    path: String,
 }
 
-impl<'a> Mapping<'a> {
+impl Mapping {
     /// `start-end perms offset dev inode path`; `None` for what is not
     /// executable or not a file.
-    fn parse(line: &'a str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         let mut fields = line.splitn(6, ' ');
         let range = fields.next()?;
         let permissions = fields.next()?;
@@ -411,16 +465,11 @@ impl<'a> Mapping<'a> {
         let device = fields.next()?;
         let inode = fields.next()?.parse().ok()?;
         let path = fields.next()?.trim_start();
-        (permissions.contains('x') && inode != 0 && path.starts_with('/')).then_some(Self {
-            range,
-            device,
-            inode,
-            path,
+        (permissions.contains('x') && inode != 0 && path.starts_with('/')).then(|| Self {
+            range: range.to_owned(),
+            id: (device.to_owned(), inode),
+            path: path.to_owned(),
         })
-    }
-
-    fn id(&self) -> MappedId {
-        (self.device.to_owned(), self.inode)
     }
 
     /// Whether it is named like a TLS library.
@@ -439,7 +488,7 @@ mod tests {
         let line = "7f00-7f10 r-xp 00001000 fe:00 1234                       /usr/lib/lib ssl.so (deleted)";
         let mapping = Mapping::parse(line).unwrap();
         assert_eq!(mapping.range, "7f00-7f10");
-        assert_eq!(mapping.id(), ("fe:00".to_owned(), 1234));
+        assert_eq!(mapping.id, ("fe:00".to_owned(), 1234));
         assert_eq!(mapping.path, "/usr/lib/lib ssl.so (deleted)");
         assert!(mapping.likely());
         for line in [
