@@ -1,0 +1,222 @@
+//! What tracer's probes cost a process that writes to a TLS library.
+//!
+//! Python under a UID of its own writes to OpenSSL in bursts, while nothing is
+//! probed; while the library is probed because another process that maps it is
+//! in scope; and while it is in scope itself. Its own CPU time is read, and a
+//! burst counts only if the ring gave exactly one record for each write in
+//! scope, and none else.
+//!
+//! Run it as root with `cargo bench --package tracer-tests --bench tls`.
+
+use std::{
+    fmt,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tracer::hook::{
+    Capture, DEFAULT_RING, Entry, Followed, Follower, HookError, Options, Reader, Rule, Watch,
+};
+
+/// How often every mode is measured, in turn.
+const ROUNDS: usize = 15;
+
+/// Bursts of each size in a round. Its result is their median.
+const BURSTS: usize = 8;
+
+/// Writes between two looks at the clock.
+const LAP: usize = 32;
+
+/// UIDs that no user has: systemd keeps them for containers' services.
+const WRITER: u32 = 65_508;
+const OTHER: u32 = 65_507;
+
+/// Bytes of a write, and the laps of its burst: what the ring holds.
+const SIZES: [(usize, usize); 3] = [(64, 16), (1 << 10, 16), (16 << 10, 4)];
+
+/// What is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Nothing,
+    /// The library, for another process.
+    OutOfScope,
+    /// With so many bytes of each write captured.
+    Head(u32),
+}
+
+const MODES: [Mode; 4] = [Mode::Nothing, Mode::OutOfScope, Mode::Head(256), Mode::Head(32 << 10)];
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("not probed"),
+            Self::OutOfScope => f.write_str("probed, out of scope"),
+            Self::Head(bytes @ ..1024) => write!(f, "in scope, {bytes} B heads"),
+            Self::Head(bytes) => write!(f, "in scope, {} KiB heads", bytes >> 10),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    match Capture::start_null() {
+        Err(
+            lacking @ (HookError::NotPermitted | HookError::NoPrograms | HookError::Offsets(_)),
+        ) => {
+            println!("SKIPPED tls: {lacking}");
+            return Ok(());
+        }
+        other => drop(other?),
+    }
+    let mut writer = match Writer::start(WRITER) {
+        Ok(writer) => writer,
+        Err(lacking) => {
+            println!("SKIPPED tls: {lacking:#}");
+            return Ok(());
+        }
+    };
+    let other = Writer::start(OTHER)?;
+    let mut cells = vec![vec![Vec::new(); SIZES.len()]; MODES.len()];
+    for _ in 0..ROUNDS {
+        for (row, mode) in cells.iter_mut().zip(MODES) {
+            let mut probed = Probed::attach(mode)?;
+            for (cell, (size, laps)) in row.iter_mut().zip(SIZES) {
+                let mut bursts = Vec::new();
+                for _ in 0..BURSTS {
+                    bursts.push(writer.burst(size, laps)?);
+                    if let Some(probed) = &mut probed {
+                        probed.empty_ring(mode, laps * LAP)?;
+                    }
+                }
+                cell.push(quartiles(bursts)[1]);
+            }
+        }
+    }
+    writer.stop()?;
+    other.stop()?;
+    println!("\nCPU time of one write to OpenSSL, ns (medians of {ROUNDS} rounds)\n");
+    println!("{}", table(&cells, total));
+    println!("What the probes add, ns, with the quartiles of the rounds\n");
+    println!("{}", table(&cells, added));
+    Ok(())
+}
+
+/// The programs, and who reads what they take.
+struct Probed {
+    reader: Reader,
+    // Detached with the last of both.
+    _follower: Follower,
+    _capture: Capture,
+}
+
+impl Probed {
+    fn attach(mode: Mode) -> Result<Option<Self>> {
+        let (uid, tls_head_bytes) = match mode {
+            Mode::Nothing => return Ok(None),
+            Mode::OutOfScope => (OTHER, 32 << 10),
+            Mode::Head(bytes) => (WRITER, bytes),
+        };
+        let watch = Watch { rules: vec![Rule::Uid(uid)], tls_head_bytes, ..Watch::default() };
+        let capture = Capture::start(&Options { watch, ring: DEFAULT_RING })?;
+        let reader = capture.reader()?;
+        // Who runs already is looked at before this returns.
+        let follower = capture.follow()?;
+        let library = |news| {
+            let Followed::Probed { file, functions, .. } = news else { return false };
+            file.to_string_lossy().contains("libssl")
+                && functions.iter().any(|f| f == "SSL_write_ex")
+        };
+        ensure!(follower.news().any(library), "{mode}: libssl is not probed");
+        Ok(Some(Self { reader, _follower: follower, _capture: capture }))
+    }
+
+    /// Takes the records of a burst from the ring, and checks that it is them.
+    fn empty_ring(&mut self, mode: Mode, writes: usize) -> Result<()> {
+        let mut records = 0;
+        while let Some(entry) = self.reader.entry() {
+            records += usize::from(matches!(entry?, Entry::Sent(_)));
+        }
+        let due = if matches!(mode, Mode::Head(_)) { writes } else { 0 };
+        ensure!(records == due, "{mode}: {records} records of {due} writes");
+        Ok(())
+    }
+}
+
+/// Python, and both ends of a TLS connection in it.
+struct Writer {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Writer {
+    fn start(uid: u32) -> Result<Self> {
+        let mut child = Command::new("python3")
+            .args(["-c", include_str!("tls_writer.py")])
+            .uid(uid)
+            .gid(uid)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("no python3")?;
+        let orders = child.stdin.take().context("it has no stdin")?;
+        let answers = BufReader::new(child.stdout.take().context("it has no stdout")?);
+        let mut writer = Self { child, orders, answers };
+        ensure!(writer.answer()?.trim() == "ready", "python3 has no ssl, or no openssl is here");
+        Ok(writer)
+    }
+
+    /// Has it make a burst of writes. Returns the CPU time of one of them, in
+    /// nanoseconds.
+    fn burst(&mut self, size: usize, laps: usize) -> Result<f64> {
+        writeln!(self.orders, "{size} {laps} {LAP}")?;
+        let nanos: u64 = self.answer()?.trim().parse().context("the writer ended")?;
+        Ok(nanos as f64 / (laps * LAP) as f64)
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    fn stop(mut self) -> Result<()> {
+        drop(self.orders);
+        ensure!(self.child.wait()?.success(), "the writer failed");
+        Ok(())
+    }
+}
+
+/// The quartiles of at least one number.
+fn quartiles(mut numbers: Vec<f64>) -> [f64; 3] {
+    numbers.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| numbers[(numbers.len() - 1) * quarter / 4])
+}
+
+/// The whole, and as a multiple of what it is with nothing probed.
+fn total(with: &[f64], without: &[f64]) -> String {
+    let [with, without] = [with, without].map(|rounds| quartiles(rounds.to_vec())[1]);
+    format!("{with:.0} (×{:.2})", with / without)
+}
+
+/// Taken round by round: what slows a round down slows down both.
+fn added(with: &[f64], without: &[f64]) -> String {
+    let pairs = with.iter().zip(without).map(|(with, without)| with - without);
+    let [low, median, high] = quartiles(pairs.collect());
+    format!("{median:+.0} ({low:+.0} … {high:+.0})")
+}
+
+/// A Markdown table of the modes and sizes.
+fn table(cells: &[Vec<Vec<f64>>], cell: fn(&[f64], &[f64]) -> String) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let sizes = SIZES.map(|(size, _)| format!("write {size} B"));
+    let mut text = line(["".into()].into_iter().chain(sizes).collect());
+    text += &line(vec!["---".into(); 1 + SIZES.len()]);
+    for (row, mode) in cells.iter().zip(MODES) {
+        let row = row.iter().zip(&cells[0]).map(|(with, without)| cell(with, without));
+        text += &line([mode.to_string()].into_iter().chain(row).collect());
+    }
+    text
+}
