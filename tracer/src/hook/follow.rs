@@ -12,11 +12,11 @@
 //! A file that `--exe` names is probed before it runs, and one that is probed
 //! already stays so for [`LINGER`]: neither misses a write. A library that
 //! nobody in scope mapped before is probed 4 to 27 ms (median 19 ms) after it
-//! was mapped, if it is named like a TLS library (measured on an idle machine
-//! with libssl and curl: 18 of 20 first requests were read). WebKitGTK loads GnuTLS with its first connection, whose first requests
-//! to a near server it can send sooner. A file that contains a browser takes
-//! the 0.5 to 1 s that it takes to look into it (docs/performance.md), and has
-//! to wait for the files before it.
+//! was mapped, if it is named like a TLS library (measured before, with libssl
+//! and curl: 18 of 20 first requests were read). WebKitGTK loads GnuTLS with
+//! its first connection, whose first requests to a near server it can send
+//! sooner. A file that contains a browser takes the 0.5 to 1 s that it takes to
+//! look into it (docs/performance.md), and has to wait for the files before it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
