@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    browser::{self, Engine, Expected, has_finding, is_expected, is_request, visited},
+    browser::{self, Engine, Expected, Window, has_finding, is_expected, is_request, visited},
     skip,
     tracer_bin::{self, Running},
     web::{COLLECTOR, NEWS, Protocol, Reader, Request, Web},
@@ -158,11 +158,41 @@ impl Watched {
             assert_eq!(alert["request"]["path"], "/sa?project=default", "{alert:#}");
             assert_eq!(alert["request"]["protocol"], self.protocol.alpn(), "{alert:#}");
             assert_eq!(alert["initiator"], "extension", "{alert:#}");
-            assert_eq!(alert["severity"], "high", "{alert:#}");
+            assert_eq!(alert["sender"], "extension", "{alert:#}");
+            assert_eq!(alert["severity"], "critical", "{alert:#}");
+            assert_eq!(alert["browser"], "Chromium", "{alert:#}");
+            assert_eq!(alert["private"], self.private(), "{alert:#}");
+            assert_eq!(alert["recipient"]["kind"], "third_party", "{alert:#}");
+            assert_eq!(alert["sdk"], "Sensors Analytics", "{alert:#}");
+            let findings = alert["findings"].as_array().expect("an array");
+            let has = |field: &str, word: &str| findings.iter().any(|one| one[field] == word);
+            assert!(has("identification", "lasting"), "{alert:#}");
+            assert!(findings.iter().any(|one| one["visited"]["kind"] == "page"), "{alert:#}");
             assert_eq!(alert["hook"], "ssl_write", "{alert:#}");
             assert_eq!(alert["connection"]["transport"], "tls", "{alert:#}");
             assert_eq!(alert["process"]["exe"], exe, "{alert:#}");
             assert_eq!(alert["complete"], true, "{alert:#}");
+        }
+    }
+
+    /// What the pages reported to their own analytics accuses nobody.
+    ///
+    /// # Panics
+    /// When it does.
+    pub fn pages_are_not_accused(&self) {
+        let by_pages = self.decoded.iter().filter(|line| line["sender"] == "page");
+        let findings = by_pages.flat_map(|line| line["findings"].as_array().expect("an array"));
+        let urls: Vec<_> = findings.filter(|one| one["kind"] == "url").collect();
+        assert!(!urls.is_empty(), "{}", self.context());
+        assert!(urls.iter().all(|one| one["severity"] == "info"), "{urls:#?}");
+    }
+
+    /// Whether it is known that the windows are private: nobody knows that they
+    /// are not.
+    fn private(&self) -> Value {
+        match self.engine {
+            Engine::Reporting(Window::Private) => Value::Bool(true),
+            _ => Value::Null,
         }
     }
 

@@ -38,6 +38,7 @@ fn an_extension_in_normal_windows() {
 fn is_read_and_not_accused(engine: Engine, protocol: Protocol) {
     if let Some(watched) = watch(engine, protocol) {
         watched.all_was_read();
+        watched.pages_are_not_accused();
         watched.no_alert();
     }
 }
@@ -46,6 +47,7 @@ fn is_read_and_not_accused(engine: Engine, protocol: Protocol) {
 fn is_read_and_accused(engine: Engine, protocol: Protocol) {
     if let Some(watched) = watch(engine, protocol) {
         watched.all_was_read();
+        watched.pages_are_not_accused();
         watched.the_reporter_is_accused(CHROMIUM);
     }
 }

@@ -293,7 +293,7 @@ fn the_demo_alerts_for_one_client_and_not_for_the_other() {
     }
     let ended = tracer_bin::run(&mut tracer_bin::command(["demo"]));
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-    let alerts: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("HIGH")).collect();
+    let alerts: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("CRITICAL")).collect();
     assert_eq!(alerts.len(), 3, "{}", ended.stdout);
     let uid = |manners: &str| {
         let start = format!("client {manners} (uid ");
@@ -332,11 +332,17 @@ fn sdk(consumer: &str, chain: &str) {
     assert_eq!(alert["request"]["authority"], collector.to_string());
     assert_eq!(alert["connection"]["remote"], collector.to_string());
     assert_eq!(alert["initiator"], "unknown");
+    assert_eq!(alert["sdk"], "Sensors Analytics");
+    assert_eq!(alert["recipient"]["kind"], "third_party");
     let findings = alert["findings"].as_array().expect("an array");
-    let [finding] = &findings[..] else {
-        panic!("one finding: {findings:#?}");
+    let of_kind =
+        |kind: &str| findings.iter().filter(|one| one["kind"] == kind).collect::<Vec<_>>();
+    let [finding] = of_kind("url")[..] else {
+        panic!("one URL: {findings:#?}");
     };
-    assert_eq!(finding["kind"], "url");
+    let lasts = |one: &&Value| one["identification"] == "lasting";
+    assert!(of_kind("identifier").iter().any(lasts), "{findings:#?}");
+    assert_eq!(finding["visited"]["kind"], "unknown");
     assert_eq!(finding["value"], VISITED);
     assert_eq!(finding["chain"], chain);
     assert_eq!(finding["truncated"], false);

@@ -217,7 +217,10 @@ fn arguments(tgid: u32, exe: &Path) -> Vec<String> {
             let _ = file.take(MAX_ARGUMENTS).read_to_end(&mut line);
         }
         let line = line.strip_suffix(b"\0").unwrap_or(&line);
-        all.extend(line.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()));
+        // Chromium writes its command line anew, with spaces between.
+        let separator = if line.contains(&0) { 0 } else { b' ' };
+        let arguments = line.split(|&b| b == separator);
+        all.extend(arguments.map(|one| String::from_utf8_lossy(one).into_owned()));
         match parent(process) {
             Some(above) if executable(above).as_deref() == Some(exe) => process = above,
             _ => break,

@@ -259,7 +259,8 @@ impl Content {
     }
 }
 
-/// The disclosures, and the findings that are in none: those have no context.
+/// The disclosures, gravest first, and the findings that are in none: those have
+/// no context.
 fn findings(decoded: &Decoded) -> Vec<Found> {
     let disclosures = &decoded.disclosures;
     // Both lists are short (`MAX_FINDINGS`).
@@ -268,7 +269,11 @@ fn findings(decoded: &Decoded) -> Vec<Found> {
         .list
         .iter()
         .filter(|finding| disclosures.iter().all(|disclosure| disclosure.finding != **finding));
-    disclosures.iter().map(Found::disclosed).chain(alone.map(Found::alone)).collect()
+    let mut found: Vec<Found> =
+        disclosures.iter().map(Found::disclosed).chain(alone.map(Found::alone)).collect();
+    // Stable: what is equally bad stays in the request's order.
+    found.sort_by_key(|found| std::cmp::Reverse(found.severity));
+    found
 }
 
 impl Found {
