@@ -17,7 +17,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use tracer::hook::{
-    Capture, DEFAULT_RING, Entry, Followed, Follower, HookError, Options, Reader, Rule, Watch,
+    Capture, DEFAULT_RING, Entry, Followed, Follower, HookError, Options, Reader, Rule, SocketHook,
+    Watch,
 };
 
 /// How often every mode is measured, in turn.
@@ -60,7 +61,7 @@ impl fmt::Display for Mode {
 }
 
 fn main() -> Result<()> {
-    match Capture::start_null() {
+    match Capture::start_null(SocketHook::SysEnter) {
         Err(
             lacking @ (HookError::NotPermitted | HookError::NoPrograms | HookError::Offsets(_)),
         ) => {
@@ -118,7 +119,8 @@ impl Probed {
             Mode::Head(bytes) => (WRITER, bytes),
         };
         let watch = Watch { rules: vec![Rule::Uid(uid)], tls_head_bytes, ..Watch::default() };
-        let capture = Capture::start(&Options { watch, ring: DEFAULT_RING })?;
+        let capture =
+            Capture::start(&Options { watch, ring: DEFAULT_RING, hook: SocketHook::SysEnter })?;
         let reader = capture.reader()?;
         // Who runs already is looked at before this returns.
         let follower = capture.follow()?;

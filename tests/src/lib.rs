@@ -2,6 +2,7 @@
 //!
 //! | tests | what they hold against what |
 //! |---|---|
+//! | `hooks` | the records of each hook that the kernel has against each other's |
 //! | `sends` | a record's every field against what a process of ours sent |
 //! | `scope` | whose sends are captured against who was to be watched |
 //! | `load` | what was captured, and counted as lost, against all that was sent |

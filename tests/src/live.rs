@@ -4,9 +4,12 @@
 //! in the ring before its system call goes on: once a child has ended, all it
 //! sent is there to be read, and nothing has to be waited for.
 
+use std::sync::LazyLock;
+
+use aya::programs::ProgramError;
 use rustix::time::{ClockId, clock_gettime};
 use tracer::{
-    hook::{Capture, Entry, Options, Reader, Rule, Watch},
+    hook::{self, Capture, Entry, HookError, Options, Reader, Rule, SocketHook, Watch},
     record::{BootTime, Losses, Record},
 };
 
@@ -30,12 +33,21 @@ impl Live {
         Self::start(Watch { rules, ..Watch::default() }, RING)
     }
 
-    /// Watches with a head and a ring of its own size, in bytes.
+    /// Watches with a head and a ring of its own size, in bytes, by the hook
+    /// that tracer would take.
     ///
     /// # Panics
     /// As [`Live::watch`].
     pub fn start(watch: Watch, ring: u32) -> Self {
-        let capture = Capture::start(&Options { watch, ring }).expect("a capture");
+        Self::by(best(), watch, ring)
+    }
+
+    /// Watches by a hook.
+    ///
+    /// # Panics
+    /// As [`Live::watch`].
+    pub fn by(hook: SocketHook, watch: Watch, ring: u32) -> Self {
+        let capture = Capture::start(&Options { watch, ring, hook }).expect("a capture");
         let reader = capture.reader().expect("its reading end");
         Self { reader, _capture: capture }
     }
@@ -53,6 +65,19 @@ impl Live {
             .collect()
     }
 
+    /// Takes what is in the ring now, and says how often a process in scope may
+    /// have mapped a library.
+    ///
+    /// # Panics
+    /// As [`Live::records`].
+    pub fn mappings(&mut self) -> usize {
+        std::iter::from_fn(|| self.reader.entry())
+            .filter(|entry| {
+                matches!(entry.as_ref().expect("as the programs write it"), Entry::Mapped { .. })
+            })
+            .count()
+    }
+
     /// What was delivered and what was not, since the capture began.
     ///
     /// # Panics
@@ -60,6 +85,42 @@ impl Live {
     pub fn losses(&self) -> Losses {
         self.reader.losses().expect("the programs' counters")
     }
+}
+
+/// The hooks that this kernel has, the best first.
+///
+/// # Panics
+/// When the kernel has one that does not work.
+pub fn hooks() -> &'static [SocketHook] {
+    static HOOKS: LazyLock<Vec<SocketHook>> = LazyLock::new(|| {
+        SocketHook::ALL.into_iter().filter(|&hook| lacking(hook).is_none()).collect()
+    });
+    &HOOKS
+}
+
+/// The hook that tracer would take.
+///
+/// # Panics
+/// As [`hooks`].
+pub fn best() -> SocketHook {
+    *hooks().first().expect("every kernel has sys_enter")
+}
+
+/// Why the kernel does not have a hook; `None` if it does.
+///
+/// # Panics
+/// When the kernel has it, and it does not work: the verifier refused a
+/// program, or the kernel does not run it.
+pub fn lacking(hook: SocketHook) -> Option<HookError> {
+    let err = hook::test(hook).err()?;
+    let refused = matches!(
+        &err,
+        HookError::Program { source: ProgramError::LoadError { verifier_log, .. }, .. }
+            if verifier_log.to_string().contains("processed ")
+    );
+    let absent = matches!(err, HookError::Program { .. }) && !refused;
+    assert!(absent && hook != SocketHook::SysEnter, "{hook}: {err}");
+    Some(err)
 }
 
 /// The time on the clock that records are stamped with.

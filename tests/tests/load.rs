@@ -112,7 +112,9 @@ fn processors_do_not_mix_their_records() {
     let losses = live.losses();
     assert_eq!(records.len() as u64, losses.delivered());
     let all = SENDERS as u64 * u64::from(SENDS);
-    assert_eq!(losses.delivered() + losses.count(Loss::RingFull), all, "{losses:?}");
+    let known = losses.delivered() + losses.count(Loss::RingFull);
+    // The kernel does not say whose sends it skipped.
+    assert!((known..=known + losses.count(Loss::Missed)).contains(&all), "{losses:?}");
     // Each process's sends in their order, each as it was sent.
     let pids: HashSet<u32> = ended.iter().map(|ended| ended.pid).collect();
     let mut last: HashMap<u32, u32> = HashMap::new();

@@ -11,7 +11,7 @@ use std::{
 
 use tracer::{hook::Rule, record::Record};
 use tracer_tests::{
-    live::Live,
+    live::{self, Live},
     peer::{self, Udp},
     sender::{Sandbox, Sender, unused_uid},
     skip,
@@ -109,7 +109,7 @@ fn a_process_that_does_not_run_cannot_be_watched() {
     let sandbox = Sandbox::new(SENDER);
     let gone = sandbox.sender().run().pid;
     let watch = tracer::hook::Watch { rules: vec![Rule::Pid(gone)], ..Default::default() };
-    let options = tracer::hook::Options { watch, ring: 1 << 16 };
+    let options = tracer::hook::Options { watch, ring: 1 << 16, hook: live::best() };
     let error = tracer::hook::Capture::start(&options).err().expect("it is gone");
     assert!(error.to_string().contains(&gone.to_string()), "{error}");
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use tracer::{
-    hook::{Rule, Watch},
+    hook::{Rule, SocketHook, Watch},
     record::{Hook, Loss, Record, Transport},
 };
 use tracer_tests::{
-    live::{Live, RING, boot_time},
+    live::{Live, RING, boot_time, hooks},
     payload::payload,
     peer::{self, Udp, mapped},
     sender::{Ended, Sandbox, Sender, unused_uid},
@@ -18,16 +18,29 @@ const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
 /// A sender under a UID that is watched.
 struct Watched {
+    hook: SocketHook,
     sandbox: Sandbox,
     uid: u32,
     live: Live,
 }
 
 impl Watched {
-    fn start(watch: Watch) -> Self {
+    fn start(hook: SocketHook, watch: Watch) -> Self {
         let uid = unused_uid();
         let watch = Watch { rules: vec![Rule::Uid(uid)], ..watch };
-        Self { sandbox: Sandbox::new(SENDER), uid, live: Live::start(watch, RING) }
+        Self { hook, sandbox: Sandbox::new(SENDER), uid, live: Live::by(hook, watch, RING) }
+    }
+
+    /// By each hook that the kernel has.
+    fn each(watch: &Watch) -> impl Iterator<Item = Self> {
+        hooks().iter().map(|&hook| Self::start(hook, watch.clone()))
+    }
+
+    /// Whether it takes what system calls of a transport ask to send. Of the
+    /// message that a socket is given more is known: its whole length, whatever
+    /// it is made of.
+    fn asked(&self, transport: Transport) -> bool {
+        self.hook.record(transport) == Hook::SysEnter
     }
 
     fn run(&mut self, sender: impl FnOnce(Sender) -> Sender) -> (Ended, Vec<Record>) {
@@ -61,45 +74,46 @@ fn each_call(transport: &str, to: SocketAddr) {
     ];
     const LENGTHS: [u32; 8] = [100, 30, 20, 21, 31, 35, 18, 1];
 
-    let mut watched = Watched::start(Watch::default());
-    let before = boot_time();
-    let (ended, records) = watched.run(|sender| {
-        let sender = sender.then(format!("connect {transport} {to}")).then("say");
-        CALLS.iter().fold(sender, |sender, &call| sender.then(call))
-    });
-    let after = boot_time();
+    for mut watched in Watched::each(&Watch::default()) {
+        let before = boot_time();
+        let (ended, records) = watched.run(|sender| {
+            let sender = sender.then(format!("connect {transport} {to}")).then("say");
+            CALLS.iter().fold(sender, |sender, &call| sender.then(call))
+        });
+        let after = boot_time();
 
-    assert_eq!(lengths(&records), LENGTHS.map(whole));
-    let said = &ended.said[0];
-    let unmapped = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
-    let key = records[0].connection.key;
-    let mut time = before;
-    let mut position = records[0].position;
-    for (n, record) in (0..).zip(&records) {
-        assert_eq!(record.payload, payload(n, record.payload.len()), "send {n}");
-        assert_eq!(record.hook, Hook::SysEnter);
-        assert_eq!(record.offset, 0);
+        assert_eq!(lengths(&records), LENGTHS.map(whole));
+        let said = &ended.said[0];
+        let unmapped = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let key = records[0].connection.key;
+        let mut time = before;
+        let mut position = records[0].position;
+        for (n, record) in (0..).zip(&records) {
+            assert_eq!(record.payload, payload(n, record.payload.len()), "send {n}");
+            assert_eq!(record.offset, 0);
 
-        assert_eq!(record.process.uid, watched.uid);
-        assert_eq!((record.process.tgid, record.process.tid), (ended.pid, said.tid));
-        assert_eq!(record.process.comm, "sender");
+            assert_eq!(record.process.uid, watched.uid);
+            assert_eq!((record.process.tgid, record.process.tid), (ended.pid, said.tid));
+            assert_eq!(record.process.comm, "sender");
 
-        let connection = &record.connection;
-        let tcp = transport == "tcp";
-        assert_eq!(connection.transport, if tcp { Transport::Tcp } else { Transport::Udp });
-        assert_eq!(connection.local, said.local.map(unmapped), "send {n}");
-        assert_eq!(connection.remote, Some(unmapped(to)), "send {n}");
-        assert_eq!(connection.key, key, "one socket, one key");
+            let connection = &record.connection;
+            assert_eq!(record.hook, watched.hook.record(connection.transport));
+            let tcp = transport == "tcp";
+            assert_eq!(connection.transport, if tcp { Transport::Tcp } else { Transport::Udp });
+            assert_eq!(connection.local, said.local.map(unmapped), "send {n}");
+            assert_eq!(connection.remote, Some(unmapped(to)), "send {n}");
+            assert_eq!(connection.key, key, "one socket, one key");
 
-        assert!(time <= record.time && record.time <= after, "send {n} at {:?}", record.time);
-        time = record.time;
-        assert_eq!(record.position.is_some(), tcp);
-        assert_eq!(record.position, position, "send {n}");
-        position = position.map(|at| at.wrapping_add(LENGTHS[n as usize]));
+            assert!(time <= record.time && record.time <= after, "send {n} at {:?}", record.time);
+            time = record.time;
+            assert_eq!(record.position.is_some(), tcp);
+            assert_eq!(record.position, position, "send {n}");
+            position = position.map(|at| at.wrapping_add(LENGTHS[n as usize]));
+        }
+        let losses = watched.live.losses();
+        assert_eq!(losses.delivered(), LENGTHS.len() as u64);
+        assert!(Loss::ALL.iter().all(|&loss| losses.count(loss) == 0), "{losses:?}");
     }
-    let losses = watched.live.losses();
-    assert_eq!(losses.delivered(), LENGTHS.len() as u64);
-    assert!(Loss::ALL.iter().all(|&loss| losses.count(loss) == 0), "{losses:?}");
 }
 
 #[test]
@@ -142,35 +156,37 @@ fn datagrams_go_where_each_says() {
     }
     let (one, other, six) = (Udp::open(false), Udp::open(false), Udp::open(true));
     let (one, other, six) = (one.address(), other.address(), six.address());
-    let mut watched = Watched::start(Watch::default());
-    let (ended, records) = watched.run(|sender| {
-        sender
-            .then("open udp4")
-            .then(format!("send 10 to {one}"))
-            .then("say")
-            .then(format!("sendmsg 11 to {other}"))
-            .then(format!("sendmmsg 12 13 to {one}"))
-            .then("open udp6")
-            .then(format!("send 14 to {six}"))
-            .then(format!("send 15 to {}", mapped(other)))
-            // An IPv6 socket takes an IPv4 address too.
-            .then(format!("sendmsg 16 to {one}"))
-            // A connected socket sends elsewhere when told to.
-            .then(format!("connect udp {one}"))
-            .then(format!("send 17 to {other}"))
-    });
-    assert_eq!(lengths(&records), [10, 11, 12, 13, 14, 15, 16, 17].map(whole));
-    let remotes: Vec<_> = records.iter().map(|record| record.connection.remote).collect();
-    assert_eq!(remotes, [one, other, one, one, six, other, one, other].map(Some));
+    for mut watched in Watched::each(&Watch::default()) {
+        let (ended, records) = watched.run(|sender| {
+            sender
+                .then("open udp4")
+                .then(format!("send 10 to {one}"))
+                .then("say")
+                .then(format!("sendmsg 11 to {other}"))
+                .then(format!("sendmmsg 12 13 to {one}"))
+                .then("open udp6")
+                .then(format!("send 14 to {six}"))
+                .then(format!("send 15 to {}", mapped(other)))
+                // An IPv6 socket takes an IPv4 address too.
+                .then(format!("sendmsg 16 to {one}"))
+                // A connected socket sends elsewhere when told to.
+                .then(format!("connect udp {one}"))
+                .then(format!("send 17 to {other}"))
+        });
+        assert_eq!(lengths(&records), [10, 11, 12, 13, 14, 15, 16, 17].map(whole));
+        let remotes: Vec<_> = records.iter().map(|record| record.connection.remote).collect();
+        assert_eq!(remotes, [one, other, one, one, six, other, one, other].map(Some));
 
-    // The kernel chooses a port in the first send, after it was seen.
-    assert_eq!(records[0].connection.local, None);
-    for record in &records[1..4] {
-        assert_eq!(record.connection.local, ended.said[0].local);
+        // The kernel chooses a port in the first send, behind sys_enter.
+        let local = if watched.asked(Transport::Udp) { None } else { ended.said[0].local };
+        assert_eq!(records[0].connection.local, local);
+        for record in &records[1..4] {
+            assert_eq!(record.connection.local, ended.said[0].local);
+        }
+        let keys: Vec<_> = records.iter().map(|record| record.connection.key).collect();
+        assert!(keys[..4].iter().all(|&key| key == keys[0]), "{keys:?}");
+        assert!(keys[4..7].iter().all(|&key| key == keys[4]), "{keys:?}");
     }
-    let keys: Vec<_> = records.iter().map(|record| record.connection.key).collect();
-    assert!(keys[..4].iter().all(|&key| key == keys[0]), "{keys:?}");
-    assert!(keys[4..7].iter().all(|&key| key == keys[4]), "{keys:?}");
 }
 
 #[test]
@@ -179,18 +195,19 @@ fn sockets_that_live_at_once_have_keys_of_their_own() {
         return;
     }
     let to = peer::tcp(false);
-    let mut watched = Watched::start(Watch::default());
-    // `run` keeps the first socket open until the second has sent.
-    let (_, records) = watched.run(|sender| {
-        sender
-            .then(format!("connect tcp {to}"))
-            .then("send 5")
-            .then("run")
-            .then(format!("connect tcp {to}"))
-            .then("send 5")
-    });
-    assert_eq!(lengths(&records), [whole(5), whole(5)]);
-    assert_ne!(records[0].connection.key, records[1].connection.key);
+    for mut watched in Watched::each(&Watch::default()) {
+        // `run` keeps the first socket open until the second has sent.
+        let (_, records) = watched.run(|sender| {
+            sender
+                .then(format!("connect tcp {to}"))
+                .then("send 5")
+                .then("run")
+                .then(format!("connect tcp {to}"))
+                .then("send 5")
+        });
+        assert_eq!(lengths(&records), [whole(5), whole(5)]);
+        assert_ne!(records[0].connection.key, records[1].connection.key);
+    }
 }
 
 #[test]
@@ -199,36 +216,41 @@ fn buffers_are_joined_up_to_the_most_that_are_walked() {
         return;
     }
     let to = peer::tcp(false);
-    let mut watched = Watched::start(Watch::default());
-    for (call, count) in
-        ["sendmsg", "writev", "pwritev2"].iter().flat_map(|&call| [(call, 1), (call, 200)])
-    {
+    for mut watched in Watched::each(&Watch::default()) {
+        for (call, count) in
+            ["sendmsg", "writev", "pwritev2"].iter().flat_map(|&call| [(call, 1), (call, 200)])
+        {
+            let (_, records) = watched.run(|sender| {
+                sender.then(format!("connect tcp {to}")).then(format!("{call} 13x{count}"))
+            });
+            assert_eq!(lengths(&records), [whole(13 * count)], "{call}");
+            assert_eq!(records[0].payload, payload(0, 13 * count as usize), "{call}");
+        }
         let (_, records) = watched.run(|sender| {
-            sender.then(format!("connect tcp {to}")).then(format!("{call} 13x{count}"))
+            sender
+                .then(format!("connect tcp {to}"))
+                .then("sendmsg 3x16")
+                .then("sendmsg 3x256")
+                .then("sendmsg 3x257")
+                .then("writev 3x300")
+                .then("write 10")
         });
-        assert_eq!(lengths(&records), [whole(13 * count)], "{call}");
-        assert_eq!(records[0].payload, payload(0, 13 * count as usize), "{call}");
+        // Of what is not walked the length is not known to sys_enter, except
+        // through the position of what follows.
+        let len = |len: u32| if watched.asked(Transport::Tcp) { None } else { Some(len) };
+        assert_eq!(
+            lengths(&records),
+            [whole(48), whole(768), (len(771), 768), (len(900), 768), whole(10)]
+        );
+        for (n, record) in (0..).zip(&records) {
+            assert_eq!(record.payload, payload(n, record.payload.len()), "send {n}");
+        }
+        let start = records[0].position.expect("a position");
+        let at = |record: &Record| record.position.map(|at| at.wrapping_sub(start));
+        let positions: Vec<_> = records.iter().map(at).collect();
+        assert_eq!(positions, [0, 48, 816, 1587, 2487].map(Some));
+        assert_eq!(watched.live.losses().count(Loss::TooManyIovecs), 2);
     }
-    let (_, records) = watched.run(|sender| {
-        sender
-            .then(format!("connect tcp {to}"))
-            .then("sendmsg 3x16")
-            .then("sendmsg 3x256")
-            .then("sendmsg 3x257")
-            .then("writev 3x300")
-            .then("write 10")
-    });
-    // Of what is not walked the length is not known either, except through
-    // the position of what follows.
-    assert_eq!(lengths(&records), [whole(48), whole(768), (None, 768), (None, 768), whole(10)]);
-    for (n, record) in (0..).zip(&records) {
-        assert_eq!(record.payload, payload(n, record.payload.len()), "send {n}");
-    }
-    let start = records[0].position.expect("a position");
-    let at = |record: &Record| record.position.map(|at| at.wrapping_sub(start));
-    let positions: Vec<_> = records.iter().map(at).collect();
-    assert_eq!(positions, [0, 48, 816, 1587, 2487].map(Some));
-    assert_eq!(watched.live.losses().count(Loss::TooManyIovecs), 2);
 }
 
 #[test]
@@ -238,21 +260,29 @@ fn messages_are_taken_up_to_the_most_that_are_walked() {
     }
     let udp = Udp::open(false);
     let sizes = |count: usize| vec!["9x2"; count].join(" ");
-    let mut watched = Watched::start(Watch::default());
-    let (_, records) = watched.run(|sender| {
-        sender
-            .then(format!("connect udp {}", udp.address()))
-            .then(format!("sendmmsg {}", sizes(32)))
-            .then(format!("sendmmsg {}", sizes(40)))
-            .then("sendmmsg 5x4 5x5")
-    });
-    // 32 of each, and of a message at most 4 buffers.
-    let mut expected = vec![whole(18); 64];
-    expected.extend([whole(20), (None, 20)]);
-    assert_eq!(lengths(&records), expected);
-    let losses = watched.live.losses();
-    assert_eq!(losses.count(Loss::TooManyMessages), 8);
-    assert_eq!(losses.count(Loss::TooManyIovecs), 1);
+    for mut watched in Watched::each(&Watch::default()) {
+        let (_, records) = watched.run(|sender| {
+            sender
+                .then(format!("connect udp {}", udp.address()))
+                .then(format!("sendmmsg {}", sizes(32)))
+                .then(format!("sendmmsg {}", sizes(40)))
+                .then("sendmmsg 5x4 5x5")
+        });
+        let losses = watched.live.losses();
+        let lost = (losses.count(Loss::TooManyMessages), losses.count(Loss::TooManyIovecs));
+        if watched.asked(Transport::Udp) {
+            // 32 of each, and of a message at most 4 buffers.
+            let mut expected = vec![whole(18); 64];
+            expected.extend([whole(20), (None, 20)]);
+            assert_eq!(lengths(&records), expected);
+            assert_eq!(lost, (8, 1));
+        } else {
+            let mut expected = vec![whole(18); 72];
+            expected.extend([whole(20), whole(25)]);
+            assert_eq!(lengths(&records), expected);
+            assert_eq!(lost, (0, 0));
+        }
+    }
 }
 
 /// What a message behind one of unknown length begins at is unknown as well,
@@ -263,15 +293,19 @@ fn a_message_behind_an_uncounted_one_has_no_position() {
         return;
     }
     let to = peer::tcp(false);
-    let mut watched = Watched::start(Watch::default());
-    let (_, records) = watched.run(|sender| {
-        sender.then(format!("connect tcp {to}")).then("sendmmsg 10 3x5 7").then("sendmmsg 8 9")
-    });
-    assert_eq!(lengths(&records), [whole(10), (None, 12), whole(7), whole(8), whole(9)]);
-    let start = records[0].position.expect("a position");
-    let at = |record: &Record| record.position.map(|at| at.wrapping_sub(start));
-    let positions: Vec<_> = records.iter().map(at).collect();
-    assert_eq!(positions, [Some(0), Some(10), None, Some(32), Some(40)]);
+    for mut watched in Watched::each(&Watch::default()) {
+        let (_, records) = watched.run(|sender| {
+            sender.then(format!("connect tcp {to}")).then("sendmmsg 10 3x5 7").then("sendmmsg 8 9")
+        });
+        let asked = watched.asked(Transport::Tcp);
+        let listed = if asked { (None, 12) } else { whole(15) };
+        assert_eq!(lengths(&records), [whole(10), listed, whole(7), whole(8), whole(9)]);
+        let start = records[0].position.expect("a position");
+        let at = |record: &Record| record.position.map(|at| at.wrapping_sub(start));
+        let positions: Vec<_> = records.iter().map(at).collect();
+        let behind = if asked { None } else { Some(25) };
+        assert_eq!(positions, [Some(0), Some(10), behind, Some(32), Some(40)]);
+    }
 }
 
 #[test]
@@ -281,32 +315,37 @@ fn heads_end_where_they_were_told_to() {
     }
     let to = peer::tcp(false);
     for head in [1, 256, 16_384, 65_536_u32] {
-        let mut watched = Watched::start(Watch { head_bytes: head, ..Watch::default() });
-        let (_, records) = watched.run(|sender| {
-            sender
-                .then(format!("connect tcp {to}"))
-                .then(format!("send {head}"))
-                .then(format!("write {}", head + 1))
-                .then(format!("writev {}x3", head.div_ceil(2)))
-                .then(format!("sendmsg {}x2", head - head / 3))
-                .then("send 1")
-                .then(format!("send {}", 4 * head + 100_000))
-        });
-        let cut = |len: u32| (Some(len), len.min(head) as usize);
-        assert_eq!(
-            lengths(&records),
-            [
-                whole(head),
-                cut(head + 1),
-                cut(3 * head.div_ceil(2)),
-                cut(2 * (head - head / 3)),
-                whole(1),
-                cut(4 * head + 100_000)
-            ],
-            "head {head}"
-        );
-        for (n, record) in (0..).zip(&records) {
-            assert_eq!(record.payload, payload(n, record.payload.len()), "head {head}, send {n}");
+        for mut watched in Watched::each(&Watch { head_bytes: head, ..Watch::default() }) {
+            let (_, records) = watched.run(|sender| {
+                sender
+                    .then(format!("connect tcp {to}"))
+                    .then(format!("send {head}"))
+                    .then(format!("write {}", head + 1))
+                    .then(format!("writev {}x3", head.div_ceil(2)))
+                    .then(format!("sendmsg {}x2", head - head / 3))
+                    .then("send 1")
+                    .then(format!("send {}", 4 * head + 100_000))
+            });
+            let cut = |len: u32| (Some(len), len.min(head) as usize);
+            assert_eq!(
+                lengths(&records),
+                [
+                    whole(head),
+                    cut(head + 1),
+                    cut(3 * head.div_ceil(2)),
+                    cut(2 * (head - head / 3)),
+                    whole(1),
+                    cut(4 * head + 100_000)
+                ],
+                "head {head}"
+            );
+            for (n, record) in (0..).zip(&records) {
+                assert_eq!(
+                    record.payload,
+                    payload(n, record.payload.len()),
+                    "head {head}, send {n}"
+                );
+            }
         }
     }
 }
@@ -317,25 +356,26 @@ fn what_is_not_sent_over_ip_leaves_no_record() {
         return;
     }
     let (to, udp) = (peer::tcp(false), Udp::open(false));
-    let mut watched = Watched::start(Watch::default());
-    let (_, records) = watched.run(|sender| {
-        sender
-            .then("open unix")
-            .then("send 10")
-            .then("writev 5x2")
-            .then("open null")
-            .then("write 10")
-            .then("writev 5x2")
-            // Nothing is sent, or nothing that could be read.
-            .then(format!("connect tcp {to}"))
-            .then("write 0")
-            .then("send 0")
-            .then(format!("connect udp {}", udp.address()))
-            .then("send 0")
-            .then("write 7")
-    });
-    assert_eq!(lengths(&records), [whole(7)]);
-    assert_eq!(watched.live.losses().delivered(), 1);
+    for mut watched in Watched::each(&Watch::default()) {
+        let (_, records) = watched.run(|sender| {
+            sender
+                .then("open unix")
+                .then("send 10")
+                .then("writev 5x2")
+                .then("open null")
+                .then("write 10")
+                .then("writev 5x2")
+                // Nothing is sent, or nothing that could be read.
+                .then(format!("connect tcp {to}"))
+                .then("write 0")
+                .then("send 0")
+                .then(format!("connect udp {}", udp.address()))
+                .then("send 0")
+                .then("write 7")
+        });
+        assert_eq!(lengths(&records), [whole(7)]);
+        assert_eq!(watched.live.losses().delivered(), 1);
+    }
 }
 
 /// The programs run before the kernel has read the sender's memory, and cannot
@@ -348,17 +388,18 @@ fn memory_that_is_not_there_is_counted() {
     // More than malloc takes from its heap: pages straight from the kernel.
     const LEN: u32 = 300_000;
     let to = peer::tcp(false);
-    let mut watched = Watched::start(Watch::default());
-    let (ended, records) = watched.run(|sender| {
-        sender.then(format!("connect tcp {to}")).then(format!("lazy {LEN} 1000")).then("send 5")
-    });
-    let page = ended.text.lines().find_map(|line| line.strip_prefix("page ends after "));
-    let there: usize = page.expect("the sender says it").parse().expect("a number");
-    assert_eq!(lengths(&records), [(Some(LEN), there), whole(5)]);
-    let mut expected = payload(0, 1000);
-    expected.resize(there, 0);
-    assert_eq!(records[0].payload, expected);
-    assert_eq!(watched.live.losses().count(Loss::Unreadable), 1);
+    for mut watched in Watched::each(&Watch::default()) {
+        let (ended, records) = watched.run(|sender| {
+            sender.then(format!("connect tcp {to}")).then(format!("lazy {LEN} 1000")).then("send 5")
+        });
+        let page = ended.text.lines().find_map(|line| line.strip_prefix("page ends after "));
+        let there: usize = page.expect("the sender says it").parse().expect("a number");
+        assert_eq!(lengths(&records), [(Some(LEN), there), whole(5)]);
+        let mut expected = payload(0, 1000);
+        expected.resize(there, 0);
+        assert_eq!(records[0].payload, expected);
+        assert_eq!(watched.live.losses().count(Loss::Unreadable), 1);
+    }
 }
 
 #[test]
@@ -367,14 +408,15 @@ fn threads_are_told_apart() {
         return;
     }
     let to = peer::tcp(false);
-    let mut watched = Watched::start(Watch::default());
-    let (ended, records) = watched.run(|sender| {
-        let sender = sender.then(format!("connect tcp {to}"));
-        sender.then("say").then("send 1").then("thread").then("say").then("send 2")
-    });
-    assert_eq!(lengths(&records), [whole(1), whole(2)]);
-    let tids: Vec<_> = records.iter().map(|record| record.process.tid).collect();
-    assert_eq!(tids, [ended.said[0].tid, ended.said[1].tid]);
-    assert_ne!(tids[0], tids[1]);
-    assert!(records.iter().all(|record| record.process.tgid == ended.pid));
+    for mut watched in Watched::each(&Watch::default()) {
+        let (ended, records) = watched.run(|sender| {
+            let sender = sender.then(format!("connect tcp {to}"));
+            sender.then("say").then("send 1").then("thread").then("say").then("send 2")
+        });
+        assert_eq!(lengths(&records), [whole(1), whole(2)]);
+        let tids: Vec<_> = records.iter().map(|record| record.process.tid).collect();
+        assert_eq!(tids, [ended.said[0].tid, ended.said[1].tid]);
+        assert_ne!(tids[0], tids[1]);
+        assert!(records.iter().all(|record| record.process.tgid == ended.pid));
+    }
 }

@@ -1,9 +1,12 @@
 //! Reads of kernel and user memory, and the walk from a descriptor to a socket.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::task_struct,
     helpers::generated::{
-        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf,
+        bpf_probe_read_kernel, bpf_probe_read_user,
     },
 };
 use tracer_ebpf::{Offsets, Settings};
@@ -43,15 +46,91 @@ pub(crate) fn read_only<T: Copy>(word: *const T) -> T {
     unsafe { core::ptr::read_volatile(word) }
 }
 
+/// Memory of one kind, at an address.
+pub(crate) trait Memory: Copy {
+    /// The memory at an address that was itself read.
+    fn at(address: u64) -> Self;
+
+    /// The address.
+    fn address(self) -> u64;
+
+    /// The value `offset` bytes on.
+    fn value<T: Copy>(self, offset: u64) -> Option<T>;
+
+    /// Copies `len` bytes from here to `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` has room for `len` bytes. (The verifier checks it as well.)
+    unsafe fn copy_to(self, to: *mut u8, len: u32) -> bool;
+
+    /// Bytes from here to the end of the page.
+    #[inline(always)]
+    fn to_page_end(self) -> u64 {
+        4096 - (self.address() & 4095)
+    }
+}
+
+/// The beginning of a struct, read at once: a helper's call for each field
+/// would cost more than all the bytes. Aligned as the kernel's structs are, so
+/// that a field is one load.
+#[repr(C, align(8))]
+pub(crate) struct Head<const N: usize>([u8; N]);
+
+impl<const N: usize> Head<N> {
+    /// Reads into the caller's `head`. Returned by value it would be copied,
+    /// byte by byte, which takes longer than all the rest.
+    #[inline(always)]
+    pub(crate) fn read(from: Kernel, head: &mut MaybeUninit<Self>) -> Option<&Self> {
+        // SAFETY: writes all of `head` or fails.
+        let result = unsafe {
+            bpf_probe_read_kernel(head.as_mut_ptr().cast(), N as u32, from.0 as *const _)
+        };
+        // SAFETY: written, as just checked.
+        (result == 0).then(|| unsafe { head.assume_init_ref() })
+    }
+
+    #[inline(always)]
+    pub(crate) fn field<T: Copy>(&self, offset: usize) -> T {
+        // SAFETY: the daemon refuses a kernel where a field does not lie in
+        // the head, and the verifier would. The compiler that built the kernel
+        // aligned it.
+        unsafe { core::ptr::read(self.0.as_ptr().add(offset).cast()) }
+    }
+}
+
 /// An address in the kernel, to be read through the checking helper only.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel(pub(crate) u64);
+
+impl Memory for Kernel {
+    #[inline(always)]
+    fn at(address: u64) -> Self {
+        Self(address)
+    }
+
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn value<T: Copy>(self, offset: u64) -> Option<T> {
+        self.read(offset as usize)
+    }
+
+    #[inline(always)]
+    unsafe fn copy_to(self, to: *mut u8, len: u32) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { bpf_probe_read_kernel(to.cast(), len, self.0 as *const _) == 0 }
+    }
+}
 
 impl Kernel {
     /// The value `offset` bytes behind this address.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(self, offset: usize) -> Option<T> {
-        let mut value = core::mem::MaybeUninit::<T>::uninit();
+        let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: the helper writes all of `value` or fails, whatever the address.
         let result = unsafe {
             bpf_probe_read_kernel(
@@ -88,50 +167,51 @@ impl User {
         }
     }
 
-    /// Whether the process gave no address.
-    #[inline(always)]
-    pub(crate) fn is_null(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Bytes from here to the end of the page.
-    #[inline(always)]
-    pub(crate) fn to_page_end(self) -> u64 {
-        4096 - (self.0 & 4095)
-    }
-
-    /// The address `offset` bytes on.
-    #[inline(always)]
-    pub(crate) fn add(self, offset: u64) -> Self {
-        Self(self.0.wrapping_add(offset))
-    }
-
     /// The value at this address.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(self) -> Option<T> {
-        let mut value = core::mem::MaybeUninit::<T>::uninit();
+        self.value(0)
+    }
+}
+
+impl Memory for User {
+    #[inline(always)]
+    fn at(address: u64) -> Self {
+        Self::new(address)
+    }
+
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn value<T: Copy>(self, offset: u64) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: as in `Kernel::read`.
         let result = unsafe {
             bpf_probe_read_user(
                 value.as_mut_ptr().cast(),
                 size_of::<T>() as u32,
-                self.0 as *const _,
+                self.0.wrapping_add(offset) as *const _,
             )
         };
         // SAFETY: as in `Kernel::read`.
         (result == 0).then(|| unsafe { value.assume_init() })
     }
 
-    /// Copies `len` bytes from this address to `to`.
-    ///
-    /// # Safety
-    ///
-    /// `to` has room for `len` bytes. (The verifier checks it as well.)
     #[inline(always)]
-    pub(crate) unsafe fn copy_to(self, to: *mut u8, len: u32) -> bool {
+    unsafe fn copy_to(self, to: *mut u8, len: u32) -> bool {
         // SAFETY: the caller's promise.
         unsafe { bpf_probe_read_user(to.cast(), len, self.0 as *const _) == 0 }
     }
+}
+
+/// The current thread, and its process in the upper half.
+#[inline(always)]
+pub(crate) fn thread() -> u64 {
+    // SAFETY: has no preconditions.
+    unsafe { bpf_get_current_pid_tgid() }
 }
 
 /// The current task.

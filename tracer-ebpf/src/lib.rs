@@ -13,6 +13,12 @@
 //! All numbers are in the machine's byte order: both sides run on it.
 #![cfg_attr(target_arch = "bpf", no_std)]
 
+mod offsets;
+
+pub use offsets::{
+    ExecOffsets, FileOffsets, MsgOffsets, NO_KIND, Offsets, SockOffsets, TaskOffsets,
+};
+
 /// The version of everything in this crate. The daemon refuses other versions.
 pub const ABI_VERSION: u16 = 1;
 
@@ -46,6 +52,10 @@ pub const UID_SLOTS: u32 = 65536;
 /// [`Offsets::sock`] has to lie in it.
 pub const SOCK_HEAD: usize = 160;
 
+/// How much of `struct msghdr` is read at once. Every field of
+/// [`Offsets::msg`] has to lie in it.
+pub const MSG_HEAD: usize = 64;
+
 /// Families, protocols and socket states as the kernel's headers number them.
 pub mod net {
     /// IPv4 (`AF_INET`).
@@ -69,6 +79,12 @@ pub mod net {
 pub mod hook {
     /// The `sys_enter` raw tracepoint.
     pub const SYS_ENTER: u8 = 1;
+    /// The entry of the protocols' `sendmsg` functions, by fentry.
+    pub const FENTRY: u8 = 2;
+    /// The same, by kprobe.
+    pub const KPROBE: u8 = 3;
+    /// The raw tracepoint `tcp_sendmsg_locked`.
+    pub const TCP_TRACEPOINT: u8 = 4;
     /// OpenSSL's or BoringSSL's `SSL_write`.
     pub const SSL_WRITE: u8 = 16;
     /// OpenSSL's `SSL_write_ex`.
@@ -201,114 +217,13 @@ pub struct Settings {
     /// 1: `bpf_get_current_task_btf` is there (Linux 5.11, with BTF), and
     /// the scope check costs no helper.
     pub task_btf: u32,
-    /// Possible CPUs, hence slots of the scratch map.
+    /// Possible CPUs, hence slots of the scratch map for each program that
+    /// captures.
     pub cpus: u32,
-}
-
-/// Byte offsets of the kernel's struct fields, resolved by the daemon.
-///
-/// aya has no CO-RE relocations: the daemon reads the running kernel's BTF and
-/// writes these into the programs' read-only data, where the verifier knows
-/// them as constants.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offsets {
-    /// `task_struct`.
-    pub task: TaskOffsets,
-    /// `files_struct`, `fdtable`, `file`, `inode`, `socket`, `super_block`.
-    pub file: FileOffsets,
-    /// `sock`, `tcp_sock`.
-    pub sock: SockOffsets,
-    /// `linux_binprm`, `dentry`.
-    pub exec: ExecOffsets,
-}
-
-/// Offsets in `task_struct` and what hangs on it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TaskOffsets {
-    /// `task_struct.tgid`.
-    pub tgid: u32,
-    /// `task_struct.cred`.
-    pub cred: u32,
-    /// `cred.uid`.
-    pub cred_uid: u32,
-    /// `task_struct.files`.
-    pub files: u32,
-    /// `task_struct.signal`.
-    pub signal: u32,
-    /// `signal_struct.live`.
-    pub signal_live: u32,
-    /// The word of `task_struct.thread_info` that tells a 32-bit system call.
-    pub compat_word: u32,
-    /// The bit in it; 0 where the architecture has none.
-    pub compat_mask: u32,
-}
-
-/// Offsets on the way from a file descriptor to a socket.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileOffsets {
-    /// `files_struct.fdt`.
-    pub files_fdt: u32,
-    /// `fdtable.max_fds`.
-    pub fdt_max_fds: u32,
-    /// `fdtable.fd`.
-    pub fdt_fd: u32,
-    /// `file.f_inode`.
-    pub inode: u32,
-    /// `file.private_data`.
-    pub private_data: u32,
-    /// `inode.i_mode`.
-    pub inode_mode: u32,
-    /// `inode.i_ino`.
-    pub inode_ino: u32,
-    /// `inode.i_sb`.
-    pub inode_sb: u32,
-    /// `super_block.s_dev`.
-    pub sb_dev: u32,
-    /// `socket.sk`.
-    pub socket_sk: u32,
-}
-
-/// Offsets in `struct sock`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SockOffsets {
-    /// `__sk_common.skc_family`.
-    pub family: u32,
-    /// `__sk_common.skc_state`.
-    pub state: u32,
-    /// `__sk_common.skc_num`, the local port in host order.
-    pub num: u32,
-    /// `__sk_common.skc_dport`, the remote port in network order.
-    pub dport: u32,
-    /// `__sk_common.skc_daddr`.
-    pub daddr: u32,
-    /// `__sk_common.skc_rcv_saddr`.
-    pub rcv_saddr: u32,
-    /// `__sk_common.skc_v6_daddr`.
-    pub v6_daddr: u32,
-    /// `__sk_common.skc_v6_rcv_saddr`.
-    pub v6_rcv_saddr: u32,
-    /// `sk_protocol`. Read apart: it lies far behind the common part.
-    pub protocol: u32,
-    /// `tcp_sock.write_seq`. Read apart.
-    pub write_seq: u32,
-}
-
-/// Offsets that exec is matched with.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ExecOffsets {
-    /// `linux_binprm.filename`: the name that was executed.
-    pub filename: u32,
-    /// `linux_binprm.file`: the file that will run (a script's interpreter).
-    pub file: u32,
-    /// `file.f_path.dentry`.
-    pub file_dentry: u32,
-    /// `dentry.d_name.name`.
-    pub dentry_name: u32,
+    /// 1: another hook takes what is sent on TCP sockets; `sys_enter` does not.
+    pub tcp_elsewhere: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Why a send in scope was not delivered, or not whole. Index into the
@@ -327,7 +242,8 @@ pub enum Counter {
     TooManyIovecs,
     /// Lost: messages of one `sendmmsg` beyond those that are walked.
     TooManyMessages,
-    /// Lost: sent from memory of a kind that cannot be read.
+    /// Lost but for its length: sent from memory of a kind that is not read
+    /// (pages: sendfile, splice, io_uring's registered buffers).
     UnknownIterator,
     /// Lost: a 32-bit process's system call.
     Compat,
@@ -335,11 +251,14 @@ pub enum Counter {
     Internal,
     /// A process could not be followed: its id lies beyond the scope map.
     Unfollowed,
+    /// The kernel did not run a program, because another task was within the
+    /// same one on this CPU. The kernel counts these (`recursion_misses`).
+    Missed,
 }
 
 impl Counter {
     /// How many there are.
-    pub const COUNT: u32 = 9;
+    pub const COUNT: u32 = 10;
 
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -352,6 +271,7 @@ impl Counter {
         Self::Compat,
         Self::Internal,
         Self::Unfollowed,
+        Self::Missed,
     ];
 }
 
@@ -373,8 +293,8 @@ mod user {
     const _: () = {
         assert!(size_of::<Policy>() == 12);
         assert!(size_of::<Inode>() == 16);
-        assert!(size_of::<Settings>() == 24);
-        assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4));
+        assert!(size_of::<Settings>() == 32);
+        assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4 + 11));
         assert!(size_of::<super::RecordHeader>() == super::RecordHeader::SIZE);
     };
 }

@@ -1,9 +1,10 @@
 //! tracer's programs in the kernel.
 //!
-//! Thin entry points (in [`sys_enter`], [`tls`] and [`process`]) over one capture core:
-//! [`scope`] decides whether the current process is watched, [`kernel`] walks
-//! from a file descriptor to its socket, [`capture`] fills a record and puts
-//! it into the ring buffer. What is out of scope costs a look-up or two and
+//! Thin entry points (in [`sends`], [`sys_enter`], [`tls`] and [`process`]) over
+//! one capture core: [`scope`] decides whether the current process is watched,
+//! [`kernel`] walks from a file descriptor to its socket, [`sock`] describes
+//! the socket, [`message`] gathers the bytes, [`capture`] fills a record and
+//! puts it into the ring buffer. What is out of scope costs a look-up or two and
 //! nothing else.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
@@ -12,9 +13,15 @@ mod capture;
 #[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]
+mod message;
+#[cfg(target_arch = "bpf")]
 mod process;
 #[cfg(target_arch = "bpf")]
 mod scope;
+#[cfg(target_arch = "bpf")]
+mod sends;
+#[cfg(target_arch = "bpf")]
+mod sock;
 #[cfg(target_arch = "bpf")]
 mod sys_enter;
 #[cfg(target_arch = "bpf")]

@@ -28,7 +28,7 @@ struct Names {
 }
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`,
-/// run on Linux 6.18. Threads are forks too: they share the TGID.
+/// run on Linux 5.10 to 7.2. Threads are forks too: they share the TGID.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     let parent = Kernel(ctx.arg(0));
@@ -50,7 +50,7 @@ fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`,
-/// run on Linux 6.18. Runs after the new program is in place and
+/// run on Linux 5.10 to 7.2. Runs after the new program is in place and
 /// before it runs.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn sched_process_exec(ctx: RawTracePointContext) -> i32 {

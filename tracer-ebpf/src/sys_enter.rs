@@ -6,11 +6,12 @@
 //! cannot be read, and io_uring and sendfile do not pass here.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use tracer_ebpf::{Counter, hook};
+use tracer_ebpf::{Counter, hook, net};
 
 use crate::{
-    capture::{Data, Message, capture, count, count_all},
-    kernel::{Kernel, Task, User},
+    capture::{Entry, capture, count, count_all},
+    kernel::{Kernel, Task, User, offset, setting},
+    message::{Asked, Message},
     scope, tls,
 };
 
@@ -27,6 +28,8 @@ mod nr {
     pub(super) const PWRITEV2: u64 = 328;
     /// `socketcall`, `sendmmsg`, `sendto`, `sendmsg` of 32-bit processes.
     pub(super) const COMPAT: [u64; 4] = [102, 345, 369, 370];
+    /// Of these, the one whose arguments lie in memory.
+    pub(super) const SOCKETCALL: Option<u64> = Some(102);
 }
 
 /// System calls that send, by number (include/uapi/asm-generic/unistd.h and,
@@ -42,6 +45,8 @@ mod nr {
     pub(super) const PWRITEV2: u64 = 287;
     /// `send`, `sendto`, `sendmsg`, `sendmmsg` of 32-bit processes.
     pub(super) const COMPAT: [u64; 4] = [289, 290, 296, 374];
+    /// None of these has its arguments in memory.
+    pub(super) const SOCKETCALL: Option<u64> = None;
 }
 
 /// `struct pt_regs`, as far as it holds a system call's arguments.
@@ -50,6 +55,8 @@ mod regs {
     /// r10, r9, r8, ax, cx, dx, si, di.
     pub(super) type Regs = [u64; 8];
     pub(super) const AT: usize = 56;
+    /// bx, a 32-bit process's first argument.
+    pub(super) const COMPAT_FIRST: usize = 40;
 
     pub(super) fn args(regs: &Regs) -> [u64; 6] {
         [regs[7], regs[6], regs[5], regs[0], regs[2], regs[1]]
@@ -62,6 +69,8 @@ mod regs {
     /// x0 to x5.
     pub(super) type Regs = [u64; 6];
     pub(super) const AT: usize = 0;
+    /// x0, also a 32-bit process's first argument.
+    pub(super) const COMPAT_FIRST: usize = 0;
 
     pub(super) fn args(regs: &Regs) -> [u64; 6] {
         *regs
@@ -96,7 +105,10 @@ const MAX_IOVECS: u32 = 256;
 /// The same for each message of a `sendmmsg`.
 const MAX_IOVECS_OF_MANY: u32 = 4;
 
-/// `sys_enter(struct pt_regs *regs, long id)`, run on Linux 6.18.
+/// The capture at this hook.
+const ENTRY: Entry = Entry { hook: hook::SYS_ENTER, scratch: 0 };
+
+/// `sys_enter(struct pt_regs *regs, long id)`, run on Linux 5.10 to 7.2.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let id: u64 = ctx.arg(1);
@@ -117,7 +129,7 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         return 0;
     };
     if task.in_compat_syscall() {
-        if compat {
+        if compat && !taken_elsewhere(compat_sock(task, id, Kernel(ctx.arg(0)))) {
             count(Counter::Compat);
         }
         return 0;
@@ -133,6 +145,9 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let Some(sk) = task.sock(args[0]) else {
         return 0;
     };
+    if taken_elsewhere(Some(sk)) {
+        return 0;
+    }
     let message = match id {
         nr::SENDMMSG => {
             send_mmsg(scope, sk, args[1], args[2]);
@@ -140,21 +155,38 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         }
         nr::SENDMSG => read_msghdr(args[1]),
         nr::SENDTO => Some(Message {
-            data: Data::Buffer { base: User::new(args[1]), len: args[2] },
+            data: Asked::Buffer { base: User::new(args[1]), len: args[2] },
             name: User::new(args[4]),
             name_len: args[5] as u32,
             first: true,
         }),
         nr::WRITE => {
-            Some(Message::unnamed(Data::Buffer { base: User::new(args[1]), len: args[2] }))
+            Some(Message::unnamed(Asked::Buffer { base: User::new(args[1]), len: args[2] }))
         }
-        _ => Some(Message::unnamed(Data::Iovecs { list: User::new(args[1]), count: args[2] })),
+        _ => Some(Message::unnamed(Asked::Iovecs { list: User::new(args[1]), count: args[2] })),
     };
     match message {
-        Some(message) => capture::<MAX_IOVECS>(hook::SYS_ENTER, scope, sk, message),
+        Some(message) => capture::<MAX_IOVECS>(ENTRY, scope, sk, message),
         None => count(Counter::Unreadable),
     }
     0
+}
+
+/// Whether another hook takes what is sent on this socket.
+#[inline(always)]
+fn taken_elsewhere(sk: Option<Kernel>) -> bool {
+    setting!(tcp_elsewhere) != 0
+        && sk.and_then(|sk| sk.read::<u16>(offset!(sock.protocol))) == Some(net::TCP)
+}
+
+/// The socket that a 32-bit process sends on, where the descriptor is the first
+/// argument.
+#[inline(always)]
+fn compat_sock(task: Task, id: u64, regs: Kernel) -> Option<Kernel> {
+    if setting!(tcp_elsewhere) == 0 || Some(id) == nr::SOCKETCALL {
+        return None;
+    }
+    task.sock(regs.read::<u64>(regs::COMPAT_FIRST)?)
 }
 
 /// A file mapped to be executed may be a TLS library: `mmap(addr, len, prot,
@@ -180,10 +212,10 @@ fn null_sys_enter(_: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn read_msghdr(address: u64) -> Option<Message> {
+fn read_msghdr(address: u64) -> Option<Message<Asked, User>> {
     let header: Msghdr = User::new(address).read()?;
     Some(Message {
-        data: Data::Iovecs { list: User::new(header.iov), count: header.iov_len },
+        data: Asked::Iovecs { list: User::new(header.iov), count: header.iov_len },
         name: User::new(header.name),
         name_len: header.name_len,
         first: true,
@@ -201,7 +233,7 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
         match read_msghdr(list.wrapping_add(u64::from(i) * MMSGHDR)) {
             Some(message) => {
                 let message = Message { first: i == 0, ..message };
-                capture::<MAX_IOVECS_OF_MANY>(hook::SYS_ENTER, scope, sk, message);
+                capture::<MAX_IOVECS_OF_MANY>(ENTRY, scope, sk, message);
             }
             // Where what follows belongs cannot be told. The kernel, if it
             // cannot read this either, sends none of it.
@@ -213,9 +245,9 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
     }
 }
 
-impl Message {
+impl Message<Asked, User> {
     /// A message on a connected socket.
-    fn unnamed(data: Data) -> Self {
+    fn unnamed(data: Asked) -> Self {
         Self { data, name: User::new(0), name_len: 0, first: true }
     }
 }

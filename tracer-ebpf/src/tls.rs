@@ -11,7 +11,6 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::generated::bpf_get_current_pid_tgid,
     macros::{map, uprobe, uretprobe},
     maps::LruHashMap,
     programs::{ProbeContext, RetProbeContext},
@@ -20,7 +19,7 @@ use tracer_ebpf::{ABI_VERSION, Counter, MAPPED, MAX_HEAD, Mapped, RecordHeader, 
 
 use crate::{
     capture::{RECORDS, count, describe, key},
-    kernel::{Task, User},
+    kernel::{Memory as _, Task, User, thread},
     scope::{self, Scope},
 };
 
@@ -44,12 +43,6 @@ struct Call {
 /// thread that was killed in a write leaves one behind.
 #[map]
 static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(8192, 0);
-
-#[inline(always)]
-fn thread() -> u64 {
-    // SAFETY: has no preconditions.
-    unsafe { bpf_get_current_pid_tgid() }
-}
 
 /// The TLS connection in whose write the current thread is, or 0.
 #[inline(always)]
@@ -105,7 +98,7 @@ fn pr_write(ctx: ProbeContext) -> u32 {
     let Some(fd) = ctx.arg::<u64>(0) else {
         return 0;
     };
-    if User::new(fd).add(16).read::<u64>().is_some_and(|lower| lower != 0) {
+    if User::new(fd).value::<u64>(16).is_some_and(|lower| lower != 0) {
         let len = ctx.arg::<u64>(2).unwrap_or(0) & 0xffff_ffff;
         enter(&ctx, hook::PR_WRITE, len, 0);
     }

@@ -13,8 +13,12 @@
 //! | `send SIZE`, `sendmsg SIZE`, `sendmmsg SIZE…`, `write SIZE`, `writev SIZE`, `pwritev2 SIZE` | sends by that system call; SIZE is `LEN` or `LENxN` for N buffers; `sendmmsg` takes one a message |
 //! | `… to ADDRESS` | behind the first three: sends it there |
 //! | `repeat N SEND` | sends N times |
+//! | `both N SEND` | does that on another thread as well, at the same time |
+//! | `map` | maps a file to be executed |
 //! | `lazy LEN TOUCHED` | sends LEN bytes of which only the first were ever touched |
 //! | `file PATH` | writes what the file holds, at once |
+//! | `sendfile PATH` | sends what the file holds, without having it in memory |
+//! | `uring SIZE` | sends by io_uring |
 //! | `pipelined N` | writes that many requests without blocking, and again what was not taken |
 //! | `say` | prints process, thread and local address |
 //! | `await` | waits for a line on standard input, or its end |
@@ -27,7 +31,7 @@ use std::{
     io::{IoSlice, Write as _},
     net::{SocketAddr, TcpStream},
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd as _, OwnedFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
     process::Command,
@@ -36,9 +40,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use io_uring::{IoUring, opcode, types};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, ReadWriteFlags},
+    mm::{MapFlags, ProtFlags, mmap},
     net::{
         AddressFamily, MMsgHdr, SendAncillaryBuffer, SendFlags, SocketType,
         addr::SocketAddrArg as _, getsockname, send, sendmmsg, sendmsg, sendmsg_addr, sendto,
@@ -119,11 +125,30 @@ impl Sender {
                     self.one(what)?;
                 }
             }
+            ["both", times, ref what @ ..] => {
+                let times: u32 = times.parse()?;
+                let socket = self.socket()?.try_clone()?;
+                let mut other = Sender { socket: Some(socket), other: None, sent: self.sent };
+                thread::scope(|scope| {
+                    let other = scope.spawn(move || (0..times).try_for_each(|_| other.one(what)));
+                    (0..times).try_for_each(|_| self.one(what))?;
+                    other.join().expect("no panic")
+                })?;
+            }
+            ["map"] => map()?,
             ["lazy", len, touched] => self.lazy(len.parse()?, touched.parse()?)?,
             ["file", path] => {
                 let bytes = fs::read(path)?;
                 whole(&bytes, rustix::io::write(self.socket()?, &bytes)?)?;
             }
+            ["sendfile", path] => {
+                let file = fs::File::open(path)?;
+                let mut left = usize::try_from(file.metadata()?.len())?;
+                while left > 0 {
+                    left -= rustix::fs::sendfile(self.socket()?, &file, None, left)?;
+                }
+            }
+            ["uring", size] => self.uring(size)?,
             ["pipelined", count] => self.pipelined(count.parse()?)?,
             ["say"] => self.say()?,
             ["await"] => drop(std::io::stdin().read_line(&mut String::new())?),
@@ -187,6 +212,22 @@ impl Sender {
         self.sent += 1;
         println!("page ends after {}", 4096 - (bytes.as_ptr().addr() & 4095));
         whole(&bytes, send(self.socket()?, &bytes, FLAGS)?)
+    }
+
+    fn uring(&mut self, size: &str) -> Result<()> {
+        self.sent += 1;
+        let message = Message::of(self.sent - 1, size)?;
+        let Ok(mut ring) = IoUring::new(1) else {
+            println!("no io_uring");
+            return Ok(());
+        };
+        let (bytes, len) = (message.bytes.as_ptr(), u32::try_from(message.bytes.len())?);
+        let send = opcode::Send::new(types::Fd(self.socket()?.as_raw_fd()), bytes, len);
+        // SAFETY: bytes and socket live until the send has completed, below.
+        unsafe { ring.submission().push(&send.build()) }?;
+        ring.submit_and_wait(1)?;
+        let done = ring.completion().next().context("a completion")?;
+        whole(&message.bytes, usize::try_from(done.result())?)
     }
 
     fn pipelined(&mut self, count: u32) -> Result<()> {
@@ -256,6 +297,15 @@ fn send_many(fd: &OwnedFd, messages: &[Message], to: Option<SocketAddr>) -> Resu
     for (message, header) in messages.iter().zip(&headers) {
         whole(&message.bytes, header.bytes_sent())?;
     }
+    Ok(())
+}
+
+/// Maps this program once more, as a library is mapped.
+fn map() -> Result<()> {
+    let file = fs::File::open("/proc/self/exe")?;
+    let (how, flags) = (ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE);
+    // SAFETY: where nothing is mapped yet; nobody looks into it.
+    unsafe { mmap(std::ptr::null_mut(), 4096, how, flags, &file, 0) }?;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::{session::print_summary, style};
 use crate::{
-    hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch},
+    hook::{Capture, DEFAULT_RING, Events, Options, Rule, SocketHook, Watch, choose},
     pipeline::{Output, Pipeline},
     rules::Rules,
     sink::{Human, Sink as _, redact::Redactor},
@@ -83,7 +83,8 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
         rules: [Manners::Tattling, Manners::Discreet].map(|m| Rule::Uid(m.uid())).to_vec(),
         ..Watch::default()
     };
-    let capture = Capture::start(&Options { watch, ring: DEFAULT_RING })?;
+    let hook = choose(&SocketHook::ALL)?.hook;
+    let capture = Capture::start(&Options { watch, ring: DEFAULT_RING, hook })?;
     let mut events = Events::start(capture.reader()?, None)?;
     let server = serve().context("cannot serve on loopback")?;
 

@@ -15,7 +15,9 @@ use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
 use super::{Usage, keep, session::Session, style, users};
 use crate::{
-    hook::{Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, Watch},
+    hook::{
+        Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, SocketHook, Watch, choose,
+    },
     pipeline::Pipeline,
     record::trace,
     rules::Rules,
@@ -56,6 +58,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_RING >> 20,
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     ring_mib: u32,
+    /// Where in the kernel sends are taken; auto tries all and takes the best
+    /// that works
+    #[arg(long, value_name = "HOOK", value_enum, default_value_t = HookArg::Auto)]
+    hook: HookArg,
     /// Print JSON lines (docs/alerts.md describes them)
     #[arg(long)]
     json: bool,
@@ -76,9 +82,32 @@ pub(super) struct Args {
     /// text. Otherwise they are digests
     #[arg(long)]
     show_values: bool,
-    /// Show the kernel programs' own diagnostics
+    /// Show which hook is used, and the kernel programs' own diagnostics
     #[arg(long, short)]
     verbose: bool,
+}
+
+/// What `--hook` takes.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum HookArg {
+    Auto,
+    Fentry,
+    Kprobe,
+    TcpTracepoint,
+    SysEnter,
+}
+
+impl HookArg {
+    /// The hooks to try, in order.
+    fn hooks(self) -> &'static [SocketHook] {
+        match self {
+            Self::Auto => &SocketHook::ALL,
+            Self::Fentry => &[SocketHook::Fentry],
+            Self::Kprobe => &[SocketHook::Kprobe],
+            Self::TcpTracepoint => &[SocketHook::TcpTracepoint],
+            Self::SysEnter => &[SocketHook::SysEnter],
+        }
+    }
 }
 
 impl Args {
@@ -190,7 +219,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
 
-        let capture = Capture::start(&Options { watch, ring: args.ring_mib << 20 })?;
+        let choice = choose(args.hook.hooks())?;
+        if args.verbose {
+            for (hook, reason) in &choice.passed_over {
+                eprintln!(
+                    "tracer: cannot take sends by {hook}: {}",
+                    printable(&reason.to_string())
+                );
+            }
+            eprintln!("tracer: takes sends by {}", choice.hook);
+        }
+        let options = Options { watch, ring: args.ring_mib << 20, hook: choice.hook };
+        let capture = Capture::start(&options)?;
         let mut session = session(args, rules, files, named)?;
         let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
         let follower = follow(&capture);

@@ -29,6 +29,9 @@ pub enum BtfError {
     /// No such member.
     #[error("this kernel's struct {0} has no member {1}")]
     NoMember(String, String),
+    /// No such constant.
+    #[error("this kernel has no constant {0}")]
+    NoConstant(String),
 }
 
 /// A parsed BTF file: where each type lies in it.
@@ -48,6 +51,8 @@ enum Kind {
     Struct,
     /// Another name for, or a qualifier of, the type it refers to.
     Alias,
+    /// An enum of 32 bits.
+    Enum,
     /// Anything else.
     Other,
 }
@@ -110,6 +115,20 @@ impl<'a> Btf<'a> {
         Ok(bits / 8)
     }
 
+    /// The value of a constant of any enum.
+    pub fn constant(&self, name: &str) -> Result<u32, BtfError> {
+        self.starts
+            .iter()
+            .filter_map(|&start| type_at(self.types, start as usize))
+            .filter(|(ty, _)| ty.kind == Kind::Enum)
+            .flat_map(|(ty, _)| (0..ty.vlen).map(move |i| ty.extras + i * 8))
+            .find(|&extra| {
+                u32_at(self.types, extra).is_some_and(|at| self.string(at) == name.as_bytes())
+            })
+            .and_then(|extra| u32_at(self.types, extra + 4))
+            .ok_or_else(|| BtfError::NoConstant(name.to_owned()))
+    }
+
     /// A member's type and its offset in bits.
     fn member(&self, id: u32, name: &[u8], depth: usize) -> Option<(u32, u32)> {
         let ty = self.resolve(id)?;
@@ -164,7 +183,8 @@ fn type_at(types: &[u8], at: usize) -> Option<(Type, usize)> {
         8 | 9 | 10 | 11 | 18 => (Kind::Alias, 0), // TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG
         1 | 14 | 17 => (Kind::Other, 4),          // INT, VAR, DECL_TAG
         3 => (Kind::Other, 12),                   // ARRAY
-        6 | 13 => (Kind::Other, vlen * 8),        // ENUM, FUNC_PROTO
+        6 => (Kind::Enum, vlen * 8),              // ENUM
+        13 => (Kind::Other, vlen * 8),            // FUNC_PROTO
         15 | 19 => (Kind::Other, vlen * 12),      // DATASEC, ENUM64
         2 | 7 | 12 | 16 => (Kind::Other, 0),      // PTR, FWD, FUNC, FLOAT
         _ => return None,
@@ -251,6 +271,8 @@ mod tests {
         b.ty("common_t", 8, 0, 3, &[]); // 4: typedef
         b.ty("", 10, 0, 4, &[]); // 5: const
         b.structure("sock", &[("pad", 1, 0), ("__sk_common", 5, 8)]); // 6
+        let extras = [b.name("ITER_IOVEC"), 4, b.name("ITER_KVEC"), 8];
+        b.ty("iter_type", 6, 2, 4, &extras); // 7
         b.build()
     }
 
@@ -261,6 +283,15 @@ mod tests {
         assert_eq!(btf.offset("sock", "__sk_common.family"), Ok(24));
         assert_eq!(btf.offset("sock", "__sk_common.inner"), Ok(8 + 24 + 4));
         assert_eq!(btf.offset("common", "inner"), Ok(28));
+    }
+
+    #[test]
+    fn constants_are_found_in_any_enum() {
+        let file = sample();
+        let btf = Btf::parse(&file).unwrap();
+        assert_eq!(btf.constant("ITER_IOVEC"), Ok(4));
+        assert_eq!(btf.constant("ITER_KVEC"), Ok(8));
+        assert_eq!(btf.constant("ITER_UBUF"), Err(BtfError::NoConstant("ITER_UBUF".into())));
     }
 
     #[test]
@@ -287,11 +318,13 @@ mod tests {
         let file = sample();
         for len in 0..file.len() {
             let _ = Btf::parse(&file[..len]).map(|b| b.offset("sock", "__sk_common.inner"));
+            let _ = Btf::parse(&file[..len]).map(|b| b.constant("ITER_KVEC"));
         }
         for at in 0..file.len() {
             let mut file = file.clone();
             file[at] ^= 0xff;
             let _ = Btf::parse(&file).map(|b| b.offset("sock", "__sk_common.inner"));
+            let _ = Btf::parse(&file).map(|b| b.constant("ITER_KVEC"));
         }
     }
 }

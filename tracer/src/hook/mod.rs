@@ -7,14 +7,17 @@
 
 mod btf;
 mod follow;
+mod layouts;
 mod offsets;
 mod poll;
 mod reader;
 mod scope;
+mod selftest;
+mod socket;
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,10 +33,12 @@ use tracer_ebpf::{Settings, TGIDS_PER_PAGE};
 pub use self::{
     btf::{Btf, BtfError},
     follow::{Followed, Follower},
-    offsets::{BTF_PATH, OffsetsError, from_btf, running_kernel},
+    offsets::{BTF_PATH, OffsetsError, running_kernel},
     poll::{Events, now},
     reader::{Entry, Reader},
     scope::{Rule, ScopeError, Watch},
+    selftest::{Choice, choose, test},
+    socket::SocketHook,
 };
 
 /// The programs, built by `build.rs`.
@@ -66,8 +71,8 @@ pub enum HookError {
     /// The kernel did not take the programs.
     #[error(
         "the kernel refused tracer's programs: {}\n\
-         tracer needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS, and has \
-         been run on 6.18 only so far: please report `uname -r` and this message.", chain(.0)
+         tracer needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS. If this \
+         is one, please report `uname -r` and this message.", chain(.0)
     )]
     Load(#[source] EbpfError),
     /// The kernel did not take one program.
@@ -78,6 +83,21 @@ pub enum HookError {
         /// Why.
         source: ProgramError,
     },
+    /// The programs are attached, and the kernel does not run them.
+    #[error("a test on loopback, {what}, gave {records} records instead of one")]
+    Silent {
+        /// Which send.
+        what: &'static str,
+        /// How many records there were.
+        records: u32,
+    },
+    /// None of the hooks works.
+    #[error(
+        "what applications send cannot be taken on this kernel:{}\n{}",
+        listed(.0),
+        next_step(.0)
+    )]
+    NoHook(Vec<(SocketHook, Self)>),
     /// A map could not be used.
     #[error("cannot use the kernel map {name}: {}", chain(.source))]
     Map {
@@ -103,6 +123,18 @@ pub enum HookError {
         /// Why.
         source: io::Error,
     },
+}
+
+fn listed(tried: &[(SocketHook, HookError)]) -> String {
+    tried.iter().map(|(hook, err)| format!("\n  {hook}: {err}")).collect()
+}
+
+fn next_step(tried: &[(SocketHook, HookError)]) -> &'static str {
+    if tried.len() < SocketHook::ALL.len() {
+        "Leave --hook out: tracer then takes the best hook that works here."
+    } else {
+        "Please report `uname -r` and this message."
+    }
 }
 
 /// An error with its causes on one line.
@@ -139,6 +171,8 @@ pub struct Options {
     pub watch: Watch,
     /// The ring buffer's size in bytes; rounded up to a power of two.
     pub ring: u32,
+    /// Where sends are taken. [`choose`] says what works.
+    pub hook: SocketHook,
 }
 
 /// The loaded and attached programs. Dropping it, and its [`Follower`],
@@ -159,16 +193,22 @@ impl Capture {
             attach(&mut ebpf, name, name)?;
         }
         let running = scope::apply(&mut ebpf, &options.watch)?;
-        attach(&mut ebpf, "sys_enter", "sys_enter")?;
+        options.hook.attach(&mut ebpf)?;
         let executables = options.watch.executables();
         Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running, executables })
     }
 
     /// Attaches a program that does nothing in the place of the one that
-    /// captures: what the hook itself costs. For benchmarks.
-    pub fn start_null() -> Result<Self, HookError> {
-        let mut ebpf = load(&Options { watch: Watch::default(), ring: DEFAULT_RING })?;
-        attach(&mut ebpf, "null_sys_enter", "sys_enter")?;
+    /// captures: what the hook itself costs. For benchmarks, and only where
+    /// they compare: at `sys_enter` and at TCP's tracepoint.
+    pub fn start_null(hook: SocketHook) -> Result<Self, HookError> {
+        let mut ebpf = load(&Options { watch: Watch::default(), ring: DEFAULT_RING, hook })?;
+        match hook {
+            SocketHook::TcpTracepoint => {
+                attach(&mut ebpf, "null_tcp_sendmsg_locked", "tcp_sendmsg_locked")?;
+            }
+            _ => attach(&mut ebpf, "null_sys_enter", "sys_enter")?,
+        }
         let ebpf = Arc::new(Mutex::new(ebpf));
         Ok(Self { ebpf, running: Vec::new(), executables: Vec::new() })
     }
@@ -241,6 +281,11 @@ fn raw_tracepoint<'a>(
 }
 
 fn load(options: &Options) -> Result<Ebpf, HookError> {
+    load_for(options, std::process::id())
+}
+
+/// Loads the object. `own` is the process that is never in scope.
+fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
     if PROGRAMS.is_empty() {
         return Err(HookError::NoPrograms);
     }
@@ -251,16 +296,18 @@ fn load(options: &Options) -> Result<Ebpf, HookError> {
     let cpus = possible_cpus()?;
     let settings = Settings {
         key_seed: random(),
-        own_tgid: std::process::id(),
+        own_tgid: own,
         everyone: options.watch.everyone_slot(),
         task_btf: u32::from(has_task_btf()),
         cpus,
+        tcp_elsewhere: u32::from(options.hook == SocketHook::TcpTracepoint),
+        reserved: 0,
     };
     let pages = pid_max()?.div_ceil(TGIDS_PER_PAGE);
     EbpfLoader::new()
         .override_global("OFFSETS", &offsets, true)
         .override_global("SETTINGS", &settings, true)
-        .map_max_entries("SCRATCH", cpus)
+        .map_max_entries("SCRATCH", cpus * options.hook.scratches())
         .map_max_entries("NAMES", cpus)
         .map_max_entries("SCOPE_TGID", pages)
         .map_max_entries("RECORDS", options.ring.next_power_of_two())
@@ -290,9 +337,10 @@ fn may_load() -> bool {
     has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
 }
 
-/// `bpf_get_current_task_btf` came with Linux 5.11.
+/// `bpf_get_current_task_btf` came with Linux 5.11, and needs BTF.
 fn has_task_btf() -> bool {
-    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 11, 0))
+    Path::new(BTF_PATH).exists()
+        && KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 11, 0))
 }
 
 /// One more than the highest number a CPU can have.

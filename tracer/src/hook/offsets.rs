@@ -1,11 +1,18 @@
-//! The running kernel's struct layouts, for programs that have no CO-RE.
+//! The running kernel's struct layouts, for programs that have no CO-RE: from
+//! its BTF, or for a few kernels without from `rules/layouts.toml`.
 
-use std::{fs, io, path::Path};
+use std::{ffi::CStr, fs, io};
 
 use thiserror::Error;
-use tracer_ebpf::{ExecOffsets, FileOffsets, Offsets, SOCK_HEAD, SockOffsets, TaskOffsets};
+use tracer_ebpf::{
+    ExecOffsets, FileOffsets, MSG_HEAD, MsgOffsets, NO_KIND, Offsets, SOCK_HEAD, SockOffsets,
+    TaskOffsets,
+};
 
-use super::btf::{Btf, BtfError};
+use super::{
+    btf::{Btf, BtfError},
+    layouts,
+};
 
 /// Where the kernel shows its type information.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -13,69 +20,121 @@ pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// Why the layouts are not known.
 #[derive(Debug, Error)]
 pub enum OffsetsError {
-    /// The kernel has no BTF, or it cannot be read.
-    #[error(
-        "cannot read {BTF_PATH}: {0}\n\
-         tracer needs the kernel's type information to find sockets in its memory.\n\
-         Use a kernel built with CONFIG_DEBUG_INFO_BTF (Debian, Fedora, Arch, Ubuntu and Android \
-         from android13-5.15 on have it)."
-    )]
+    /// The kernel's BTF is there and cannot be read.
+    #[error("cannot read {BTF_PATH}: {0}")]
     Unreadable(#[source] io::Error),
+    /// The kernel has no BTF, and its layouts are not known otherwise.
+    #[error(
+        "this kernel ({release}, {arch}) shows no type information ({BTF_PATH}), and tracer does \
+         not know its layouts otherwise.\n\
+         Use a kernel built with CONFIG_DEBUG_INFO_BTF (Debian, Fedora, Arch, Ubuntu and Android \
+         from android13-5.15 on have it). Without it tracer knows: {}.", known.join(", ")
+    )]
+    Unknown {
+        /// `uname -r`.
+        release: String,
+        /// `uname -m`.
+        arch: String,
+        /// What is known without BTF.
+        known: Vec<String>,
+    },
     /// The kernel's structs are not as expected.
     #[error("{0}\nThis kernel is not supported yet; please report `uname -r` and this message.")]
     Btf(#[from] BtfError),
-    /// A socket's fields lie further apart than the programs read.
+    /// A struct's fields lie further apart than the programs read.
     #[error(
-        "in this kernel sock.{member} lies at byte {offset}, beyond the {SOCK_HEAD} that tracer \
+        "in this kernel {of}.{member} lies at byte {offset}, beyond the {reach} that tracer \
          reads\nThis kernel is not supported yet; please report `uname -r` and this message."
     )]
     OutOfReach {
+        /// The struct.
+        of: &'static str,
         /// The field.
         member: &'static str,
         /// Where it lies.
         offset: u32,
+        /// How far the programs read.
+        reach: usize,
     },
 }
 
 /// Reads the running kernel's layouts.
 pub fn running_kernel() -> Result<Offsets, OffsetsError> {
-    let data = fs::read(Path::new(BTF_PATH)).map_err(OffsetsError::Unreadable)?;
-    from_btf(&Btf::parse(&data)?)
+    match fs::read(BTF_PATH) {
+        Ok(data) => from_layout(&Btf::parse(&data)?),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            let uname = rustix::system::uname();
+            let text = |part: &CStr| part.to_string_lossy().into_owned();
+            without_btf(&text(uname.release()), &text(uname.machine()))
+        }
+        Err(err) => Err(OffsetsError::Unreadable(err)),
+    }
 }
 
-/// Takes the layouts from a kernel's BTF.
-pub fn from_btf(btf: &Btf<'_>) -> Result<Offsets, OffsetsError> {
-    let (compat_word, compat_mask) = compat(btf);
+/// The layouts of a kernel that has no BTF.
+pub(super) fn without_btf(release: &str, arch: &str) -> Result<Offsets, OffsetsError> {
+    match layouts::known(release, arch) {
+        Some(layout) => from_layout(&layout),
+        None => Err(OffsetsError::Unknown {
+            release: release.to_owned(),
+            arch: arch.to_owned(),
+            known: layouts::names(),
+        }),
+    }
+}
+
+/// A kernel's struct layouts, wherever they are known from.
+pub(super) trait Layout {
+    /// The offset in bytes of a member, which may be a path through members.
+    fn offset(&self, of: &str, path: &str) -> Result<u32, BtfError>;
+
+    /// The value of an enum's constant.
+    fn constant(&self, name: &str) -> Result<u32, BtfError>;
+}
+
+impl Layout for Btf<'_> {
+    fn offset(&self, of: &str, path: &str) -> Result<u32, BtfError> {
+        Btf::offset(self, of, path)
+    }
+
+    fn constant(&self, name: &str) -> Result<u32, BtfError> {
+        Btf::constant(self, name)
+    }
+}
+
+/// Collects what the programs need.
+pub(super) fn from_layout(layout: &impl Layout) -> Result<Offsets, OffsetsError> {
+    let (compat_word, compat_mask) = compat(layout);
     let sock = |member: &'static str| {
-        let offset = btf.offset("sock", &format!("__sk_common.{member}"))?;
+        let offset = layout.offset("sock", &format!("__sk_common.{member}"))?;
         // The widest field is an IPv6 address.
         if offset as usize + 16 > SOCK_HEAD {
-            return Err(OffsetsError::OutOfReach { member, offset });
+            return Err(OffsetsError::OutOfReach { of: "sock", member, offset, reach: SOCK_HEAD });
         }
         Ok(offset)
     };
     Ok(Offsets {
         task: TaskOffsets {
-            tgid: btf.offset("task_struct", "tgid")?,
-            cred: btf.offset("task_struct", "cred")?,
-            cred_uid: btf.offset("cred", "uid")?,
-            files: btf.offset("task_struct", "files")?,
-            signal: btf.offset("task_struct", "signal")?,
-            signal_live: btf.offset("signal_struct", "live")?,
+            tgid: layout.offset("task_struct", "tgid")?,
+            cred: layout.offset("task_struct", "cred")?,
+            cred_uid: layout.offset("cred", "uid")?,
+            files: layout.offset("task_struct", "files")?,
+            signal: layout.offset("task_struct", "signal")?,
+            signal_live: layout.offset("signal_struct", "live")?,
             compat_word,
             compat_mask,
         },
         file: FileOffsets {
-            files_fdt: btf.offset("files_struct", "fdt")?,
-            fdt_max_fds: btf.offset("fdtable", "max_fds")?,
-            fdt_fd: btf.offset("fdtable", "fd")?,
-            inode: btf.offset("file", "f_inode")?,
-            private_data: btf.offset("file", "private_data")?,
-            inode_mode: btf.offset("inode", "i_mode")?,
-            inode_ino: btf.offset("inode", "i_ino")?,
-            inode_sb: btf.offset("inode", "i_sb")?,
-            sb_dev: btf.offset("super_block", "s_dev")?,
-            socket_sk: btf.offset("socket", "sk")?,
+            files_fdt: layout.offset("files_struct", "fdt")?,
+            fdt_max_fds: layout.offset("fdtable", "max_fds")?,
+            fdt_fd: layout.offset("fdtable", "fd")?,
+            inode: layout.offset("file", "f_inode")?,
+            private_data: layout.offset("file", "private_data")?,
+            inode_mode: layout.offset("inode", "i_mode")?,
+            inode_ino: layout.offset("inode", "i_ino")?,
+            inode_sb: layout.offset("inode", "i_sb")?,
+            sb_dev: layout.offset("super_block", "s_dev")?,
+            socket_sk: layout.offset("socket", "sk")?,
         },
         sock: SockOffsets {
             family: sock("skc_family")?,
@@ -87,20 +146,66 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Offsets, OffsetsError> {
             // A kernel without IPv6 has no such fields, and no such sockets.
             v6_daddr: sock("skc_v6_daddr").unwrap_or(0),
             v6_rcv_saddr: sock("skc_v6_rcv_saddr").unwrap_or(0),
-            protocol: btf.offset("sock", "sk_protocol")?,
-            write_seq: btf.offset("tcp_sock", "write_seq")?,
+            protocol: layout.offset("sock", "sk_protocol")?,
+            write_seq: layout.offset("tcp_sock", "write_seq")?,
         },
+        msg: msg(layout)?,
         exec: ExecOffsets {
-            filename: btf.offset("linux_binprm", "filename")?,
-            file: btf.offset("linux_binprm", "file")?,
-            file_dentry: btf.offset("file", "f_path.dentry")?,
-            dentry_name: btf.offset("dentry", "d_name.name")?,
+            filename: layout.offset("linux_binprm", "filename")?,
+            file: layout.offset("linux_binprm", "file")?,
+            file_dentry: layout.offset("file", "f_path.dentry")?,
+            dentry_name: layout.offset("dentry", "d_name.name")?,
         },
     })
 }
 
+/// A message's layout, and how this kernel numbers the kinds of memory.
+fn msg(layout: &impl Layout) -> Result<MsgOffsets, OffsetsError> {
+    /// Up to Linux 5.13 the type's two lowest bits are the direction and a
+    /// flag (include/linux/uio.h).
+    const FLAGS: u32 = 3;
+
+    let iter = |member: &str| layout.offset("msghdr", &format!("msg_iter.{member}"));
+    let (iter_type, kind_mask) = match iter("iter_type") {
+        Ok(offset) => (offset, 0xff),
+        Err(_) => (iter("type")?, 0xff & !FLAGS),
+    };
+    let msg = MsgOffsets {
+        name: layout.offset("msghdr", "msg_name")?,
+        name_len: layout.offset("msghdr", "msg_namelen")?,
+        iter_type,
+        iter_offset: iter("iov_offset")?,
+        iter_count: iter("count")?,
+        iter_pointer: iter("__iov").or_else(|_| iter("iov"))?,
+        iter_segs: iter("nr_segs")?,
+        kind_mask,
+        iovec: layout.constant("ITER_IOVEC")?,
+        ubuf: layout.constant("ITER_UBUF").unwrap_or(NO_KIND),
+        kvec: layout.constant("ITER_KVEC")?,
+    };
+    let fields = [
+        msg.name,
+        msg.name_len,
+        msg.iter_type,
+        msg.iter_offset,
+        msg.iter_count,
+        msg.iter_pointer,
+        msg.iter_segs,
+    ];
+    // The widest field is a pointer.
+    match fields.into_iter().find(|&offset| offset as usize + 8 > MSG_HEAD) {
+        Some(offset) => Err(OffsetsError::OutOfReach {
+            of: "msghdr",
+            member: "msg_iter",
+            offset,
+            reach: MSG_HEAD,
+        }),
+        None => Ok(msg),
+    }
+}
+
 /// Where a task says that it is in a 32-bit system call, and by which bit.
-fn compat(btf: &Btf<'_>) -> (u32, u32) {
+fn compat(layout: &impl Layout) -> (u32, u32) {
     /// arch/x86/include/asm/thread_info.h
     const TS_COMPAT: u32 = 1 << 1;
     /// arch/arm64/include/asm/thread_info.h
@@ -111,7 +216,7 @@ fn compat(btf: &Btf<'_>) -> (u32, u32) {
     } else {
         ("thread_info.status", TS_COMPAT)
     };
-    match btf.offset("task_struct", member) {
+    match layout.offset("task_struct", member) {
         Ok(offset) => (offset, mask),
         // The kernel cannot run 32-bit processes; any word will do.
         Err(_) => (0, 0),
@@ -128,7 +233,7 @@ mod tests {
             eprintln!("SKIPPED: needs {BTF_PATH}");
             return;
         };
-        let offsets = from_btf(&Btf::parse(&data).unwrap()).unwrap();
+        let offsets = from_layout(&Btf::parse(&data).unwrap()).unwrap();
         // Fixed since Linux 2.6: struct sock_common begins with daddr, rcv_saddr.
         assert_eq!((offsets.sock.daddr, offsets.sock.rcv_saddr), (0, 4));
         assert_eq!(offsets.sock.family, 16);

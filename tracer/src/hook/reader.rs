@@ -1,10 +1,15 @@
 //! The reading end: drains the ring buffer, adds up the counters.
 
-use std::time::Duration;
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
 
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, RingBuf},
+    programs::ProgramFd,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_ebpf::{Counter, MAPPED, Mapped};
@@ -36,16 +41,23 @@ fn mapped(entry: &[u8]) -> Option<u32> {
 pub struct Reader {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    /// The programs that were loaded by then.
+    programs: Vec<ProgramFd>,
 }
 
 impl Reader {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, HookError> {
+        let programs = ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok()?.try_clone().ok())
+            .collect();
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(HookError::Taken);
         Ok(Self {
             ring: RingBuf::try_from(take("RECORDS")?)
                 .map_err(|source| HookError::Map { name: "RECORDS", source })?,
             counters: PerCpuArray::try_from(take("COUNTERS")?)
                 .map_err(|source| HookError::Map { name: "COUNTERS", source })?,
+            programs,
         })
     }
 
@@ -78,6 +90,17 @@ impl Reader {
                 .map_err(|source| HookError::Map { name: "COUNTERS", source })?;
             losses.set(counter, cpus.iter().sum());
         }
+        losses.set(Counter::Missed, self.programs.iter().filter_map(missed).sum());
         Ok(losses)
     }
+}
+
+/// How often the kernel skipped a program because another task was within it
+/// on the same CPU (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c, from Linux
+/// 5.12 on).
+fn missed(program: &ProgramFd) -> Option<u64> {
+    let fd = program.as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let count = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    count.trim().parse().ok()
 }

@@ -99,13 +99,8 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookErro
     if watch.rules.len() >= MAX_POLICIES as usize {
         return Err(ScopeError::TooMany(watch.rules.len()).into());
     }
-    let policy =
-        Policy { head_bytes: watch.head_bytes, tls_head_bytes: watch.tls_head_bytes, inherit: 1 };
+    set_policy(ebpf, watch)?;
     let map = |name: &'static str| move |source: MapError| HookError::Map { name, source };
-
-    let mut policies: Array<_, Policy> =
-        Array::try_from(named(ebpf, "POLICIES")).map_err(map("POLICIES"))?;
-    policies.set(SLOT, policy, 0).map_err(map("POLICIES"))?;
 
     let mut uids: HashMap<_, u32, u32> =
         HashMap::try_from(named(ebpf, "SCOPE_UID")).map_err(map("SCOPE_UID"))?;
@@ -131,17 +126,35 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookErro
         inodes.insert(inode, SLOT, 0).map_err(map("SCOPE_INODE"))?;
     }
 
+    let running = watch.running()?;
+    put_in_scope(ebpf, running.iter().copied())?;
+    Ok(watch.with_owners(running))
+}
+
+/// Says how much of each send is taken.
+pub(super) fn set_policy(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
+    let policy =
+        Policy { head_bytes: watch.head_bytes, tls_head_bytes: watch.tls_head_bytes, inherit: 1 };
+    let map = |source: MapError| HookError::Map { name: "POLICIES", source };
+    let mut policies: Array<_, Policy> = Array::try_from(named(ebpf, "POLICIES")).map_err(map)?;
+    policies.set(SLOT, policy, 0).map_err(map)
+}
+
+/// Puts processes in scope that run already.
+pub(super) fn put_in_scope(
+    ebpf: &mut Ebpf,
+    processes: impl IntoIterator<Item = u32>,
+) -> Result<(), HookError> {
     let set_scope = raw_tracepoint(ebpf, "set_scope")?;
     let program = |source| HookError::Program { name: "set_scope", source };
     super::retry(|| set_scope.load()).map_err(program)?;
-    let running = watch.running()?;
-    for &tgid in &running {
+    for tgid in processes {
         let mut options = RawTracePointRunOptions::new();
         options.args[0] = u64::from(tgid);
         options.args[1] = u64::from(SLOT);
         set_scope.test_run(options).map_err(program)?;
     }
-    Ok(watch.with_owners(running))
+    Ok(())
 }
 
 fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Map {

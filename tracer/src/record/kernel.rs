@@ -51,6 +51,9 @@ impl Record {
         Ok(Self {
             hook: match header.hook {
                 hook::SYS_ENTER => Hook::SysEnter,
+                hook::FENTRY => Hook::Fentry,
+                hook::KPROBE => Hook::Kprobe,
+                hook::TCP_TRACEPOINT => Hook::TcpTracepoint,
                 hook::SSL_WRITE => Hook::SslWrite,
                 hook::SSL_WRITE_EX => Hook::SslWriteEx,
                 hook::GNUTLS_RECORD_SEND => Hook::GnutlsRecordSend,
@@ -112,6 +115,9 @@ impl Record {
             version: ABI_VERSION,
             hook: match self.hook {
                 Hook::SysEnter => hook::SYS_ENTER,
+                Hook::Fentry => hook::FENTRY,
+                Hook::Kprobe => hook::KPROBE,
+                Hook::TcpTracepoint => hook::TCP_TRACEPOINT,
                 Hook::SslWrite => hook::SSL_WRITE,
                 Hook::SslWriteEx => hook::SSL_WRITE_EX,
                 Hook::GnutlsRecordSend => hook::GNUTLS_RECORD_SEND,
@@ -195,6 +201,23 @@ pub(crate) mod tests {
         record.position = None;
         record.len = None;
         assert_eq!(Record::from_kernel(&entry(&record)), Ok(record));
+    }
+
+    #[test]
+    fn every_hook_has_a_number() {
+        for hook in [
+            Hook::SysEnter,
+            Hook::Fentry,
+            Hook::Kprobe,
+            Hook::TcpTracepoint,
+            Hook::SslWrite,
+            Hook::SslWriteEx,
+            Hook::GnutlsRecordSend,
+            Hook::PrWrite,
+        ] {
+            let record = Record { hook, ..sample() };
+            assert_eq!(Record::from_kernel(&entry(&record)), Ok(record));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum Loss {
     TooManyIovecs,
     /// Messages of one `sendmmsg` beyond those that are walked.
     TooManyMessages,
-    /// Sent from memory of a kind that cannot be read.
+    /// Sent from memory of a kind that is not read: only the length is known.
     UnknownIterator,
     /// Sent by a 32-bit process.
     Compat,
@@ -23,11 +23,13 @@ pub enum Loss {
     Internal,
     /// A process could not be followed across fork or exec.
     Unfollowed,
+    /// The kernel did not run a program: another task was within it.
+    Missed,
 }
 
 impl Loss {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RingFull,
         Self::Unreadable,
         Self::TooManyIovecs,
@@ -36,6 +38,7 @@ impl Loss {
         Self::Compat,
         Self::Internal,
         Self::Unfollowed,
+        Self::Missed,
     ];
 
     /// The programs' counter for it.
@@ -49,6 +52,7 @@ impl Loss {
             Self::Compat => Counter::Compat,
             Self::Internal => Counter::Internal,
             Self::Unfollowed => Counter::Unfollowed,
+            Self::Missed => Counter::Missed,
         }
     }
 
@@ -62,9 +66,15 @@ impl Loss {
             Self::Unreadable => "sends cut or lost: the sender's memory could not be read",
             Self::TooManyIovecs => "sends cut: they came in more than 256 pieces",
             Self::TooManyMessages => "messages lost: more than 32 in one system call",
-            Self::UnknownIterator => "sends lost: they came from memory that cannot be read",
+            Self::UnknownIterator => {
+                "sends of which only the length is known: \
+                 they came from a file's pages (sendfile, splice) or the like"
+            }
             Self::Compat => "sends lost: 32-bit processes are not read yet",
             Self::Internal => "sends lost to a limit inside tracer; please report this",
+            Self::Missed => {
+                "events not seen: the kernel skipped a program that another task was within"
+            }
             Self::Unfollowed => "processes not followed: their ids lie beyond kernel.pid_max",
         }
     }

@@ -71,14 +71,21 @@ impl BootTime {
     }
 }
 
-/// Where in the kernel a record was taken. It says what the record proves:
-/// at `sys_enter` the process *asked* to send these bytes and could still
-/// change them; the socket hooks see what the protocol accepted.
+/// Where in the kernel a record was taken. It says what the record proves: at
+/// the sockets' hooks the process *asked* to send these bytes, and could still
+/// change them until the kernel copied them; what a TLS library accepted, it
+/// accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hook {
     /// The `sys_enter` raw tracepoint.
     SysEnter,
+    /// The entry of a protocol's `sendmsg`, by fentry.
+    Fentry,
+    /// The same, by kprobe.
+    Kprobe,
+    /// The raw tracepoint `tcp_sendmsg_locked`.
+    TcpTracepoint,
     /// OpenSSL's or BoringSSL's `SSL_write`, accepted.
     SslWrite,
     /// OpenSSL's `SSL_write_ex`, accepted.

@@ -1,0 +1,288 @@
+//! Every hook that the kernel has takes the same records of the same sends.
+
+use std::{fs, net::SocketAddr};
+
+use tracer::{
+    hook::{Rule, SocketHook, Watch},
+    record::{Loss, Record, Transport},
+};
+use tracer_tests::{
+    live::{Live, hooks, lacking},
+    payload::payload,
+    peer::{self, Udp, mapped},
+    sender::{Sandbox, Sender, unused_uid},
+    skip,
+};
+
+const SENDER: &str = env!("CARGO_BIN_EXE_sender");
+
+/// Room for every full head of a test's sends.
+const RING: u32 = 16 << 20;
+
+/// Fires exactly once a send on loopback, or the kernel does not have it.
+fn works(hook: SocketHook) {
+    if !skip::root() {
+        return;
+    }
+    if let Some(reason) = lacking(hook) {
+        skip::met(false, &format!("a kernel with {hook} ({reason})"));
+    }
+}
+
+#[test]
+fn fentry_works() {
+    works(SocketHook::Fentry);
+}
+
+#[test]
+fn kprobe_works() {
+    works(SocketHook::Kprobe);
+}
+
+#[test]
+fn tcp_tracepoint_works() {
+    works(SocketHook::TcpTracepoint);
+}
+
+#[test]
+fn sys_enter_works() {
+    works(SocketHook::SysEnter);
+}
+
+/// Captures by all hooks at once, of the same sends.
+struct All {
+    sandbox: Sandbox,
+    uid: u32,
+    lives: Vec<(SocketHook, Live)>,
+}
+
+impl All {
+    fn start() -> Self {
+        let uid = unused_uid();
+        let watch = Watch { rules: vec![Rule::Uid(uid)], ..Watch::default() };
+        let live = |&hook| (hook, Live::by(hook, watch.clone(), RING));
+        Self { sandbox: Sandbox::new(SENDER), uid, lives: hooks().iter().map(live).collect() }
+    }
+
+    fn sender(&self) -> Sender {
+        self.sandbox.sender().uid(self.uid)
+    }
+
+    fn records(&mut self) -> Vec<(SocketHook, Vec<Record>)> {
+        self.lives.iter_mut().map(|(hook, live)| (*hook, live.records())).collect()
+    }
+}
+
+/// What all hooks agree on: all but when, by whom it was taken, and the
+/// socket's key, for which each capture has a seed of its own. `sys_enter`
+/// sees a datagram before the kernel has chosen a port for its socket.
+fn common(records: &[Record]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
+    let common = |record: &Record| {
+        let connection = &record.connection;
+        let local = (connection.transport == Transport::Tcp).then_some(connection.local);
+        (
+            (connection.transport, local, connection.remote),
+            (record.process.clone(), record.within_tls),
+            (record.position, record.offset, record.len),
+            record.payload.clone(),
+        )
+    };
+    records.iter().map(common).collect()
+}
+
+/// Holds what each hook gave against what the last of them did.
+fn assert_same(all: &[(SocketHook, Vec<Record>)], count: usize) {
+    let Some((last, (of, expected))) = all.split_last().map(|(last, rest)| (rest, last)) else {
+        panic!("no hook at all");
+    };
+    assert_eq!(expected.len(), count, "{of}");
+    let expected = common(expected);
+    for (hook, records) in last {
+        assert_eq!(records.len(), count, "{hook}");
+        for (n, (record, expected)) in common(records).iter().zip(&expected).enumerate() {
+            assert_eq!(record, expected, "record {n}: {hook} and {of}");
+        }
+        for record in records {
+            assert_eq!(record.hook, hook.record(record.connection.transport));
+        }
+    }
+}
+
+/// Every call, over every kind of socket.
+#[test]
+fn the_same_sends_give_the_same_records() {
+    if !skip::root() {
+        return;
+    }
+    const CALLS: [&str; 8] = [
+        "send 100",
+        "sendmsg 10x3",
+        "sendmmsg 10x2 21",
+        "write 31",
+        "writev 7x5",
+        "pwritev2 9x2",
+        "writev 1x256",
+        "write 1",
+    ];
+    let (udp, udp6) = (Udp::open(false), Udp::open(true));
+    let (udp, udp6) = (udp.address(), udp6.address());
+    let sockets: [(&str, SocketAddr); 6] = [
+        ("tcp", peer::tcp(false)),
+        ("tcp", peer::tcp(true)),
+        ("tcp", mapped(peer::tcp(false))),
+        ("udp", udp),
+        ("udp", udp6),
+        ("udp", mapped(udp)),
+    ];
+    let mut all = All::start();
+    let mut sender = all.sender();
+    for (transport, to) in sockets {
+        sender = sender.then(format!("connect {transport} {to}"));
+        sender = CALLS.iter().fold(sender, |sender, &call| sender.then(call));
+    }
+    sender
+        .then("open udp4")
+        .then(format!("send 10 to {udp}"))
+        .then(format!("sendmmsg 12 13 to {udp}"))
+        .then("open udp6")
+        .then(format!("send 14 to {udp6}"))
+        .then(format!("send 15 to {}", mapped(udp)))
+        .then(format!("sendmsg 16 to {udp}"))
+        .run();
+    assert_same(&all.records(), 6 * (CALLS.len() + 1) + 6);
+}
+
+/// The kernel takes a large send piece by piece, and waits in between.
+#[test]
+fn a_large_send_is_one_record() {
+    if !skip::root() {
+        return;
+    }
+    let to = peer::tcp(false);
+    let mut all = All::start();
+    all.sender()
+        .then(format!("connect tcp {to}"))
+        .then("write 20000000")
+        .then("writev 32768x100")
+        .then("writev 40001x200")
+        .then("sendmmsg 3000000 200000x4 1")
+        .then("repeat 50 write 100000")
+        .run();
+    let records = all.records();
+    assert_same(&records, 1 + 1 + 1 + 3 + 50);
+    for (n, record) in (0..).zip(&records[0].1) {
+        assert_eq!(record.payload, payload(n, record.payload.len()), "send {n}");
+    }
+}
+
+/// What a process that does not block sends again is another send.
+#[test]
+fn a_send_that_is_tried_again_is_a_record_of_its_own() {
+    if !skip::root() {
+        return;
+    }
+    let to = peer::tcp(false);
+    let mut all = All::start();
+    let ended = all.sender().then(format!("connect tcp {to}")).then("pipelined 200").run();
+    let writes = ended.text.strip_suffix(" writes\n").and_then(|n| n.parse().ok());
+    let writes = writes.expect("the sender says it");
+    assert!(writes > 1, "the kernel took everything at once");
+    assert_same(&all.records(), writes);
+}
+
+/// Threads wait for room on one socket, and take turns.
+#[test]
+fn interleaved_sends_are_told_apart() {
+    if !skip::root() {
+        return;
+    }
+    let to = peer::tcp(false);
+    let mut all = All::start();
+    all.sender().then(format!("connect tcp {to}")).then("both 3 write 3000000").run();
+    let records = all.records();
+    for (hook, records) in &records {
+        assert_eq!(records.len(), 6, "{hook}");
+        assert!(records.iter().all(|record| record.len == Some(3_000_000)), "{hook}");
+    }
+}
+
+/// Those that stand at the socket see what comes there by another way.
+#[test]
+fn io_uring_is_seen_at_the_socket() {
+    if !skip::root() {
+        return;
+    }
+    let (to, udp) = (peer::tcp(false), Udp::open(false));
+    let mut all = All::start();
+    let ended = all
+        .sender()
+        .then(format!("connect tcp {to}"))
+        .then("uring 1000")
+        .then("write 10")
+        .then(format!("connect udp {}", udp.address()))
+        .then("uring 500")
+        .run();
+    if !skip::met(!ended.text.contains("no io_uring"), "io_uring") {
+        return;
+    }
+    for (hook, records) in all.records() {
+        let seen: Vec<_> = records.iter().map(|record| record.payload.clone()).collect();
+        let expected: &[_] = match hook {
+            SocketHook::Fentry | SocketHook::Kprobe => {
+                &[payload(0, 1000), payload(1, 10), payload(2, 500)]
+            }
+            SocketHook::TcpTracepoint => &[payload(0, 1000), payload(1, 10)],
+            SocketHook::SysEnter => &[payload(1, 10)],
+        };
+        assert_eq!(seen, expected, "{hook}");
+    }
+}
+
+/// Of a file that the kernel sends by itself the length is known.
+#[test]
+fn a_files_pages_are_counted() {
+    if !skip::root() {
+        return;
+    }
+    const LEN: usize = 100_000;
+    let to = peer::tcp(false);
+    let mut all = All::start();
+    let file = all.sandbox.path().join("file");
+    fs::write(&file, payload(0, LEN)).expect("a file");
+    all.sender()
+        .then(format!("connect tcp {to}"))
+        .then("write 10")
+        .then(format!("sendfile {}", file.display()))
+        .then("write 20")
+        .run();
+    for (hook, records) in all.records() {
+        let [first, pages @ .., last] = &records[..] else {
+            panic!("{hook}: {} records", records.len());
+        };
+        let start = first.position.expect("a position");
+        let behind = start.wrapping_add(10 + LEN as u32);
+        assert_eq!(last.position, Some(behind), "{hook}");
+        let len: u32 = pages.iter().map(|page| page.len.expect("a length")).sum();
+        assert!(pages.iter().all(|page| page.payload.is_empty()), "{hook}");
+        assert_eq!(len, if hook == SocketHook::SysEnter { 0 } else { LEN as u32 }, "{hook}");
+        let (_, live) = all.lives.iter().find(|(other, _)| *other == hook).expect("it is there");
+        assert_eq!(live.losses().count(Loss::UnknownIterator), pages.len() as u64, "{hook}");
+    }
+}
+
+/// TLS libraries are looked for when something is mapped to be executed.
+#[test]
+fn mappings_are_noticed() {
+    if !skip::root() {
+        return;
+    }
+    const TIMES: usize = 3;
+    let mut all = All::start();
+    // Beginning a process maps some as well.
+    all.sender().run();
+    let begun: Vec<_> = all.lives.iter_mut().map(|(_, live)| live.mappings()).collect();
+    all.sender().then(format!("repeat {TIMES} map")).run();
+    for ((hook, live), begun) in all.lives.iter_mut().zip(begun) {
+        assert_eq!(live.mappings(), begun + TIMES, "{hook}");
+    }
+}
