@@ -25,9 +25,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::{programs::ProgramInfo, sys::Stats};
+use aya::sys::Stats;
 use rustix::time::{ClockId, clock_gettime};
-use tracer::hook::{Capture, DEFAULT_RING, Entry, HookError, Options, Reader, Rule, Watch};
+use tracer::hook::{
+    Capture, DEFAULT_RING, Entry, HookError, Options, Reader, Rule, SocketHook, Watch, test,
+};
 
 /// How often every mode is measured, in turn, so that what else the machine
 /// does falls on all of them.
@@ -47,7 +49,7 @@ fn main() -> Result<()> {
     if env::args().nth(1).as_deref() == Some(SENDER_ARGUMENT) {
         return send_as_told();
     }
-    match Capture::start_null() {
+    match Capture::start_null(SocketHook::SysEnter) {
         Err(
             lacking @ (HookError::NotPermitted | HookError::NoPrograms | HookError::Offsets(_)),
         ) => {
@@ -57,17 +59,24 @@ fn main() -> Result<()> {
         other => drop(other?),
     }
     let mut sender = Sender::start()?;
-    let cpu = cpu_time(&mut sender)?;
+    let modes = modes();
+    let cpu = cpu_time(&mut sender, &modes)?;
     println!("\nCPU time of one call, ns (medians of {ROUNDS} rounds)\n");
-    println!("{}", table(|mode, call| cpu.total(mode, call)));
+    println!("{}", cpu.0.table(|mode, call| cpu.total(mode, call)));
     println!("What it adds, ns, with the quartiles of the rounds\n");
-    println!("{}", table(|mode, call| cpu.added(mode, call).to_string()));
+    println!("{}", cpu.0.table(|mode, call| cpu.added(mode, call).to_string()));
     println!("What it adds, as a multiple of what the null program adds\n");
-    println!("{}", table(|mode, call| cpu.ratio(mode, call)));
-    println!("Time within the program, ns a call, as the kernel counts it (bpf_stats)\n");
-    let stats = bpf_stats(&mut sender)?;
-    println!("{}", table(|mode, call| stats.cell(mode, call)));
-    println!("{}", stats.verified);
+    println!("{}", cpu.0.table(|mode, call| cpu.ratio(mode, call)));
+    println!("Time within the programs, ns a call, as the kernel counts it (bpf_stats)\n");
+    let stats = bpf_stats(&mut sender, &modes)?;
+    let cell = |mode, call| match stats.cells.of(mode, call) {
+        Some(Some(nanos)) => format!("{nanos:.0}"),
+        _ => "–".into(),
+    };
+    println!("{}", stats.cells.table(cell));
+    for (program, steps) in &stats.verified {
+        println!("The verifier took {steps} steps over {program}.");
+    }
     sender.stop()
 }
 
@@ -75,49 +84,72 @@ fn main() -> Result<()> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Nothing,
-    Null,
-    OutOfScope,
+    /// A program that does nothing, in a hook's place.
+    Null(SocketHook),
+    OutOfScope(SocketHook),
     /// In scope, with so many bytes of each send captured.
-    Head(u32),
+    Head(SocketHook, u32),
 }
 
-const MODES: [Mode; 6] = [
-    Mode::Nothing,
-    Mode::Null,
-    Mode::OutOfScope,
-    Mode::Head(256),
-    Mode::Head(4 << 10),
-    Mode::Head(16 << 10),
-];
+/// The hooks that are compared.
+const HOOKS: [SocketHook; 2] = [SocketHook::SysEnter, SocketHook::TcpTracepoint];
+
+/// Nothing, and everything with each hook that the kernel has.
+fn modes() -> Vec<Mode> {
+    let of = |hook| {
+        let heads = [256, 4 << 10, 16 << 10].map(|bytes| Mode::Head(hook, bytes));
+        [Mode::Null(hook), Mode::OutOfScope(hook)].into_iter().chain(heads)
+    };
+    let hooks = HOOKS.into_iter().filter(|&hook| match test(hook) {
+        Ok(()) => true,
+        Err(err) => {
+            println!("SKIPPED {hook}: {err}");
+            false
+        }
+    });
+    [Mode::Nothing].into_iter().chain(hooks.flat_map(of)).collect()
+}
 
 impl Mode {
     fn attach(self) -> Result<Option<Capture>> {
-        let tracer = |uid, head_bytes| {
+        let tracer = |hook, uid, head_bytes| {
             let watch = Watch { rules: vec![Rule::Uid(uid)], head_bytes, ..Watch::default() };
-            Capture::start(&Options { watch, ring: DEFAULT_RING }).map(Some)
+            Capture::start(&Options { watch, ring: DEFAULT_RING, hook }).map(Some)
         };
         Ok(match self {
             Self::Nothing => None,
-            Self::Null => Some(Capture::start_null()?),
-            Self::OutOfScope => tracer(SENDER + 1, 4 << 10)?,
-            Self::Head(head_bytes) => tracer(SENDER, head_bytes)?,
+            Self::Null(hook) => Some(Capture::start_null(hook)?),
+            Self::OutOfScope(hook) => tracer(hook, SENDER + 1, 4 << 10)?,
+            Self::Head(hook, head_bytes) => tracer(hook, SENDER, head_bytes)?,
         })
     }
 
-    /// The name of the program that runs at the call.
-    fn program(self) -> &'static str {
-        if self == Self::Null { "null_sys_enter" } else { "sys_enter" }
+    /// The null program that its ratio is taken of.
+    fn null(self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Null(hook) | Self::OutOfScope(hook) | Self::Head(hook, _) => Self::Null(hook),
+        }
     }
 }
+
+/// The programs that run at a send or at any system call.
+const PROGRAMS: [&str; 5] = [
+    "sys_enter",
+    "tcp_sendmsg_locked",
+    "sock_send_length",
+    "null_sys_enter",
+    "null_tcp_sendmsg_locked",
+];
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing attached"),
-            Self::Null => f.write_str("null program"),
-            Self::OutOfScope => f.write_str("out of scope"),
-            Self::Head(bytes @ ..1024) => write!(f, "in scope, {bytes} B heads"),
-            Self::Head(bytes) => write!(f, "in scope, {} KiB heads", bytes >> 10),
+            Self::Null(hook) => write!(f, "{hook}: null program"),
+            Self::OutOfScope(hook) => write!(f, "{hook}: out of scope"),
+            Self::Head(hook, bytes @ ..1024) => write!(f, "{hook}: in scope, {bytes} B heads"),
+            Self::Head(hook, bytes) => write!(f, "{hook}: in scope, {} KiB heads", bytes >> 10),
         }
     }
 }
@@ -245,26 +277,47 @@ fn empty_ring(reader: &mut Reader, mode: Mode, call: Call) -> Result<()> {
     while let Some(entry) = reader.entry() {
         records += usize::from(matches!(entry?, Entry::Sent(_)));
     }
-    let sent = matches!((mode, call), (Mode::Head(_), Call::Send(_)));
+    let sent = matches!((mode, call), (Mode::Head(..), Call::Send(_)));
     let due = if sent { call.burst() } else { 0 };
     ensure!(records == due, "{mode}, {call}: {records} records of {due} sends");
     Ok(())
 }
 
-/// What was measured in each mode, of each call.
-type Cells<T> = [[T; CALLS.len()]; MODES.len()];
+/// What was measured of each call, a mode a row.
+struct Cells<T>(Vec<(Mode, [T; CALLS.len()])>);
 
-fn place(mode: Mode, call: Call) -> Option<(usize, usize)> {
-    Some((MODES.iter().position(|&m| m == mode)?, CALLS.iter().position(|&c| c == call)?))
+impl<T: Default> Cells<T> {
+    fn new(modes: &[Mode]) -> Self {
+        Self(modes.iter().map(|&mode| (mode, Default::default())).collect())
+    }
+}
+
+impl<T> Cells<T> {
+    fn of(&self, mode: Mode, call: Call) -> Option<&T> {
+        let (_, row) = self.0.iter().find(|(other, _)| *other == mode)?;
+        row.get(CALLS.iter().position(|&other| other == call)?)
+    }
+
+    /// A Markdown table.
+    fn table(&self, cell: impl Fn(Mode, Call) -> String) -> String {
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let mut text = line(["".into()].into_iter().chain(CALLS.map(|c| c.to_string())).collect());
+        text += &line(vec!["---".into(); 1 + CALLS.len()]);
+        for &(mode, _) in &self.0 {
+            let cells = CALLS.map(|call| cell(mode, call));
+            text += &line([mode.to_string()].into_iter().chain(cells).collect());
+        }
+        text
+    }
 }
 
 /// CPU time of a call in nanoseconds, of each round.
 struct CpuTime(Cells<Vec<f64>>);
 
-fn cpu_time(sender: &mut Sender) -> Result<CpuTime> {
-    let mut cells: Cells<Vec<f64>> = Default::default();
+fn cpu_time(sender: &mut Sender, modes: &[Mode]) -> Result<CpuTime> {
+    let mut cells = Cells::<Vec<f64>>::new(modes);
     for _ in 0..ROUNDS {
-        for (row, mode) in cells.iter_mut().zip(MODES) {
+        for (mode, row) in &mut cells.0 {
             let capture = mode.attach()?;
             let mut reader = capture.as_ref().map(Capture::reader).transpose()?;
             for (cell, call) in row.iter_mut().zip(CALLS) {
@@ -272,7 +325,7 @@ fn cpu_time(sender: &mut Sender) -> Result<CpuTime> {
                 for _ in 0..BURSTS {
                     bursts.push(sender.burst(call)?);
                     if let Some(reader) = &mut reader {
-                        empty_ring(reader, mode, call)?;
+                        empty_ring(reader, *mode, call)?;
                     }
                 }
                 cell.push(Spread::of(bursts).median);
@@ -284,7 +337,7 @@ fn cpu_time(sender: &mut Sender) -> Result<CpuTime> {
 
 impl CpuTime {
     fn rounds(&self, mode: Mode, call: Call) -> &[f64] {
-        place(mode, call).map_or(&[], |(mode, call)| &self.0[mode][call])
+        self.0.of(mode, call).map_or(&[], Vec::as_slice)
     }
 
     /// The whole, and as a multiple of what it is with nothing attached.
@@ -301,7 +354,12 @@ impl CpuTime {
     }
 
     fn ratio(&self, mode: Mode, call: Call) -> String {
-        let null = self.added(Mode::Null, call).median;
+        /// Less is none: the hook is not at this call.
+        const LEAST: f64 = 20.0;
+        let null = self.added(mode.null(), call).median;
+        if null < LEAST {
+            return "–".into();
+        }
         format!("{:.1}", self.added(mode, call).median / null)
     }
 }
@@ -328,35 +386,41 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Time within the program in nanoseconds a call.
+/// Time within the programs in nanoseconds a call.
 struct BpfStats {
     cells: Cells<Option<f64>>,
-    verified: String,
+    /// The verifier's steps over each program.
+    verified: Vec<(String, u32)>,
 }
 
-fn bpf_stats(sender: &mut Sender) -> Result<BpfStats> {
+fn bpf_stats(sender: &mut Sender, modes: &[Mode]) -> Result<BpfStats> {
     let _enabled = aya::sys::enable_stats(Stats::RunTime).context("BPF_ENABLE_STATS")?;
-    let mut cells: Cells<Option<f64>> = Default::default();
-    let mut verified = String::new();
-    for (row, mode) in cells.iter_mut().zip(MODES) {
+    let mut cells = Cells::<Option<f64>>::new(modes);
+    let mut verified = Vec::new();
+    for (mode, row) in &mut cells.0 {
         let Some(capture) = mode.attach()? else { continue };
         let mut reader = capture.reader()?;
-        let steps = program(&capture, mode)?.verified_instruction_count().unwrap_or(0);
-        verified = format!("The verifier took {steps} steps over {}.", mode.program());
-        // The program runs at every call of every process. Those that are not
-        // of the burst are taken to cost what this one does: it cannot be a send.
+        for (name, program) in capture.programs() {
+            let steps = program.verified_instruction_count().unwrap_or(0);
+            if PROGRAMS.contains(&&*name) && !verified.contains(&(name.clone(), steps)) {
+                verified.push((name, steps));
+            }
+        }
+        // What runs at every system call of every process runs at others than
+        // the burst's too. Those are taken to cost what getppid does.
         let mut unrelated = None;
         for (cell, call) in row.iter_mut().zip(CALLS) {
             let mut bursts = Vec::new();
             for _ in 0..ROUNDS * BURSTS {
-                let before = program(&capture, mode)?;
+                let before = Ran::of(&capture);
                 sender.burst(call)?;
-                let after = program(&capture, mode)?;
-                empty_ring(&mut reader, mode, call)?;
-                let time = (after.run_time() - before.run_time()).as_nanos() as f64;
-                let runs = (after.run_count() - before.run_count()) as f64;
+                let after = Ran::of(&capture);
+                empty_ring(&mut reader, *mode, call)?;
+                let time = (after.time - before.time).as_nanos() as f64;
+                let runs = (after.system_calls - before.system_calls) as f64;
                 let burst = call.burst() as f64;
                 bursts.push(match unrelated {
+                    _ if runs == 0.0 => time / burst,
                     None => time / runs,
                     Some(unrelated) => (time - (runs - burst) * unrelated) / burst,
                 });
@@ -369,29 +433,24 @@ fn bpf_stats(sender: &mut Sender) -> Result<BpfStats> {
     Ok(BpfStats { cells, verified })
 }
 
-fn program(capture: &Capture, mode: Mode) -> Result<ProgramInfo> {
-    let mut programs = capture.programs().into_iter();
-    let found = programs.find(|(name, _)| *name == mode.program());
-    Ok(found.context("the program is not loaded")?.1)
+/// What the programs have done so far.
+struct Ran {
+    time: Duration,
+    /// How often those ran that run at every system call.
+    system_calls: u64,
 }
 
-impl BpfStats {
-    fn cell(&self, mode: Mode, call: Call) -> String {
-        match place(mode, call).and_then(|(mode, call)| self.cells[mode][call]) {
-            Some(nanos) => format!("{nanos:.0}"),
-            None => "–".into(),
+impl Ran {
+    fn of(capture: &Capture) -> Self {
+        let mut ran = Self { time: Duration::ZERO, system_calls: 0 };
+        for (name, program) in capture.programs() {
+            if PROGRAMS.contains(&&*name) {
+                ran.time += program.run_time();
+            }
+            if name.ends_with("sys_enter") {
+                ran.system_calls += program.run_count();
+            }
         }
+        ran
     }
-}
-
-/// A Markdown table of the modes and calls.
-fn table(cell: impl Fn(Mode, Call) -> String) -> String {
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(["".into()].into_iter().chain(CALLS.map(|c| c.to_string())).collect());
-    text += &line(vec!["---".into(); 1 + CALLS.len()]);
-    for mode in MODES {
-        let cells = CALLS.map(|call| cell(mode, call));
-        text += &line([mode.to_string()].into_iter().chain(cells).collect());
-    }
-    text
 }
