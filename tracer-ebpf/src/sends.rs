@@ -84,7 +84,7 @@ fn fentry_tcp_sendpage(ctx: FEntryContext) -> i32 {
 }
 
 /// `unsigned long vm_mmap_pgoff(struct file *file, unsigned long addr, unsigned long len, unsigned long prot, unsigned long flag, unsigned long pgoff)`,
-/// run on Linux 5.10 to 7.2.
+/// run on Linux 6.1 to 7.2, attached on 5.10.
 #[fentry(function = "vm_mmap_pgoff")]
 fn fentry_vm_mmap_pgoff(ctx: FEntryContext) -> i32 {
     mmap(ctx.arg(0), ctx.arg(3));
@@ -118,7 +118,7 @@ fn kprobe_tcp_sendpage(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// As `fentry_vm_mmap_pgoff`; run on Linux 5.10 to 7.2.
+/// As `fentry_vm_mmap_pgoff`; run on Linux 6.1 to 7.2, attached on 5.10.
 #[kprobe]
 fn kprobe_vm_mmap_pgoff(ctx: ProbeContext) -> u32 {
     if let (Some(file), Some(prot)) = (ctx.arg(0), ctx.arg(3)) {
