@@ -77,18 +77,42 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// When the suites do not have it, or it cannot be fetched or unpacked.
     pub(crate) fn unpack(&self, package: &str) -> Result<PathBuf> {
-        match self.unpack_newest(package) {
+        self.unpack_without(package, &[])
+    }
+
+    /// The same, but for files that match one of tar's patterns: a kernel's
+    /// modules take half a minute and as many hundred megabytes.
+    ///
+    /// # Errors
+    /// As [`Archive::unpack`].
+    pub(crate) fn unpack_without(&self, package: &str, exclude: &[&str]) -> Result<PathBuf> {
+        match self.unpack_newest(package, exclude) {
             // Lists of some days ago name files that the archive no longer has.
             Err(why) if !self.is_fresh(Duration::from_hours(1)) => {
                 self.ui.say(&format!("{why:#}"));
                 self.update()?;
-                self.unpack_newest(package)
+                self.unpack_newest(package, exclude)
             }
             other => other,
         }
     }
 
-    fn unpack_newest(&self, package: &str) -> Result<PathBuf> {
+    /// Whether the suites have a package.
+    pub(crate) fn has(&self, package: &str) -> bool {
+        self.version(package).is_ok()
+    }
+
+    /// The packages that the newest version of a package depends on.
+    ///
+    /// # Errors
+    /// When the suites do not have it.
+    pub(crate) fn dependencies(&self, package: &str) -> Result<Vec<String>> {
+        let package = format!("{package}={}", self.version(package)?);
+        let shown = shell::answer(self.command("apt-cache").args(["show", &package]))?;
+        Ok(dependencies(&shown))
+    }
+
+    fn unpack_newest(&self, package: &str, exclude: &[&str]) -> Result<PathBuf> {
         let version = self.version(package)?;
         let unpacked = self.folder.join("unpacked");
         let whole = unpacked.join(format!("{package}_{version}"));
@@ -105,8 +129,15 @@ impl<'a> Archive<'a> {
         let Some(file) = fs::read_dir(&partial)?.next().transpose()? else {
             bail!("apt-get download {package} left no file");
         };
-        let mut unpack = Command::new("dpkg-deb");
-        unpack.arg("-x").arg(file.path()).arg(partial.join("files"));
+        let files = partial.join("files");
+        fs::create_dir(&files)?;
+        let mut unpack = Command::new("sh");
+        // dpkg-deb's own `-x` leaves nothing out.
+        unpack
+            .args(["-ec", r#"deb="$1"; shift; dpkg-deb --fsys-tarfile "$deb" | tar -x "$@""#, "-"])
+            .arg(file.path())
+            .args(exclude.iter().map(|pattern| format!("--exclude={pattern}")))
+            .current_dir(&files);
         self.ui.step(&format!("unpack {package} {version}"), &mut unpack)?;
         for old in fs::read_dir(&unpacked)? {
             let old = old?;
@@ -114,7 +145,7 @@ impl<'a> Archive<'a> {
                 remove(&old.path())?;
             }
         }
-        fs::rename(partial.join("files"), &whole)?;
+        fs::rename(files, &whole)?;
         remove(&partial)?;
         Ok(whole)
     }
@@ -164,6 +195,14 @@ impl<'a> Archive<'a> {
         command.env("APT_CONFIG", self.folder.join("apt.conf"));
         command
     }
+}
+
+/// The names in the lines `Depends:` of `apt-cache show`; of alternatives, the
+/// first.
+fn dependencies(shown: &str) -> Vec<String> {
+    let lines = shown.lines().filter_map(|line| line.strip_prefix("Depends: "));
+    let names = lines.flat_map(|line| line.split(", "));
+    names.filter_map(|name| Some(name.split([' ', ':']).next()?.to_owned())).collect()
 }
 
 /// Whether a folder holds some version of a package.
@@ -272,7 +311,7 @@ fn sources(suites: &[&str], mirrors: &Mirrors) -> Result<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{Mirrors, configuration, is_version_of, sources};
+    use super::{Mirrors, configuration, dependencies, is_version_of, sources};
 
     const URIS: &str = "\
 'http://mirror.example/other/dists/nodistro/InRelease' other 0 \n\
@@ -308,6 +347,13 @@ mod tests {
         for other in ["amd64", "DEP-11", "Post-Invoke"] {
             assert!(!text.contains(other), "{text}");
         }
+    }
+
+    #[test]
+    fn dependencies_are_names() {
+        let shown = "Package: linux-image-amd64\nDepends: linux-base-amd64 (= 7.1-1), \
+                     linux-image-7.1-amd64 (= 7.1-1) | other, gcc:any\nRecommends: x\n";
+        assert_eq!(dependencies(shown), ["linux-base-amd64", "linux-image-7.1-amd64", "gcc"]);
     }
 
     #[test]
