@@ -1,6 +1,10 @@
 //! Where what was built once for this user is kept, for every clone.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -15,4 +19,12 @@ pub(crate) fn directory() -> Result<PathBuf> {
         .or_else(|| Some(absolute("XDG_CACHE_HOME")?.join("tracer")))
         .or_else(|| Some(absolute("HOME")?.join(".cache/tracer")))
         .context("no place for a cache: set TRACER_CACHE to an absolute path")
+}
+
+/// Tells what was made of this text from what was made of another. Not meant
+/// to resist anybody; with another compiler, things are only made anew.
+pub(crate) fn hash(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }

@@ -2,22 +2,27 @@
 //!
 //! ```text
 //! setup ── finds or installs the BPF compiler and linker ─┬─ build ─── demo
-//!          and leaves what it chose in `.tools/`          └─ test, bench
+//!          and leaves what it chose in `.tools/`          ├─ test ──── vm
+//!                                                         └─ bench, dist
 //! ```
 //!
 //! Every command sets up first; where everything is in place that costs a few
 //! look-ups. Progress goes to stderr and answers to stdout.
 
+mod arch;
 mod bench;
 mod build_cmd;
 mod cache;
+mod cross;
 mod demo;
+mod dist;
 mod privilege;
 mod setup;
 mod shell;
 mod test;
 mod ui;
 mod version;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -25,7 +30,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{ui::Ui, workspace::Workspace};
+use crate::{arch::Arch, ui::Ui, workspace::Workspace};
 
 /// Sets up, builds and tests tracer.
 #[derive(Parser)]
@@ -63,6 +68,14 @@ enum Task {
         /// Run only the tests whose name holds this; what else stands here goes to the tests as well
         #[arg(last = true)]
         arguments: Vec<String>,
+    },
+    /// Run the kernel's tests on other kernels, in virtual machines
+    Vm(vm::Options),
+    /// Build the one static file that users are given, and print its path
+    Dist {
+        /// The architecture that it is to run on (this machine's)
+        #[arg(long)]
+        target: Option<Arch>,
     },
     /// Measure how fast the decoder is, and what the programs cost those who send
     Bench,
@@ -103,6 +116,8 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Demo { arguments } => demo::run(&workspace, &ui, &arguments),
         Task::Test { arguments } => test::run(&workspace, &ui, &arguments),
+        Task::Vm(options) => vm::run(&workspace, &ui, &options),
+        Task::Dist { target } => dist::run(&workspace, &ui, target.map_or_else(Arch::host, Ok)?),
         Task::Bench => bench::run(&workspace, &ui),
     }
 }

@@ -28,11 +28,16 @@ mod toolchain;
 use anyhow::{Context as _, Result};
 
 use self::{
+    apt::Apt,
     linker::Linker,
     toolchain::{Compiler, Survey},
 };
-pub(crate) use self::{state::State, test_needs::venv_python};
-use crate::{ui::Ui, workspace::Workspace};
+pub(crate) use self::{
+    foreign::{Archive, debian_release},
+    state::State,
+    test_needs::venv_python,
+};
+use crate::{arch::Arch, ui::Ui, workspace::Workspace};
 
 /// Makes the build possible, or says why it is not.
 ///
@@ -81,6 +86,52 @@ pub(crate) fn rehearse(workspace: &Workspace, ui: &Ui) -> Result<()> {
 /// When the clone cannot be written to.
 pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<Vec<String>> {
     test_needs::install(workspace, ui, dry_run)
+}
+
+/// Installs QEMU for every architecture that tracer runs on, at no other
+/// package's cost.
+///
+/// # Errors
+/// When this is not Debian, or apt cannot.
+pub(crate) fn install_qemu(ui: &Ui) -> Result<()> {
+    const PACKAGES: [&str; 2] = ["qemu-system-x86", "qemu-system-arm"];
+    const WHY: &str = "boots the kernels that tests run on";
+
+    let mut apt = Apt::new(ui)?;
+    match apt.offers_after_update(&PACKAGES, None) {
+        Ok(()) => apt.install(WHY, &PACKAGES),
+        // It may have tools of QEMU's from the backports, which the release's
+        // own QEMU would remove.
+        Err(why) => {
+            ui.say(&format!("{why:#}"));
+            let release = debian_release()?;
+            let [security, backports] =
+                ["security", "backports"].map(|suite| format!("{release}-{suite}"));
+            let suites = [&*release, &security, &backports];
+            Archive::open(ui, &suites, Arch::host()?.debian())?.install(&PACKAGES, &backports)
+        }
+    }
+}
+
+/// Installs packages of this system's, where they are not installed.
+///
+/// # Errors
+/// When this system has no apt, or apt cannot.
+pub(crate) fn install_packages(ui: &Ui, packages: &[&str], why: &str) -> Result<()> {
+    let mut apt = Apt::new(ui)?;
+    if apt.has(packages, None) {
+        return Ok(());
+    }
+    apt.offers_after_update(packages, None)?;
+    apt.install(why, packages)
+}
+
+/// Debian's compiler as a rustup toolchain, installed where it is missing.
+///
+/// # Errors
+/// When this is not Debian, or its apt does not have it.
+pub(crate) fn debian_toolchain(ui: &Ui) -> Result<String> {
+    Ok(debian::Offer::look_for(ui)?.install(ui)?.name)
 }
 
 /// What is not to be had here leads to the next way; what was tried and failed

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: format, lints, documentation and every test that this
-//! machine can run, closing with what was run and what was not.
+//! machine can run, on its own kernel and on others in virtual machines,
+//! closing with what was run and what was not.
 //!
 //! A test that finds something missing appends a line `NAME: needs WHAT` to
 //! the file that `TRACER_TEST_SKIPS` names and returns. The test harness counts
@@ -23,6 +24,7 @@ use crate::{
     setup::{self, State},
     shell,
     ui::{Ui, elapsed},
+    vm,
     workspace::Workspace,
 };
 
@@ -78,6 +80,11 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Resul
     build.args(["build", "--workspace", "--all-targets"]);
     if report.check(ui, "build", &mut build) {
         tests(workspace, ui, arguments, &mut report)?;
+        if arguments.is_empty() {
+            other_kernels(workspace, ui, &mut report);
+        } else {
+            ui.say("not on other kernels: `cargo xtask vm` does that");
+        }
     }
     Ok(close(ui, &report, start))
 }
@@ -148,6 +155,15 @@ fn tests(workspace: &Workspace, ui: &Ui, arguments: &[String], report: &mut Repo
     }
     report.tally.skipped_by_themselves(&read_skips(&skips));
     Ok(())
+}
+
+/// The kernel's tests once more, on other kernels.
+fn other_kernels(workspace: &Workspace, ui: &Ui, report: &mut Report) {
+    let matrix = vm::for_tests(workspace, ui);
+    eprintln!("{}", matrix.table());
+    report.tally.in_guests(matrix.passed, matrix.failures, matrix.skips);
+    let reasons = matrix.left_out.iter().map(|why| format!("tests on other kernels: {why}"));
+    report.left_out.extend(reasons);
 }
 
 /// One command where this process is root or cannot be; otherwise one for what

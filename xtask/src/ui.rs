@@ -81,7 +81,7 @@ impl Ui {
     }
 
     /// Waits for `work`, showing that it goes on and at last how long it took.
-    fn watch<T>(&self, label: &str, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn watch<T>(&self, label: &str, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let (done, waiting) = mpsc::channel::<()>();
         let result = thread::scope(|scope| {

@@ -10,7 +10,8 @@ use crate::{privilege::Privilege, shell, ui::Ui, version::Version};
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=120";
 
 /// Installs without questions, without extras, and at no other package's cost.
-const INSTALL: [&str; 5] = ["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
+pub(super) const INSTALL: [&str; 5] =
+    ["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
 
 /// What `apt-cache policy` says of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

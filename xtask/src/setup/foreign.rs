@@ -22,8 +22,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::apt::Policy;
-use crate::{cache, shell, ui::Ui};
+use super::apt::{self, Policy};
+use crate::{cache, privilege::Privilege, shell, ui::Ui};
 
 /// Lists older than this are fetched anew: an archive keeps few old versions.
 const LISTS_SERVE: Duration = Duration::from_hours(7 * 24);
@@ -97,6 +97,24 @@ impl<'a> Archive<'a> {
         }
     }
 
+    /// Installs packages on this machine, of one suite where there is a choice.
+    /// For what the machine's own apt cannot install without removing something.
+    ///
+    /// # Errors
+    /// When apt cannot either.
+    pub(crate) fn install(&self, packages: &[&str], suite: &str) -> Result<()> {
+        let config = format!("APT_CONFIG={}", self.folder.join("apt.conf").display());
+        let mut arguments = vec![&*config, "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+        // The machine's own packages, and which of them it did not ask for.
+        arguments.extend(["-o", "Dir::State::status=/var/lib/dpkg/status"]);
+        arguments.extend(["-o", "Dir::State::extended_states=/var/lib/apt/extended_states"]);
+        arguments.extend(["-t", suite]);
+        arguments.extend(apt::INSTALL);
+        arguments.extend(packages);
+        let mut command = Privilege::of_this_process().command("env", &arguments)?;
+        self.ui.step(&format!("apt-get install {} (of {suite})", packages.join(" ")), &mut command)
+    }
+
     /// Whether the suites have a package.
     pub(crate) fn has(&self, package: &str) -> bool {
         self.version(package).is_ok()
@@ -151,7 +169,10 @@ impl<'a> Archive<'a> {
     }
 
     /// The newest version of a package.
-    fn version(&self, package: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// When the suites do not have it.
+    pub(crate) fn version(&self, package: &str) -> Result<String> {
         let policy = shell::answer(self.command("apt-cache").args(["policy", package]))?;
         Policy::parse(&policy)
             .candidate
@@ -254,6 +275,20 @@ Dir::Cache::srcpkgcache "";
     text
 }
 
+/// The name of this machine's Debian (`bookworm`).
+///
+/// # Errors
+/// When it runs something else.
+pub(crate) fn debian_release() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+    let field = |name: &str| {
+        let mut values = release.lines().filter_map(|line| line.strip_prefix(name));
+        Some(values.next()?.trim_matches('"').to_owned())
+    };
+    ensure!(field("ID=").as_deref() == Some("debian"), "this is not Debian");
+    field("VERSION_CODENAME=").context("this Debian has no name")
+}
+
 /// Where the machine's apt finds Debian.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Mirrors {
@@ -263,13 +298,7 @@ struct Mirrors {
 
 impl Mirrors {
     fn of_this_machine() -> Result<Self> {
-        let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
-        let field = |name: &str| {
-            let mut values = release.lines().filter_map(|line| line.strip_prefix(name));
-            Some(values.next()?.trim_matches('"').to_owned())
-        };
-        ensure!(field("ID=").as_deref() == Some("debian"), "this is not Debian");
-        let codename = field("VERSION_CODENAME=").context("this Debian has no name")?;
+        let codename = debian_release()?;
         let uris = shell::answer(Command::new("apt-get").args(["update", "--print-uris"]))?;
         Ok(Self::parse(&uris, &codename))
     }

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{apt::Apt, debian, foreign::Archive, linker, state::State};
-use crate::{shell, ui::Ui, workspace::Workspace};
+use crate::{cache, shell, ui::Ui, workspace::Workspace};
 
 /// A package of Debian's.
 struct Package {
@@ -138,7 +137,7 @@ fn python_packages(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> 
     let requirements = workspace.root().join(REQUIREMENTS);
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
-    let wanted = hash(&wanted);
+    let wanted = cache::hash(&wanted);
     let python = venv_python(workspace);
     let works = || shell::succeeds(Command::new(&python).arg("--version"));
     if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == wanted) && works() {
@@ -177,13 +176,6 @@ fn python_with_venv() -> Option<&'static str> {
     let able =
         |python: &str| shell::succeeds(Command::new(python).args(["-c", "import venv, ensurepip"]));
     PYTHONS.into_iter().find(|python| able(python))
-}
-
-fn hash(text: &str) -> String {
-    // Not meant to resist anybody; a change of compiler only makes the venv anew.
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
 }
 
 fn first_line(error: &anyhow::Error) -> String {

@@ -60,6 +60,14 @@ impl Tally {
         self.skips.extend_from_slice(lines);
     }
 
+    /// Takes in what became of tests on other kernels.
+    pub(super) fn in_guests(&mut self, passed: usize, failures: Vec<String>, skips: Vec<String>) {
+        self.passed += passed;
+        self.failed += failures.len();
+        self.failures.extend(failures);
+        self.skips.extend(skips);
+    }
+
     /// How many tests were run to a verdict.
     pub(super) fn run(&self) -> usize {
         self.passed + self.failed

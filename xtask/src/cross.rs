@@ -1,0 +1,186 @@
+//! Static programs for either architecture.
+//!
+//! For this machine's, its own compiler builds them, with glibc. For the other
+//! one there are two ways, and what is here already comes first:
+//!
+//! - rustup's target with musl, whose linker comes with rustc;
+//! - Debian's compiler with the other architecture's standard library, which is
+//!   unpacked and not installed, and Debian's cross linker.
+//!
+//! Either way the programs need nothing of the system that runs them.
+
+use std::{env, ffi::OsString, path::PathBuf, process::Command};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    arch::Arch,
+    build_cmd,
+    setup::{self, Archive},
+    shell,
+    ui::Ui,
+    version::Version,
+    workspace::Workspace,
+};
+
+/// How cargo builds static programs for an architecture.
+pub(crate) struct Static {
+    triple: String,
+    flags: Vec<String>,
+    linker: Option<&'static str>,
+    /// A rustup toolchain other than the one that runs this.
+    toolchain: Option<String>,
+    why: &'static str,
+}
+
+impl Static {
+    /// The way to build for `arch`, installing what it needs.
+    ///
+    /// # Errors
+    /// When there is none, with the reasons.
+    pub(crate) fn find_or_install(ui: &Ui, arch: Arch) -> Result<Self> {
+        if arch == Arch::host()? {
+            return Self::host();
+        }
+        let musl = format!("{}-unknown-linux-musl", arch.rust());
+        let installed = rustup_targets().lines().any(|target| target == musl);
+        if installed && has_lld() {
+            return Ok(Self::musl(musl));
+        }
+        let debian = match Self::debian(ui, arch) {
+            Ok(way) => return Ok(way),
+            Err(why) => why,
+        };
+        ui.say(&format!("passed over Debian's compiler for {}: {debian:#}", arch.rust()));
+        ensure!(has_lld(), "no linker for {}: this rustc has no rust-lld", arch.rust());
+        let mut add = Command::new("rustup");
+        add.args(["target", "add", &musl]);
+        ui.step(&format!("rustup target add {musl}"), &mut add)?;
+        Ok(Self::musl(musl))
+    }
+
+    fn host() -> Result<Self> {
+        let triple = build_cmd::host()?;
+        let why = "this machine's own compiler";
+        Ok(Self { triple, flags: Vec::new(), linker: None, toolchain: None, why })
+    }
+
+    fn musl(triple: String) -> Self {
+        let why = "rustup's target with musl";
+        Self { triple, flags: Vec::new(), linker: Some("rust-lld"), toolchain: None, why }
+    }
+
+    fn debian(ui: &Ui, arch: Arch) -> Result<Self> {
+        let linker = match arch {
+            Arch::Aarch64 => "aarch64-linux-gnu-gcc",
+            Arch::X86_64 => "x86_64-linux-gnu-gcc",
+        };
+        let toolchain = setup::debian_toolchain(ui)?;
+        let sysroot = debian_std(ui, arch, &toolchain)?;
+        if shell::on_path(linker).is_none() {
+            let package = format!("gcc-{}-linux-gnu", arch.rust().replace('_', "-"));
+            // Its C library is recommended only, and is what makes static programs.
+            let library = format!("libc6-dev-{}-cross", arch.debian());
+            let packages = [&*package, &library];
+            setup::install_packages(ui, &packages, "links for the other architecture")?;
+        }
+        Ok(Self {
+            triple: format!("{}-unknown-linux-gnu", arch.rust()),
+            flags: vec![format!("--sysroot={}", sysroot.display())],
+            linker: Some(linker),
+            toolchain: Some(toolchain),
+            why: "Debian's compiler and cross linker",
+        })
+    }
+
+    /// What builds, in a few words.
+    pub(crate) fn why(&self) -> &'static str {
+        self.why
+    }
+
+    /// Cargo's target.
+    pub(crate) fn triple(&self) -> &str {
+        &self.triple
+    }
+
+    /// Cargo with a subcommand, for this target.
+    pub(crate) fn cargo(&self, workspace: &Workspace, subcommand: &str) -> Command {
+        let mut command = match &self.toolchain {
+            None => workspace.cargo(),
+            Some(toolchain) => {
+                let mut command = Command::new("rustup");
+                command.args(["run", toolchain, "cargo"]).current_dir(workspace.root());
+                crate::workspace::shed_cargo_run(&mut command);
+                // Those of the toolchain that runs this.
+                for name in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"] {
+                    command.env_remove(name);
+                }
+                command.env("CARGO_TARGET_DIR", workspace.target());
+                command
+            }
+        };
+        // Named although it may be the host: flags then do not reach build
+        // scripts and procedural macros, which have to stay dynamic.
+        command.arg(subcommand).args(["--target", &self.triple]);
+        let mut flags = self.flags.clone();
+        flags.push("-Ctarget-feature=+crt-static".to_owned());
+        add_flags(&mut command, &flags);
+        if let Some(linker) = self.linker {
+            let name = self.triple.to_uppercase().replace('-', "_");
+            command.env(format!("CARGO_TARGET_{name}_LINKER"), linker);
+        }
+        command
+    }
+}
+
+/// Adds to the caller's flags.
+fn add_flags(command: &mut Command, flags: &[String]) {
+    // Cargo prefers the first where both are set; U+001F separates its flags.
+    let (name, separator) = match env::var_os("CARGO_ENCODED_RUSTFLAGS") {
+        Some(_) => ("CARGO_ENCODED_RUSTFLAGS", "\u{1f}"),
+        None => ("RUSTFLAGS", " "),
+    };
+    let mut all: OsString = env::var_os(name).unwrap_or_default();
+    for flag in flags {
+        if !all.is_empty() {
+            all.push(separator);
+        }
+        all.push(flag);
+    }
+    command.env(name, all);
+}
+
+fn rustup_targets() -> String {
+    shell::answer(Command::new("rustup").args(["target", "list", "--installed"]))
+        .unwrap_or_default()
+}
+
+/// Whether the compiler brings a linker: rustup's does, Debian's does not.
+fn has_lld() -> bool {
+    let Ok(sysroot) = shell::answer(Command::new("rustc").args(["--print", "sysroot"])) else {
+        return false;
+    };
+    let Ok(Static { triple, .. }) = Static::host() else {
+        return false;
+    };
+    let sysroot = PathBuf::from(sysroot.trim());
+    sysroot.join("lib/rustlib").join(triple).join("bin/rust-lld").is_file()
+}
+
+/// Unpacks the standard library that goes with Debian's compiler; a sysroot.
+fn debian_std(ui: &Ui, arch: Arch, toolchain: &str) -> Result<PathBuf> {
+    const LIBRARY: &str = "libstd-rust-web-dev";
+
+    let release = setup::debian_release()?;
+    let security = format!("{release}-security");
+    let archive = Archive::open(ui, &[&release, &security], arch.debian())?;
+    let usr = archive.unpack(LIBRARY)?.join("usr");
+    let version = archive.version(LIBRARY)?;
+    let rustc = shell::answer(Command::new("rustup").args(["run", toolchain, "rustc", "-vV"]))?;
+    let rustc = rustc.lines().find_map(|line| line.strip_prefix("release: "));
+    ensure!(
+        rustc.and_then(Version::parse) == Version::parse(&version),
+        "{LIBRARY} {version} is of another version than that compiler"
+    );
+    Ok(usr)
+}

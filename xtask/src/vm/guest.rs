@@ -1,0 +1,183 @@
+//! The guest's system: an initramfs with the tests, as they are built for any
+//! other run, and the few programs that they start.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{cpio::Initramfs, kernels::Image, qemu::Qemu};
+use crate::{arch::Arch, cross::Static, setup::Archive, shell, ui::Ui, workspace::Workspace};
+
+/// The test binaries of `tests/` that are run in guests: those that need a
+/// kernel and nothing of a whole system.
+pub(super) const TESTS: &[&str] = &["sends", "scope", "load", "run"];
+
+/// Programs that the tests or the guest start.
+const PROGRAMS: [&str; 3] = ["guest", "sender", "tracer"];
+
+/// How they are built: as `cargo xtask dist` builds what users are given.
+pub(crate) const PROFILE: &str = "dist";
+
+/// Debian's packages that tests call programs of. Each runs as it is unpacked.
+const PACKAGES: [&str; 5] = ["busybox-static", "bash-static", "openssl", "libssl3", "libc6"];
+
+/// Whose they are: one release for every guest, whatever its kernel's.
+const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
+
+/// Parts of them that no test needs.
+const UNNEEDED: [&str; 5] =
+    ["./usr/share", "*/gconv", "*/engines-3", "*/ossl-modules", "./etc/bash.bashrc"];
+
+/// What busybox stands for.
+const BUSYBOX: [&str; 3] = ["cp", "sh", "cat"];
+
+/// All that goes into the guests of an architecture.
+pub(super) struct System {
+    arch: Arch,
+    programs: Vec<(String, PathBuf)>,
+    tests: Vec<(String, PathBuf)>,
+    packages: Vec<PathBuf>,
+    /// Recorded requests, found by tests where they lie in the clone.
+    corpus: PathBuf,
+}
+
+impl System {
+    /// Builds the tests for the architecture, and fetches the packages.
+    ///
+    /// # Errors
+    /// When something cannot be built or fetched.
+    pub(super) fn build(workspace: &Workspace, ui: &Ui, arch: Arch) -> Result<Self> {
+        let way = Static::find_or_install(ui, arch)?;
+        let cargo = |arguments: &[&str]| {
+            let mut command = way.cargo(workspace, "build");
+            command.args(["--profile", PROFILE, "--package", "tracer-tests"]);
+            command.args(["--package", "tracer"]).args(arguments);
+            command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
+            command.args(TESTS.iter().flat_map(|name| ["--test", name]));
+            command
+        };
+        let label = format!("build the tests for {} ({})", arch.rust(), way.why());
+        ui.step(&label, &mut cargo(&[]))?;
+        // Once more for the paths: there is nothing left to do.
+        let messages = shell::answer(&mut cargo(&["--message-format=json"]))?;
+        let built = |kind: &str, names: &[&str]| {
+            let found: Vec<_> =
+                names.iter().filter_map(|name| executable(&messages, kind, name)).collect();
+            ensure!(found.len() == names.len(), "cargo built not all of {names:?}");
+            Ok(found)
+        };
+        let archive = Archive::open(ui, &SUITES, arch.debian())?;
+        let packages = PACKAGES.iter().map(|name| archive.unpack_without(name, &UNNEEDED));
+        Ok(Self {
+            arch,
+            programs: built("bin", &PROGRAMS)?,
+            tests: built("test", TESTS)?,
+            packages: packages.collect::<Result<_>>()?,
+            corpus: workspace.root().join("tests/fixtures/corpus"),
+        })
+    }
+
+    /// Writes the initramfs of a guest that runs all tests that `arguments`
+    /// (of the test harness) do not exclude, or none at all.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn pack(
+        &self,
+        to: &Path,
+        image: &Image,
+        arguments: Option<&[String]>,
+    ) -> Result<()> {
+        let mut archive = Initramfs::create(to)?;
+        for mounted in ["proc", "sys", "dev", "root"] {
+            archive.folder(mounted, 0o755)?;
+        }
+        // Before it is a part of another path: a clone may lie in it.
+        archive.folder("tmp", 0o1777)?;
+        // What the first process has as its standard output.
+        archive.device("dev/console", 5, 1)?;
+        for package in &self.packages {
+            archive.tree(package, "")?;
+        }
+        for name in BUSYBOX {
+            archive.link(&format!("bin/{name}"), "busybox")?;
+        }
+        archive.link("bin/bash", "bash-static")?;
+        if let Some(config) = &image.config {
+            archive.copy("boot/config", config)?;
+        }
+        archive.tree(&self.corpus, utf8(&self.corpus)?)?;
+        for (name, path) in &self.programs {
+            // Where it was built is where the tests look for it.
+            let at = if name == "guest" { "init" } else { utf8(path)? };
+            archive.copy(at, path)?;
+        }
+        for (name, path) in &self.tests {
+            archive.copy(&format!("guest/{name}"), path)?;
+        }
+        archive.file("guest/plan", 0o644, self.plan(arguments)?.as_bytes())?;
+        archive.finish().map(drop)
+    }
+
+    /// What the guest is to do; `tests/src/bin/guest.rs` says how it is written.
+    fn plan(&self, arguments: Option<&[String]>) -> Result<String> {
+        let mut plan = format!("results {}\n", Qemu::results_port(self.arch));
+        let (_, tracer) =
+            self.programs.iter().find(|(name, _)| name == "tracer").context("no tracer")?;
+        plan += &format!("env TRACER_BIN={}\n", utf8(tracer)?);
+        plan += "env PATH=/bin:/usr/bin\nenv HOME=/root\n";
+        // One after the other: the order of the outcomes is that of the lines,
+        // and a slow machine is slow enough for one test.
+        plan += "argument --test-threads=1\nargument --color=never\n";
+        for argument in arguments.unwrap_or_default() {
+            plan += &format!("argument {argument}\n");
+        }
+        if arguments.is_some() {
+            for (name, _) in &self.tests {
+                plan += &format!("run {name} /guest/{name}\n");
+            }
+        }
+        Ok(plan)
+    }
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// The executable of one of cargo's targets, from its messages.
+fn executable(messages: &str, kind: &str, name: &str) -> Option<(String, PathBuf)> {
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut paths = artifacts.filter_map(|message| {
+        let target = &message["target"];
+        let is_it = target["name"] == name && target["kind"][0] == kind;
+        is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+    });
+    Some((name.to_owned(), paths.next()?))
+}
+
+/// A binary's size, for people.
+pub(crate) fn size(path: &Path) -> Result<String> {
+    let bytes = fs::metadata(path)?.len();
+    Ok(format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::executable;
+
+    #[test]
+    fn executables_are_told_by_kind_and_name() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"run"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["test"],"name":"run"},"executable":"/t/deps/run-1"}
+not json
+{"reason":"build-finished","success":true}"#;
+        let found = executable(messages, "test", "run").unwrap();
+        assert_eq!(found.1.to_str(), Some("/t/deps/run-1"));
+        assert!(executable(messages, "bin", "run").is_none());
+    }
+}

@@ -1,0 +1,171 @@
+//! What a guest says on its results port; `tests/src/bin/guest.rs` writes it.
+
+use std::time::Duration;
+
+/// How a test ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Passed,
+    Failed,
+    /// With what it lacked.
+    Skipped(String),
+}
+
+/// One test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Test {
+    pub(super) name: String,
+    pub(super) outcome: Outcome,
+}
+
+/// One test binary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Binary {
+    pub(super) name: String,
+    pub(super) tests: Vec<Test>,
+    pub(super) time: Duration,
+    /// Its exit code, or `killed`; none where it did not end.
+    pub(super) exit: Option<String>,
+    /// How many tests it said it would run.
+    announced: Option<usize>,
+    /// What it printed about failures.
+    pub(super) details: Vec<String>,
+}
+
+impl Binary {
+    pub(super) fn count(&self, wanted: impl Fn(&Outcome) -> bool) -> usize {
+        self.tests.iter().filter(|test| wanted(&test.outcome)).count()
+    }
+
+    /// Whether it ended well, and every test that it announced has an outcome:
+    /// what is silent has not passed.
+    pub(super) fn is_good(&self) -> bool {
+        self.exit.as_deref() == Some("0")
+            && self.announced == Some(self.tests.len())
+            && self.count(|outcome| *outcome == Outcome::Failed) == 0
+    }
+}
+
+/// All that a guest said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Results {
+    /// The kernel's release; none where the guest did not come so far.
+    pub(super) kernel: Option<String>,
+    pub(super) binaries: Vec<Binary>,
+    /// Whether it came to its end.
+    pub(super) done: bool,
+}
+
+impl Results {
+    /// Reads what came so far; lines that mean nothing are passed over.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut results = Self::default();
+        for line in text.lines() {
+            // The port is a terminal, and ends lines as terminals do.
+            let line = line.trim_end_matches('\r');
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match (word, results.binaries.last_mut()) {
+                ("kernel", _) => results.kernel = Some(rest.to_owned()),
+                ("run", _) => {
+                    results.binaries.push(Binary { name: rest.to_owned(), ..Binary::default() });
+                }
+                ("out", Some(binary)) => binary.printed(rest),
+                ("skip", Some(binary)) => binary.skipped(rest),
+                ("end", Some(binary)) => {
+                    binary.exit = rest.rsplit(' ').next().map(str::to_owned);
+                }
+                ("done", _) => results.done = true,
+                _ => {}
+            }
+        }
+        results
+    }
+}
+
+impl Binary {
+    fn printed(&mut self, rest: &str) {
+        let (time, line) = rest.split_once(' ').unwrap_or((rest, ""));
+        if let Ok(time) = time.parse() {
+            self.time = Duration::from_millis(time);
+        }
+        if let Some(count) = line.strip_prefix("running ").and_then(|rest| rest.split(' ').next()) {
+            self.announced = self.announced.or(count.parse().ok());
+        } else if let Some((name, verdict)) =
+            line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
+        {
+            let outcome = match verdict.trim() {
+                "ok" => Outcome::Passed,
+                other => match other.strip_prefix("ignored") {
+                    Some(why) => Outcome::Skipped(why.trim_start_matches(", ").to_owned()),
+                    None => Outcome::Failed,
+                },
+            };
+            self.tests.push(Test { name: name.to_owned(), outcome });
+        } else if !line.is_empty() && !line.starts_with("test result: ok") {
+            self.details.push(line.to_owned());
+        }
+    }
+
+    /// `NAME: needs WHAT`: it returned early, and the harness called it passed.
+    fn skipped(&mut self, rest: &str) {
+        let (name, why) = rest.split_once(": ").unwrap_or((rest, ""));
+        let test = self.tests.iter_mut().find(|test| test.name == name);
+        if let Some(test) = test.filter(|test| test.outcome == Outcome::Passed) {
+            test.outcome = Outcome::Skipped(why.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Results};
+
+    const SAID: &str = "kernel 6.1.0-49-amd64\r\n\
+        run sends\r\n\
+        out 10 \r\n\
+        out 11 running 3 tests\r\n\
+        out 50 test one ... ok\r\n\
+        out 70 test two ... FAILED\r\n\
+        out 75 test three ... ok\r\n\
+        out 80 thread 'two' panicked at x\r\n\
+        out 90 test result: FAILED. 2 passed; 1 failed; 0 ignored\r\n\
+        skip three: needs python\r\n\
+        end sends 101\r\n\
+        run scope\r\n\
+        out 5 running 1 test\r\n\
+        out 9 test four ... ok\r\n\
+        end scope 0\r\n\
+        done\r\n";
+
+    #[test]
+    fn what_a_guest_says_is_read() {
+        let results = Results::parse(SAID);
+        assert_eq!(results.kernel.as_deref(), Some("6.1.0-49-amd64"));
+        assert!(results.done);
+        let [sends, scope] = &results.binaries[..] else { panic!("{results:?}") };
+        let outcomes: Vec<_> = sends.tests.iter().map(|test| test.outcome.clone()).collect();
+        let skipped = Outcome::Skipped("needs python".to_owned());
+        assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed, skipped]);
+        assert_eq!(sends.time.as_millis(), 90);
+        assert_eq!(sends.details[0], "thread 'two' panicked at x");
+        assert!(!sends.is_good() && scope.is_good());
+    }
+
+    /// Whatever a guest did not come to say, it does not count as passed.
+    #[test]
+    fn no_beginning_of_it_is_good() {
+        let good = SAID.replace("FAILED", "ok").replace("101", "0");
+        assert!(Results::parse(&good).binaries.iter().all(super::Binary::is_good));
+        for end in 0..good.len() - 2 {
+            let results = Results::parse(&good[..end]);
+            let all = results.done && results.binaries.iter().all(super::Binary::is_good);
+            assert!(!all, "{end}: {results:?}");
+        }
+    }
+
+    #[test]
+    fn noise_is_no_result() {
+        let results = Results::parse("\u{0}\u{fffd} done\nout 1 test x ... ok\nskip\nend\n\n");
+        assert_eq!(results, Results::default());
+    }
+}

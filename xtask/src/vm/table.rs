@@ -1,0 +1,81 @@
+//! Kernels and test binaries, as a table for people (and for docs/kernels.md).
+
+use super::{
+    Row,
+    guest::TESTS,
+    results::{Binary, Outcome},
+};
+use crate::ui::elapsed;
+
+/// How many lines of a failing binary are shown; `target/vm` has the rest.
+pub(super) const DETAILS: usize = 60;
+
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut lines = vec![head()];
+    for row in rows {
+        let release = row.results.kernel.as_deref().unwrap_or("did not come up");
+        let mut line = vec![row.kernel.name.to_owned(), release.to_owned()];
+        line.extend(TESTS.iter().map(|name| {
+            let binary = row.results.binaries.iter().find(|binary| binary.name == *name);
+            binary.map_or_else(|| "-".to_owned(), cell)
+        }));
+        line.push(format!("{} ({})", elapsed(row.time), row.accel));
+        lines.push(line);
+    }
+    aligned(&lines)
+}
+
+fn head() -> Vec<String> {
+    let mut head = vec!["kernel", "release"];
+    head.extend(TESTS);
+    head.push("boot to end");
+    head.into_iter().map(str::to_owned).collect()
+}
+
+/// `14 + 1 skipped, 3.2 s`.
+fn cell(binary: &Binary) -> String {
+    let passed = binary.count(|outcome| *outcome == Outcome::Passed);
+    let skipped = binary.count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    let failed = binary.count(|outcome| *outcome == Outcome::Failed);
+    let mut cell = passed.to_string();
+    if skipped > 0 {
+        cell += &format!(" + {skipped} skipped");
+    }
+    if failed > 0 {
+        cell += &format!(", {failed} FAILED");
+    } else if !binary.is_good() {
+        cell += ", FAILED";
+    }
+    format!("{cell}, {}", elapsed(binary.time))
+}
+
+/// A Markdown table whose columns are of one width.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0))
+        .collect();
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = String::new();
+    for (n, line) in lines.iter().enumerate() {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text += &row(cells.collect());
+        if n == 0 {
+            text += &row(widths.iter().map(|width| "-".repeat(*width)).collect());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::aligned;
+
+    #[test]
+    fn columns_are_of_one_width() {
+        let lines = [["kernel", "a"], ["amd64-6.1", "15"]].map(|line| line.map(str::to_owned));
+        let text = aligned(&lines.map(Vec::from));
+        let expected = "| kernel    | a  |\n| --------- | -- |\n| amd64-6.1 | 15 |\n";
+        assert_eq!(text, expected);
+    }
+}
