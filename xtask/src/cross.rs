@@ -26,8 +26,9 @@ use crate::{
 /// How cargo builds static programs for an architecture.
 pub(crate) struct Static {
     triple: String,
-    flags: Vec<String>,
-    linker: Option<&'static str>,
+    /// Of rustc's options `-C`.
+    codegen: Vec<String>,
+    sysroot: Option<PathBuf>,
     /// A rustup toolchain other than the one that runs this.
     toolchain: Option<String>,
     why: &'static str,
@@ -62,12 +63,13 @@ impl Static {
     fn host() -> Result<Self> {
         let triple = build_cmd::host()?;
         let why = "this machine's own compiler";
-        Ok(Self { triple, flags: Vec::new(), linker: None, toolchain: None, why })
+        Ok(Self { triple, codegen: Vec::new(), sysroot: None, toolchain: None, why })
     }
 
     fn musl(triple: String) -> Self {
         let why = "rustup's target with musl";
-        Self { triple, flags: Vec::new(), linker: Some("rust-lld"), toolchain: None, why }
+        let codegen = vec!["linker=rust-lld".to_owned()];
+        Self { triple, codegen, sysroot: None, toolchain: None, why }
     }
 
     fn debian(ui: &Ui, arch: Arch) -> Result<Self> {
@@ -86,8 +88,8 @@ impl Static {
         }
         Ok(Self {
             triple: format!("{}-unknown-linux-gnu", arch.rust()),
-            flags: vec![format!("--sysroot={}", sysroot.display())],
-            linker: Some(linker),
+            codegen: vec![format!("linker={linker}")],
+            sysroot: Some(sysroot),
             toolchain: Some(toolchain),
             why: "Debian's compiler and cross linker",
         })
@@ -122,13 +124,15 @@ impl Static {
         // Named although it may be the host: flags then do not reach build
         // scripts and procedural macros, which have to stay dynamic.
         command.arg(subcommand).args(["--target", &self.triple]);
-        let mut flags = self.flags.clone();
-        flags.push("-Ctarget-feature=+crt-static".to_owned());
-        add_flags(&mut command, &flags);
-        if let Some(linker) = self.linker {
-            let name = self.triple.to_uppercase().replace('-', "_");
-            command.env(format!("CARGO_TARGET_{name}_LINKER"), linker);
+        let mut flags = Vec::new();
+        if let Some(sysroot) = &self.sysroot {
+            flags.extend(["--sysroot".to_owned(), sysroot.display().to_string()]);
         }
+        for option in self.codegen.iter().map(String::as_str).chain(["target-feature=+crt-static"])
+        {
+            flags.extend(["-C".to_owned(), option.to_owned()]);
+        }
+        add_flags(&mut command, &flags);
         command
     }
 }
