@@ -8,6 +8,7 @@
 //! | `load` | what was captured, and counted as lost, against all that was sent |
 //! | `run` | the `tracer` binary, as a user meets it, and a client of others |
 //! | `store` | what runs keep, against kills at any moment; `tracer alerts` |
+//! | `tls` | an alert against what a process gave to its TLS library |
 //! | `decode` | findings in recorded requests against what their manifests list |
 //! | `rules` | rules of a user's, and their mistakes, against what `tracer` says of them |
 //! | `browsers` | alerts and recordings of real browsers over TLS against what a server got |
