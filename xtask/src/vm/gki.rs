@@ -62,6 +62,8 @@ pub(super) fn build(workspace: &Workspace, ui: &Ui) -> Result<()> {
     setup::install_packages(ui, &NEEDS, "builds the GKI-like kernel")?;
     let archive = Archive::open(ui, &SUITES, Arch::X86_64.debian())?;
     let package = archive.unpack_without(SOURCE, &["./usr/share"])?;
+    // Others wait for it, and what follows takes long.
+    drop(archive);
     let tarball = package.join("usr/src").join(format!("{SOURCE}.tar.xz"));
 
     let work = folder.with_extension("building");
