@@ -1,11 +1,12 @@
 //! Static programs for either architecture.
 //!
 //! For this machine's, its own compiler builds them, with glibc. For the other
-//! one there are two ways, and what is here already comes first:
+//! one there are two ways, the first where there is Debian:
 //!
-//! - rustup's target with musl, whose linker comes with rustc;
 //! - Debian's compiler with the other architecture's standard library, which is
-//!   unpacked and not installed, and Debian's cross linker.
+//!   unpacked and not installed, and Debian's cross compiler for C;
+//! - rustup's target with musl, and a cross compiler for C with musl, which
+//!   nobody brings.
 //!
 //! Either way the programs need nothing of the system that runs them.
 
@@ -43,21 +44,12 @@ impl Static {
         if arch == Arch::host()? {
             return Self::host();
         }
-        let musl = format!("{}-unknown-linux-musl", arch.rust());
-        let installed = rustup_targets().lines().any(|target| target == musl);
-        if installed && has_lld() {
-            return Ok(Self::musl(musl));
-        }
         let debian = match Self::debian(ui, arch) {
             Ok(way) => return Ok(way),
             Err(why) => why,
         };
         ui.say(&format!("passed over Debian's compiler for {}: {debian:#}", arch.rust()));
-        ensure!(has_lld(), "no linker for {}: this rustc has no rust-lld", arch.rust());
-        let mut add = Command::new("rustup");
-        add.args(["target", "add", &musl]);
-        ui.step(&format!("rustup target add {musl}"), &mut add)?;
-        Ok(Self::musl(musl))
+        Self::musl(ui, arch)
     }
 
     fn host() -> Result<Self> {
@@ -66,10 +58,20 @@ impl Static {
         Ok(Self { triple, codegen: Vec::new(), sysroot: None, toolchain: None, why })
     }
 
-    fn musl(triple: String) -> Self {
-        let why = "rustup's target with musl";
-        let codegen = vec!["linker=rust-lld".to_owned()];
-        Self { triple, codegen, sysroot: None, toolchain: None, why }
+    /// rustup brings the library, and nobody the C compiler for SQLite.
+    fn musl(ui: &Ui, arch: Arch) -> Result<Self> {
+        let linker = format!("{}-linux-musl-gcc", arch.rust());
+        ensure!(
+            shell::on_path(&linker).is_some(),
+            "nothing builds for {} here: there is no {linker} either",
+            arch.rust()
+        );
+        let triple = format!("{}-unknown-linux-musl", arch.rust());
+        let mut add = Command::new("rustup");
+        add.args(["target", "add", &triple]);
+        ui.step(&format!("rustup target add {triple}"), &mut add)?;
+        let codegen = vec![format!("linker={linker}")];
+        Ok(Self { triple, codegen, sysroot: None, toolchain: None, why: "rustup's musl target" })
     }
 
     fn debian(ui: &Ui, arch: Arch) -> Result<Self> {
@@ -152,23 +154,6 @@ fn add_flags(command: &mut Command, flags: &[String]) {
         all.push(flag);
     }
     command.env(name, all);
-}
-
-fn rustup_targets() -> String {
-    shell::answer(Command::new("rustup").args(["target", "list", "--installed"]))
-        .unwrap_or_default()
-}
-
-/// Whether the compiler brings a linker: rustup's does, Debian's does not.
-fn has_lld() -> bool {
-    let Ok(sysroot) = shell::answer(Command::new("rustc").args(["--print", "sysroot"])) else {
-        return false;
-    };
-    let Ok(Static { triple, .. }) = Static::host() else {
-        return false;
-    };
-    let sysroot = PathBuf::from(sysroot.trim());
-    sysroot.join("lib/rustlib").join(triple).join("bin/rust-lld").is_file()
 }
 
 /// Unpacks the standard library that goes with Debian's compiler; a sysroot.
