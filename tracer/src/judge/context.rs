@@ -34,7 +34,7 @@ pub enum Recipient {
 }
 
 /// [`Recipient`], without its name: what the table of judgement goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecipientKind {
     /// The site that the finding is about.

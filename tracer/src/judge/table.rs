@@ -1,6 +1,6 @@
 //! The table of judgement: `rules/judgement.toml`, the first row that fits.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::{Identification, RecipientKind, Sender, Severity, Verdict};
@@ -37,7 +37,7 @@ pub struct Case<'a> {
 }
 
 /// [`Visited`], without which visit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VisitedKind {
     /// The page.

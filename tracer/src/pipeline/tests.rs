@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 
+mod story;
+
 use super::*;
 use crate::account::Account;
+use crate::detect::Kind;
 use crate::proto::Protocol;
 use crate::record::{Connection, Hook, Record, Transport};
 
@@ -137,7 +140,8 @@ fn run(events: Vec<Event>) -> Run {
 
 /// The URLs found in a request, each with how it was wrapped.
 fn found(decoded: &Decoded) -> Vec<(&str, &str)> {
-    decoded.findings.list.iter().map(|f| (&f.value[..], &f.chain[..])).collect()
+    let urls = decoded.findings.list.iter().filter(|finding| finding.kind == Kind::Url);
+    urls.map(|f| (&f.value[..], &f.chain[..])).collect()
 }
 
 #[test]

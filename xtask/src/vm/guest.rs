@@ -14,7 +14,7 @@ use crate::{arch::Arch, cross::Static, setup::Archive, shell, ui::Ui, workspace:
 
 /// The test binaries of `tests/` that are run in guests: those that need a
 /// kernel and nothing of a whole system.
-pub(super) const TESTS: &[&str] = &["sends", "scope", "load", "run", "tls"];
+pub(super) const TESTS: &[&str] = &["sends", "hooks", "scope", "load", "run", "tls"];
 
 /// Programs that the tests or the guest start.
 const PROGRAMS: [&str; 3] = ["guest", "sender", "tracer"];

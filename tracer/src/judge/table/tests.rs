@@ -320,3 +320,41 @@ fn the_users_rows_go_first() {
         assert!(err.to_string().contains(what), "{err}");
     }
 }
+
+/// A row as `docs/judgement.md` has it.
+fn documented(row: &Row) -> String {
+    let mut fits = Vec::new();
+    let mut ask = |key: &str, words: Option<serde_json::Value>| {
+        let words = words.filter(|words| !words.is_null());
+        if let Some(words) = words.as_ref().and_then(|words| words.as_array()) {
+            let words: Vec<_> = words.iter().filter_map(|word| word.as_str()).collect();
+            fits.push(format!("{key} {}", words.join(" or ")));
+        }
+    };
+    ask("kind", serde_json::to_value(&row.kind).ok());
+    ask("class", serde_json::to_value(&row.class).ok());
+    ask("scope", serde_json::to_value(&row.scope).ok());
+    ask("visited", serde_json::to_value(&row.visited).ok());
+    ask("sender", serde_json::to_value(&row.sender).ok());
+    ask("recipient", serde_json::to_value(&row.recipient).ok());
+    ask("identifier", serde_json::to_value(&row.identifier).ok());
+    for (key, value) in [("private", row.private), ("head_cut", row.head_cut)] {
+        fits.extend(value.map(|value| format!("{}{key}", if value { "" } else { "not " })));
+    }
+    let fits = if fits.is_empty() { "anything".to_owned() } else { fits.join("; ") };
+    let severity = row.severity.label().to_lowercase();
+    format!("| {} | {fits} | {severity} | {} |", row.name.as_str(), row.reason.as_str())
+}
+
+#[test]
+fn the_docs_show_the_table() {
+    let docs = include_str!("../../../../docs/judgement.md");
+    let shown: Vec<&str> = docs
+        .lines()
+        .skip_while(|line| !line.starts_with("| row |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let rows: Vec<String> = embedded().0.iter().map(documented).collect();
+    assert_eq!(shown, rows);
+}
