@@ -65,6 +65,10 @@ enum Task {
     },
     /// Check format and lints, then run every test that this machine can run
     Test {
+        /// Run the kernel's tests on other kernels as well, which takes an hour
+        /// where there is no KVM
+        #[arg(long)]
+        kernels: bool,
         /// Run only the tests whose name holds this; what else stands here goes to the tests as well
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -115,7 +119,7 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Demo { arguments } => demo::run(&workspace, &ui, &arguments),
-        Task::Test { arguments } => test::run(&workspace, &ui, &arguments),
+        Task::Test { kernels, arguments } => test::run(&workspace, &ui, kernels, &arguments),
         Task::Vm(options) => vm::run(&workspace, &ui, &options),
         Task::Dist { target } => dist::run(&workspace, &ui, target.map_or_else(Arch::host, Ok)?),
         Task::Bench => bench::run(&workspace, &ui),

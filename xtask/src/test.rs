@@ -62,12 +62,18 @@ impl Report {
     }
 }
 
-/// Runs everything. `arguments` go to the test harness, as after `cargo test --`.
+/// Runs everything, on other kernels too if `kernels` says so. `arguments` go to
+/// the test harness, as after `cargo test --`.
 ///
 /// # Errors
 /// When setup fails or no test can be started. A failed check or test is told
 /// in the exit code and the closing lines.
-pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Result<ExitCode> {
+pub(crate) fn run(
+    workspace: &Workspace,
+    ui: &Ui,
+    kernels: bool,
+    arguments: &[String],
+) -> Result<ExitCode> {
     let start = Instant::now();
     let state = setup::run(workspace, ui)?;
     let mut report =
@@ -80,10 +86,10 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Resul
     build.args(["build", "--workspace", "--all-targets"]);
     if report.check(ui, "build", &mut build) {
         tests(workspace, ui, arguments, &mut report)?;
-        if arguments.is_empty() {
+        if kernels {
             other_kernels(workspace, ui, &mut report);
         } else {
-            ui.say("not on other kernels: `cargo xtask vm` does that");
+            ui.say("on this machine's kernel only; --kernels runs them on others as well");
         }
     }
     Ok(close(ui, &report, start))

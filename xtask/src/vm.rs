@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Boot the kernels of this architecture only
     #[arg(long)]
     arch: Option<Arch>,
-    /// Boot every kernel, not only those of `cargo xtask test`
+    /// Boot every kernel, not only those of `cargo xtask test --kernels`
     #[arg(long)]
     all: bool,
     /// How the guest's instructions are run
@@ -117,7 +117,7 @@ impl Options {
     }
 }
 
-/// The matrix of `cargo xtask test`.
+/// The matrix of `cargo xtask test --kernels`.
 pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui) -> Matrix {
     let kernels: Vec<Kernel> = kernels::ALL.into_iter().filter(|kernel| kernel.in_ci).collect();
     matrix(workspace, ui, &kernels, Accel::Auto, &[])
