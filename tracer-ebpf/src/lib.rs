@@ -48,6 +48,11 @@ pub const TGIDS_PER_PAGE: u32 = 4096;
 /// Slots of the UID filter; a UID's slot is its low 16 bits.
 pub const UID_SLOTS: u32 = 65536;
 
+/// UIDs that each user of an Android device has: the UID of an application is
+/// the user's number times this, plus the application's id (`AID_USER_OFFSET` in
+/// Android's `android_filesystem_config.h`).
+pub const UIDS_PER_USER: u32 = 100_000;
+
 /// How much of `struct sock` is read at once. Every field of
 /// [`Offsets::sock`] has to lie in it.
 pub const SOCK_HEAD: usize = 160;

@@ -7,10 +7,11 @@
 //! second way leads from `proto` by [`account`] to `sink`: what was not read.
 //!
 //! [`rules`] is what is known of vendors, as data, for `detect` and `judge`.
-//! [`locate`] finds the functions in TLS libraries that `hook` attaches to.
+//! [`locate`] finds the functions in TLS libraries that `hook` attaches to,
+//! [`packages`] the applications of Android that it watches by name.
 //!
 //! `stream`, `proto`, `content`, `rules` (but for reading a user's files), `detect`,
-//! `judge`, `account` and `pipeline` are pure:
+//! `judge`, `account`, `pipeline` and `packages` are pure:
 //! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]
@@ -29,5 +30,6 @@ pub mod sink;
 pub mod store;
 
 pub mod locate;
+pub mod packages;
 
 pub mod cli;

@@ -3,13 +3,17 @@
 //! Pure: events and a time in, outputs out. `tracer run`, `tracer decode` and
 //! the tests drive the same code.
 
+mod programs;
 mod waiting;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use self::waiting::Waiting;
+use self::{
+    programs::{Program, Programs},
+    waiting::Waiting,
+};
 use crate::{
     account::{Accounts, Application},
     detect::{Address, Detector, Findings},
@@ -18,7 +22,7 @@ use crate::{
         Verdict,
     },
     proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
-    record::{BootTime, Clock, Event, Loss, Losses, Process, Transport},
+    record::{BootTime, Clock, Event, Loss, Losses, Transport},
     rules::Rules,
     stream::{self, Sent, Streams},
 };
@@ -137,23 +141,13 @@ pub struct Totals {
     pub opaque_bytes: u64,
 }
 
-/// Processes whose programs are remembered at a time.
-const MAX_PROGRAMS: usize = 4096;
-
-/// What a process runs.
-#[derive(Debug, Default)]
-struct Program {
-    path: Option<String>,
-    arguments: Vec<String>,
-}
-
 /// The core, with all its state.
 pub struct Pipeline {
     streams: Streams<Decoder>,
     detector: Detector,
     clock: Option<Clock>,
     losses: Losses,
-    programs: HashMap<u32, Program>,
+    programs: Programs,
     /// The browser that all requests are judged as, whatever sent them.
     assumed: Option<String>,
     judge: Judge,
@@ -181,7 +175,7 @@ impl Pipeline {
             waiting: Waiting::default(),
             clock: None,
             losses: Losses::default(),
-            programs: HashMap::new(),
+            programs: Programs::default(),
             totals: Totals::default(),
             accounts: Accounts::default(),
             sent: Vec::new(),
@@ -211,9 +205,12 @@ impl Pipeline {
             Event::Clock(clock) => self.clock = Some(clock),
             Event::Executable { tgid, path } => {
                 // Another program has other arguments; they come next.
-                *self.program(tgid) = Program { path: Some(path), arguments: Vec::new() };
+                *self.programs.of_mut(tgid) = Program { path: Some(path), arguments: Vec::new() };
             }
-            Event::Arguments { tgid, arguments } => self.program(tgid).arguments = arguments,
+            Event::Arguments { tgid, arguments } => {
+                self.programs.of_mut(tgid).arguments = arguments;
+            }
+            Event::Packages { app, names } => self.programs.installed(app, names),
         }
     }
 
@@ -234,14 +231,6 @@ impl Pipeline {
     /// The identifiers that were seen since this was last asked.
     pub fn changed_sightings(&mut self) -> Vec<Sighting> {
         self.judge.changed_sightings()
-    }
-
-    fn program(&mut self, tgid: u32) -> &mut Program {
-        if self.programs.len() >= MAX_PROGRAMS && !self.programs.contains_key(&tgid) {
-            // Process ids wander; a new start costs a name or two.
-            self.programs.clear();
-        }
-        self.programs.entry(tgid).or_default()
     }
 
     /// Tells the time: gives out what waited too long.
@@ -308,13 +297,13 @@ impl Pipeline {
                     self.request(sent, out);
                 }
                 Message::Name(name) => {
-                    let application = self.application(&process);
+                    let application = self.programs.application(&process);
                     self.judge.asked_for(&application, &name.name, name.time);
                     self.accounts.named(application, &name);
                 }
                 Message::Ended(traffic) => {
                     self.count_unread(&traffic);
-                    self.accounts.ended(self.application(&process), &connection, &traffic);
+                    self.accounts.ended(self.programs.application(&process), &connection, &traffic);
                 }
             }
         }
@@ -340,10 +329,10 @@ impl Pipeline {
     }
 
     fn decode(&mut self, sent: Sent<Request>) -> Decoded {
-        let application = self.application(&sent.process);
+        let application = self.programs.application(&sent.process);
         let initiator = initiator(&sent.message);
         let findings = self.detector.find_among(&sent.message, self.judge.visits(&application));
-        let program = self.programs.get(&sent.process.tgid);
+        let program = self.programs.of(sent.process.tgid);
         let decoded = Decoded {
             number: self.totals.requests,
             exe: program.and_then(|program| program.path.clone()),
@@ -374,16 +363,20 @@ impl Pipeline {
     /// Judges a request by what is known now.
     fn judged(&mut self, mut decoded: Decoded) -> Decoded {
         let rules = Arc::clone(self.judge.rules());
-        let program = self.programs.get(&decoded.sent.process.tgid);
+        let program = self.programs.of(decoded.sent.process.tgid);
         let arguments = program.map_or(&[][..], |program| &program.arguments);
         let browser = match &self.assumed {
             Some(name) => rules.browsers().iter().find(|known| known.name.as_str() == name),
             // On Android the executable is the system's, and the first argument
-            // the application's name.
-            None => [decoded.exe.as_deref(), arguments.first().map(String::as_str)]
-                .into_iter()
-                .flatten()
-                .find_map(|name| rules.browser(name)),
+            // the application's name, unless it has changed it.
+            None => [
+                decoded.application.package.as_deref(),
+                decoded.exe.as_deref(),
+                arguments.first().map(String::as_str),
+            ]
+            .into_iter()
+            .flatten()
+            .find_map(|name| rules.browser(name)),
         };
         let private = browser.and_then(|browser| browser.is_private(arguments));
         let origin = Origin {
@@ -412,12 +405,6 @@ impl Pipeline {
             self.totals.alerts += u64::from(again.is_alert());
             out.push(Output::Request(Box::new(again)));
         }
-    }
-
-    fn application(&self, process: &Process) -> Application {
-        let program = self.programs.get(&process.tgid);
-        let path = program.and_then(|program| program.path.as_deref());
-        Application::new(process.uid, path, &process.comm)
     }
 
     fn count(&mut self, decoded: &Decoded) {

@@ -45,7 +45,9 @@ const MAX_OVERHEAD: u64 = 85;
 pub struct Application {
     /// The UID.
     pub uid: u32,
-    /// The executable file.
+    /// The package, on Android.
+    pub package: Option<String>,
+    /// The executable file. Applications of Android all have the same.
     pub executable: Option<String>,
     /// The name of the sending thread, where the executable is not known.
     pub comm: Option<String>,
@@ -57,11 +59,20 @@ impl Application {
     pub fn new(uid: u32, executable: Option<&str>, comm: &str) -> Self {
         let executable = executable.map(str::to_owned);
         let comm = executable.is_none().then(|| comm.to_owned());
-        Self { uid, executable, comm }
+        Self { uid, package: None, executable, comm }
     }
 
-    /// A short name for people: the executable's file name.
+    /// The same, of this package.
+    #[must_use]
+    pub fn of_package(self, package: Option<&str>) -> Self {
+        Self { package: package.map(str::to_owned), ..self }
+    }
+
+    /// A short name for people: the package, or the executable's file name.
     pub fn name(&self) -> &str {
+        if let Some(package) = &self.package {
+            return package;
+        }
         let path = self.executable.as_deref().or(self.comm.as_deref()).unwrap_or_default();
         path.rsplit('/').next().unwrap_or(path)
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::account::Account;
 use crate::detect::Kind;
 use crate::proto::Protocol;
-use crate::record::{Connection, Hook, Record, Transport};
+use crate::record::{Connection, Hook, Process, Record, Transport};
 
 const URL: &str = "https://visited.example/page?q=1";
 const PID: u32 = 10;

@@ -41,6 +41,14 @@ pub enum Event {
         /// Its arguments, its own name first.
         arguments: Vec<String>,
     },
+    /// Which packages an application of Android is, as of now; none when it was
+    /// removed.
+    Packages {
+        /// The application's id: [`crate::packages::id_of`] has it of a UID.
+        app: u32,
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 /// What ties the kernel's timestamps to the time of day.

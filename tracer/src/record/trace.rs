@@ -14,6 +14,7 @@
 //! | 3 | the clocks: nanoseconds since boot, and since 1970 (u64 each) |
 //! | 4 | what a process runs: its id (u32), and the executable's path |
 //! | 5 | how a process was started: its id (u32), and its arguments, each ended by a NUL |
+//! | 6 | an application of Android: its id (u32), and its packages, each ended by a NUL |
 //!
 //! All numbers are little-endian, as all machines that tracer runs on are.
 //! Entries of an unknown kind are skipped, so that newer tracers can add some.
@@ -39,6 +40,7 @@ const LOSSES: u32 = 2;
 const CLOCK: u32 = 3;
 const EXECUTABLE: u32 = 4;
 const ARGUMENTS: u32 = 5;
+const PACKAGES: u32 = 6;
 
 /// An entry longer than this was not written by tracer. Unknown entries may be
 /// somewhat larger than a record.
@@ -92,8 +94,10 @@ impl<W: Write> Writer<W> {
                 self.entry(EXECUTABLE, &[&tgid.to_le_bytes(), path.as_bytes()])
             }
             Event::Arguments { tgid, arguments } => {
-                let list: String = arguments.iter().flat_map(|one| [one, "\0"]).collect();
-                self.entry(ARGUMENTS, &[&tgid.to_le_bytes(), list.as_bytes()])
+                self.entry(ARGUMENTS, &[&tgid.to_le_bytes(), joined(arguments).as_bytes()])
+            }
+            Event::Packages { app, names } => {
+                self.entry(PACKAGES, &[&app.to_le_bytes(), joined(names).as_bytes()])
             }
             Event::Clock(clock) => {
                 self.entry(CLOCK, &[&clock.boot.0.to_le_bytes(), &clock.unix.to_le_bytes()])
@@ -154,7 +158,14 @@ impl<R: Read> Reader<R> {
                 LOSSES => return Ok(Some(Event::Lost(losses(&contents)))),
                 CLOCK => return clock(&contents).map(Some),
                 EXECUTABLE => return executable(&contents).map(Some),
-                ARGUMENTS => return arguments(&contents).map(Some),
+                ARGUMENTS => {
+                    let (tgid, arguments) = numbered_list(&contents)?;
+                    return Ok(Some(Event::Arguments { tgid, arguments }));
+                }
+                PACKAGES => {
+                    let (app, names) = numbered_list(&contents)?;
+                    return Ok(Some(Event::Packages { app, names }));
+                }
                 _ => {}
             }
         }
@@ -190,11 +201,17 @@ fn executable(contents: &[u8]) -> Result<Event, TraceError> {
     Ok(Event::Executable { tgid, path: String::from_utf8_lossy(path).into_owned() })
 }
 
-fn arguments(contents: &[u8]) -> Result<Event, TraceError> {
-    let (tgid, list) = process(contents)?;
+/// Texts, each ended by a NUL.
+fn joined(texts: &[String]) -> String {
+    texts.iter().flat_map(|one| [one, "\0"]).collect()
+}
+
+/// A number, and texts that are each ended by a NUL.
+fn numbered_list(contents: &[u8]) -> Result<(u32, Vec<String>), TraceError> {
+    let (number, list) = process(contents)?;
     let list = list.split_inclusive(|&b| b == 0);
     let text = |one: &[u8]| String::from_utf8_lossy(one.strip_suffix(b"\0").unwrap_or(one)).into();
-    Ok(Event::Arguments { tgid, arguments: list.map(text).collect() })
+    Ok((number, list.map(text).collect()))
 }
 
 /// An entry about a process: its id, and the rest.
@@ -230,6 +247,8 @@ mod tests {
             Event::Clock(Clock { boot: BootTime(1), unix: 2 }),
             Event::Executable { tgid: 2, path: "/usr/bin/client".into() },
             Event::Arguments { tgid: 2, arguments: vec!["client".into(), String::new()] },
+            Event::Packages { app: 10123, names: vec!["a.browser".into(), "b.other".into()] },
+            Event::Packages { app: 10124, names: Vec::new() },
             Event::Sent(sample()),
             Event::Lost(lost),
         ]
@@ -260,7 +279,7 @@ mod tests {
     #[test]
     fn a_cut_is_told_and_loses_only_what_is_cut() {
         let whole = file(&events());
-        let ends: Vec<usize> = (0..=4).map(|n| file(&events()[..n]).len()).collect();
+        let ends: Vec<usize> = (0..=events().len()).map(|n| file(&events()[..n]).len()).collect();
         for len in 0..whole.len() {
             match read(&whole[..len]) {
                 Ok(events) => assert!(ends.contains(&len), "{len}: {events:?}"),
