@@ -7,6 +7,7 @@
 //! | `scope` | whose sends are captured against who was to be watched |
 //! | `load` | what was captured, and counted as lost, against all that was sent |
 //! | `run` | the `tracer` binary, as a user meets it, and a client of others |
+//! | `packages` | whose sends are captured against a list of Android's packages |
 //! | `store` | what runs keep, against kills at any moment; `tracer alerts` |
 //! | `tls` | an alert against what a process gave to its TLS library |
 //! | `decode` | findings in recorded requests against what their manifests list |

@@ -42,7 +42,7 @@ pub(crate) use setting;
 /// written, sees a constant.
 #[inline(always)]
 pub(crate) fn read_only<T: Copy>(word: *const T) -> T {
-    // SAFETY: the macros above only name fields of statics.
+    // SAFETY: callers only name statics and fields of them.
     unsafe { core::ptr::read_volatile(word) }
 }
 

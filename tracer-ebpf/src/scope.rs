@@ -8,11 +8,13 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use tracer_ebpf::{Counter, ExeName, Inode, MAX_POLICIES, Policy, TGIDS_PER_PAGE, UID_SLOTS};
+use tracer_ebpf::{
+    Counter, ExeName, Inode, MAX_POLICIES, Policy, TGIDS_PER_PAGE, UID_SLOTS, UIDS_PER_USER,
+};
 
 use crate::{
     capture::count,
-    kernel::{Task, setting},
+    kernel::{Task, read_only, setting},
 };
 
 /// What is captured, by slot.
@@ -31,6 +33,16 @@ static UID_FILTER: Array<[u8; UID_SLOTS as usize]> = Array::with_max_entries(1, 
 /// Policy slots by UID. Only the daemon writes here.
 #[map]
 static SCOPE_UID: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
+/// Whether applications of Android are watched. The daemon writes it before
+/// loading: where they are not, the verifier drops the look into [`SCOPE_APP`].
+#[unsafe(no_mangle)]
+static APPS: u32 = 0;
+
+/// Policy slots by an application's id, whichever user runs it. Only the daemon
+/// writes here, and sets the number of entries.
+#[map]
+static SCOPE_APP: Array<u8> = Array::with_max_entries(1, 0);
 
 /// Policy slots by the name or path that is executed.
 #[map]
@@ -59,7 +71,10 @@ pub(crate) fn of(task: Task) -> Option<Scope> {
     let uid = task.uid()?;
     let slot = match slot_of_tgid(tgid).unwrap_or(0) {
         0 => match slot_of_uid(uid) {
-            0 => setting!(everyone),
+            0 => match slot_of_app(uid) {
+                0 => setting!(everyone),
+                slot => slot,
+            },
             slot => slot,
         },
         slot => u32::from(slot),
@@ -77,6 +92,15 @@ fn slot_of_uid(uid: u32) -> u32 {
     }
     // SAFETY: only the daemon writes to the map, whole aligned words.
     unsafe { SCOPE_UID.get(uid) }.copied().unwrap_or(0)
+}
+
+/// Users come and go; by the id alone, the next one's is watched as well.
+#[inline(always)]
+fn slot_of_app(uid: u32) -> u32 {
+    if read_only(&raw const APPS) == 0 {
+        return 0;
+    }
+    SCOPE_APP.get(uid % UIDS_PER_USER).map_or(0, |slot| u32::from(*slot))
 }
 
 #[inline(always)]

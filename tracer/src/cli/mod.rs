@@ -6,6 +6,7 @@ mod decode;
 mod demo;
 mod keep;
 mod locate;
+mod packages;
 mod rules;
 mod run;
 mod session;

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
-use super::{Usage, keep, session::Session, style, users};
+use super::{Usage, keep, packages, session::Session, style, users};
 use crate::{
     hook::{
         Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, SocketHook, Watch, choose,
@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracer run --exe chromium            what every chromium sends, from its start on
-  tracer run --uid 10123 --json        one Android application, as JSON lines
+  tracer run --package browsers        every browser on an Android device
   tracer run --uid alice --record t    keep what alice sends, to decode it again")]
 pub(super) struct Args {
     /// Watch every process of this user (a number or a name)
@@ -46,6 +46,8 @@ pub(super) struct Args {
     /// Watch this running process and its descendants
     #[arg(long, value_name = "N")]
     pid: Vec<u32>,
+    #[command(flatten)]
+    packages: packages::Wanted,
     /// Watch everybody
     #[arg(long)]
     all: bool,
@@ -111,7 +113,7 @@ impl HookArg {
 }
 
 impl Args {
-    fn watch(&self) -> Result<Watch, Usage> {
+    fn watch(&self, known: &Rules) -> Result<Watch, Usage> {
         let mut rules = Vec::new();
         for user in &self.uid {
             rules.push(Rule::Uid(users::uid(user)?));
@@ -125,12 +127,14 @@ impl Args {
             });
         }
         rules.extend(self.pid.iter().copied().map(Rule::Pid));
+        rules.extend(self.packages.rules(known)?);
         if self.all {
             rules.push(Rule::Everyone);
         }
         if rules.is_empty() {
             return Err(Usage(
-                "nothing to watch: give --uid, --exe, --pid or --all (`tracer run --help`)".into(),
+                "nothing to watch: give --exe, --package, --uid, --pid or --all (`tracer run --help`)"
+                    .into(),
             ));
         }
         Ok(Watch {
@@ -209,8 +213,8 @@ fn open(path: &Path, append: bool) -> anyhow::Result<File> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let watch = args.watch()?;
     let rules = Arc::new(args.rules.load()?);
+    let watch = args.watch(&rules)?;
     let files = args.files()?;
     let named = args.keep.open_named()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -234,6 +238,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut session = session(args, rules, files, named)?;
         let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
         let follower = follow(&capture);
+        let mut packages = args.packages.follow(&capture, follower.as_ref())?;
+        packages.pending(&mut session)?;
         let mut events = Events::start(capture.reader()?, follower.as_ref())?;
         eprintln!("tracer: watching; Ctrl-C ends it");
 
@@ -244,6 +250,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     Some(batch) => session.take(batch)?,
                     None => break,
                 },
+                news = packages.next() => packages.take(news, &mut session)?,
                 _ = tick.tick() => {
                     if let Some(log) = &mut diagnostics {
                         log.flush();
@@ -259,6 +266,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         session.finish()?;
         events.join()?;
+        // It can tell the follower of processes, whose end is waited for.
+        drop(packages);
         if let Some(follower) = follower {
             follower.news().for_each(|news| tell(&news, args.verbose));
             follower.join();

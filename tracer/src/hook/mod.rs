@@ -9,6 +9,7 @@ mod btf;
 mod follow;
 mod layouts;
 mod offsets;
+mod packages;
 mod poll;
 mod reader;
 mod scope;
@@ -28,12 +29,13 @@ use aya::{
     util::KernelVersion,
 };
 use thiserror::Error;
-use tracer_ebpf::{Settings, TGIDS_PER_PAGE};
+use tracer_ebpf::{Settings, TGIDS_PER_PAGE, UIDS_PER_USER};
 
 pub use self::{
     btf::{Btf, BtfError},
     follow::{Followed, Follower},
     offsets::{BTF_PATH, OffsetsError, running_kernel},
+    packages::{PackageNews, Packages},
     poll::{Events, now},
     reader::{Entry, Reader},
     scope::{Rule, ScopeError, Watch},
@@ -112,6 +114,18 @@ pub enum HookError {
     /// The system has no thread to spare.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
+    /// The list of packages.
+    #[error(
+        "cannot watch {folder} for packages: {source}\n\
+         --package is for Android, and needs root there. Elsewhere use --exe or --uid.",
+        folder = folder.display()
+    )]
+    Packages {
+        /// The folder of the list.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// There is only one reading end.
     #[error("the ring buffer is being read already")]
     Taken,
@@ -183,6 +197,8 @@ pub struct Capture {
     running: Vec<u32>,
     /// Files that processes in scope will execute.
     executables: Vec<PathBuf>,
+    /// Packages whose processes are in scope.
+    packages: Vec<String>,
 }
 
 impl Capture {
@@ -195,7 +211,8 @@ impl Capture {
         let running = scope::apply(&mut ebpf, &options.watch)?;
         options.hook.attach(&mut ebpf)?;
         let executables = options.watch.executables();
-        Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running, executables })
+        let packages = options.watch.packages();
+        Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running, executables, packages })
     }
 
     /// Attaches a program that does nothing in the place of the one that
@@ -210,7 +227,7 @@ impl Capture {
             _ => attach(&mut ebpf, "null_sys_enter", "sys_enter")?,
         }
         let ebpf = Arc::new(Mutex::new(ebpf));
-        Ok(Self { ebpf, running: Vec::new(), executables: Vec::new() })
+        Ok(Self { ebpf, running: Vec::new(), executables: Vec::new(), packages: Vec::new() })
     }
 
     /// Begins to follow the processes in scope to their TLS libraries. Files
@@ -221,6 +238,18 @@ impl Capture {
             .map_err(|source| HookError::Program { name: "for TLS libraries", source })?;
         Follower::start(Arc::clone(&self.ebpf), &self.running, &self.executables)
             .map_err(HookError::Thread)
+    }
+
+    /// Puts the packages that the rules name in scope, by the list of those that
+    /// are installed, and keeps doing so while the list changes. `follower` is
+    /// told of processes that come into scope so.
+    pub fn follow_packages(
+        &self,
+        list: &Path,
+        follower: Option<&Follower>,
+    ) -> Result<Packages, HookError> {
+        let ebpf = Arc::clone(&self.ebpf);
+        Packages::start(ebpf, &self.packages, list, follower.map(Follower::processes))
     }
 
     /// Sends the programs' own diagnostics to the `log` crate's logger.
@@ -304,12 +333,15 @@ fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
         reserved: 0,
     };
     let pages = pid_max()?.div_ceil(TGIDS_PER_PAGE);
+    let apps = !options.watch.packages().is_empty();
     EbpfLoader::new()
         .override_global("OFFSETS", &offsets, true)
         .override_global("SETTINGS", &settings, true)
+        .override_global("APPS", &u32::from(apps), true)
         .map_max_entries("SCRATCH", cpus * options.hook.scratches())
         .map_max_entries("NAMES", cpus)
         .map_max_entries("SCOPE_TGID", pages)
+        .map_max_entries("SCOPE_APP", if apps { UIDS_PER_USER } else { 1 })
         .map_max_entries("RECORDS", options.ring.next_power_of_two())
         .load(PROGRAMS)
         .map_err(HookError::Load)

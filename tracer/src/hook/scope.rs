@@ -31,6 +31,9 @@ pub enum Rule {
     ExeName(String),
     /// Processes that execute this file, and their descendants.
     ExePath(PathBuf),
+    /// An application of Android, whichever user runs it. Its id is looked up
+    /// by [`super::Capture::follow_packages`].
+    Package(String),
     /// Everybody but tracer itself.
     Everyone,
 }
@@ -82,12 +85,21 @@ pub enum ScopeError {
 }
 
 /// The policy slot of every rule. One policy serves all of them for now.
-const SLOT: u32 = 1;
+pub(super) const SLOT: u32 = 1;
 
 impl Watch {
     /// The policy slot for those that no other rule names, or 0.
     pub(super) fn everyone_slot(&self) -> u32 {
         if self.rules.contains(&Rule::Everyone) { SLOT } else { 0 }
+    }
+
+    /// The packages that are named.
+    pub(super) fn packages(&self) -> Vec<String> {
+        let package = |rule: &Rule| match rule {
+            Rule::Package(name) => Some(name.clone()),
+            _ => None,
+        };
+        self.rules.iter().filter_map(package).collect()
     }
 }
 
@@ -157,7 +169,7 @@ pub(super) fn put_in_scope(
     Ok(())
 }
 
-fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Map {
+pub(super) fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Map {
     ebpf.map_mut(name).expect("the object has the maps it is built from")
 }
 
@@ -212,7 +224,7 @@ impl Watch {
                 Rule::ExeName(_) | Rule::ExePath(_) => {
                     found.extend(processes.keys().filter(|pid| runs(**pid, rule)));
                 }
-                Rule::Uid(_) | Rule::Everyone => {}
+                Rule::Uid(_) | Rule::Package(_) | Rule::Everyone => {}
             }
         }
         found.remove(&std::process::id());
@@ -249,7 +261,7 @@ impl Watch {
                         files.push(Path::new(parent).join(name).join(name));
                     }
                 }
-                Rule::Uid(_) | Rule::Pid(_) | Rule::Everyone => {}
+                Rule::Uid(_) | Rule::Pid(_) | Rule::Package(_) | Rule::Everyone => {}
             }
         }
         files.retain(|file| file.is_file());
@@ -318,6 +330,14 @@ fn executed_by(pid: u32) -> Option<PathBuf> {
     };
     let name = arguments.split(|&byte| byte == 0).take(1 + MAX_BEFORE).find(fits)?;
     Some(PathBuf::from(OsStr::from_bytes(name)))
+}
+
+/// The running processes whose UID is as wanted.
+pub(super) fn owned(wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+    let owner = |pid: &u32| fs::metadata(format!("/proc/{pid}")).map(|proc| proc.uid());
+    let mut found: Vec<u32> = processes().into_keys().collect();
+    found.retain(|pid| *pid != std::process::id() && owner(pid).is_ok_and(&wanted));
+    found
 }
 
 /// Every process and its parent.

@@ -1,0 +1,178 @@
+//! `tracer run --package`, live: applications of Android, by a list of our own.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tracer_tests::{
+    corpus, peer,
+    sender::{Sandbox, Sender},
+    skip,
+    tracer_bin::{self, Running},
+};
+
+const SENDER: &str = env!("CARGO_BIN_EXE_sender");
+
+/// A recorded request that tells its recipient about a page.
+const REPORT: &str = "py-sensors-default.http";
+
+/// A second user's, beside the first.
+const USER: u32 = 10 * 100_000;
+
+/// An id of an application that no other process of the machine's has, of this
+/// user or another: neither another test's nor another clone's.
+fn unused_id(nth: u32) -> u32 {
+    10_000 + (std::process::id() * 7 + nth) % 9_000
+}
+
+/// A folder with a list of packages, and the recorded request.
+struct Device {
+    sandbox: Sandbox,
+    system: PathBuf,
+}
+
+impl Device {
+    fn new(packages: &[(&str, u32)]) -> Self {
+        let sandbox = Sandbox::new(SENDER);
+        let copied = sandbox.path().join(REPORT);
+        fs::copy(corpus::folder().join(REPORT), &copied).expect("a copy");
+        fs::set_permissions(&copied, fs::Permissions::from_mode(0o644)).expect("its mode");
+        let system = sandbox.path().join("system");
+        fs::create_dir(&system).expect("a folder");
+        let device = Self { sandbox, system };
+        device.install(packages);
+        device
+    }
+
+    fn list(&self) -> PathBuf {
+        self.system.join("packages.list")
+    }
+
+    /// Replaces the list as Android does.
+    fn install(&self, packages: &[(&str, u32)]) {
+        let line = |(name, id): &(&str, u32)| {
+            format!(
+                "{name} {id} 0 /data/user/0/{name} default:targetSdkVersion=34 none 0 1 1 @null\n"
+            )
+        };
+        let draft = self.system.join("packages.list.tmp");
+        fs::write(&draft, packages.iter().map(line).collect::<String>()).expect("a list");
+        fs::rename(&draft, self.list()).expect("it is replaced");
+    }
+
+    fn run(&self, packages: &[&str]) -> Running {
+        let list = self.list();
+        let mut arguments = vec!["--json", "--packages-list", text(&list)];
+        arguments.extend(packages.iter().flat_map(|package| ["--package", package]));
+        Running::start(&arguments)
+    }
+
+    /// A process of this UID that reports.
+    fn reports(&self, uid: u32) -> Sender {
+        let request = self.sandbox.path().join(REPORT);
+        let sender = self.sandbox.sender().uid(uid);
+        let to = peer::tcp(false);
+        sender.then(format!("connect tcp {to}")).then(format!("file {}", request.display()))
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn alert_of(run: &mut Running, uid: u32) -> Value {
+    run.json(|line| line["type"] == "alert" && line["process"]["uid"] == uid)
+}
+
+#[test]
+fn a_package_is_watched_for_every_user_and_no_other_is() {
+    if !skip::root() {
+        return;
+    }
+    let (watched, other) = (unused_id(0), unused_id(1));
+    let device = Device::new(&[("com.android.chrome", watched), ("org.example.other", other)]);
+    let mut run = device.run(&["com.android.chrome"]);
+    // The other one first: had it been seen, it would be by the time that the
+    // watched ones' alerts have come.
+    for uid in [other, USER + other] {
+        device.reports(uid).run();
+    }
+    // The first user, another, and their SDK sandboxes.
+    for uid in [watched, USER + watched, watched + 10_000, USER + watched + 10_000] {
+        device.reports(uid).run();
+        let alert = alert_of(&mut run, uid);
+        assert_eq!(alert["application"], "com.android.chrome", "{alert}");
+        assert_eq!(alert["browser"], "Chrome", "{alert}");
+    }
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("tracer: 4 sends, 4 requests read, 4 alerts"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_package_that_is_installed_later_is_watched_at_once_and_one_that_is_gone_no_more() {
+    if !skip::root() {
+        return;
+    }
+    let (first, later) = (unused_id(2), unused_id(3));
+    let device = Device::new(&[("org.example.first", first)]);
+    let mut run = device.run(&["org.example.first", "org.example.later"]);
+
+    let installed = Instant::now();
+    device.install(&[("org.example.later", later)]);
+    let said = |line: &str| line.contains("watches org.example.later");
+    assert!(run.notes(said, Duration::from_secs(10)), "it is not watched");
+    assert!(installed.elapsed() < Duration::from_secs(1), "{:?}", installed.elapsed());
+    // Its id may be another package's next.
+    device.reports(first).run();
+    device.reports(USER + later).run();
+    let alert = alert_of(&mut run, USER + later);
+    assert_eq!(alert["application"], "org.example.later");
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert!(ended.stderr.contains("waited for: org.example.later"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("tracer: 1 sends, 1 requests read"), "{}", ended.stderr);
+}
+
+#[test]
+fn packages_that_share_an_id_are_named() {
+    if !skip::root() {
+        return;
+    }
+    let shared = unused_id(4);
+    let device = Device::new(&[("org.example.one", shared), ("org.example.two", shared)]);
+    let mut run = device.run(&["org.example.two"]);
+    device.reports(shared).run();
+    alert_of(&mut run, shared);
+    run.signal(Signal::INT);
+    let said =
+        format!("id {shared} of every user, which is shared by org.example.one, org.example.two");
+    let ended = run.end();
+    assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+}
+
+#[test]
+fn what_cannot_be_watched_is_said() {
+    let run = |arguments: &[&str]| tracer_bin::run(&mut tracer_bin::command(arguments));
+    let ended = run(&["run", "--package", "not a package"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("is no package: write its full name"), "{}", ended.stderr);
+    if !skip::root() {
+        return;
+    }
+    let ended =
+        run(&["run", "--no-store", "--package", "browsers", "--packages-list", "/none/here"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("cannot watch /none for packages"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--package is for Android"), "{}", ended.stderr);
+}
