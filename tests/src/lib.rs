@@ -8,6 +8,7 @@
 //! | `load` | what was captured, and counted as lost, against all that was sent |
 //! | `run` | the `tracer` binary, as a user meets it, and a client of others |
 //! | `packages` | whose sends are captured against a list of Android's packages |
+//! | `doctor` | what `tracer doctor` says of this machine, as root and as another |
 //! | `store` | what runs keep, against kills at any moment; `tracer alerts` |
 //! | `tls` | an alert against what a process gave to its TLS library |
 //! | `decode` | findings in recorded requests against what their manifests list |

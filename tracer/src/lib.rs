@@ -8,7 +8,8 @@
 //!
 //! [`rules`] is what is known of vendors, as data, for `detect` and `judge`.
 //! [`locate`] finds the functions in TLS libraries that `hook` attaches to,
-//! [`packages`] the applications of Android that it watches by name.
+//! [`packages`] the applications of Android that it watches by name. [`doctor`]
+//! says what of all this works on a machine.
 //!
 //! `stream`, `proto`, `content`, `rules` (but for reading a user's files), `detect`,
 //! `judge`, `account`, `pipeline` and `packages` are pure:
@@ -31,5 +32,6 @@ pub mod store;
 
 pub mod locate;
 pub mod packages;
+pub mod doctor;
 
 pub mod cli;

@@ -5,6 +5,7 @@ mod alerts;
 mod decode;
 mod demo;
 mod keep;
+mod doctor;
 mod locate;
 mod packages;
 mod rules;
@@ -45,6 +46,9 @@ enum Command {
     /// Find the functions in programs and libraries through which what is
     /// encrypted can be read
     Locate(locate::Args),
+    /// Check whether tracer works on this machine, and say what to do where it
+    /// does not
+    Doctor(doctor::Args),
     /// Check the rules: what is known of browsers, their makers and other
     /// recipients
     Rules(rules::Args),
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Alerts(args) => alerts::alerts(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),

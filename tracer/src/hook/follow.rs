@@ -109,7 +109,7 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
     Ok(())
 }
 
-fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProgramError> {
+pub(super) fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProgramError> {
     ebpf.program_mut(name).expect("the object has the programs it is built from").try_into()
 }
 
@@ -447,16 +447,16 @@ fn speaks_tls(library: Library) -> bool {
 }
 
 /// A file mapped to be executed: a line of `/proc/PID/maps` (proc(5)).
-struct Mapping {
-    range: String,
-    id: MappedId,
-    path: String,
+pub(crate) struct Mapping {
+    pub(crate) range: String,
+    pub(crate) id: MappedId,
+    pub(crate) path: String,
 }
 
 impl Mapping {
     /// `start-end perms offset dev inode path`; `None` for what is not
     /// executable or not a file.
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut fields = line.splitn(6, ' ');
         let range = fields.next()?;
         let permissions = fields.next()?;

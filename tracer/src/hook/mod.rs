@@ -11,6 +11,7 @@ mod layouts;
 mod offsets;
 mod packages;
 mod poll;
+mod probetest;
 mod reader;
 mod scope;
 mod selftest;
@@ -31,12 +32,14 @@ use aya::{
 use thiserror::Error;
 use tracer_ebpf::{Settings, TGIDS_PER_PAGE, UIDS_PER_USER};
 
+pub(crate) use self::follow::Mapping;
 pub use self::{
     btf::{Btf, BtfError},
     follow::{Followed, Follower},
     offsets::{BTF_PATH, OffsetsError, running_kernel},
     packages::{PackageNews, Packages},
     poll::{Events, now},
+    probetest::test_probes,
     reader::{Entry, Reader},
     scope::{Rule, ScopeError, Watch},
     selftest::{Choice, choose, test},
@@ -147,7 +150,7 @@ fn next_step(tried: &[(SocketHook, HookError)]) -> &'static str {
     if tried.len() < SocketHook::ALL.len() {
         "Leave --hook out: tracer then takes the best hook that works here."
     } else {
-        "Please report `uname -r` and this message."
+        "Run `tracer doctor`, which says more, and please report what it prints."
     }
 }
 
@@ -349,7 +352,7 @@ fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
 
 /// Whether this process has the capability to load tracing programs. Asked
 /// beforehand because the kernel's own answer says less.
-fn may_load() -> bool {
+pub(crate) fn may_load() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;
     const CAP_PERFMON: u32 = 38;
     const CAP_BPF: u32 = 39;
