@@ -8,7 +8,7 @@
 //!
 //! The capturing side never waits for the disk: the queue is bounded, and what
 //! finds it full is counted. What was committed survives a `kill -9` at any
-//! point, and a commit comes every [`BATCH`](writer::BATCH); after a loss of
+//! point, and a commit comes every `writer::BATCH`; after a loss of
 //! power the file is whole, and the last commits can be missing
 //! (`synchronous=NORMAL`, sqlite.org/wal.html).
 //!
