@@ -7,7 +7,7 @@
 //!
 //! Run it with `cargo bench --package tracer`; it takes half a minute.
 
-use std::{fs, hint::black_box, path::PathBuf, time::Duration};
+use std::{fs, hint::black_box, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use criterion::{
@@ -21,6 +21,7 @@ use tracer::{
     pipeline::Pipeline,
     proto::{self, Decoder, Request},
     record::{BootTime, Connection, Event, Hook, Process, Record, Transport},
+    rules::Rules,
     stream::{self, Streams},
 };
 
@@ -73,7 +74,8 @@ fn core(criterion: &mut Criterion<CpuTime>) {
     let requests: Vec<Request> = records.iter().flat_map(parse).collect();
     let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
     let values = values_of(&requests);
-    let detector = Detector::default();
+    let rules = Arc::<Rules>::default();
+    let detector = Detector::of(&rules);
 
     let mut group = criterion.benchmark_group("core");
     group.throughput(Throughput::ElementsAndBytes {
@@ -117,7 +119,7 @@ fn core(criterion: &mut Criterion<CpuTime>) {
     group.bench_function("pipeline", |bencher| {
         let setup = || {
             let events: Vec<Event> = records.iter().cloned().map(Event::Sent).collect();
-            (Pipeline::new(std::sync::Arc::default()), events)
+            (Pipeline::new(Arc::clone(&rules)), events)
         };
         let run = |(mut pipeline, events): (Pipeline, Vec<Event>)| {
             let mut outputs = Vec::new();

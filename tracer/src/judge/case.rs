@@ -163,7 +163,8 @@ impl Judge {
             .iter()
             .zip(identifications)
             .map(|(finding, identification)| {
-                let context = Context { request, visits, sender, recipient: &recipient };
+                let sdk = findings.sdk.as_deref();
+                let context = Context { request, visits, sdk, sender, recipient: &recipient };
                 self.disclosure(finding, identification, identifier, &context, origin)
             })
             .collect();
@@ -283,6 +284,7 @@ impl Judge {
         let case = Case {
             kind: finding.kind,
             class: finding.class.as_deref(),
+            sdk: context.sdk,
             scope,
             visited: visited.as_ref().map(Into::into),
             sender: context.sender,
@@ -314,6 +316,7 @@ fn is_own(sender: Sender, recipient: &Recipient) -> bool {
 struct Context<'a> {
     request: &'a Request,
     visits: &'a Visits,
+    sdk: Option<&'a str>,
     sender: Sender,
     recipient: &'a Recipient,
 }

@@ -20,6 +20,8 @@ pub struct Case<'a> {
     pub kind: Kind,
     /// Its class.
     pub class: Option<&'a str>,
+    /// The SDK that the request has the form of.
+    pub sdk: Option<&'a str>,
     /// How much of a URL it tells.
     pub scope: Option<Scope>,
     /// What is known of the visit.
@@ -72,6 +74,7 @@ pub(crate) struct Row {
     name: Text,
     kind: Option<Vec<Kind>>,
     class: Option<Vec<String>>,
+    sdk: Option<Vec<String>>,
     scope: Option<Vec<Scope>>,
     visited: Option<Vec<VisitedKind>>,
     sender: Option<Vec<Sender>>,
@@ -166,10 +169,14 @@ impl Row {
                 .as_ref()
                 .is_none_or(|wanted| one.as_ref().is_some_and(|one| wanted.contains(one)))
         }
+        fn named(wanted: &Option<Vec<String>>, one: Option<&str>) -> bool {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| one.is_some_and(|one| wanted.iter().any(|name| name == one)))
+        }
         among(&self.kind, &case.kind)
-            && self.class.as_ref().is_none_or(|wanted| {
-                case.class.is_some_and(|class| wanted.iter().any(|one| one == class))
-            })
+            && named(&self.class, case.class)
+            && named(&self.sdk, case.sdk)
             && optional(&self.scope, &case.scope)
             && optional(&self.visited, &case.visited)
             && among(&self.sender, &case.sender)

@@ -11,6 +11,7 @@ struct Story {
 const MI: Case<'static> = Case {
     kind: Kind::Url,
     class: None,
+    sdk: None,
     scope: Some(Scope::Full),
     visited: Some(VisitedKind::Page),
     sender: Sender::Unknown,
@@ -129,6 +130,16 @@ const STORIES: &[Story] = &[
         case: Case { kind: Kind::Identifier, identifier: Identification::Lasting, ..CHROME },
         severity: Severity::Low,
     },
+    Story {
+        told: "… and what was clicked, in the telemetry that its users can read",
+        case: Case {
+            kind: Kind::UiEvent,
+            sdk: Some("Glean"),
+            identifier: Identification::Lasting,
+            ..CHROME
+        },
+        severity: Severity::Low,
+    },
     Story { told: "a page reports itself to its analytics", case: PAGE, severity: Severity::Info },
     Story {
         told: "… under a cookie, in a private window",
@@ -242,6 +253,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
                                 [false, true].map(|head_cut| Case {
                                     kind,
                                     class: None,
+                                    sdk: None,
                                     scope,
                                     visited,
                                     sender,
@@ -333,6 +345,7 @@ fn documented(row: &Row) -> String {
     };
     ask("kind", serde_json::to_value(&row.kind).ok());
     ask("class", serde_json::to_value(&row.class).ok());
+    ask("sdk", serde_json::to_value(&row.sdk).ok());
     ask("scope", serde_json::to_value(&row.scope).ok());
     ask("visited", serde_json::to_value(&row.visited).ok());
     ask("sender", serde_json::to_value(&row.sender).ok());
