@@ -4,7 +4,11 @@
 //! No single request shows it, so the last values that each recipient was sent
 //! are remembered, by the chain that led to them.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use crate::{
     detect::{Candidate, CandidateKind, Finding, Kind},
@@ -25,14 +29,13 @@ const MAX_STEP: usize = 8;
 /// that get longer, do it once or twice.
 const MIN_STEPS: u32 = 3;
 
-/// The values that may be growing, of one application.
+/// The values that may be growing, of one application, by a hash of who is told
+/// and of the chain.
 #[derive(Debug, Default)]
-pub(crate) struct Typing(VecDeque<Value>);
+pub(crate) struct Typing(HashMap<u64, Value>);
 
 #[derive(Debug)]
 struct Value {
-    recipient: String,
-    chain: String,
     text: String,
     steps: u32,
     time: BootTime,
@@ -52,16 +55,22 @@ impl Typing {
 
     fn value(&mut self, recipient: &str, candidate: &Candidate, now: BootTime) -> Option<Finding> {
         let Candidate { value: text, chain, .. } = candidate;
-        let same = |known: &Value| known.recipient == recipient && known.chain == *chain;
-        let Some(at) = self.0.iter().position(same) else {
-            if self.0.len() == MAX_VALUES {
-                self.0.pop_front();
+        if self.0.len() >= MAX_VALUES {
+            // Whoever paused is not typing; and if everybody is, nobody is.
+            self.0.retain(|_, known| now.since(known.time) <= PAUSE);
+            if self.0.len() >= MAX_VALUES {
+                self.0.clear();
             }
-            let (recipient, chain) = (recipient.to_owned(), chain.clone());
-            self.0.push_back(Value { recipient, chain, text: text.clone(), steps: 0, time: now });
-            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        (recipient, chain).hash(&mut hasher);
+        let known = match self.0.entry(hasher.finish()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                new.insert(Value { text: text.clone(), steps: 0, time: now });
+                return None;
+            }
         };
-        let mut known = self.0.remove(at)?;
         let paused = now.since(known.time) > PAUSE;
         known.time = known.time.max(now);
         if paused {
@@ -78,9 +87,7 @@ impl Typing {
             known.steps = 0;
         }
         known.text.clone_from(text);
-        let typed = known.steps >= MIN_STEPS;
-        self.0.push_back(known);
-        typed.then(|| Finding {
+        (known.steps >= MIN_STEPS).then(|| Finding {
             kind: Kind::TypedText,
             class: None,
             value: text.clone(),
@@ -131,6 +138,6 @@ mod tests {
         for n in 0..3 * MAX_VALUES {
             observe(&mut typing, &format!("{n}.test"), "x", 1);
         }
-        assert_eq!(typing.0.len(), MAX_VALUES);
+        assert!(typing.0.len() <= MAX_VALUES);
     }
 }
