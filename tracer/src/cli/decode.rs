@@ -61,12 +61,13 @@ const MAX_HTTP: u64 = 256 << 20;
 
 pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = Arc::new(args.rules.load()?);
-    if let Some(name) = &args.browser {
-        Pipeline::new(Arc::clone(&rules)).assume(name).then_some(()).ok_or_else(|| {
-            Usage(format!(
-                "the rules know no browser named {name}: see browsers.toml (docs/rules.md)"
-            ))
-        })?;
+    if let Some(name) = &args.browser
+        && !rules.browsers().iter().any(|known| known.name.as_str() == name)
+    {
+        return Err(Usage(format!(
+            "the rules know no browser named {name}: see browsers.toml (docs/rules.md)"
+        ))
+        .into());
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut failed = false;
