@@ -27,6 +27,7 @@ pub mod detect;
 pub mod judge;
 pub mod account;
 pub mod pipeline;
+pub mod audit;
 pub mod sink;
 pub mod store;
 

@@ -52,7 +52,7 @@ pub enum Event {
 }
 
 /// What ties the kernel's timestamps to the time of day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clock {
     /// Time since boot.
     pub boot: BootTime,
@@ -68,7 +68,9 @@ impl Clock {
 }
 
 /// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct BootTime(pub u64);
 
