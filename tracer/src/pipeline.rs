@@ -278,6 +278,11 @@ impl Pipeline {
         &self.accounts
     }
 
+    /// The same, kept.
+    pub fn into_accounts(self) -> Accounts {
+        self.accounts
+    }
+
     /// What the connections could not hand on.
     pub fn stream_counters(&self) -> &stream::Counters {
         self.streams.counters()

@@ -2,18 +2,27 @@
 //! sent to answers.
 //!
 //! ```text
-//! trace ────▶ Pipeline ──▶ requests ──┐
-//! (records)                           ├─▶ Gathered ──▶ verdicts ──▶ Report ──▶ report.json
-//! run.json ─▶ Journal: phases, visits ┘                               │   └───▶ report.html
-//! (what was done)                                                     └───────▶ compare
+//! run.json ─▶ Journal ──┐  what was done: phases, visits
+//!                       ├─▶ Gathered ─▶ Facts ─▶ verdicts ─▶ Report ─▶ report.json
+//! trace ───▶ Pipeline ──┘  what was sent                       │  └──▶ report.html
+//!                                                              └─────▶ compare
 //! ```
 //!
 //! Pure, like the rest of the core: `cli::audit` acts, and this looks at what
-//! came of it, as often as one likes. What a phase is about is told by time,
-//! and what a request tells of by words that are in no other URL
+//! came of it, as often as one likes. In which phase something was sent is told
+//! by time, and what a request tells of by words that are in no other URL
 //! ([`canary`]).
 
+mod build;
 pub mod canary;
+mod facts;
+mod gather;
 pub mod journal;
+mod lifelines;
+mod mentions;
 pub mod phase;
 pub mod report;
+mod verdicts;
+
+pub use gather::{Gathered, Gatherer};
+pub use verdicts::PERCENT_NEEDED;

@@ -464,3 +464,21 @@ pub struct Reading {
     /// Where unread bytes went: server and bytes, most first.
     pub unread: Vec<(String, u64)>,
 }
+
+impl ItemKind {
+    /// For people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Visit => "visited pages",
+            Self::PageTitle => "titles of visited pages",
+            Self::Url => "other URLs",
+            Self::Identifier => "identifiers",
+            Self::PersonalDetail => "personal details",
+            Self::UiEvent => "interface events",
+            Self::ContentItem => "items of content",
+            Self::SearchTerms => "search terms",
+            Self::TypedText => "typed text",
+            Self::PageText => "texts of pages",
+        }
+    }
+}

@@ -62,6 +62,11 @@ impl Redactor {
         Self { key: Some(key) }
     }
 
+    /// Whether it shows digests.
+    pub fn redacts(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// The value of a finding.
     pub fn finding(&self, kind: Kind, value: &str) -> String {
         match kind {
