@@ -69,7 +69,9 @@ impl<'a> Facts<'a> {
     pub(super) fn of(gathered: &'a Gathered) -> Self {
         let stages = gathered.journal.stages.iter();
         let visits = stages.flat_map(|stage| {
-            stage.visits.iter().map(|visit| VisitFacts {
+            // A search opens no page of ours.
+            let pages = stage.visits.iter().filter(|visit| visit.how != How::Searched);
+            pages.map(|visit| VisitFacts {
                 id: visit.canary.id,
                 phase: stage.phase,
                 read: gathered.read_visits.contains(&visit.canary.id),

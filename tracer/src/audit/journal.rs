@@ -16,6 +16,8 @@ pub struct Journal {
     pub schema: u32,
     /// Which run this is: a random number.
     pub run: String,
+    /// What digests in the report are made with, in hexadecimal.
+    pub redaction_key: String,
     /// What is audited.
     pub subject: Subject,
     /// What ties the times below to the time of day.

@@ -22,6 +22,7 @@ mod lifelines;
 mod mentions;
 pub mod phase;
 pub mod report;
+pub mod scenario;
 mod verdicts;
 
 pub use gather::{Gathered, Gatherer};

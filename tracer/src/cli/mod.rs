@@ -2,12 +2,14 @@
 //! can drive it.
 
 mod alerts;
+mod audit;
 mod decode;
 mod demo;
 mod keep;
 mod doctor;
 mod locate;
 mod packages;
+mod report;
 mod rules;
 mod run;
 mod session;
@@ -39,6 +41,10 @@ struct Cli {
 enum Command {
     /// Watch applications and alert as they send (needs root)
     Run(run::Args),
+    /// Audit a browser: is anybody told of the pages that it opens? (needs root)
+    Audit(audit::Args),
+    /// Make the report of an audit again, also of one that was killed
+    Report(report::Args),
     /// Show the alerts that earlier runs kept
     Alerts(alerts::Args),
     /// Decode recorded traces or raw HTTP requests (needs no root)
@@ -71,6 +77,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Alerts(args) => alerts::alerts(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),

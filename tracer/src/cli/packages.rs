@@ -29,6 +29,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// The names, as they were given.
+    pub(super) fn names(&self) -> &[String] {
+        &self.package
+    }
+
     /// What to watch.
     pub(super) fn rules(&self, known: &Rules) -> Result<Vec<Rule>, Usage> {
         let mut rules = Vec::new();

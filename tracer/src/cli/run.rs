@@ -91,7 +91,7 @@ pub(super) struct Args {
 
 /// What `--hook` takes.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum HookArg {
+pub(super) enum HookArg {
     Auto,
     Fentry,
     Kprobe,
@@ -101,7 +101,7 @@ enum HookArg {
 
 impl HookArg {
     /// The hooks to try, in order.
-    fn hooks(self) -> &'static [SocketHook] {
+    pub(super) fn hooks(self) -> &'static [SocketHook] {
         match self {
             Self::Auto => &SocketHook::ALL,
             Self::Fentry => &[SocketHook::Fentry],
@@ -118,14 +118,7 @@ impl Args {
         for user in &self.uid {
             rules.push(Rule::Uid(users::uid(user)?));
         }
-        for exe in &self.exe {
-            rules.push(if exe.contains('/') {
-                let path = std::path::absolute(exe).unwrap_or_else(|_| exe.into());
-                Rule::ExePath(path)
-            } else {
-                Rule::ExeName(exe.clone())
-            });
-        }
+        rules.extend(self.exe.iter().map(|exe| rule_of_exe(exe)));
         rules.extend(self.pid.iter().copied().map(Rule::Pid));
         rules.extend(self.packages.rules(known)?);
         if self.all {
@@ -173,6 +166,15 @@ impl Args {
             sinks.push(Box::new(log.open(redactor.clone()).context("for --log")?));
         }
         Ok(sinks)
+    }
+}
+
+/// Whoever executes a file of this name, or at this path.
+pub(super) fn rule_of_exe(exe: &str) -> Rule {
+    if exe.contains('/') {
+        Rule::ExePath(std::path::absolute(exe).unwrap_or_else(|_| exe.into()))
+    } else {
+        Rule::ExeName(exe.to_owned())
     }
 }
 
@@ -307,7 +309,7 @@ fn session(
 
 /// Begins to follow processes to their TLS libraries. Without that, what is
 /// sent in the clear is still seen.
-fn follow(capture: &Capture) -> Option<Follower> {
+pub(super) fn follow(capture: &Capture) -> Option<Follower> {
     capture
         .follow()
         .inspect_err(|err| {
@@ -341,7 +343,7 @@ impl log::Log for Diagnostics {
 }
 
 /// Says what became of a library.
-fn tell(news: &Followed, verbose: bool) {
+pub(super) fn tell(news: &Followed, verbose: bool) {
     match news {
         Followed::Probed { file, functions, after } => {
             if verbose {

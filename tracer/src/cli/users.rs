@@ -27,6 +27,34 @@ fn find(passwd: &str, name: &str) -> Option<u32> {
     })
 }
 
+/// A user of `/etc/passwd`, as programs are run by him.
+pub(super) fn entry(name: &str) -> Result<User, Usage> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    parse(&passwd, name).ok_or_else(|| Usage(format!("no user is named {name} in /etc/passwd")))
+}
+
+/// `name:password:UID:GID:comment:home:shell`.
+fn parse(passwd: &str, name: &str) -> Option<User> {
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [known, _, uid, gid, _, home, ..] = fields[..] else {
+            return None;
+        };
+        (known == name).then_some(())?;
+        let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+        Some(User { name: name.to_owned(), uid, gid, home: home.to_owned() })
+    })
+}
+
+/// Who programs are run by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) home: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +66,7 @@ mod tests {
         assert_eq!(find(passwd, "nobod"), None);
         assert_eq!(uid("12345").unwrap(), 12345);
         assert!(uid("no such user").is_err());
+        let nobody = parse(passwd, "nobody").unwrap();
+        assert_eq!((nobody.uid, nobody.gid, &nobody.home[..]), (65534, 65534, "/"));
     }
 }

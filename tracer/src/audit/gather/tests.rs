@@ -53,6 +53,7 @@ fn journal(left_out: &[Phase]) -> Journal {
     let mut journal = Journal {
         schema: JOURNAL_SCHEMA,
         run: "1".into(),
+        redaction_key: String::new(),
         subject: Subject { name: "a browser".into(), ..Subject::default() },
         clock: Clock { boot: BootTime(0), unix: 1_795_341_600_000_000_000 },
         began: BootTime(SECOND),

@@ -1,0 +1,467 @@
+//! `tracer audit`: the researcher's experiment.
+
+mod actions;
+mod drive;
+mod output;
+mod scratch;
+mod site;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use anyhow::Context as _;
+use data_encoding::HEXLOWER;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD};
+
+pub(super) use self::output::Folder;
+use self::{
+    actions::Actions,
+    drive::{Driver, now},
+    scratch::Scratch,
+    site::Site,
+};
+use super::{
+    Usage, packages,
+    run::{HookArg, follow, tell},
+    session::Session,
+    users::{self, User},
+};
+use crate::{
+    audit::{
+        canary,
+        journal::{JOURNAL_SCHEMA, Journal, Subject},
+        report::{Answer, Report},
+        scenario::{self, EMBEDDED, Scenario},
+    },
+    hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch, choose},
+    pipeline::Pipeline,
+    record::{Clock, trace},
+    rules::Rules,
+    sink::{printable, private_file, redact::Key},
+};
+
+/// Audit a browser: start it, open pages that nobody else knows, restart it, go
+/// private, clear its data, and see who is told of them.
+///
+/// tracer goes through ten phases: fresh start, consent declined, idle, pages
+/// opened, address and search typed, restart, private mode, private mode after a
+/// restart, data cleared, reinstalled. It answers with yes, no or cannot tell,
+/// and writes a report with the evidence into a new folder. Ctrl-C ends it early
+/// and keeps what was gathered.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  sudo tracer audit --browser Chromium               with a ready scenario
+  sudo tracer audit --browser Firefox --out firefox
+  tracer audit --package com.android.chrome          on Android, as root
+  sudo tracer audit --exe /opt/b/b --scenario b.toml  one of your own (docs/audit.md)
+  tracer audit --print-scenario chromium > b.toml    to begin one with")]
+pub(super) struct Args {
+    /// Audit this browser, by its name in the rules
+    #[arg(long, value_name = "NAME")]
+    browser: Option<String>,
+    #[command(flatten)]
+    packages: packages::Wanted,
+    /// Audit whoever executes a file of this name, or at this path (with a /)
+    #[arg(long, value_name = "NAME|PATH")]
+    exe: Vec<String>,
+    /// Watch these, too: do they send the same identifiers?
+    #[arg(long, value_name = "NAME|PATH")]
+    also_exe: Vec<String>,
+    /// How the browser is driven (docs/audit.md); what it has no command for,
+    /// you are asked to do
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// Where the pages are: `loopback` (a server of tracer's, over TLS),
+    /// `plain` (the same on http://127.0.0.1), or a URL of a site below which
+    /// they are made up [default: what the scenario says]
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// Write the report and the evidence into this new folder [default:
+    /// audit-NAME-TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Ask nobody: what the scenario has no command for is left out
+    #[arg(long)]
+    unattended: bool,
+    /// Run the browser as this user [default: who called sudo]
+    #[arg(long = "as", value_name = "USER")]
+    run_as: Option<String>,
+    /// Where in the kernel sends are taken
+    #[arg(long, value_name = "HOOK", value_enum, default_value_t = HookArg::Auto)]
+    hook: HookArg,
+    #[command(flatten)]
+    rules: super::rules::Folder,
+    /// Show what identifies a person or device in the report. Otherwise it
+    /// shows digests
+    #[arg(long)]
+    show_values: bool,
+    /// Print a ready scenario, and do nothing else
+    #[arg(long, value_name = "NAME", exclusive = true,
+          value_parser = clap::builder::PossibleValuesParser::new(EMBEDDED.map(|(name, _)| name)))]
+    print_scenario: Option<String>,
+}
+
+/// What is audited, and how.
+struct Plan {
+    scenario: Scenario,
+    /// What it is called.
+    name: String,
+    /// The browser's name in the rules.
+    browser: Option<String>,
+    watched: Vec<Rule>,
+    /// The same in the words of the command line.
+    words: Vec<String>,
+    package: Option<String>,
+}
+
+/// Exit codes beside 0 and 1: ended by its user (128 + SIGINT).
+const INTERRUPTED: u8 = 130;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(name) = &args.print_scenario {
+        let text = Scenario::embedded(name).unwrap_or_default();
+        io::stdout().write_all(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rules = Arc::new(args.rules.load()?);
+    let plan = args.plan(&rules)?;
+    let user = args.user()?;
+    warn_of_others(&plan);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(audit(args, plan, user, rules))
+}
+
+async fn audit(
+    args: &Args,
+    plan: Plan,
+    user: Option<User>,
+    rules: Arc<Rules>,
+) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Whoever may not attach the programs has made no folder.
+    let choice = choose(args.hook.hooks())?;
+    let watch = Watch {
+        rules: plan.watched.clone(),
+        head_bytes: DEFAULT_HEAD,
+        tls_head_bytes: DEFAULT_TLS_HEAD,
+    };
+    let capture = Capture::start(&Options { watch, ring: DEFAULT_RING, hook: choice.hook })?;
+    let folder = Folder::create(&args.out(&plan.name))?;
+    let scratch = Scratch::create(user.as_ref())?;
+    let place = args.site.as_deref().unwrap_or(&plan.scenario.site);
+    let (site, pages) = match place {
+        "loopback" => {
+            let site = Site::start(true).await?;
+            let domain = site::DOMAIN.to_owned();
+            let pages = canary::Site::Wildcard { domain, port: site.port };
+            (Some(site), pages)
+        }
+        "plain" => {
+            let site = Site::start(false).await?;
+            let pages = canary::Site::Below(format!("http://127.0.0.1:{}", site.port));
+            (Some(site), pages)
+        }
+        url if url.starts_with("https://") || url.starts_with("http://") => {
+            (None, canary::Site::Below(url.to_owned()))
+        }
+        other => {
+            return Err(Usage(format!(
+                "`{}` is no place for pages: `loopback`, `plain` or a URL",
+                printable(other)
+            ))
+            .into());
+        }
+    };
+    let pages = drive::pages(&plan.scenario, &pages)?;
+    let mut actions = Actions::new(user, !args.unattended)?;
+    actions.values = values(&plan, &scratch, site.as_ref(), &pages)?;
+    let journal = journal(&plan, &mut actions)?;
+    folder.journal(&journal)?;
+
+    let trace = private_file(&folder.file(output::TRACE), false)
+        .with_context(|| format!("cannot write to {}", folder.path().display()))?;
+    let mut session = Session {
+        pipeline: Pipeline::new(Arc::clone(&rules)),
+        sinks: Vec::new(),
+        store: None,
+        recording: Some(trace::Writer::new(BufWriter::new(trace))?),
+        outputs: Vec::new(),
+    };
+    let follower = follow(&capture);
+    let mut packages = args.packages.follow(&capture, follower.as_ref())?;
+    packages.pending(&mut session)?;
+    let mut events = Events::start(capture.reader()?, follower.as_ref())?;
+    eprintln!("tracer: audits {}; writes to {}", plan.name, folder.path().display());
+
+    let mut driver = Driver {
+        scenario: &plan.scenario,
+        actions,
+        site,
+        pages,
+        folder: &folder,
+        scratch: &scratch,
+        journal,
+    };
+    let (stop, mut stopped) = oneshot::channel::<()>();
+    let record = async {
+        let mut flush = tokio::time::interval(std::time::Duration::from_millis(200));
+        let mut done = false;
+        loop {
+            tokio::select! {
+                batch = events.next() => match batch {
+                    Some(batch) => session.take(batch)?,
+                    None => return session.finish(),
+                },
+                news = packages.next() => packages.take(news, &mut session)?,
+                _ = flush.tick() => {
+                    session.tick()?;
+                    if let Some(follower) = &follower {
+                        follower.news().for_each(|news| tell(&news, false));
+                    }
+                }
+                _ = &mut stopped, if !done => {
+                    done = true;
+                    events.stop();
+                }
+            }
+        }
+    };
+    let act = async {
+        // After each phase, so that a run that is killed has one.
+        let mut report = |_: &Journal| {
+            if let Err(err) = folder.report(Arc::clone(&rules), args.show_values) {
+                eprintln!("tracer: no report yet: {err:#}");
+            }
+        };
+        let ended = tokio::select! {
+            ended = driver.drive(&mut report) => Some(ended),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+        };
+        if ended.is_none() {
+            eprintln!("tracer: ends early; what was gathered is reported");
+            driver.interrupted();
+        }
+        driver.actions.end_all().await;
+        // What was sent last is in the ring still.
+        let _ = stop.send(());
+        ended
+    };
+    let (ended, recorded) = tokio::join!(act, record);
+    recorded?;
+    events.join()?;
+    drop(packages);
+    if let Some(follower) = follower {
+        follower.join();
+    }
+    driver.journal.ended = Some(now());
+    folder.journal(&driver.journal)?;
+    let report = folder.report(rules, args.show_values)?;
+    print(&report)?;
+    eprintln!("tracer: the report is {}", folder.file(output::HTML).display());
+    match ended {
+        Some(ended) => ended.map(|()| ExitCode::SUCCESS),
+        None => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+impl Args {
+    fn plan(&self, rules: &Rules) -> anyhow::Result<Plan> {
+        let package = match self.packages.names() {
+            [] => None,
+            [one] => Some(one.clone()),
+            _ => return Err(Usage("an audit is of one package".into()).into()),
+        };
+        let own = self.scenario.as_deref().map(read_scenario).transpose()?;
+        let browser = self.browser.clone().or(own.as_ref().and_then(|own| own.browser.clone()));
+        let of_package = package.as_deref().and_then(|package| rules.browser(package));
+        let browser = browser.or(of_package.map(|browser| browser.name.to_string()));
+        let known = browser.as_deref().map(|name| {
+            let known = rules.browsers().iter().find(|known| known.name.as_str() == name);
+            known.ok_or_else(|| {
+                Usage(format!(
+                    "the rules know no browser named {}: see browsers.toml (docs/rules.md)",
+                    printable(name)
+                ))
+            })
+        });
+        let known = known.transpose()?;
+        let ready = match (&package, &browser) {
+            (Some(_), _) => Scenario::embedded("android").map(Scenario::parse).transpose()?,
+            (None, Some(browser)) if self.exe.is_empty() => Scenario::for_browser(browser),
+            _ => None,
+        };
+        let scenario = own.or(ready).unwrap_or_else(Scenario::by_hand);
+
+        let mut words = Vec::new();
+        let mut watched = self.packages.rules(rules)?;
+        words.extend(package.iter().map(|package| format!("--package {package}")));
+        let mut exes = self.exe.clone();
+        if watched.is_empty() && exes.is_empty() {
+            exes.extend(scenario.executables.iter().cloned());
+        }
+        if watched.is_empty() && exes.is_empty() {
+            let named = known.iter().flat_map(|browser| &browser.executables);
+            exes.extend(named.map(|executable| executable.as_str().to_owned()));
+        }
+        for exe in exes.iter().chain(&self.also_exe) {
+            words.push(format!("--exe {exe}"));
+            watched.push(super::run::rule_of_exe(exe));
+        }
+        if watched.len() == self.also_exe.len() {
+            return Err(Usage(
+                "what is to be audited? give --browser, --package or --exe (`tracer audit --help`)"
+                    .into(),
+            )
+            .into());
+        }
+        let name = browser.clone().or(package.clone()).or(exes.first().cloned());
+        Ok(Plan {
+            name: name.unwrap_or_else(|| scenario.name.clone()),
+            scenario,
+            browser,
+            watched,
+            words,
+            package,
+        })
+    }
+
+    /// Who runs the browser: not root, if root was become by sudo.
+    fn user(&self) -> anyhow::Result<Option<User>> {
+        let name = match &self.run_as {
+            Some(name) => name.clone(),
+            None => match std::env::var("SUDO_USER") {
+                Ok(name) if name != "root" => name,
+                _ => return Ok(None),
+            },
+        };
+        users::entry(&name).map(Some).map_err(Into::into)
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| {
+            let safe = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+            let name: String = name.rsplit('/').next().unwrap_or(name).chars().map(safe).collect();
+            let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+            format!("audit-{name}-{}", time.replace(':', "")).into()
+        })
+    }
+}
+
+fn read_scenario(path: &Path) -> anyhow::Result<Scenario> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Scenario::parse(&text).with_context(|| format!("{} is no scenario", path.display()))
+}
+
+/// What stands for what in commands.
+fn values(
+    plan: &Plan,
+    scratch: &Scratch,
+    site: Option<&Site>,
+    pages: &[(crate::audit::phase::Phase, Vec<canary::Canary>)],
+) -> anyhow::Result<BTreeMap<&'static str, String>> {
+    let hosts: Vec<&str> =
+        pages.iter().flat_map(|(_, pages)| pages).map(canary::Canary::host).collect();
+    let mut values = BTreeMap::from([
+        ("profile", scratch.profile().display().to_string()),
+        ("hosts", hosts.join(",")),
+        ("domain", site::DOMAIN.to_owned()),
+    ]);
+    if let Some(site) = site {
+        values.insert("port", site.port.to_string());
+        if let (Some(spki), Some(ca)) = (&site.spki, &site.ca) {
+            values.insert("spki", spki.clone());
+            values.insert("ca", scratch.file("ca.pem", ca)?.display().to_string());
+        }
+    }
+    if let Some(package) = &plan.package {
+        values.insert("package", package.clone());
+    }
+    debug_assert!(values.keys().all(|name| scenario::PLACEHOLDERS.contains(name)));
+    Ok(values)
+}
+
+fn journal(plan: &Plan, actions: &mut Actions) -> anyhow::Result<Journal> {
+    let random = || Key::random().map(|key| HEXLOWER.encode(&key.0)).context("no random numbers");
+    let uname = rustix::system::uname();
+    let version = plan.scenario.commands.version.as_ref();
+    let began = now();
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(Journal {
+        schema: JOURNAL_SCHEMA,
+        run: random()?,
+        redaction_key: random()?,
+        subject: Subject {
+            name: plan.name.clone(),
+            version: version.and_then(|command| actions.answer(command)),
+            browser: plan.browser.clone(),
+            watched: plan.words.clone(),
+            scenario: plan.scenario.name.clone(),
+            system: format!(
+                "{} {} {}",
+                uname.sysname().to_string_lossy(),
+                uname.release().to_string_lossy(),
+                uname.machine().to_string_lossy()
+            ),
+        },
+        clock: Clock { boot: began, unix: unix.as_nanos().try_into().unwrap_or(u64::MAX) },
+        began,
+        ended: None,
+        interrupted: false,
+        stages: Vec::new(),
+    })
+}
+
+/// What runs already would be taken for the browser under audit.
+fn warn_of_others(plan: &Plan) {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return;
+    };
+    let running = processes.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let exe = fs::read_link(entry.path().join("exe")).ok()?;
+        let is_it = plan.watched.iter().any(|rule| match rule {
+            Rule::ExeName(name) => exe.file_name().is_some_and(|file| file == name.as_str()),
+            Rule::ExePath(path) => exe == *path,
+            _ => false,
+        });
+        is_it.then(|| entry.file_name().to_string_lossy().into_owned())
+    });
+    let running: Vec<String> = running.take(4).collect();
+    if !running.is_empty() {
+        eprintln!(
+            "tracer: it runs already (pid {}), and what that sends counts as the audit's: better \
+             close it first",
+            running.join(", ")
+        );
+    }
+}
+
+/// The answers, for people.
+pub(super) fn print(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for verdict in &report.verdicts {
+        let answer = match verdict.answer {
+            Answer::CannotTell => "cannot tell".to_owned(),
+            other => other.label().to_uppercase(),
+        };
+        writeln!(out, "{answer:<12} {}: {}", verdict.title, printable(&verdict.detail))?;
+    }
+    for note in &report.notes {
+        writeln!(out, "{:<12} {}", "note", printable(note))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The folder that an audit writes, and the reports made of it.
+//!
+//! ```text
+//! run.json       what was done, and when; written anew at each step
+//! trace          what was sent, as captured
+//! report.json    the answers
+//! report.html    the same, to be read
+//! SHA256SUMS     of all the others
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    audit::{
+        Gathered, Gatherer,
+        journal::{JOURNAL_SCHEMA, Journal},
+        report::Report,
+    },
+    record::trace::{self, TraceError},
+    rules::Rules,
+    sink::{
+        private_file,
+        redact::{Key, Redactor},
+    },
+};
+
+pub(super) const JOURNAL: &str = "run.json";
+pub(super) const TRACE: &str = "trace";
+const REPORT: &str = "report.json";
+pub(super) const HTML: &str = "report.html";
+const SUMS: &str = "SHA256SUMS";
+
+/// Of a new folder: what is in it concerns its owner.
+const OWNER_ONLY: u32 = 0o700;
+
+/// An audit's folder.
+pub(in crate::cli) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// A new one.
+    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+        match fs::DirBuilder::new().mode(OWNER_ONLY).create(path) {
+            Ok(()) => {}
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+                let mut entries = fs::read_dir(path)
+                    .with_context(|| format!("cannot write to {}", path.display()))?;
+                anyhow::ensure!(
+                    entries.next().is_none(),
+                    "{} is not empty: name a new folder with --out",
+                    path.display()
+                );
+                fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))?;
+            }
+            Err(err) => {
+                return Err(err).with_context(|| format!("cannot make {}", path.display()));
+            }
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// One that is there.
+    pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            path.join(JOURNAL).is_file(),
+            "{} holds no audit: it has no {JOURNAL}",
+            path.display()
+        );
+        Ok(Self { path: path.to_owned() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes the journal.
+    pub(super) fn journal(&self, journal: &Journal) -> anyhow::Result<()> {
+        self.replace(JOURNAL, |out| {
+            serde_json::to_writer_pretty(&mut *out, journal)?;
+            out.write_all(b"\n")
+        })
+    }
+
+    /// Writes a file so that there is the old one or the new one, and never
+    /// half of one.
+    fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let path = self.file(name);
+        let part = self.file(&format!(".{name}.part"));
+        let written = (|| {
+            let mut out = BufWriter::new(private_file(&part, false)?);
+            write(&mut out)?;
+            out.into_inner()?.sync_all()?;
+            fs::rename(&part, &path)
+        })();
+        written.with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads what was gathered.
+    fn gather(&self, rules: Arc<Rules>) -> anyhow::Result<Gathered> {
+        let text =
+            fs::read(self.file(JOURNAL)).with_context(|| format!("cannot read {JOURNAL}"))?;
+        let journal: Journal =
+            serde_json::from_slice(&text).with_context(|| format!("{JOURNAL} is none"))?;
+        anyhow::ensure!(
+            journal.schema == JOURNAL_SCHEMA,
+            "{JOURNAL} is of version {}, and this tracer reads version {JOURNAL_SCHEMA}",
+            journal.schema
+        );
+        let file = File::open(self.file(TRACE)).with_context(|| format!("cannot read {TRACE}"))?;
+        let mut gatherer = Gatherer::new(journal, rules);
+        let mut reader = trace::Reader::new(BufReader::new(file))?;
+        loop {
+            match reader.event() {
+                Ok(Some(event)) => gatherer.push(event),
+                // It is being written, or its writer was killed.
+                Ok(None) | Err(TraceError::Cut) => break,
+                Err(err) => return Err(err).with_context(|| format!("{TRACE} is damaged")),
+            }
+        }
+        Ok(gatherer.finish())
+    }
+
+    /// Makes the report of what was gathered until now.
+    pub(in crate::cli) fn report(
+        &self,
+        rules: Arc<Rules>,
+        show_values: bool,
+    ) -> anyhow::Result<Report> {
+        let gathered = self.gather(rules)?;
+        let redactor = match show_values {
+            true => Redactor::off(),
+            false => Redactor::keyed(key(&gathered.journal().redaction_key)?),
+        };
+        let report = Report::of(&gathered, &redactor);
+        self.replace(REPORT, |out| {
+            serde_json::to_writer_pretty(&mut *out, &report)?;
+            out.write_all(b"\n")
+        })?;
+        self.sums()?;
+        Ok(report)
+    }
+
+    /// Writes the sums of all other files, as sha256sum(1) checks them.
+    fn sums(&self) -> anyhow::Result<()> {
+        let mut names: Vec<String> = fs::read_dir(&self.path)?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name != SUMS && !name.starts_with('.'))
+            .collect();
+        names.sort();
+        let mut lines = String::new();
+        for name in names {
+            let mut digest = Sha256::new();
+            let mut file = File::open(self.file(&name))?;
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => break,
+                    read => digest.update(&buffer[..read]),
+                }
+            }
+            lines += &format!("{}  {name}\n", HEXLOWER.encode(&digest.finalize()));
+        }
+        self.replace(SUMS, |out| out.write_all(lines.as_bytes()))
+    }
+}
+
+/// A journal's key.
+fn key(text: &str) -> anyhow::Result<Key> {
+    let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Key).with_context(|| format!("{JOURNAL} has no key for digests"))
+}

@@ -1,0 +1,219 @@
+//! The audit's pages: a server on loopback, of which nothing but an address and
+//! a title is on any page.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    io,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use data_encoding::BASE64;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Bytes, body::Incoming, header, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    },
+};
+
+use crate::audit::canary::Canary;
+
+/// The domain of the pages: nobody can own a name below `.test` (RFC 6761,
+/// section 6.2).
+pub(super) const DOMAIN: &str = "tracer-audit.test";
+
+/// Connections at a time: a browser opens six a host.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long a client may take to send its request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server.
+pub(super) struct Site {
+    pub(super) port: u16,
+    /// For browsers that are told to trust a key: base64 of the SHA-256 of its
+    /// SubjectPublicKeyInfo. Nothing without TLS.
+    pub(super) spki: Option<String>,
+    /// For those that are told to trust a CA: its certificate, PEM.
+    pub(super) ca: Option<String>,
+    pages: Arc<Pages>,
+}
+
+/// What the server knows.
+#[derive(Default)]
+struct Pages {
+    /// Titles, by the words in the paths.
+    titles: Mutex<HashMap<String, String>>,
+    /// The words in the paths of pages that were asked for.
+    served: Mutex<HashSet<String>>,
+    news: Notify,
+}
+
+impl Site {
+    /// Serves on a free port of loopback, until the runtime ends.
+    pub(super) async fn start(tls: bool) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.context("the audit's pages cannot be served")?;
+        let port = listener.local_addr()?.port();
+        let pages = Arc::new(Pages::default());
+        let identity = tls.then(identity).transpose().context("no certificate for the pages")?;
+        let (acceptor, spki, ca) = match identity {
+            Some(identity) => (Some(identity.acceptor), Some(identity.spki), Some(identity.ca)),
+            None => (None, None, None),
+        };
+        tokio::spawn(accept(listener, acceptor, Arc::clone(&pages)));
+        Ok(Self { port, spki, ca, pages })
+    }
+
+    /// Has a page.
+    pub(super) fn add(&self, canary: &Canary) {
+        let mut titles = self.pages.titles.lock().unwrap_or_else(PoisonError::into_inner);
+        titles.insert(canary.path_word.clone(), canary.title.clone());
+    }
+
+    /// Waits until a page is asked for; says whether it was in time.
+    pub(super) async fn is_served(&self, canary: &Canary, within: Duration) -> bool {
+        let asked = async {
+            loop {
+                let news = self.pages.news.notified();
+                if self.pages.was_served(&canary.path_word) {
+                    return;
+                }
+                news.await;
+            }
+        };
+        timeout(within, asked).await.is_ok()
+    }
+}
+
+impl Pages {
+    fn was_served(&self, word: &str) -> bool {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(word)
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let word = request.uri().path().trim_matches('/');
+        let titles = self.titles.lock().unwrap_or_else(PoisonError::into_inner);
+        let title = titles.get(word).cloned();
+        drop(titles);
+        if title.is_some() {
+            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+            served.insert(word.to_owned());
+            self.news.notify_waiters();
+        }
+        let mut response = Response::new(Full::new(Bytes::from(page(title.as_deref()))));
+        let headers = response.headers_mut();
+        let mut field = |name, value| headers.insert(name, header::HeaderValue::from_static(value));
+        field(header::CONTENT_TYPE, "text/html; charset=utf-8");
+        field(header::CACHE_CONTROL, "no-store");
+        // Whoever tells of this page, the page does not.
+        field(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
+        response
+    }
+}
+
+/// The titles are ours, and need no escaping.
+fn page(title: Option<&str>) -> String {
+    let title = title.unwrap_or("tracer");
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n\
+         <link rel=\"icon\" href=\"data:,\">\n\
+         <style>body {{ font: 1rem/1.5 sans-serif; margin: 3rem auto; max-width: 40rem }}</style>\n\
+         <h1>{title}</h1>\n<p>This page was made up by tracer for an audit of this browser. Nobody \
+         else knows its address.</p></html>\n"
+    )
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, pages: Arc<Pages>) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of files, say: those in use are given back.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (tls, pages) = (tls.clone(), Arc::clone(&pages));
+        tokio::spawn(async move {
+            let _permit = permit;
+            match tls {
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
+                        serve(stream, pages).await;
+                    }
+                }
+                None => serve(stream, pages).await,
+            }
+        });
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, pages: Arc<Pages>) {
+    let service = service_fn(move |request| {
+        let answer = pages.answer(&request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    // Whoever breaks off has got what he wanted.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Whom the pages' server is.
+struct Identity {
+    acceptor: TlsAcceptor,
+    spki: String,
+    ca: String,
+}
+
+/// A CA that signs one certificate and is forgotten.
+fn identity() -> anyhow::Result<Identity> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let now = SystemTime::now();
+    let parameters = |names: &[String], name: &str| -> anyhow::Result<CertificateParams> {
+        let mut parameters = CertificateParams::new(names)?;
+        // Clocks differ, and an audit takes less than a week.
+        parameters.not_before = (now - DAY).into();
+        parameters.not_after = (now + 7 * DAY).into();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        Ok(parameters)
+    };
+    let mut ca = parameters(&[], "tracer audit")?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let ca_key = KeyPair::generate()?;
+    let ca_pem = ca.self_signed(&ca_key)?.pem();
+
+    let mut site = parameters(&[format!("*.{DOMAIN}"), DOMAIN.to_owned()], DOMAIN)?;
+    site.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    site.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    let certificate = site.signed_by(&key, &Issuer::new(ca, ca_key))?;
+    let spki = BASE64.encode(&Sha256::digest(key.subject_public_key_info()));
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .map_err(io::Error::other)?;
+    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), spki, ca: ca_pem })
+}
