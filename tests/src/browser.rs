@@ -15,8 +15,10 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use self::engine::{CHROMIUM, Engine, Window};
-use self::screen::Screen;
+pub use self::{
+    engine::{CHROMIUM, Engine, REPORTER_ID, Window},
+    screen::{Bus, Screen},
+};
 use crate::web::{NEWS, Request, TRACKER, Web};
 
 /// How long a browser may take to end by itself.

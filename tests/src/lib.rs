@@ -14,6 +14,7 @@
 //! | `decode` | findings in recorded requests against what their manifests list |
 //! | `rules` | rules of a user's, and their mistakes, against what `tracer` says of them |
 //! | `browsers` | alerts and recordings of real browsers over TLS against what a server got |
+//! | `audit` | the answers of audits of real browsers against what is known of them |
 //! | `clients` | the same of command line programs |
 //! | `locate` | functions found in installed programs against what is known of them |
 //!
@@ -21,6 +22,7 @@
 //! Processes that send are the [`sender`]'s, whose sends a test knows byte by
 //! byte ([`payload`]).
 
+pub mod audited;
 pub mod browser;
 pub mod corpus;
 pub mod live;

@@ -97,7 +97,7 @@ pub fn run(command: &mut Command) -> Ended {
     }
 }
 
-/// A `tracer run` that watches.
+/// A call that runs.
 pub struct Running {
     child: Child,
     stdout: Lines,
@@ -123,14 +123,22 @@ impl Running {
     /// # Panics
     /// When it does not come to watch.
     pub fn of(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("tracer run");
-        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
-        let stderr = Lines::of(child.stderr.take().expect("a pipe"));
-        let mut running = Self { child, stdout, stderr };
+        let mut running = Self::spawn(command);
         let watches = running.stderr.until(|line| line.contains("watching"));
         assert!(watches, "it does not watch: {:?}", running.stderr.seen);
         running
+    }
+
+    /// Starts any call, and waits for nothing.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("tracer");
+        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
+        let stderr = Lines::of(child.stderr.take().expect("a pipe"));
+        Self { child, stdout, stderr }
     }
 
     /// Waits for a line on standard output that is as wanted.

@@ -20,7 +20,7 @@ use crate::{
 
 /// Of the extension in the fixtures: its manifest holds the key that this is
 /// a digest of.
-const REPORTER_ID: &str = "afnpnmgmjdiifkegmgobgjajjbamchmn";
+pub const REPORTER_ID: &str = "afnpnmgmjdiifkegmgobgjajjbamchmn";
 
 /// Where Debian keeps Chromium; the `chromium` on the path is a script.
 pub const CHROMIUM: &str = "/usr/lib/chromium/chromium";

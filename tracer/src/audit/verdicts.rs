@@ -133,7 +133,13 @@ impl Facts<'_> {
         }
         let looked = phases.iter().filter(|phase| self.was_done(**phase)).count();
         let requests: u64 = phases.iter().map(|phase| self.requests(*phase)).sum();
-        let read = format!("{} of its own were read", plural(requests, "request"));
+        let (read, none) = match requests {
+            0 => ("no request of its own was seen".to_owned(), ""),
+            _ => (
+                format!("of its own, {} were read", plural(requests, "request")),
+                ", and none does",
+            ),
+        };
         if looked == 0 {
             let why = self.why_left_out(phases);
             return verdict(self, question, title, Answer::CannotTell, why);
@@ -142,7 +148,7 @@ impl Facts<'_> {
             Some(doubt) => {
                 verdict(self, question, title, Answer::CannotTell, format!("{doubt}; {read}"))
             }
-            None => verdict(self, question, title, Answer::No, format!("{read}, and none does")),
+            None => verdict(self, question, title, Answer::No, format!("{read}{none}")),
         }
     }
 

@@ -24,7 +24,8 @@ const APT: &[Package] = &[
     Package { name: "firefox-esr", reason: "a browser with NSS, for the tests" },
     Package { name: "libnss3-tools", reason: "has that browser trust the tests' own CA" },
     Package { name: "surf", reason: "a browser with WebKitGTK and GnuTLS, for the tests" },
-    Package { name: "xvfb", reason: "a screen for that browser" },
+    Package { name: "xvfb", reason: "a screen for that browser, and for those under audit" },
+    Package { name: "dbus-daemon", reason: "how one Firefox hands its pages to another" },
     Package {
         name: "ca-certificates",
         reason: "what that browser trusts, and the tests' CA covers",

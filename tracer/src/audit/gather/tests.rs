@@ -219,9 +219,35 @@ fn the_silent_browser_is_acquitted() {
         assert_eq!(answer(&report, question), No, "{:#?}", report.verdict(question));
     }
     assert_eq!(count(&report, Question::Urls), (0, 10));
-    assert_eq!(answer(&report, Question::ProcessedLocally), Yes);
+    // It sent nothing at all.
+    assert_eq!(answer(&report, Question::ProcessedLocally), CannotTell);
     assert_eq!(answer(&report, Question::SameAfterRestart), CannotTell);
     assert_eq!(report.disclosures, []);
+}
+
+#[test]
+fn counts_without_pages_are_no_history() {
+    let counting = Browser {
+        tattle: Some(|_, id| format!(r#"{{"client_id":"{id}","pages":3}}"#)),
+        ..TATTLING
+    };
+    let report = audit(&counting, &journal(&[]));
+    assert_eq!(answer(&report, Question::Urls), No);
+    assert_eq!(answer(&report, Question::ProcessedLocally), Yes);
+    // Nor is it nothing.
+    assert_eq!(answer(&report, Question::BeforeConsent), Yes);
+    assert_eq!(answer(&report, Question::SameAfterRestart), Yes);
+    assert_eq!(answer(&report, Question::SameAfterClearing), No);
+}
+
+#[test]
+fn the_maker_is_known() {
+    let mut journal = journal(&[]);
+    journal.subject.browser = Some("Mi Browser".into());
+    let phoning_home = Browser { to: "sa.api.intl.miui.com", ..TATTLING };
+    let report = audit(&phoning_home, &journal);
+    assert_eq!(answer(&report, Question::ToMaker), Yes);
+    assert_eq!(answer(&report, Question::ToThirdParties), No);
 }
 
 #[test]

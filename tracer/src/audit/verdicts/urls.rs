@@ -169,7 +169,10 @@ pub(super) fn processed_locally(facts: &Facts<'_>) -> Verdict {
         plural(requests, "request"),
         plural(visits, "visited page")
     );
-    let doubt = facts.doubt().or_else(|| (visits == 0).then(|| "no page was visited".into()));
+    let doubt = facts.doubt().or_else(|| {
+        let none = if visits == 0 { "no page was visited" } else { "it sent nothing of its own" };
+        (visits == 0 || requests == 0).then(|| none.into())
+    });
     let (answer, detail) = match doubt {
         Some(doubt) => (Answer::CannotTell, format!("{doubt}; {detail}")),
         None => (Answer::Yes, detail),

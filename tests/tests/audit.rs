@@ -1,0 +1,253 @@
+//! `tracer audit` on real browsers: who is convicted of what, and who is not.
+
+use std::{fs, process::Command, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tracer_tests::{
+    audited::{chromium, firefox, variant},
+    tracer_bin,
+    web::COLLECTOR,
+};
+
+/// The extension tells in full, whatever the mode, under one number.
+fn tattling() -> Value {
+    json!({"to": COLLECTOR, "tells": "full", "id": "installation"})
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut config = tattling();
+    config[name] = value;
+    config
+}
+
+#[test]
+fn the_tattling_browser_is_convicted() {
+    let extension = variant(&tattling());
+    let Some(audited) = chromium(Some(extension.path())).run() else {
+        return;
+    };
+    audited.answers(&[
+        ("urls", "yes", Some((13, 13))),
+        ("urls_in_private_mode", "yes", Some((6, 6))),
+        ("urls_before_consent", "yes", Some((1, 1))),
+        ("urls_after_declining", "yes", Some((1, 1))),
+        ("to_maker", "no", None),
+        ("to_third_parties", "yes", None),
+        ("identifier", "yes", None),
+        ("same_after_restart", "yes", None),
+        ("same_in_private_mode", "yes", None),
+        ("same_in_private_mode_after_restart", "yes", None),
+        ("same_after_clearing", "no", None),
+        ("same_after_reinstall", "no", None),
+        ("same_in_other_applications", "cannot_tell", None),
+        ("before_consent", "yes", None),
+        ("processed_locally", "no", None),
+    ]);
+    let urls = audited.verdict("urls");
+    assert_eq!(urls["scopes"], json!([{"scope": "full", "visits": 13}]), "{urls:#}");
+    assert_eq!(urls["protection"], "encoding_only", "{urls:#}");
+
+    let report = audited.json("report.json");
+    assert_eq!(report["complete"], true, "{:#}", report["notes"]);
+    let told = report["disclosures"].as_array().expect("an array");
+    let item = &told[0]["items"][0];
+    assert_eq!(item["chain"], "body > form:data_list > base64 > gzip > json[0].properties.url");
+    assert!(told.iter().all(|told| told["sender"] == "extension"), "{told:#?}");
+    assert_eq!(report["recipients"][0]["recipient"], "example.com");
+
+    // What is in the folder is what the sums are of, and its owner's alone.
+    let sums = Command::new("sha256sum")
+        .args(["--check", "--strict", "--quiet", "SHA256SUMS"])
+        .current_dir(audited.out())
+        .status();
+    assert!(sums.expect("sha256sum").success());
+    let listed = fs::read_to_string(audited.out().join("SHA256SUMS")).expect("sums");
+    for entry in fs::read_dir(audited.out()).expect("a folder") {
+        use std::os::unix::fs::PermissionsExt as _;
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("its mode").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
+        let name = entry.file_name().into_string().expect("a name");
+        assert!(name == "SHA256SUMS" || listed.contains(&name), "{name} has no sum");
+    }
+
+    // The same once more, and with digests.
+    let mut again = tracer_bin::command(["report"]);
+    again.arg(audited.out());
+    assert_eq!(tracer_bin::run(&mut again).code, Some(0));
+    audited.answers(&[("urls", "yes", Some((13, 13)))]);
+    let number = report["identifiers"][0]["value"].as_str().expect("a value");
+    let redacted = audited.json("report.json");
+    assert!(!redacted.to_string().contains(number), "{redacted:#}");
+}
+
+#[test]
+fn chromium_is_not_convicted() {
+    let Some(audited) = chromium(None).run() else {
+        return;
+    };
+    audited.answers(&[
+        ("urls", "no", Some((0, 13))),
+        ("urls_in_private_mode", "no", Some((0, 6))),
+        ("urls_before_consent", "no", Some((0, 1))),
+        ("to_maker", "no", None),
+        ("to_third_parties", "no", None),
+        ("identifier", "no", None),
+    ]);
+}
+
+#[test]
+fn firefox_is_not_convicted() {
+    let Some(audited) = firefox().without("declined").run() else {
+        return;
+    };
+    audited.answers(&[
+        ("urls", "no", Some((0, 13))),
+        ("urls_in_private_mode", "no", Some((0, 6))),
+        ("urls_after_declining", "cannot_tell", None),
+        ("to_third_parties", "no", None),
+        ("identifier", "no", None),
+    ]);
+}
+
+/// One page in each of these phases, told of by the extension in this way.
+fn short(config: &Value, phases: &[(&'static str, u32)]) -> Option<tracer_tests::audited::Audited> {
+    let extension = variant(config);
+    chromium(Some(extension.path())).phases(phases).run()
+}
+
+#[test]
+fn hosts_are_told_from_urls() {
+    let Some(audited) = short(&with("tells", json!("host")), &[("pages", 2)]) else {
+        return;
+    };
+    audited.answers(&[("urls", "yes", Some((2, 2))), ("processed_locally", "no", None)]);
+    let urls = audited.verdict("urls");
+    assert_eq!(urls["scopes"], json!([{"scope": "host", "visits": 2}]), "{urls:#}");
+    assert_eq!(urls["protection"], "none", "{urls:#}");
+}
+
+#[test]
+fn hashes_are_recognised() {
+    let Some(audited) = short(&with("tells", json!("hash")), &[("pages", 2)]) else {
+        return;
+    };
+    audited.answers(&[("urls", "yes", Some((2, 2)))]);
+    let urls = audited.verdict("urls");
+    assert_eq!(urls["scopes"], json!([{"scope": "hash", "visits": 2}]), "{urls:#}");
+    assert_eq!(urls["protection"], "hashed", "{urls:#}");
+}
+
+#[test]
+fn letters_are_recognised() {
+    let Some(audited) = short(&with("tells", json!("letters")), &[("typed", 1)]) else {
+        return;
+    };
+    audited.answers(&[("typed_letters", "yes", None)]);
+}
+
+#[test]
+fn a_number_that_changes_is_no_lasting_one() {
+    let phases = [("pages", 1), ("restart", 1), ("private", 1)];
+    let Some(audited) = short(&with("id", json!("session")), &phases) else {
+        return;
+    };
+    audited.answers(&[
+        ("urls", "yes", Some((2, 2))),
+        ("urls_in_private_mode", "yes", Some((1, 1))),
+        ("same_after_restart", "no", None),
+        ("same_in_private_mode", "no", None),
+        ("same_after_clearing", "cannot_tell", None),
+    ]);
+}
+
+#[test]
+fn who_is_discreet_in_private_mode_is_not_accused_of_it() {
+    let phases = [("pages", 1), ("private", 2)];
+    let Some(audited) = short(&with("discreet", json!(true)), &phases) else {
+        return;
+    };
+    audited.answers(&[
+        ("urls", "yes", Some((1, 1))),
+        ("urls_in_private_mode", "no", Some((0, 2))),
+        ("same_in_private_mode", "cannot_tell", None),
+    ]);
+}
+
+#[test]
+fn who_waits_for_consent_is_not_accused_of_more() {
+    let phases = [("fresh", 1), ("declined", 1), ("pages", 1)];
+    let Some(audited) = short(&with("consent", json!(true)), &phases) else {
+        return;
+    };
+    audited.answers(&[
+        ("urls", "yes", Some((1, 1))),
+        ("urls_before_consent", "no", Some((0, 1))),
+        ("urls_after_declining", "no", Some((0, 1))),
+        ("before_consent", "no", None),
+        ("after_declining", "no", None),
+    ]);
+}
+
+#[test]
+fn third_parties_are_named() {
+    let to = "api.mixpanel.com";
+    let Some(audited) = short(&with("to", json!(to)), &[("pages", 1)]) else {
+        return;
+    };
+    audited.answers(&[("urls", "yes", None), ("to_maker", "no", None)]);
+    let report = audited.json("report.json");
+    let recipient = &report["recipients"][0];
+    assert_eq!(recipient["recipient"], "mixpanel.com", "{recipient:#}");
+    assert_eq!(recipient["who"]["kind"], "service", "{recipient:#}");
+    assert_eq!(recipient["who"]["category"], "analytics", "{recipient:#}");
+}
+
+#[test]
+fn a_killed_run_still_reports() {
+    let extension = variant(&tattling());
+    let scenario = chromium(Some(extension.path())).phases(&[("pages", 1), ("restart", 1)]);
+    let Some(mut auditing) = scenario.start() else {
+        return;
+    };
+    assert!(
+        auditing.run.notes(|line| line.contains("after a restart"), Duration::from_secs(120)),
+        "the phase does not come"
+    );
+    auditing.signal(Signal::KILL);
+    let audited = auditing.end();
+    assert_eq!(audited.ended.code, None, "{}", audited.ended.stderr);
+    // What was written after the phase before.
+    audited.answers(&[("urls", "yes", Some((1, 1)))]);
+    // And what can be made of all that is there.
+    let mut again = tracer_bin::command(["report", "--show-values"]);
+    again.arg(audited.out());
+    let again = tracer_bin::run(&mut again);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stdout.contains("has not come to its end"), "{}", again.stdout);
+    audited.answers(&[("urls", "yes", None), ("same_after_clearing", "cannot_tell", None)]);
+    assert_eq!(audited.json("report.json")["complete"], false);
+    // Its browser outlives a killed tracer, and is ended here.
+    let ours = format!("load-extension={}", extension.path().display());
+    let _ = Command::new("pkill").args(["-f", &ours]).status();
+}
+
+#[test]
+fn ctrl_c_keeps_what_was_gathered() {
+    let scenario = chromium(None).phases(&[("pages", 1), ("restart", 1)]);
+    let Some(mut auditing) = scenario.start() else {
+        return;
+    };
+    assert!(
+        auditing.run.notes(|line| line.contains("after a restart"), Duration::from_secs(120)),
+        "the phase does not come"
+    );
+    auditing.signal(Signal::INT);
+    let audited = auditing.end();
+    assert_eq!(audited.ended.code, Some(130), "{}", audited.ended.stderr);
+    audited.answers(&[("urls", "no", None)]);
+    let report = audited.json("report.json");
+    assert_eq!(report["complete"], false);
+    assert!(report["notes"].to_string().contains("ended by its user"), "{:#}", report["notes"]);
+}
