@@ -28,6 +28,7 @@ pub mod corpus;
 pub mod live;
 pub mod payload;
 pub mod peer;
+pub mod reports;
 pub mod sender;
 pub mod skip;
 pub mod tracer_bin;

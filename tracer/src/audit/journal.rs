@@ -49,6 +49,16 @@ pub struct Subject {
     pub system: String,
 }
 
+impl Subject {
+    /// Its name and version.
+    pub fn full_name(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{} {version}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
 /// A phase that was begun, or left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {

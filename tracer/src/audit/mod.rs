@@ -15,8 +15,12 @@
 
 mod build;
 pub mod canary;
+pub mod compare;
 mod facts;
+#[cfg(test)]
+mod fixtures;
 mod gather;
+pub mod html;
 pub mod journal;
 mod lifelines;
 mod mentions;

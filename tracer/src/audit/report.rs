@@ -52,7 +52,38 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// What is no report that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Other JSON, or none.
+    #[error("this is no report of an audit: {0}")]
+    Form(#[from] serde_json::Error),
+    /// A later version wrote it.
+    #[error("the report's schema is {found}, and this version reads up to {REPORT_SCHEMA}: take a newer tracer")]
+    Newer {
+        /// Its schema.
+        found: u64,
+    },
+}
+
 impl Report {
+    /// Reads `report.json`.
+    ///
+    /// # Errors
+    /// When it is something else, or of a newer schema.
+    pub fn from_json(json: &[u8]) -> Result<Self, Unreadable> {
+        /// What all versions have in common.
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: u64,
+        }
+        let Versioned { schema: found } = serde_json::from_slice(json)?;
+        if found > u64::from(REPORT_SCHEMA) {
+            return Err(Unreadable::Newer { found });
+        }
+        Ok(serde_json::from_slice(json)?)
+    }
+
     /// The answer to a question.
     pub fn verdict(&self, question: Question) -> Option<&Verdict> {
         self.verdicts.iter().find(|verdict| verdict.question == question)
@@ -243,6 +274,9 @@ pub struct PhaseReport {
     pub outcome: Outcome,
     /// When it began, RFC 3339.
     pub began: Option<String>,
+    /// The same, in milliseconds since the run began; null for one that was
+    /// left out.
+    pub began_ms: Option<u64>,
     /// How long it took, in milliseconds.
     pub duration_ms: Option<u64>,
     /// The pages that were opened.

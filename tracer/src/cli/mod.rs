@@ -3,6 +3,7 @@
 
 mod alerts;
 mod audit;
+mod compare;
 mod decode;
 mod demo;
 mod keep;
@@ -45,6 +46,8 @@ enum Command {
     Audit(audit::Args),
     /// Make the report of an audit again, also of one that was killed
     Report(report::Args),
+    /// Put the audits of several browsers side by side
+    Compare(compare::Args),
     /// Show the alerts that earlier runs kept
     Alerts(alerts::Args),
     /// Decode recorded traces or raw HTTP requests (needs no root)
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Alerts(args) => alerts::alerts(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),
