@@ -135,7 +135,8 @@ impl Comparison {
         for report in reports {
             let name = report.subject.full_name();
             if let Some(first) = names.get(&report.run) {
-                let note = format!("Run {} ({first}) was given twice; it is shown once.", report.run);
+                let note =
+                    format!("Run {} ({first}) was given twice; it is shown once.", report.run);
                 comparison.notes.push(note);
                 continue;
             }

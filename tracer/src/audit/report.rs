@@ -59,7 +59,9 @@ pub enum Unreadable {
     #[error("this is no report of an audit: {0}")]
     Form(#[from] serde_json::Error),
     /// A later version wrote it.
-    #[error("the report's schema is {found}, and this version reads up to {REPORT_SCHEMA}: take a newer tracer")]
+    #[error(
+        "the report's schema is {found}, and this version reads up to {REPORT_SCHEMA}: take a newer tracer"
+    )]
     Newer {
         /// Its schema.
         found: u64,

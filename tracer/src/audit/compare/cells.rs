@@ -80,7 +80,10 @@ fn account(report: &Report) -> Cell {
     if linked {
         Cell { answer: Some(Answer::Yes), lines: vec![] }
     } else {
-        Cell { answer: Some(Answer::CannotTell), lines: vec!["no account’s number was seen".into()] }
+        Cell {
+            answer: Some(Answer::CannotTell),
+            lines: vec!["no account’s number was seen".into()],
+        }
     }
 }
 

@@ -69,12 +69,7 @@ fn cell(run: &Run, measure: Measure) -> Vec<String> {
 }
 
 /// Cells side by side, each in as many lines as it needs.
-fn line(
-    text: &mut String,
-    title: &str,
-    cells: impl Iterator<Item = Vec<String>>,
-    column: usize,
-) {
+fn line(text: &mut String, title: &str, cells: impl Iterator<Item = Vec<String>>, column: usize) {
     let wrap = |lines: Vec<String>| -> Vec<String> {
         lines.iter().flat_map(|line| wrapped(&printable(line), column)).collect()
     };

@@ -165,7 +165,7 @@ fn item(item: &Item) -> Markup {
             h4 {
                 (label(item))
                 @if let Some(visit) = item.visit {
-                    " " a.ref href={ "#visit-" (visit) } { "opened here" }
+                    " " a.ref href={ "#visit-" (visit) } { "where it was opened" }
                 }
             }
             @if item.steps.is_empty() {

@@ -21,7 +21,7 @@ pub(super) fn header(report: &Report) -> Markup {
         p.eyebrow { "Browser audit" }
         h1 { (Shown(&subject.full_name())) }
         @if let Some(urls) = report.verdict(Question::Urls) {
-            p.lede { (chip(urls)) " " (Shown(&urls.detail)) }
+            p.lede { (Shown(&urls.title)) " " (chip(urls)) " " (Shown(&urls.detail)) }
         }
         (state(report))
         dl.facts {

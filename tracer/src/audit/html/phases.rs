@@ -130,12 +130,12 @@ fn timeline(phase: &PhaseReport, told: &[&Told]) -> Markup {
     let x = |place: u64| format!("{:.1}%", 2.0 + 96.0 * place as f64 / STEPS as f64);
     html! {
         svg.timeline width="100%" height="34" focusable="false" {
-            line.axis x1="0" x2="100%" y1="12" y2="12";
-            @for place in places(&visits) { circle.visit cx=(x(place)) cy="12" r="4"; }
+            line.axis x1="0" x2="100%" y1="12" y2="12" {}
+            @for place in places(&visits) { circle.visit cx=(x(place)) cy="12" r="4" {} }
             @for place in places(&told) {
                 // A path has no percentages: it stands in a picture that has.
                 svg x=(x(place)) y="26" overflow="visible" {
-                    path.disclosure d="M0-5 4 0 0 5-4 0Z";
+                    path.disclosure d="M0-5 4 0 0 5-4 0Z" {}
                 }
             }
         }
@@ -146,7 +146,7 @@ fn timeline(phase: &PhaseReport, told: &[&Told]) -> Markup {
 fn mark(class: &str) -> Markup {
     html! {
         svg width="12" height="12" viewBox="-6 -6 12 12" focusable="false" {
-            @if class == "visit" { circle.visit r="4"; } @else { path.disclosure d="M0-5 4 0 0 5-4 0Z"; }
+            @if class == "visit" { circle.visit r="4" {} } @else { path.disclosure d="M0-5 4 0 0 5-4 0Z" {} }
         }
     }
 }

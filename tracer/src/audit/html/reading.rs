@@ -43,9 +43,9 @@ fn bar(reading: &Reading) -> Markup {
     let needed = format!("{}%", reading.percent_needed.min(100));
     html! {
         svg.share width="100%" height="28" aria-hidden="true" focusable="false" {
-            rect.unread x="0" y="4" width="100%" height="20";
-            rect.read x="0" y="4" width=(format!("{share:.2}%")) height="20";
-            line.needed x1=(needed) x2=(needed) y1="0" y2="28";
+            rect.unread x="0" y="4" width="100%" height="20" {}
+            rect.read x="0" y="4" width=(format!("{share:.2}%")) height="20" {}
+            line.needed x1=(needed) x2=(needed) y1="0" y2="28" {}
         }
     }
 }

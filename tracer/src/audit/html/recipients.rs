@@ -19,7 +19,7 @@ pub(super) fn section(report: &Report) -> Section {
         @if report.recipients.is_empty() {
             p { "The browser itself sent nothing that could be read." }
         } @else {
-            table.cards {
+            table.recipients.cards {
                 (caption("Who was sent anything by the browser itself, those told most first."))
                 thead {
                     tr {

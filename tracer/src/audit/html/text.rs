@@ -2,9 +2,9 @@
 
 use maud::{Markup, Render, html};
 
-/// Text is cut after so many characters: a page's worth of one value.
+/// Text is cut after so many characters, which is more than URLs have.
 /// `report.json` has all of it.
-const MAX_CHARS: usize = 2000;
+const MAX_CHARS: usize = 1000;
 
 /// Text from the network. What is a control character, is invisible or changes
 /// the direction of what follows is shown as its number: `U+202E`.
@@ -83,7 +83,11 @@ pub(super) fn bytes(bytes: u64) -> String {
         amount /= 1e3;
         unit = next;
     }
-    let decimals = usize::from(amount < 9.95);
+    let decimals = match amount {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
     format!("{amount:.decimals$}\u{a0}{unit}")
 }
 
@@ -158,6 +162,15 @@ mod tests {
         assert!(more.ends_with(r#"é<span class="more">… and 3 characters more</span>"#), "{more}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn nothing_of_others_is_markup(text in ".{0,40}") {
+            let shown = shown(&text).replace(r#"<span class="control">"#, "").replace("</span>", "");
+            proptest::prop_assert!(!shown.contains(['<', '>', '"']));
+            proptest::prop_assert!(!shown.contains(is_deceptive));
+        }
+    }
+
     #[test]
     fn numbers_are_grouped() {
         let shown = [0, 999, 1000, 1_234_567].map(number);
@@ -167,18 +180,10 @@ mod tests {
 
     #[test]
     fn amounts_have_their_unit() {
-        let of = [0, 1, 999, 1000, 9_949, 9_951, 999_499, 999_500, 4_200_000, u64::MAX].map(bytes);
+        let of = [0, 1, 999, 1000, 9_994, 9_996, 99_960, 999_499, 999_500, u64::MAX].map(bytes);
         let expected = [
-            "0 bytes",
-            "1 byte",
-            "999 bytes",
-            "1.0 kB",
-            "9.9 kB",
-            "10 kB",
-            "999 kB",
-            "1.0 MB",
-            "4.2 MB",
-            "18446744 TB",
+            "0 bytes", "1 byte", "999 bytes", "1.00 kB", "9.99 kB", "10.0 kB", "100 kB", "999 kB",
+            "1.00 MB", "18446744 TB",
         ];
         assert_eq!(of, expected.map(|shown| shown.replace(' ', "\u{a0}")));
         let of = [0, 999, 1000, 59_999, 60_000, 303_000, 3_660_000].map(span);

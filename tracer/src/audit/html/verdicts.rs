@@ -10,6 +10,9 @@ use super::{
 };
 use crate::audit::report::{Answer, MAX_EVIDENCE, Question, Report, Verdict};
 
+/// More links of one answer are only counted: the requests are listed below.
+const MAX_LINKS: usize = 6;
+
 /// What questions are about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Theme {
@@ -166,9 +169,10 @@ fn measures(verdict: &Verdict) -> Markup {
 }
 
 fn evidence(verdict: &Verdict, listed: &HashSet<u64>) -> Markup {
+    let ids = &verdict.evidence;
     html! {
-        @if verdict.evidence.is_empty() { span.none { "—" } }
-        @for (i, id) in verdict.evidence.iter().take(MAX_EVIDENCE).enumerate() {
+        @if ids.is_empty() { span.none { "—" } }
+        @for (i, id) in ids.iter().take(MAX_LINKS).enumerate() {
             @if i > 0 { ", " }
             @if listed.contains(id) {
                 a href={ "#request-" (id) } { "#" (id) }
@@ -176,6 +180,10 @@ fn evidence(verdict: &Verdict, listed: &HashSet<u64>) -> Markup {
                 "#" (id)
             }
         }
-        @if verdict.evidence.len() >= MAX_EVIDENCE { " and more" }
+        @if ids.len() >= MAX_EVIDENCE {
+            " and more"
+        } @else if ids.len() > MAX_LINKS {
+            " and " (ids.len() - MAX_LINKS) " more"
+        }
     }
 }
