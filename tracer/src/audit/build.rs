@@ -93,6 +93,8 @@ fn phase(facts: &Facts<'_>, index: usize, stage: &Stage) -> PhaseReport {
         title: stage.phase.title().to_owned(),
         outcome: stage.outcome.clone(),
         began: Some(rfc3339(gathered.journal.clock.unix(stage.began))),
+        began_ms: (!matches!(stage.outcome, Outcome::Skipped { .. }))
+            .then(|| since(gathered, stage.began)),
         duration_ms: stage
             .ended
             .map(|end| end.since(stage.began).as_millis().try_into().unwrap_or(u64::MAX)),

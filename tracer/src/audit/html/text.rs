@@ -182,8 +182,16 @@ mod tests {
     fn amounts_have_their_unit() {
         let of = [0, 1, 999, 1000, 9_994, 9_996, 99_960, 999_499, 999_500, u64::MAX].map(bytes);
         let expected = [
-            "0 bytes", "1 byte", "999 bytes", "1.00 kB", "9.99 kB", "10.0 kB", "100 kB", "999 kB",
-            "1.00 MB", "18446744 TB",
+            "0 bytes",
+            "1 byte",
+            "999 bytes",
+            "1.00 kB",
+            "9.99 kB",
+            "10.0 kB",
+            "100 kB",
+            "999 kB",
+            "1.00 MB",
+            "18446744 TB",
         ];
         assert_eq!(of, expected.map(|shown| shown.replace(' ', "\u{a0}")));
         let of = [0, 999, 1000, 59_999, 60_000, 303_000, 3_660_000].map(span);

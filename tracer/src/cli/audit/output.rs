@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     audit::{
-        Gathered, Gatherer,
+        Gathered, Gatherer, html,
         journal::{JOURNAL_SCHEMA, Journal},
         report::Report,
     },
@@ -155,6 +155,7 @@ impl Folder {
             serde_json::to_writer_pretty(&mut *out, &report)?;
             out.write_all(b"\n")
         })?;
+        self.replace(HTML, |out| html::write(&report, out))?;
         self.sums()?;
         Ok(report)
     }
