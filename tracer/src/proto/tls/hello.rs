@@ -6,6 +6,7 @@
 //!   │ cipher suites <16> │ compression methods <8> │ extensions <16>:
 //!       type (16) │ data <16>      0       server_name
 //!                                  16      ALPN
+//!                                  42      early_data
 //!                                  0xfe0d  encrypted_client_hello
 //! ```
 //!
@@ -23,6 +24,7 @@ const CLIENT_HELLO: u64 = 1;
 
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
+const EARLY_DATA: u16 = 42;
 /// RFC 9849, section 5.
 const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
@@ -35,12 +37,14 @@ pub(in crate::proto) struct ClientHello {
     pub(in crate::proto) server_name: Option<String>,
     pub(in crate::proto) alpn: Vec<String>,
     pub(in crate::proto) ech: bool,
+    /// Application data can follow at once (RFC 8446, section 4.2.10).
+    pub(in crate::proto) early_data: bool,
 }
 
 impl ClientHello {
     /// The name in it, read at `source` at that time.
     pub(in crate::proto) fn named(self, source: NameSource, time: BootTime) -> Option<ServerName> {
-        let Self { server_name, alpn, ech } = self;
+        let Self { server_name, alpn, ech, early_data: _ } = self;
         server_name.map(|name| ServerName { time, source, name, alpn, ech })
     }
 }
@@ -131,6 +135,7 @@ fn read_extensions(mut extensions: Reader<'_>, hello: &mut ClientHello) -> Resul
                 }
             }
             ENCRYPTED_CLIENT_HELLO => hello.ech = true,
+            EARLY_DATA => hello.early_data = true,
             _ => {}
         }
     }

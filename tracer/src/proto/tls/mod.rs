@@ -11,8 +11,15 @@
 //! Records are followed by their lengths (RFC 8446, section 5.1), also through
 //! gaps within one. What of a TLS connection is not *known* to be handshake is
 //! counted as application data: an unread byte too many does no harm, one too
-//! few would. TLS 1.3 sends the end of its handshake as application data, some
-//! 60 bytes; they are counted as that.
+//! few would. TLS 1.3 sends the end of its handshake, Finished, as application
+//! data; it is known by its place and its length:
+//!
+//! ```text
+//! ClientHello  change_cipher_spec?  application_data of 53 or 69 bytes
+//! ```
+//!
+//! Without early data nothing else can stand there (RFC 8446, section 2): a
+//! Finished holds a hash (4 + 32 or 48 bytes), a type (1) and a tag (16).
 
 mod hello;
 #[cfg(test)]
@@ -22,11 +29,15 @@ use super::detect;
 use super::name::{NameSource, ServerName};
 use crate::record::BootTime;
 
+use self::hello::Parsed;
 pub(super) use self::hello::{message_len, parse};
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
+
+/// The lengths of TLS 1.3's Finished, encrypted, with SHA-256 and SHA-384.
+const FINISHED: [usize; 2] = [4 + 32 + 1 + 16, 4 + 48 + 1 + 16];
 
 /// The header of a record.
 const HEADER: usize = 5;
@@ -45,6 +56,11 @@ pub(super) struct Records {
     /// The ClientHello as far as it came; `None`: it is done with, or was
     /// never seen.
     hello: Option<Vec<u8>>,
+    /// All that was sent is a ClientHello without early data: of TLS 1.3, what
+    /// is encrypted first is the Finished.
+    only_hello: bool,
+    /// The record begun last is that Finished.
+    finished: bool,
     since: BootTime,
     tally: Tally,
 }
@@ -79,7 +95,8 @@ impl Records {
     /// A connection whose bytes begin with a record.
     pub(super) fn new(since: BootTime) -> Self {
         let tally = Tally::default();
-        Self { place: Place::BOUNDARY, hello: Some(Vec::new()), since, tally }
+        let (only_hello, finished) = (false, false);
+        Self { place: Place::BOUNDARY, hello: Some(Vec::new()), only_hello, finished, since, tally }
     }
 
     /// A connection joined within a record.
@@ -126,6 +143,7 @@ impl Records {
     /// where nobody can tell how many.
     pub(super) fn gap(&mut self, len: Option<u64>) -> Option<ServerName> {
         let name = self.cut();
+        self.only_hello = false;
         match (self.place, len) {
             (Place::Record { kind, left }, Some(len)) => {
                 let here = usize::try_from(len).map_or(left, |len| len.min(left));
@@ -148,8 +166,9 @@ impl Records {
     /// No more of the ClientHello will come: gives the server's name if what
     /// came of it holds that.
     pub(super) fn cut(&mut self) -> Option<ServerName> {
-        let hello = self.hello.take()?;
-        parse(&hello).known()?.named(NameSource::Tls, self.since)
+        let hello = parse(&self.hello.take()?);
+        self.only_hello = matches!(&hello, Parsed::Complete(hello) if !hello.early_data);
+        hello.known()?.named(NameSource::Tls, self.since)
     }
 
     /// What was sent so far.
@@ -173,9 +192,11 @@ impl Records {
             return self.cut();
         }
         let [kind, _, _, high, low] = header;
-        *self.counter(kind) += HEADER as u64;
-        self.tally.records += u64::from(!is_handshake(kind));
         let left = usize::from(u16::from_be_bytes([high, low]));
+        self.finished = self.only_hello && !is_handshake(kind) && FINISHED.contains(&left);
+        self.only_hello &= kind == CHANGE_CIPHER_SPEC;
+        *self.counter(kind) += HEADER as u64;
+        self.tally.records += u64::from(!is_handshake(kind) && !self.finished);
         self.advance(kind, left, 0);
         // Nothing but alerts can interrupt a ClientHello.
         if matches!(kind, HANDSHAKE | ALERT) { None } else { self.cut() }
@@ -211,7 +232,7 @@ impl Records {
     }
 
     fn counter(&mut self, kind: u8) -> &mut u64 {
-        match is_handshake(kind) {
+        match is_handshake(kind) || self.finished {
             true => &mut self.tally.handshake,
             false => &mut self.tally.content,
         }

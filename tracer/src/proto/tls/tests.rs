@@ -115,6 +115,33 @@ fn only_application_data_counts_as_content() {
 }
 
 #[test]
+fn the_end_of_a_handshake_is_no_content() {
+    let content = |hello: Vec<u8>, rest: &[Vec<u8>]| {
+        let sends = [vec![record(22, &hello)], rest.to_vec()].concat();
+        let sends: Vec<&[u8]> = sends.iter().map(|send| &send[..]).collect();
+        let (_, (handshake, content)) = read(&sends);
+        assert_eq!(handshake + content, sends.iter().map(|send| send.len() as u64).sum::<u64>());
+        content
+    };
+    let (ccs, sha256, sha384) = (record(20, &[1]), record(23, &[0; 53]), record(23, &[0; 69]));
+    assert_eq!(content(hello(&[]), &[ccs.clone(), sha256.clone()]), 0);
+    assert_eq!(content(hello(&[]), std::slice::from_ref(&sha384)), 0);
+    // It comes once, first, and has its length.
+    assert_eq!(content(hello(&[]), &[sha256.clone(), sha256.clone()]), 58);
+    assert_eq!(content(hello(&[]), &[record(23, &[0; 54]), sha256.clone()]), 59 + 58);
+    // TLS 1.2 ends in a record of its own type; early data can come first.
+    let tls12 = [record(22, &[16; 40]), ccs, record(22, &[0; 40]), sha256.clone()];
+    assert_eq!(content(hello(&[]), &tls12), 58);
+    assert_eq!(content(hello(&[(42, Vec::new())]), std::slice::from_ref(&sha256)), 58);
+    // What came before it has to be known.
+    let mut records = Records::new(BootTime(0));
+    records.data(&record(22, &hello(&[])), true);
+    records.gap(Some(0));
+    records.data(&sha256, true);
+    assert_eq!(records.tally().content, 58);
+}
+
+#[test]
 fn records_are_followed_through_gaps() {
     let mut records = Records::new(BootTime(0));
     let first = record(23, &[0; 1000]);
