@@ -98,12 +98,15 @@ pub fn hooks() -> &'static [SocketHook] {
     &HOOKS
 }
 
-/// The hook that tracer would take.
+/// The hook that tracer would take. The others are not tried for it, which
+/// takes long in an emulated machine.
 ///
 /// # Panics
-/// As [`hooks`].
+/// When the kernel has none.
 pub fn best() -> SocketHook {
-    *hooks().first().expect("every kernel has sys_enter")
+    static BEST: LazyLock<SocketHook> =
+        LazyLock::new(|| hook::choose(&SocketHook::ALL).expect("every kernel has sys_enter").hook);
+    *BEST
 }
 
 /// Why the kernel does not have a hook; `None` if it does.

@@ -1,7 +1,7 @@
 //! The running kernel's struct layouts, for programs that have no CO-RE: from
 //! its BTF, or for a few kernels without from `rules/layouts.toml`.
 
-use std::{ffi::CStr, fs, io};
+use std::{ffi::CStr, fs, io, sync::OnceLock};
 
 use thiserror::Error;
 use tracer_ebpf::{
@@ -58,8 +58,19 @@ pub enum OffsetsError {
     },
 }
 
-/// Reads the running kernel's layouts.
+/// The running kernel's layouts.
 pub fn running_kernel() -> Result<Offsets, OffsetsError> {
+    /// Megabytes were read for them, and each hook that is tried asks.
+    static KNOWN: OnceLock<Offsets> = OnceLock::new();
+
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
+    let read = read()?;
+    Ok(*KNOWN.get_or_init(|| read))
+}
+
+fn read() -> Result<Offsets, OffsetsError> {
     match fs::read(BTF_PATH) {
         Ok(data) => from_layout(&Btf::parse(&data)?),
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
