@@ -63,7 +63,7 @@ impl Report {
 }
 
 /// Runs everything, on other kernels too if `kernels` says so. `arguments` go to
-/// the test harness, as after `cargo test --`.
+/// the test harness, here and there, as after `cargo test --`.
 ///
 /// # Errors
 /// When setup fails or no test can be started. A failed check or test is told
@@ -87,9 +87,9 @@ pub(crate) fn run(
     if report.check(ui, "build", &mut build) {
         tests(workspace, ui, arguments, &mut report)?;
         if kernels {
-            other_kernels(workspace, ui, &mut report);
+            other_kernels(workspace, ui, arguments, &mut report);
         } else {
-            ui.say("on this machine's kernel only; --kernels runs them on others as well");
+            report.left_out.push("tests on other kernels: --no-kernels says so".to_owned());
         }
     }
     Ok(close(ui, &report, start))
@@ -164,8 +164,8 @@ fn tests(workspace: &Workspace, ui: &Ui, arguments: &[String], report: &mut Repo
 }
 
 /// The kernel's tests once more, on other kernels.
-fn other_kernels(workspace: &Workspace, ui: &Ui, report: &mut Report) {
-    let matrix = vm::for_tests(workspace, ui);
+fn other_kernels(workspace: &Workspace, ui: &Ui, arguments: &[String], report: &mut Report) {
+    let matrix = vm::for_tests(workspace, ui, arguments);
     eprintln!("{}", matrix.table());
     report.tally.in_guests(matrix.passed, matrix.failures, matrix.skips);
     let reasons = matrix.left_out.iter().map(|why| format!("tests on other kernels: {why}"));

@@ -38,9 +38,14 @@ impl Ui {
         Self { logs, terminal: io::stderr().is_terminal() }
     }
 
-    /// Says one thing.
+    /// Says one thing, also while something is watched.
     pub(crate) fn say(&self, text: &str) {
-        eprintln!("  {text}");
+        eprintln!("{}  {text}", self.clear());
+    }
+
+    /// Takes back what is drawn over and over.
+    fn clear(&self) -> &'static str {
+        if self.terminal { "\r\x1b[K" } else { "" }
     }
 
     /// Runs a command quietly: one line when it is done.
@@ -100,8 +105,7 @@ impl Ui {
             drop(done);
             result
         });
-        let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}  {label} ({})", elapsed(start.elapsed()));
+        eprintln!("{}  {label} ({})", self.clear(), elapsed(start.elapsed()));
         result
     }
 
@@ -109,7 +113,7 @@ impl Ui {
         if self.terminal {
             // Only what fits on one line can be drawn over.
             let label: String = label.chars().take(60).collect();
-            eprint!("\r\x1b[K  {label} … {}", elapsed(time));
+            eprint!("{}  {label} … {}", self.clear(), elapsed(time));
             // A terminal that went away is no reason to stop the work.
             let _ = io::stderr().flush();
         }

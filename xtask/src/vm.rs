@@ -3,7 +3,7 @@
 //! ```text
 //! kernels ── vmlinuz ──────────────────┐
 //! guest ──── tests, built static ── cpio ── qemu ──┬─ console.log
-//!            Debian's busybox, …                   └─ results ── table
+//!            Debian's busybox, …         (queue)   └─ results ── table
 //! ```
 //!
 //! A guest has passed when it said so to its end: a panic, a hang, silence, a
@@ -14,15 +14,11 @@ mod gki;
 mod guest;
 mod kernels;
 mod qemu;
+mod queue;
 mod results;
 mod table;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -33,10 +29,15 @@ pub(crate) use self::{
 use self::{
     guest::{System, TESTS},
     kernels::{Image, Kernel},
-    qemu::{Boot, Guest, Qemu},
-    results::{Outcome, Results},
+    qemu::{Boot, Guest, Limits, Qemu},
+    results::{Binary, Outcome, Results},
 };
-use crate::{arch::Arch, ui::Ui, workspace::Workspace};
+use crate::{
+    arch::Arch,
+    cross::Static,
+    ui::{Ui, elapsed},
+    workspace::Workspace,
+};
 
 /// Which kernels to boot.
 #[derive(Debug, clap::Args)]
@@ -47,9 +48,13 @@ pub(crate) struct Options {
     /// Boot the kernels of this architecture only
     #[arg(long)]
     arch: Option<Arch>,
-    /// Boot every kernel, not only those of `cargo xtask test --kernels`
+    /// Boot every kernel, not only those of `cargo xtask test`
     #[arg(long)]
     all: bool,
+    /// Boot each this often, and say how often it was good
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    boots: u32,
     /// How the guest's instructions are run
     #[arg(long, default_value = "auto")]
     accel: Accel,
@@ -81,9 +86,14 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<E
         gki::build(workspace, ui)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kernels = options.kernels()?;
-    let matrix = matrix(workspace, ui, &kernels, options.accel, &options.arguments);
-    println!("{}", matrix.table());
+    let plan = Plan {
+        kernels: options.kernels()?,
+        accel: options.accel,
+        boots: options.boots,
+        arguments: &options.arguments,
+    };
+    let matrix = matrix(workspace, ui, &plan);
+    println!("{}", if plan.boots > 1 { matrix.boots() } else { matrix.table() });
     for line in matrix.failures.iter().chain(&matrix.left_out) {
         ui.say(&format!("FAILED {line}"));
     }
@@ -117,10 +127,32 @@ impl Options {
     }
 }
 
-/// The matrix of `cargo xtask test --kernels`.
-pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui) -> Matrix {
-    let kernels: Vec<Kernel> = kernels::ALL.into_iter().filter(|kernel| kernel.in_ci).collect();
-    matrix(workspace, ui, &kernels, Accel::Auto, &[])
+/// Installs what boots guests, and builds for them.
+///
+/// # Errors
+/// When something is not to be had.
+pub(crate) fn install(ui: &Ui) -> Result<()> {
+    for arch in Arch::ALL {
+        Qemu::find_or_install(ui, arch)?;
+        Static::find_or_install(ui, arch)?;
+    }
+    Ok(())
+}
+
+/// The matrix of `cargo xtask test`. `arguments` go to the test harness.
+pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Matrix {
+    let kernels = kernels::ALL.into_iter().filter(|kernel| kernel.in_ci).collect();
+    matrix(workspace, ui, &Plan { kernels, accel: Accel::Auto, boots: 1, arguments })
+}
+
+/// What is to be run on what.
+struct Plan<'a> {
+    kernels: Vec<Kernel>,
+    accel: Accel,
+    /// How often each kernel is booted.
+    boots: u32,
+    /// For the test harness.
+    arguments: &'a [String],
 }
 
 /// What became of the tests on each kernel.
@@ -136,7 +168,7 @@ pub(crate) struct Matrix {
     pub(crate) left_out: Vec<String>,
 }
 
-/// One kernel's.
+/// One boot of a kernel.
 struct Row {
     kernel: Kernel,
     accel: &'static str,
@@ -146,10 +178,22 @@ struct Row {
     problem: Option<String>,
 }
 
+impl Row {
+    /// Whether all that was to be run was, and nothing failed.
+    fn is_good(&self) -> bool {
+        self.problem.is_none() && self.results.binaries.iter().all(Binary::is_good)
+    }
+}
+
 impl Matrix {
     /// As a table of kernels and test binaries.
     pub(crate) fn table(&self) -> String {
         table::table(&self.rows)
+    }
+
+    /// How many boots of each kernel were good.
+    fn boots(&self) -> String {
+        table::boots(&self.rows)
     }
 
     fn add(&mut self, ui: &Ui, row: Row) {
@@ -179,75 +223,108 @@ impl Matrix {
     }
 }
 
-/// Boots one kernel after the other.
-fn matrix(
-    workspace: &Workspace,
-    ui: &Ui,
-    kernels: &[Kernel],
-    accel: Accel,
-    arguments: &[String],
-) -> Matrix {
+/// Boots the kernels, as many at once as there are processors.
+fn matrix(workspace: &Workspace, ui: &Ui, plan: &Plan<'_>) -> Matrix {
     let mut matrix = Matrix::default();
+    let mut jobs = Vec::new();
     for arch in Arch::ALL {
-        let kernels: Vec<_> = kernels.iter().filter(|kernel| kernel.arch == arch).collect();
+        let kernels: Vec<_> = plan.kernels.iter().filter(|kernel| kernel.arch == arch).collect();
         if kernels.is_empty() {
             continue;
         }
-        let ready = System::build(workspace, ui, arch)
-            .and_then(|system| Ok((system, Qemu::find_or_install(ui, arch)?)));
-        let (system, qemu) = match ready {
-            Ok(ready) => ready,
+        match ready(workspace, ui, arch, &kernels, plan.accel, &mut matrix.left_out) {
+            Ok(ready) => jobs.extend(ready),
             Err(why) => {
                 let names: Vec<_> = kernels.iter().map(|kernel| kernel.name).collect();
                 matrix.left_out.push(format!("{}: {why:#}", names.join(", ")));
-                continue;
             }
-        };
-        let mut machine = Machine { workspace, ui, system, qemu, accel };
-        for kernel in kernels {
-            match machine.run(kernel, arguments) {
-                Ok(row) => matrix.add(ui, row),
-                Err(why) => matrix.left_out.push(format!("{}: {why:#}", kernel.name)),
-            }
+        }
+    }
+    let at_once = queue::at_once();
+    let label = format!("tests on {} kernels, {at_once} at once", jobs.len());
+    let boots = |job: Job<'_>| {
+        (0..plan.boots).map(|_| job.boot(plan).context(job.kernel.name)).collect::<Vec<_>>()
+    };
+    let done = ui.watch(&label, || queue::run(jobs, at_once, boots));
+    for boot in done.into_iter().flatten() {
+        match boot {
+            Ok(row) => matrix.add(ui, row),
+            Err(why) => matrix.left_out.push(format!("{why:#}")),
         }
     }
     matrix
 }
 
+/// Builds and fetches all that booting the kernels of an architecture needs.
+/// Those that cannot be fetched are left out.
+fn ready<'a>(
+    workspace: &Workspace,
+    ui: &'a Ui,
+    arch: Arch,
+    kernels: &[&Kernel],
+    accel: Accel,
+    left_out: &mut Vec<String>,
+) -> Result<Vec<Job<'a>>> {
+    let system = System::build(workspace, ui, arch)?;
+    let qemu = Qemu::find_or_install(ui, arch)?;
+    let mut machine = Machine { ui, system, qemu, folders: workspace.target().join("vm") };
+    let mut images = Vec::new();
+    for kernel in kernels {
+        match kernel.image(workspace, ui) {
+            Ok(image) => images.push((**kernel, image)),
+            Err(why) => left_out.push(format!("{}: {why:#}", kernel.name)),
+        }
+    }
+    if let Some((_, image)) = images.first() {
+        machine.choose(accel, image)?;
+    }
+    let machine = Arc::new(machine);
+    let job = |(kernel, image)| Job { machine: Arc::clone(&machine), kernel, image };
+    Ok(images.into_iter().map(job).collect())
+}
+
+/// A kernel to be booted.
+struct Job<'a> {
+    machine: Arc<Machine<'a>>,
+    kernel: Kernel,
+    image: Image,
+}
+
+impl Job<'_> {
+    /// Boots it once, and says what came of it.
+    fn boot(&self, plan: &Plan<'_>) -> Result<Row> {
+        let Self { machine, kernel, image } = self;
+        let tests = Some(plan.arguments);
+        let mut boot = machine.boot(kernel.name, image, tests)?;
+        let mut results = Results::parse(&boot.results);
+        if results.kernel.is_none() && boot.killed.is_some() && plan.boots == 1 {
+            // The firmware or the early kernel stood still, which on a busy
+            // machine it does now and then; no test has begun.
+            machine.ui.say(&format!("{} did not come up: once more", kernel.name));
+            boot = machine.boot(kernel.name, image, tests)?;
+            results = Results::parse(&boot.results);
+        }
+        let (problem, time) = (problem(&boot, &results), boot.time);
+        let row = Row { kernel: *kernel, accel: machine.qemu.accel(), time, results, problem };
+        let verdict = if row.is_good() { "good" } else { "FAILED" };
+        machine.ui.say(&format!("{}: {verdict} ({})", kernel.name, elapsed(time)));
+        Ok(row)
+    }
+}
+
 /// What boots the kernels of an architecture.
 struct Machine<'a> {
-    workspace: &'a Workspace,
     ui: &'a Ui,
     system: System,
     qemu: Qemu,
-    accel: Accel,
+    /// Holds a folder for each kernel.
+    folders: PathBuf,
 }
 
 impl Machine<'_> {
-    fn run(&mut self, kernel: &Kernel, arguments: &[String]) -> Result<Row> {
-        let image = kernel.image(self.workspace, self.ui)?;
-        let folder = self.workspace.target().join("vm").join(kernel.name);
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-        self.choose(&image, &folder)?;
-        let mut boot = self.boot(kernel.name, &image, &folder, Some(arguments))?;
-        let mut results = Results::parse(&boot.results);
-        if results.kernel.is_none() && boot.killed.is_some() {
-            // The firmware or the early kernel stood still, which on a busy
-            // machine it does now and then; no test has begun.
-            self.ui.say(&format!("{} did not come up: once more", kernel.name));
-            boot = self.boot(kernel.name, &image, &folder, Some(arguments))?;
-            results = Results::parse(&boot.results);
-        }
-        let problem = problem(&boot, &results);
-        let (kernel, accel, time) = (*kernel, self.qemu.accel(), boot.time);
-        Ok(Row { kernel, accel, time, results, problem })
-    }
-
     /// Settles for KVM only after a guest has come to its end with it: there
     /// are machines where it is there and hangs.
-    fn choose(&mut self, image: &Image, folder: &Path) -> Result<()> {
-        let accel = std::mem::replace(&mut self.accel, Accel::Tcg);
+    fn choose(&mut self, accel: Accel, image: &Image) -> Result<()> {
         if accel == Accel::Tcg {
             return Ok(());
         }
@@ -258,12 +335,9 @@ impl Machine<'_> {
             return Ok(());
         };
         if accel == Accel::Auto {
-            let initramfs = folder.join("initramfs");
-            self.system.pack(&initramfs, image, None)?;
-            let (limit, silence) = (Duration::from_secs(20), Duration::from_secs(10));
-            let guest =
-                Guest { vmlinuz: &image.vmlinuz, initramfs: &initramfs, folder, limit, silence };
-            if !Results::parse(&kvm.boot(&guest)?.results).done {
+            let limits = Limits { all: Duration::from_secs(20), silence: Duration::from_secs(10) };
+            let boot = self.boot_by(&kvm, "trial", image, None, limits)?;
+            if !Results::parse(&boot.results).done {
                 self.ui.say("KVM is there, and a trial boot with it failed: translating instead");
                 return Ok(());
             }
@@ -272,26 +346,33 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn boot(
+    fn boot(&self, name: &str, image: &Image, arguments: Option<&[String]>) -> Result<Boot> {
+        // Several times what they take on an idle machine.
+        let all = Duration::from_mins(45);
+        let silence = match self.qemu.arch {
+            Arch::X86_64 => Duration::from_mins(3),
+            Arch::Aarch64 => Duration::from_mins(5),
+        };
+        self.boot_by(&self.qemu, name, image, arguments, Limits { all, silence })
+    }
+
+    fn boot_by(
         &self,
+        qemu: &Qemu,
         name: &str,
         image: &Image,
-        folder: &Path,
         arguments: Option<&[String]>,
+        limits: Limits,
     ) -> Result<Boot> {
+        let folder = self.folders.join(name);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let initramfs = folder.join("initramfs");
         self.system.pack(&initramfs, image, arguments)?;
-        // Some ten times what they take on an idle machine.
-        let (limit, silence) = match self.qemu.arch {
-            Arch::X86_64 => (Duration::from_mins(15), Duration::from_mins(3)),
-            Arch::Aarch64 => (Duration::from_mins(25), Duration::from_mins(5)),
-        };
-        let guest =
-            Guest { vmlinuz: &image.vmlinuz, initramfs: &initramfs, folder, limit, silence };
-        let label = format!("test on {name}");
-        let boot = self.ui.watch(&label, || self.qemu.boot(&guest));
+        let (vmlinuz, initramfs) = (&*image.vmlinuz, &*initramfs);
+        let boot = qemu.boot(&Guest { vmlinuz, initramfs, folder: &folder, limits });
         // A hundred megabytes that can be made again.
-        let _ = fs::remove_file(&initramfs);
+        let _ = fs::remove_file(initramfs);
         boot
     }
 }

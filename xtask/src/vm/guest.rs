@@ -14,7 +14,8 @@ use crate::{arch::Arch, cross::Static, setup::Archive, shell, ui::Ui, workspace:
 
 /// The test binaries of `tests/` that are run in guests: those that need a
 /// kernel and nothing of a whole system.
-pub(super) const TESTS: &[&str] = &["sends", "hooks", "scope", "load", "run", "tls"];
+pub(super) const TESTS: &[&str] =
+    &["sends", "hooks", "scope", "load", "run", "tls", "packages", "doctor"];
 
 /// Programs that the tests or the guest start.
 const PROGRAMS: [&str; 3] = ["guest", "sender", "tracer"];
@@ -130,10 +131,15 @@ impl System {
             self.programs.iter().find(|(name, _)| name == "tracer").context("no tracer")?;
         plan += &format!("env TRACER_BIN={}\n", utf8(tracer)?);
         plan += "env PATH=/bin:/usr/bin\nenv HOME=/root\n";
-        // One after the other: the order of the outcomes is that of the lines,
-        // and a slow machine is slow enough for one test.
-        plan += "argument --test-threads=1\nargument --color=never\n";
-        for argument in arguments.unwrap_or_default() {
+        // One after the other: a slow machine is slow enough for one test.
+        let arguments_or_none = arguments.unwrap_or_default();
+        for (option, value) in [("--test-threads", "1"), ("--color", "never")] {
+            // The harness takes no option twice.
+            if !arguments_or_none.iter().any(|argument| argument.starts_with(option)) {
+                plan += &format!("argument {option}={value}\n");
+            }
+        }
+        for argument in arguments_or_none {
             plan += &format!("argument {argument}\n");
         }
         if arguments.is_some() {

@@ -18,7 +18,7 @@ pub(super) struct Kernel {
     pub(super) name: &'static str,
     pub(super) arch: Arch,
     origin: Origin,
-    /// Whether `cargo xtask test --kernels` runs it.
+    /// Whether `cargo xtask test` runs it.
     pub(super) in_ci: bool,
 }
 

@@ -25,6 +25,22 @@ pub(super) fn table(rows: &[Row]) -> String {
     aligned(&lines)
 }
 
+/// How many boots of each kernel were good, and how long they took.
+pub(super) fn boots(rows: &[Row]) -> String {
+    let mut lines = vec![["kernel", "good boots", "boot to end"].map(str::to_owned).to_vec()];
+    for boots in rows.chunk_by(|one, next| one.kernel == next.kernel) {
+        let good = boots.iter().filter(|row| row.is_good()).count();
+        let times = || boots.iter().map(|row| row.time);
+        let (least, most) = (times().min().unwrap_or_default(), times().max().unwrap_or_default());
+        lines.push(vec![
+            boots[0].kernel.name.to_owned(),
+            format!("{good} of {}", boots.len()),
+            format!("{} to {}", elapsed(least), elapsed(most)),
+        ]);
+    }
+    aligned(&lines)
+}
+
 fn head() -> Vec<String> {
     let mut head = vec!["kernel", "release"];
     head.extend(TESTS);
