@@ -151,6 +151,18 @@ impl Data for Iter {
 }
 
 impl Iter {
+    /// Where the buffer ends, or the list of buffers: what stays as it is while
+    /// the kernel goes through them.
+    #[inline(always)]
+    pub(crate) fn end(&self) -> u64 {
+        if self.kind == offset!(msg.ubuf) as u32 {
+            self.pointer.wrapping_add(self.skip).wrapping_add(self.len)
+        } else {
+            // Of `struct kvec` and `struct bio_vec` the same size.
+            self.pointer.wrapping_add(self.buffers.wrapping_mul(size_of::<Iovec>() as u64))
+        }
+    }
+
     /// Takes the buffers in the list, which the kernel holds.
     #[inline(always)]
     fn walk<M: Memory, const MAX: u32>(self, scratch: &mut Scratch) {

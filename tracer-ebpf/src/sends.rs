@@ -181,8 +181,8 @@ fn mmap(file: u64, prot: u64) {
     }
 }
 
-/// A TCP send in progress.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A TCP send in progress, as it was when its last piece began.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Send {
     /// The `struct sock`.
@@ -191,11 +191,29 @@ struct Send {
     /// while the kernel copies, as what is left shrinks by what the position
     /// advances.
     end: u64,
+    /// Where the memory that is sent ends, which stays the same as well.
+    memory: u64,
+    /// Bytes left.
+    left: u64,
 }
 
 impl Send {
-    /// None: no stream has a position that large.
-    const NONE: Self = Self { sk: 0, end: u64::MAX };
+    /// None: no socket lies there.
+    const NONE: Self = Self { sk: 0, end: 0, memory: 0, left: 0 };
+
+    /// Whether this is a piece of `last`, and not another send. While a send
+    /// waits for room, another thread's can go on: the stream then advances by
+    /// more than what was left shrinks. Where it stands at the last one's end,
+    /// that is done: kernel TLS sends from one list over and over.
+    #[inline(always)]
+    fn continues(&self, last: &Self) -> bool {
+        let position = (self.end as u32).wrapping_sub(self.left as u32);
+        self.sk == last.sk
+            && (self.end == last.end
+                || (self.memory == last.memory
+                    && self.left <= last.left
+                    && position != last.end as u32))
+    }
 }
 
 /// The last send of each thread. Least recently used entries go first: threads
@@ -221,8 +239,9 @@ fn tcp_sendmsg_locked(ctx: RawTracePointContext) -> i32 {
         count(Counter::Internal);
         return 0;
     };
-    let end = write_seq.wrapping_add(message.data.len as u32);
-    if begins(Send { sk: sk.0, end: u64::from(end) }) {
+    let left = message.data.len;
+    let end = u64::from(write_seq.wrapping_add(left as u32));
+    if begins(Send { sk: sk.0, end, memory: message.data.end(), left }) {
         capture::<MAX_IOVECS>(ENTRY, scope, sk, message);
     }
     0
@@ -249,11 +268,11 @@ fn begins(send: Send) -> bool {
     if let Some(last) = SENDS.get_ptr_mut(thread) {
         // SAFETY: as above.
         let last = unsafe { &mut *last };
-        if *last == send {
-            return false;
-        }
+        let continues = send.continues(last);
         *last = send;
-    } else if SENDS.insert(thread, send, 0).is_err() {
+        return !continues;
+    }
+    if SENDS.insert(thread, send, 0).is_err() {
         count(Counter::Internal);
     }
     true
