@@ -120,7 +120,8 @@ impl Page {
     /// When it does not come.
     pub fn load(&mut self, file: &Path, view: View) {
         let mobile = view.width < 600;
-        let size = json!({ "width": view.width, "height": 900, "deviceScaleFactor": 1, "mobile": mobile });
+        let size =
+            json!({ "width": view.width, "height": 900, "deviceScaleFactor": 1, "mobile": mobile });
         self.call("Emulation.setDeviceMetricsOverride", size);
         let scheme = json!([{ "name": "prefers-color-scheme", "value": view.scheme }]);
         let media = json!({ "media": view.media, "features": scheme });

@@ -1,17 +1,262 @@
-//! tmp
-use tracer_tests::reports;
+//! `report.html` in Chromium, as people meet it: at a desk, on a phone, in the
+//! dark, on paper, through a screen reader; and `tracer compare`. Needs no
+//! root. Pictures of the pages stay in `target/tmp/report`.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tracer::audit::{compare::Comparison, html, report::Report};
+use tracer_tests::{
+    devtools::{Page, View},
+    reports,
+    tracer_bin::{self, Ended},
+};
+
+const DESK: View = View { width: 1280, media: "screen", scheme: "light" };
+const PHONE: View = View { width: 360, ..DESK };
+const DARK: View = View { scheme: "dark", ..DESK };
+const PAPER: View = View { width: 700, media: "print", ..DESK };
+
+/// Opens whatever can be opened.
+const OPEN: &str = "document.querySelectorAll('details').forEach(it => it.open = true)";
+
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    })
+}
+
+/// Writes a report's page.
+fn written(name: &str, report: &Report) -> PathBuf {
+    let path = folder().join(name).with_extension("html");
+    html::write(report, &mut File::create(&path).unwrap()).unwrap();
+    path
+}
+
+/// What a page is held to, however it is looked at.
+fn look(page: &mut Page, file: &Path, view: View) {
+    page.load(file, view);
+    assert_eq!(page.complaints(), [&Value::Null; 0], "{}", file.display());
+    let url = format!("file://{}", file.display());
+    assert_eq!(page.requests(), [&url], "it stands alone");
+    page.evaluate(OPEN);
+    let overflow = page.evaluate("document.scrollingElement.scrollWidth - innerWidth");
+    assert!(overflow.as_i64().unwrap() <= 0, "{} at {view:?}: {overflow}", file.display());
+}
+
 #[test]
-fn tmp() {
-    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for (n, r) in [
+fn it_fits_a_desk_a_phone_and_paper() {
+    let Some(mut page) = Page::open() else { return };
+    let all = [
         ("tattling", reports::tattling()),
         ("clean", reports::clean()),
         ("killed", reports::killed()),
         ("hostile", reports::hostile()),
-    ] {
-        let mut f = std::fs::File::create(dir.join(format!("{n}.html"))).unwrap();
-        tracer::audit::html::write(&r, &mut f).unwrap();
-        std::fs::write(dir.join(format!("{n}.json")), serde_json::to_string_pretty(&r).unwrap())
-            .unwrap();
+    ];
+    for (name, report) in &all {
+        let file = written(name, report);
+        for (view, label) in [(DESK, "desk"), (PHONE, "phone"), (DARK, "dark"), (PAPER, "paper")] {
+            look(&mut page, &file, view);
+            // The hostile one is longer than pictures can be.
+            if *name != "hostile" {
+                page.load(&file, view);
+                page.screenshot(&folder().join(format!("{name}-{label}.png")));
+            }
+        }
     }
+    let file = folder().join("compared.html");
+    let reports = all.map(|(_, report)| report);
+    fs::write(&file, Comparison::new(&reports).html()).unwrap();
+    for view in [DESK, PHONE, DARK, PAPER] {
+        look(&mut page, &file, view);
+    }
+    page.screenshot(&folder().join("compared.png"));
+}
+
+/// Nothing that others chose runs, and a parser finds nothing to mend: what it
+/// makes of the file is the file.
+#[test]
+fn a_parser_reads_what_was_written() {
+    let Some(mut page) = Page::open() else { return };
+    for (name, report) in [("parsed", reports::tattling()), ("parsed-hostile", reports::hostile())]
+    {
+        let file = written(name, &report);
+        page.load(&file, DESK);
+        assert_eq!(page.complaints(), [&Value::Null; 0]);
+        assert_eq!(page.evaluate("document.scripts.length + document.images.length"), 0);
+        let parsed = page.evaluate("document.documentElement.outerHTML");
+        let source = fs::read_to_string(&file).unwrap();
+        // Two ways to write the same.
+        let same = |html: &str| html.replace("&quot;", "\"").replace("&nbsp;", "\u{a0}");
+        let source = same(source.strip_prefix("<!DOCTYPE html>").unwrap());
+        let parsed = same(parsed.as_str().unwrap());
+        let differ = source.bytes().zip(parsed.bytes()).position(|(one, other)| one != other);
+        let near = |text: &str| {
+            let at = differ.unwrap_or(text.len());
+            String::from_utf8_lossy(
+                &text.as_bytes()[at.saturating_sub(60)..text.len().min(at + 60)],
+            )
+            .into_owned()
+        };
+        assert!(source == parsed, "{} became {}", near(&source), near(&parsed));
+    }
+}
+
+/// WCAG 2.2, success criterion 1.4.3, of every text as it is painted.
+#[test]
+fn every_text_can_be_read() {
+    const FAINT: &str = "(() => {
+        const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+        const luminance = ([r, g, b]) => [r, g, b]
+            .map(c => c / 255)
+            .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+        const ground = it => {
+            for (; it; it = it.parentElement) {
+                const colour = channels(getComputedStyle(it).backgroundColor);
+                if (colour[3] !== 0) return colour;
+            }
+            return [255, 255, 255];
+        };
+        const faint = [];
+        const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        let seen = 0;
+        while (texts.nextNode()) {
+            const it = texts.currentNode.parentElement;
+            if (!texts.currentNode.data.trim()) continue;
+            seen += 1;
+            const [ink, paper] = [channels(getComputedStyle(it).color), ground(it)].map(luminance);
+            const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+            if (ratio < 4.5) faint.push(`${ratio.toFixed(2)}: ${texts.currentNode.data.slice(0, 40)}`);
+        }
+        return { seen, faint };
+    })()";
+    let Some(mut page) = Page::open() else { return };
+    let file = written("contrast", &Report { redacted: false, ..reports::killed() });
+    for view in [DESK, DARK, PAPER] {
+        look(&mut page, &file, view);
+        let found = page.evaluate(FAINT);
+        assert!(found["seen"].as_u64().unwrap() > 500, "{view:?}: {found}");
+        assert_eq!(found["faint"], json!([]), "{view:?}");
+    }
+}
+
+/// Tables that look like cards on a phone are tables still, with names.
+#[test]
+fn a_screen_reader_finds_its_way() {
+    let Some(mut page) = Page::open() else { return };
+    let file = written("spoken", &reports::tattling());
+    for view in [DESK, PHONE] {
+        look(&mut page, &file, view);
+        let tables = page.evaluate("document.querySelectorAll('table').length");
+        let tree = page.call("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array().unwrap();
+        let named = |role: &str| -> Vec<&str> {
+            let of_role = nodes.iter().filter(|node| node["role"]["value"] == role);
+            of_role.map(|node| node["name"]["value"].as_str().unwrap_or_default()).collect()
+        };
+        let names = named("table");
+        assert_eq!(tables, names.len(), "{view:?}: {names:?}");
+        assert!(names.iter().all(|name| !name.is_empty()), "{names:?}");
+        for landmark in ["banner", "navigation", "main", "contentinfo"] {
+            assert_eq!(named(landmark).len(), 1, "{landmark}");
+        }
+        let sections = named("region");
+        let headings = named("heading");
+        assert!(sections.contains(&"Verdicts"), "{sections:?}");
+        assert!(headings.contains(&"Tattle Browser 12.4.1"), "{headings:?}");
+        let columns = named("columnheader");
+        assert!(columns.contains(&"Question"), "{view:?}: {columns:?}");
+    }
+}
+
+#[test]
+fn what_is_closed_is_on_paper() {
+    const VISIBLE: &str = "[...document.querySelectorAll('details > :not(summary)')]
+        .filter(it => it.checkVisibility()).length";
+    let Some(mut page) = Page::open() else { return };
+    let file = written("printed", &reports::tattling());
+    let mut visible = |view| {
+        page.load(&file, view);
+        page.evaluate(VISIBLE).as_u64().unwrap()
+    };
+    assert_eq!(visible(DESK), 0);
+    // The pages, and the requests.
+    let all = 1 + reports::tattling().disclosures.len() as u64;
+    assert_eq!(visible(PAPER), all);
+}
+
+#[test]
+fn evidence_opens_what_it_leads_to() {
+    let Some(mut page) = Page::open() else { return };
+    let file = written("linked", &reports::tattling());
+    page.load(&file, DESK);
+    page.evaluate("document.querySelector('.verdicts a').click()");
+    let open = page.evaluate(
+        "document.querySelector('.body:target').closest('details').open && scrollY > 1000",
+    );
+    assert_eq!(open, true);
+}
+
+fn compare(arguments: &[&str]) -> Ended {
+    tracer_bin::run(&mut tracer_bin::command([&["compare"], arguments].concat()))
+}
+
+/// A run's folder.
+fn run(report: &Report) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let json = serde_json::to_vec(report).unwrap();
+    fs::write(folder.path().join("report.json"), json).unwrap();
+    folder
+}
+
+#[test]
+fn audits_are_compared() {
+    let (tattling, clean) = (run(&reports::tattling()), run(&reports::clean()));
+    let folders = [tattling.path().to_str().unwrap(), clean.path().to_str().unwrap()];
+    let ended = compare(&folders);
+    assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""));
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines[0].contains("Tattle Browser 12.4.1") && lines[0].contains("Quiet Browser"));
+    let urls = lines.iter().find(|line| line.starts_with("URLs sent")).unwrap();
+    assert_eq!(urls.split_whitespace().collect::<Vec<_>>(), ["URLs", "sent", "YES", "no"]);
+
+    let file = tattling.path().join("report.json");
+    let ended = compare(&["--json", file.to_str().unwrap(), folders[1], folders[1]]);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(json["runs"].as_array().unwrap().len(), 2);
+    assert_eq!(json["runs"][0]["cells"]["private_mode"]["answer"], "yes");
+    assert!(json["notes"][0].as_str().unwrap().contains("given twice"), "{json}");
+
+    let page = tattling.path().join("both.html");
+    let ended = compare(&["--html", page.to_str().unwrap(), folders[0], folders[1]]);
+    assert_eq!((ended.code, &ended.stdout[..]), (Some(0), ""));
+    assert!(fs::read_to_string(page).unwrap().contains("Quiet Browser 153.0esr"));
+}
+
+#[test]
+fn what_cannot_be_compared_is_said() {
+    let folder = run(&reports::clean());
+    let named = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(named("newer.json"), r#"{"schema":2,"answers":{}}"#).unwrap();
+    fs::write(named("other.json"), "[]").unwrap();
+    let good = folder.path().to_str().unwrap();
+    for (other, words) in [
+        ("newer.json", "the report's schema is 2, and this version reads up to 1"),
+        ("other.json", "this is no report of an audit"),
+        ("missing.json", "cannot read"),
+    ] {
+        let ended = compare(&[good, &named(other)]);
+        assert_eq!((ended.code, &ended.stdout[..]), (Some(1), ""), "{ended:?}");
+        assert!(ended.stderr.contains(words) && ended.stderr.contains(other), "{ended:?}");
+    }
+    assert_eq!(compare(&[]).code, Some(2));
 }

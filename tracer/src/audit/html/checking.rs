@@ -5,24 +5,24 @@ use maud::{Markup, html};
 use super::page::Section;
 use crate::audit::report::Report;
 
-/// The files beside the report, and what they are for.
+/// The files beside the report, and what they are for. `cli::audit` writes them.
 const FILES: [(&str, &str); 6] = [
     ("report.json", "all that is said here, and more, for programs"),
     ("evidence.har", "the requests that disclose something; DevTools and mitmproxy open it"),
     ("evidence.pcapng", "the same as packets with comments, for Wireshark"),
-    ("trace", "all that was captured: tracer decode reads it again"),
+    ("trace", "all that was captured; tracer report makes this report of it again"),
     ("run.json", "what was done, and when"),
-    (MANIFEST, "digests of the files; check them before you look into them"),
+    (SUMS, "digests of all of them"),
 ];
 
-/// The digests of the files of a run, as `sha256sum` writes them.
-pub(in crate::audit) const MANIFEST: &str = "SHA256SUMS";
+/// As `sha256sum` writes them.
+const SUMS: &str = "SHA256SUMS";
 
 pub(super) fn section(report: &Report) -> Section {
     let body = html! {
         (redaction(report))
         p { "A run's folder holds what this report was made of. To check that nothing was changed since:" }
-        pre { code { "sha256sum --check " (MANIFEST) } }
+        pre { code { "sha256sum --check " (SUMS) } }
         table.narrow {
             caption { "Files beside this one." }
             thead { tr { th scope="col" { "File" } th scope="col" { "What it holds" } } }

@@ -119,7 +119,7 @@ fn timeline(phase: &PhaseReport, told: &[&Told]) -> Markup {
         return html! {};
     };
     let known = phase.duration_ms.map(|duration| began.saturating_add(duration));
-    let ended = known.into_iter().chain(all()).max().unwrap_or(began);
+    let ended = known.into_iter().chain(all()).fold(began, u64::max);
     // What goes on after its end belongs to it: the line then ends later.
     let places = |times: &[u64]| -> BTreeSet<u64> {
         let length = u128::from(ended.saturating_sub(began)).max(1);
