@@ -56,7 +56,7 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// Other JSON, or none.
-    #[error("this is no report of an audit: {0}")]
+    #[error("this is no report of an audit")]
     Form(#[from] serde_json::Error),
     /// A later version wrote it.
     #[error(

@@ -12,16 +12,12 @@ use crate::audit::html::{
 pub(super) fn document(comparison: &Comparison) -> Markup {
     let notes: Vec<&str> = comparison.notes.iter().map(String::as_str).collect();
     let header = html! {
-        p.eyebrow { "Browser audits compared" }
-        h1 {
-            @for (i, run) in comparison.runs.iter().enumerate() {
-                @if i > 0 { ", " }
-                bdi { (Shown(&run.name)) }
-            }
-        }
+        p.eyebrow { "Browser audits" }
+        h1 { "Browsers side by side" }
         @if !notes.is_empty() { (note("To be known when reading this", &notes)) }
     };
-    let section = Section { id: "comparison", title: "Side by side", body: table(comparison) };
+    let section =
+        Section { id: "comparison", title: "What the audits found", body: table(comparison) };
     let footer = html! { p { "Written by tracer " (env!("CARGO_PKG_VERSION")) } };
     page::document("Browser audits compared", &header, &[section], &footer)
 }
@@ -30,7 +26,7 @@ fn table(comparison: &Comparison) -> Markup {
     html! {
         div.scroll role="region" aria-labelledby="comparison-title" tabindex="0" {
             table.comparison {
-                (caption("What the audits found, a browser a column."))
+                (caption("A browser a column. “Yes” is what was seen; “no” needs enough of what was sent to have been read."))
                 thead {
                     tr {
                         td {}
