@@ -6,13 +6,15 @@
 //! what the last one shows. Past `content`, a
 //! second way leads from `proto` by [`account`] to `sink`: what was not read.
 //!
+//! [`import`] reads recordings of other tools in place of what `hook` captures.
+//!
 //! [`rules`] is what is known of vendors, as data, for `detect` and `judge`.
 //! [`locate`] finds the functions in TLS libraries that `hook` attaches to,
 //! [`packages`] the applications of Android that it watches by name. [`doctor`]
 //! says what of all this works on a machine.
 //!
 //! `stream`, `proto`, `content`, `rules` (but for reading a user's files), `detect`,
-//! `judge`, `account`, `pipeline` and `packages` are pure:
+//! `judge`, `account`, `pipeline`, `packages` and `import` are pure:
 //! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]
@@ -30,6 +32,8 @@ pub mod pipeline;
 pub mod audit;
 pub mod sink;
 pub mod store;
+
+pub mod import;
 
 pub mod locate;
 pub mod packages;

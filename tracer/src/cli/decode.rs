@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -12,13 +12,14 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::Usage;
+use super::{Usage, session::unread};
 use crate::{
+    import::{self, Recording, har, pcapng},
     judge::{Disclosure, Recipient},
     pipeline::{Decoded, Output, Pipeline},
     proto,
     record::{
-        Connection, Hook, Process, Transport,
+        Connection, Event, Hook, Process, Transport,
         trace::{self, TraceError},
     },
     rules::Rules,
@@ -26,7 +27,8 @@ use crate::{
     stream::Sent,
 };
 
-/// Decode recorded traces (`tracer run --record`) or raw HTTP/1.1 requests.
+/// Decode recorded traces (`tracer run --record`), other tools' recordings (HAR,
+/// pcapng) or raw HTTP/1.1 requests.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// What the files hold
@@ -54,6 +56,32 @@ enum Format {
     Http,
     /// A trace
     Trace,
+    /// An HTTP archive: mitmproxy, the browsers' developer tools, PCAPdroid, Charles
+    Har,
+    /// A packet capture, also the older pcap: Wireshark, tcpdump, PCAPdroid
+    Pcapng,
+}
+
+/// What a file is read as.
+enum Contents {
+    Http,
+    Trace,
+    Recording(Recording),
+}
+
+impl Contents {
+    fn of(format: Format, head: &[u8]) -> Self {
+        // A version this tracer does not know is a trace too, and an error.
+        let is_trace = head.len() >= trace::MAGIC.len() && head[..7] == trace::MAGIC[..7];
+        match format {
+            Format::Auto if is_trace => Self::Trace,
+            Format::Auto => Recording::of(head).map_or(Self::Http, Self::Recording),
+            Format::Http => Self::Http,
+            Format::Trace => Self::Trace,
+            Format::Har => Self::Recording(Recording::Har),
+            Format::Pcapng => Self::Recording(Recording::Pcapng),
+        }
+    }
 }
 
 /// The largest file of raw requests that is read: it is read whole.
@@ -102,23 +130,18 @@ fn file<W: Write>(
     };
     let mut file = BufReader::new(file);
     let mut head = Vec::new();
-    file.by_ref()
-        .take(trace::MAGIC.len() as u64)
-        .read_to_end(&mut head)
-        .context("cannot read it")?;
-    let is_trace = match args.format {
-        // A version this tracer does not know is a trace too, and an error.
-        Format::Auto => head.len() == trace::MAGIC.len() && head[..7] == trace::MAGIC[..7],
-        Format::Http => false,
-        Format::Trace => true,
-    };
+    file.by_ref().take(import::ENOUGH as u64).read_to_end(&mut head).context("cannot read it")?;
+    let contents = Contents::of(args.format, &head);
     let mut whole = head.chain(file);
     let mut pipeline = Pipeline::new(Arc::clone(rules));
     if let Some(name) = &args.browser {
         pipeline.assume(name);
     }
-    if is_trace {
-        return records(&mut whole, pipeline, printer);
+    match contents {
+        Contents::Trace => return records(&mut whole, pipeline, printer),
+        Contents::Recording(Recording::Har) => return archive(whole, pipeline, printer),
+        Contents::Recording(Recording::Pcapng) => return capture(whole, pipeline, printer),
+        Contents::Http => {}
     }
     let mut bytes = Vec::new();
     whole.by_ref().take(MAX_HTTP).read_to_end(&mut bytes).context("cannot read it")?;
@@ -181,6 +204,61 @@ fn records<W: Write>(
         Some(err) => Err(err.into()),
         None => Ok(()),
     }
+}
+
+/// An HTTP archive. Its requests come without connections around them.
+fn archive<W: Write>(
+    from: impl BufRead,
+    mut pipeline: Pipeline,
+    printer: &mut Printer<'_, W>,
+) -> anyhow::Result<()> {
+    let mut reader = har::Reader::new(from);
+    let mut outputs = Vec::new();
+    pipeline.push(Event::Clock(import::CLOCK), &mut outputs);
+    let read = loop {
+        match reader.request() {
+            Ok(Some(sent)) => {
+                let time = sent.message.time;
+                pipeline.request(sent, &mut outputs);
+                pipeline.tick(time, &mut outputs);
+            }
+            end => break end.map(|_| ()),
+        }
+        printer.outputs(&mut outputs)?;
+    };
+    pipeline.finish(&mut outputs);
+    printer.outputs(&mut outputs)?;
+    for text in reader.counters().explain() {
+        printer.note(&text)?;
+    }
+    Ok(read?)
+}
+
+/// A packet capture.
+fn capture<W: Write>(
+    from: impl Read,
+    mut pipeline: Pipeline,
+    printer: &mut Printer<'_, W>,
+) -> anyhow::Result<()> {
+    let mut reader = pcapng::Reader::new(from);
+    let mut outputs = Vec::new();
+    let read = loop {
+        match reader.event() {
+            Ok(Some(event)) => pipeline.push(event, &mut outputs),
+            end => break end.map(|_| ()),
+        }
+        printer.outputs(&mut outputs)?;
+    };
+    pipeline.finish(&mut outputs);
+    printer.outputs(&mut outputs)?;
+    for text in reader.counters().explain() {
+        printer.note(&text)?;
+    }
+    // Most of a capture is encrypted, unless it was taken behind a proxy.
+    if let Some(unread) = unread(pipeline.totals()) {
+        printer.note(&format!("not read: {unread}"))?;
+    }
+    Ok(read?)
 }
 
 /// Prints requests in their order. One that is judged again, since the page that

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::keep;
 use crate::{
     hook,
-    pipeline::{Output, Pipeline},
+    pipeline::{Output, Pipeline, Totals},
     record::{Event, Losses, trace},
     sink::{Sink, application_line},
     store::Writer,
@@ -112,19 +112,8 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
         "tracer: {} sends, {} requests read, {} alerts, {} reports by pages (not alerted)",
         totals.sends, totals.requests, totals.alerts, totals.by_pages
     );
-    let unread = [
-        (totals.tls_bytes, "encrypted (TLS)"),
-        (totals.other_bytes, "in protocols that are not read"),
-        (totals.missing_bytes, "not captured"),
-        (totals.opaque_bytes, "in bodies that could not be read through"),
-    ];
-    let unread: Vec<String> = unread
-        .iter()
-        .filter(|(bytes, _)| *bytes > 0)
-        .map(|(bytes, what)| format!("{bytes} bytes {what}"))
-        .collect();
-    if !unread.is_empty() {
-        eprintln!("tracer: not read: {}", unread.join(", "));
+    if let Some(unread) = unread(totals) {
+        eprintln!("tracer: not read: {unread}");
     }
     let applications = pipeline.accounts().applications();
     for (application, account) in applications.iter().take(MAX_LINES) {
@@ -137,6 +126,22 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
         eprintln!("tracer: {total} {}", loss.explain());
     }
     let _ = io::stderr().flush();
+}
+
+/// What was not read; `None` where that is nothing.
+pub(super) fn unread(totals: &Totals) -> Option<String> {
+    let unread = [
+        (totals.tls_bytes, "encrypted (TLS)"),
+        (totals.other_bytes, "in protocols that are not read"),
+        (totals.missing_bytes, "not captured"),
+        (totals.opaque_bytes, "in bodies that could not be read through"),
+    ];
+    let unread: Vec<String> = unread
+        .iter()
+        .filter(|(bytes, _)| *bytes > 0)
+        .map(|(bytes, what)| format!("{bytes} bytes {what}"))
+        .collect();
+    (!unread.is_empty()).then(|| unread.join(", "))
 }
 
 /// Applications that the last words name.

@@ -36,6 +36,7 @@ mod text;
 mod tree;
 
 pub use chain::{Chain, Coding, Path, Segment, Step};
+pub(crate) use multipart::boundary as multipart_boundary;
 pub use text::percent_decode;
 
 use crate::proto::Request;

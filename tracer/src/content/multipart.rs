@@ -33,7 +33,7 @@ pub(super) struct Part<'d> {
 }
 
 /// The boundary that a `Content-Type` names.
-pub(super) fn boundary(content_type: &[u8]) -> Option<&[u8]> {
+pub(crate) fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     let (kind, parameters) = content_type.split_at_checked(10)?;
     if !kind.eq_ignore_ascii_case(b"multipart/") {
         return None;

@@ -51,6 +51,9 @@ pub enum Protocol {
     /// HTTP/2 (RFC 9113).
     #[serde(rename = "h2")]
     Http2,
+    /// HTTP/3 (RFC 9114): only other tools' recordings have it in plain.
+    #[serde(rename = "h3")]
+    Http3,
     /// One message of a WebSocket (RFC 6455), under the head of the handshake.
     #[serde(rename = "websocket")]
     WebSocket,
