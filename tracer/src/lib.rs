@@ -6,7 +6,8 @@
 //! what the last one shows. Past `content`, a
 //! second way leads from `proto` by [`account`] to `sink`: what was not read.
 //!
-//! [`import`] reads recordings of other tools in place of what `hook` captures.
+//! [`import`] reads recordings of other tools in place of what `hook` captures,
+//! and [`export`] writes requests for them.
 //!
 //! [`rules`] is what is known of vendors, as data, for `detect` and `judge`.
 //! [`locate`] finds the functions in TLS libraries that `hook` attaches to,
@@ -14,7 +15,7 @@
 //! says what of all this works on a machine.
 //!
 //! `stream`, `proto`, `content`, `rules` (but for reading a user's files), `detect`,
-//! `judge`, `account`, `pipeline`, `packages` and `import` are pure:
+//! `judge`, `account`, `pipeline`, `packages`, `import` and `export` are pure:
 //! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ pub mod sink;
 pub mod store;
 
 pub mod import;
+pub mod export;
 
 pub mod locate;
 pub mod packages;
