@@ -13,14 +13,15 @@
 //! | `tls` | an alert against what a process gave to its TLS library |
 //! | `decode` | findings in recorded requests against what their manifests list |
 //! | `report` | an audit's report in a browser, and audits compared, against what people need |
+//! | `formats` | other tools' recordings against what they recorded; what they read of ours |
 //! | `rules` | rules of a user's, and their mistakes, against what `tracer` says of them |
 //! | `browsers` | alerts and recordings of real browsers over TLS against what a server got |
 //! | `audit` | the answers of audits of real browsers against what is known of them |
 //! | `clients` | the same of command line programs |
 //! | `locate` | functions found in installed programs against what is known of them |
 //!
-//! All but `decode`, `report`, `rules`, `locate` and most of `store` need root; see [`skip`].
-//! Processes that send are the [`sender`]'s, whose sends a test knows byte by
+//! All but `decode`, `report`, `rules`, `locate` and most of `formats` and `store` need
+//! root; see [`skip`]. Processes that send are the [`sender`]'s, whose sends a test knows byte by
 //! byte ([`payload`]).
 
 pub mod audited;
@@ -30,6 +31,7 @@ pub mod devtools;
 pub mod live;
 pub mod payload;
 pub mod peer;
+pub mod recorder;
 pub mod reports;
 pub mod sender;
 pub mod skip;

@@ -34,6 +34,9 @@ const APT: &[Package] = &[
     Package { name: "curl", reason: "a client with OpenSSL, for the tests" },
     Package { name: "w3m", reason: "another client with OpenSSL, for the tests" },
     Package { name: "wget", reason: "a client with GnuTLS, for the tests" },
+    Package { name: "tshark", reason: "records packets, and reads those that tracer writes" },
+    Package { name: "tcpdump", reason: "records packets in the older format, for the tests" },
+    Package { name: "iproute2", reason: "sets up the network that they record in" },
 ];
 
 /// A browser of another architecture, to be looked into and not run.

@@ -1,0 +1,186 @@
+//! Tools that record what others send, and what they record.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStderr, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::UnshareFlags,
+};
+use tracer::proto::parse_http1;
+
+/// How long anything may take on a machine that has other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs in a network that has nothing but loopback: it is that of a thread, and
+/// of what that starts.
+///
+/// # Panics
+/// As `test`, and when this is not root.
+pub fn in_own_network(test: impl FnOnce() + Send) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    let test = || {
+        // SAFETY: no file descriptors are unshared.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.expect("a network");
+        ran(Command::new("ip").args(["link", "set", "lo", "up"]));
+        test();
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name(name).spawn_scoped(scope, test);
+        thread.expect("a thread").join().expect("a recording that is read");
+    });
+}
+
+/// A tool that records until it is interrupted.
+pub struct Tool {
+    child: Child,
+    said: BufReader<ChildStderr>,
+}
+
+impl Tool {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a tool");
+        let said = BufReader::new(child.stderr.take().expect("what it says"));
+        Self { child, said }
+    }
+
+    /// Waits for a line with this text in it.
+    ///
+    /// # Panics
+    /// When it ends first.
+    pub fn says(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            let read = self.said.read_line(&mut line).expect("a line");
+            assert!(read > 0, "it ended without saying {text}");
+        }
+    }
+
+    /// Waits until it takes connections.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn listens(&mut self, port: u16) {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(self.child.try_wait().expect("its state").is_none(), "it ended");
+            assert!(Instant::now() < deadline, "it does not listen");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Interrupts it, and waits for its end.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn end(mut self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::INT).expect("a signal");
+        let mut rest = String::new();
+        let _ = self.said.read_to_string(&mut rest);
+        let status = self.child.wait().expect("its end");
+        assert!(status.success(), "{status}: {rest}");
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // A test that failed has not ended it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server that answers every request, and closes.
+pub struct Server(u16);
+
+impl Server {
+    /// On this port of loopback, or a free one; in the network of this thread.
+    ///
+    /// # Panics
+    /// When the port is taken.
+    pub fn start(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                thread::spawn(move || answer(connection));
+            }
+        });
+        Self(port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.0
+    }
+}
+
+/// Reads one request to its end, which its framing tells, and answers.
+fn answer(mut connection: TcpStream) {
+    let mut request = Vec::new();
+    let mut buffer = [0; 16 << 10];
+    connection.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    loop {
+        match connection.read(&mut buffer) {
+            Ok(read) if read > 0 => request.extend_from_slice(&buffer[..read]),
+            _ => return,
+        }
+        let (requests, _) = parse_http1(&request);
+        if requests.first().is_some_and(|request| request.complete) {
+            break;
+        }
+    }
+    let _ = connection.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    let _ = connection.shutdown(Shutdown::Write);
+    // Until the client closes: what is unread would reset the connection.
+    while connection.read(&mut buffer).is_ok_and(|read| read > 0) {}
+}
+
+/// Whether a file holds this text.
+pub fn holds(file: &Path, text: &[u8]) -> bool {
+    fs::read(file).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text))
+}
+
+/// Waits until nothing more is written to a file.
+pub fn settles(file: &Path) {
+    let len = || fs::metadata(file).map_or(0, |file| file.len());
+    let mut before = 0;
+    while len() == 0 || len() != before {
+        before = len();
+        thread::sleep(Duration::from_secs(2));
+    }
+}
+
+/// A port that nobody listens on.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Runs a tool to its end.
+///
+/// # Panics
+/// When it fails.
+pub fn ran(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().expect("a tool");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    output
+}
