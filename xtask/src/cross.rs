@@ -75,19 +75,9 @@ impl Static {
     }
 
     fn debian(ui: &Ui, arch: Arch) -> Result<Self> {
-        let linker = match arch {
-            Arch::Aarch64 => "aarch64-linux-gnu-gcc",
-            Arch::X86_64 => "x86_64-linux-gnu-gcc",
-        };
         let toolchain = setup::debian_toolchain(ui)?;
         let sysroot = debian_std(ui, arch, &toolchain)?;
-        if shell::on_path(linker).is_none() {
-            let package = format!("gcc-{}-linux-gnu", arch.rust().replace('_', "-"));
-            // Its C library is recommended only, and is what makes static programs.
-            let library = format!("libc6-dev-{}-cross", arch.debian());
-            let packages = [&*package, &library];
-            setup::install_packages(ui, &packages, "links for the other architecture")?;
-        }
+        let linker = c_compiler(ui, arch)?;
         Ok(Self {
             triple: format!("{}-unknown-linux-gnu", arch.rust()),
             codegen: vec![format!("linker={linker}")],
@@ -137,6 +127,29 @@ impl Static {
         add_flags(&mut command, &flags);
         command
     }
+}
+
+/// Debian's C compiler for an architecture, installed where it is missing.
+///
+/// # Errors
+/// When this system's apt does not have it.
+pub(crate) fn c_compiler(ui: &Ui, arch: Arch) -> Result<&'static str> {
+    let compiler = match arch {
+        Arch::Aarch64 => "aarch64-linux-gnu-gcc",
+        Arch::X86_64 => "x86_64-linux-gnu-gcc",
+    };
+    if shell::on_path(compiler).is_none() {
+        let (package, library) = if arch == Arch::host()? {
+            ("gcc".to_owned(), "libc6-dev".to_owned())
+        } else {
+            let package = format!("gcc-{}-linux-gnu", arch.rust().replace('_', "-"));
+            // Its C library is recommended only, and is what programs are
+            // linked with.
+            (package, format!("libc6-dev-{}-cross", arch.debian()))
+        };
+        setup::install_packages(ui, &[&package, &library], "builds C for an architecture")?;
+    }
+    Ok(compiler)
 }
 
 /// Adds to the caller's flags.

@@ -5,6 +5,7 @@
 //! .tools/toolchain        name of a rustup toolchain, read by tracer/build.rs
 //! .tools/bin/bpf-linker   link to the linker, named by .cargo/config.toml
 //! .tools/setup            what was found when the two were written
+//! .tools/boringssl/       a TLS client that the integration tests use
 //! .tools/venv             Python packages that the integration tests use
 //! .tools/log/             output of every step
 //! ```
@@ -16,6 +17,7 @@
 //! `.tools/` is written last, so that a setup cut short is simply run again.
 
 mod apt;
+mod boringssl;
 mod debian;
 mod foreign;
 mod host;
@@ -33,6 +35,7 @@ use self::{
     toolchain::{Compiler, Survey},
 };
 pub(crate) use self::{
+    boringssl::client as boringssl_client,
     foreign::{Archive, debian_release},
     state::State,
     test_needs::venv_python,

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{apt::Apt, debian, foreign::Archive, linker, state::State};
-use crate::{cache, shell, ui::Ui, workspace::Workspace};
+use super::{apt::Apt, boringssl, debian, foreign::Archive, linker, state::State};
+use crate::{arch::Arch, cache, shell, ui::Ui, workspace::Workspace};
 
 /// A package of Debian's.
 struct Package {
@@ -74,6 +74,7 @@ pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<V
         note("clippy for the eBPF programs", clippy(ui, &state, dry_run));
     }
     note("chromium for arm64", foreign_chromium(workspace, ui, dry_run));
+    note("client with BoringSSL", boringssl_client(workspace, ui, dry_run));
     note("Python packages", python_packages(workspace, ui, dry_run));
     Ok(missing)
 }
@@ -130,6 +131,16 @@ fn foreign_chromium(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()>
     let folder = workspace.tools().join(FOREIGN);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     linker::replace_link(&files.join("usr/lib/chromium/chromium"), &link)
+}
+
+/// For this machine's own kernel; guests have theirs built when they are.
+fn boringssl_client(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> {
+    let arch = Arch::host()?;
+    if dry_run && !boringssl::is_built(workspace, arch) {
+        ui.say("would fetch Android's BoringSSL into the cache, and build a client with it");
+        return Ok(());
+    }
+    boringssl::client(workspace, ui, arch).map(drop)
 }
 
 /// Makes `.tools/venv` hold what [`REQUIREMENTS`] names. The stamp is written
