@@ -8,6 +8,7 @@
 //! | `load` | what was captured, and counted as lost, against all that was sent |
 //! | `run` | the `tracer` binary, as a user meets it, and a client of others |
 //! | `packages` | whose sends are captured against a list of Android's packages |
+//! | `android` | the same, and what a device's surroundings do, on what looks like one |
 //! | `doctor` | what `tracer doctor` says of this machine, as root and as another |
 //! | `store` | what runs keep, against kills at any moment; `tracer alerts` |
 //! | `tls` | an alert against what a process gave to its TLS library |
@@ -24,11 +25,15 @@
 //! root; see [`skip`]. Processes that send are the [`sender`]'s, whose sends a test knows byte by
 //! byte ([`payload`]).
 
+pub mod apk;
 pub mod audited;
+pub mod boringssl;
 pub mod browser;
 pub mod corpus;
+pub mod device;
 pub mod devtools;
 pub mod live;
+pub mod openssl;
 pub mod payload;
 pub mod peer;
 pub mod recorder;

@@ -36,6 +36,21 @@ pub fn collector() -> SocketAddr {
     })
 }
 
+/// Answers one HTTP request a connection, and closes it.
+///
+/// # Panics
+/// When loopback cannot be listened on.
+pub fn hasty() -> SocketAddr {
+    serve(false, |stream| {
+        let mut stream = io::BufReader::new(stream);
+        if let Some(length) = read_head(&mut stream)? {
+            io::copy(&mut stream.by_ref().take(length), &mut io::sink())?;
+            stream.get_mut().write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")?;
+        }
+        Ok(())
+    })
+}
+
 /// Reads a request's head; the length of its body, or `None` at the end.
 fn read_head(stream: &mut impl io::BufRead) -> io::Result<Option<u64>> {
     let mut length = 0;

@@ -10,21 +10,29 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{cpio::Initramfs, kernels::Image, qemu::Qemu};
-use crate::{arch::Arch, cross::Static, setup::Archive, shell, ui::Ui, workspace::Workspace};
+use crate::{
+    arch::Arch,
+    cross::Static,
+    setup::{self, Archive},
+    shell,
+    ui::Ui,
+    workspace::Workspace,
+};
 
 /// The test binaries of `tests/` that are run in guests: those that need a
 /// kernel and nothing of a whole system.
 pub(super) const TESTS: &[&str] =
-    &["sends", "hooks", "scope", "load", "run", "tls", "packages", "doctor"];
+    &["sends", "hooks", "scope", "load", "run", "tls", "packages", "android", "doctor"];
 
 /// Programs that the tests or the guest start.
-const PROGRAMS: [&str; 3] = ["guest", "sender", "tracer"];
+const PROGRAMS: [&str; 5] = ["guest", "sender", "device", "netd", "tracer"];
 
 /// How they are built: as `cargo xtask dist` builds what users are given.
 pub(crate) const PROFILE: &str = "dist";
 
 /// Debian's packages that tests call programs of. Each runs as it is unpacked.
-const PACKAGES: [&str; 5] = ["busybox-static", "bash-static", "openssl", "libssl3", "libc6"];
+const PACKAGES: [&str; 7] =
+    ["busybox-static", "bash-static", "openssl", "libssl3", "libc6", "libstdc++6", "libgcc-s1"];
 
 /// Whose they are: one release for every guest, whatever its kernel's.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
@@ -42,8 +50,9 @@ pub(super) struct System {
     programs: Vec<(String, PathBuf)>,
     tests: Vec<(String, PathBuf)>,
     packages: Vec<PathBuf>,
-    /// Recorded requests, found by tests where they lie in the clone.
-    corpus: PathBuf,
+    /// Recorded requests and a client with BoringSSL, found by tests where they
+    /// lie in the clone.
+    folders: [PathBuf; 2],
 }
 
 impl System {
@@ -71,6 +80,8 @@ impl System {
             ensure!(found.len() == names.len(), "cargo built not all of {names:?}");
             Ok(found)
         };
+        // Before the archive is opened, since this opens it as well.
+        let boringssl = setup::boringssl_client(workspace, ui, arch)?;
         let archive = Archive::open(ui, &SUITES, arch.debian())?;
         let packages = PACKAGES.iter().map(|name| archive.unpack_without(name, &UNNEEDED));
         Ok(Self {
@@ -78,7 +89,7 @@ impl System {
             programs: built("bin", &PROGRAMS)?,
             tests: built("test", TESTS)?,
             packages: packages.collect::<Result<_>>()?,
-            corpus: workspace.root().join("tests/fixtures/corpus"),
+            folders: [workspace.root().join("tests/fixtures/corpus"), boringssl],
         })
     }
 
@@ -111,7 +122,9 @@ impl System {
         if let Some(config) = &image.config {
             archive.copy("boot/config", config)?;
         }
-        archive.tree(&self.corpus, utf8(&self.corpus)?)?;
+        for folder in &self.folders {
+            archive.tree(folder, utf8(folder)?)?;
+        }
         for (name, path) in &self.programs {
             // Where it was built is where the tests look for it.
             let at = if name == "guest" { "init" } else { utf8(path)? };
@@ -130,7 +143,7 @@ impl System {
         let (_, tracer) =
             self.programs.iter().find(|(name, _)| name == "tracer").context("no tracer")?;
         plan += &format!("env TRACER_BIN={}\n", utf8(tracer)?);
-        plan += "env PATH=/bin:/usr/bin\nenv HOME=/root\n";
+        plan += "env PATH=/bin:/usr/bin\nenv HOME=/root\nenv TRACER_TEST_GUEST=1\n";
         // One after the other: a slow machine is slow enough for one test.
         let arguments_or_none = arguments.unwrap_or_default();
         for (option, value) in [("--test-threads", "1"), ("--color", "never")] {

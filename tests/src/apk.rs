@@ -1,0 +1,95 @@
+//! An APK with a library that Android's linker would map from it: stored, and at
+//! the beginning of a page (PKWARE's APPNOTE.TXT 6.3.10; AOSP, `zipalign`).
+
+use std::{fs, path::Path};
+
+/// Pages are no larger on any kernel that the tests run on.
+const PAGE: usize = 16 << 10;
+
+/// The extra field that fills up to the page: the alignment, and zeros.
+const ALIGNMENT: u16 = 0xd935;
+
+/// The date of every entry: 1 January 1980, the first there is.
+const DATE: u16 = 1 << 5 | 1;
+
+/// Writes an APK with entries that are stored.
+pub struct Apk {
+    bytes: Vec<u8>,
+    directory: Vec<u8>,
+    entries: u16,
+}
+
+impl Apk {
+    /// With the manifest that makes a zip an APK (an empty one).
+    #[expect(clippy::new_without_default, reason = "an APK is made, there is no usual one")]
+    pub fn new() -> Self {
+        let mut apk = Self { bytes: Vec::new(), directory: Vec::new(), entries: 0 };
+        apk.store("AndroidManifest.xml", &[]);
+        apk
+    }
+
+    /// Adds a file, and answers where in the APK its bytes begin.
+    ///
+    /// # Panics
+    /// When it is larger than a test's file may be.
+    pub fn store(&mut self, name: &str, content: &[u8]) -> u64 {
+        const HEADER: usize = 30;
+        let header = self.bytes.len();
+        let unaligned = header + HEADER + name.len() + 6;
+        let padding = unaligned.next_multiple_of(PAGE) - unaligned;
+        let mut extra = Vec::new();
+        put(&mut extra, &[ALIGNMENT, short(2 + padding), short(PAGE)]);
+        extra.resize(extra.len() + padding, 0);
+
+        let crc = crc32fast::hash(content);
+        let size = u32::try_from(content.len()).expect("a small file");
+        // Version 1.0, no flags, stored, midnight.
+        let mut common = Vec::new();
+        put(&mut common, &[10, 0, 0, 0, DATE]);
+        for value in [crc, size, size] {
+            common.extend(value.to_le_bytes());
+        }
+        put(&mut common, &[short(name.len())]);
+
+        self.bytes.extend(b"PK\x03\x04");
+        self.bytes.extend(&common);
+        put(&mut self.bytes, &[short(extra.len())]);
+        self.bytes.extend(name.as_bytes());
+        self.bytes.extend(extra);
+        let at = self.bytes.len() as u64;
+        self.bytes.extend(content);
+
+        self.directory.extend(b"PK\x01\x02\x0a\0");
+        self.directory.extend(common);
+        // No extra field, comment, second disk or attributes.
+        self.directory.extend([0; 12]);
+        self.directory.extend(u32::try_from(header).expect("a small APK").to_le_bytes());
+        self.directory.extend(name.as_bytes());
+        self.entries += 1;
+        at
+    }
+
+    /// Writes it.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn write(mut self, path: &Path) {
+        let start = u32::try_from(self.bytes.len()).expect("a small APK");
+        let size = u32::try_from(self.directory.len()).expect("a small directory");
+        self.bytes.append(&mut self.directory);
+        self.bytes.extend(b"PK\x05\x06\0\0\0\0");
+        put(&mut self.bytes, &[self.entries, self.entries]);
+        self.bytes.extend(size.to_le_bytes());
+        self.bytes.extend(start.to_le_bytes());
+        self.bytes.extend([0; 2]);
+        fs::write(path, &self.bytes).expect("an APK");
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, values: &[u16]) {
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+}
+
+fn short(len: usize) -> u16 {
+    u16::try_from(len).expect("16 bits")
+}

@@ -1,0 +1,150 @@
+//! Runs a program on what looks like an Android device.
+//!
+//! ```text
+//! device [--uid UID] [--named NAME] [--no-btf] FOLDER PROGRAM ARGUMENT…
+//! ```
+//!
+//! In a mount namespace of its own the program has a root folder of its own,
+//! with everything that this machine has, but for
+//!
+//! ```text
+//! /system        FOLDER/system
+//! /data          FOLDER/data
+//! /dev/socket    FOLDER/socket; of other devices only those that every process needs
+//! ```
+//!
+//! With `--no-btf` the kernel shows no type information; with `--named` the
+//! program names itself so (its first argument), as Android's zygote has it.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    os::unix::{fs::symlink, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::{
+    mount::{
+        MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+        mount_move,
+    },
+    process::chroot,
+    thread::{UnshareFlags, unshare_unsafe},
+};
+
+/// The folders that are not this machine's.
+const OWN: [&str; 2] = ["system", "data"];
+
+/// The devices that it has.
+const DEVICES: [&str; 4] = ["null", "zero", "random", "urandom"];
+
+/// Where the kernel shows its type information.
+const BTF: &str = "sys/kernel/btf";
+
+fn main() -> Result<()> {
+    let wanted = Wanted::read(env::args_os().skip(1))?;
+    let root = wanted.folder.join("root");
+    // SAFETY: there is no other thread whose view of files could change, and
+    // descriptors stay as they are.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("a mount namespace")?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).context("private mounts")?;
+    fs::create_dir_all(&root)?;
+    mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"mode=755"))?;
+    // The new root would otherwise come back below the folder that it lies in.
+    mount_change(&root, MountPropagationFlags::UNBINDABLE)?;
+
+    machine(&root).context("this machine's folders")?;
+    for own in OWN {
+        bind(&wanted.folder.join(own), &root.join(own))?;
+    }
+    devices(&root.join("dev"), &wanted.folder.join("socket")).context("devices")?;
+    if wanted.no_btf && root.join(BTF).is_dir() {
+        mount("tmpfs", root.join(BTF), "tmpfs", MountFlags::RDONLY, None).context("no BTF")?;
+    }
+    // As switch_root(8) does: also where the root is an initramfs, which
+    // pivot_root(2) refuses. Merely to chroot(2) there would show other
+    // namespaces longer paths of what is mapped here.
+    env::set_current_dir(&root)?;
+    mount_move(".", "/").context("move to the new root")?;
+    chroot(".")?;
+    env::set_current_dir("/")?;
+
+    let mut command = Command::new(&wanted.program);
+    command.args(&wanted.arguments);
+    if let Some(name) = &wanted.name {
+        command.arg0(name);
+    }
+    if let Some(uid) = wanted.uid {
+        command.uid(uid).gid(uid);
+    }
+    Err(command.exec()).with_context(|| format!("execute {}", wanted.program.display()))
+}
+
+struct Wanted {
+    uid: Option<u32>,
+    name: Option<OsString>,
+    no_btf: bool,
+    folder: PathBuf,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Wanted {
+    fn read(mut arguments: impl Iterator<Item = OsString>) -> Result<Self> {
+        let (mut uid, mut name, mut no_btf) = (None, None, false);
+        let folder = loop {
+            let argument = arguments.next().context("which folder?")?;
+            match argument.to_str() {
+                Some("--uid") => {
+                    let text = arguments.next().context("which UID?")?;
+                    uid = Some(text.to_string_lossy().parse().context("a UID")?);
+                }
+                Some("--named") => name = Some(arguments.next().context("which name?")?),
+                Some("--no-btf") => no_btf = true,
+                Some(other) if other.starts_with('-') => bail!("no such option: {other}"),
+                _ => break PathBuf::from(argument),
+            }
+        };
+        let program = arguments.next().context("which program?")?.into();
+        Ok(Self { uid, name, no_btf, folder, program, arguments: arguments.collect() })
+    }
+}
+
+/// What this machine has in its root folder.
+fn machine(root: &Path) -> Result<()> {
+    for entry in fs::read_dir("/")? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), root.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            symlink(fs::read_link(&from)?, to)?;
+        } else if kind.is_dir() && !is_own(&entry.file_name()) {
+            fs::create_dir(&to)?;
+            mount_bind_recursive(&from, &to).with_context(|| from.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_own(name: &OsStr) -> bool {
+    name == "dev" || OWN.iter().any(|own| name == *own)
+}
+
+fn devices(dev: &Path, sockets: &Path) -> Result<()> {
+    for name in DEVICES {
+        let (from, to) = (Path::new("/dev").join(name), dev.join(name));
+        fs::create_dir_all(dev)?;
+        File::create(&to)?;
+        mount_bind(from, to)?;
+    }
+    bind(sockets, &dev.join("socket"))
+}
+
+fn bind(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    mount_bind(from, to).with_context(|| from.display().to_string())
+}

@@ -1,0 +1,159 @@
+//! Holds a control group's hooks as Android's `netd` does: attached with no
+//! flags, so that nobody else can attach there or below (bpf(2),
+//! `BPF_PROG_ATTACH`; kernel/bpf/cgroup.c).
+//!
+//! ```text
+//! netd /sys/fs/cgroup
+//! ```
+//!
+//! Its programs let everything pass. It makes sure that another program is
+//! refused, says `holds N hooks`, and lets go of them when its standard input
+//! ends.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A kind of program and where it is attached (include/uapi/linux/bpf.h).
+struct Hook {
+    name: &'static str,
+    program: u32,
+    attach: u32,
+}
+
+/// The first three are netd's on every release that tracer runs on, the others
+/// from Android 15 on, where it holds some more of their kind (AOSP,
+/// packages/modules/Connectivity, `BpfHandler.cpp`).
+const HOOKS: [Hook; 7] = [
+    Hook { name: "ingress", program: 8, attach: 0 },
+    Hook { name: "egress", program: 8, attach: 1 },
+    Hook { name: "sock_create", program: 9, attach: 2 },
+    Hook { name: "connect4", program: 18, attach: 10 },
+    Hook { name: "connect6", program: 18, attach: 11 },
+    Hook { name: "udp4_sendmsg", program: 18, attach: 14 },
+    Hook { name: "udp6_sendmsg", program: 18, attach: 15 },
+];
+
+/// `r0 = 1; exit`: let it pass.
+const PASS: [u64; 2] = [0x0000_0001_0000_00b7, 0x0000_0000_0000_0095];
+
+/// Beside the programs that are there.
+const ALLOW_MULTI: u32 = 2;
+
+fn main() -> Result<()> {
+    let group = PathBuf::from(std::env::args_os().nth(1).context("which control group?")?);
+    let opened = File::open(&group).with_context(|| group.display().to_string())?;
+    let mut held = Vec::new();
+    for hook in &HOOKS {
+        let program = load(hook).with_context(|| format!("load {}", hook.name))?;
+        let attached = attach(&opened, &program, hook.attach, 0);
+        attached.with_context(|| format!("attach {}", hook.name))?;
+        held.push((hook, program));
+    }
+    let below = Below::new(&group)?;
+    for (hook, program) in &held {
+        for place in [&opened, &below.opened] {
+            let other = attach(place, program, hook.attach, ALLOW_MULTI);
+            let refused = other.as_ref().err().and_then(io::Error::raw_os_error);
+            ensure!(refused == Some(libc::EPERM), "{} is not held: {other:?}", hook.name);
+        }
+    }
+    println!("holds {} hooks", held.len());
+    io::stdout().flush()?;
+    io::stdin().read_line(&mut String::new())?;
+    for (hook, program) in &held {
+        detach(&opened, program, hook.attach).with_context(|| format!("detach {}", hook.name))?;
+    }
+    Ok(())
+}
+
+/// A group below.
+struct Below {
+    path: PathBuf,
+    opened: File,
+}
+
+impl Below {
+    fn new(group: &Path) -> Result<Self> {
+        let path = group.join(format!("below-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        let opened = File::open(&path)?;
+        Ok(Self { path, opened })
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// The fields of `union bpf_attr` for `BPF_PROG_LOAD` up to the last that is
+/// used here; the kernel takes the rest for zero.
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    program: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach: u32,
+}
+
+/// The same for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`.
+#[repr(C)]
+struct Attach {
+    group: i32,
+    program: i32,
+    attach: u32,
+    flags: u32,
+}
+
+fn load(hook: &Hook) -> io::Result<OwnedFd> {
+    const BPF_PROG_LOAD: i32 = 5;
+    let load = Load {
+        program: hook.program,
+        instructions: PASS.len() as u32,
+        code: PASS.as_ptr().addr() as u64,
+        license: c"GPL".as_ptr().addr() as u64,
+        attach: hook.attach,
+        ..Load::default()
+    };
+    let fd = bpf(BPF_PROG_LOAD, &load)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn attach(group: &File, program: &OwnedFd, attach: u32, flags: u32) -> io::Result<()> {
+    const BPF_PROG_ATTACH: i32 = 8;
+    let (group, program) = (group.as_raw_fd(), program.as_raw_fd());
+    bpf(BPF_PROG_ATTACH, &Attach { group, program, attach, flags }).map(drop)
+}
+
+fn detach(group: &File, program: &OwnedFd, attach: u32) -> io::Result<()> {
+    const BPF_PROG_DETACH: i32 = 9;
+    let (group, program) = (group.as_raw_fd(), program.as_raw_fd());
+    bpf(BPF_PROG_DETACH, &Attach { group, program, attach, flags: 0 }).map(drop)
+}
+
+/// bpf(2), which has no wrapper.
+fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
+    // SAFETY: the kernel reads so many bytes, of which all are there and set;
+    // pointers among them lead to constants.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
+    };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer as i32) }
+}
