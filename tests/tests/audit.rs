@@ -72,6 +72,24 @@ fn the_tattling_browser_is_convicted() {
         assert!(name == "SHA256SUMS" || listed.contains(&name), "{name} has no sum");
     }
 
+    // The evidence says the same to those who read it without the trace.
+    for name in ["evidence.har", "evidence.pcapng"] {
+        let mut decode = tracer_bin::command(["decode", "--json"]);
+        decode.arg(audited.out().join(name));
+        let decoded = tracer_bin::run(&mut decode);
+        assert_eq!(decoded.code, Some(0), "{name}: {}", decoded.stderr);
+        let lines: Vec<Value> =
+            decoded.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        for told in told {
+            let url = &told["items"][0]["value"];
+            let has = |line: &Value| {
+                let findings = line["findings"].as_array().expect("an array");
+                findings.iter().any(|one| one["kind"] == "url" && one["value"] == *url)
+            };
+            assert!(lines.iter().any(has), "{name} does not tell of {url}");
+        }
+    }
+
     // The same once more, and with digests.
     let mut again = tracer_bin::command(["report"]);
     again.arg(audited.out());

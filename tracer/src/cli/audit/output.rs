@@ -5,6 +5,8 @@
 //! trace          what was sent, as captured
 //! report.json    the answers
 //! report.html    the same, to be read
+//! evidence.har   the requests that disclose something, as they were sent
+//! evidence.pcapng  their bytes
 //! SHA256SUMS     of all the others
 //! ```
 
@@ -24,8 +26,10 @@ use crate::{
     audit::{
         Gathered, Gatherer, html,
         journal::{JOURNAL_SCHEMA, Journal},
+        phase::Phase,
         report::Report,
     },
+    export::{Entry, har, pcapng},
     record::trace::{self, TraceError},
     rules::Rules,
     sink::{
@@ -38,6 +42,8 @@ pub(super) const JOURNAL: &str = "run.json";
 pub(super) const TRACE: &str = "trace";
 const REPORT: &str = "report.json";
 pub(super) const HTML: &str = "report.html";
+const HAR: &str = "evidence.har";
+const PCAPNG: &str = "evidence.pcapng";
 const SUMS: &str = "SHA256SUMS";
 
 /// Of a new folder: what is in it concerns its owner.
@@ -156,6 +162,13 @@ impl Folder {
             out.write_all(b"\n")
         })?;
         self.replace(HTML, |out| html::write(&report, out))?;
+        let entries: Vec<Entry<'_>> = gathered
+            .disclosing()
+            .map(|(phase, decoded)| Entry { decoded, phase: phase.map(Phase::name) })
+            .collect();
+        // What proves an answer is shown as it was sent.
+        self.replace(HAR, |out| har::write(out, &entries, &Redactor::off()))?;
+        self.replace(PCAPNG, |out| pcapng::write(out, &entries))?;
         self.sums()?;
         Ok(report)
     }
