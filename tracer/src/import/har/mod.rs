@@ -98,6 +98,8 @@ struct Entry {
     shortened: bool,
     /// The file ends, or breaks, within the request.
     cut: bool,
+    /// Chromium's developer tools wrote it.
+    of_chromium: bool,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -197,10 +199,14 @@ impl<R: BufRead> Reader<R> {
         self.counters.shortened += u64::from(entry.shortened);
         let time = entry.started.unwrap_or(self.last);
         self.last = time;
-        let Some((request, transport)) = request::request(&entry.request, time, entry.cut) else {
+        let Some((mut request, transport)) = request::request(&entry.request, time, entry.cut)
+        else {
             self.counters.unreadable += 1;
             return;
         };
+        if entry.of_chromium && transport == Transport::Tls {
+            request::without_provisional(&mut request);
+        }
         let connection = entry.connection(&request, transport);
         let sent = Sent { connection, hook: HOOK, process: nobody(), message: request };
         if let Value::List(messages) = entry.messages {
@@ -234,6 +240,11 @@ impl Entry {
                     self.cut = false;
                 }
                 "_webSocketMessages" => self.shortened |= json.value(&mut self.messages)?,
+                // What it says is the tool's opinion.
+                "_initiator" => {
+                    self.of_chromium = true;
+                    json.skip()?;
+                }
                 "startedDateTime" => self.started = word(json)?.and_then(|text| time::parse(&text)),
                 "serverIPAddress" => self.server = word(json)?.and_then(|text| address(&text)),
                 "connection" => self.connection = word(json)?.unwrap_or_default(),

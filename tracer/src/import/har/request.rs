@@ -83,6 +83,16 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
     Some((request, transport))
 }
 
+/// Chromium lists "provisional" fields where it could not see those that were
+/// sent. Over TLS these say who made the request, always: without that, fields
+/// are missing, and who made it is not to be guessed from the rest.
+pub(super) fn without_provisional(request: &mut Request) {
+    if request.header("sec-fetch-site").is_none() {
+        request.head_cut = request.head_cut.or(Some(HeadCut::Fields));
+        request.complete = false;
+    }
+}
+
 /// Where the head ends in a file that ends within the request.
 fn head_cut(object: &Value) -> Option<HeadCut> {
     let whole = |text: &Text| text.is_whole();

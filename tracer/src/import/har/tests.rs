@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::{
     pipeline::{Output, Pipeline},
-    proto::HeadCut,
+    proto::{self, HeadCut, Initiator},
     rules::Rules,
 };
 
@@ -283,6 +283,25 @@ fn a_websocket_has_messages_of_its_client() {
         ]
     );
     assert_eq!(all[1].message.header("origin"), Some(&b"https://a.test"[..]));
+}
+
+/// A page's request without the fields that say so is not the browser's.
+#[test]
+fn provisional_fields_are_not_all() {
+    let sender = |extra: Json, scheme: &str| {
+        let mut fields = vec![json!({"name": "User-Agent", "value": "Mozilla/5.0"})];
+        fields.extend(extra.as_array().cloned().unwrap_or_default());
+        let url = format!("{scheme}://tracker.example/p?u={VISITED}");
+        let mut entry = entry(json!({"method": "GET", "url": url, "headers": fields}));
+        entry["_initiator"] = json!({"type": "script"});
+        let [sent] = <[_; 1]>::try_from(whole(&har(&[entry]))).expect("one request");
+        (proto::initiator(&sent.message), sent.message.complete)
+    };
+    assert_eq!(sender(json!([]), "https"), (Initiator::Unknown, false));
+    let page = json!([{"name": "sec-fetch-site", "value": "cross-site"}]);
+    assert_eq!(sender(page, "https"), (Initiator::Page, true));
+    // Over plain HTTP, browsers send none.
+    assert_eq!(sender(json!([]), "http"), (Initiator::Browser, true));
 }
 
 #[test]
