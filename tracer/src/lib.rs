@@ -9,14 +9,16 @@
 //! [`import`] reads recordings of other tools in place of what `hook` captures,
 //! and [`export`] writes requests for them.
 //!
+//! [`audit`] makes answers of what was done to a browser and what it sent.
+//!
 //! [`rules`] is what is known of vendors, as data, for `detect` and `judge`.
 //! [`locate`] finds the functions in TLS libraries that `hook` attaches to,
 //! [`packages`] the applications of Android that it watches by name. [`doctor`]
 //! says what of all this works on a machine.
 //!
 //! `stream`, `proto`, `content`, `rules` (but for reading a user's files), `detect`,
-//! `judge`, `account`, `pipeline`, `packages`, `import` and `export` are pure:
-//! bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
+//! `judge`, `account`, `pipeline`, `packages`, `audit`, `import` and `export` are
+//! pure: bytes and a timestamp in, values out. `ARCHITECTURE.md` names the invariants.
 
 #![forbid(unsafe_code)]
 

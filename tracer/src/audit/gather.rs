@@ -48,6 +48,8 @@ pub struct Gathered {
     pub(super) own: Vec<Own>,
     /// Those that disclose something, whole.
     pub(super) kept: Vec<Kept>,
+    /// The visits' own requests, one a page.
+    visits: Vec<(Option<usize>, Decoded)>,
     pub(super) kept_uncounted: u64,
     /// Requests by pages, by the number of their stage.
     pub(super) page_requests: BTreeMap<usize, u64>,
@@ -101,6 +103,7 @@ impl Gatherer {
                 canaries,
                 own: Vec::new(),
                 kept: Vec::new(),
+                visits: Vec::new(),
                 kept_uncounted: 0,
                 page_requests: BTreeMap::new(),
                 read_visits: BTreeSet::new(),
@@ -147,10 +150,14 @@ impl Gatherer {
         if let Some(visited) = all.page_of(authority) {
             // A visit, or something of the page's.
             let path = request.target();
-            let same = all.canaries.iter().filter(|canary| canary.host() == visited);
-            all.read_visits.extend(
-                same.filter(|canary| path.contains(&canary.path_word)).map(|canary| canary.id),
-            );
+            let is_it =
+                |canary: &&Canary| canary.host() == visited && path.contains(&canary.path_word);
+            let page = all.canaries.iter().find(is_it);
+            if let Some(page) = page.map(|canary| canary.id)
+                && all.read_visits.insert(page)
+            {
+                all.visits.push((stage, decoded));
+            }
             return;
         }
         let addresses = named.iter().any(|named| matches!(named.mention, Mention::Address(_)));
@@ -244,9 +251,15 @@ impl Gathered {
         &self.journal
     }
 
-    /// The requests that disclose something, whole, each with its phase.
-    pub fn disclosing(&self) -> impl Iterator<Item = (Option<Phase>, &Decoded)> {
-        self.kept.iter().map(|kept| (self.phase(kept.stage), &kept.decoded))
+    /// The visits, and the requests that disclose something, whole and in their
+    /// order, each with its phase.
+    pub fn evidence(&self) -> Vec<(Option<Phase>, &Decoded)> {
+        let visits = self.visits.iter().map(|(stage, decoded)| (*stage, decoded));
+        let kept = self.kept.iter().map(|kept| (kept.stage, &kept.decoded));
+        let all = visits.chain(kept).map(|(stage, decoded)| (self.phase(stage), decoded));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|(_, decoded)| decoded.sent.message.time);
+        all
     }
 
     pub(super) fn phase(&self, stage: Option<usize>) -> Option<Phase> {

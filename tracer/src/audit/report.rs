@@ -184,8 +184,8 @@ pub struct Verdict {
     /// The disclosures that prove it, by [`Told::id`]; at most
     /// [`MAX_EVIDENCE`].
     pub evidence: Vec<u64>,
-    /// How many percent of what the browser sent were read, in those phases
-    /// that the question is about; null where nothing was sent.
+    /// How many percent of what was sent in the whole run were read; null where
+    /// nothing was sent.
     pub percent_read: Option<u8>,
 }
 

@@ -5,7 +5,7 @@
 //! trace          what was sent, as captured
 //! report.json    the answers
 //! report.html    the same, to be read
-//! evidence.har   the requests that disclose something, as they were sent
+//! evidence.har   the visits, and the requests that disclose something, as sent
 //! evidence.pcapng  their bytes
 //! SHA256SUMS     of all the others
 //! ```
@@ -163,7 +163,8 @@ impl Folder {
         })?;
         self.replace(HTML, |out| html::write(&report, out))?;
         let entries: Vec<Entry<'_>> = gathered
-            .disclosing()
+            .evidence()
+            .into_iter()
             .map(|(phase, decoded)| Entry { decoded, phase: phase.map(Phase::name) })
             .collect();
         // What proves an answer is shown as it was sent.
