@@ -50,9 +50,11 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Its name and version.
+    /// Its name and version. Many programs say their name with it:
+    /// `Chromium 156.0`.
     pub fn full_name(&self) -> String {
         match &self.version {
+            Some(version) if version.starts_with(&self.name) => version.clone(),
             Some(version) => format!("{} {version}", self.name),
             None => self.name.clone(),
         }
@@ -120,4 +122,20 @@ pub enum How {
     Typed,
     /// Its words were typed as a search.
     Searched,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_said_once() {
+        let of = |version: Option<&str>| {
+            let version = version.map(str::to_owned);
+            Subject { name: "Chromium".into(), version, ..Subject::default() }.full_name()
+        };
+        assert_eq!(of(None), "Chromium");
+        assert_eq!(of(Some("156.0")), "Chromium 156.0");
+        assert_eq!(of(Some("Chromium 156.0")), "Chromium 156.0");
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn section(report: &Report) -> Section {
         }
         @for of_phase in report.disclosures.chunk_by(|one, next| one.phase == next.phase) {
             h3 { (of_phase.first().and_then(|told| told.phase).map_or("between phases", Phase::title)) }
-            @for told in of_phase { (disclosure(told, report.redacted)) }
+            @for told in of_phase { (disclosure(told)) }
         }
         @if report.disclosures_uncounted > 0 {
             p.more {
@@ -44,7 +44,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section { id: "disclosures", title: "Disclosures", body }
 }
 
-fn disclosure(told: &Told, redacted: bool) -> Markup {
+fn disclosure(told: &Told) -> Markup {
     html! {
         details.disclosure {
             summary {
@@ -63,7 +63,7 @@ fn disclosure(told: &Told, redacted: bool) -> Markup {
                 }
                 @if let Some(reason) = &told.reason { p { (Shown(reason)) } }
                 (facts(told))
-                @for item in told.items.iter().take(MAX_ITEMS) { (self::item(item, redacted)) }
+                @for item in told.items.iter().take(MAX_ITEMS) { (self::item(item)) }
                 @if told.items.len() > MAX_ITEMS {
                     p.more { "And " (told.items.len() - MAX_ITEMS) " more, in report.json." }
                 }
@@ -159,7 +159,7 @@ fn facts(told: &Told) -> Markup {
     }
 }
 
-fn item(item: &Item, redacted: bool) -> Markup {
+fn item(item: &Item) -> Markup {
     html! {
         div.item {
             h4 {
@@ -173,7 +173,7 @@ fn item(item: &Item, redacted: bool) -> Markup {
             } @else {
                 ol.steps aria-label="From the raw bytes to the value" {
                     @for (i, step) in item.steps.iter().enumerate() {
-                        (self::step(step, i + 1 == item.steps.len(), redacted))
+                        (self::step(step, i + 1 == item.steps.len()))
                     }
                 }
             }
@@ -182,9 +182,9 @@ fn item(item: &Item, redacted: bool) -> Markup {
     }
 }
 
-/// What a value looked like on the way. Of redacted reports, only the last one
-/// is shown: whatever stands beside the value stands in the others.
-fn step(step: &Step, last: bool, redacted: bool) -> Markup {
+/// What a value looked like on the way. Where that is no text, or in a redacted
+/// report, it is not shown: whatever stands beside the value stands there, too.
+fn step(step: &Step, last: bool) -> Markup {
     html! {
         li.value[last] {
             span.step { (Shown(&step.name)) }
@@ -193,7 +193,7 @@ fn step(step: &Step, last: bool, redacted: bool) -> Markup {
             }
             @match &step.excerpt {
                 Some(excerpt) => code.excerpt { (Shown(excerpt)) },
-                None => span.none { @if redacted { "not shown" } @else { "not text" } },
+                None => span.none { "not shown" },
             }
         }
     }
