@@ -19,6 +19,9 @@ use crate::{
     web::{fixture, installed},
 };
 
+/// A question, its answer and, where it is counted, of how many how many.
+pub type Expected<'a> = (&'a str, &'a str, Option<(u64, u64)>);
+
 /// An audit, and what it left.
 pub struct Audited {
     /// How the command ended.
@@ -293,7 +296,7 @@ impl Audited {
     ///
     /// # Panics
     /// When one is another.
-    pub fn answers(&self, expected: &[(&str, &str, Option<(u64, u64)>)]) {
+    pub fn answers(&self, expected: &[Expected<'_>]) {
         for (question, answer, count) in expected {
             let verdict = self.verdict(question);
             assert_eq!(verdict["answer"], *answer, "{verdict:#}\n{}", self.ended.stderr);

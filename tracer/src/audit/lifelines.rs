@@ -79,35 +79,6 @@ impl Line {
     }
 }
 
-/// What the browser does between its first start and the next.
-pub(super) const FIRST_START: [Phase; 5] =
-    [Phase::Fresh, Phase::Declined, Phase::Idle, Phase::Pages, Phase::Typed];
-
-/// All before the data is cleared.
-pub(super) const BEFORE_CLEARING: [Phase; 8] = [
-    Phase::Fresh,
-    Phase::Declined,
-    Phase::Idle,
-    Phase::Pages,
-    Phase::Typed,
-    Phase::Restart,
-    Phase::Private,
-    Phase::PrivateRestart,
-];
-
-/// All before it is installed again.
-pub(super) const BEFORE_REINSTALL: [Phase; 9] = [
-    Phase::Fresh,
-    Phase::Declined,
-    Phase::Idle,
-    Phase::Pages,
-    Phase::Typed,
-    Phase::Restart,
-    Phase::Private,
-    Phase::PrivateRestart,
-    Phase::Cleared,
-];
-
 impl Lifelines {
     /// Takes a request of the browser's own.
     pub(super) fn take(
@@ -196,14 +167,14 @@ impl Lifelines {
             life: Life::Unknown,
             replaced,
         };
-        let restarted = line.returned(&FIRST_START, &[Phase::Restart]);
+        let restarted = line.returned(Phase::Restart.before(), &[Phase::Restart]);
         let restarted = match line.returned(&[Phase::Private], &[Phase::PrivateRestart]) {
             Some(true) => Some(true),
             other => restarted.or(other),
         };
         let outlived = [
-            line.returned(&BEFORE_CLEARING, &[Phase::Cleared]),
-            line.returned(&BEFORE_REINSTALL, &[Phase::Reinstalled]),
+            line.returned(Phase::Cleared.before(), &[Phase::Cleared]),
+            line.returned(Phase::Reinstalled.before(), &[Phase::Reinstalled]),
         ];
         line.life = if outlived.contains(&Some(true)) {
             Life::Device

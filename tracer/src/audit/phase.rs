@@ -45,6 +45,13 @@ impl Phase {
         Self::Reinstalled,
     ];
 
+    /// Those before this one.
+    pub fn before(self) -> &'static [Self] {
+        const ALL: &[Phase] = &Phase::ALL;
+        let until = ALL.iter().position(|phase| *phase == self);
+        &ALL[..until.unwrap_or_default()]
+    }
+
     /// What it is called in scenarios and reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -93,5 +100,7 @@ mod tests {
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
         }
         assert!(Phase::ALL.is_sorted());
+        assert_eq!(Phase::Fresh.before(), []);
+        assert_eq!(Phase::Restart.before().last(), Some(&Phase::Typed));
     }
 }

@@ -3,13 +3,13 @@
 use super::{evidence, plural, verdict};
 use crate::audit::{
     facts::Facts,
-    lifelines::{BEFORE_CLEARING, BEFORE_REINSTALL, FIRST_START, Line},
+    lifelines::Line,
     phase::Phase,
     report::{Answer, Count, ItemKind, Question, Verdict},
 };
 
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Verdict> {
-    let normal = [&FIRST_START[..], &[Phase::Restart]].concat();
+    let normal = Phase::Private.before();
     let private = [Phase::Private, Phase::PrivateRestart];
     vec![
         attached(facts),
@@ -17,14 +17,14 @@ pub(super) fn all(facts: &Facts<'_>) -> Vec<Verdict> {
             facts,
             Question::SameAfterRestart,
             "The same after a restart",
-            &FIRST_START,
+            Phase::Restart.before(),
             &[Phase::Restart],
         ),
         same(
             facts,
             Question::SameInPrivateMode,
             "The same in private and in normal mode",
-            &normal,
+            normal,
             &private,
         ),
         same(
@@ -38,14 +38,14 @@ pub(super) fn all(facts: &Facts<'_>) -> Vec<Verdict> {
             facts,
             Question::SameAfterClearing,
             "The same after data was cleared",
-            &BEFORE_CLEARING,
+            Phase::Cleared.before(),
             &[Phase::Cleared],
         ),
         same(
             facts,
             Question::SameAfterReinstall,
             "The same after it was installed again",
-            &BEFORE_REINSTALL,
+            Phase::Reinstalled.before(),
             &[Phase::Reinstalled],
         ),
         in_others(facts),
