@@ -241,7 +241,7 @@ fn matrix(workspace: &Workspace, ui: &Ui, plan: &Plan<'_>) -> Matrix {
         }
     }
     let at_once = queue::at_once();
-    let label = format!("tests on {} kernels, {at_once} at once", jobs.len());
+    let label = format!("kernels to boot: {}, {at_once} at once", jobs.len());
     let boots = |job: Job<'_>| {
         (0..plan.boots).map(|_| job.boot(plan).context(job.kernel.name)).collect::<Vec<_>>()
     };

@@ -31,7 +31,7 @@ enum Origin {
 }
 
 const BULLSEYE: &[&str] = &["bullseye", "bullseye-security"];
-/// The archive lists newer ones for arm64, and does not have them.
+/// The archive lists newer ones for arm64 and for rt, and does not have them.
 const BULLSEYE_AS_RELEASED: &[&str] = &["bullseye"];
 const BOOKWORM: &[&str] = &["bookworm", "bookworm-security"];
 const TRIXIE: &[&str] = &["trixie", "trixie-security"];
@@ -52,7 +52,7 @@ pub(super) const ALL: [Kernel; 14] = {
     use Arch::{Aarch64, X86_64};
     [
         debian("amd64-5.10", X86_64, BULLSEYE, "amd64", true),
-        debian("amd64-5.10-rt", X86_64, BULLSEYE, "rt-amd64", false),
+        debian("amd64-5.10-rt", X86_64, BULLSEYE_AS_RELEASED, "rt-amd64", false),
         debian("amd64-6.1", X86_64, BOOKWORM, "amd64", true),
         debian("amd64-6.1-cloud", X86_64, BOOKWORM, "cloud-amd64", false),
         debian("amd64-6.1-rt", X86_64, BOOKWORM, "rt-amd64", false),
