@@ -162,7 +162,7 @@ pub fn hostile() -> Report {
     lifeline.class = Some(r#""><img src="https://x.example/?leak" onerror="alert(1)">"#.into());
     lifeline.other_applications = vec![long.clone(); 30];
     report.identifiers.extend(vec![lifeline; 150]);
-    for told in &mut report.disclosures {
+    for told in report.disclosures.iter_mut().take(4) {
         told.path = Some(format!("/{}?<b>&q={SCRIPT}", "a".repeat(3000)));
         told.application = "مستعرض \u{2066}evil\u{2069}".into();
         told.host = format!("{long}:443");
@@ -170,7 +170,7 @@ pub fn hostile() -> Report {
         told.items.extend(vec![item; 60]);
         for item in &mut told.items {
             item.class = Some("<svg onload=alert(1)>".into());
-            item.steps[0].excerpt = Some("\u{1b}[2J\0\u{7f}\u{200b}".repeat(80));
+            item.steps[0].excerpt = Some("\u{1b}[2J\0\u{7f}\u{200b}".repeat(20));
         }
     }
     report.disclosures_uncounted = 123_456;

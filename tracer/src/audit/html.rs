@@ -11,7 +11,7 @@
 //!
 //! There is no script in it, and its policy (CSP) forbids the file to load
 //! anything. Nearly every string in a report was chosen by those who are
-//! audited: maud escapes all that is put into it, and [`text::Shown`] makes
+//! audited: maud escapes all that is put into it, and `text::Shown` makes
 //! visible what would hide or reorder.
 //!
 //! What is said by colour is said by words and symbols, too; what is drawn

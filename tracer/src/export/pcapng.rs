@@ -10,7 +10,7 @@
 //!
 //! There were packets on the network, but with other bytes: encrypted, and cut
 //! elsewhere. These are the bytes that the application sent, in the form of
-//! HTTP/1.1 ([`wire`](super::wire)), so no packets are made up for them.
+//! HTTP/1.1 (`wire`), so no packets are made up for them.
 //!
 //! A request longer than a packet goes on in the next. What is missing is
 //! missing from the positions, and at a request's end from the packet's length.

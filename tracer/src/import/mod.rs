@@ -12,7 +12,7 @@
 //! never made up.
 //!
 //! Pure: bytes in, values out. The times of a recording are those of the day:
-//! [`BootTime`](crate::record::BootTime) counts from 1970 here ([`CLOCK`]).
+//! [`BootTime`] counts from 1970 here ([`CLOCK`]).
 
 mod json;
 mod order;

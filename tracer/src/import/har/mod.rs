@@ -8,7 +8,7 @@
 //!
 //! Of each entry the request and the messages that a WebSocket's client sent
 //! are read; responses, often most of a file, are read over. The format has no
-//! word for a body that is no text, nor for one that is missing: [`body`] has
+//! word for a body that is no text, nor for one that is missing: `body` has
 //! what the tools made of that.
 
 mod body;

@@ -8,11 +8,11 @@
 //!
 //! | module | knows |
 //! |---|---|
-//! | [`blocks`] | both file formats, their clocks, and PCAPdroid's names of applications |
-//! | [`link`] | link layers, IPv4, IPv6, TCP, UDP |
-//! | [`pdu`] | plaintext that Wireshark or tracer wrote without packets around it |
-//! | [`flows`], [`order`] | which side is the client, and the order of what it sent |
-//! | [`tls`], [`keys`] | what it sent in TLS, where the capture holds the keys |
+//! | `blocks` | both file formats, their clocks, and PCAPdroid's names of applications |
+//! | `link` | link layers, IPv4, IPv6, TCP, UDP |
+//! | `pdu` | plaintext that Wireshark or tracer wrote without packets around it |
+//! | `flows`, `order` | which side is the client, and the order of what it sent |
+//! | `tls`, `keys` | what it sent in TLS, where the capture holds the keys |
 //!
 //! Only what clients sent becomes records. A capture names no processes, but
 //! for PCAPdroid's; the rest is one unknown process's.
