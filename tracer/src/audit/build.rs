@@ -228,7 +228,7 @@ fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &
             | ItemKind::TypedText
             | ItemKind::PageText => redactor.value(&item.value),
         };
-        let steps = steps(request, &item.chain, &value, !redactor.redacts());
+        let steps = steps(request, &item.chain, &value, redactor.redacts());
         Item { value, steps, ..item.clone() }
     });
     Told {

@@ -104,50 +104,74 @@ fn around<'a>(text: &'a str, word: &str) -> &'a str {
 /// The longest excerpt of a step, in bytes.
 const MAX_EXCERPT: usize = 160;
 
-/// What stands on the way to the value at the end of `chain`: as much as was
-/// read as text, the raw bytes first. Excerpts are left out where values are
-/// to be redacted, since they hold whatever stands beside the value.
-pub(super) fn steps(request: &Request, chain: &str, value: &str, excerpts: bool) -> Vec<Step> {
+/// The same where values are redacted: enough to know a format by, too little
+/// of whatever stands there.
+const MAX_REDACTED: usize = 8;
+
+/// The most bytes that a step is unwrapped to.
+const MAX_STEP: usize = 1 << 20;
+
+/// What stands on the way to the value at the end of `chain`, the raw bytes
+/// first.
+pub(super) fn steps(request: &Request, chain: &str, value: &str, redacts: bool) -> Vec<Step> {
     let names: Vec<&str> = chain.split(" > ").collect();
-    let mut steps: Vec<Step> = names
-        .iter()
-        .map(|name| Step { name: (*name).to_owned(), bytes: None, excerpt: None })
-        .collect();
+    let mut seen: Vec<Option<Vec<u8>>> = vec![None; names.len()];
+    if let (Some(&"body"), Some(first)) = (names.first(), seen.first_mut()) {
+        let data = request.body.prefix();
+        *first = Some(data[..data.len().min(MAX_STEP)].to_vec());
+    }
     content::unwrap(request, &Limits::default(), |each| {
         let at = each.chain.to_string();
-        if !chain.starts_with(&at) {
-            return;
-        }
         let depth = at.split(" > ").count();
         // Not `json[0]` of `json[01]`, but the whole of a step.
-        if names.get(depth - 1).is_some_and(|name| at.ends_with(name))
-            && let Some(step) = steps.get_mut(depth - 1)
-            && step.bytes.is_none()
-        {
-            step.bytes = Some(each.text.len() as u64);
-            step.excerpt = excerpts.then(|| excerpt(each.text));
+        let is_on_the_way =
+            chain.starts_with(&at) && names.get(depth - 1).is_some_and(|name| at.ends_with(name));
+        if is_on_the_way && let Some(place @ None) = seen.get_mut(depth - 1) {
+            *place = Some(each.text.as_bytes()[..each.text.len().min(MAX_STEP)].to_vec());
         }
     });
-    if let Some(first) = steps.first_mut()
-        && first.bytes.is_none()
-        && first.name == "body"
-    {
-        let data = request.body.prefix();
-        first.bytes = Some(data.len() as u64);
-        first.excerpt = excerpts
-            .then(|| excerpt(&String::from_utf8_lossy(&data[..data.len().min(MAX_EXCERPT)])));
+    // What is no text was not handed out, and is unwrapped here.
+    for i in 1..names.len() {
+        if seen[i].is_none()
+            && let Some(before) = &seen[i - 1]
+        {
+            seen[i] = content::undo(names[i], before, MAX_STEP);
+        }
     }
+    let room = if redacts { MAX_REDACTED } else { MAX_EXCERPT };
+    let step = |(name, seen): (&&str, &Option<Vec<u8>>)| Step {
+        name: (*name).to_owned(),
+        bytes: seen.as_ref().map(|bytes| bytes.len() as u64),
+        excerpt: seen.as_ref().map(|bytes| excerpt(bytes, room)),
+    };
+    let mut steps: Vec<Step> = names.iter().zip(&seen).map(step).collect();
     if let Some(last) = steps.last_mut() {
         last.excerpt = Some(value.to_owned());
     }
     steps
 }
 
-fn excerpt(text: &str) -> String {
-    let end = text.floor_char_boundary(MAX_EXCERPT);
-    let more = if end < text.len() { "…" } else { "" };
-    format!("{}{more}", &text[..end])
+/// The beginning of a text, or of bytes that are none, as hexadecimal.
+fn excerpt(bytes: &[u8], room: usize) -> String {
+    // A text that is cut is one all the same.
+    let head = &bytes[..bytes.len().min(room)];
+    let (shown, all) = match std::str::from_utf8(head) {
+        Ok(text) if !text.chars().any(char::is_control) => (text.to_owned(), head.len()),
+        Err(err) if err.error_len().is_none() && err.valid_up_to() > 0 => {
+            let text = &head[..err.valid_up_to()];
+            (String::from_utf8_lossy(text).into_owned(), text.len())
+        }
+        _ => {
+            let head = &bytes[..bytes.len().min(room.min(MAX_HEX))];
+            let words: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            (words.join(" "), head.len())
+        }
+    };
+    format!("{shown}{}", if all < bytes.len() { "…" } else { "" })
 }
+
+/// Bytes that are shown of what is no text.
+const MAX_HEX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -180,12 +204,36 @@ mod tests {
         assert_eq!(named[0].value, canary.url);
         assert_eq!(named[0].chain, "body > json.data > base64 > json.u");
 
-        let steps = steps(&request, &named[0].chain, &named[0].value, true);
+        let steps = steps(&request, &named[0].chain, &named[0].value, false);
         let names: Vec<&str> = steps.iter().map(|step| &step.name[..]).collect();
         assert_eq!(names, ["body", "json.data", "base64", "json.u"]);
         assert_eq!(steps[0].bytes, Some(body.len() as u64));
         assert!(steps[1].excerpt.as_deref().unwrap().starts_with("eyJ"), "{steps:?}");
         assert_eq!(steps[3].excerpt.as_deref(), Some(&canary.url[..]));
+        assert_eq!(steps[2].bytes, Some(inner.len() as u64), "{steps:?}");
+
+        let redacted = super::steps(&request, &named[0].chain, "‹digest›", true);
+        assert_eq!(redacted[1].excerpt.as_deref(), Some("eyJoIjoi…"));
+        assert_eq!(redacted[3].excerpt.as_deref(), Some("‹digest›"));
+    }
+
+    #[test]
+    fn every_step_is_shown_from_the_raw_bytes_on() {
+        use std::io::Write as _;
+        let canary = canary();
+        let inner = format!(r#"[{{"u":"{}"}}]"#, canary.url);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(inner.as_bytes()).unwrap();
+        let packed = gzip.finish().unwrap();
+        let body = format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&packed));
+        let request = post(&body);
+        let named = named(&request, std::slice::from_ref(&canary));
+        assert_eq!(named[0].chain, "body > json.d > base64 > gzip > json[0].u");
+        let steps = steps(&request, &named[0].chain, &named[0].value, false);
+        assert_eq!(steps[2].bytes, Some(packed.len() as u64));
+        assert!(steps[2].excerpt.as_deref().unwrap().starts_with("1f 8b 08"), "{steps:?}");
+        assert_eq!(steps[3].bytes, Some(inner.len() as u64));
+        assert!(steps[3].excerpt.as_deref().unwrap().starts_with("[{\"u\""), "{steps:?}");
     }
 
     #[test]

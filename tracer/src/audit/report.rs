@@ -478,7 +478,8 @@ pub struct Step {
     pub name: String,
     /// How many bytes it has; null where that is not known.
     pub bytes: Option<u64>,
-    /// Its beginning, as text, unless redacted; null where it is no text.
+    /// Its beginning, bytes that are no text in hexadecimal; a few bytes of it
+    /// where values are redacted. Null where it is not known.
     pub excerpt: Option<String>,
 }
 

@@ -135,6 +135,23 @@ pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'
     engine.finish()
 }
 
+/// Undoes one step of a chain, given by its name, where that step is an encoding
+/// or a compression: at most `limit` bytes. It shows how a value was wrapped;
+/// that it *is* wrapped so, [`unwrap`] has found out.
+pub(crate) fn undo(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
+    let coding = [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd]
+        .into_iter()
+        .find(|coding| step == coding.name() || step == Step::ContentEncoding(*coding).to_string());
+    if let Some(coding) = coding {
+        return Some(compress::decode(coding, input, limit).bytes);
+    }
+    match step {
+        "base64" | "base64url" => base64::decode(input, false).map(|decoded| decoded.bytes),
+        "hex" => data_encoding::HEXLOWER_PERMISSIVE.decode(input).ok(),
+        _ => None,
+    }
+}
+
 /// Hands every value of a body, or of a message that stands alone, to `visit`.
 ///
 /// `truncated` tells that more than `bytes` was sent.
