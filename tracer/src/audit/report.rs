@@ -140,6 +140,13 @@ pub enum Question {
     ProcessedLocally,
 }
 
+impl Question {
+    /// Whether it asks what is sent without consent.
+    pub(super) fn is_of_consent(self) -> bool {
+        matches!(self, Self::UrlsBeforeConsent | Self::UrlsAfterDeclining)
+    }
+}
+
 /// An answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

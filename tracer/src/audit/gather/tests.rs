@@ -241,6 +241,23 @@ fn counts_without_pages_are_no_history() {
 }
 
 #[test]
+fn pages_told_of_after_consent_were_not_told_of_before() {
+    // In each phase, the page of the fresh start is told of, once consent is there.
+    let mut journal = journal(&[]);
+    let first = journal.stages[0].visits[0].canary.clone();
+    for stage in &mut journal.stages {
+        stage.visits.iter_mut().for_each(|visit| visit.canary = first.clone());
+    }
+    let patient =
+        Browser { tells: |phase| !matches!(phase, Phase::Fresh | Phase::Declined), ..TATTLING };
+    let report = audit(&patient, &journal);
+    assert_eq!(answer(&report, Question::Urls), Yes);
+    assert_eq!(answer(&report, Question::UrlsBeforeConsent), No);
+    assert_eq!(answer(&report, Question::UrlsAfterDeclining), No);
+    assert_eq!(answer(&report, Question::BeforeConsent), No);
+}
+
+#[test]
 fn the_maker_is_known() {
     let mut journal = journal(&[]);
     journal.subject.browser = Some("Mi Browser".into());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{evidence, list, plural, verdict};
 use crate::{
     audit::{
-        facts::{Facts, VisitFacts},
+        facts::{Facts, ToldFacts, VisitFacts},
         phase::Phase,
         report::{Answer, Count, Item, ItemKind, Protection, Question, Scope, ScopeCount, Verdict},
     },
@@ -64,11 +64,13 @@ fn told(
         return verdict(facts, question, title, Answer::CannotTell, why);
     }
     let of = visits.len() as u64;
+    // Consent allows what is sent after it, whenever the page was visited.
+    let within = |told: &ToldFacts<'_>| told.phase.is_some_and(|phase| phases.contains(&phase));
     let ids: BTreeSet<u64> = visits.iter().map(|visit| visit.id).collect();
     let told: Vec<_> = facts
         .told
         .iter()
-        .filter(|told| wanted(&told.who))
+        .filter(|told| wanted(&told.who) && (!question.is_of_consent() || within(told)))
         .flat_map(|told| told.items.iter().map(move |item| (told, item)))
         .filter(|(_, item)| {
             item.kind == ItemKind::Visit && item.visit.is_some_and(|visit| ids.contains(&visit))
