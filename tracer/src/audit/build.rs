@@ -7,7 +7,7 @@ use super::{
     gather::Gathered,
     journal::{How, Outcome, Stage, Visit},
     lifelines::Line,
-    mentions::steps,
+    mentions::Ways,
     report::{
         Item, ItemKind, Lifeline, PhaseReport, REPORT_SCHEMA, Reading, RecipientReport, Report,
         Scope, Told, ToldTo, VisitReport,
@@ -183,18 +183,6 @@ fn recipients(facts: &Facts<'_>) -> Vec<RecipientReport> {
 fn lifeline(line: &Line, facts: &Facts<'_>, redactor: &Redactor) -> Lifeline {
     let recipients: BTreeSet<&String> =
         line.places.iter().map(|(recipient, _)| recipient).collect();
-    // Of several applications, the one that made most requests is the browser.
-    let main = facts
-        .gathered
-        .own
-        .iter()
-        .fold(BTreeMap::<&str, u64>::new(), |mut counts, own| {
-            *counts.entry(own.application.name()).or_default() += 1;
-            counts
-        })
-        .into_iter()
-        .max_by_key(|(_, count)| *count)
-        .map(|(name, _)| name.to_owned());
     Lifeline {
         value: redactor.value(&line.value),
         class: line.class.clone(),
@@ -206,7 +194,7 @@ fn lifeline(line: &Line, facts: &Facts<'_>, redactor: &Redactor) -> Lifeline {
         other_applications: line
             .applications
             .iter()
-            .filter(|name| Some(*name) != main.as_ref())
+            .filter(|name| Some(&name[..]) != facts.browser)
             .cloned()
             .collect(),
     }
@@ -215,10 +203,11 @@ fn lifeline(line: &Line, facts: &Facts<'_>, redactor: &Redactor) -> Lifeline {
 fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &Redactor) -> Told {
     let decoded = &told.kept.decoded;
     let request = &decoded.sent.message;
+    let chains = told.items.iter().map(|item| &item.chain[..]);
+    let mut ways = Ways::of(request, chains, redactor.redacts());
     let items = told.items.iter().map(|item| {
         let value = match item.kind {
-            // Made up for this run.
-            ItemKind::Visit | ItemKind::PageTitle => item.value.clone(),
+            ItemKind::Visit | ItemKind::PageTitle => of_visit(facts, item, redactor),
             ItemKind::Url => redactor.url(&item.value),
             ItemKind::UiEvent => item.value.clone(),
             ItemKind::Identifier
@@ -228,9 +217,10 @@ fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &
             | ItemKind::TypedText
             | ItemKind::PageText => redactor.value(&item.value),
         };
-        let steps = steps(request, &item.chain, &value, redactor.redacts());
+        let steps = ways.steps(&item.chain, &value);
         Item { value, steps, ..item.clone() }
     });
+    let items = items.collect();
     Told {
         id: told.id,
         phase: told.phase,
@@ -248,7 +238,22 @@ fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &
         reason: decoded.verdict.as_ref().map(|verdict| verdict.reason.to_owned()),
         complete: request.complete,
         unread_bytes: request.unread_bytes + decoded.findings.report.opaque,
-        items: items.collect(),
+        items,
+    }
+}
+
+/// What an item tells of one of the audit's pages. What stands beside that in
+/// the same value is not the audit's, and is left out where values are redacted.
+fn of_visit(facts: &Facts<'_>, item: &Item, redactor: &Redactor) -> String {
+    let page = facts.gathered.canaries.iter().find(|canary| Some(canary.id) == item.visit);
+    match (page, item.scope) {
+        (Some(page), Some(Scope::Full)) if redactor.redacts() => page.url.clone(),
+        (Some(page), Some(Scope::HostPath)) if redactor.redacts() => {
+            page.url.split('?').next().unwrap_or_default().to_owned()
+        }
+        (Some(page), Some(Scope::Host)) if redactor.redacts() => page.host().to_owned(),
+        (Some(page), None) if redactor.redacts() => page.title.clone(),
+        _ => item.value.clone(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the answers are made from: visits, what was told of them, identifiers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     canary::Mention,
@@ -26,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) percent_read: Option<u8>,
     /// How many applications made requests.
     pub(super) applications: u64,
+    /// The one that made most of them: the browser.
+    pub(super) browser: Option<&'a str>,
 }
 
 /// A visit.
@@ -90,14 +92,18 @@ impl<'a> Facts<'a> {
         });
         let mut told: Vec<_> = told.filter(|told| !told.items.is_empty()).collect();
         told.sort_by_key(|told| told.kept.decoded.sent.message.time);
-        let applications: BTreeSet<&str> =
-            gathered.own.iter().map(|own| own.application.name()).collect();
+        let mut applications: BTreeMap<&str, u64> = BTreeMap::new();
+        for own in &gathered.own {
+            *applications.entry(own.application.name()).or_default() += 1;
+        }
+        let browser = applications.iter().max_by_key(|(_, requests)| **requests);
         Self {
             gathered,
             visits,
             told,
             lines,
             percent_read: reading(gathered).percent,
+            browser: browser.map(|(name, _)| *name),
             applications: applications.len() as u64,
         }
     }

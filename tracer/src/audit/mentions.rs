@@ -1,6 +1,8 @@
 //! What a request says of the audit's pages: every value in it is looked at,
 //! through every encoding.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{
     canary::{Canary, Mention},
     report::{Scope, Step},
@@ -111,44 +113,66 @@ const MAX_REDACTED: usize = 8;
 /// The most bytes that a step is unwrapped to.
 const MAX_STEP: usize = 1 << 20;
 
-/// What stands on the way to the value at the end of `chain`, the raw bytes
-/// first.
-pub(super) fn steps(request: &Request, chain: &str, value: &str, redacts: bool) -> Vec<Step> {
-    let names: Vec<&str> = chain.split(" > ").collect();
-    let mut seen: Vec<Option<Vec<u8>>> = vec![None; names.len()];
-    if let (Some(&"body"), Some(first)) = (names.first(), seen.first_mut()) {
-        let data = request.body.prefix();
-        *first = Some(data[..data.len().min(MAX_STEP)].to_vec());
+/// What stands on the ways to a request's values.
+pub(super) struct Ways {
+    /// The contents at the end of each chain, and of each beginning of one.
+    contents: HashMap<String, Vec<u8>>,
+    room: usize,
+}
+
+impl Ways {
+    /// To the values at the ends of `chains`: the request is read once for all.
+    pub(super) fn of<'a>(
+        request: &Request,
+        chains: impl Iterator<Item = &'a str>,
+        redacts: bool,
+    ) -> Self {
+        let wanted: HashSet<&str> = chains.flat_map(beginnings).collect();
+        let mut contents = HashMap::new();
+        let kept = |bytes: &[u8]| bytes[..bytes.len().min(MAX_STEP)].to_vec();
+        contents.insert("body".to_owned(), kept(request.body.prefix()));
+        content::unwrap(request, &Limits::default(), |each| {
+            let at = each.chain.to_string();
+            if wanted.contains(&at[..]) {
+                contents.entry(at).or_insert_with(|| kept(each.text.as_bytes()));
+            }
+        });
+        let room = if redacts { MAX_REDACTED } else { MAX_EXCERPT };
+        Self { contents, room }
     }
-    content::unwrap(request, &Limits::default(), |each| {
-        let at = each.chain.to_string();
-        let depth = at.split(" > ").count();
-        // Not `json[0]` of `json[01]`, but the whole of a step.
-        let is_on_the_way =
-            chain.starts_with(&at) && names.get(depth - 1).is_some_and(|name| at.ends_with(name));
-        if is_on_the_way && let Some(place @ None) = seen.get_mut(depth - 1) {
-            *place = Some(each.text.as_bytes()[..each.text.len().min(MAX_STEP)].to_vec());
+
+    /// The steps to `value`, at the end of `chain`, the raw bytes first.
+    pub(super) fn steps(&mut self, chain: &str, value: &str) -> Vec<Step> {
+        let mut before: Option<&str> = None;
+        let mut steps = Vec::new();
+        for at in beginnings(chain) {
+            let name = at.rsplit(" > ").next().unwrap_or(at);
+            // What is no text was not handed out, and is unwrapped here.
+            if !self.contents.contains_key(at)
+                && let Some(outer) = before.and_then(|before| self.contents.get(before))
+                && let Some(bytes) = content::undo(name, outer, MAX_STEP)
+            {
+                self.contents.insert(at.to_owned(), bytes);
+            }
+            let bytes = self.contents.get(at);
+            steps.push(Step {
+                name: name.to_owned(),
+                bytes: bytes.map(|bytes| bytes.len() as u64),
+                excerpt: bytes.map(|bytes| excerpt(bytes, self.room)),
+            });
+            before = Some(at);
         }
-    });
-    // What is no text was not handed out, and is unwrapped here.
-    for i in 1..names.len() {
-        if seen[i].is_none()
-            && let Some(before) = &seen[i - 1]
-        {
-            seen[i] = content::undo(names[i], before, MAX_STEP);
+        if let Some(last) = steps.last_mut() {
+            last.excerpt = Some(value.to_owned());
         }
+        steps
     }
-    let room = if redacts { MAX_REDACTED } else { MAX_EXCERPT };
-    let step = |(name, seen): (&&str, &Option<Vec<u8>>)| Step {
-        name: (*name).to_owned(),
-        bytes: seen.as_ref().map(|bytes| bytes.len() as u64),
-        excerpt: seen.as_ref().map(|bytes| excerpt(bytes, room)),
-    };
-    let mut steps: Vec<Step> = names.iter().zip(&seen).map(step).collect();
-    if let Some(last) = steps.last_mut() {
-        last.excerpt = Some(value.to_owned());
-    }
-    steps
+}
+
+/// `a`, `a > b` and `a > b > c` of `a > b > c`.
+fn beginnings(chain: &str) -> impl Iterator<Item = &str> {
+    let ends = chain.match_indices(" > ").map(|(at, _)| at);
+    ends.chain([chain.len()]).map(|end| &chain[..end])
 }
 
 /// The beginning of a text, or of bytes that are none, as hexadecimal.
@@ -183,6 +207,10 @@ mod tests {
         Canary::new(7, &site, &std::array::from_fn(|i| (i * 37) as u8))
     }
 
+    fn steps_to(request: &Request, chain: &str, value: &str, redacts: bool) -> Vec<Step> {
+        Ways::of(request, [chain].into_iter(), redacts).steps(chain, value)
+    }
+
     fn post(body: &str) -> Request {
         let text = format!(
             "POST /v1?u=1 HTTP/1.1\r\nHost: c.example\r\nContent-Type: application/json\r\n\
@@ -204,7 +232,7 @@ mod tests {
         assert_eq!(named[0].value, canary.url);
         assert_eq!(named[0].chain, "body > json.data > base64 > json.u");
 
-        let steps = steps(&request, &named[0].chain, &named[0].value, false);
+        let steps = steps_to(&request, &named[0].chain, &named[0].value, false);
         let names: Vec<&str> = steps.iter().map(|step| &step.name[..]).collect();
         assert_eq!(names, ["body", "json.data", "base64", "json.u"]);
         assert_eq!(steps[0].bytes, Some(body.len() as u64));
@@ -212,7 +240,7 @@ mod tests {
         assert_eq!(steps[3].excerpt.as_deref(), Some(&canary.url[..]));
         assert_eq!(steps[2].bytes, Some(inner.len() as u64), "{steps:?}");
 
-        let redacted = super::steps(&request, &named[0].chain, "‹digest›", true);
+        let redacted = steps_to(&request, &named[0].chain, "‹digest›", true);
         assert_eq!(redacted[1].excerpt.as_deref(), Some("eyJoIjoi…"));
         assert_eq!(redacted[3].excerpt.as_deref(), Some("‹digest›"));
     }
@@ -229,7 +257,7 @@ mod tests {
         let request = post(&body);
         let named = named(&request, std::slice::from_ref(&canary));
         assert_eq!(named[0].chain, "body > json.d > base64 > gzip > json[0].u");
-        let steps = steps(&request, &named[0].chain, &named[0].value, false);
+        let steps = steps_to(&request, &named[0].chain, &named[0].value, false);
         assert_eq!(steps[2].bytes, Some(packed.len() as u64));
         assert!(steps[2].excerpt.as_deref().unwrap().starts_with("1f 8b 08"), "{steps:?}");
         assert_eq!(steps[3].bytes, Some(inner.len() as u64));

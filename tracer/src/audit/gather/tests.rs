@@ -378,3 +378,14 @@ fn values_are_redacted_and_pages_are_not() {
     // What is not redacted can be read again.
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
 }
+
+#[test]
+fn what_stands_beside_a_page_is_redacted() {
+    let beside = Browser {
+        tattle: Some(|canary, _| format!(r#"{{"u":"{}&who=a-secret-name"}}"#, canary.url)),
+        ..TATTLING
+    };
+    let redactor = Redactor::keyed(Key([7; Key::LEN]));
+    let text = serde_json::to_string(&report(&beside, &journal(&[]), &redactor)).unwrap();
+    assert!(text.contains(r#""scope":"full""#) && !text.contains("a-secret-name"));
+}
