@@ -48,6 +48,7 @@ const ALLOW_MULTI: u32 = 2;
 fn main() -> Result<()> {
     let group = PathBuf::from(std::env::args_os().nth(1).context("which control group?")?);
     let opened = File::open(&group).with_context(|| group.display().to_string())?;
+    lock_any_amount()?;
     let mut held = Vec::new();
     for hook in &HOOKS {
         let program = load(hook).with_context(|| format!("load {}", hook.name))?;
@@ -119,6 +120,17 @@ struct Attach {
     program: i32,
     attach: u32,
     flags: u32,
+}
+
+/// Up to Linux 5.10 a program counts as locked memory of its user, beside the
+/// maps of all the user's other programs, of those too that have just ended
+/// (kernel/bpf/syscall.c, `bpf_prog_charge_memlock`).
+fn lock_any_amount() -> Result<()> {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the kernel reads one such structure.
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) };
+    ensure!(answer == 0, "raise RLIMIT_MEMLOCK: {}", io::Error::last_os_error());
+    Ok(())
 }
 
 fn load(hook: &Hook) -> io::Result<OwnedFd> {
