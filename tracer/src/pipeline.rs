@@ -388,6 +388,7 @@ impl Pipeline {
             application: &decoded.application,
             browser,
             private,
+            request: decoded.number,
             process: decoded.sent.process.tgid,
             connection: decoded.sent.connection.key,
             unix: decoded.unix.unwrap_or_default(),

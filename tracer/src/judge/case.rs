@@ -35,6 +35,8 @@ pub struct Origin<'a> {
     pub browser: Option<&'a Browser>,
     /// Its window is private: `None` where nobody can tell.
     pub private: Option<bool>,
+    /// The request's number in this run.
+    pub request: u64,
     /// The process.
     pub process: u32,
     /// The connection.
@@ -144,6 +146,7 @@ impl Judge {
         let place = Place {
             application: name,
             recipient: site,
+            request: origin.request,
             process: origin.process,
             connection: origin.connection,
             unix: origin.unix,

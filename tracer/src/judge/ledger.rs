@@ -42,6 +42,8 @@ impl Sighting {
 pub(crate) struct Place<'a> {
     pub(crate) application: &'a str,
     pub(crate) recipient: &'a str,
+    /// Which request of this run: the same number when it is judged again.
+    pub(crate) request: u64,
     /// Which process: its id, which is not reused soon.
     pub(crate) process: u32,
     /// Which connection.
@@ -75,6 +77,9 @@ struct Entry {
     /// Of this run; those of earlier runs are only counted.
     processes: Vec<u32>,
     connections: Vec<u64>,
+    /// The last request of this run that counted: one may hold a value often,
+    /// and be judged again.
+    request: Option<u64>,
     turn: u64,
 }
 
@@ -114,7 +119,10 @@ impl Ledger {
             known.class = class.map(str::to_owned);
         }
         known.last = known.last.max(at.unix);
-        known.requests += 1;
+        if entry.request < Some(at.request) {
+            entry.request = Some(at.request);
+            known.requests += 1;
+        }
         known.connections += u64::from(is_new(&mut entry.connections, at.connection));
         known.processes += u64::from(is_new(&mut entry.processes, at.process));
         add_name(&mut known.applications, at.application);
@@ -157,14 +165,20 @@ fn add_name(names: &mut Vec<String>, name: &str) {
 mod tests {
     use super::*;
 
-    const HERE: Place<'_> =
-        Place { application: "browser", recipient: "a.test", process: 1, connection: 1, unix: 5 };
+    const HERE: Place<'_> = Place {
+        application: "browser",
+        recipient: "a.test",
+        request: 0,
+        process: 1,
+        connection: 1,
+        unix: 5,
+    };
 
     #[test]
     fn a_value_that_outlives_its_process_lasts() {
         let mut ledger = Ledger::default();
         assert!(!ledger.seen("x", None, HERE).lasts());
-        let again = Place { connection: 2, unix: 9, ..HERE };
+        let again = Place { request: 1, connection: 2, unix: 9, ..HERE };
         let known = ledger.seen("x", Some("device_id"), again).clone();
         assert!(!known.lasts());
         assert_eq!((known.first, known.last, known.connections, known.requests), (5, 9, 2, 2));
@@ -174,6 +188,15 @@ mod tests {
         ledger.seen("y", None, HERE);
         let other = Place { application: "launcher", ..HERE };
         assert!(ledger.seen("y", None, other).lasts());
+    }
+
+    #[test]
+    fn a_request_is_counted_once() {
+        let mut ledger = Ledger::default();
+        for request in [0, 0, 3, 3, 4, 0] {
+            ledger.seen("x", None, Place { request, ..HERE });
+        }
+        assert_eq!(ledger.entries["x"].sighting.requests, 3);
     }
 
     #[test]
@@ -201,7 +224,13 @@ mod tests {
             let known = ledger.seen(
                 "kept",
                 None,
-                Place { application: &name, recipient: &name, process: n as u32, ..HERE },
+                Place {
+                    application: &name,
+                    recipient: &name,
+                    request: n as u64,
+                    process: n as u32,
+                    ..HERE
+                },
             );
             assert!(known.applications.len() <= MAX_NAMES);
         }
