@@ -87,34 +87,36 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
         // Its profile is all that it keeps.
         ("reinstall", json!(["rm", "-rf", "{profile}"])),
     ];
-    Scenario::new("Chromium", "chromium", files, &commands)
+    let mut text = format!(
+        "{QUICK}name = \"Chromium, in a test\"\nbrowser = \"Chromium\"\n\
+         executables = [\"chromium\"]\n"
+    );
+    for (path, contents) in files {
+        text += &format!("[[file]]\npath = '{path}'\ntext = '{contents}'\n");
+    }
+    text += &format!("[commands]\n{}", lines(&commands));
+    Scenario::new("Chromium", text)
 }
 
-/// A scenario for Firefox.
+/// The ready scenario for Firefox, with what it leaves to the operator, and
+/// without its waits.
 pub fn firefox() -> Scenario {
-    let profile = ["firefox-esr", "--profile", "{profile}"];
-    let with = |more: &[&str]| -> Value { json!([&profile[..], more].concat()) };
-    let database = "sql:{profile}";
+    const READY: &str = include_str!("../../tracer/scenarios/firefox.toml");
+    let (driving, _phases) = READY.split_once("[phases.").expect("phases at its end");
     let commands = [
-        ("version", json!(["firefox-esr", "--version"])),
-        (
-            "prepare",
-            json!([
-                ["certutil", "-N", "-d", database, "--empty-password"],
-                ["certutil", "-A", "-d", database, "-n", "audit", "-t", "C,,", "-i", "{ca}"],
-            ]),
-        ),
-        ("start", with(&[])),
-        ("start_private", with(&["--private-window"])),
-        ("open", with(&["--new-tab", "{url}"])),
-        ("open_private", with(&["--private-window", "{url}"])),
-        ("type", with(&["--new-tab", "https://{text}"])),
-        ("clear", json!(["rm", "-rf", "{profile}"])),
+        ("type", json!(["firefox-esr", "--profile", "{profile}", "--new-tab", "https://{text}"])),
         ("reinstall", json!(["rm", "-rf", "{profile}"])),
     ];
-    let preferences = "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n";
-    let files = vec![("{profile}/user.js".to_owned(), preferences.to_owned())];
-    Scenario::new("Firefox", "firefox-esr", files, &commands)
+    Scenario::new("Firefox", format!("{QUICK}{driving}{}", lines(&commands)))
+}
+
+/// What is waited for, in seconds.
+const QUICK: &str = "settle = 2\ndwell = 2\n";
+
+/// Commands as a scenario has them: an array of strings is written alike in JSON
+/// and in TOML.
+fn lines(commands: &[(&str, Value)]) -> String {
+    commands.iter().map(|(name, command)| format!("{name} = {command}\n")).collect()
 }
 
 /// A scenario that is not yet a file.
@@ -140,24 +142,7 @@ const PHASES: [&str; 10] = [
 ];
 
 impl Scenario {
-    fn new(
-        browser: &'static str,
-        executable: &str,
-        files: Vec<(String, String)>,
-        commands: &[(&str, Value)],
-    ) -> Self {
-        // An array of strings is written alike in JSON and in TOML.
-        let mut text = format!(
-            "name = \"{browser}, in a test\"\nbrowser = \"{browser}\"\n\
-             executables = [\"{executable}\"]\nsettle = 2\ndwell = 2\n"
-        );
-        for (path, contents) in files {
-            text += &format!("[[file]]\npath = '{path}'\ntext = '{}'\n", contents.trim());
-        }
-        text += "[commands]\n";
-        for (name, command) in commands {
-            text += &format!("{name} = {command}\n");
-        }
+    fn new(browser: &'static str, text: String) -> Self {
         Self { browser, text, left_out: Vec::new(), pages: Vec::new() }
     }
 

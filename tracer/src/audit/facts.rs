@@ -42,7 +42,7 @@ pub(super) struct VisitFacts {
 
 impl VisitFacts {
     /// Whether the page was opened, as far as anybody knows.
-    pub(super) fn was_made(&self) -> bool {
+    fn was_made(&self) -> bool {
         self.read || self.served != Some(false)
     }
 }
@@ -117,7 +117,12 @@ impl<'a> Facts<'a> {
             .any(|stage| stage.phase == phase && !matches!(stage.outcome, Outcome::Skipped { .. }))
     }
 
-    /// Why a phase was left out.
+    /// The pages that were opened in these phases, as far as anybody knows.
+    pub(super) fn made(&self, phases: &[Phase]) -> impl Iterator<Item = &VisitFacts> {
+        self.visits.iter().filter(move |visit| phases.contains(&visit.phase) && visit.was_made())
+    }
+
+    /// Why a phase has no pages.
     pub(super) fn left_out(&self, phase: Phase) -> Option<String> {
         let stage = self.gathered.journal.stages.iter().find(|stage| stage.phase == phase);
         match stage.map(|stage| &stage.outcome) {
@@ -128,6 +133,10 @@ impl<'a> Facts<'a> {
             Some(Outcome::Failed { reason }) => {
                 Some(format!("the phase \"{}\" failed: {reason}", phase.title()))
             }
+            Some(_) if self.visits.iter().any(|visit| visit.phase == phase) => Some(format!(
+                "none of the pages opened in the phase \"{}\" reached the audit's server",
+                phase.title()
+            )),
             Some(_) => Some(format!("no page was opened in the phase \"{}\"", phase.title())),
         }
     }

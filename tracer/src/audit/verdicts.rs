@@ -1,8 +1,8 @@
 //! The answers, from what was gathered.
 //!
 //! "Yes" needs to have been seen. "No" needs that it was looked for (there
-//! were visits, or requests) and that enough of what was sent was read.
-//! Everything else is "cannot tell".
+//! were visits, or requests), that enough of what was sent was read, and that
+//! the visits themselves were seen. Everything else is "cannot tell".
 
 mod identity;
 mod urls;
@@ -87,15 +87,32 @@ fn evidence(ids: impl IntoIterator<Item = u64>) -> Vec<u64> {
 }
 
 impl Facts<'_> {
-    /// Why a "no" cannot be said, if it cannot.
-    fn doubt(&self) -> Option<String> {
+    /// Why a "no" about these phases cannot be said, if it cannot.
+    fn doubt(&self, phases: &[Phase]) -> Option<String> {
         match self.percent_read {
             None => Some("nothing was seen to be sent".into()),
             Some(percent) if percent < PERCENT_NEEDED => Some(format!(
                 "only {percent}% of what was sent could be read, and a \"no\" needs {PERCENT_NEEDED}%"
             )),
-            Some(_) => None,
+            Some(_) => self.unseen(phases),
         }
+    }
+
+    /// The visits are the control. Where the browser was not seen to ask for the
+    /// pages that it was made to open, it sends what tracer does not see, and
+    /// that is in no share: a process out of scope is in no account.
+    fn unseen(&self, phases: &[Phase]) -> Option<String> {
+        let made: Vec<_> = self.made(phases).collect();
+        let is_seen = |phase| made.iter().any(|visit| visit.phase == phase && visit.read);
+        if let Some(blind) = made.iter().find(|visit| !is_seen(visit.phase)) {
+            return Some(format!(
+                "it was not seen to ask for any page in the phase \"{}\", and may have sent other \
+                 things unseen",
+                blind.phase.title()
+            ));
+        }
+        let tried = self.visits.iter().any(|visit| phases.contains(&visit.phase));
+        (tried && made.is_empty()).then(|| self.why_left_out(phases))
     }
 
     /// Whether something of these kinds was sent in these phases.
@@ -144,7 +161,7 @@ impl Facts<'_> {
             let why = self.why_left_out(phases);
             return verdict(self, question, title, Answer::CannotTell, why);
         }
-        match self.doubt() {
+        match self.doubt(phases) {
             Some(doubt) => {
                 verdict(self, question, title, Answer::CannotTell, format!("{doubt}; {read}"))
             }

@@ -29,6 +29,8 @@ struct Browser {
     id: fn(Phase) -> String,
     /// Whether it tells in this phase.
     tells: fn(Phase) -> bool,
+    /// Whether what it sends in this phase passes unseen.
+    unseen: fn(Phase) -> bool,
     to: &'static str,
 }
 
@@ -44,7 +46,7 @@ const INSTALLATION: fn(Phase) -> String = |phase| match phase {
 };
 
 const TATTLING: Browser =
-    Browser { tattle: Some(url), id: INSTALLATION, tells: |_| true, to: MAKER };
+    Browser { tattle: Some(url), id: INSTALLATION, tells: |_| true, unseen: |_| false, to: MAKER };
 
 /// The journal of an audit that went through all phases but those left out,
 /// with two pages in each that has pages.
@@ -110,6 +112,9 @@ fn report(browser: &Browser, journal: &Journal, redactor: &Redactor) -> Report {
     for (i, stage) in journal.stages.iter().enumerate() {
         let process = 100 + i as u32;
         for visit in &stage.visits {
+            if (browser.unseen)(stage.phase) {
+                continue;
+            }
             let canary = &visit.canary;
             let (_, path) = canary.url.split_once(&canary.authority).unwrap();
             let text = format!(
@@ -283,6 +288,41 @@ fn nothing_is_denied_that_was_not_tried_or_not_read() {
     for verdict in &report.verdicts {
         assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
     }
+}
+
+#[test]
+fn nothing_is_denied_of_what_may_pass_unseen() {
+    let another = Browser { tattle: None, unseen: |phase| phase.is_private(), ..TATTLING };
+    let report = audit(&another, &journal(&[]));
+    for question in [Question::Urls, Question::UrlsBeforeConsent, Question::BeforeConsent] {
+        assert_eq!(answer(&report, question), No, "{:#?}", report.verdict(question));
+    }
+    for question in [
+        Question::UrlsInPrivateMode,
+        Question::ToMaker,
+        Question::ToThirdParties,
+        Question::Identifier,
+        Question::PersonalDetails,
+        Question::ProcessedLocally,
+    ] {
+        let verdict = report.verdict(question).unwrap();
+        assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
+        assert!(verdict.detail.contains("any page in the phase \"private mode\""), "{verdict:#?}");
+    }
+    // What was seen stays true.
+    let report = audit(&Browser { tattle: Some(url), ..another }, &journal(&[]));
+    assert_eq!(answer(&report, Question::Urls), Yes);
+
+    // A browser that did not open a page had no occasion.
+    let mut journal = journal(&[]);
+    let visits = journal.stages.iter_mut().flat_map(|stage| &mut stage.visits);
+    visits.for_each(|visit| visit.served = Some(false));
+    let report = audit(&Browser { tattle: None, unseen: |_| true, ..TATTLING }, &journal);
+    for verdict in &report.verdicts {
+        assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
+    }
+    let urls = report.verdict(Question::Urls).unwrap();
+    assert!(urls.detail.contains("\"pages opened\" reached the audit's server"), "{urls:#?}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn attached(facts: &Facts<'_>) -> Verdict {
         .filter(|told| told.items.iter().any(|item| item.kind == ItemKind::Visit))
         .collect();
     if told.is_empty() {
-        let (answer, detail) = match facts.doubt() {
+        let (answer, detail) = match facts.doubt(&Phase::ALL) {
             Some(doubt) => (Answer::CannotTell, doubt),
             None => (Answer::No, "nothing that tells of visited pages was sent".into()),
         };
@@ -105,7 +105,7 @@ fn same(
     let which = if with_visits { "that went with visits" } else { "that was sent" };
     if tried.is_empty() {
         let detail = if facts.lines.is_empty() {
-            match facts.doubt() {
+            match facts.doubt(&Phase::ALL) {
                 Some(doubt) => doubt,
                 None => "no identifier was seen".into(),
             }
@@ -151,7 +151,7 @@ fn in_others(facts: &Facts<'_>) -> Verdict {
     let (answer, detail) = if facts.applications < 2 {
         (Answer::CannotTell, "no other application was watched, or sent anything".to_owned())
     } else {
-        match facts.doubt() {
+        match facts.doubt(&Phase::ALL) {
             Some(doubt) => (Answer::CannotTell, doubt),
             None => {
                 (Answer::No, format!("{} were watched", plural(facts.applications, "application")))

@@ -12,29 +12,17 @@ use crate::{
     judge::Recipient,
 };
 
-/// Phases of normal windows.
-const NORMAL: [Phase; 8] = [
-    Phase::Fresh,
-    Phase::Declined,
-    Phase::Idle,
-    Phase::Pages,
-    Phase::Typed,
-    Phase::Restart,
-    Phase::Cleared,
-    Phase::Reinstalled,
-];
+/// Phases of pages in normal windows, but for those of consent: a browser that
+/// waits for it is asked about what it does with it.
+const NORMAL: [Phase; 5] =
+    [Phase::Pages, Phase::Typed, Phase::Restart, Phase::Cleared, Phase::Reinstalled];
 
 const PRIVATE: [Phase; 2] = [Phase::Private, Phase::PrivateRestart];
 
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Verdict> {
     let urls = |question, title, phases: &[Phase]| told(facts, question, title, phases, &|_| true);
-    // A browser that waits for consent is asked about what it does with it.
-    let normal: Vec<Phase> = NORMAL
-        .into_iter()
-        .filter(|phase| !matches!(phase, Phase::Fresh | Phase::Declined))
-        .collect();
     let mut verdicts = vec![
-        urls(Question::Urls, "URLs of visited pages sent", &normal),
+        urls(Question::Urls, "URLs of visited pages sent", &NORMAL),
         urls(Question::UrlsInPrivateMode, "In private mode, too", &PRIVATE),
         urls(Question::UrlsBeforeConsent, "Before consent", &[Phase::Fresh]),
         urls(Question::UrlsAfterDeclining, "After consent was declined", &[Phase::Declined]),
@@ -54,11 +42,7 @@ fn told(
     phases: &[Phase],
     wanted: &dyn Fn(&Recipient) -> bool,
 ) -> Verdict {
-    let visits: Vec<&VisitFacts> = facts
-        .visits
-        .iter()
-        .filter(|visit| phases.contains(&visit.phase) && visit.was_made())
-        .collect();
+    let visits: Vec<&VisitFacts> = facts.made(phases).collect();
     if visits.is_empty() {
         let why = facts.why_left_out(phases);
         return verdict(facts, question, title, Answer::CannotTell, why);
@@ -89,7 +73,7 @@ fn told(
             "none of {}; {read} of the browser's own requests for them were read",
             plural(of, "visited page"),
         );
-        let (answer, detail) = match facts.doubt() {
+        let (answer, detail) = match facts.doubt(phases) {
             Some(doubt) => (Answer::CannotTell, format!("{pages}; {doubt}")),
             None => (Answer::No, pages),
         };
@@ -164,14 +148,14 @@ pub(super) fn processed_locally(facts: &Facts<'_>) -> Verdict {
             ..verdict(facts, Question::ProcessedLocally, TITLE, Answer::No, detail)
         };
     }
-    let visits = facts.visits.iter().filter(|visit| visit.was_made()).count() as u64;
+    let visits = facts.made(&Phase::ALL).count() as u64;
     let requests: u64 = Phase::ALL.iter().map(|phase| facts.requests(*phase)).sum();
     let detail = format!(
         "{} of the browser's own were read, over {}, and none names one",
         plural(requests, "request"),
         plural(visits, "visited page")
     );
-    let doubt = facts.doubt().or_else(|| {
+    let doubt = facts.doubt(&Phase::ALL).or_else(|| {
         let none = if visits == 0 { "no page was visited" } else { "it sent nothing of its own" };
         (visits == 0 || requests == 0).then(|| none.into())
     });

@@ -330,6 +330,14 @@ impl Driver<'_> {
                 eprintln!("tracer: the browser did not ask for {}", visit.canary.url);
             }
         }
+        let visits = self.journal.stages.iter().flat_map(|stage| &stage.visits);
+        let missed = visits.filter(|visit| visit.served == Some(false)).count();
+        if served == Some(false) && missed == 1 {
+            eprintln!(
+                "        (do the scenario's commands work by hand, run by the same user? \
+                 docs/audit.md says what browsers need)"
+            );
+        }
         self.folder.journal(&self.journal)
     }
 
