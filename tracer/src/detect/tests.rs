@@ -304,3 +304,4 @@ fn sdks_are_told_by_form_alone() {
 }
 
 mod properties;
+mod sdks;

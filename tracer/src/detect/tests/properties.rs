@@ -57,7 +57,7 @@ fn event() -> impl Strategy<Value = Event> {
             2 => (
                 "Mixpanel",
                 json!({ "event": "view", "properties": { "distinct_id": id, "token": "t",
-                        "url": url } }),
+                        "mp_lib": "android", "url": url } }),
             ),
             3 => (
                 "PostHog",
