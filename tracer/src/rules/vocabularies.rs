@@ -115,10 +115,20 @@ mod tests {
     fn the_embedded_list_matches_whole_hosts() {
         let list = Vocabularies::default();
         assert!(list.contains("http://www.w3.org/2000/svg"));
+        assert!(list.contains("http://www.w3.org/TR/html4/strict.dtd"));
         assert!(list.contains("type.googleapis.com/google.rpc.Status"));
         assert!(list.contains("https://schema.org"));
         assert!(!list.contains("https://schema.org.evil.test/"));
-        assert!(!list.contains("https://news.example.org/www.w3.org/"));
+        assert!(!list.contains("https://news.example.org/www.w3.org/2000/svg"));
+    }
+
+    /// Whoever defines a vocabulary has pages as well.
+    #[test]
+    fn pages_of_a_vocabulary_s_site_are_pages() {
+        let list = Vocabularies::default();
+        for page in ["https://www.w3.org/", "https://www.w3.org/TR/webrtc/", "www.apple.com/"] {
+            assert!(!list.contains(page), "{page}");
+        }
     }
 
     #[test]
