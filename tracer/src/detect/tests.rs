@@ -228,6 +228,10 @@ fn the_founding_story_is_told() {
     }
     let suggest = find(b"GET /complete/search?q=fl+u HTTP/1.1\r\nHost: s.test\r\n\r\n");
     assert_eq!(lines(&suggest), ["search_terms fl u"]);
+    let title =
+        |path| find(format!("GET {path}?tt=Story HTTP/1.1\r\nHost: s.test\r\n\r\n").as_bytes());
+    assert_eq!(lines(&title("/hm.gif")), ["page_text Story"]);
+    assert_eq!(lines(&title("/a.gif")), [""; 0]);
 }
 
 #[test]
@@ -277,6 +281,42 @@ fn urls_are_not_crowded_out() {
     let findings = of_body(&format!(r#"[{events},{{"url":"https://news.example.org/x"}}]"#));
     assert!(findings.list.iter().any(|finding| finding.kind == Kind::Url));
     assert!(findings.list.len() <= MAX_FINDINGS && findings.uncounted > 1000);
+}
+
+/// Names that SDKs have for what others call something else.
+#[test]
+fn identifiers_have_the_names_of_their_sdks() {
+    for (name, class) in [
+        ("fire_adid", "advertising_id"),
+        ("adv_id", "advertising_id"),
+        ("huawei_oaid", "advertising_id"),
+        ("androidADID", "advertising_id"),
+        ("androidIdfa", "advertising_id"),
+        ("aifa", "advertising_id"),
+        ("appSetId", "vendor_id"),
+        ("google_app_set_id", "vendor_id"),
+        ("$identity_ios_uuid", "device_id"),
+        ("clientudid", "device_id"),
+        ("QIMEI36", "device_id"),
+        ("external_device_id", "device_id"),
+        ("singular_install_id", "installation_id"),
+        ("onesignal_id", "installation_id"),
+        ("randomized_bundle_token", "anonymous_id"),
+        ("parsely_uuid", "visitor_id"),
+        ("das", "unique_id"),
+        ("cdid", "unique_id"),
+        ("cnzz_eid", "cookie_id"),
+        ("HMACCOUNT", "cookie_id"),
+        ("li_adsId", "cookie_id"),
+    ] {
+        let found = lines(&of_body(&format!(r#"{{"{name}":"{UUID}"}}"#)));
+        assert_eq!(found, [format!("identifier {class} lasting {UUID}")], "{name}");
+    }
+    assert_lines(r#"{"das":"Wetter","cdid":"17"}"#, &[]);
+    for name in ["$identity_mp_openid", "fb_id"] {
+        let found = lines(&of_body(&format!(r#"{{"{name}":"oYb12"}}"#)));
+        assert_eq!(found, ["personal_detail account_id oYb12"], "{name}");
+    }
 }
 
 #[test]
