@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     content::Limits,
-    rules::{Fields, Identifiers, Rules, RulesFile, Sdks},
+    rules::{Fields, Identifiers, RulesFile, Sdks},
 };
 
 /// An SDK, the head without its protocol, and the body.
@@ -232,10 +232,11 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("Meta Pixel", "GET /tr?id=1&ev=PageView&dl=a", ""),
     ("Meta Pixel", "GET /tr/?id=1&ev=PageView&noscript=1", ""),
     ("Meta Pixel", "GET /tr?id=1&ev=PageView&noscript=1", ""),
+    ("AppMetrica", "POST /report?deviceid=d&app_platform=android&api_key_128=k", "\u{1}"),
     (
         "AppMetrica",
-        "POST /report?deviceid=d&analytics_sdk_version_name=7.0&app_platform=android&api_key_128=k",
-        "\u{1}",
+        "GET /analytics/startup?deviceid=&app_platform=android&analytics_sdk_version_name=7.0",
+        "",
     ),
     ("Yandex Metrica", "POST /watch/1?page-url=a&charset=utf-8&browser-info=pv%3A1%3Aen%3Aa", ""),
     ("Baidu Tongji", "GET /hm.gif?cc=1&cl=24-bit&ds=1x1&rnd=1&si=s&v=1", ""),
@@ -365,7 +366,7 @@ fn embedded() -> Sdks {
 fn detector(sdks: &Sdks) -> Detector {
     let lexicon = Lexicon::new(&Identifiers::default(), &Fields::default(), sdks).unwrap();
     Detector {
-        vocabularies: Rules::default().vocabularies().clone(),
+        vocabularies: DETECTOR.vocabularies.clone(),
         lexicon: Arc::new(lexicon),
         limits: Limits::default(),
     }
