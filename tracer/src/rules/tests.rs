@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod known;
+
 fn with(files: &[(&str, &str)]) -> Result<Rules, RulesError> {
     let files: Vec<_> = files.iter().map(|&(name, text)| RulesFile { name, text }).collect();
     Rules::with_overrides(&files)
@@ -32,9 +34,9 @@ fn party(rules: &Rules, host: &str, application: &str) -> (Option<String>, Optio
 #[test]
 fn the_embedded_rules_are_in_order() {
     let rules = Rules::default();
-    assert!(rules.makers().len() >= 30, "{}", rules.makers().len());
-    assert!(rules.browsers().len() >= 50, "{}", rules.browsers().len());
-    assert!(rules.services().len() >= 60, "{}", rules.services().len());
+    assert!(rules.makers().len() >= 60, "{}", rules.makers().len());
+    assert!(rules.browsers().len() >= 75, "{}", rules.browsers().len());
+    assert!(rules.services().len() >= 180, "{}", rules.services().len());
     for browser in rules.browsers() {
         assert!(rules.maker(browser).is_some(), "{}", browser.name);
     }
