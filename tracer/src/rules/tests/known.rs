@@ -116,6 +116,10 @@ fn builds_of_others_are_known() {
         ("/app/opt/waterfox/waterfox-bin", "Waterfox"),
         ("/app/lib/floorp/floorp", "Floorp"),
         ("/opt/zen/zen-bin", "Zen"),
+        ("/usr/bin/midori", "Midori"),
+        ("/app/extra/chrome", "Chrome"),
+        ("/app/chromium/chrome", "Chromium"),
+        ("/app/extra/msedge", "Edge"),
         ("/home/a/mullvad-browser/Browser/mullvadbrowser.real", "Mullvad Browser"),
         ("/opt/yandex/browser-beta/yandex_browser", "Yandex Browser"),
         ("org.mozilla.fennec_fdroid", "Firefox builds of others"),
@@ -156,5 +160,19 @@ fn an_argument_that_opens_a_private_window_does_not_make_the_process_private() {
     ] {
         let browser = rules.browser(application).unwrap();
         assert_eq!(browser.is_private(&[argument]), private, "{application} {argument}");
+    }
+}
+
+#[test]
+fn the_manual_counts_what_is_listed() {
+    let rules = Rules::default();
+    let (makers, browsers) = (rules.makers().len(), rules.browsers().len());
+    let services = rules.services().len();
+    let manual = include_str!("../../../../docs/rules.md");
+    for line in [
+        format!("browsers.toml (embedded): {makers} makers, {browsers} browsers"),
+        format!("recipients.toml (embedded): {services} services"),
+    ] {
+        assert!(manual.lines().any(|of_manual| of_manual == line), "{line}");
     }
 }
