@@ -289,6 +289,7 @@ fn lines_are_as_documented() {
             "initiator",
             "complete",
             "unread_bytes",
+            "opaque_bytes",
             "findings",
             "findings_uncounted",
         ];

@@ -357,7 +357,7 @@ impl Pipeline {
         };
         let decoded = self.judged(decoded);
         self.count(&decoded);
-        let opaque = decoded.findings.report.opaque;
+        let opaque = decoded.findings.report.unread();
         if opaque > 0 {
             self.accounts.opaque(decoded.application.clone(), opaque);
         }
@@ -422,7 +422,7 @@ impl Pipeline {
             && decoded.findings.list.iter().any(|f| f.kind == crate::detect::Kind::Url);
         totals.by_pages += u64::from(page);
         totals.missing_bytes += decoded.sent.message.unread_bytes;
-        totals.opaque_bytes += decoded.findings.report.opaque;
+        totals.opaque_bytes += decoded.findings.report.unread();
     }
 
     fn count_unread(&mut self, traffic: &Traffic) {

@@ -237,7 +237,7 @@ fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &
         severity: decoded.verdict.as_ref().map(|verdict| verdict.severity),
         reason: decoded.verdict.as_ref().map(|verdict| verdict.reason.to_owned()),
         complete: request.complete,
-        unread_bytes: request.unread_bytes + decoded.findings.report.opaque,
+        unread_bytes: request.unread_bytes + decoded.findings.report.unread(),
         items,
     }
 }

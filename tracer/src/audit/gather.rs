@@ -197,7 +197,7 @@ impl Gatherer {
             host,
             who: decoded.recipient.clone(),
             application: decoded.application.clone(),
-            unread: request.unread_bytes + decoded.findings.report.opaque,
+            unread: request.unread_bytes + decoded.findings.report.unread(),
         };
         if let Some(at) = all.own.iter().rposition(|known| again && known.id == own.id) {
             all.own[at] = own;

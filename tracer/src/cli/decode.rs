@@ -341,6 +341,10 @@ impl<'a, W: Write> Printer<'a, W> {
         if !request.complete {
             writeln!(out, "    incomplete: {} bytes or more are not known", request.unread_bytes)?;
         }
+        let opaque = decoded.findings.report.unread();
+        if opaque > 0 {
+            writeln!(out, "    not read through: {opaque} bytes of the content, of no known form")?;
+        }
         for Disclosure { finding, verdict, .. } in &decoded.disclosures {
             let kind = serde_json::to_value(finding.kind)?;
             writeln!(

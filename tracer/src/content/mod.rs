@@ -128,6 +128,13 @@ pub struct Report {
     pub reached: Reached,
 }
 
+impl Report {
+    /// Bytes that nobody has read: of no known form, or beyond a limit.
+    pub fn unread(&self) -> u64 {
+        self.opaque.saturating_add(self.skipped)
+    }
+}
+
 /// Hands every value of a request to `visit`.
 pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'_>)) -> Report {
     let mut engine = engine::Engine::new(*limits, &mut visit);

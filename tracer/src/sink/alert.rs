@@ -111,6 +111,10 @@ pub struct Content {
     pub complete: bool,
     /// How many bytes of it are not.
     pub unread_bytes: u64,
+    /// How many bytes of its content are known and could not be read through:
+    /// encrypted once more, or of unknown form.
+    #[serde(default)]
+    pub opaque_bytes: u64,
     /// What it discloses.
     pub findings: Vec<Found>,
     /// How many findings are not in the list.
@@ -253,6 +257,7 @@ impl Content {
             initiator: decoded.initiator,
             complete: request.complete,
             unread_bytes: request.unread_bytes,
+            opaque_bytes: decoded.findings.report.unread(),
             findings: findings(decoded),
             findings_uncounted: decoded.findings.uncounted,
         }

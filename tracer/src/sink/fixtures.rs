@@ -134,6 +134,7 @@ pub(crate) fn alert() -> Alert {
             initiator: Initiator::Browser,
             complete: true,
             unread_bytes: 0,
+            opaque_bytes: 0,
             findings: vec![url],
             findings_uncounted: 0,
         },
