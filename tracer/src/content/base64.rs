@@ -16,6 +16,13 @@ const MIN_ENCODED: usize = 12;
 /// Shortest run that is tried inside a longer text: there are many more.
 const MIN_TOKEN: usize = 16;
 
+/// Longest tag that is looked behind: a version, a length, a key's number.
+const MAX_PREFIX: usize = 8;
+
+/// Digests and signatures are no longer than 64 bytes. What is may be a message
+/// that somebody encrypted.
+const MAX_DIGEST: usize = 64;
+
 /// Which characters stand for 62 and 63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alphabet {
@@ -89,20 +96,72 @@ pub(super) fn token(text: &str, truncated: bool) -> Option<Decoded> {
     (text.len() >= MIN_TOKEN).then(|| decode(text.as_bytes(), truncated)).flatten()
 }
 
-/// Decodes `text`, all of which must be base64.
-pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
-    let padding = text.iter().rev().take_while(|&&b| b == b'=').count();
-    let text = &text[..text.len() - padding];
-    if padding > 2 {
-        return None;
+/// Decodes a token behind a tag of the sender's own making, which is no part of
+/// the encoding although its characters are: `x1eyJ1cmwi…`. Nothing but its
+/// beginning tells where the content begins, so that has to be one that is no
+/// accident.
+pub(super) fn behind_prefix(text: &str, truncated: bool) -> Option<Decoded> {
+    /// Enough digits for any such beginning.
+    const PROBE: usize = 16;
+    let text = text.as_bytes();
+    (1..=MAX_PREFIX).find_map(|skip| {
+        let rest = text.get(skip..)?;
+        let probe = decode(rest.get(..PROBE)?, true)?;
+        starts_well(&probe.bytes).then(|| decode(rest, truncated)).flatten()
+    })
+}
+
+/// Whether bytes begin as what is sent often does, and accidents do not.
+pub(super) fn starts_well(bytes: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 6] =
+        [b"http://", b"https://", b"{\"", b"[{\"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"];
+    BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
+}
+
+/// Whether a text that no reading makes sense of looks like encoded random
+/// bytes, more of them than a digest has: what is encrypted, or written in
+/// another alphabet, does.
+pub(super) fn is_random(text: &str) -> bool {
+    let (mut upper, mut lower, mut digits, mut others, mut beyond_hex) = (0, 0, 0, 0, false);
+    for byte in text.bytes().filter(|b| !matches!(b, b'\r' | b'\n' | b'=')) {
+        match byte {
+            b'A'..=b'Z' => upper += 1,
+            b'a'..=b'z' => lower += 1,
+            b'0'..=b'9' => digits += 1,
+            b'+' | b'/' | b'-' | b'_' => others += 1,
+            _ => return false,
+        }
+        beyond_hex |= !byte.is_ascii_hexdigit();
     }
+    let len = upper + lower + digits + others;
+    if !beyond_hex {
+        return len > MAX_DIGEST * 2 && digits > 0 && digits < len;
+    }
+    // Of 64 characters 26 are of either case, 10 digits and 2 others. Words and
+    // paths have few capitals, few digits or many separators.
+    len > MAX_DIGEST.div_ceil(3) * 4
+        && upper * 6 >= len
+        && lower * 6 >= len
+        && digits * 24 >= len
+        && others * 8 <= len
+}
+
+/// Decodes `text`, all of which must be base64. Pieces that are padded each for
+/// itself may stand one behind another, as in gRPC-Web's text.
+pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut quantum = 0u32;
     let mut characters = 0usize;
+    let mut padding = 0usize;
     let (mut standard, mut url) = (false, false);
     for &byte in text {
         let value = match byte {
             b'\r' | b'\n' | b'\t' => continue,
+            b'=' if padding == 2 => return None,
+            b'=' => {
+                padding += 1;
+                continue;
+            }
             b' ' => {
                 standard = true;
                 62
@@ -116,6 +175,13 @@ pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
         if value == NONE {
             return None;
         }
+        if padding > 0 {
+            if !(characters + padding).is_multiple_of(4) {
+                return None;
+            }
+            bytes.extend_from_slice(last_bytes(quantum, characters).get(..3 - padding)?);
+            (quantum, characters, padding) = (0, 0, 0);
+        }
         quantum = quantum << 6 | u32::from(value);
         characters += 1;
         if characters.is_multiple_of(4) {
@@ -123,7 +189,7 @@ pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
             quantum = 0;
         }
     }
-    let [_, first, second, _] = (quantum << (6 * (4 - characters % 4))).to_be_bytes();
+    let [first, second, _] = last_bytes(quantum, characters);
     match characters % 4 {
         0 => {}
         // Six bits are no byte.
@@ -138,6 +204,13 @@ pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
         (_, false) => Alphabet::Standard,
     };
     Some(Decoded { bytes, alphabet })
+}
+
+/// The bytes of a quantum of less than four characters, of which as many are
+/// whole as there are characters but one.
+fn last_bytes(quantum: u32, characters: usize) -> [u8; 3] {
+    let [_, first, second, third] = (quantum << (6 * (4 - characters % 4))).to_be_bytes();
+    [first, second, third]
 }
 
 #[cfg(test)]
@@ -206,6 +279,46 @@ mod tests {
         let plus = encode(b"\xfb\xef\xbe", Alphabet::Standard, true);
         assert_eq!(plus, "++++");
         assert_eq!(decode(b"+  +", false).unwrap().bytes, b"\xfb\xef\xbe");
+    }
+
+    #[test]
+    fn lines_and_pieces_are_one_text() {
+        assert_eq!(text("Zm9v\r\nYg==\r\n").unwrap().0, "foob");
+        assert_eq!(text("Zg==Zm8=Zm9v").unwrap().0, "ffofoo");
+        assert_eq!(text("Zg=Zm8="), None);
+        assert_eq!(text("Zg===Zm8="), None);
+    }
+
+    #[test]
+    fn looks_behind_a_tag() {
+        let encoded = encode(b"{\"url\":\"https://news.example.org/\"}", Alphabet::Url, false);
+        for tag in ["1", "x1", "v2A", "abcdefgh"] {
+            let decoded = behind_prefix(&format!("{tag}{encoded}"), false).unwrap();
+            assert!(decoded.bytes.starts_with(b"{\"url\""), "{tag}");
+        }
+        assert_eq!(behind_prefix(&encoded, false), None);
+        assert_eq!(behind_prefix(&format!("abcdefghi{encoded}"), false), None);
+    }
+
+    #[test]
+    fn random_bytes_are_told_from_words() {
+        let bytes: Vec<u8> =
+            (0u32..66).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let encoded = encode(&bytes[..], Alphabet::Standard, true);
+        assert!(encoded.len() == 88 && !is_random(&encoded), "a digest's length");
+        let longer = encoded.repeat(2);
+        assert!(is_random(&longer));
+        assert!(is_random(&format!("{encoded}\r\n{encoded}")));
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        assert!(!is_random(&hex[..128]) && is_random(&hex));
+        for text in [
+            "7".repeat(200),
+            "politics/story-42/".repeat(10),
+            "How-To-Read-The-News-In-2026/".repeat(5),
+            "camelCaseWordsAreManyInJava".repeat(5),
+        ] {
+            assert!(!is_random(&text), "{text}");
+        }
     }
 
     #[test]

@@ -127,6 +127,8 @@ pub enum Step<'a> {
     Multipart(&'a str),
     /// Percent-encoding.
     Percent,
+    /// The entities of XML and HTML.
+    Entities,
     /// The escapes of JSON and JavaScript in text that is neither.
     Escaped,
     /// Base64 with `+` and `/`, or with neither pair (RFC 4648 section 4).
@@ -172,6 +174,7 @@ impl fmt::Display for Step<'_> {
             Self::Form(name) => named("form:", name),
             Self::Multipart(name) => named("multipart:", name),
             Self::Percent => f.write_str("percent"),
+            Self::Entities => f.write_str("entities"),
             Self::Escaped => f.write_str("escaped"),
             Self::Base64 => f.write_str("base64"),
             Self::Base64Url => f.write_str("base64url"),

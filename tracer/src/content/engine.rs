@@ -67,7 +67,8 @@ pub(super) enum Role<'a> {
     Field,
 }
 
-/// How often bytes that nothing marks are run through decompressors.
+/// How often bytes that nothing marks are run through decompressors: those of
+/// documents, and as often those of fields, which are many and mostly random.
 const MAX_GUESSES: u32 = 16;
 
 /// Shortest text that anything can be encoded in.
@@ -79,6 +80,7 @@ pub(super) struct Engine<'e> {
     report: Report,
     containers: Containers,
     guesses: u32,
+    field_guesses: u32,
     visit: &'e mut dyn FnMut(&Value<'_>),
 }
 
@@ -89,6 +91,7 @@ impl<'e> Engine<'e> {
             report: Report::default(),
             containers: Containers::default(),
             guesses: 0,
+            field_guesses: 0,
             visit,
         }
     }
@@ -210,6 +213,17 @@ impl<'e> Engine<'e> {
         if matches!(role, Role::Document(_)) && form::is_document(bytes) {
             return self.form_at(bytes, place);
         }
+        let text = if place.truncated { text::whole_entities(text) } else { text };
+        if let Some(decoded) = text::entities_decode(text)
+            && self.deeper(place.chain)
+        {
+            if self.produce(decoded.len()) {
+                let chain = place.chain.then(Step::Entities);
+                self.look(decoded.as_bytes(), place.at(&chain), role);
+            }
+            return;
+        }
+        let bytes = text.as_bytes();
         self.emit(text, place);
         if !self.deeper(place.chain) {
             return;
@@ -260,40 +274,73 @@ impl<'e> Engine<'e> {
         {
             return;
         }
+        let mut read = false;
+        let mut unread = 0;
         for token in base64::tokens(text) {
             let last = text.ends_with(token);
             let truncated = place.truncated && last;
             let here = Place { truncated, ..place };
-            if token.len() < text.len()
-                && let Some(decoded) = base64::token(token, truncated)
-                && self.base64_content(&decoded, here)
-            {
-                continue;
+            if self.base64_token(token, token.len() < text.len(), here) {
+                read = true;
+            } else if base64::is_random(token) {
+                unread += token.len();
             }
-            // A slash is of the alphabet, but it also separates segments.
-            if token.contains('/') {
-                for part in token.split('/') {
-                    if let Some(decoded) = base64::token(part, truncated) {
-                        self.base64_content(&decoded, here);
-                    }
+        }
+        if !read && unread == 0 && base64::is_random(text) {
+            unread = text.len();
+        }
+        // Tokens in a request's head open doors; what is reported stands in its
+        // content.
+        if !matches!(place.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path) {
+            self.opaque(unread);
+        }
+    }
+
+    /// Looks for base64 in a run of its characters. `apart`: it is not all of
+    /// the text, which has been tried.
+    fn base64_token(&mut self, token: &str, apart: bool, place: Place<'_>) -> bool {
+        if apart
+            && let Some(decoded) = base64::token(token, place.truncated)
+            && self.base64_content(&decoded, place)
+        {
+            return true;
+        }
+        if let Some(decoded) = base64::behind_prefix(token, place.truncated)
+            && self.base64_content(&decoded, place)
+        {
+            return true;
+        }
+        // A slash is of the alphabet, but it also separates segments.
+        let mut read = false;
+        if token.contains('/') {
+            for part in token.split('/') {
+                if let Some(decoded) = base64::token(part, place.truncated) {
+                    read |= self.base64_content(&decoded, place);
                 }
             }
         }
+        read
     }
 
     /// Reads what base64 stands for, when that is convincing.
     fn base64_content(&mut self, decoded: &base64::Decoded, place: Place<'_>) -> bool {
-        if !self.afford(decoded.bytes.len())
-            || !self.is_convincing(&decoded.bytes, place.truncated)
-            || !self.produce(decoded.bytes.len())
-        {
+        let bytes = &*decoded.bytes;
+        if !self.afford(bytes.len()) {
             return false;
         }
         let chain = place.chain.then(match decoded.alphabet {
             Alphabet::Standard => Step::Base64,
             Alphabet::Url => Step::Base64Url,
         });
-        self.look(&decoded.bytes, place.at(&chain), Role::Document(Label::Unknown));
+        let here = place.at(&chain);
+        if !self.is_convincing(bytes, place.truncated) {
+            return text::printable(bytes, place.truncated).is_none()
+                && self.guess_field(bytes, here);
+        }
+        if !self.produce(bytes.len()) {
+            return false;
+        }
+        self.look(bytes, here, Role::Document(Label::Unknown));
         true
     }
 
@@ -329,7 +376,10 @@ impl<'e> Engine<'e> {
         multipart::sniff(bytes).is_some()
             || match text::printable(bytes, truncated) {
                 Some(_) => text::is_meant(bytes, truncated),
-                None => binary::is_convincing(bytes, truncated),
+                None => {
+                    binary::is_convincing(bytes, truncated)
+                        || binary::header_len(bytes, truncated).is_some()
+                }
             }
     }
 

@@ -105,6 +105,66 @@ pub fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
     found.then_some(out)
 }
 
+/// The entities that XML has without a declaration (XML 1.0 section 4.6), with
+/// what they stand for.
+const ENTITIES: [(&str, char); 5] =
+    [("amp;", '&'), ("lt;", '<'), ("gt;", '>'), ("quot;", '"'), ("apos;", '\'')];
+
+/// Longest reference to a character: `#x10ffff;`.
+const MAX_REFERENCE: usize = 9;
+
+/// Undoes the entities and character references of XML and HTML once; `None`
+/// when there are none. What is none stays as it is.
+pub(super) fn entities_decode(text: &str) -> Option<String> {
+    // Most ampersands separate parameters.
+    let mut references = memchr::memchr_iter(b'&', text.as_bytes());
+    let first = references.find(|at| entity(&text[at + 1..]).is_some())?;
+    let mut out = String::with_capacity(text.len());
+    out.push_str(&text[..first]);
+    let mut rest = &text[first..];
+    while let Some(at) = memchr(b'&', rest.as_bytes()) {
+        let (before, reference) = (&rest[..at], &rest[at + 1..]);
+        out.push_str(before);
+        let (c, len) = entity(reference).unwrap_or(('&', 0));
+        out.push(c);
+        rest = &reference[len..];
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+/// The character that `amp;`, `#38;` or `#x26;` stands for, and its length.
+fn entity(reference: &str) -> Option<(char, usize)> {
+    if let Some((name, c)) = ENTITIES.into_iter().find(|(name, _)| reference.starts_with(name)) {
+        return Some((c, name.len()));
+    }
+    let number = reference.strip_prefix('#')?;
+    let end = memchr(b';', number.as_bytes().get(..number.len().min(MAX_REFERENCE))?)?;
+    let number = &number[..end];
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => number.parse(),
+    };
+    let c = char::from_u32(code.ok()?).filter(|c| !c.is_control())?;
+    Some((c, end + 2))
+}
+
+/// Text that is cut, without the beginning of an entity at its end.
+pub(super) fn whole_entities(text: &str) -> &str {
+    let tail = text.len() - text.len().min(MAX_REFERENCE);
+    let Some(at) = text.as_bytes()[tail..].iter().rposition(|&b| b == b'&') else {
+        return text;
+    };
+    let begun = &text[tail + at + 1..];
+    let is_number = || {
+        let digits = begun.strip_prefix('#').map(|it| it.strip_prefix(['x', 'X']).unwrap_or(it));
+        digits.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    let begins =
+        ENTITIES.iter().any(|(name, _)| name.len() > begun.len() && name.starts_with(begun));
+    if begins || is_number() { &text[..tail + at] } else { text }
+}
+
 /// Bytes that are cut, without the beginning of a triplet at their end.
 pub(super) fn whole_triplets(bytes: &[u8]) -> &[u8] {
     match bytes {
@@ -226,6 +286,26 @@ mod tests {
         assert_eq!(whole_triplets(b"a%2Fb%2"), b"a%2Fb");
         assert_eq!(whole_triplets(b"a%2Fb%"), b"a%2Fb");
         assert_eq!(whole_triplets(b"a%2F"), b"a%2F");
+    }
+
+    #[test]
+    fn entities_are_undone_once() {
+        for (text, plain) in [
+            ("a?b=1&amp;c=2", "a?b=1&c=2"),
+            ("https&#58;&#x2F;&#X2f;a", "https://a"),
+            ("&amp;amp; &lt;b&gt; é&quot;", "&amp; <b> é\""),
+        ] {
+            assert_eq!(entities_decode(text).as_deref(), Some(plain));
+            for (at, _) in text.char_indices() {
+                let cut = whole_entities(&text[..at]);
+                let cut = entities_decode(cut).unwrap_or_else(|| cut.to_owned());
+                assert!(plain.starts_with(&cut), "{cut}");
+            }
+        }
+        for text in ["a=1&b=2", "&amp", "&#;", "&#x110000;", "&#1;", "&copy;", "R&D &#12345678901;"]
+        {
+            assert_eq!(entities_decode(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn protection(item: &Item) -> Protection {
                 | "text"
                 | "line"
                 | "escaped"
+                | "entities"
         )
     };
     if item.chain.split(" > ").all(plain) { Protection::None } else { Protection::EncodingOnly }

@@ -4,15 +4,17 @@ use std::io::Write as _;
 
 use super::{Engine, Label, MAX_GUESSES, Place, Role};
 use crate::content::{
-    cbor,
+    base64, cbor,
     chain::{Coding, Step},
-    compress::End,
+    compress::{self, End},
     form, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
 };
 
 /// Shortest input that is run through decompressors without a sign.
 const MIN_GUESS: usize = 24;
+/// The same for a field's value: shorter ones are keys and digests.
+const MIN_FIELD_GUESS: usize = 48;
 /// Shortest text that confirms such a guess.
 const MIN_GUESSED: usize = 32;
 
@@ -23,6 +25,19 @@ pub(super) fn is_convincing(bytes: &[u8], truncated: bool) -> bool {
         || protobuf::convincing(bytes, truncated)
         || protobuf::convincing_grpc(bytes, truncated)
         || text::utf16_decode(bytes).is_some_and(|t| text::printable(t.as_bytes(), false).is_some())
+}
+
+/// Where something well known begins behind a few bytes of the sender's own: a
+/// version, a length, a checksum.
+pub(super) fn header_len(bytes: &[u8], truncated: bool) -> Option<usize> {
+    /// What a length and a checksum need.
+    const MAX_HEADER: usize = 8;
+    (1..=MAX_HEADER).find(|&at| {
+        bytes.get(at..).is_some_and(|rest| {
+            base64::starts_well(rest)
+                && (compress::magic(rest).is_some() || text::is_meant(rest, truncated))
+        })
+    })
 }
 
 fn is_msgpack(bytes: &[u8], truncated: bool) -> bool {
@@ -61,6 +76,17 @@ impl Engine<'_> {
                     return false;
                 }
             }
+            // gRPC-Web's text, whose pieces are padded each for itself.
+            Label::Grpc if printable => {
+                let Some(decoded) = base64::decode(bytes.trim_ascii(), place.truncated) else {
+                    return false;
+                };
+                if self.produce(decoded.bytes.len()) {
+                    let chain = place.chain.then(Step::Base64);
+                    let role = Role::Document(Label::Protobuf);
+                    self.look(&decoded.bytes, place.at(&chain), role);
+                }
+            }
             Label::Grpc if protobuf::grpc(bytes).next().is_some() => self.grpc(bytes, place),
             _ if protobuf::convincing_text(bytes) => self.protobuf(bytes, place),
             _ => return false,
@@ -84,12 +110,21 @@ impl Engine<'_> {
                 let chain = place.chain.then(Step::Utf16);
                 self.look(decoded.as_bytes(), place.at(&chain), role);
             }
+        } else if let Some((header, rest)) =
+            header_len(bytes, cut).and_then(|len| bytes.split_at_checked(len))
+        {
+            self.runs(header, place, Step::Text);
+            self.look(rest, place, Role::Document(Label::Unknown));
         } else if text::is_legacy(bytes) {
             self.emit(&String::from_utf8_lossy(bytes), place);
-        } else if !self.behind_header(bytes, place)
-            && (role == Role::Field || !self.guess(bytes, place))
-        {
-            self.runs(bytes, place, Step::Text);
+        } else if !self.behind_header(bytes, place) {
+            let guessed = match role {
+                Role::Field => self.guess_field(bytes, place),
+                Role::Document(_) => self.guess_document(bytes, place),
+            };
+            if !guessed {
+                self.runs(bytes, place, Step::Text);
+            }
         }
     }
 
@@ -161,15 +196,31 @@ impl Engine<'_> {
         self.after(bytes, used, place);
     }
 
+    /// Tries the compressions that nothing marks on a document.
+    fn guess_document(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
+        if bytes.len() < MIN_GUESS || self.guesses >= MAX_GUESSES {
+            return false;
+        }
+        self.guesses += 1;
+        self.guess(bytes, place)
+    }
+
+    /// Tries them on a field's value, or on what it is base64 of. What stands in
+    /// the head is mostly tokens, and there are many.
+    pub(super) fn guess_field(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
+        let in_head = matches!(place.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path);
+        if in_head || bytes.len() < MIN_FIELD_GUESS || self.field_guesses >= MAX_GUESSES {
+            return false;
+        }
+        self.field_guesses += 1;
+        self.guess(bytes, place)
+    }
+
     /// Tries the compressions that nothing marks. Only text confirms them, and
     /// only when the stream ends with the input or the input is cut.
     fn guess(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
         /// Enough text to believe it.
         const PROBE: usize = 4096;
-        if bytes.len() < MIN_GUESS || self.guesses >= MAX_GUESSES {
-            return false;
-        }
-        self.guesses += 1;
         for coding in [Coding::Deflate, Coding::Brotli] {
             let Some(probe) = self.decompress(coding, bytes, PROBE) else {
                 return false;

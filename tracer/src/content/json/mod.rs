@@ -82,6 +82,7 @@ fn unescape(content: &[u8]) -> Vec<u8> {
             b'n' => out.push(b'\n'),
             b'r' => out.push(b'\r'),
             b't' => out.push(b'\t'),
+            b'u' if is_cut_unicode(rest) => return out,
             b'u' => {
                 let (c, used) = unescape_unicode(rest);
                 out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -100,6 +101,25 @@ pub(super) fn unescape_address(text: &[u8]) -> Option<Vec<u8>> {
     let escaped = memchr::memchr_iter(b'\\', text)
         .any(|at| at > 0 && text[at - 1] == b':' && text[at..].starts_with(b"\\/\\/"));
     escaped.then(|| unescape(text))
+}
+
+/// Whether the input ends within the `XXXX` or `XXXX\uXXXX` of one character:
+/// its digits are no text.
+fn is_cut_unicode(rest: &[u8]) -> bool {
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    match rest.split_at_checked(4) {
+        None => is_hex(rest),
+        Some((high, low)) => {
+            let starts_pair =
+                matches!(high, [b'd' | b'D', b'8' | b'9' | b'a'..=b'b' | b'A'..=b'B', ..]);
+            let cut = match low {
+                [] | [b'\\'] => true,
+                [b'\\', b'u', digits @ ..] => digits.len() < 4 && is_hex(digits),
+                _ => false,
+            };
+            starts_pair && is_hex(high) && cut
+        }
+    }
 }
 
 /// The character of the `XXXX` or `XXXX\uXXXX` that starts `rest`, and its

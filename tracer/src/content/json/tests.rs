@@ -52,7 +52,7 @@ fn a_cut_document_gives_what_is_known() {
     }
     assert_eq!(read(r#"{"a":"htt"#, true).0, [".a=htt…"]);
     assert_eq!(read(r#"{"a":12"#, true).0, [".a=12…"]);
-    assert_eq!(read(r#"{"a":"x\u00"#, true).0, [".a=x\u{fffd}00…"]);
+    assert_eq!(read(r#"{"a":"x\u00"#, true).0, [".a=x…"]);
 }
 
 #[test]

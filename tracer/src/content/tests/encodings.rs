@@ -27,6 +27,86 @@ fn json_inside_json() {
     assert_eq!(chains, ["body", "body > json[1].url"]);
 }
 
+/// MIME's lines, pieces padded each for itself, a tag before it, a header in it.
+#[test]
+fn base64_as_it_is_written() {
+    let encoded = encode(EVENT.as_bytes(), Alphabet::Standard, true);
+    let lines: String = encoded
+        .as_bytes()
+        .chunks(76)
+        .map(|l| format!("{}\r\n", String::from_utf8_lossy(l)))
+        .collect();
+    assert_url(lines.as_bytes(), &["body > base64 > json.url"]);
+    for tag in ["1", "v2", "abc", "key4data"] {
+        let body = serde_json::json!({ "d": format!("{tag}{encoded}") }).to_string();
+        assert_url(body.as_bytes(), &["body > json.d > base64 > json.url"]);
+    }
+    for header in [&b"\x01"[..], &[0, 0, 0, 99], &[1, 0, 0, 0, 0, 0, 0, 99]] {
+        let inner = base64(&[header, EVENT.as_bytes()].concat());
+        let body = serde_json::json!({ "d": inner }).to_string();
+        assert_url(body.as_bytes(), &["body > json.d > base64 > json.url"]);
+    }
+}
+
+#[test]
+fn markup_has_entities() {
+    let body = format!("<e u=\"{URL}&amp;r=1\"><u>{}</u></e>", URL.replace('/', "&#x2F;"));
+    let values = body_values(body.as_bytes());
+    assert_eq!(chains_to(&values, &format!("{URL}&r=1")), ["body > entities"]);
+    assert_eq!(chains_to(&values, &format!("<u>{URL}</u>")), ["body > entities"]);
+    assert_eq!(values.len(), 1);
+}
+
+#[test]
+fn grpc_webs_text_has_padding_within() {
+    let message = [&[0x0a, URL.len() as u8][..], URL.as_bytes()].concat();
+    let frame = [&[0, 0, 0, 0, message.len() as u8][..], &message].concat();
+    let (head, tail) = frame.split_at(20);
+    let text = [head, tail].map(|piece| encode(piece, Alphabet::Standard, true)).concat();
+    let label = ("content-type", "application/grpc-web-text+proto");
+    let request = request("/", &[label], text.as_bytes());
+    assert_eq!(chains_to(&values_of(&request), URL), ["body > base64 > grpc > pb#1"]);
+}
+
+/// Raw deflate and brotli have no mark at all.
+#[test]
+fn compression_without_a_mark_is_found_in_fields() {
+    let event = serde_json::json!([EVENT]).to_string();
+    let deflate = deflate(event.as_bytes());
+    let body = serde_json::json!({ "d": encode(&deflate, Alphabet::Standard, true) }).to_string();
+    let inner = "json[0] > json.url";
+    assert_url(body.as_bytes(), &[&format!("body > json.d > base64 > deflate > {inner}")]);
+    let field = [&[0x08, 7, 0x12, deflate.len() as u8][..], &deflate].concat();
+    assert!(deflate.len() < 128);
+    let request = request("/", &[("content-type", "application/x-protobuf")], &field);
+    let chains = chains_to(&values_of(&request), URL);
+    assert_eq!(chains, [format!("body > pb#2 > deflate > {inner}")]);
+}
+
+/// What is encrypted and written as text is text, and nobody has read it.
+#[test]
+fn encrypted_text_is_unread() {
+    let secret: Vec<u8> =
+        (0u32..300).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let base64 = encode(&secret, Alphabet::Standard, true);
+    let reversed: String = base64.trim_end_matches('=').chars().rev().collect();
+    let hex = data_encoding::HEXLOWER.encode(&secret);
+    for text in [&base64, &reversed, &hex] {
+        let body = serde_json::json!({ "d": text }).to_string();
+        let (_, report) = body_report(body.as_bytes(), false);
+        assert!(report.opaque + 2 >= text.len() as u64, "{text}: {report:?}");
+    }
+    let signature = encode(&secret[..64], Alphabet::Standard, true);
+    let (_, report) =
+        body_report(serde_json::json!({ "s": signature }).to_string().as_bytes(), false);
+    assert_eq!(report.opaque, 0);
+    // Tokens in the head open doors.
+    let request =
+        parse(format!("GET / HTTP/1.1\r\nAuthorization: {base64}\r\n\r\n").as_bytes()).unwrap();
+    let (_, report) = collect(|visit| unwrap(&request, &Limits::default(), visit));
+    assert_eq!(report.opaque, 0);
+}
+
 #[test]
 fn json_sequences() {
     let lines = format!("{{\"a\":1}}\n\n{EVENT}\r\n{EVENT}\n");
