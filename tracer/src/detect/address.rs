@@ -22,6 +22,8 @@ impl Address {
     /// Takes a URL apart, with or without a scheme. `None` without a host.
     pub fn parse(url: &str) -> Option<Self> {
         let url = url.split_once("://").map_or(url, |(_, rest)| rest);
+        // A network-path reference (RFC 3986, section 4.2).
+        let url = url.strip_prefix("//").unwrap_or(url);
         let url = url.split('#').next().unwrap_or_default();
         let end = url.find(['/', '?']).unwrap_or(url.len());
         let (authority, rest) = url.split_at(end);
@@ -30,11 +32,9 @@ impl Address {
             None => (rest, None),
         };
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let host = [":80", ":443"]
-            .iter()
-            .find_map(|port| host.strip_suffix(port))
-            .unwrap_or(host)
-            .to_lowercase();
+        let host = [":80", ":443"].iter().find_map(|port| host.strip_suffix(port)).unwrap_or(host);
+        // The root of the domain name system may be written out.
+        let host = host.strip_suffix('.').unwrap_or(host).to_lowercase();
         (!host.is_empty()).then(|| Self {
             host,
             path: if path.is_empty() { "/".into() } else { decoded(path) },
@@ -52,6 +52,11 @@ impl Address {
         Site::of_host(host_of_authority(&self.host))
     }
 
+    /// The path, its percent-encoding undone.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// It names no page of its host.
     pub fn is_host(&self) -> bool {
         self.path == "/" && self.query.is_none()
@@ -65,6 +70,13 @@ impl Address {
     /// The same host and path, whatever the query.
     pub fn same_path(&self, other: &Self) -> bool {
         self.host == other.host && self.path == other.path
+    }
+
+    /// Whether this one tells all of `page`, a page with a query, and something
+    /// behind it: a parameter, or what a format without marks put there.
+    pub fn goes_beyond(&self, page: &Self) -> bool {
+        let queries = self.query.as_deref().zip(page.query.as_deref());
+        self.same_path(page) && queries.is_some_and(|(own, page)| own.starts_with(page))
     }
 
     /// Whether this one, which is cut somewhere after its host, can be the
@@ -99,6 +111,7 @@ mod tests {
             ("http://u:p@a.test", "http://a.test:80/"),
             ("https://a.test/%C3%A9?q=a%20b", "https://a.test/é?q=a b"),
             ("https://a.test/x?", "https://a.test/x"),
+            ("https://a.test./x", "https://a.test/x"),
         ] {
             assert_eq!(address(one), address(other));
         }
@@ -119,6 +132,15 @@ mod tests {
         }
         assert!(!address("https://a.test/story?r").begins(&page));
         assert!(!address("https://a.test/other").begins(&page));
+        for beyond in ["https://a.test/story?q=private&r=1", "https://a.test/story?q=private,7f3c"]
+        {
+            assert!(address(beyond).goes_beyond(&page), "{beyond}");
+        }
+        for other in
+            ["https://a.test/story", "https://a.test/story?q=p", "https://a.test/?q=private"]
+        {
+            assert!(!address(other).goes_beyond(&page), "{other}");
+        }
         assert_eq!(page.site().unwrap().as_str(), "a.test");
     }
 }

@@ -59,7 +59,8 @@ pub struct Lexicon {
 /// What a name says.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entry {
-    meaning: Option<Meaning>,
+    /// What a field of this name alone holds.
+    pub(super) meaning: Option<Meaning>,
     /// It says more with its parent's name before it.
     generic: bool,
     /// Its value is the name of the next one.

@@ -8,7 +8,7 @@ use super::{
     pair::{self, Pairs},
     personal::{self, Places},
     sdk::Evidence,
-    urls_in, visited,
+    url, urls_in, visited,
 };
 use crate::{
     content::{self, Step, Value},
@@ -26,6 +26,9 @@ const MAX_SHORT_LIVED: usize = 16;
 
 /// … and what may be of any one kind but URLs, so that there is room for those.
 const MAX_OF_KIND: usize = 32;
+
+/// The class of a search engine's address without search terms.
+const SEARCH_TEMPLATE: &str = "search_template";
 
 /// The class of a place whose halves stand in two fields.
 const COORDINATES: &str = "coordinates";
@@ -96,14 +99,16 @@ impl<'a> Search<'a> {
                 return self.field(Kind::Origin, value);
             }
             if SOFTWARE_FIELDS.iter().any(|name| field.eq_ignore_ascii_case(name)) {
-                return;
+                return self.earlier_visits(value);
             }
         }
         if self.navigation {
             return self.earlier_visits(value);
         }
+        self.visited_name(value);
         if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own.as_ref()) {
-            return self.found(kind, Some(&class), value);
+            self.found(kind, class.as_deref(), value);
+            return self.pieces(value);
         }
         let has_url = self.urls(value);
         if value.chain.last() == Step::Path && value.text.starts_with('/') {
@@ -186,13 +191,13 @@ impl<'a> Search<'a> {
             any = true;
             // With fewer bytes nothing may be more certain: a host that could
             // go on is no host yet.
-            let reaches_end = span.end == text.len();
-            if value.truncated && reaches_end && span.host_end == span.end {
+            let truncated = value.truncated && url::is_punctuation(&text[span.end..]);
+            if truncated && span.host_end == span.end {
                 continue;
             }
-            let truncated = value.truncated && reaches_end;
+            let found = &text[span.start..span.end];
             self.url(
-                &text[span.start..span.end],
+                if truncated { url::without_list(found) } else { found },
                 &text[span.host_start..span.host_end],
                 || value.chain.to_string(),
                 truncated,
@@ -206,10 +211,26 @@ impl<'a> Search<'a> {
             self.url(url, host, || value.chain.to_string(), value.truncated);
             return true;
         }
-        if let Some(pair) = self.pairs.add(value) {
-            self.url(&pair.url(), &pair.host, || pair.chain(), pair.truncated);
-        }
+        self.pieces(value);
         false
+    }
+
+    /// A host that was visited, and stands where names do: `{"news.example": 3}`.
+    fn visited_name(&mut self, value: &Value<'_>) {
+        let Some(name) = value.key else { return };
+        let known = |found: &Finding| found.class.as_deref() == Some("host") && found.value == name;
+        if visited::is_others_host(name, self.visits, self.own.as_ref())
+            && !self.found.list.last().is_some_and(known)
+        {
+            let class = Some("host".to_owned());
+            self.push(Kind::Url, class, name, value.chain.to_string(), false);
+        }
+    }
+
+    /// A URL in pieces.
+    fn pieces(&mut self, value: &Value<'_>) {
+        let Some(pair) = self.pairs.add(value, self.visits) else { return };
+        self.url(&pair.url, &pair.host, || pair.chain.clone(), pair.truncated);
     }
 
     /// A URL with its host: a finding if it is another site's.
@@ -222,9 +243,30 @@ impl<'a> Search<'a> {
             Some(_) => Kind::Url,
             None => Kind::UrlToUnknown,
         };
-        if !self.vocabularies.contains(url) {
-            self.push(kind, None, url, chain(), truncated);
+        let is_vocabulary =
+            self.vocabularies.contains(url) || truncated && self.vocabularies.may_contain(url);
+        if !is_vocabulary {
+            let is_template = !truncated && self.is_search_template(url);
+            let class = is_template.then(|| SEARCH_TEMPLATE.to_owned());
+            self.push(kind, class, url, chain(), truncated);
         }
+    }
+
+    /// Whether a URL is a search engine's, with nothing searched for: browsers
+    /// tell which one they are set to. It ends in a parameter for search terms
+    /// that is empty or holds their place, and nobody opened it.
+    fn is_search_template(&self, url: &str) -> bool {
+        /// OpenSearch 1.1, percent-encoded or not, and the browsers' own.
+        const PLACES: [&str; 4] = ["", "{searchTerms}", "%7BsearchTerms%7D", "%s"];
+        let last = url.split_once('?').and_then(|(_, query)| query.rsplit('&').next());
+        let Some((name, terms)) = last.and_then(|last| last.split_once('=')) else {
+            return false;
+        };
+        let means = self.lexicon.look_up(name).and_then(|entry| entry.meaning.as_ref());
+        let is_terms = matches!(means, Some(Meaning::Field { kind: Kind::SearchTerms, .. }));
+        is_terms
+            && PLACES.iter().any(|place| terms.eq_ignore_ascii_case(place))
+            && self.visits.page(url).is_none()
     }
 
     /// A field that has a kind of its own, if it names a site.

@@ -345,3 +345,4 @@ fn sdks_are_told_by_form_alone() {
 
 mod properties;
 mod sdks;
+mod visited;

@@ -16,17 +16,29 @@ pub struct UrlSpan {
 /// The longest host name (RFC 1035, 2.3.4), with some room for a port.
 const MAX_AUTHORITY: usize = 512;
 
+/// The longest URL that is looked at; longer ones are cut there. RFC 9110
+/// (section 4.1) has servers take 8000 bytes. Without a bound, a text that is one
+/// URL in another, over and over, would be copied as often as it has URLs.
+const MAX_URL: usize = 8192;
+
 /// The URLs in a text, also those inside others (`https://r.example/?u=https://…`).
 pub fn urls_in(text: &str) -> impl Iterator<Item = UrlSpan> {
     // Most values are too short to be worth the tables of a search for "://".
     let bytes = text.as_bytes();
-    memchr::memchr_iter(b':', bytes)
-        .filter(|&colon| bytes[colon..].starts_with(b"://"))
-        .filter_map(move |colon| span_at(text, colon))
+    // Where the characters of URLs end: the same for all in one run of them.
+    let mut run_end = 0;
+    memchr::memchr_iter(b':', bytes).filter(|&colon| bytes[colon..].starts_with(b"://")).filter_map(
+        move |colon| {
+            if run_end <= colon {
+                run_end = colon + bytes[colon..].iter().take_while(|&&b| in_url(b)).count();
+            }
+            span_at(text, colon, run_end)
+        },
+    )
 }
 
-/// The URL whose scheme ends at `colon`.
-fn span_at(text: &str, colon: usize) -> Option<UrlSpan> {
+/// The URL whose scheme ends at `colon`, in a run of characters of URLs.
+fn span_at(text: &str, colon: usize, run_end: usize) -> Option<UrlSpan> {
     let bytes = text.as_bytes();
     let before = &bytes[..colon];
     let scheme = ["https", "http"].into_iter().find(|scheme| {
@@ -49,17 +61,52 @@ fn span_at(text: &str, colon: usize) -> Option<UrlSpan> {
     if !is_host(&text[host_start..host_end]) {
         return None;
     }
-    let mut end = authority_end + bytes[authority_end..].iter().take_while(|&&b| in_url(b)).count();
+    let mut end = text.floor_char_boundary(run_end.min(start + MAX_URL)).max(authority_end);
+    end = next_of_list(text, authority_end, end).unwrap_or(end);
     // In running text, punctuation behind a URL is not part of it. A value
     // that is nothing but a URL is left alone.
     if start > 0 || end < bytes.len() {
-        while end > authority_end
-            && matches!(bytes[end - 1], b'.' | b',' | b';' | b':' | b'!' | b')' | b']' | b'\'')
-        {
+        while end > authority_end && is_closing(bytes[end - 1]) {
             end -= 1;
         }
     }
     Some(UrlSpan { start, host_start, host_end, end })
+}
+
+/// Where a URL ends that another one follows, with no more than a comma or a
+/// semicolon between them.
+fn next_of_list(text: &str, from: usize, to: usize) -> Option<usize> {
+    let range = &text.as_bytes()[from..to];
+    memchr::memchr2_iter(b',', b';', range).map(|at| from + at).find(|at| {
+        let behind = &text.as_bytes()[at + 1..to];
+        ["https://", "http://"].iter().any(|scheme| {
+            behind.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme.as_bytes()))
+        })
+    })
+}
+
+/// Punctuation that ends sentences and lists, and hardly ever URLs.
+fn is_closing(byte: u8) -> bool {
+    matches!(byte, b'.' | b',' | b';' | b':' | b'!' | b')' | b']' | b'\'')
+}
+
+/// Whether nothing but such punctuation stands behind a URL: where a text is cut
+/// there, the URL may go on behind it.
+pub(super) fn is_punctuation(behind: &str) -> bool {
+    behind.bytes().all(is_closing)
+}
+
+/// A URL that is cut, without what may be the beginning of the next one of a
+/// list.
+pub(super) fn without_list(cut: &str) -> &str {
+    let Some(at) = cut.rfind([',', ';']) else {
+        return cut;
+    };
+    let behind = &cut[at + 1..];
+    let may_be_next = ["https://", "http://"]
+        .iter()
+        .any(|scheme| scheme.get(..behind.len()).is_some_and(|it| it.eq_ignore_ascii_case(behind)));
+    if may_be_next { &cut[..at] } else { cut }
 }
 
 /// The bytes up to the path, query or fragment, if there can be a host in them.
@@ -149,6 +196,28 @@ mod tests {
     fn finds_urls_in_urls() {
         let text = "https://r.example/?u=https://a.test/x";
         assert_eq!(urls(text), [(text, "r.example"), ("https://a.test/x", "a.test")]);
+    }
+
+    #[test]
+    fn the_length_is_bounded() {
+        let text = "https://a.test/é".repeat(20_000);
+        let mut count = 0;
+        for span in urls_in(&text) {
+            count += 1;
+            assert!(span.end - span.start <= MAX_URL);
+            assert_eq!(&text[span.host_start..span.host_end], "a.test");
+        }
+        assert_eq!(count, 20_000);
+    }
+
+    #[test]
+    fn lists_are_taken_apart() {
+        for separator in [",", ";", "|", " ", "\n"] {
+            let text =
+                ["https://a.test/1,2;3?x=y", "http://b.test", "https://c.test/"].join(separator);
+            let found: Vec<_> = urls(&text).into_iter().map(|(url, _)| url).collect();
+            assert_eq!(found, ["https://a.test/1,2;3?x=y", "http://b.test", "https://c.test/"]);
+        }
     }
 
     #[test]

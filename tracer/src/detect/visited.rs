@@ -1,8 +1,8 @@
 //! Values that say something only to those who know what was visited: a host
 //! that stands alone, a hash.
 
-use super::{Kind, Site, Visits, pair::normal, url::is_host};
-use crate::content::Value;
+use super::{Kind, Site, Visited, Visits, host_of_authority, pair::normal, url::is_host};
+use crate::{content::Value, record::BootTime};
 
 /// What a value says about the visits: its kind and class. `own` is the site
 /// that is told.
@@ -10,21 +10,40 @@ pub(super) fn disclosed(
     value: &Value<'_>,
     visits: &Visits,
     own: Option<&Site>,
-) -> Option<(Kind, String)> {
+) -> Option<(Kind, Option<String>)> {
     if visits.is_empty() {
         return None;
     }
     let text = value.text;
     // A host that could go on is no host yet.
     if !value.truncated && text.contains('.') && is_host(text) {
-        let visit = visits.page_on(text)?;
-        let others = visit.site() != own;
-        return others.then(|| (Kind::Url, "host".to_owned()));
+        return is_others_host(text, visits, own).then(|| (Kind::Url, Some("host".to_owned())));
+    }
+    if !value.truncated && is_page(text, visits, own) {
+        return Some((Kind::Url, None));
     }
     let hash = visits.hashed(text, value.key.is_some_and(is_hash_of_address))?;
     let others = Site::of_host(hash.host()).as_ref() != own;
     let class = || format!("{}/{}", hash.algorithm.name(), hash.form.name());
-    others.then(|| (Kind::VisitedUrlHash, class()))
+    others.then(|| (Kind::VisitedUrlHash, Some(class())))
+}
+
+/// Whether a host was visited, and is not the recipient's own.
+pub(super) fn is_others_host(host: &str, visits: &Visits, own: Option<&Site>) -> bool {
+    host.contains('.')
+        && is_host(host)
+        && visits.page_on(host).is_some_and(|visit| visit.site() != own)
+}
+
+/// Whether a text is a visited page's address without its scheme. No name has
+/// to say that it is an address.
+fn is_page(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
+    let text = text.strip_prefix("//").unwrap_or(text);
+    text.split_once('/').is_some_and(|(authority, path)| {
+        !path.is_empty()
+            && is_others_host(host_of_authority(authority), visits, own)
+            && matches!(visits.find(text, false, BootTime::default()).0, Visited::Page { .. })
+    })
 }
 
 /// Whether a field's name says that it holds a hash of an address: `url_crc`,

@@ -162,6 +162,9 @@ impl Visits {
             let scope = if truncated { scope } else { Scope::Full };
             return (visit.seen(now), scope);
         }
+        if let Some(visit) = newest().find(|visit| address.goes_beyond(&visit.address)) {
+            return (visit.seen(now), Scope::Full);
+        }
         if let Some(visit) = newest().find(|visit| address.same_path(&visit.address))
             && !address.is_host()
         {
@@ -195,6 +198,13 @@ impl Visits {
     pub fn page(&self, url: &str) -> Option<&Visit> {
         let address = Address::parse(url)?;
         self.pages.iter().rev().find(|visit| visit.address == address)
+    }
+
+    /// Whether any page has this path, given with or without a query. A front
+    /// page's says nothing.
+    pub fn has_path(&self, path: &str) -> bool {
+        let path = path.split(['?', '#']).next().unwrap_or(path);
+        path.len() > 1 && self.pages.iter().any(|visit| visit.address.path() == path)
     }
 
     /// The visit that a value is a hash of. `named`: its field's name says that

@@ -73,6 +73,15 @@ impl Vocabularies {
                 || prefix.strip_suffix('/').is_some_and(|host| rest.eq_ignore_ascii_case(host))
         })
     }
+
+    /// Whether a URL that is cut may belong to one.
+    pub fn may_contain(&self, cut: &str) -> bool {
+        let rest = cut.split_once("://").map_or(cut, |(_, rest)| rest);
+        self.0.iter().any(|vocabulary| {
+            let prefix = vocabulary.prefix.0.as_str();
+            prefix.get(..rest.len()).is_some_and(|head| head.eq_ignore_ascii_case(rest))
+        })
+    }
 }
 
 impl FromIterator<Vocabulary> for Vocabularies {

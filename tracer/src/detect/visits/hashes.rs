@@ -209,6 +209,10 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
             forms.push((form, text.to_owned()));
         }
     };
+    // The scheme that was visited need not be the one that is told, and of
+    // recorded requests it is a guess.
+    let other = if whole.starts_with("https://") { "http://" } else { "https://" };
+    add(HashedForm::Url, &format!("{other}{bare}"));
     // A host's front page is written with a slash and without.
     if let Some(front) = whole.strip_suffix('/').filter(|_| bare.len() == authority.len() + 1) {
         add(HashedForm::Url, front);

@@ -28,6 +28,15 @@ fn a_url_is_compared_with_what_was_visited() {
         ("HTTP://WWW.news.example.org/politics/story-42?q=private#x", false, (page(), Scope::Full)),
         ("www.news.example.org/politics/story-42", false, (page(), Scope::HostPath)),
         ("https://www.news.example.org/politics/story-42?q=pri", true, (page(), Scope::Full)),
+        // All of it, and more: the end cannot be told in formats without marks.
+        (&format!("{PAGE}&utm=x"), false, (page(), Scope::Full)),
+        (&format!("{PAGE},7f3c"), false, (page(), Scope::Full)),
+        ("https://www.news.example.org./politics/story-42?q=private", false, (page(), Scope::Full)),
+        (
+            "https://www.news.example.org/politics/story-42?q=other",
+            false,
+            (page(), Scope::HostPath),
+        ),
         ("https://www.news.example.org/poli", true, (page(), Scope::HostPath)),
         ("https://www.news.example.org/", false, (host("www.news.example.org"), Scope::Host)),
         ("https://www.news.example.org/o", false, (host("www.news.example.org"), Scope::HostPath)),
@@ -56,6 +65,7 @@ fn hashes_of_a_visit_are_recognised() {
     let host_path = bare.split('?').next().unwrap();
     for (form, text) in [
         (HashedForm::Url, PAGE),
+        (HashedForm::Url, &PAGE.replacen("https", "http", 1)),
         (HashedForm::UrlWithoutScheme, bare),
         (HashedForm::HostPath, host_path),
         (HashedForm::Host, "www.news.example.org"),

@@ -1,0 +1,106 @@
+//! What only those can tell who know the visits: pieces, names, templates.
+
+use super::*;
+use crate::record::BootTime;
+
+const PAGE: &str = "https://news.example.org/politics/story-42?q=private";
+
+/// `class value`, a line each, of the URLs in a request of a program that has
+/// visited [`PAGE`].
+#[track_caller]
+fn urls(body: &str) -> Vec<String> {
+    of_request(&format!("Content-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+#[track_caller]
+fn of_request(rest: &str) -> Vec<String> {
+    let mut visits = Visits::default();
+    visits.opened(PAGE, BootTime::default());
+    let head = "POST /v1/report HTTP/1.1\r\nHost: collect.vendor.test\r\n";
+    let (requests, _) = parse_http1(format!("{head}{rest}").as_bytes());
+    let findings = DETECTOR.find_among(requests.first().expect("a request"), &visits);
+    let urls = findings.list.into_iter().filter(|finding| finding.kind == Kind::Url);
+    urls.map(|url| format!("{} {}", url.class.unwrap_or_default(), url.value)).collect()
+}
+
+#[test]
+fn pieces_are_joined_whatever_they_are_called() {
+    let host = "host news.example.org";
+    let path = " news.example.org/politics/story-42";
+    let all = " news.example.org/politics/story-42?q=private";
+    let body = r#"{"host":"news.example.org","path":"/politics/story-42","search":"?q=private"}"#;
+    assert_eq!(urls(body), [host, path, all], "what is known first is told first");
+    for (body, expected) in [
+        (r#"{"hostname":"news.example.org","pathname":"/politics/story-42"}"#, path),
+        (r#"{"h":"news.example.org","p":"/politics/story-42"}"#, path),
+        (r#"{"p":"/politics/story-42","h":"news.example.org"}"#, path),
+        ("h=news.example.org&p=%2Fpolitics%2Fstory-42", path),
+        (r#"{"query":"q=private","path":"/politics/story-42","domain":"news.example.org"}"#, all),
+        (r#"{"url.path":"/politics/story-42","server.address":"news.example.org"}"#, path),
+    ] {
+        assert_eq!(urls(body), [host, expected], "{body}");
+    }
+    // Of another object, or no path that was visited.
+    for body in [
+        r#"[{"h":"news.example.org"},{"p":"/politics/story-42"}]"#,
+        r#"{"h":"news.example.org","p":"/usr/lib/browser"}"#,
+    ] {
+        assert_eq!(urls(body), [host], "{body}");
+    }
+}
+
+#[test]
+fn a_visited_address_needs_no_scheme_and_no_name() {
+    for address in
+        ["news.example.org/politics/story-42?q=private", "//news.example.org/politics/story-42"]
+    {
+        assert_eq!(urls(&format!(r#"{{"k":"{address}"}}"#)), [format!(" {address}")]);
+    }
+    for other in ["news.example.org/logo.png", "other.example/politics/story-42", "a/b"] {
+        assert!(urls(&format!(r#"{{"k":"{other}"}}"#)).is_empty(), "{other}");
+    }
+}
+
+#[test]
+fn a_visited_host_may_be_a_name() {
+    let host = "host news.example.org";
+    assert_eq!(urls(r#"{"visits":{"news.example.org":3,"other.example":1}}"#), [host]);
+    assert_eq!(urls(r#"{"visits":{"news.example.org":["a","b"]}}"#), [host]);
+    assert_eq!(urls("news.example.org=3&b=1"), [host]);
+}
+
+#[test]
+fn a_program_that_calls_itself_a_page_tells_it() {
+    let agent = |url: &str| of_request(&format!("User-Agent: app/1 (+{url})\r\n\r\n"));
+    assert_eq!(agent(PAGE), [format!(" {PAGE}")]);
+    assert!(agent("https://app.example/bot.html").is_empty());
+}
+
+#[test]
+fn a_search_engine_is_no_search() {
+    for url in [
+        "https://search.example/search?client=b&q=",
+        "https://search.example/?q={searchTerms}",
+        "https://search.example/?q=%7BsearchTerms%7D",
+        "https://search.example/?wd=%s",
+    ] {
+        let urls = urls(&format!(r#"{{"submissionURL":"{url}"}}"#));
+        assert!(
+            !urls.is_empty() && urls.iter().all(|it| it.starts_with("search_template ")),
+            "{urls:?}"
+        );
+    }
+    for url in ["https://search.example/search?q=words", "https://a.example/story?id=", PAGE] {
+        assert_eq!(urls(&format!(r#"{{"submissionURL":"{url}"}}"#)), [format!(" {url}")]);
+    }
+}
+
+/// What is cut may be what the whole would not be called.
+#[test]
+fn a_cut_url_is_no_surer_than_the_whole() {
+    let cut = |rest: &str| of_request(&format!("Content-Length: 999\r\n\r\n{{\"k\":\"{rest}"));
+    assert!(cut("http://www.w3.org/20").is_empty(), "a vocabulary");
+    assert_eq!(cut("https://a.example/x\\u00"), [" https://a.example/x"]);
+    assert_eq!(cut("https://a.example/x,htt"), [" https://a.example/x"]);
+    assert_eq!(cut("https://a.example/x,hats"), [" https://a.example/x,hats"]);
+}
