@@ -129,6 +129,10 @@ pub enum Step<'a> {
     Percent,
     /// The entities of XML and HTML.
     Entities,
+    /// Text that is written backwards.
+    Reversed,
+    /// Text whose letters are moved by thirteen places.
+    Rot13,
     /// The escapes of JSON and JavaScript in text that is neither.
     Escaped,
     /// Base64 with `+` and `/`, or with neither pair (RFC 4648 section 4).
@@ -175,6 +179,8 @@ impl fmt::Display for Step<'_> {
             Self::Multipart(name) => named("multipart:", name),
             Self::Percent => f.write_str("percent"),
             Self::Entities => f.write_str("entities"),
+            Self::Reversed => f.write_str("reversed"),
+            Self::Rot13 => f.write_str("rot13"),
             Self::Escaped => f.write_str("escaped"),
             Self::Base64 => f.write_str("base64"),
             Self::Base64Url => f.write_str("base64url"),

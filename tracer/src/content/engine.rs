@@ -242,6 +242,13 @@ impl<'e> Engine<'e> {
         if text.len() < MIN_ENCODED {
             return;
         }
+        if let Some((step, plain)) = text::undisguised(text, place.truncated) {
+            if self.produce(plain.len()) {
+                let chain = place.chain.then(step);
+                self.look(plain.as_bytes(), place.at(&chain), Role::Field);
+            }
+            return;
+        }
         if let Some(start) = json::start_behind_junk(bytes)
             && self.json(&bytes[start..], place)
         {

@@ -153,7 +153,14 @@ pub(crate) fn undo(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
         return Some(compress::decode(coding, input, limit).bytes);
     }
     match step {
-        "base64" | "base64url" => base64::decode(input, false).map(|decoded| decoded.bytes),
+        "base64" | "base64url" => {
+            let all = base64::decode(input, false).map(|decoded| decoded.bytes);
+            if all.as_deref().is_some_and(base64::starts_well) {
+                return all;
+            }
+            let text = std::str::from_utf8(input).ok()?;
+            base64::behind_prefix(text, false).map(|decoded| decoded.bytes).or(all)
+        }
         "hex" => data_encoding::HEXLOWER_PERMISSIVE.decode(input).ok(),
         _ => None,
     }

@@ -1,6 +1,8 @@
 //! Text: what counts as such, and the plain ways of writing other bytes in it.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
+
+use super::{base64, chain::Step};
 
 /// Control characters that plain text has.
 fn is_text_control(byte: u8) -> bool {
@@ -24,7 +26,7 @@ pub(super) fn printable(bytes: &[u8], truncated: bool) -> Option<&str> {
 /// Whether there are control characters from U+0080 on. No text has them, but
 /// random bytes that happen to be UTF-8 do.
 fn has_wide_controls(text: &[u8]) -> bool {
-    memchr::memchr_iter(0xc2, text).any(|at| text.get(at + 1).is_some_and(|&b| b < 0xa0))
+    memchr_iter(0xc2, text).any(|at| text.get(at + 1).is_some_and(|&b| b < 0xa0))
 }
 
 /// Whether there are control characters of another kind.
@@ -105,6 +107,30 @@ pub fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
     found.then_some(out)
 }
 
+/// Text that hides its URLs from a search and is text all the same: what was
+/// done to it, and what it was before. A URL's scheme shows it, or base64 that
+/// begins well from behind.
+pub(super) fn undisguised(text: &str, truncated: bool) -> Option<(Step<'static>, String)> {
+    let bytes = text.as_bytes();
+    let (mut reversed, mut rotated) = (false, false);
+    for colon in memchr_iter(b':', bytes) {
+        let (before, after) = (&bytes[..colon], &bytes[colon + 1..]);
+        let ends = |scheme: [&[u8]; 2]| scheme.iter().any(|it| before.ends_with(it));
+        let begins = |scheme: [&[u8]; 2]| scheme.iter().any(|it| after.starts_with(it));
+        reversed |= before.ends_with(b"//") && begins([b"ptth", b"sptth"]);
+        rotated |= after.starts_with(b"//") && ends([b"uggc", b"uggcf"]);
+    }
+    if reversed || !truncated && base64::is_reversed(text) {
+        return Some((Step::Reversed, text.chars().rev().collect()));
+    }
+    let moved = |c: char| match c {
+        'a'..='m' | 'A'..='M' => char::from(c as u8 + 13),
+        'n'..='z' | 'N'..='Z' => char::from(c as u8 - 13),
+        other => other,
+    };
+    rotated.then(|| (Step::Rot13, text.chars().map(moved).collect()))
+}
+
 /// The entities that XML has without a declaration (XML 1.0 section 4.6), with
 /// what they stand for.
 const ENTITIES: [(&str, char); 5] =
@@ -117,7 +143,7 @@ const MAX_REFERENCE: usize = 9;
 /// when there are none. What is none stays as it is.
 pub(super) fn entities_decode(text: &str) -> Option<String> {
     // Most ampersands separate parameters.
-    let mut references = memchr::memchr_iter(b'&', text.as_bytes());
+    let mut references = memchr_iter(b'&', text.as_bytes());
     let first = references.find(|at| entity(&text[at + 1..]).is_some())?;
     let mut out = String::with_capacity(text.len());
     out.push_str(&text[..first]);

@@ -48,6 +48,32 @@ fn base64_as_it_is_written() {
     }
 }
 
+/// Statsig's SDK writes its base64 backwards.
+#[test]
+fn text_is_read_from_behind_and_by_thirteen() {
+    let backwards = |text: &str| text.chars().rev().collect::<String>();
+    let moved = |text: &str| -> String {
+        let place = |c: char| match c {
+            'a'..='z' => char::from((c as u8 - b'a' + 13) % 26 + b'a'),
+            'A'..='Z' => char::from((c as u8 - b'A' + 13) % 26 + b'A'),
+            other => other,
+        };
+        text.chars().map(place).collect()
+    };
+    let in_field = |text: String| serde_json::json!({ "d": text }).to_string();
+    assert_url(in_field(backwards(URL)).as_bytes(), &["body > json.d > reversed"]);
+    assert_url(in_field(moved(URL)).as_bytes(), &["body > json.d > rot13"]);
+    assert_url(backwards(EVENT).as_bytes(), &["body > reversed > json.url"]);
+    let encoded = backwards(&base64(EVENT.as_bytes()));
+    let chain = "json.d > reversed > base64 > json.url";
+    assert_url(in_field(encoded.clone()).as_bytes(), &[&format!("body > {chain}")]);
+    assert_url(encoded.as_bytes(), &["body > reversed > base64 > json.url"]);
+    // Both at once go on for ever, but for the limits.
+    let both = format!("{URL} {}", backwards(URL)).repeat(100);
+    let (_, report) = body_report(both.as_bytes(), false);
+    assert!(report.output <= Limits::default().output);
+}
+
 #[test]
 fn markup_has_entities() {
     let body = format!("<e u=\"{URL}&amp;r=1\"><u>{}</u></e>", URL.replace('/', "&#x2F;"));
