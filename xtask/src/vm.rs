@@ -243,7 +243,7 @@ fn matrix(workspace: &Workspace, ui: &Ui, plan: &Plan<'_>) -> Matrix {
     let at_once = queue::at_once();
     let label = format!("kernels to boot: {}, {at_once} at once", jobs.len());
     let boots = |job: Job<'_>| {
-        (0..plan.boots).map(|_| job.boot(plan).context(job.kernel.name)).collect::<Vec<_>>()
+        (1..=plan.boots).map(|nth| job.boot(plan, nth).context(job.kernel.name)).collect::<Vec<_>>()
     };
     let done = ui.watch(&label, || queue::run(jobs, at_once, boots));
     for boot in done.into_iter().flatten() {
@@ -292,16 +292,21 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Boots it once, and says what came of it.
-    fn boot(&self, plan: &Plan<'_>) -> Result<Row> {
+    fn boot(&self, plan: &Plan<'_>, nth: u32) -> Result<Row> {
         let Self { machine, kernel, image } = self;
         let tests = Some(plan.arguments);
-        let mut boot = machine.boot(kernel.name, image, tests)?;
+        // The next boot must not write over what a failed one has left.
+        let folder = match plan.boots {
+            1 => kernel.name.to_owned(),
+            _ => format!("{}-{nth}", kernel.name),
+        };
+        let mut boot = machine.boot(&folder, image, tests)?;
         let mut results = Results::parse(&boot.results);
         if results.kernel.is_none() && boot.killed.is_some() && plan.boots == 1 {
             // The firmware or the early kernel stood still, which on a busy
             // machine it does now and then; no test has begun.
             machine.ui.say(&format!("{} did not come up: once more", kernel.name));
-            boot = machine.boot(kernel.name, image, tests)?;
+            boot = machine.boot(&folder, image, tests)?;
             results = Results::parse(&boot.results);
         }
         let (problem, time) = (problem(&boot, &results), boot.time);
@@ -346,14 +351,14 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn boot(&self, name: &str, image: &Image, arguments: Option<&[String]>) -> Result<Boot> {
+    fn boot(&self, folder: &str, image: &Image, arguments: Option<&[String]>) -> Result<Boot> {
         // Several times what they take on an idle machine.
         let all = Duration::from_mins(45);
         let silence = match self.qemu.arch {
             Arch::X86_64 => Duration::from_mins(3),
             Arch::Aarch64 => Duration::from_mins(5),
         };
-        self.boot_by(&self.qemu, name, image, arguments, Limits { all, silence })
+        self.boot_by(&self.qemu, folder, image, arguments, Limits { all, silence })
     }
 
     fn boot_by(
