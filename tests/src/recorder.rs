@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Child, ChildStderr, Command, Output, Stdio},
     thread,
@@ -150,19 +150,30 @@ fn answer(mut connection: TcpStream) {
     while connection.read(&mut buffer).is_ok_and(|read| read > 0) {}
 }
 
-/// Whether a file holds this text.
-pub fn holds(file: &Path, text: &[u8]) -> bool {
-    fs::read(file).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text))
+/// Waits until a file that is recorded to holds a datagram which is sent here:
+/// the tool records by then, and has written what came before.
+///
+/// What a tool says of itself proves neither: it comes before the first packet,
+/// and packets wait in buffers.
+///
+/// # Panics
+/// When it does not come; `mark` must be another each time.
+pub fn records(file: &Path, mark: &str) {
+    /// Where nobody listens.
+    const DISCARD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let deadline = Instant::now() + PATIENCE;
+    while !holds(file, mark.as_bytes()) {
+        assert!(Instant::now() < deadline, "{mark} is not recorded");
+        // Until it does: what is sent before it records is lost.
+        socket.send_to(mark.as_bytes(), DISCARD).expect("a datagram");
+        thread::sleep(Duration::from_millis(200));
+    }
 }
 
-/// Waits until nothing more is written to a file.
-pub fn settles(file: &Path) {
-    let len = || fs::metadata(file).map_or(0, |file| file.len());
-    let mut before = 0;
-    while len() == 0 || len() != before {
-        before = len();
-        thread::sleep(Duration::from_secs(2));
-    }
+/// Whether a file holds this text.
+fn holds(file: &Path, text: &[u8]) -> bool {
+    fs::read(file).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text))
 }
 
 /// A port that nobody listens on.

@@ -13,8 +13,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -31,7 +29,7 @@ use tracer::{
 };
 use tracer_tests::{
     corpus::recorded,
-    recorder::{PATIENCE, Server, Tool, free_port, holds, in_own_network, ran, settles},
+    recorder::{PATIENCE, Server, Tool, free_port, in_own_network, ran, records},
     skip,
     tracer_bin::{self, Ended},
     watched::lines,
@@ -39,9 +37,6 @@ use tracer_tests::{
 };
 
 const SETUP: &str = "(`cargo xtask setup --tests`)";
-
-/// The last request that is sent: when a recording holds it, it is complete.
-const LAST: &str = "/the-last-of-them";
 
 /// What is found in a request: its path, and each finding's kind, value and
 /// chain.
@@ -233,7 +228,7 @@ fn what_mitmproxy_records_is_read() {
     replay(port);
     proxy.end();
     let read = decode_any(&archive);
-    assert_eq!(read.len(), all.len() + 1);
+    assert_eq!(read.len(), all.len());
     for decoded in &all {
         let (path, expected) = found(decoded);
         // They can end in another order than they began in.
@@ -279,6 +274,7 @@ fn encrypted() {
     let mut recorder =
         Tool::start(Command::new("dumpcap").args(["-q", "-i", "lo", "-w"]).arg(&file));
     recorder.says("lo");
+    records(&file, "it begins");
     // TLS_AES_256_GCM_SHA384 is what OpenSSL prefers; and once the other.
     for (cipher, path) in [("TLS_AES_256_GCM_SHA384", "/256"), ("TLS_AES_128_GCM_SHA256", "/128")] {
         ran(Command::new("curl")
@@ -289,7 +285,7 @@ fn encrypted() {
             .arg(web.url(COLLECTOR, path))
             .env("SSLKEYLOGFILE", &keys));
     }
-    settles(&file);
+    records(&file, "it has all");
     recorder.end();
     let inject = format!("tls,{}", keys.display());
     ran(Command::new("editcap").args(["--inject-secrets", &inject]).args([&file, &both]));
@@ -312,32 +308,22 @@ fn captured(tool: &str, command: impl Fn(&Path) -> Command + Sync) {
     if !skip::root() || !skip::met(there, &format!("{tool} and iproute2 {SETUP}")) {
         return;
     }
-    in_own_network(|| record(tool, &command));
+    in_own_network(|| record(&command));
 }
 
-fn record(tool: &str, command: impl Fn(&Path) -> Command) {
+fn record(command: impl Fn(&Path) -> Command) {
     let folder = folder();
     let file = folder.path().join("capture");
     let server = Server::start(80);
     let mut recorder = Tool::start(&mut command(&file));
     recorder.says("lo");
     let all = corpus();
-    // What it says comes before it records.
-    let deadline = Instant::now() + PATIENCE;
-    while !holds(&file, b"/is-it-there") {
-        assert!(Instant::now() < deadline, "{tool} records nothing");
-        send(server.port(), b"GET /is-it-there HTTP/1.1\r\nHost: a.test\r\n\r\n");
-        thread::sleep(Duration::from_millis(200));
-    }
+    records(&file, "it begins");
     replay(server.port());
-    while !holds(&file, LAST.as_bytes()) {
-        assert!(Instant::now() < deadline, "{tool} records no more");
-        thread::sleep(Duration::from_millis(200));
-    }
+    records(&file, "it has all");
     recorder.end();
-    let read: Vec<Found> =
-        decode(&file).into_iter().filter(|(path, _)| path != "/is-it-there").collect();
-    assert_eq!(read.len(), all.len() + 1);
+    let read = decode(&file);
+    assert_eq!(read.len(), all.len());
     for (read, decoded) in read.iter().zip(&all) {
         let (path, expected) = found(decoded);
         assert_eq!(read, &(path, expected));
@@ -369,7 +355,6 @@ fn replay(port: u16) {
     for request in recorded() {
         send(port, &request.bytes);
     }
-    send(port, format!("GET {LAST} HTTP/1.1\r\nHost: a.test\r\n\r\n").as_bytes());
 }
 
 fn send(port: u16, request: &[u8]) {
