@@ -34,12 +34,17 @@ fn main() {
     let alert = alert();
     let store = Store::open(&Place::Named(path)).expect("a store");
     let writer = Writer::start(store, Keep::default()).expect("its writer");
-    for number in 1.. {
+    let mut number = 1;
+    loop {
         let alert = Decoded { alert: Some(number), ..alert.clone() };
+        let lost = writer.lost();
         writer.output(&Output::Request(Box::new(alert)));
-        assert_eq!(writer.lost(), 0, "the test is too fast for this machine");
-        println!("{number}");
-        io::stdout().flush().expect("somebody listens");
+        // The disk can be behind: then it comes again.
+        if writer.lost() == lost {
+            println!("{number}");
+            io::stdout().flush().expect("somebody listens");
+            number += 1;
+        }
         thread::sleep(PAUSE);
     }
 }
