@@ -268,6 +268,16 @@ fn what_is_encrypted_is_read_with_its_keys() {
 
 fn encrypted() {
     const PAGE: &str = "https://news.example.org/politics/story-42?q=private";
+    const V13: &[&str] = &["--tlsv1.3", "--tls13-ciphers"];
+    const V12: &[&str] = &["--tls-max", "1.2", "--ciphers"];
+    const CIPHERS: [(&str, &[&str], &str); 6] = [
+        ("/1.3/aes-256", V13, "TLS_AES_256_GCM_SHA384"),
+        ("/1.3/aes-128", V13, "TLS_AES_128_GCM_SHA256"),
+        ("/1.3/chacha20", V13, "TLS_CHACHA20_POLY1305_SHA256"),
+        ("/1.2/aes-256", V12, "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        ("/1.2/aes-128", V12, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ("/1.2/chacha20", V12, "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    ];
     let Some(web) = Web::start(Protocol::Http1, Reader::Hasty) else { return };
     let folder = folder();
     let [file, keys, both] = ["capture", "keys", "both"].map(|name| folder.path().join(name));
@@ -275,12 +285,12 @@ fn encrypted() {
         Tool::start(Command::new("dumpcap").args(["-q", "-i", "lo", "-w"]).arg(&file));
     recorder.says("lo");
     records(&file, "it begins");
-    // TLS_AES_256_GCM_SHA384 is what OpenSSL prefers; and once the other.
-    for (cipher, path) in [("TLS_AES_256_GCM_SHA384", "/256"), ("TLS_AES_128_GCM_SHA256", "/128")] {
+    for (path, version, cipher) in CIPHERS {
         ran(Command::new("curl")
-            .args(["-sS", "--tlsv1.3", "--tls13-ciphers", cipher, "--cacert"])
+            .args(["-sS", "--cacert"])
             .arg(web.ca())
-            .args(["--resolve", &format!("{COLLECTOR}:{}:127.0.0.1", web.port())])
+            .args(version)
+            .args([cipher, "--resolve", &format!("{COLLECTOR}:{}:127.0.0.1", web.port())])
             .args(["--data-urlencode", &format!("page={PAGE}")])
             .arg(web.url(COLLECTOR, path))
             .env("SSLKEYLOGFILE", &keys));
@@ -295,7 +305,7 @@ fn encrypted() {
     assert!(without.stderr.contains("bytes encrypted (TLS)"), "{}", without.stderr);
     let read = decode(&both);
     let paths: Vec<&str> = read.iter().map(|(path, _)| &**path).collect();
-    assert_eq!(paths, ["/256", "/128"]);
+    assert_eq!(paths, CIPHERS.map(|(path, ..)| path));
     for (path, found) in &read {
         let page = ("url".to_owned(), PAGE.to_owned(), "body > form:page".to_owned());
         assert!(found.contains(&page), "{path}: {found:#?}");

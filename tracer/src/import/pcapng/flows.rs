@@ -8,10 +8,10 @@ use std::{
 use super::{
     super::nobody,
     HOOK, Owner,
-    keys::KeyLog,
     link::{Segment, Tcp},
     order::{Held, Order, Sender},
     pdu::Pdu,
+    tls::KeyLog,
 };
 use crate::record::{BootTime, Connection, Event, Process, Record, Transport};
 
@@ -123,6 +123,7 @@ impl Flows {
                     let segment = Held { time, seq: tcp.seq, payload, len, push: tcp.push };
                     flow.order.sent(segment, tcp.syn, &sender, held, out);
                 } else if let Some(ack) = tcp.ack {
+                    flow.order.tls.answered(&payload);
                     flow.order.acknowledged(ack, &sender, held, out);
                 }
             }

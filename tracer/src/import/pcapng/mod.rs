@@ -12,14 +12,13 @@
 //! | `link` | link layers, IPv4, IPv6, TCP, UDP |
 //! | `pdu` | plaintext that Wireshark or tracer wrote without packets around it |
 //! | `flows`, `order` | which side is the client, and the order of what it sent |
-//! | `tls`, `keys` | what it sent in TLS, where the capture holds the keys |
+//! | `tls` | what it sent in TLS, where the capture holds the keys |
 //!
 //! Only what clients sent becomes records. A capture names no processes, but
 //! for PCAPdroid's; the rest is one unknown process's.
 
 mod blocks;
 mod flows;
-mod keys;
 mod link;
 mod options;
 mod order;

@@ -17,10 +17,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    keys::KeyLog,
-    tls::{self, Plain},
-};
+use super::tls::{self, KeyLog, Plain};
 use crate::record::{BootTime, Connection, Event, Process, Record, Transport};
 
 /// Segments of one connection that wait: what a receive window of 4 MiB holds
@@ -48,7 +45,7 @@ pub(super) struct Order {
     /// Segments that wait, by their places.
     held: BTreeMap<u64, Held>,
     /// What is in the stream, where it is TLS and there are keys.
-    tls: tls::Client,
+    pub(super) tls: tls::Client,
     /// The place of the next byte in the plaintext.
     plain: u32,
 }

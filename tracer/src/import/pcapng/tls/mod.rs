@@ -1,33 +1,34 @@
-//! What a client sent in TLS 1.3, decrypted with the keys that a capture holds
-//! (RFC 8446, section 5.2).
+//! What a client sent in TLS 1.2 and 1.3, decrypted with the keys that a capture
+//! holds.
 //!
-//! ```text
-//! type u8 │ version u16 │ length u16 │ encrypted: content │ type u8 │ zeros │ tag
-//! ```
+//! | module | knows |
+//! |---|---|
+//! | `keys` | the log of secrets |
+//! | `v13`, `v12` | how each version makes keys of them, and encrypts a record |
+//! | `aead` | the ciphers |
 //!
-//! Only the client's half is read, so the server's choice of a cipher is not
-//! known: the secret's length tells the hash, and with it AES-128 or AES-256 in
-//! GCM. A wrong guess shows, since every record is authenticated. ChaCha20 and
-//! TLS 1.2 stay encrypted, and count as that.
+//! Of what the server sends, only its hello is looked at. Other ciphers and
+//! versions stay encrypted, and count as that.
 
-use aes_gcm::{
-    Aes128Gcm, Aes256Gcm,
-    aead::{Aead as _, KeyInit as _, Payload},
-};
+mod aead;
+mod keys;
+mod v12;
+mod v13;
+
 use bytes::Bytes;
-use hkdf::Hkdf;
-use sha2::{Sha256, Sha384};
 
-use super::keys::{KeyLog, Random, Secrets};
+pub(super) use self::keys::KeyLog;
+use self::{
+    keys::{Random, Secrets},
+    v12::ServerHello,
+};
 
-/// The longest record: 2¹⁴ bytes and what encryption may add.
+/// The longest record: 2¹⁴ bytes and what encryption may add (RFC 8446, section
+/// 5.2; RFC 5246, section 6.2.3, allows more, which no cipher here needs).
 const MAX_RECORD: usize = (1 << 14) + 256;
 
 /// A record's header.
 const HEADER: usize = 5;
-
-/// What encryption adds: the content's type, and the tag.
-const OVERHEAD: usize = 17;
 
 /// Records that may have been lost before one that is read: each costs a try.
 const MAX_LOST: u64 = 16;
@@ -35,6 +36,8 @@ const MAX_LOST: u64 = 16;
 /// Records that cannot be read before the connection is given up.
 const MAX_FAILURES: u32 = 64;
 
+/// Types of records (RFC 8446, section 5.1).
+const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
@@ -53,6 +56,7 @@ pub(super) struct Plain {
 #[derive(Debug, Default)]
 pub(super) struct Client {
     stage: Stage,
+    server: Option<ServerHello>,
     /// The beginning of a record.
     pending: Vec<u8>,
     /// Bytes of a record that is known to be damaged, still to come.
@@ -74,99 +78,36 @@ enum Stage {
     Closed,
 }
 
-/// The keys of one connection. Each secret counts its records itself.
+/// The keys of one connection.
 #[derive(Debug)]
-struct Keys {
-    early: Option<Key>,
-    handshake: Option<Key>,
-    application: Option<Key>,
+enum Keys {
+    V12(v12::Keys),
+    V13(v13::Keys),
+}
+
+/// What a record held.
+#[derive(Debug, PartialEq, Eq)]
+enum Opened {
+    /// What the client's user has written.
+    Content(Vec<u8>),
+    /// What TLS itself sends.
+    Other,
 }
 
 impl Keys {
-    fn of(secrets: &Secrets) -> Self {
-        let key = |secret: &Option<Vec<u8>>| Key::of(secret.as_deref()?);
-        Self {
-            early: key(&secrets.early),
-            handshake: key(&secrets.handshake),
-            application: key(&secrets.application),
+    fn of(client: Random, secrets: &Secrets) -> Self {
+        match secrets {
+            Secrets::Master(master) => Self::V12(v12::Keys::of(client, master)),
+            Secrets::Traffic(secrets) => Self::V13(v13::Keys::of(secrets)),
         }
     }
-}
 
-/// One secret's key, and the number of its next record.
-struct Key {
-    secret: Vec<u8>,
-    cipher: Cipher,
-    iv: [u8; 12],
-    next: u64,
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("next", &self.next).finish_non_exhaustive()
-    }
-}
-
-enum Cipher {
-    Aes128(Box<Aes128Gcm>),
-    Aes256(Box<Aes256Gcm>),
-}
-
-impl Key {
-    fn of(secret: &[u8]) -> Option<Self> {
-        let mut iv = [0; 12];
-        expand(secret, "iv", &mut iv)?;
-        let cipher = match secret.len() {
-            32 => {
-                let mut key = [0; 16];
-                expand(secret, "key", &mut key)?;
-                Cipher::Aes128(Box::new(Aes128Gcm::new(&key.into())))
-            }
-            48 => {
-                let mut key = [0; 32];
-                expand(secret, "key", &mut key)?;
-                Cipher::Aes256(Box::new(Aes256Gcm::new(&key.into())))
-            }
-            _ => return None,
-        };
-        Some(Self { secret: secret.to_owned(), cipher, iv, next: 0 })
-    }
-
-    /// The key that follows an update (RFC 8446, section 7.2).
-    fn updated(&self) -> Option<Self> {
-        let mut secret = vec![0; self.secret.len()];
-        expand(&self.secret, "traffic upd", &mut secret)?;
-        Self::of(&secret)
-    }
-
-    /// Decrypts a record: one of the next few of this key.
-    fn open(&mut self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        (self.next..=self.next.saturating_add(MAX_LOST)).find_map(|number| {
-            let mut nonce = self.iv;
-            for (byte, number) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {
-                *byte ^= number;
-            }
-            let payload = Payload { msg: sealed, aad: header };
-            let opened = match &self.cipher {
-                Cipher::Aes128(cipher) => cipher.decrypt(&nonce.into(), payload),
-                Cipher::Aes256(cipher) => cipher.decrypt(&nonce.into(), payload),
-            };
-            let opened = opened.ok()?;
-            self.next = number + 1;
-            Some(opened)
-        })
-    }
-}
-
-/// HKDF-Expand-Label without a context (RFC 8446, section 7.1).
-fn expand(secret: &[u8], label: &str, out: &mut [u8]) -> Option<()> {
-    let len = u16::try_from(out.len()).ok()?;
-    let label_len = u8::try_from(b"tls13 ".len() + label.len()).ok()?;
-    let info: [&[u8]; 5] = [&len.to_be_bytes(), &[label_len], b"tls13 ", label.as_bytes(), &[0]];
-    match secret.len() {
-        32 => Hkdf::<Sha256>::from_prk(secret).ok()?.expand_multi_info(&info, out).ok(),
-        48 => Hkdf::<Sha384>::from_prk(secret).ok()?.expand_multi_info(&info, out).ok(),
-        _ => None,
+    /// What encryption adds to a record.
+    fn overhead(&self) -> usize {
+        match self {
+            Self::V12(keys) => keys.overhead(),
+            Self::V13(_) => v13::OVERHEAD,
+        }
     }
 }
 
@@ -174,6 +115,11 @@ impl Client {
     /// Something was decrypted.
     pub(super) fn is_open(&self) -> bool {
         self.opened
+    }
+
+    /// The server sent this.
+    pub(super) fn answered(&mut self, bytes: &[u8]) {
+        self.server = self.server.or_else(|| ServerHello::read(bytes));
     }
 
     /// The next bytes that the client sent.
@@ -246,60 +192,36 @@ impl Client {
             return false;
         };
         if matches!(self.stage, Stage::Start) {
-            let secrets = random(record).and_then(|random| keys.of(&random));
-            let Some(secrets) = secrets else {
+            let open = |random| Some(Keys::of(random, keys.of(&random)?));
+            let Some(keys) = random(record).and_then(open) else {
                 return false;
             };
-            self.stage = Stage::Open(Box::new(Keys::of(secrets)));
+            self.stage = Stage::Open(Box::new(keys));
             return true;
         }
         let Stage::Open(keys) = &mut self.stage else {
             return false;
         };
-        match header[0] {
-            APPLICATION_DATA => {}
-            // What is sent in the clear: another hello, a change of ciphers.
-            20..=22 => return true,
-            _ => return false,
+        if !(CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&header[0]) {
+            return false;
         }
-        // In the order in which they come into use; a key that was followed by
-        // another is used no more.
-        let opened = keys
-            .application
-            .as_mut()
-            .filter(|key| key.next > 0)
-            .and_then(|key| key.open(header, sealed))
-            .or_else(|| keys.handshake.as_mut()?.open(header, sealed))
-            .or_else(|| keys.early.as_mut()?.open(header, sealed))
-            .or_else(|| keys.application.as_mut()?.open(header, sealed));
-        let Some(opened) = opened else {
-            self.failures += 1;
-            self.lost(record.len(), out);
-            return self.failures < MAX_FAILURES;
+        let opened = match &mut **keys {
+            Keys::V12(keys) => keys.open(header, sealed, self.server.as_ref()),
+            Keys::V13(keys) => keys.open(header, sealed),
         };
-        self.failures = 0;
-        let end = opened.iter().rposition(|&byte| byte != 0);
-        let (kind, content) = match end {
-            Some(end) => (opened[end], &opened[..end]),
-            None => (0, &[][..]),
-        };
-        match kind {
-            APPLICATION_DATA => {
-                if keys.application.as_ref().is_some_and(|key| key.next > 0) {
-                    (keys.handshake, keys.early) = (None, None);
-                }
+        match opened {
+            None => {
+                self.failures += 1;
+                self.lost(record.len(), out);
+                return self.failures < MAX_FAILURES;
+            }
+            Some(Opened::Content(content)) => {
+                self.failures = 0;
                 self.opened = true;
-                self.give(Bytes::copy_from_slice(content), content.len(), out);
+                let len = content.len();
+                self.give(content.into(), len, out);
             }
-            // KeyUpdate (RFC 8446, section 4.6.3).
-            HANDSHAKE if content.first() == Some(&24) => {
-                keys.application = keys.application.as_ref().and_then(Key::updated);
-                if let Some(key) = &mut keys.application {
-                    // It is in use from now on.
-                    key.next = 0;
-                }
-            }
-            _ => {}
+            Some(Opened::Other) => {}
         }
         true
     }
@@ -314,7 +236,11 @@ impl Client {
 
     /// A record of this length could not be read.
     fn lost(&mut self, record: usize, out: &mut Vec<Plain>) {
-        self.unread(record.saturating_sub(HEADER + OVERHEAD), out);
+        let overhead = match &self.stage {
+            Stage::Open(keys) => keys.overhead(),
+            Stage::Start | Stage::Closed => 0,
+        };
+        self.unread(record.saturating_sub(HEADER + overhead), out);
     }
 
     /// So many bytes of plaintext are not known. Before any are, the ciphertext
@@ -358,6 +284,10 @@ mod tests {
         42 f9 14 aa 66 bc ab 3f 2b 98 19 a8 a5 b4 6b 39 5b d5 4a 9a 20 44 1e 2b 62 97 4e 1f 5a 62
         92 a2 97 70 14 bd 1e 3d ea e6 3a ee bb 21 69 49 15 e4";
 
+    /// The ciphers that a secret as long as that one can be of.
+    const AES: usize = 0;
+    const CHACHA: usize = 1;
+
     fn keys() -> KeyLog {
         let mut keys = KeyLog::default();
         let line = format!("CLIENT_TRAFFIC_SECRET_0 {} {SECRET}", "07".repeat(32));
@@ -374,17 +304,7 @@ mod tests {
 
     /// A record of the client's, encrypted.
     fn sealed(number: u64, content: &[u8], kind: u8) -> Vec<u8> {
-        let key = Key::of(&unhex(SECRET)).unwrap();
-        let Cipher::Aes128(cipher) = &key.cipher else { panic!() };
-        let mut nonce = key.iv;
-        nonce[4..].iter_mut().zip(number.to_be_bytes()).for_each(|(byte, n)| *byte ^= n);
-        let mut record = vec![23, 3, 3];
-        record.extend((content.len() as u16 + 17).to_be_bytes());
-        let msg = &[content, &[kind]].concat();
-        let payload = Payload { msg, aad: &record };
-        let sealed = cipher.encrypt(&nonce.into(), payload).unwrap();
-        record.extend(sealed);
-        record
+        v13::Key::of(&unhex(SECRET)).unwrap().seal(AES, number, content, kind)
     }
 
     fn decrypted(parts: &[&[u8]]) -> Vec<Plain> {
@@ -398,6 +318,86 @@ mod tests {
         let plain = decrypted(&[&hello(), &unhex(RECORD)]);
         let bytes: Vec<u8> = (0..50).collect();
         assert_eq!(plain, [Plain { bytes: bytes.into(), len: 50, continues: false }]);
+    }
+
+    #[test]
+    fn either_cipher_of_a_hash() {
+        let key = v13::Key::of(&unhex(SECRET)).unwrap();
+        for cipher in [AES, CHACHA] {
+            let one = key.seal(cipher, 0, b"one", APPLICATION_DATA);
+            // One is lost.
+            let three = key.seal(cipher, 2, b"three", APPLICATION_DATA);
+            let plain = decrypted(&[&hello(), &one, &three]);
+            let told: Vec<_> = plain.iter().map(|plain| &plain.bytes[..]).collect();
+            assert_eq!(told, [&b"one"[..], b"three"], "{cipher}");
+            // No connection has two.
+            let other = key.seal(1 - cipher, 1, b"two", APPLICATION_DATA);
+            let plain = decrypted(&[&hello(), &one, &other]);
+            assert_eq!((&plain[1].bytes[..], plain[1].len), (&b""[..], 3), "{cipher}");
+        }
+    }
+
+    /// The keys of that hello, had it come to TLS 1.2.
+    fn master() -> KeyLog {
+        let mut keys = KeyLog::default();
+        keys.read(format!("CLIENT_RANDOM {} {}", "07".repeat(32), "08".repeat(48)).as_bytes());
+        keys
+    }
+
+    /// A server's hello that chooses this cipher.
+    fn answer(suite: u16) -> Vec<u8> {
+        let mut answer = vec![22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3];
+        answer.extend([9; 32]);
+        answer.push(0);
+        answer.extend(suite.to_be_bytes());
+        answer.push(0);
+        answer
+    }
+
+    /// A connection in TLS 1.2, and what of it is read.
+    fn told(suite: u16, hidden: bool) -> Vec<(Vec<u8>, u32)> {
+        let (keys, answer) = (master(), answer(suite));
+        let server = ServerHello::read(&answer);
+        let seal = |number, kind, plain: &[u8]| {
+            v12::seal([7; 32], &[8; 48], server.as_ref()?, number, kind, plain)
+        };
+        let (mut client, mut out) = (Client::default(), Vec::new());
+        client.data(&hello(), &keys, &mut out);
+        if !hidden {
+            client.answered(b"HTTP/1.1 200 OK");
+            client.answered(&answer);
+        }
+        // The key exchange is sent in the clear.
+        client.data(&[HANDSHAKE, 3, 3, 0, 4, 16, 0, 0, 0], &keys, &mut out);
+        client.data(&[CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1], &keys, &mut out);
+        for (number, kind, plain) in [
+            (0, HANDSHAKE, &b"finished"[..]),
+            (1, APPLICATION_DATA, b"one"),
+            (2, 21, b"an alert"),
+            (4, APPLICATION_DATA, b"two"),
+        ] {
+            let sealed = seal(number, kind, plain);
+            let record = sealed.unwrap_or_else(|| [kind, 3, 3, 0, 30].repeat(7));
+            client.data(&record, &keys, &mut out);
+        }
+        let damaged = seal(5, APPLICATION_DATA, b"three").map(|mut record| {
+            *record.last_mut().unwrap() ^= 1;
+            record
+        });
+        client.data(&damaged.unwrap_or_default(), &keys, &mut out);
+        out.into_iter().map(|plain| (plain.bytes.to_vec(), plain.len)).collect()
+    }
+
+    #[test]
+    fn tls_1_2_is_read() {
+        for suite in [0xc02f, 0xc030, 0xcca8, 0x009c, 0x009f] {
+            let all = [(b"one".to_vec(), 3), (b"two".to_vec(), 3), (Vec::new(), 5)];
+            assert_eq!(told(suite, false), all, "{suite:x}");
+            // Which keys, only the server's hello tells.
+            assert_eq!(told(suite, true), [], "{suite:x}");
+        }
+        // TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA
+        assert_eq!(told(0xc013, false), []);
     }
 
     #[test]
@@ -443,13 +443,14 @@ mod tests {
     #[test]
     fn keys_are_updated() {
         let update = sealed(0, &[24, 0, 0, 1, 0], 22);
-        let key = Key::of(&unhex(SECRET)).unwrap().updated().unwrap();
-        assert_ne!(key.secret, unhex(SECRET));
+        let key = v13::Key::of(&unhex(SECRET)).unwrap().updated().unwrap();
+        assert_ne!(key.secret(), unhex(SECRET));
         let (mut client, mut out) = (Client::default(), Vec::new());
         client.data(&hello(), &keys(), &mut out);
         client.data(&update, &keys(), &mut out);
         let Stage::Open(keys) = &client.stage else { panic!() };
-        assert_eq!(keys.application.as_ref().unwrap().secret, key.secret);
+        let Keys::V13(keys) = &**keys else { panic!() };
+        assert_eq!(keys.application().secret(), key.secret());
     }
 
     proptest! {
@@ -472,11 +473,16 @@ mod tests {
 
         #[test]
         fn nothing_panics(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..6)) {
-            let (mut client, mut out) = (Client::default(), Vec::new());
-            client.data(&hello(), &keys(), &mut out);
-            for part in &parts {
-                client.data(part, &keys(), &mut out);
-                client.gap(part.len() as u64, &mut out);
+            for keys in [keys(), master()] {
+                let (mut client, mut out) = (Client::default(), Vec::new());
+                client.data(&hello(), &keys, &mut out);
+                client.answered(&answer(0xc02f));
+                client.data(&[CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1], &keys, &mut out);
+                for part in &parts {
+                    client.data(part, &keys, &mut out);
+                    client.gap(part.len() as u64, &mut out);
+                    client.answered(part);
+                }
             }
         }
     }

@@ -1,0 +1,121 @@
+//! Keys of TLS connections, as clients log them (`SSLKEYLOGFILE`,
+//! draft-ietf-tls-keylogfile) and captures hold them (a decryption secrets
+//! block).
+//!
+//! ```text
+//! CLIENT_TRAFFIC_SECRET_0 │ client random, 64 digits │ secret, 64 or 96 digits
+//! CLIENT_RANDOM           │ client random, 64 digits │ master secret, 96 digits
+//! ```
+
+use std::collections::HashMap;
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+
+/// Connections whose keys are kept: more than a capture has in practice.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// The longest secret: SHA-384's.
+const MAX_SECRET: usize = 48;
+
+/// What a client calls its connection.
+pub(super) type Random = [u8; 32];
+
+/// The master secret of a connection in TLS 1.2 or before.
+pub(super) type Master = [u8; 48];
+
+/// The secrets of a connection.
+#[derive(Debug, Clone)]
+pub(super) enum Secrets {
+    /// Up to TLS 1.2: of both sides.
+    Master(Master),
+    /// TLS 1.3: of what the client sends.
+    Traffic(Traffic),
+}
+
+/// The secrets of what a client sends in TLS 1.3, one after the other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Traffic {
+    pub(super) early: Option<Vec<u8>>,
+    pub(super) handshake: Option<Vec<u8>>,
+    pub(super) application: Option<Vec<u8>>,
+}
+
+impl Secrets {
+    fn traffic(&mut self) -> Option<&mut Traffic> {
+        match self {
+            Self::Traffic(traffic) => Some(traffic),
+            Self::Master(_) => None,
+        }
+    }
+}
+
+/// The secrets of a capture's connections.
+#[derive(Debug, Default)]
+pub(in super::super) struct KeyLog(HashMap<Random, Secrets>);
+
+impl KeyLog {
+    /// Reads a log. What is no secret of these is passed over.
+    pub(in super::super) fn read(&mut self, log: &[u8]) {
+        log.split(|&b| b == b'\n').for_each(|line| {
+            let _ = self.line(line);
+        });
+    }
+
+    /// The secrets of a connection.
+    pub(super) fn of(&self, random: &Random) -> Option<&Secrets> {
+        self.0.get(random)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn line(&mut self, line: &[u8]) -> Option<()> {
+        let mut words = line.trim_ascii().split(|&b| b == b' ');
+        let (label, random, secret) = (words.next()?, words.next()?, words.next()?);
+        let random: Random = HEXLOWER_PERMISSIVE.decode(random).ok()?.try_into().ok()?;
+        let secret = HEXLOWER_PERMISSIVE.decode(secret).ok()?;
+        let fits = secret.len() <= MAX_SECRET;
+        if !fits || self.0.len() == MAX_CONNECTIONS && !self.0.contains_key(&random) {
+            return None;
+        }
+        let place: fn(&mut Traffic) -> &mut Option<Vec<u8>> = match label {
+            b"CLIENT_RANDOM" => {
+                self.0.insert(random, Secrets::Master(secret.try_into().ok()?));
+                return Some(());
+            }
+            b"CLIENT_EARLY_TRAFFIC_SECRET" => |secrets| &mut secrets.early,
+            b"CLIENT_HANDSHAKE_TRAFFIC_SECRET" => |secrets| &mut secrets.handshake,
+            b"CLIENT_TRAFFIC_SECRET_0" => |secrets| &mut secrets.application,
+            _ => return None,
+        };
+        let secrets = self.0.entry(random).or_insert_with(|| Secrets::Traffic(Traffic::default()));
+        *place(secrets.traffic()?) = Some(secret);
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_read() {
+        let [one, two, other] = ["Ab", "Cd", "Ef"].map(|byte| byte.repeat(32));
+        let (secret, master) = ("12".repeat(32), "34".repeat(48));
+        let log = format!(
+            "# a comment\r\nCLIENT_TRAFFIC_SECRET_0 {one} {secret}\r\n\
+             CLIENT_HANDSHAKE_TRAFFIC_SECRET {one} {secret}\nCLIENT_RANDOM {two} {master}\n\
+             SERVER_TRAFFIC_SECRET_0 {other} {secret}\nCLIENT_RANDOM {other} {secret}\n\
+             CLIENT_TRAFFIC_SECRET_0 zz {secret}\nCLIENT_TRAFFIC_SECRET_0 {other}"
+        );
+        let mut keys = KeyLog::default();
+        keys.read(log.as_bytes());
+        let Some(Secrets::Traffic(secrets)) = keys.of(&[0xab; 32]) else { panic!() };
+        assert_eq!(secrets.application.as_deref(), Some(&[0x12; 32][..]));
+        assert!(secrets.handshake.is_some() && secrets.early.is_none());
+        let Some(Secrets::Master(master)) = keys.of(&[0xcd; 32]) else { panic!() };
+        assert_eq!(*master, [0x34; 48]);
+        assert_eq!(keys.0.len(), 2);
+    }
+}
