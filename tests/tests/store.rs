@@ -113,16 +113,21 @@ fn a_kill_costs_the_last_second_at_most() {
     assert!(held > LONG / 2, "{held} of {LONG}");
 }
 
-/// A store with some alerts in it.
+/// A store with some alerts in it, of one run that was killed.
 fn filled(folder: &Path) -> PathBuf {
     let path = folder.join("store");
     let is_filled = || {
         let reader = path.exists().then(|| Reader::open(&path).expect("a store")).flatten();
         reader.is_some_and(|reader| reader.count().expect("a number") > 0)
     };
+    let mut keeper =
+        Command::new(KEEPER).arg(&path).stdout(Stdio::null()).spawn().expect("the keeper");
     while !is_filled() {
-        kill_after(&path, Life::FromFirst(Duration::from_millis(600)));
+        assert_eq!(keeper.try_wait().expect("its state"), None, "it ended");
+        thread::sleep(Duration::from_millis(20));
     }
+    keeper.kill().expect("it runs");
+    keeper.wait().expect("its end");
     path
 }
 
