@@ -352,13 +352,10 @@ impl Machine<'_> {
     }
 
     fn boot(&self, folder: &str, image: &Image, arguments: Option<&[String]>) -> Result<Boot> {
-        // Several times what they take on an idle machine.
-        let all = Duration::from_mins(45);
-        let silence = match self.qemu.arch {
-            Arch::X86_64 => Duration::from_mins(3),
-            Arch::Aarch64 => Duration::from_mins(5),
-        };
-        self.boot_by(&self.qemu, folder, image, arguments, Limits { all, silence })
+        // Several times what they take on an idle machine: on a busy one, two
+        // minutes were seen between two results.
+        let limits = Limits { all: Duration::from_mins(45), silence: Duration::from_mins(6) };
+        self.boot_by(&self.qemu, folder, image, arguments, limits)
     }
 
     fn boot_by(
