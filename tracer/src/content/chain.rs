@@ -13,6 +13,8 @@ use std::{
     fmt::{self, Write as _},
 };
 
+use super::xor::Key;
+
 /// How much of a name goes into a rendered chain. Names come from the
 /// request, and a chain has to stay readable.
 const MAX_NAME_CHARS: usize = 80;
@@ -133,6 +135,8 @@ pub enum Step<'a> {
     Reversed,
     /// Text whose letters are moved by thirteen places.
     Rot13,
+    /// Bytes that were combined with a short key by exclusive or.
+    Xor(Key),
     /// The escapes of JSON and JavaScript in text that is neither.
     Escaped,
     /// Base64 with `+` and `/`, or with neither pair (RFC 4648 section 4).
@@ -181,6 +185,7 @@ impl fmt::Display for Step<'_> {
             Self::Entities => f.write_str("entities"),
             Self::Reversed => f.write_str("reversed"),
             Self::Rot13 => f.write_str("rot13"),
+            Self::Xor(key) => write!(f, "xor:{key}"),
             Self::Escaped => f.write_str("escaped"),
             Self::Base64 => f.write_str("base64"),
             Self::Base64Url => f.write_str("base64url"),

@@ -34,10 +34,12 @@ mod protobuf;
 mod request;
 mod text;
 mod tree;
+mod xor;
 
 pub use chain::{Chain, Coding, Path, Segment, Step};
 pub(crate) use multipart::boundary as multipart_boundary;
 pub use text::percent_decode;
+pub use xor::Key;
 
 use crate::proto::Request;
 

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::{base64, chain::Step};
+use super::{base64, chain::Step, xor};
 
 /// Control characters that plain text has.
 fn is_text_control(byte: u8) -> bool {
@@ -128,7 +128,11 @@ pub(super) fn undisguised(text: &str, truncated: bool) -> Option<(Step<'static>,
         'n'..='z' | 'N'..='Z' => char::from(c as u8 - 13),
         other => other,
     };
-    rotated.then(|| (Step::Rot13, text.chars().map(moved).collect()))
+    if rotated {
+        return Some((Step::Rot13, text.chars().map(moved).collect()));
+    }
+    let key = xor::text_key_of_text(text)?;
+    Some((Step::Xor(key), String::from_utf8(key.apply(bytes)).ok()?))
 }
 
 /// The entities that XML has without a declaration (XML 1.0 section 4.6), with

@@ -9,6 +9,7 @@ use crate::content::{
     compress::{self, End},
     form, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
+    xor::{self, Key},
 };
 
 /// Shortest input that is run through decompressors without a sign.
@@ -244,7 +245,40 @@ impl Engine<'_> {
             self.look(&decoded.bytes, here, Role::Document(Label::Unknown));
             return true;
         }
-        false
+        self.unmask(bytes, place)
+    }
+
+    /// Tries the keys that bytes may have been combined with.
+    fn unmask(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
+        /// Enough of a document to believe it.
+        const PROBE: usize = 1024;
+        for key in xor::compressed_keys(bytes) {
+            let plain = key.apply(bytes);
+            let Some(coding) = compress::magic(&plain) else {
+                continue;
+            };
+            let Some(probe) = self.decompress(coding, &plain, PROBE) else {
+                return false;
+            };
+            if probe.end != End::Malformed && text::is_meant(&probe.bytes, true) {
+                return self.unmasked(key, &plain, place);
+            }
+        }
+        if !self.afford(bytes.len().saturating_mul(xor::COST)) {
+            return false;
+        }
+        match xor::text_key(bytes, place.truncated) {
+            Some(key) => self.unmasked(key, &key.apply(bytes), place),
+            None => false,
+        }
+    }
+
+    fn unmasked(&mut self, key: Key, plain: &[u8], place: Place<'_>) -> bool {
+        if self.produce(plain.len()) {
+            let chain = place.chain.then(Step::Xor(key));
+            self.look(plain, place.at(&chain), Role::Document(Label::Unknown));
+        }
+        true
     }
 }
 

@@ -74,6 +74,35 @@ fn text_is_read_from_behind_and_by_thirteen() {
     assert!(report.output <= Limits::default().output);
 }
 
+/// A mask hides nothing, over text or over what is compressed.
+#[test]
+fn short_keys_are_found() {
+    let masked = |key: &[u8], plain: &[u8]| -> Vec<u8> {
+        plain.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b).collect()
+    };
+    for key in [&b"\x5a"[..], b"\xa5", b"k9", b"\x01\x02\x03", b"secret", b"\xde\xad\xbe\xefmask"] {
+        let step = format!("xor:{}", data_encoding::HEXLOWER.encode(key));
+        let text = masked(key, EVENT.as_bytes());
+        assert_url(&text, &[&format!("body > {step} > json.url")]);
+        let body = serde_json::json!({ "d": base64(&text) }).to_string();
+        assert_url(body.as_bytes(), &[&format!("body > json.d > base64 > {step} > json.url")]);
+        let gzip = masked(key, &gzip(EVENT.as_bytes()));
+        assert_url(&gzip, &[&format!("body > {step} > gzip > json.url")]);
+    }
+    // However little of it is there, no other address is made of it.
+    for key in [&b"\x5a"[..], b"\xa5\x11", b"\xde\xad\xbe\xefmask"] {
+        let whole = masked(key, EVENT.as_bytes());
+        for len in 0..whole.len() {
+            let (values, _) = body_report(&whole[..len], true);
+            for seen in values.iter().filter(|seen| seen.text.contains("://")) {
+                assert!(URL.starts_with(&seen.text), "{len}: {seen:?}");
+            }
+        }
+    }
+    let step = "xor:77 > zlib > json.url";
+    assert_url(&masked(b"w", &zlib(EVENT.as_bytes())), &[&format!("body > {step}")]);
+}
+
 #[test]
 fn markup_has_entities() {
     let body = format!("<e u=\"{URL}&amp;r=1\"><u>{}</u></e>", URL.replace('/', "&#x2F;"));
