@@ -262,6 +262,14 @@ mod tests {
         assert!(steps[2].excerpt.as_deref().unwrap().starts_with("1f 8b 08"), "{steps:?}");
         assert_eq!(steps[3].bytes, Some(inner.len() as u64));
         assert!(steps[3].excerpt.as_deref().unwrap().starts_with("[{\"u\""), "{steps:?}");
+
+        let masked: Vec<u8> =
+            inner.bytes().zip([0xa5, 0x11].iter().cycle()).map(|(a, b)| a ^ b).collect();
+        let request = post(&format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&masked)));
+        let named = super::named(&request, std::slice::from_ref(&canary));
+        assert_eq!(named[0].chain, "body > json.d > base64 > xor:a511 > json[0].u");
+        let steps = steps_to(&request, &named[0].chain, &named[0].value, false);
+        assert!(steps[3].excerpt.as_deref().unwrap().starts_with("[{\"u\""), "{steps:?}");
     }
 
     #[test]

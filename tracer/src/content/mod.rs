@@ -154,6 +154,9 @@ pub(crate) fn undo(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
     if let Some(coding) = coding {
         return Some(compress::decode(coding, input, limit).bytes);
     }
+    if let Some(key) = step.strip_prefix("xor:") {
+        return Some(Key::parse(key)?.apply(input.get(..limit).unwrap_or(input)));
+    }
     match step {
         "base64" | "base64url" => {
             let all = base64::decode(input, false).map(|decoded| decoded.bytes);

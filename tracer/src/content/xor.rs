@@ -79,6 +79,14 @@ impl Key {
         key.bytes().iter().any(|&byte| byte != 0).then_some(key)
     }
 
+    /// Reads what its `Display` writes.
+    pub(super) fn parse(hex: &str) -> Option<Self> {
+        let all = data_encoding::HEXLOWER.decode(hex.as_bytes()).ok()?;
+        let mut bytes = [0; 8];
+        bytes.get_mut(..all.len())?.copy_from_slice(&all);
+        Some(Self { bytes, len: u8::try_from(all.len()).ok()? })
+    }
+
     fn index(&self, at: usize) -> usize {
         at % usize::from(self.len.max(1))
     }
@@ -213,9 +221,7 @@ mod tests {
         b"{\"t\":\"Nachrichten \xc3\xbcber\",\"u\":\"https://news.example.org/a?b=c\",\"n\":[1,2]}";
 
     fn key(bytes: &[u8]) -> Key {
-        let mut key = Key { bytes: [0; 8], len: bytes.len() as u8 };
-        key.bytes[..bytes.len()].copy_from_slice(bytes);
-        key
+        Key::parse(&data_encoding::HEXLOWER.encode(bytes)).unwrap()
     }
 
     #[test]
@@ -225,6 +231,7 @@ mod tests {
             let masked = key.apply(PLAIN);
             assert_eq!(text_key(&masked, false), Some(key), "{len}");
             assert_eq!(key.apply(&masked), PLAIN);
+            assert_eq!(Key::parse(&key.to_string()), Some(key));
             // A cut one as well, as long as the URL's host is there.
             assert_eq!(text_key(&masked[..56], true), Some(key), "{len}");
         }
@@ -232,6 +239,7 @@ mod tests {
 
     #[test]
     fn what_is_none_has_none() {
+        assert_eq!(Key::parse("001122334455667788"), None);
         assert_eq!(text_key(PLAIN, false), None);
         let mut state = 7u64;
         for len in (40..2000).step_by(7) {
