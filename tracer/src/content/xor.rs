@@ -35,8 +35,8 @@ const MAX_LEN: u8 = 8;
 /// Where the first URL is looked for.
 const WINDOW: usize = 2048;
 
-/// Bytes of the scheme that confirm a key by themselves.
-const CONFIRMED: usize = 5;
+/// The longest key that the scheme confirms by itself: with five bytes.
+const MAX_LEN_CONFIRMED: u8 = 3;
 
 /// The longest name of a host (RFC 1035, section 2.3.4).
 const MAX_HOST: usize = 253;
@@ -44,7 +44,7 @@ const MAX_HOST: usize = 253;
 /// Keys that give a host and are tried on everything.
 const MAX_TRIES: usize = 16;
 
-/// Bytes of no known form are shorter by accident.
+/// Longer keys need more to be confirmed by.
 const MIN_LEN: usize = 40;
 
 /// No URL of a page is much shorter.
@@ -141,8 +141,9 @@ impl fmt::Debug for Key {
 
 /// The key that makes text with a URL of these bytes, the shortest there is.
 pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<Key> {
-    let window = bytes.get(..bytes.len().min(WINDOW)).filter(|bytes| bytes.len() >= MIN_LEN)?;
-    let keys = (1..=MAX_LEN).flat_map(|len| {
+    let window = bytes.get(..bytes.len().min(WINDOW)).filter(|bytes| bytes.len() >= MIN_TEXT)?;
+    let max_len = if bytes.len() < MIN_LEN { MAX_LEN_CONFIRMED } else { MAX_LEN };
+    let keys = (1..=max_len).flat_map(|len| {
         let places = window.windows(SCHEME.len()).enumerate();
         places.filter_map(move |(at, masked)| {
             let key = Key::of(SCHEME, masked.first_chunk()?, at, len)?;
@@ -152,7 +153,7 @@ pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<Key> {
     let is_meant = |(key, at): &(Key, usize)| {
         let plain = key.apply(bytes);
         // The longer a key is, the less of the scheme is left to confirm it.
-        let is_known = usize::from(key.len) + CONFIRMED <= SCHEME.len()
+        let is_known = key.len <= MAX_LEN_CONFIRMED
             || *at == 0
             || json::start(&plain).is_some()
             || form::is_document(&plain);
@@ -191,7 +192,7 @@ fn may_have_scheme(bytes: &[u8]) -> bool {
 /// The keys with which these bytes may be compressed ones. What they decompress
 /// to shows whether they are.
 pub(super) fn compressed_keys(bytes: &[u8]) -> impl Iterator<Item = Key> {
-    let masked = bytes.first_chunk::<8>().filter(|_| bytes.len() >= MIN_LEN);
+    let masked = bytes.first_chunk::<8>();
     let gzip = (1..=MAX_LEN).filter_map(move |len| {
         // A key of one byte shows in the magic number alone.
         let mut header = *masked?;

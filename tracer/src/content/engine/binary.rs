@@ -210,7 +210,14 @@ impl Engine<'_> {
     /// the head is mostly tokens, and there are many.
     pub(super) fn guess_field(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
         let in_head = matches!(place.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path);
-        if in_head || bytes.len() < MIN_FIELD_GUESS || self.field_guesses >= MAX_GUESSES {
+        if in_head {
+            return false;
+        }
+        if bytes.len() < MIN_FIELD_GUESS {
+            // A URL by itself.
+            return self.unmask_text(bytes, place);
+        }
+        if self.field_guesses >= MAX_GUESSES {
             return false;
         }
         self.field_guesses += 1;
@@ -264,6 +271,11 @@ impl Engine<'_> {
                 return self.unmasked(key, &plain, place);
             }
         }
+        self.unmask_text(bytes, place)
+    }
+
+    /// Tries the keys that text with a URL may have been combined with.
+    fn unmask_text(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
         if !self.afford(bytes.len().saturating_mul(xor::COST)) {
             return false;
         }

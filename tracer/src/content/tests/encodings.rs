@@ -89,6 +89,13 @@ fn short_keys_are_found() {
         let gzip = masked(key, &gzip(EVENT.as_bytes()));
         assert_url(&gzip, &[&format!("body > {step} > gzip > json.url")]);
     }
+    for key in [&b"\xa5"[..], b"\xf0\x9f", b"\x90\x91\x92"] {
+        let url = "https://news.example.org/a";
+        let body = serde_json::json!({ "d": base64(&masked(key, url.as_bytes())) }).to_string();
+        let step = format!("xor:{}", data_encoding::HEXLOWER.encode(key));
+        let chain = format!("body > json.d > base64 > {step}");
+        assert_eq!(chains_to(&body_values(body.as_bytes()), url), [chain]);
+    }
     // However little of it is there, no other address is made of it.
     for key in [&b"\x5a"[..], b"\xa5\x11", b"\xde\xad\xbe\xefmask"] {
         let whole = masked(key, EVENT.as_bytes());
