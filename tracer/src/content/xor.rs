@@ -62,18 +62,13 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key that made `masked` of `plain`, which stands at `at`.
+    /// The key of this length that made `masked` of `plain`, which stands at
+    /// `at`.
     fn of(plain: &[u8; 8], masked: &[u8; 8], at: usize, len: u8) -> Option<Self> {
-        // Where the key comes again, so does what it did; which is asked first,
-        // because it is nearly always denied.
-        let known = || plain.iter().zip(masked);
-        let mut repeats = known().skip(len.into()).zip(known());
-        if !repeats.all(|((a, b), (c, d))| a ^ b == c ^ d) {
-            return None;
-        }
+        let known = repeated(plain, masked, len)?;
         let mut key = Self { bytes: [0; 8], len };
-        for (i, (plain, masked)) in known().enumerate().take(len.into()) {
-            key.bytes[key.index(at + i)] = plain ^ masked;
+        for (i, byte) in known.into_iter().enumerate().take(len.into()) {
+            key.bytes[key.index(at + i)] = byte;
         }
         // A key of zeros is none.
         key.bytes().iter().any(|&byte| byte != 0).then_some(key)
@@ -100,26 +95,6 @@ impl Key {
         self.bytes.get(..self.len.into()).unwrap_or_default()
     }
 
-    /// Whether it makes a host of what stands at `at`: a name with a dot, and
-    /// what can follow one.
-    fn gives_host(&self, bytes: &[u8], at: usize) -> bool {
-        let masked = bytes.iter().enumerate().skip(at).take(MAX_HOST);
-        let (mut len, mut dots, mut last) = (0, 0, None);
-        for (at, byte) in masked {
-            match byte ^ self.at(at) {
-                b'.' => dots += 1,
-                b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {}
-                other => {
-                    last = Some(other);
-                    break;
-                }
-            }
-            len += 1;
-        }
-        let ends = last.is_none_or(|byte| b"/:?#\"'\\& ,;|<>\t\r\n".contains(&byte));
-        dots > 0 && len > 3 && ends
-    }
-
     /// Combines bytes with it.
     pub(super) fn apply(&self, bytes: &[u8]) -> Vec<u8> {
         bytes.iter().zip(self.bytes().iter().cycle()).map(|(byte, key)| byte ^ key).collect()
@@ -139,16 +114,45 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The bytes with which eight known ones were combined, if they come again after
+/// this length.
+fn repeated(plain: &[u8; 8], masked: &[u8; 8], len: u8) -> Option<[u8; 8]> {
+    // The first is the lowest.
+    let known = u64::from_le_bytes(*plain) ^ u64::from_le_bytes(*masked);
+    let bits = 8 * u32::from(len);
+    let again = known.checked_shr(bits).unwrap_or(0);
+    let first = known & u64::MAX.checked_shr(bits).unwrap_or(0);
+    (again == first).then(|| known.to_le_bytes())
+}
+
+/// The key of this length that makes the scheme of what stands at `at`, and a
+/// host of what follows: a name with a dot, and what can stand behind one.
+fn address_key(bytes: &[u8], at: usize, len: u8) -> Option<Key> {
+    let (masked, rest) = bytes.get(at..)?.split_first_chunk()?;
+    let known = repeated(SCHEME, masked, len)?;
+    let key = known.get(..len.into())?.iter().cycle().skip(SCHEME.len() % usize::from(len.max(1)));
+    let (mut count, mut dots, mut end) = (0, 0, None);
+    for byte in rest.iter().take(MAX_HOST).zip(key).map(|(byte, key)| byte ^ key) {
+        match byte {
+            b'.' => dots += 1,
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {}
+            other => {
+                end = Some(other);
+                break;
+            }
+        }
+        count += 1;
+    }
+    let ends = end.is_none_or(|byte| b"/:?#\"'\\& ,;|<>\t\r\n".contains(&byte));
+    (dots > 0 && count > 3 && ends).then(|| Key::of(SCHEME, masked, at, len)).flatten()
+}
+
 /// The key that makes text with a URL of these bytes, the shortest there is.
 pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<Key> {
     let window = bytes.get(..bytes.len().min(WINDOW)).filter(|bytes| bytes.len() >= MIN_TEXT)?;
     let max_len = if bytes.len() < MIN_LEN { MAX_LEN_CONFIRMED } else { MAX_LEN };
     let keys = (1..=max_len).flat_map(|len| {
-        let places = window.windows(SCHEME.len()).enumerate();
-        places.filter_map(move |(at, masked)| {
-            let key = Key::of(SCHEME, masked.first_chunk()?, at, len)?;
-            key.gives_host(window, at + SCHEME.len()).then_some((key, at))
-        })
+        (0..window.len()).filter_map(move |at| Some((address_key(window, at, len)?, at)))
     });
     let is_meant = |(key, at): &(Key, usize)| {
         let plain = key.apply(bytes);
@@ -171,8 +175,7 @@ pub(super) fn text_key_of_text(masked: &str) -> Option<Key> {
     }
     let keys = bytes.windows(SCHEME.len()).enumerate().filter_map(|(at, masked)| {
         may_have_scheme(masked.get(..3)?).then_some(())?;
-        let key = Key::of(SCHEME, masked.first_chunk()?, at, 1)?;
-        key.gives_host(bytes, at + SCHEME.len()).then_some(key)
+        address_key(bytes, at, 1)
     });
     let is_text = |key: &Key| text::printable(&key.apply(bytes), false).is_some();
     keys.take(MAX_TRIES).find(is_text)
