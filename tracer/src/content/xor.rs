@@ -50,9 +50,11 @@ const MIN_LEN: usize = 40;
 /// No URL of a page is much shorter.
 const MIN_TEXT: usize = 20;
 
-/// What a search costs, in bytes looked at: each place is tried with each
-/// length, and most keys fail at once.
-pub(super) const COST: usize = 8;
+/// What a search in so many bytes costs, in bytes looked at: each place is tried
+/// with each length, and most keys fail at once.
+pub(super) fn cost(len: usize) -> usize {
+    len.min(WINDOW) * usize::from(MAX_LEN)
+}
 
 /// A key that is repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]

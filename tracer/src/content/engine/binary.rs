@@ -276,7 +276,7 @@ impl Engine<'_> {
 
     /// Tries the keys that text with a URL may have been combined with.
     fn unmask_text(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
-        if !self.afford(bytes.len().saturating_mul(xor::COST)) {
+        if !self.afford(xor::cost(bytes.len())) {
             return false;
         }
         match xor::text_key(bytes, place.truncated) {
