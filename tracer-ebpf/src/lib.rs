@@ -280,13 +280,13 @@ impl Counter {
     ];
 }
 
-#[cfg(not(target_arch = "bpf"))]
-mod user {
-    //! What the daemon may write into the kernel's maps byte by byte.
+#[cfg(all(feature = "pod", not(target_arch = "bpf")))]
+mod pod {
+    //! Types that the daemon copies into the kernel's maps byte by byte.
 
     use super::{Inode, Offsets, Policy, Settings};
 
-    // SAFETY: `repr(C)`, only integers, no padding (checked below).
+    // SAFETY: `repr(C)`, only integers, and no padding (checked below).
     unsafe impl aya::Pod for Policy {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Inode {}
@@ -294,15 +294,16 @@ mod user {
     unsafe impl aya::Pod for Settings {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Offsets {}
-
-    const _: () = {
-        assert!(size_of::<Policy>() == 12);
-        assert!(size_of::<Inode>() == 16);
-        assert!(size_of::<Settings>() == 32);
-        assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4 + 11));
-        assert!(size_of::<super::RecordHeader>() == super::RecordHeader::SIZE);
-    };
 }
+
+// A size equal to the sum of the fields' sizes means that there is no padding.
+const _: () = {
+    assert!(size_of::<Policy>() == 12);
+    assert!(size_of::<Inode>() == 16);
+    assert!(size_of::<Settings>() == 32);
+    assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4 + 11));
+    assert!(size_of::<RecordHeader>() == RecordHeader::SIZE);
+};
 
 impl RecordHeader {
     /// Its size in bytes.
