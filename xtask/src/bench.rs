@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: the benchmarks of the decoder and of the programs in
-//! the kernel. docs/performance.md says what they measure.
+//! the kernel. docs/measurements/performance.md says what they measure.
 
 use std::process::{Command, ExitCode};
 

@@ -1,5 +1,5 @@
 //! The report: all that an audit found, in plain values. Its JSON form is
-//! `report.json`; `docs/audit.md` describes it.
+//! `report.json`; `docs/reference/report.md` describes it.
 
 use serde::{Deserialize, Serialize};
 
@@ -435,7 +435,7 @@ pub struct Told {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     /// What it is: a visit, or the kind of a finding
-    /// ([alerts](../../../docs/alerts.md)).
+    /// ([alerts](../../../docs/reference/alerts.md)).
     pub kind: ItemKind,
     /// Which identifier or detail, where that is known.
     pub class: Option<String>,

@@ -1,6 +1,6 @@
 //! Scenarios: how a browser is started, pointed at pages, stopped and cleared.
 //!
-//! A TOML file, described in `docs/audit.md`; ready ones are embedded. What a
+//! A TOML file, described in `docs/reference/scenarios.md`; ready ones are embedded. What a
 //! scenario has no command for, the operator is asked to do.
 
 use std::collections::BTreeMap;

@@ -45,7 +45,7 @@ pub(super) struct Args {
     /// Show the identifiers that were sent, instead of the alerts
     #[arg(long, conflicts_with_all = ["until", "severity"])]
     identifiers: bool,
-    /// Print JSON lines (docs/store.md describes them)
+    /// Print JSON lines (docs/reference/store.md describes them)
     #[arg(long)]
     json: bool,
     /// Show what tells about the user, which is digests otherwise

@@ -64,7 +64,7 @@ use crate::{
   sudo tracer audit --browser Chromium               with a ready scenario
   sudo tracer audit --browser Firefox --out firefox
   tracer audit --package com.android.chrome          on Android, as root
-  sudo tracer audit --exe /opt/b/b --scenario b.toml  one of your own (docs/audit.md)
+  sudo tracer audit --exe /opt/b/b --scenario b.toml  one of your own (docs/reference/scenarios.md)
   tracer audit --print-scenario chromium > b.toml    to begin one with")]
 pub(super) struct Args {
     /// Audit this browser, by its name in the rules
@@ -78,7 +78,7 @@ pub(super) struct Args {
     /// Watch these, too: do they send the same identifiers?
     #[arg(long, value_name = "NAME|PATH")]
     also_exe: Vec<String>,
-    /// How the browser is driven (docs/audit.md); what it has no command for,
+    /// How the browser is driven (docs/reference/scenarios.md); what it has no command for,
     /// you are asked to do
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
@@ -292,7 +292,7 @@ impl Args {
             let known = rules.browsers().iter().find(|known| known.name.as_str() == name);
             known.ok_or_else(|| {
                 Usage(format!(
-                    "the rules know no browser named {}: see browsers.toml (docs/rules.md)",
+                    "the rules know no browser named {}: see browsers.toml (docs/guides/rules.md)",
                     printable(name)
                 ))
             })

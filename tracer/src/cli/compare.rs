@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Folders that `tracer audit` wrote, or their report.json
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Print JSON (docs/audit.md describes it)
+    /// Print JSON (docs/reference/report.md describes it)
     #[arg(long)]
     json: bool,
     /// Write a page that can be opened in any browser, instead of printing

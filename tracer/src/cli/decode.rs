@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// rules: "Mi Browser")
     #[arg(long, value_name = "NAME")]
     browser: Option<String>,
-    /// Print one line of JSON a request (docs/decode.md describes it)
+    /// Print one line of JSON a request (docs/reference/decode.md describes it)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -93,7 +93,7 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
         && !rules.browsers().iter().any(|known| known.name.as_str() == name)
     {
         return Err(Usage(format!(
-            "the rules know no browser named {name}: see browsers.toml (docs/rules.md)"
+            "the rules know no browser named {name}: see browsers.toml (docs/guides/rules.md)"
         ))
         .into());
     }

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Run it as root: without, it cannot try the hooks.")]
 pub(super) struct Args {
-    /// Print one JSON object (docs/doctor.md describes it)
+    /// Print one JSON object (docs/reference/doctor.md describes it)
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::store::{Keep, News, Place, Store, default_place};
 #[group(id = "keep", multiple = true)]
 pub(super) struct Args {
     /// Keep the alerts in this file [default: /var/lib/tracer/tracer.db, or in
-    /// the user's state folder; docs/store.md]
+    /// the user's state folder; docs/reference/store.md]
     #[arg(long, value_name = "FILE", conflicts_with = "no_store")]
     store: Option<PathBuf>,
     /// Keep no alerts

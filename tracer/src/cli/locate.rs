@@ -16,7 +16,7 @@ use crate::locate::{Cache, Error, FileSource, Located, locate};
   tracer locate /usr/lib/chromium/chromium
   tracer locate --json base.apk")]
 pub(super) struct Args {
-    /// Print one line of JSON a file, or a library in an APK (docs/locate.md
+    /// Print one line of JSON a file, or a library in an APK (docs/reference/locate.md
     /// describes it)
     #[arg(long)]
     json: bool,

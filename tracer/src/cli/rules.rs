@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Check the rules: what is known of browsers, their makers and other
-/// recipients (docs/rules.md).
+/// recipients (docs/guides/rules.md).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -33,7 +33,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Folder {
     /// Add the rules in this folder to the embedded ones, or replace those of
-    /// the same names (docs/rules.md describes them)
+    /// the same names (docs/guides/rules.md describes them)
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
 }

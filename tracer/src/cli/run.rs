@@ -64,7 +64,7 @@ pub(super) struct Args {
     /// that works
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = HookArg::Auto)]
     hook: HookArg,
-    /// Print JSON lines (docs/alerts.md describes them)
+    /// Print JSON lines (docs/reference/alerts.md describes them)
     #[arg(long)]
     json: bool,
     /// Append the alerts as JSON lines to this file, which only its owner can read

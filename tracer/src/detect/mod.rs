@@ -89,7 +89,7 @@ pub struct Finding {
     /// What it is.
     pub kind: Kind,
     /// Which identifier, which detail, which hash of what: one of the names in
-    /// `docs/detection.md`. `None` for the kinds that have no classes.
+    /// `docs/reference/detection.md`. `None` for the kinds that have no classes.
     pub class: Option<String>,
     /// The value as sent.
     pub value: String,

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{hook::SocketHook, rules::Rules};
 
-/// The version of the report's JSON form (`docs/doctor.md`). It grows when a
+/// The version of the report's JSON form (`docs/reference/doctor.md`). It grows when a
 /// field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
 
@@ -135,7 +135,7 @@ impl Report {
     }
 }
 
-/// What a hook sees of sends, and what not (`docs/hooks.md`).
+/// What a hook sees of sends, and what not (`docs/reference/hooks.md`).
 fn seen_by(hook: SocketHook) -> (&'static str, &'static str) {
     match hook {
         SocketHook::Kprobe | SocketHook::Fentry => (

@@ -1,5 +1,5 @@
 //! HAR 1.2. `_tracer` holds what the alert stream says of a request
-//! (`docs/alerts.md`), and which phase it was sent in.
+//! (`docs/reference/alerts.md`), and which phase it was sent in.
 //!
 //! Bodies that are no text are base64, with `"encoding": "base64"` beside them,
 //! as PCAPdroid and others write them. In one with gaps, U+FFFD stands for each;

@@ -16,7 +16,7 @@
 //! and curl: 18 of 20 first requests were read). WebKitGTK loads GnuTLS with
 //! its first connection, whose first requests to a near server it can send
 //! sooner. A file that contains a browser takes the 0.5 to 1 s that it takes to
-//! look into it (docs/performance.md), and has to wait for the files before it.
+//! look into it (docs/measurements/performance.md), and has to wait for the files before it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},

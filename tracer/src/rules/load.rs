@@ -29,7 +29,7 @@ pub enum LoadError {
     TooLarge(PathBuf),
     /// Nothing there that is a file of rules.
     #[error(
-        "{0} holds no rules: they are read from {known} (docs/rules.md)",
+        "{0} holds no rules: they are read from {known} (docs/guides/rules.md)",
         known = EMBEDDED.map(|file| file.name).join(", ")
     )]
     Empty(PathBuf),

@@ -2,7 +2,7 @@
 //!
 //! The files in `tracer/rules` are embedded; a user's folder can hold files of
 //! the same names, whose entries replace the embedded ones of their name or are
-//! added ([`load`]). `docs/rules.md` describes the files.
+//! added ([`load`]). `docs/reference/rules.md` describes the files.
 //!
 //! ```text
 //! browsers.toml ─────┐

@@ -9,7 +9,7 @@
 //!                redacted ──▶ a line for people, JSON, the system's log
 //! ```
 //!
-//! Its JSON form is the alert stream's; `docs/alerts.md` describes it.
+//! Its JSON form is the alert stream's; `docs/reference/alerts.md` describes it.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,4 @@
-//! Alerts as JSON lines. `docs/alerts.md` describes them.
+//! Alerts as JSON lines. `docs/reference/alerts.md` describes them.
 
 use serde_json::{Value, json};
 

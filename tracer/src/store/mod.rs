@@ -1,5 +1,5 @@
 //! The store: alerts with their evidence, and what is known of identifiers,
-//! kept from run to run in one SQLite file. `docs/store.md` has the schema.
+//! kept from run to run in one SQLite file. `docs/reference/store.md` has the schema.
 //!
 //! ```text
 //! run:    outputs, sightings ──▶ Writer ──queue──▶ a thread ──▶ Store ──▶ file

@@ -112,7 +112,7 @@ pub(super) fn migrate(db: &mut Connection, steps: &[Step]) -> Result<(), StoreEr
     }
 }
 
-/// `docs/store.md` describes it.
+/// `docs/reference/store.md` describes it.
 fn version_1(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute_batch(
         "CREATE TABLE meta (

@@ -1,4 +1,4 @@
-//! Kernels and test binaries, as a table for people (and for docs/kernels.md).
+//! Kernels and test binaries, as a table for people (and for docs/measurements/kernels.md).
 
 use super::{
     Row,

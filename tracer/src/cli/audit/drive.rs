@@ -335,7 +335,7 @@ impl Driver<'_> {
         if served == Some(false) && missed == 1 {
             eprintln!(
                 "        (do the scenario's commands work by hand, run by the same user? \
-                 docs/audit.md says what browsers need)"
+                 docs/guides/audit.md says what browsers need)"
             );
         }
         self.folder.journal(&self.journal)

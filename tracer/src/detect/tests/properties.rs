@@ -197,7 +197,7 @@ fn accused(tries: u32) -> Vec<String> {
         .collect()
 }
 
-/// The rate that docs/detection.md states: none in this many tries.
+/// The rate that docs/reference/detection.md states: none in this many tries.
 #[test]
 fn the_innocent_are_not_accused() {
     let accused = accused(100_000);

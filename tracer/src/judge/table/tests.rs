@@ -333,7 +333,7 @@ fn the_users_rows_go_first() {
     }
 }
 
-/// A row as `docs/judgement.md` has it.
+/// A row as `docs/reference/judgement.md` has it.
 fn documented(row: &Row) -> String {
     let mut fits = Vec::new();
     let mut ask = |key: &str, words: Option<serde_json::Value>| {
@@ -361,7 +361,7 @@ fn documented(row: &Row) -> String {
 
 #[test]
 fn the_docs_show_the_table() {
-    let docs = include_str!("../../../../docs/judgement.md");
+    let docs = include_str!("../../../../docs/reference/judgement.md");
     let shown: Vec<&str> = docs
         .lines()
         .skip_while(|line| !line.starts_with("| row |"))

@@ -168,7 +168,7 @@ fn the_manual_counts_what_is_listed() {
     let rules = Rules::default();
     let (makers, browsers) = (rules.makers().len(), rules.browsers().len());
     let services = rules.services().len();
-    let manual = include_str!("../../../../docs/rules.md");
+    let manual = include_str!("../../../../docs/guides/rules.md");
     for line in [
         format!("browsers.toml (embedded): {makers} makers, {browsers} browsers"),
         format!("recipients.toml (embedded): {services} services"),
