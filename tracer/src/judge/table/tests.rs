@@ -1,3 +1,5 @@
+use std::{env, fs, path::Path};
+
 use super::*;
 use crate::rules::Rules;
 
@@ -333,41 +335,58 @@ fn the_users_rows_go_first() {
     }
 }
 
-/// A row as `docs/reference/judgement.md` has it.
+/// Returns a row as a line of the table in `docs/reference/judgement.md`.
 fn documented(row: &Row) -> String {
-    let mut fits = Vec::new();
-    let mut ask = |key: &str, words: Option<serde_json::Value>| {
-        let words = words.filter(|words| !words.is_null());
-        if let Some(words) = words.as_ref().and_then(|words| words.as_array()) {
-            let words: Vec<_> = words.iter().filter_map(|word| word.as_str()).collect();
-            fits.push(format!("{key} {}", words.join(" or ")));
+    let mut conditions = Vec::new();
+    let mut condition = |key: &str, values: serde_json::Result<serde_json::Value>| {
+        if let Some(values) = values.unwrap().as_array() {
+            let values: Vec<_> = values.iter().filter_map(|value| value.as_str()).collect();
+            conditions.push(format!("{key}: {}", values.join(", ")));
         }
     };
-    ask("kind", serde_json::to_value(&row.kind).ok());
-    ask("class", serde_json::to_value(&row.class).ok());
-    ask("sdk", serde_json::to_value(&row.sdk).ok());
-    ask("scope", serde_json::to_value(&row.scope).ok());
-    ask("visited", serde_json::to_value(&row.visited).ok());
-    ask("sender", serde_json::to_value(&row.sender).ok());
-    ask("recipient", serde_json::to_value(&row.recipient).ok());
-    ask("identifier", serde_json::to_value(&row.identifier).ok());
+    condition("kind", serde_json::to_value(&row.kind));
+    condition("class", serde_json::to_value(&row.class));
+    condition("sdk", serde_json::to_value(&row.sdk));
+    condition("scope", serde_json::to_value(&row.scope));
+    condition("visited", serde_json::to_value(&row.visited));
+    condition("sender", serde_json::to_value(&row.sender));
+    condition("recipient", serde_json::to_value(&row.recipient));
+    condition("identifier", serde_json::to_value(&row.identifier));
     for (key, value) in [("private", row.private), ("head_cut", row.head_cut)] {
-        fits.extend(value.map(|value| format!("{}{key}", if value { "" } else { "not " })));
+        conditions.extend(value.map(|value| format!("{key}: {value}")));
     }
-    let fits = if fits.is_empty() { "anything".to_owned() } else { fits.join("; ") };
+    let conditions =
+        if conditions.is_empty() { "any".to_owned() } else { conditions.join("<br>") };
     let severity = row.severity.label().to_lowercase();
-    format!("| {} | {fits} | {severity} | {} |", row.name.as_str(), row.reason.as_str())
+    format!("| {} | {conditions} | {severity} | {} |\n", row.name.as_str(), row.reason.as_str())
 }
 
+/// Compares the table in the documents with the rules. With `UPDATE_DOCS` set,
+/// writes it instead.
 #[test]
-fn the_docs_show_the_table() {
-    let docs = include_str!("../../../../docs/reference/judgement.md");
-    let shown: Vec<&str> = docs
-        .lines()
-        .skip_while(|line| !line.starts_with("| row |"))
-        .skip(2)
-        .take_while(|line| line.starts_with('|'))
-        .collect();
-    let rows: Vec<String> = embedded().0.iter().map(documented).collect();
-    assert_eq!(shown, rows);
+fn the_documented_table_is_current() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let path = crates
+        .map(|folder| folder.join("docs/reference/judgement.md"))
+        .find(|path| path.exists())
+        .expect("docs/reference/judgement.md is above this crate");
+    let docs = fs::read_to_string(&path).unwrap();
+    let (before, rest) = docs.split_once("<!-- begin table -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end table -->\n").unwrap();
+    let rows: String = embedded().0.iter().map(documented).collect();
+    let current = format!(
+        "{before}<!-- begin table -->\n| row | conditions | severity | reason |\n|---|---|---|---|\n\
+         {rows}<!-- end table -->\n{after}"
+    );
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, current).unwrap();
+    } else {
+        assert!(
+            docs == current,
+            "the table in {} differs from rules/judgement.toml; \
+             write it with `UPDATE_DOCS=1 cargo test -p {} documented_table`",
+            path.display(),
+            env!("CARGO_PKG_NAME")
+        );
+    }
 }
