@@ -1,4 +1,4 @@
-//! Reads kernel and user memory, and finds the socket of a file descriptor.
+//! Reads of kernel and user memory, and the walk from a descriptor to a socket.
 
 use core::mem::MaybeUninit;
 
@@ -11,17 +11,17 @@ use aya_ebpf::{
 };
 use tracer_ebpf::{Offsets, Settings};
 
-/// Struct layouts of the running kernel. The daemon writes them before loading.
+/// The running kernel's struct layouts. The daemon writes them before loading.
 // SAFETY: all integers.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Offsets = unsafe { core::mem::zeroed() };
 
-/// Settings of the whole run. The daemon writes them before loading.
+/// What is the same for the whole run. The daemon writes it before loading.
 // SAFETY: all integers.
 #[unsafe(no_mangle)]
 pub(crate) static SETTINGS: Settings = unsafe { core::mem::zeroed() };
 
-/// Reads a field of [`OFFSETS`].
+/// One field of [`OFFSETS`].
 macro_rules! offset {
     ($($field:ident).+) => {
         $crate::kernel::read_only(&raw const $crate::kernel::OFFSETS.$($field).+) as usize
@@ -29,7 +29,7 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
-/// Reads a field of [`SETTINGS`].
+/// One field of [`SETTINGS`].
 macro_rules! setting {
     ($field:ident) => {
         $crate::kernel::read_only(&raw const $crate::kernel::SETTINGS.$field)
@@ -39,47 +39,47 @@ pub(crate) use setting;
 
 /// Reads a word of the read-only data. The read is volatile because the
 /// compiler sees only zeros; the verifier, which runs after the daemon has
-/// written the data, sees a constant.
+/// written, sees a constant.
 #[inline(always)]
 pub(crate) fn read_only<T: Copy>(word: *const T) -> T {
-    // SAFETY: callers only pass statics and their fields.
+    // SAFETY: callers only name statics and fields of them.
     unsafe { core::ptr::read_volatile(word) }
 }
 
-/// An address in kernel or user memory.
+/// Memory of one kind, at an address.
 pub(crate) trait Memory: Copy {
-    /// Creates an address from a pointer that was read from memory.
+    /// The memory at an address that was itself read.
     fn at(address: u64) -> Self;
 
-    /// Returns the address as a number.
+    /// The address.
     fn address(self) -> u64;
 
-    /// Reads the value `offset` bytes after this address.
+    /// The value `offset` bytes on.
     fn value<T: Copy>(self, offset: u64) -> Option<T>;
 
     /// Copies `len` bytes from here to `to`.
     ///
     /// # Safety
     ///
-    /// `to` must have room for `len` bytes. (The verifier checks this as well.)
+    /// `to` has room for `len` bytes. (The verifier checks it as well.)
     unsafe fn copy_to(self, to: *mut u8, len: u32) -> bool;
 
-    /// Returns the number of bytes from here to the end of the page.
+    /// Bytes from here to the end of the page.
     #[inline(always)]
     fn to_page_end(self) -> u64 {
         4096 - (self.address() & 4095)
     }
 }
 
-/// The first `N` bytes of a kernel struct, read at once: calling a helper for
-/// each field costs more than reading all of the bytes. Aligned like the kernel's
-/// structs, so that reading a field is a single load.
+/// The beginning of a struct, read at once: a helper's call for each field
+/// would cost more than all the bytes. Aligned as the kernel's structs are, so
+/// that a field is one load.
 #[repr(C, align(8))]
 pub(crate) struct Head<const N: usize>([u8; N]);
 
 impl<const N: usize> Head<N> {
-    /// Reads into the caller's `head`. Returning it by value would copy it byte
-    /// by byte, which takes longer than everything else.
+    /// Reads into the caller's `head`. Returned by value it would be copied,
+    /// byte by byte, which takes longer than all the rest.
     #[inline(always)]
     pub(crate) fn read(from: Kernel, head: &mut MaybeUninit<Self>) -> Option<&Self> {
         // SAFETY: writes all of `head` or fails.
@@ -92,14 +92,14 @@ impl<const N: usize> Head<N> {
 
     #[inline(always)]
     pub(crate) fn field<T: Copy>(&self, offset: usize) -> T {
-        // SAFETY: the daemon refuses a kernel where a field is outside the
-        // head, and so would the verifier. The compiler that built the kernel
+        // SAFETY: the daemon refuses a kernel where a field does not lie in
+        // the head, and the verifier would. The compiler that built the kernel
         // aligned it.
         unsafe { core::ptr::read(self.0.as_ptr().add(offset).cast()) }
     }
 }
 
-/// An address in the kernel, only read through the checking helper.
+/// An address in the kernel, to be read through the checking helper only.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel(pub(crate) u64);
 
@@ -127,7 +127,7 @@ impl Memory for Kernel {
 }
 
 impl Kernel {
-    /// Reads the value `offset` bytes after this address.
+    /// The value `offset` bytes behind this address.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(self, offset: usize) -> Option<T> {
         let mut value = MaybeUninit::<T>::uninit();
@@ -143,7 +143,7 @@ impl Kernel {
         (result == 0).then(|| unsafe { value.assume_init() })
     }
 
-    /// Reads the pointer `offset` bytes after this address; `None` if it is null.
+    /// The pointer `offset` bytes behind this address, if it is not null.
     #[inline(always)]
     pub(crate) fn pointer(self, offset: usize) -> Option<Self> {
         let pointer = self.read::<u64>(offset)?;
@@ -151,13 +151,13 @@ impl Kernel {
     }
 }
 
-/// An address in the current process's memory.
+/// An address that the process gave, in its own memory.
 #[derive(Clone, Copy)]
 pub(crate) struct User(u64);
 
 impl User {
-    /// Creates an address without the tag that arm64 lets a process keep in the
-    /// top byte (Android's heap does); the kernel's checks would reject it.
+    /// An address without the tag that arm64 lets a process keep in the top
+    /// byte (Android's heap uses it); the kernel's checks would refuse it.
     #[inline(always)]
     pub(crate) fn new(address: u64) -> Self {
         if cfg!(bpf_target_arch = "aarch64") {
@@ -167,7 +167,7 @@ impl User {
         }
     }
 
-    /// Reads the value at this address.
+    /// The value at this address.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(self) -> Option<T> {
         self.value(0)
@@ -207,7 +207,7 @@ impl Memory for User {
     }
 }
 
-/// Returns the current thread id, with the process id in the upper half.
+/// The current thread, and its process in the upper half.
 #[inline(always)]
 pub(crate) fn thread() -> u64 {
     // SAFETY: has no preconditions.
@@ -217,9 +217,9 @@ pub(crate) fn thread() -> u64 {
 /// The current task.
 #[derive(Clone, Copy)]
 pub(crate) enum Task {
-    /// A pointer whose type the verifier knows: fields are read by plain loads.
+    /// A pointer whose type the verifier knows: its fields are plain loads.
     Typed(*const task_struct),
-    /// An address that is read through the helper.
+    /// An address, read through the helper.
     Plain(Kernel),
 }
 
@@ -235,15 +235,15 @@ impl Task {
         }
     }
 
-    /// Loads through a pointer whose type the verifier knows. The verifier turns
-    /// it into a load that yields 0 instead of faulting.
+    /// Loads through a pointer whose type the verifier knows: it turns the
+    /// load into one that yields 0 instead of faulting.
     #[inline(always)]
     fn load<T: Copy>(pointer: *const u8, offset: usize) -> T {
         // SAFETY: the verifier admits only fields of the pointer's type.
         unsafe { core::ptr::read_volatile(pointer.add(offset).cast()) }
     }
 
-    /// Returns the real UID.
+    /// The real UID.
     #[inline(always)]
     pub(crate) fn uid(self) -> Option<u32> {
         match self {
@@ -258,7 +258,7 @@ impl Task {
         }
     }
 
-    /// Returns the process id.
+    /// The process id.
     #[inline(always)]
     pub(crate) fn tgid(self) -> Option<u32> {
         match self {
@@ -267,7 +267,7 @@ impl Task {
         }
     }
 
-    /// Returns true in a system call of a 32-bit process.
+    /// Whether it is in a system call of a 32-bit process.
     #[inline(always)]
     pub(crate) fn in_compat_syscall(self) -> bool {
         let mask = offset!(task.compat_mask) as u32;
@@ -278,7 +278,7 @@ impl Task {
         word & mask != 0
     }
 
-    /// Returns the length and the address of the table of open files.
+    /// The table of open files: how many there are, and where they begin.
     #[inline(always)]
     fn files(self) -> Option<(u32, Kernel)> {
         match self {
@@ -301,13 +301,13 @@ impl Task {
         }
     }
 
-    /// Returns the `struct sock` of a descriptor; `None` if it is not a socket.
+    /// The `struct sock` behind a descriptor; `None` if it is not a socket.
     #[inline(always)]
     pub(crate) fn sock(self, fd: u64) -> Option<Kernel> {
         const S_IFMT: u16 = 0o170_000;
         const S_IFSOCK: u16 = 0o140_000;
 
-        // The kernel truncates the descriptor to an unsigned int.
+        // The kernel takes the descriptor as an unsigned int.
         let fd = fd as u32;
         let (count, array) = self.files()?;
         if fd >= count {

@@ -1,46 +1,45 @@
-//! Messages as the hooks find them: locates and gathers their bytes.
+//! Messages to be sent, as the hooks find them: where their bytes are, and how
+//! they are gathered.
 
 use core::mem::MaybeUninit;
 
 use tracer_ebpf::{Counter, MSG_HEAD, flag};
 
 use crate::{
-    counters::count,
+    capture::{Scratch, count},
     kernel::{Head, Kernel, Memory, User, offset},
-    scratch::Scratch,
 };
 
-/// A message with its bytes in `D`, and its destination address in memory of
-/// kind `M`.
+/// A message: `D` says where its bytes are, `M` in which memory its address.
 #[derive(Clone, Copy)]
 pub(crate) struct Message<D, M> {
     pub(crate) data: D,
-    /// Destination address (a `struct sockaddr`), or null.
+    /// The address given with the message, or null.
     pub(crate) name: M,
-    /// Length of the destination address.
+    /// That address's length.
     pub(crate) name_len: u32,
-    /// False if earlier messages of the same system call are not yet part of
-    /// the socket's position.
+    /// Whether the system call sends nothing before it that the socket does
+    /// not know of yet.
     pub(crate) first: bool,
 }
 
-/// The bytes of a message.
+/// Where a message's bytes are.
 pub(crate) trait Data {
-    /// Counts the bytes, and captures as many as there is room for, from at most
+    /// Counts them, and captures as many as there is room for, from at most
     /// `MAX` buffers.
     fn gather<const MAX: u32>(self, scratch: &mut Scratch);
 }
 
-/// Bytes in the sending process's memory.
+/// What a process asks to send, in its own memory.
 #[derive(Clone, Copy)]
-pub(crate) enum UserData {
-    /// A single buffer.
+pub(crate) enum Asked {
+    /// In one buffer.
     Buffer { base: User, len: u64 },
-    /// A list of buffers.
+    /// In several, of which there is a list.
     Iovecs { list: User, count: u64 },
 }
 
-/// `struct iovec`, which has the layout of the kernel's own `struct kvec`.
+/// `struct iovec`, and the kernel's own `struct kvec`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Iovec {
@@ -49,41 +48,41 @@ struct Iovec {
 }
 
 impl Iovec {
-    /// Reads the `n`th element of a list.
+    /// The `n`th of a list.
     #[inline(always)]
-    fn read(list: impl Memory, n: u32) -> Option<Self> {
+    fn of(list: impl Memory, n: u32) -> Option<Self> {
         list.value(u64::from(n) * size_of::<Self>() as u64)
     }
 }
 
-impl Data for UserData {
+impl Data for Asked {
     #[inline(always)]
     fn gather<const MAX: u32>(self, scratch: &mut Scratch) {
         match self {
             Self::Buffer { base, len } => {
-                scratch.add_len(len);
-                scratch.append(base, len);
+                scratch.sends(len);
+                scratch.take(base, len);
             }
-            Self::Iovecs { list, count } => gather_list::<MAX>(scratch, list, count),
+            Self::Iovecs { list, count } => gather_listed::<MAX>(scratch, list, count),
         }
     }
 }
 
-/// Gathers a list of buffers. The message's length is the sum of theirs.
+/// Takes buffers as listed. Their lengths add up to the message's.
 #[inline(always)]
-fn gather_list<const MAX: u32>(scratch: &mut Scratch, list: User, buffers: u64) {
+fn gather_listed<const MAX: u32>(scratch: &mut Scratch, list: User, buffers: u64) {
     for i in 0..MAX {
         if u64::from(i) >= buffers {
             return;
         }
-        match Iovec::read(list, i) {
+        match Iovec::of(list, i) {
             Some(iovec) => {
-                scratch.add_len(iovec.len);
-                scratch.append(User::at(iovec.base), iovec.len);
+                scratch.sends(iovec.len);
+                scratch.take(User::at(iovec.base), iovec.len);
             }
             None => {
                 scratch.header.flags |= flag::LEN_UNKNOWN;
-                scratch.set_unreadable();
+                scratch.lose();
             }
         }
     }
@@ -93,92 +92,89 @@ fn gather_list<const MAX: u32>(scratch: &mut Scratch, list: User, buffers: u64) 
     }
 }
 
-/// The rest of a `struct iov_iter`.
+/// What is left of a `struct iov_iter`.
 #[derive(Clone, Copy)]
-pub(crate) struct IovIter {
+pub(crate) struct Iter {
     /// `enum iter_type`, as this kernel numbers it.
     kind: u32,
-    /// Address of the buffer, or of the list of buffers.
+    /// The buffer, or the list of buffers.
     pointer: u64,
-    /// Number of bytes of the first buffer that are already sent.
+    /// Bytes of the first buffer that are done with.
     skip: u64,
-    /// Number of buffers in the list.
+    /// Buffers in the list.
     buffers: u64,
-    /// Number of bytes left.
+    /// Bytes left.
     pub(crate) len: u64,
 }
 
-impl Message<IovIter, Kernel> {
-    /// Reads a `struct msghdr` that the kernel passes to a socket.
-    #[inline(always)]
-    pub(crate) fn from_kernel(msg: Kernel) -> Option<Self> {
-        let mut head = MaybeUninit::uninit();
-        let head = Head::<MSG_HEAD>::read(msg, &mut head)?;
-        let kind =
-            u32::from(head.field::<u8>(offset!(msg.iter_type))) & offset!(msg.kind_mask) as u32;
-        let data = IovIter {
-            kind,
-            pointer: head.field(offset!(msg.iter_pointer)),
-            skip: head.field(offset!(msg.iter_offset)),
-            buffers: head.field(offset!(msg.iter_segs)),
-            len: head.field(offset!(msg.iter_count)),
-        };
-        Some(Self {
-            data,
-            name: Kernel(head.field(offset!(msg.name))),
-            name_len: head.field(offset!(msg.name_len)),
-            first: true,
-        })
-    }
+/// The message in a `struct msghdr`, as the kernel hands it to a socket.
+#[inline(always)]
+pub(crate) fn of_kernel(msg: Kernel) -> Option<Message<Iter, Kernel>> {
+    let mut head = MaybeUninit::uninit();
+    let head = Head::<MSG_HEAD>::read(msg, &mut head)?;
+    let kind = u32::from(head.field::<u8>(offset!(msg.iter_type))) & offset!(msg.kind_mask) as u32;
+    let data = Iter {
+        kind,
+        pointer: head.field(offset!(msg.iter_pointer)),
+        skip: head.field(offset!(msg.iter_offset)),
+        buffers: head.field(offset!(msg.iter_segs)),
+        len: head.field(offset!(msg.iter_count)),
+    };
+    Some(Message {
+        data,
+        name: Kernel(head.field(offset!(msg.name))),
+        name_len: head.field(offset!(msg.name_len)),
+        first: true,
+    })
 }
 
-/// Maximum number of the kernel's own buffers that are walked. File systems send
-/// from them, with a header and a body.
+/// The most buffers of the kernel's own that are walked: what sends from them
+/// are file systems, with a header and a body.
 const MAX_KVECS: u32 = 8;
 
-impl Data for IovIter {
+impl Data for Iter {
     #[inline(always)]
     fn gather<const MAX: u32>(self, scratch: &mut Scratch) {
-        scratch.add_len(self.len);
+        scratch.sends(self.len);
         scratch.limit(self.len);
         if self.kind == offset!(msg.ubuf) as u32 {
-            scratch.append(User::at(self.pointer.wrapping_add(self.skip)), self.len);
+            scratch.take(User::at(self.pointer.wrapping_add(self.skip)), self.len);
         } else if self.kind == offset!(msg.iovec) as u32 {
             self.walk::<User, MAX>(scratch);
         } else if self.kind == offset!(msg.kvec) as u32 {
             self.walk::<Kernel, MAX_KVECS>(scratch);
         } else {
-            // Pages: they have no address that can be read here.
+            // Pages, which have no address that could be read here.
             count(Counter::UnknownIterator);
         }
     }
 }
 
-impl IovIter {
-    /// Returns the address where the buffer, or the list of buffers, ends. It
-    /// does not change while the kernel advances through them.
+impl Iter {
+    /// Where the buffer ends, or the list of buffers: what stays as it is while
+    /// the kernel goes through them.
     #[inline(always)]
     pub(crate) fn end(&self) -> u64 {
         if self.kind == offset!(msg.ubuf) as u32 {
             self.pointer.wrapping_add(self.skip).wrapping_add(self.len)
         } else {
-            // `struct kvec` and `struct bio_vec` have the same size.
+            // Of `struct kvec` and `struct bio_vec` the same size.
             self.pointer.wrapping_add(self.buffers.wrapping_mul(size_of::<Iovec>() as u64))
         }
     }
 
-    /// Captures the buffers in the list, which is in kernel memory.
+    /// Takes the buffers in the list, which the kernel holds.
     #[inline(always)]
     fn walk<M: Memory, const MAX: u32>(self, scratch: &mut Scratch) {
         for i in 0..MAX {
             if u64::from(i) >= self.buffers || scratch.is_full() {
                 return;
             }
-            let Some(iovec) = Iovec::read(Kernel(self.pointer), i) else {
-                return scratch.set_unreadable();
+            let Some(iovec) = Iovec::of(Kernel(self.pointer), i) else {
+                return scratch.lose();
             };
             let skip = if i == 0 { self.skip.min(iovec.len) } else { 0 };
-            scratch.append(M::at(iovec.base.wrapping_add(skip)), iovec.len - skip);
+            scratch.take(M::at(iovec.base.wrapping_add(skip)), iovec.len - skip);
         }
         if self.buffers > u64::from(MAX) && !scratch.is_full() {
             count(Counter::TooManyIovecs);

@@ -1,20 +1,20 @@
-//! Describes a socket in a record: reads `struct sock`, and the destination
-//! address of a datagram.
+//! What a record says of the socket: the start of `struct sock`, and the
+//! address that a datagram is given.
 
 use core::mem::MaybeUninit;
 
 use tracer_ebpf::{RecordHeader, SOCK_HEAD, flag, net};
 
 use crate::{
+    capture::key,
     kernel::{Head, Kernel, Memory, offset},
-    key::object_key,
     message::Message,
 };
 
-/// Fills in the socket's fields; returns `None` if it is not TCP or UDP over IP.
+/// Describes the socket in the header; `None` if it is not TCP or UDP over IP.
 ///
-/// `ahead` is the number of bytes in earlier messages of the same system call,
-/// which the socket's position does not include yet; `None` if it is unknown.
+/// `ahead` are bytes that the same system call sends before this message and
+/// the socket does not know of yet, if they could be counted.
 #[inline(always)]
 pub(crate) fn describe(
     header: &mut RecordHeader,
@@ -34,7 +34,7 @@ pub(crate) fn describe(
     }
     header.family = family;
     header.protocol = protocol;
-    header.key = object_key(sk.0);
+    header.key = key(sk.0);
     header.local_port = sock.field(offset!(sock.num));
     header.remote_port = u16::from_be(sock.field(offset!(sock.dport)));
     if family == net::AF_INET {
@@ -54,14 +54,14 @@ pub(crate) fn describe(
         header.flags |= flag::POSITION;
     }
     if protocol == net::UDP && message.name.address() != 0 {
-        set_destination(header, message);
+        named(header, message);
     }
     Some(())
 }
 
-/// Sets the remote address to the destination of a datagram.
+/// Takes the remote end from the address that was given with a datagram.
 #[inline(always)]
-fn set_destination(header: &mut RecordHeader, message: &Message<impl Sized, impl Memory>) {
+fn named(header: &mut RecordHeader, message: &Message<impl Sized, impl Memory>) {
     /// `struct sockaddr_in`.
     const V4: u32 = 16;
     /// `struct sockaddr_in6` up to its scope id.
@@ -74,7 +74,7 @@ fn set_destination(header: &mut RecordHeader, message: &Message<impl Sized, impl
         let Some(addr) = message.name.value::<u32>(4) else {
             return;
         };
-        // An IPv6 socket sends to an IPv4 address over IPv4.
+        // An IPv6 socket may be given an IPv4 address, and then speaks IPv4.
         if header.family == net::AF_INET6 {
             header.family = net::AF_INET;
             header.local_addr = [0; 16];
@@ -91,19 +91,19 @@ fn set_destination(header: &mut RecordHeader, message: &Message<impl Sized, impl
     header.remote_port = u16::from_be(port);
 }
 
-/// Reads an IPv6 address by words, the alignment it is guaranteed to have.
+/// An IPv6 address, in words: its bytes need not be aligned any better.
 #[inline(always)]
 fn v6(sock: &Head<SOCK_HEAD>, offset: usize) -> [u8; 16] {
     bytes([0, 4, 8, 12].map(|at| sock.field(offset + at)))
 }
 
-/// Converts an IPv4 address in network order to the header's format.
+/// An IPv4 address as the header holds it; `addr` is in network order.
 #[inline(always)]
 fn v4(addr: u32) -> [u8; 16] {
     bytes([addr, 0, 0, 0])
 }
 
-/// Returns the bytes of an address in memory order.
+/// An address as bytes, in the order in which they lie in memory.
 #[inline(always)]
 fn bytes(words: [u32; 4]) -> [u8; 16] {
     // SAFETY: both are sixteen bytes of any value.
