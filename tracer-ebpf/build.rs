@@ -1,4 +1,4 @@
-//! Tells the programs which architecture's kernel they are for.
+//! Sets a `cfg` for the architecture of the kernel that the programs are built for.
 
 fn main() -> aya_build::Result<()> {
     println!("cargo:rustc-check-cfg=cfg(bpf_target_arch, values(\"x86_64\", \"aarch64\"))");

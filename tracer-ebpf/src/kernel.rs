@@ -1,4 +1,4 @@
-//! Reads of kernel and user memory, and the walk from a descriptor to a socket.
+//! Reads kernel and user memory, and finds the socket of a file descriptor.
 
 use core::mem::MaybeUninit;
 
@@ -11,17 +11,17 @@ use aya_ebpf::{
 };
 use tracer_ebpf::{Offsets, Settings};
 
-/// The running kernel's struct layouts. The daemon writes them before loading.
+/// Struct layouts of the running kernel. The daemon writes them before loading.
 // SAFETY: all integers.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Offsets = unsafe { core::mem::zeroed() };
 
-/// What is the same for the whole run. The daemon writes it before loading.
+/// Settings of the whole run. The daemon writes them before loading.
 // SAFETY: all integers.
 #[unsafe(no_mangle)]
 pub(crate) static SETTINGS: Settings = unsafe { core::mem::zeroed() };
 
-/// One field of [`OFFSETS`].
+/// Reads a field of [`OFFSETS`].
 macro_rules! offset {
     ($($field:ident).+) => {
         $crate::kernel::read_only(&raw const $crate::kernel::OFFSETS.$($field).+) as usize
@@ -29,7 +29,7 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
-/// One field of [`SETTINGS`].
+/// Reads a field of [`SETTINGS`].
 macro_rules! setting {
     ($field:ident) => {
         $crate::kernel::read_only(&raw const $crate::kernel::SETTINGS.$field)
@@ -39,47 +39,47 @@ pub(crate) use setting;
 
 /// Reads a word of the read-only data. The read is volatile because the
 /// compiler sees only zeros; the verifier, which runs after the daemon has
-/// written, sees a constant.
+/// written the data, sees a constant.
 #[inline(always)]
 pub(crate) fn read_only<T: Copy>(word: *const T) -> T {
-    // SAFETY: callers only name statics and fields of them.
+    // SAFETY: callers only pass statics and their fields.
     unsafe { core::ptr::read_volatile(word) }
 }
 
-/// Memory of one kind, at an address.
+/// An address in kernel or user memory.
 pub(crate) trait Memory: Copy {
-    /// The memory at an address that was itself read.
+    /// Creates an address from a pointer that was read from memory.
     fn at(address: u64) -> Self;
 
-    /// The address.
+    /// Returns the address as a number.
     fn address(self) -> u64;
 
-    /// The value `offset` bytes on.
+    /// Reads the value `offset` bytes after this address.
     fn value<T: Copy>(self, offset: u64) -> Option<T>;
 
     /// Copies `len` bytes from here to `to`.
     ///
     /// # Safety
     ///
-    /// `to` has room for `len` bytes. (The verifier checks it as well.)
+    /// `to` must have room for `len` bytes. (The verifier checks this as well.)
     unsafe fn copy_to(self, to: *mut u8, len: u32) -> bool;
 
-    /// Bytes from here to the end of the page.
+    /// Returns the number of bytes from here to the end of the page.
     #[inline(always)]
     fn to_page_end(self) -> u64 {
         4096 - (self.address() & 4095)
     }
 }
 
-/// The beginning of a struct, read at once: a helper's call for each field
-/// would cost more than all the bytes. Aligned as the kernel's structs are, so
-/// that a field is one load.
+/// The first `N` bytes of a kernel struct, read at once: calling a helper for
+/// each field costs more than reading all of the bytes. Aligned like the kernel's
+/// structs, so that reading a field is a single load.
 #[repr(C, align(8))]
 pub(crate) struct Head<const N: usize>([u8; N]);
 
 impl<const N: usize> Head<N> {
-    /// Reads into the caller's `head`. Returned by value it would be copied,
-    /// byte by byte, which takes longer than all the rest.
+    /// Reads into the caller's `head`. Returning it by value would copy it byte
+    /// by byte, which takes longer than everything else.
     #[inline(always)]
     pub(crate) fn read(from: Kernel, head: &mut MaybeUninit<Self>) -> Option<&Self> {
         // SAFETY: writes all of `head` or fails.
@@ -92,14 +92,14 @@ impl<const N: usize> Head<N> {
 
     #[inline(always)]
     pub(crate) fn field<T: Copy>(&self, offset: usize) -> T {
-        // SAFETY: the daemon refuses a kernel where a field does not lie in
-        // the head, and the verifier would. The compiler that built the kernel
+        // SAFETY: the daemon refuses a kernel where a field is outside the
+        // head, and so would the verifier. The compiler that built the kernel
         // aligned it.
         unsafe { core::ptr::read(self.0.as_ptr().add(offset).cast()) }
     }
 }
 
-/// An address in the kernel, to be read through the checking helper only.
+/// An address in the kernel, only read through the checking helper.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel(pub(crate) u64);
 
@@ -127,7 +127,7 @@ impl Memory for Kernel {
 }
 
 impl Kernel {
-    /// The value `offset` bytes behind this address.
+    /// Reads the value `offset` bytes after this address.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(self, offset: usize) -> Option<T> {
         let mut value = MaybeUninit::<T>::uninit();
@@ -143,7 +143,7 @@ impl Kernel {
         (result == 0).then(|| unsafe { value.assume_init() })
     }
 
-    /// The pointer `offset` bytes behind this address, if it is not null.
+    /// Reads the pointer `offset` bytes after this address; `None` if it is null.
     #[inline(always)]
     pub(crate) fn pointer(self, offset: usize) -> Option<Self> {
         let pointer = self.read::<u64>(offset)?;
@@ -151,13 +151,13 @@ impl Kernel {
     }
 }
 
-/// An address that the process gave, in its own memory.
+/// An address in the current process's memory.
 #[derive(Clone, Copy)]
 pub(crate) struct User(u64);
 
 impl User {
-    /// An address without the tag that arm64 lets a process keep in the top
-    /// byte (Android's heap uses it); the kernel's checks would refuse it.
+    /// Creates an address without the tag that arm64 lets a process keep in the
+    /// top byte (Android's heap does); the kernel's checks would reject it.
     #[inline(always)]
     pub(crate) fn new(address: u64) -> Self {
         if cfg!(bpf_target_arch = "aarch64") {
@@ -167,7 +167,7 @@ impl User {
         }
     }
 
-    /// The value at this address.
+    /// Reads the value at this address.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(self) -> Option<T> {
         self.value(0)
@@ -207,7 +207,7 @@ impl Memory for User {
     }
 }
 
-/// The current thread, and its process in the upper half.
+/// Returns the current thread id, with the process id in the upper half.
 #[inline(always)]
 pub(crate) fn thread() -> u64 {
     // SAFETY: has no preconditions.
@@ -217,9 +217,9 @@ pub(crate) fn thread() -> u64 {
 /// The current task.
 #[derive(Clone, Copy)]
 pub(crate) enum Task {
-    /// A pointer whose type the verifier knows: its fields are plain loads.
+    /// A pointer whose type the verifier knows: fields are read by plain loads.
     Typed(*const task_struct),
-    /// An address, read through the helper.
+    /// An address that is read through the helper.
     Plain(Kernel),
 }
 
@@ -235,15 +235,15 @@ impl Task {
         }
     }
 
-    /// Loads through a pointer whose type the verifier knows: it turns the
-    /// load into one that yields 0 instead of faulting.
+    /// Loads through a pointer whose type the verifier knows. The verifier turns
+    /// it into a load that yields 0 instead of faulting.
     #[inline(always)]
     fn load<T: Copy>(pointer: *const u8, offset: usize) -> T {
         // SAFETY: the verifier admits only fields of the pointer's type.
         unsafe { core::ptr::read_volatile(pointer.add(offset).cast()) }
     }
 
-    /// The real UID.
+    /// Returns the real UID.
     #[inline(always)]
     pub(crate) fn uid(self) -> Option<u32> {
         match self {
@@ -258,7 +258,7 @@ impl Task {
         }
     }
 
-    /// The process id.
+    /// Returns the process id.
     #[inline(always)]
     pub(crate) fn tgid(self) -> Option<u32> {
         match self {
@@ -267,7 +267,7 @@ impl Task {
         }
     }
 
-    /// Whether it is in a system call of a 32-bit process.
+    /// Returns true in a system call of a 32-bit process.
     #[inline(always)]
     pub(crate) fn in_compat_syscall(self) -> bool {
         let mask = offset!(task.compat_mask) as u32;
@@ -278,7 +278,7 @@ impl Task {
         word & mask != 0
     }
 
-    /// The table of open files: how many there are, and where they begin.
+    /// Returns the length and the address of the table of open files.
     #[inline(always)]
     fn files(self) -> Option<(u32, Kernel)> {
         match self {
@@ -301,13 +301,13 @@ impl Task {
         }
     }
 
-    /// The `struct sock` behind a descriptor; `None` if it is not a socket.
+    /// Returns the `struct sock` of a descriptor; `None` if it is not a socket.
     #[inline(always)]
     pub(crate) fn sock(self, fd: u64) -> Option<Kernel> {
         const S_IFMT: u16 = 0o170_000;
         const S_IFSOCK: u16 = 0o140_000;
 
-        // The kernel takes the descriptor as an unsigned int.
+        // The kernel truncates the descriptor to an unsigned int.
         let fd = fd as u32;
         let (count, array) = self.files()?;
         if fd >= count {

@@ -1,7 +1,7 @@
-//! What tracer's programs in the kernel and its daemon agree on.
+//! The ABI between tracer's programs in the kernel and its daemon.
 //!
-//! The programs write a [`RecordHeader`] and the payload behind it into the
-//! ring buffer, one entry a send, as long as it needs to be:
+//! The programs write one ring buffer entry of variable length for each send, a
+//! [`RecordHeader`] followed by the payload:
 //!
 //! ```text
 //! 0                          120                     120 + captured
@@ -10,7 +10,7 @@
 //! +--------------------------+-----------------------+
 //! ```
 //!
-//! All numbers are in the machine's byte order: both sides run on it.
+//! All numbers are in native byte order, since both sides run on one machine.
 #![cfg_attr(target_arch = "bpf", no_std)]
 
 mod offsets;
@@ -19,49 +19,49 @@ pub use offsets::{
     ExecOffsets, FileOffsets, MsgOffsets, NO_KIND, Offsets, SockOffsets, TaskOffsets,
 };
 
-/// The version of everything in this crate. The daemon refuses other versions.
+/// Version of everything in this crate. The daemon rejects other versions.
 pub const ABI_VERSION: u16 = 1;
 
-/// The most bytes of one send that can be captured.
+/// Maximum number of bytes of one send that can be captured.
 ///
-/// A power of two, so that the verifier can follow a masked offset. A real
-/// request head with a long URL was one write of 20 730 bytes.
+/// A power of two, so that the verifier can follow a masked offset. The head of a
+/// real request with a long URL was a single write of 20 730 bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// Bytes of one send captured unless the user says otherwise.
+/// Default number of bytes captured of one send.
 pub const DEFAULT_HEAD: u32 = 16 * 1024;
 
-/// Bytes of each write to a TLS library captured unless the user says otherwise.
+/// Default number of bytes captured of each write to a TLS library.
 pub const DEFAULT_TLS_HEAD: u32 = 32 * 1024;
 
-/// Bytes captured of a send that happens within a write to a TLS library: it
-/// is the same in ciphertext, but only its beginning can show that.
+/// Number of bytes captured of a socket send within a write to a TLS library. It
+/// is the ciphertext of that write, and its first bytes are enough to verify that.
 pub const CIPHERTEXT_HEAD: u32 = 256;
 
-/// The longest executable name or path that exec is matched against, the NUL
-/// that ends it included.
+/// Maximum length of an executable name or path that exec is matched against,
+/// including the terminating NUL.
 pub const EXE_NAME_LEN: usize = 128;
 
-/// TGIDs that one page of the scope map covers.
+/// Number of TGIDs that one page of the scope map covers.
 pub const TGIDS_PER_PAGE: u32 = 4096;
 
-/// Slots of the UID filter; a UID's slot is its low 16 bits.
+/// Number of slots in the UID filter. The slot of a UID is its low 16 bits.
 pub const UID_SLOTS: u32 = 65536;
 
-/// UIDs that each user of an Android device has: the UID of an application is
+/// Number of UIDs of each user of an Android device. The UID of an application is
 /// the user's number times this, plus the application's id (`AID_USER_OFFSET` in
 /// Android's `android_filesystem_config.h`).
 pub const UIDS_PER_USER: u32 = 100_000;
 
-/// How much of `struct sock` is read at once. Every field of
-/// [`Offsets::sock`] has to lie in it.
+/// Number of bytes of `struct sock` that are read at once. Must cover the fields
+/// of [`Offsets::sock`] that are not read separately.
 pub const SOCK_HEAD: usize = 160;
 
-/// How much of `struct msghdr` is read at once. Every field of
-/// [`Offsets::msg`] has to lie in it.
+/// Number of bytes of `struct msghdr` that are read at once. Must cover every
+/// field of [`Offsets::msg`].
 pub const MSG_HEAD: usize = 64;
 
-/// Families, protocols and socket states as the kernel's headers number them.
+/// Address families, protocols and socket states, numbered as in the kernel.
 pub mod net {
     /// IPv4 (`AF_INET`).
     pub const AF_INET: u16 = 2;
@@ -71,22 +71,22 @@ pub mod net {
     pub const TCP: u16 = 6;
     /// `IPPROTO_UDP`.
     pub const UDP: u16 = 17;
-    /// `IPPROTO_MPTCP` (Linux 5.6): a stream whose socket is no `tcp_sock`.
+    /// `IPPROTO_MPTCP` (Linux 5.6): a stream whose socket is not a `tcp_sock`.
     pub const MPTCP: u16 = 262;
-    /// No protocol of the kernel's: plaintext that a TLS library accepted.
+    /// Plaintext that a TLS library accepted. Not a protocol number of the kernel.
     pub const TLS: u16 = 0xffff;
-    /// The socket state before `connect` (`TCP_CLOSE`), where `write_seq` is
-    /// not yet a position.
+    /// The socket state before `connect` (`TCP_CLOSE`), in which `write_seq` is
+    /// not a position yet.
     pub const STATE_CLOSE: u8 = 7;
 }
 
-/// Where a record was taken.
+/// Hooks at which records are captured.
 pub mod hook {
     /// The `sys_enter` raw tracepoint.
     pub const SYS_ENTER: u8 = 1;
-    /// The entry of the protocols' `sendmsg` functions, by fentry.
+    /// fentry on the protocols' `sendmsg` functions.
     pub const FENTRY: u8 = 2;
-    /// The same, by kprobe.
+    /// kprobe on the protocols' `sendmsg` functions.
     pub const KPROBE: u8 = 3;
     /// The raw tracepoint `tcp_sendmsg_locked`.
     pub const TCP_TRACEPOINT: u8 = 4;
@@ -100,37 +100,37 @@ pub mod hook {
     pub const PR_WRITE: u8 = 19;
 }
 
-/// [`RecordHeader::flags`].
+/// Flags in [`RecordHeader::flags`].
 pub mod flag {
     /// `position` holds TCP's `write_seq`.
     pub const POSITION: u8 = 1;
-    /// `len` counts only the part of the send that could be added up.
+    /// `len` counts only a part of the send.
     pub const LEN_UNKNOWN: u8 = 2;
 }
 
-/// What precedes each payload in the ring buffer.
+/// The header of each record in the ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordHeader {
     /// [`ABI_VERSION`].
     pub version: u16,
-    /// [`hook`].
+    /// One of [`hook`].
     pub hook: u8,
-    /// [`flag`].
+    /// A combination of [`flag`].
     pub flags: u8,
-    /// The [`Policy`] that put the sender in scope.
+    /// Slot of the [`Policy`] that put the sender in scope.
     pub policy: u32,
-    /// Nanoseconds since boot, suspend included (`bpf_ktime_get_boot_ns`).
+    /// Nanoseconds since boot, including suspend (`bpf_ktime_get_boot_ns`).
     pub time: u64,
-    /// A number that stands for the socket while it lives: its address, hashed
-    /// with [`Settings::key_seed`]. The socket cookie will not do: the kernel
-    /// gives one only when somebody asks (`ss` does), so that it would change
-    /// in the middle of a connection.
+    /// Identifies the socket while it exists: its address, hashed with
+    /// [`Settings::key_seed`]. The socket cookie is unsuitable: the kernel assigns
+    /// it only on request (by `ss`, for example), so it could change in the middle
+    /// of a connection.
     pub key: u64,
-    /// On a socket: the `key` of the TLS connection in whose write this send
-    /// happened, or 0. What is sent here is then known in plain.
+    /// For a send on a socket within a write to a TLS library: the `key` of the TLS
+    /// connection, whose plaintext is recorded separately. Otherwise 0.
     pub tls_key: u64,
-    /// TCP's `write_seq` when the send began, where [`flag::POSITION`] is set.
+    /// TCP's `write_seq` at the start of the send, if [`flag::POSITION`] is set.
     pub position: u32,
     /// The sender's UID in the initial user namespace.
     pub uid: u32,
@@ -144,95 +144,95 @@ pub struct RecordHeader {
     pub family: u16,
     /// [`net::TCP`], [`net::UDP`] or [`net::MPTCP`].
     pub protocol: u16,
-    /// The local port, in host order; 0 where the kernel has chosen none yet.
+    /// Local port in host order; 0 if the kernel has not chosen one yet.
     pub local_port: u16,
-    /// The remote port, in host order; 0 where it is not known.
+    /// Remote port in host order; 0 if unknown.
     pub remote_port: u16,
-    /// The local address; IPv4 in the first four bytes.
+    /// Local address; IPv4 in the first four bytes.
     pub local_addr: [u8; 16],
-    /// The remote address; IPv4 in the first four bytes.
+    /// Remote address; IPv4 in the first four bytes.
     pub remote_addr: [u8; 16],
-    /// Where in the send the payload begins.
+    /// Offset of the payload in the send.
     pub offset: u32,
-    /// Bytes the process asked to send.
+    /// Number of bytes that the process asked to send.
     pub len: u32,
-    /// Bytes of payload behind this header.
+    /// Number of payload bytes after this header.
     pub captured: u32,
     /// Zero.
     pub reserved: u32,
 }
 
-/// What stands in the ring buffer instead of a record when a process in scope
-/// may have mapped another TLS library: the daemon looks.
+/// A notification in the ring buffer that a process in scope may have mapped
+/// another TLS library. The daemon then inspects the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mapped {
     /// [`ABI_VERSION`].
     pub version: u16,
-    /// [`MAPPED`], where a record has its hook.
+    /// [`MAPPED`], at the position of [`RecordHeader::hook`].
     pub kind: u8,
     /// Zero.
     pub reserved: u8,
-    /// The process.
+    /// The process id (thread group id).
     pub tgid: u32,
 }
 
-/// [`Mapped::kind`].
+/// The value of [`Mapped::kind`].
 pub const MAPPED: u8 = 255;
 
-/// What to do with the sends of those a rule put in scope.
+/// Limits for capturing the sends of a process in scope.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Bytes of each send to capture, at most [`MAX_HEAD`].
+    /// Number of bytes to capture of each send, at most [`MAX_HEAD`].
     pub head_bytes: u32,
-    /// Bytes of each write to a TLS library to capture, likewise. More: an
-    /// HTTP/2 request with a long URL was one write of 20 730 bytes.
+    /// Number of bytes to capture of each write to a TLS library, at most
+    /// [`MAX_HEAD`].
     pub tls_head_bytes: u32,
-    /// 1: processes forked by a process in scope are in scope too.
+    /// 1 if children of a process in scope are in scope too.
     pub inherit: u32,
 }
 
-/// Slots in the policy table. Slot 0 means out of scope.
+/// Number of slots in the policy table. Slot 0 means out of scope.
 pub const MAX_POLICIES: u32 = 256;
 
-/// An executable file, named by its inode.
+/// Identifies an executable file.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Inode {
-    /// The file system's device number, as the kernel packs it (20-bit minor).
+    /// Device number of the file system in the kernel's format (20-bit minor).
     pub dev: u64,
-    /// The inode number.
+    /// Inode number.
     pub ino: u64,
 }
 
-/// An executable's name or absolute path, NUL-padded.
+/// Name or absolute path of an executable, NUL-padded.
 pub type ExeName = [u8; EXE_NAME_LEN];
 
-/// What is the same for the whole run.
+/// Settings of the whole run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Random: keeps kernel addresses out of records.
+    /// Random seed for keys, which keeps kernel addresses out of records.
     pub key_seed: u64,
-    /// tracer's own process: never in scope.
+    /// Process id of tracer itself, which is never in scope.
     pub own_tgid: u32,
-    /// A policy that everyone is under who is under no other, or 0.
+    /// Policy slot for processes that have no other policy, or 0.
     pub everyone: u32,
-    /// 1: `bpf_get_current_task_btf` is there (Linux 5.11, with BTF), and
-    /// the scope check costs no helper.
+    /// 1 if `bpf_get_current_task_btf` is available (Linux 5.11, with BTF). The
+    /// scope check then reads fields without calling helpers.
     pub task_btf: u32,
-    /// Possible CPUs, hence slots of the scratch map for each program that
-    /// captures.
+    /// Number of possible CPUs, which is the number of scratch slots of each
+    /// program that captures.
     pub cpus: u32,
-    /// 1: another hook takes what is sent on TCP sockets; `sys_enter` does not.
+    /// 1 if `sys_enter` ignores TCP sockets because another hook captures them.
     pub tcp_elsewhere: u32,
     /// Zero.
     pub reserved: u32,
 }
 
-/// Why a send in scope was not delivered, or not whole. Index into the
-/// per-CPU counters.
+/// Index of a per-CPU counter: delivered sends, and the reasons for which sends in
+/// scope were lost or cut.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
@@ -240,32 +240,33 @@ pub enum Counter {
     Delivered,
     /// Lost: the ring buffer was full.
     RingFull,
-    /// Lost or cut: the sender's memory could not be read (not mapped in, or
-    /// an address that is not its own).
+    /// Lost or cut: the sender's memory could not be read, because it was not
+    /// present or the address was invalid.
     Unreadable,
     /// Cut: more iovecs than are walked.
     TooManyIovecs,
-    /// Lost: messages of one `sendmmsg` beyond those that are walked.
+    /// Lost: a message of a `sendmmsg` beyond those that are walked.
     TooManyMessages,
-    /// Lost but for its length: sent from memory of a kind that is not read
-    /// (pages: sendfile, splice, io_uring's registered buffers).
+    /// Only the length is recorded: sent from pages, which cannot be read
+    /// (sendfile, splice, registered buffers of io_uring).
     UnknownIterator,
-    /// Lost: a 32-bit process's system call.
+    /// Lost: a system call of a 32-bit process.
     Compat,
-    /// Lost: an internal limit (no scratch slot for this CPU, no such policy).
+    /// Lost: an internal limit (no scratch slot for this CPU, unknown policy).
     Internal,
-    /// A process could not be followed: its id lies beyond the scope map.
+    /// A process could not be followed: its id is beyond the scope map, or the ring
+    /// buffer had no room for a [`Mapped`] notification.
     Unfollowed,
-    /// The kernel did not run a program, because another task was within the
-    /// same one on this CPU. The kernel counts these (`recursion_misses`).
+    /// The kernel skipped a program because another task was inside the same program
+    /// on this CPU. The kernel counts these (`recursion_misses`).
     Missed,
 }
 
 impl Counter {
-    /// How many there are.
+    /// Number of counters.
     pub const COUNT: u32 = 10;
 
-    /// All of them, in the order of their numbers.
+    /// All counters, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT as usize] = [
         Self::Delivered,
         Self::RingFull,
@@ -306,13 +307,13 @@ const _: () = {
 };
 
 impl RecordHeader {
-    /// Its size in bytes.
+    /// Size in bytes.
     pub const SIZE: usize = 120;
 }
 
 #[cfg(not(target_arch = "bpf"))]
 impl RecordHeader {
-    /// Reads a header from the beginning of a ring buffer entry; `None` where
+    /// Reads a header from the beginning of a ring buffer entry; returns `None` if
     /// the entry is shorter than a header.
     pub fn read(entry: &[u8]) -> Option<Self> {
         let mut fields = Fields(entry.get(..Self::SIZE)?);
@@ -342,7 +343,7 @@ impl RecordHeader {
         })
     }
 
-    /// The bytes that [`RecordHeader::read`] reads it from.
+    /// Encodes the header; the inverse of [`RecordHeader::read`].
     pub fn bytes(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         let mut at = 0;
@@ -372,13 +373,13 @@ impl RecordHeader {
     }
 }
 
-/// The rest of a header's bytes.
+/// The unread bytes of a header.
 #[cfg(not(target_arch = "bpf"))]
 struct Fields<'a>(&'a [u8]);
 
 #[cfg(not(target_arch = "bpf"))]
 impl Fields<'_> {
-    /// The next `N` bytes. `RecordHeader::read` takes exactly `SIZE` in all.
+    /// Reads the next `N` bytes. `RecordHeader::read` reads exactly `SIZE` in total.
     fn take<const N: usize>(&mut self) -> [u8; N] {
         let (head, rest) = self.0.split_first_chunk().expect("a whole header");
         self.0 = rest;

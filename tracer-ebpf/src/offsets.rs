@@ -1,10 +1,10 @@
-//! The kernel's struct layouts, as the daemon tells them to the programs.
+//! The kernel's struct layouts, which the daemon passes to the programs.
 
 /// Byte offsets of the kernel's struct fields, resolved by the daemon.
 ///
-/// aya has no CO-RE relocations: the daemon reads the running kernel's BTF and
-/// writes these into the programs' read-only data, where the verifier knows
-/// them as constants.
+/// aya has no CO-RE relocations. Instead the daemon reads the running kernel's
+/// BTF and writes the offsets into the programs' read-only data, where the
+/// verifier treats them as constants.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offsets {
@@ -20,7 +20,7 @@ pub struct Offsets {
     pub msg: MsgOffsets,
 }
 
-/// Offsets in `task_struct` and what hangs on it.
+/// Offsets in `task_struct` and the structs it points to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskOffsets {
@@ -36,13 +36,13 @@ pub struct TaskOffsets {
     pub signal: u32,
     /// `signal_struct.live`.
     pub signal_live: u32,
-    /// The word of `task_struct.thread_info` that tells a 32-bit system call.
+    /// The word of `task_struct.thread_info` with the flag for 32-bit system calls.
     pub compat_word: u32,
-    /// The bit in it; 0 where the architecture has none.
+    /// Mask of that flag; 0 if the kernel has no 32-bit system calls.
     pub compat_mask: u32,
 }
 
-/// Offsets on the way from a file descriptor to a socket.
+/// Offsets for finding the socket of a file descriptor.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileOffsets {
@@ -88,19 +88,19 @@ pub struct SockOffsets {
     pub v6_daddr: u32,
     /// `__sk_common.skc_v6_rcv_saddr`.
     pub v6_rcv_saddr: u32,
-    /// `sk_protocol`. Read apart: it lies far behind the common part.
+    /// `sk_protocol`. Read separately: it is far behind the common part.
     pub protocol: u32,
-    /// `tcp_sock.write_seq`. Read apart.
+    /// `tcp_sock.write_seq`. Read separately.
     pub write_seq: u32,
 }
 
-/// Offsets that exec is matched with.
+/// Offsets for matching executables in exec.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExecOffsets {
-    /// `linux_binprm.filename`: the name that was executed.
+    /// `linux_binprm.filename`: the path passed to `execve`.
     pub filename: u32,
-    /// `linux_binprm.file`: the file that will run (a script's interpreter).
+    /// `linux_binprm.file`: the file that will run (for a script, its interpreter).
     pub file: u32,
     /// `file.f_path.dentry`.
     pub file_dentry: u32,
@@ -108,8 +108,8 @@ pub struct ExecOffsets {
     pub dentry_name: u32,
 }
 
-/// Offsets in `struct msghdr` and the `iov_iter` in it, all from the msghdr's
-/// beginning, and how the kernel numbers the kinds of memory.
+/// Offsets in `struct msghdr` and its `iov_iter`, all relative to the msghdr,
+/// and the kernel's numbers for the kinds of iterators.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MsgOffsets {
@@ -123,12 +123,12 @@ pub struct MsgOffsets {
     pub iter_offset: u32,
     /// `msg_iter.count`.
     pub iter_count: u32,
-    /// `msg_iter.__iov`, and what shares its place: `kvec`, `ubuf`.
+    /// `msg_iter.__iov` and the other members of its union: `kvec`, `ubuf`.
     pub iter_pointer: u32,
     /// `msg_iter.nr_segs`.
     pub iter_segs: u32,
-    /// The bits of the type that tell the kind; the others tell the direction
-    /// (up to Linux 5.13).
+    /// Mask of the kind in the type; up to Linux 5.13 the other bits hold the
+    /// direction.
     pub kind_mask: u32,
     /// `ITER_IOVEC`.
     pub iovec: u32,
@@ -138,5 +138,5 @@ pub struct MsgOffsets {
     pub kvec: u32,
 }
 
-/// A kind that the kernel does not have: no masked byte is equal to it.
+/// Stands for a kind that the kernel does not have: no masked byte equals it.
 pub const NO_KIND: u32 = 0x100;

@@ -1,5 +1,5 @@
-//! Processes come into scope by what they execute or whose children they are,
-//! in the kernel, so that a browser's first send is never missed.
+//! Follows fork, exec and exit in the kernel, so that a watched browser's first
+//! send is never missed.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel_str},
@@ -15,20 +15,20 @@ use crate::{
     scope, tls,
 };
 
-/// Room for the names that exec is matched by; a CPU's program uses its own.
+/// Buffers for the names that exec is matched by, one for each CPU.
 #[map]
 static NAMES: Array<Names> = Array::with_max_entries(1, 0);
 
 #[repr(C)]
 struct Names {
-    /// As executed: a path, absolute or not.
+    /// The path passed to `execve`, absolute or not.
     executed: ExeName,
-    /// A last path component.
+    /// The last component of a path.
     last: ExeName,
 }
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`,
-/// run on Linux 5.10 to 7.2. Threads are forks too: they share the TGID.
+/// run on Linux 5.10 to 7.2. Also fires for new threads, which share the TGID.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     let parent = Kernel(ctx.arg(0));
@@ -50,8 +50,8 @@ fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`,
-/// run on Linux 5.10 to 7.2. Runs after the new program is in place and
-/// before it runs.
+/// run on Linux 5.10 to 7.2. Fires when the new program is in place and has not
+/// started yet.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let task = Kernel(ctx.arg(0));
@@ -62,13 +62,13 @@ fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         scope::set_tgid(tgid, slot as u8);
         debug!(&ctx, "process {} comes into scope by its executable (policy {})", tgid, slot);
     }
-    // Its libraries are mapped without a system call, and some were before.
-    tls::mapped();
+    // The program and its interpreter are mapped without a system call.
+    tls::notify_mapped();
     0
 }
 
-/// `sched_process_exit(struct task_struct *p)`, with a further argument from
-/// Linux 6.16 on. Runs for each thread, after the count of live ones fell.
+/// `sched_process_exit(struct task_struct *p)`, with one more argument since
+/// Linux 6.16. Fires for each thread, after the count of live threads is reduced.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     let task = Kernel(ctx.arg(0));
@@ -87,18 +87,20 @@ fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Puts a process under a policy: `args[0]` is its TGID, `args[1]` the slot.
-/// Never attached; the daemon runs it (`BPF_PROG_TEST_RUN`, Linux 5.10), so
-/// that only the kernel writes to the scope map and no byte of it is written
-/// from a stale copy.
+/// Sets the policy of a process: `args[0]` is its TGID, `args[1]` the slot.
+///
+/// Never attached. The daemon runs it (`BPF_PROG_TEST_RUN`, Linux 5.10), so that
+/// only the kernel writes to the scope map: the daemon could only write a whole
+/// page, and would overwrite the kernel's changes with a stale copy.
 #[raw_tracepoint]
 fn set_scope(ctx: RawTracePointContext) -> i32 {
     scope::set_tgid(ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) as u8);
     0
 }
 
-/// An executable matches by its file, by the name it was executed by (whole or
-/// its last component: a script's own name, a link's), or by its file's name.
+/// Returns the policy slot of an executable. It matches by its file, by the path
+/// that was executed (the whole path or its last component, which is the
+/// script's or the link's own name), or by the name of its file.
 #[inline(always)]
 fn slot_of_exec(bprm: Kernel) -> Option<u32> {
     let file = bprm.pointer(offset!(exec.file))?;
@@ -108,7 +110,7 @@ fn slot_of_exec(bprm: Kernel) -> Option<u32> {
 
     // SAFETY: has no preconditions.
     let names = NAMES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })?;
-    // SAFETY: the slot is this CPU's, and exec is not traced from interrupts.
+    // SAFETY: the slot belongs to this CPU, and exec is not traced from interrupts.
     let names = unsafe { &mut *names };
 
     names.executed = [0; EXE_NAME_LEN];
@@ -117,9 +119,8 @@ fn slot_of_exec(bprm: Kernel) -> Option<u32> {
     if let Some(slot) = scope::slot_of_exe(&names.executed) {
         return Some(slot);
     }
-    // Backwards: each iteration then leaves the loop with one more known
-    // result, where a loop that remembers the last slash would have the
-    // verifier walk every combination.
+    // Searching backwards lets the loop end at the first slash. A loop that
+    // remembers the last slash would make the verifier explore every combination.
     for i in (0..EXE_NAME_LEN - 1).rev() {
         if names.executed[i] == b'/' {
             names.last = [0; EXE_NAME_LEN];
@@ -143,7 +144,7 @@ fn inode_of(file: Kernel) -> Option<Inode> {
     Some(Inode { dev: u64::from(dev), ino: inode.read(offset!(file.inode_ino))? })
 }
 
-/// Reads a string; nothing where it cannot be read.
+/// Reads a string into a zeroed `name`, which stays empty if it cannot be read.
 #[inline(always)]
 fn read_name(name: &mut ExeName, from: Kernel) {
     // SAFETY: writes at most the array's length.

@@ -1,8 +1,8 @@
-//! Who is watched.
+//! Decides which processes are watched.
 //!
-//! Process ids and UIDs are small integers, so each has an array to look up
-//! in, which costs a few nanoseconds where a hash costs a hundred or two. A
-//! value in it is a slot of [`POLICIES`]; 0 is out of scope.
+//! Process ids and UIDs are small integers, so both are looked up in arrays: that
+//! takes a few nanoseconds, where a hash map takes one or two hundred. The values
+//! are slots of [`POLICIES`]; 0 means out of scope.
 
 use aya_ebpf::{
     macros::map,
@@ -13,38 +13,38 @@ use tracer_ebpf::{
 };
 
 use crate::{
-    capture::count,
+    counters::count,
     kernel::{Task, read_only, setting},
 };
 
-/// What is captured, by slot.
+/// Policies by slot.
 #[map]
 static POLICIES: Array<Policy> = Array::with_max_entries(MAX_POLICIES, 0);
 
-/// A policy slot for every process id there can be, [`TGIDS_PER_PAGE`] a
-/// page. The daemon sets the number of pages from `kernel.pid_max`.
+/// The policy slot of every possible process id, [`TGIDS_PER_PAGE`] to a page.
+/// The daemon derives the number of pages from `kernel.pid_max`.
 #[map]
 static SCOPE_TGID: Array<[u8; TGIDS_PER_PAGE as usize]> = Array::with_max_entries(8, 0);
 
-/// Which UIDs may be in [`SCOPE_UID`], by their low 16 bits.
+/// Nonzero for UIDs that may be in [`SCOPE_UID`], by their low 16 bits.
 #[map]
 static UID_FILTER: Array<[u8; UID_SLOTS as usize]> = Array::with_max_entries(1, 0);
 
-/// Policy slots by UID. Only the daemon writes here.
+/// Policy slots by UID. Only the daemon writes to it.
 #[map]
 static SCOPE_UID: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
-/// Whether applications of Android are watched. The daemon writes it before
-/// loading: where they are not, the verifier drops the look into [`SCOPE_APP`].
+/// 1 if Android applications are watched. The daemon writes it before loading:
+/// if it is 0, the verifier removes the lookup in [`SCOPE_APP`].
 #[unsafe(no_mangle)]
 static APPS: u32 = 0;
 
-/// Policy slots by an application's id, whichever user runs it. Only the daemon
-/// writes here, and sets the number of entries.
+/// Policy slots by Android application id, which is the same for every user. Only
+/// the daemon writes to it, and sets the number of entries.
 #[map]
 static SCOPE_APP: Array<u8> = Array::with_max_entries(1, 0);
 
-/// Policy slots by the name or path that is executed.
+/// Policy slots by the name or path of an executable.
 #[map]
 static SCOPE_EXE: HashMap<ExeName, u32> = HashMap::with_max_entries(1024, 0);
 
@@ -54,19 +54,20 @@ static SCOPE_INODE: HashMap<Inode, u32> = HashMap::with_max_entries(1024, 0);
 
 /// A process in scope.
 #[derive(Clone, Copy)]
-pub(crate) struct Scope {
-    /// The policy's slot.
+pub(crate) struct WatchedProcess {
+    /// Slot of the policy that applies.
     pub(crate) slot: u32,
-    /// The sender's real UID.
+    /// Real UID.
     pub(crate) uid: u32,
-    /// The sender's process id.
+    /// Process id.
     pub(crate) tgid: u32,
 }
 
-/// Whether the task is in scope, and under which policy. Its process id counts
-/// before its UID, and that before the policy for everyone.
+/// Returns the task's process if it is in scope. A policy for its process id
+/// takes precedence over one for its UID or application, and these over the
+/// policy for everyone.
 #[inline(always)]
-pub(crate) fn of(task: Task) -> Option<Scope> {
+pub(crate) fn watched(task: Task) -> Option<WatchedProcess> {
     let tgid = task.tgid()?;
     let uid = task.uid()?;
     let slot = match slot_of_tgid(tgid).unwrap_or(0) {
@@ -79,7 +80,7 @@ pub(crate) fn of(task: Task) -> Option<Scope> {
         },
         slot => u32::from(slot),
     };
-    (slot != 0 && tgid != setting!(own_tgid)).then_some(Scope { slot, uid, tgid })
+    (slot != 0 && tgid != setting!(own_tgid)).then_some(WatchedProcess { slot, uid, tgid })
 }
 
 #[inline(always)]
@@ -90,11 +91,12 @@ fn slot_of_uid(uid: u32) -> u32 {
     if filter[(uid % UID_SLOTS) as usize] == 0 {
         return 0;
     }
-    // SAFETY: only the daemon writes to the map, whole aligned words.
+    // SAFETY: only the daemon writes to the map, and only whole aligned words.
     unsafe { SCOPE_UID.get(uid) }.copied().unwrap_or(0)
 }
 
-/// Users come and go; by the id alone, the next one's is watched as well.
+/// Returns the policy slot of the Android application with this UID. The lookup
+/// ignores the user, so that users who are added later are covered.
 #[inline(always)]
 fn slot_of_app(uid: u32) -> u32 {
     if read_only(&raw const APPS) == 0 {
@@ -106,19 +108,19 @@ fn slot_of_app(uid: u32) -> u32 {
 #[inline(always)]
 fn tgid_cell(tgid: u32) -> Option<*mut u8> {
     let page = SCOPE_TGID.get_ptr_mut(tgid / TGIDS_PER_PAGE)?;
-    // SAFETY: the remainder lies in the page. One byte a process: two CPUs
-    // that write at once write to different bytes.
+    // SAFETY: the remainder is within the page. Each process has its own byte, so
+    // CPUs that write at the same time write to different bytes.
     Some(unsafe { page.cast::<u8>().add((tgid % TGIDS_PER_PAGE) as usize) })
 }
 
-/// The policy slot of a process; `None` if its id lies beyond the map.
+/// Returns the policy slot of a process; `None` if its id is beyond the map.
 #[inline(always)]
 pub(crate) fn slot_of_tgid(tgid: u32) -> Option<u8> {
     // SAFETY: `tgid_cell` points into the map.
     tgid_cell(tgid).map(|cell| unsafe { cell.read() })
 }
 
-/// Puts a process under a policy, or out of scope (slot 0).
+/// Sets the policy slot of a process; slot 0 puts it out of scope.
 #[inline(always)]
 pub(crate) fn set_tgid(tgid: u32, slot: u8) {
     match tgid_cell(tgid) {
@@ -128,20 +130,20 @@ pub(crate) fn set_tgid(tgid: u32, slot: u8) {
     }
 }
 
-/// The policy in a slot.
+/// Returns the policy in a slot.
 #[inline(always)]
 pub(crate) fn policy(slot: u32) -> Option<Policy> {
     POLICIES.get(slot).copied()
 }
 
-/// The policy slot for an executable name or path.
+/// Returns the policy slot for an executable's name or path.
 #[inline(always)]
 pub(crate) fn slot_of_exe(name: &ExeName) -> Option<u32> {
-    // SAFETY: only the daemon writes to the map, whole aligned words.
+    // SAFETY: only the daemon writes to the map, and only whole aligned words.
     unsafe { SCOPE_EXE.get(name) }.copied()
 }
 
-/// The policy slot for an executable file.
+/// Returns the policy slot for an executable file.
 #[inline(always)]
 pub(crate) fn slot_of_inode(inode: &Inode) -> Option<u32> {
     // SAFETY: as above.

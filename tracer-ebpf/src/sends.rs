@@ -1,11 +1,10 @@
-//! Sends at the kernel's own functions, where a socket and a message are given:
-//! whichever system call, io_uring or splice they come by. Other system calls
-//! do not pass here and cost nothing.
+//! Captures sends at the protocols' `sendmsg` functions, which every send passes:
+//! those by system calls, io_uring and splice. Other system calls are unaffected.
 //!
-//! The same functions by fentry, which costs least and needs trampolines; by
-//! kprobe, which every kernel with CONFIG_KPROBES has; and, for TCP alone, at a
-//! tracepoint that needs neither. Above each entry point stand the prototype
-//! and the first and the last kernel that it was run on (x86_64).
+//! The functions are probed by fentry, which is the cheapest and needs
+//! trampolines; by kprobe, which every kernel with CONFIG_KPROBES has; or, for TCP
+//! only, at a tracepoint that needs neither. Above each entry point are the
+//! prototype and the first and last kernel that it was run on (x86_64).
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -17,17 +16,19 @@ use aya_ebpf::{
 use tracer_ebpf::{Counter, RecordHeader, hook, net};
 
 use crate::{
-    capture::{Entry, RECORDS, capture, count, describe},
+    capture::{EntryPoint, capture},
+    counters::count,
     kernel::{Kernel, Task, offset, thread},
-    message::{self, Message},
+    message::Message,
+    record::{RECORDS, describe_sender},
     scope, sock, tls,
 };
 
-/// The most buffers of one message that are walked.
+/// Maximum number of buffers of one message that are walked.
 const MAX_IOVECS: u32 = 256;
 
-/// The first arguments of a function, as numbers: of what it knows to be a
-/// pointer the verifier allows no hash.
+/// Reads the first arguments of a function as numbers: the verifier does not
+/// allow hashing a value that it knows to be a pointer.
 #[inline(always)]
 fn args<const N: usize>(ctx: &FEntryContext) -> Option<[u64; N]> {
     Kernel(ctx.as_ptr() as u64).read(0)
@@ -38,7 +39,7 @@ fn args<const N: usize>(ctx: &FEntryContext) -> Option<[u64; N]> {
 #[fentry(function = "tcp_sendmsg")]
 fn fentry_tcp_sendmsg(ctx: FEntryContext) -> i32 {
     if let Some([sk, msg]) = args(&ctx) {
-        sendmsg(Entry { hook: hook::FENTRY, scratch: 0 }, Kernel(sk), Kernel(msg));
+        sendmsg(EntryPoint { hook: hook::FENTRY, scratch: 0 }, Kernel(sk), Kernel(msg));
     }
     0
 }
@@ -48,7 +49,7 @@ fn fentry_tcp_sendmsg(ctx: FEntryContext) -> i32 {
 #[fentry(function = "udp_sendmsg")]
 fn fentry_udp_sendmsg(ctx: FEntryContext) -> i32 {
     if let Some([sk, msg]) = args(&ctx) {
-        udp_sendmsg(Entry { hook: hook::FENTRY, scratch: 1 }, Kernel(sk), Kernel(msg));
+        udp_sendmsg(EntryPoint { hook: hook::FENTRY, scratch: 1 }, Kernel(sk), Kernel(msg));
     }
     0
 }
@@ -58,17 +59,17 @@ fn fentry_udp_sendmsg(ctx: FEntryContext) -> i32 {
 #[fentry(function = "udpv6_sendmsg")]
 fn fentry_udpv6_sendmsg(ctx: FEntryContext) -> i32 {
     if let Some([sk, msg]) = args(&ctx) {
-        sendmsg(Entry { hook: hook::FENTRY, scratch: 2 }, Kernel(sk), Kernel(msg));
+        sendmsg(EntryPoint { hook: hook::FENTRY, scratch: 2 }, Kernel(sk), Kernel(msg));
     }
     0
 }
 
 /// `static int mptcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)`,
-/// since Linux 5.6; attached on 5.10 to 7.2, and never fired in a test.
+/// since Linux 5.6; attached on 5.10 to 7.2, never seen to fire in a test.
 #[fentry(function = "mptcp_sendmsg")]
 fn fentry_mptcp_sendmsg(ctx: FEntryContext) -> i32 {
     if let Some([sk, msg]) = args(&ctx) {
-        sendmsg(Entry { hook: hook::FENTRY, scratch: 3 }, Kernel(sk), Kernel(msg));
+        sendmsg(EntryPoint { hook: hook::FENTRY, scratch: 3 }, Kernel(sk), Kernel(msg));
     }
     0
 }
@@ -95,7 +96,7 @@ fn fentry_vm_mmap_pgoff(ctx: FEntryContext) -> i32 {
 #[kprobe]
 fn kprobe_sendmsg(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(msg)) = (ctx.arg(0), ctx.arg(1)) {
-        sendmsg(Entry { hook: hook::KPROBE, scratch: 0 }, Kernel(sk), Kernel(msg));
+        sendmsg(EntryPoint { hook: hook::KPROBE, scratch: 0 }, Kernel(sk), Kernel(msg));
     }
     0
 }
@@ -104,7 +105,7 @@ fn kprobe_sendmsg(ctx: ProbeContext) -> u32 {
 #[kprobe]
 fn kprobe_udp_sendmsg(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(msg)) = (ctx.arg(0), ctx.arg(1)) {
-        udp_sendmsg(Entry { hook: hook::KPROBE, scratch: 1 }, Kernel(sk), Kernel(msg));
+        udp_sendmsg(EntryPoint { hook: hook::KPROBE, scratch: 1 }, Kernel(sk), Kernel(msg));
     }
     0
 }
@@ -128,43 +129,42 @@ fn kprobe_vm_mmap_pgoff(ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn sendmsg(entry: Entry, sk: Kernel, msg: Kernel) {
-    let Some(scope) = scope::of(Task::current()) else {
+fn sendmsg(entry: EntryPoint, sk: Kernel, msg: Kernel) {
+    let Some(process) = scope::watched(Task::current()) else {
         return;
     };
-    match message::of_kernel(msg) {
-        Some(message) => capture::<MAX_IOVECS>(entry, scope, sk, message),
+    match Message::from_kernel(msg) {
+        Some(message) => capture::<MAX_IOVECS>(entry, process, sk, message),
         None => count(Counter::Internal),
     }
 }
 
-/// `udpv6_sendmsg` calls `udp_sendmsg` for a destination of IPv4's, which would
-/// be a second record of the same send.
+/// Captures at `udp_sendmsg`, except on IPv6 sockets: `udpv6_sendmsg` calls it for
+/// IPv4 destinations, which would record the same send twice.
 #[inline(always)]
-fn udp_sendmsg(entry: Entry, sk: Kernel, msg: Kernel) {
+fn udp_sendmsg(entry: EntryPoint, sk: Kernel, msg: Kernel) {
     if sk.read(offset!(sock.family)) == Some(net::AF_INET) {
         sendmsg(entry, sk, msg);
     }
 }
 
-/// A page of a file, which goes to the socket without a message: a record of
-/// its length alone.
+/// Records the length of a page of a file, which is sent without a message.
 #[inline(always)]
 fn sendpage(hook: u8, sk: Kernel, size: u64) {
-    let Some(scope) = scope::of(Task::current()) else {
+    let Some(process) = scope::watched(Task::current()) else {
         return;
     };
     let Some(mut entry) = RECORDS.reserve::<RecordHeader>(0) else {
         return count(Counter::RingFull);
     };
-    // SAFETY: the entry is this program's until it is submitted.
+    // SAFETY: the entry belongs to this program until it is submitted.
     let header = unsafe { &mut *entry.as_mut_ptr() };
     let message = Message { data: (), name: Kernel(0), name_len: 0, first: true };
     if sock::describe(header, sk, &message, Some(0)).is_none() {
         return entry.discard(0);
     }
-    describe(header, hook, scope);
-    header.tls_key = tls::current();
+    describe_sender(header, hook, process);
+    header.tls_key = tls::current_connection();
     header.len = size.min(u64::from(u32::MAX)) as u32;
     header.captured = 0;
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
@@ -172,39 +172,40 @@ fn sendpage(hook: u8, sk: Kernel, size: u64) {
     count(Counter::Delivered);
 }
 
-/// A file mapped to be executed may be a TLS library.
+/// Notifies the daemon of a file mapped as executable, which may be a TLS library.
 #[inline(always)]
 fn mmap(file: u64, prot: u64) {
     const PROT_EXEC: u64 = 4;
     if file != 0 && prot & PROT_EXEC != 0 {
-        tls::mapped();
+        tls::notify_mapped();
     }
 }
 
-/// A TCP send in progress, as it was when its last piece began.
+/// A TCP send in progress, as of the start of its latest piece.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Send {
-    /// The `struct sock`.
+struct TcpSend {
+    /// Address of the `struct sock`.
     sk: u64,
-    /// The stream's position behind all that is to be sent. It stays the same
-    /// while the kernel copies, as what is left shrinks by what the position
-    /// advances.
+    /// Position in the stream of the end of the send. Constant while the kernel
+    /// copies: the position advances by as much as the rest shrinks.
     end: u64,
-    /// Where the memory that is sent ends, which stays the same as well.
+    /// Address of the end of the memory that is sent. Constant as well.
     memory: u64,
-    /// Bytes left.
+    /// Number of bytes left.
     left: u64,
 }
 
-impl Send {
-    /// None: no socket lies there.
+impl TcpSend {
+    /// No send: there is no socket at address 0.
     const NONE: Self = Self { sk: 0, end: 0, memory: 0, left: 0 };
 
-    /// Whether this is a piece of `last`, and not another send. While a send
-    /// waits for room, another thread's can go on: the stream then advances by
-    /// more than what was left shrinks. Where it stands at the last one's end,
-    /// that is done: kernel TLS sends from one list over and over.
+    /// Returns true if this is a later piece of `last` and not another send.
+    ///
+    /// While a send waits for room, another thread's send can proceed: the stream
+    /// then advances by more than the rest shrinks, but the memory stays the same.
+    /// If the stream is at the end of `last`, then `last` is complete and this is a
+    /// new send from the same memory: kernel TLS reuses one list.
     #[inline(always)]
     fn continues(&self, last: &Self) -> bool {
         let position = (self.end as u32).wrapping_sub(self.left as u32);
@@ -216,54 +217,54 @@ impl Send {
     }
 }
 
-/// The last send of each thread. Least recently used entries go first: threads
-/// end without a word.
+/// The last send of each thread. Least recently used entries are evicted first:
+/// threads end without a notification.
 #[map]
-static SENDS: LruHashMap<u64, Send> = LruHashMap::with_max_entries(8192, 0);
+static SENDS: LruHashMap<u64, TcpSend> = LruHashMap::with_max_entries(8192, 0);
 
 /// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`,
-/// since Linux 6.16; run on 6.18 and 7.2. It stands in the loop that copies, and so
-/// fires for every piece of a large send: the first takes the record.
+/// since Linux 6.16; run on 6.18 and 7.2. It is in the loop that copies, and so
+/// fires for every piece of a large send; the first one is recorded.
 ///
-/// What goes with a SYN (TCP Fast Open) does not come here.
+/// Does not fire for data sent with a SYN (TCP Fast Open).
 #[raw_tracepoint(tracepoint = "tcp_sendmsg_locked")]
 fn tcp_sendmsg_locked(ctx: RawTracePointContext) -> i32 {
-    const ENTRY: Entry = Entry { hook: hook::TCP_TRACEPOINT, scratch: 1 };
-    let Some(scope) = scope::of(Task::current()) else {
+    const ENTRY: EntryPoint = EntryPoint { hook: hook::TCP_TRACEPOINT, scratch: 1 };
+    let Some(process) = scope::watched(Task::current()) else {
         return 0;
     };
     let (sk, msg) = (Kernel(ctx.arg(0)), Kernel(ctx.arg(1)));
     let (Some(message), Some(write_seq)) =
-        (message::of_kernel(msg), sk.read::<u32>(offset!(sock.write_seq)))
+        (Message::from_kernel(msg), sk.read::<u32>(offset!(sock.write_seq)))
     else {
         count(Counter::Internal);
         return 0;
     };
     let left = message.data.len;
     let end = u64::from(write_seq.wrapping_add(left as u32));
-    if begins(Send { sk: sk.0, end, memory: message.data.end(), left }) {
-        capture::<MAX_IOVECS>(ENTRY, scope, sk, message);
+    if is_new(TcpSend { sk: sk.0, end, memory: message.data.end(), left }) {
+        capture::<MAX_IOVECS>(ENTRY, process, sk, message);
     }
     0
 }
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`, since Linux 6.3; run
-/// on 6.18 and 7.2. A send that ends early is often tried again, for the same bytes:
-/// that is another one.
+/// on 6.18 and 7.2. Ends the thread's send: one that ended early is often retried
+/// with the same bytes, and the retry is a new send.
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 fn sock_send_length(_: RawTracePointContext) -> i32 {
-    if scope::of(Task::current()).is_some()
+    if scope::watched(Task::current()).is_some()
         && let Some(last) = SENDS.get_ptr_mut(thread())
     {
         // SAFETY: the thread itself is the only one that writes to its entry.
-        unsafe { *last = Send::NONE };
+        unsafe { *last = TcpSend::NONE };
     }
     0
 }
 
-/// Whether this is not the thread's send that is in progress already.
+/// Remembers a send, and returns false if it continues the thread's last one.
 #[inline(always)]
-fn begins(send: Send) -> bool {
+fn is_new(send: TcpSend) -> bool {
     let thread = thread();
     if let Some(last) = SENDS.get_ptr_mut(thread) {
         // SAFETY: as above.
@@ -278,8 +279,7 @@ fn begins(send: Send) -> bool {
     true
 }
 
-/// Does nothing. The daemon never attaches it; the benchmarks do, to show what
-/// the hook costs whatever runs there.
+/// Does nothing. Only benchmarks attach it, to measure the cost of the hook itself.
 #[raw_tracepoint(tracepoint = "tcp_sendmsg_locked")]
 fn null_tcp_sendmsg_locked(_: RawTracePointContext) -> i32 {
     0

@@ -1,20 +1,20 @@
-//! What a record says of the socket: the start of `struct sock`, and the
-//! address that a datagram is given.
+//! Describes a socket in a record: reads `struct sock`, and the destination
+//! address of a datagram.
 
 use core::mem::MaybeUninit;
 
 use tracer_ebpf::{RecordHeader, SOCK_HEAD, flag, net};
 
 use crate::{
-    capture::key,
     kernel::{Head, Kernel, Memory, offset},
+    key::object_key,
     message::Message,
 };
 
-/// Describes the socket in the header; `None` if it is not TCP or UDP over IP.
+/// Fills in the socket's fields; returns `None` if it is not TCP or UDP over IP.
 ///
-/// `ahead` are bytes that the same system call sends before this message and
-/// the socket does not know of yet, if they could be counted.
+/// `ahead` is the number of bytes in earlier messages of the same system call,
+/// which the socket's position does not include yet; `None` if it is unknown.
 #[inline(always)]
 pub(crate) fn describe(
     header: &mut RecordHeader,
@@ -34,7 +34,7 @@ pub(crate) fn describe(
     }
     header.family = family;
     header.protocol = protocol;
-    header.key = key(sk.0);
+    header.key = object_key(sk.0);
     header.local_port = sock.field(offset!(sock.num));
     header.remote_port = u16::from_be(sock.field(offset!(sock.dport)));
     if family == net::AF_INET {
@@ -54,14 +54,14 @@ pub(crate) fn describe(
         header.flags |= flag::POSITION;
     }
     if protocol == net::UDP && message.name.address() != 0 {
-        named(header, message);
+        set_destination(header, message);
     }
     Some(())
 }
 
-/// Takes the remote end from the address that was given with a datagram.
+/// Sets the remote address to the destination of a datagram.
 #[inline(always)]
-fn named(header: &mut RecordHeader, message: &Message<impl Sized, impl Memory>) {
+fn set_destination(header: &mut RecordHeader, message: &Message<impl Sized, impl Memory>) {
     /// `struct sockaddr_in`.
     const V4: u32 = 16;
     /// `struct sockaddr_in6` up to its scope id.
@@ -74,7 +74,7 @@ fn named(header: &mut RecordHeader, message: &Message<impl Sized, impl Memory>) 
         let Some(addr) = message.name.value::<u32>(4) else {
             return;
         };
-        // An IPv6 socket may be given an IPv4 address, and then speaks IPv4.
+        // An IPv6 socket sends to an IPv4 address over IPv4.
         if header.family == net::AF_INET6 {
             header.family = net::AF_INET;
             header.local_addr = [0; 16];
@@ -91,19 +91,19 @@ fn named(header: &mut RecordHeader, message: &Message<impl Sized, impl Memory>) 
     header.remote_port = u16::from_be(port);
 }
 
-/// An IPv6 address, in words: its bytes need not be aligned any better.
+/// Reads an IPv6 address by words, the alignment it is guaranteed to have.
 #[inline(always)]
 fn v6(sock: &Head<SOCK_HEAD>, offset: usize) -> [u8; 16] {
     bytes([0, 4, 8, 12].map(|at| sock.field(offset + at)))
 }
 
-/// An IPv4 address as the header holds it; `addr` is in network order.
+/// Converts an IPv4 address in network order to the header's format.
 #[inline(always)]
 fn v4(addr: u32) -> [u8; 16] {
     bytes([addr, 0, 0, 0])
 }
 
-/// An address as bytes, in the order in which they lie in memory.
+/// Returns the bytes of an address in memory order.
 #[inline(always)]
 fn bytes(words: [u32; 4]) -> [u8; 16] {
     // SAFETY: both are sixteen bytes of any value.

@@ -1,18 +1,20 @@
-//! Socket sends at the `sys_enter` raw tracepoint: the hook that every kernel
-//! has.
+//! Captures socket sends at the `sys_enter` raw tracepoint, the hook that every
+//! kernel has.
 //!
-//! It sees what a process asks to send, before the kernel has copied it:
-//! another thread can still change the bytes, a page that is not in memory
-//! cannot be read, and io_uring and sendfile do not pass here.
+//! It sees the bytes before the kernel copies them: another thread can still
+//! change them, and a page that is not in memory cannot be read. It does not see
+//! io_uring and sendfile.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_ebpf::{Counter, hook, net};
 
 use crate::{
-    capture::{Entry, capture, count, count_all},
+    capture::{EntryPoint, capture},
+    counters::{count, count_all},
     kernel::{Kernel, Task, User, offset, setting},
-    message::{Asked, Message},
-    scope, tls,
+    message::{Message, UserData},
+    scope::{self, WatchedProcess},
+    tls,
 };
 
 /// System calls that send, by number (arch/x86/entry/syscalls/syscall_64.tbl
@@ -28,7 +30,7 @@ mod nr {
     pub(super) const PWRITEV2: u64 = 328;
     /// `socketcall`, `sendmmsg`, `sendto`, `sendmsg` of 32-bit processes.
     pub(super) const COMPAT: [u64; 4] = [102, 345, 369, 370];
-    /// Of these, the one whose arguments lie in memory.
+    /// The one of these whose arguments are in memory.
     pub(super) const SOCKETCALL: Option<u64> = Some(102);
 }
 
@@ -45,17 +47,17 @@ mod nr {
     pub(super) const PWRITEV2: u64 = 287;
     /// `send`, `sendto`, `sendmsg`, `sendmmsg` of 32-bit processes.
     pub(super) const COMPAT: [u64; 4] = [289, 290, 296, 374];
-    /// None of these has its arguments in memory.
+    /// All of these have their arguments in registers.
     pub(super) const SOCKETCALL: Option<u64> = None;
 }
 
-/// `struct pt_regs`, as far as it holds a system call's arguments.
+/// The part of `struct pt_regs` that holds a system call's arguments.
 #[cfg(bpf_target_arch = "x86_64")]
 mod regs {
     /// r10, r9, r8, ax, cx, dx, si, di.
     pub(super) type Regs = [u64; 8];
     pub(super) const AT: usize = 56;
-    /// bx, a 32-bit process's first argument.
+    /// bx, the first argument of a 32-bit process.
     pub(super) const COMPAT_FIRST: usize = 40;
 
     pub(super) fn args(regs: &Regs) -> [u64; 6] {
@@ -63,13 +65,13 @@ mod regs {
     }
 }
 
-/// `struct user_pt_regs`, with which arm64's `struct pt_regs` begins.
+/// `struct user_pt_regs`, the first member of arm64's `struct pt_regs`.
 #[cfg(bpf_target_arch = "aarch64")]
 mod regs {
     /// x0 to x5.
     pub(super) type Regs = [u64; 6];
     pub(super) const AT: usize = 0;
-    /// x0, also a 32-bit process's first argument.
+    /// x0, also the first argument of a 32-bit process.
     pub(super) const COMPAT_FIRST: usize = 0;
 
     pub(super) fn args(regs: &Regs) -> [u64; 6] {
@@ -92,21 +94,21 @@ struct Msghdr {
 /// count.
 const MMSGHDR: u64 = 64;
 
-/// The most messages of one `sendmmsg` that are taken. glibc's resolver sends
-/// two, QUIC stacks some tens.
+/// Maximum number of messages of one `sendmmsg` that are captured. glibc's
+/// resolver sends two, QUIC stacks send dozens.
 const MAX_MESSAGES: u32 = 32;
 
-/// The most messages of one `sendmmsg` that the kernel takes (`UIO_MAXIOV`).
+/// Maximum number of messages of one `sendmmsg` that the kernel accepts
+/// (`UIO_MAXIOV`).
 const KERNEL_MESSAGES: u32 = 1024;
 
-/// The most buffers of one message that are walked.
+/// Maximum number of buffers of one message that are walked.
 const MAX_IOVECS: u32 = 256;
 
-/// The same for each message of a `sendmmsg`.
+/// Maximum number of buffers that are walked of each message of a `sendmmsg`.
 const MAX_IOVECS_OF_MANY: u32 = 4;
 
-/// The capture at this hook.
-const ENTRY: Entry = Entry { hook: hook::SYS_ENTER, scratch: 0 };
+const ENTRY: EntryPoint = EntryPoint { hook: hook::SYS_ENTER, scratch: 0 };
 
 /// `sys_enter(struct pt_regs *regs, long id)`, run on Linux 5.10 to 7.2.
 #[raw_tracepoint(tracepoint = "sys_enter")]
@@ -125,11 +127,11 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let task = Task::current();
-    let Some(scope) = scope::of(task) else {
+    let Some(process) = scope::watched(task) else {
         return 0;
     };
     if task.in_compat_syscall() {
-        if compat && !taken_elsewhere(compat_sock(task, id, Kernel(ctx.arg(0)))) {
+        if compat && !has_other_hook(compat_sock(task, id, Kernel(ctx.arg(0)))) {
             count(Counter::Compat);
         }
         return 0;
@@ -145,42 +147,46 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let Some(sk) = task.sock(args[0]) else {
         return 0;
     };
-    if taken_elsewhere(Some(sk)) {
+    if has_other_hook(Some(sk)) {
         return 0;
     }
     let message = match id {
         nr::SENDMMSG => {
-            send_mmsg(scope, sk, args[1], args[2]);
+            send_mmsg(process, sk, args[1], args[2]);
             return 0;
         }
         nr::SENDMSG => read_msghdr(args[1]),
         nr::SENDTO => Some(Message {
-            data: Asked::Buffer { base: User::new(args[1]), len: args[2] },
+            data: UserData::Buffer { base: User::new(args[1]), len: args[2] },
             name: User::new(args[4]),
             name_len: args[5] as u32,
             first: true,
         }),
         nr::WRITE => {
-            Some(Message::unnamed(Asked::Buffer { base: User::new(args[1]), len: args[2] }))
+            let data = UserData::Buffer { base: User::new(args[1]), len: args[2] };
+            Some(Message::connected(data))
         }
-        _ => Some(Message::unnamed(Asked::Iovecs { list: User::new(args[1]), count: args[2] })),
+        _ => {
+            let data = UserData::Iovecs { list: User::new(args[1]), count: args[2] };
+            Some(Message::connected(data))
+        }
     };
     match message {
-        Some(message) => capture::<MAX_IOVECS>(ENTRY, scope, sk, message),
+        Some(message) => capture::<MAX_IOVECS>(ENTRY, process, sk, message),
         None => count(Counter::Unreadable),
     }
     0
 }
 
-/// Whether another hook takes what is sent on this socket.
+/// Returns true if another hook captures the sends on this socket.
 #[inline(always)]
-fn taken_elsewhere(sk: Option<Kernel>) -> bool {
+fn has_other_hook(sk: Option<Kernel>) -> bool {
     setting!(tcp_elsewhere) != 0
         && sk.and_then(|sk| sk.read::<u16>(offset!(sock.protocol))) == Some(net::TCP)
 }
 
-/// The socket that a 32-bit process sends on, where the descriptor is the first
-/// argument.
+/// Returns the socket that a 32-bit process sends on, if the descriptor is the
+/// first argument.
 #[inline(always)]
 fn compat_sock(task: Task, id: u64, regs: Kernel) -> Option<Kernel> {
     if setting!(tcp_elsewhere) == 0 || Some(id) == nr::SOCKETCALL {
@@ -189,8 +195,8 @@ fn compat_sock(task: Task, id: u64, regs: Kernel) -> Option<Kernel> {
     task.sock(regs.read::<u64>(regs::COMPAT_FIRST)?)
 }
 
-/// A file mapped to be executed may be a TLS library: `mmap(addr, len, prot,
-/// flags, fd, offset)`.
+/// Notifies the daemon of a file mapped as executable, which may be a TLS library:
+/// `mmap(addr, len, prot, flags, fd, offset)`.
 #[inline(always)]
 fn mmap(ctx: &RawTracePointContext) {
     const PROT_EXEC: u64 = 4;
@@ -200,22 +206,21 @@ fn mmap(ctx: &RawTracePointContext) {
     };
     let args = regs::args(&regs);
     if args[2] & PROT_EXEC != 0 && args[3] & MAP_ANONYMOUS == 0 {
-        tls::mapped();
+        tls::notify_mapped();
     }
 }
 
-/// Does nothing. The daemon never attaches it; the benchmarks do, to show what
-/// the hook costs whatever runs there.
+/// Does nothing. Only benchmarks attach it, to measure the cost of the hook itself.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn null_sys_enter(_: RawTracePointContext) -> i32 {
     0
 }
 
 #[inline(always)]
-fn read_msghdr(address: u64) -> Option<Message<Asked, User>> {
+fn read_msghdr(address: u64) -> Option<Message<UserData, User>> {
     let header: Msghdr = User::new(address).read()?;
     Some(Message {
-        data: Asked::Iovecs { list: User::new(header.iov), count: header.iov_len },
+        data: UserData::Iovecs { list: User::new(header.iov), count: header.iov_len },
         name: User::new(header.name),
         name_len: header.name_len,
         first: true,
@@ -223,8 +228,8 @@ fn read_msghdr(address: u64) -> Option<Message<Asked, User>> {
 }
 
 #[inline(always)]
-fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
-    // The kernel takes the length as an unsigned int.
+fn send_mmsg(process: WatchedProcess, sk: Kernel, list: u64, len: u64) {
+    // The kernel truncates the length to an unsigned int.
     let len = (len as u32).min(KERNEL_MESSAGES);
     for i in 0..MAX_MESSAGES {
         if i >= len {
@@ -233,10 +238,10 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
         match read_msghdr(list.wrapping_add(u64::from(i) * MMSGHDR)) {
             Some(message) => {
                 let message = Message { first: i == 0, ..message };
-                capture::<MAX_IOVECS_OF_MANY>(ENTRY, scope, sk, message);
+                capture::<MAX_IOVECS_OF_MANY>(ENTRY, process, sk, message);
             }
-            // Where what follows belongs cannot be told. The kernel, if it
-            // cannot read this either, sends none of it.
+            // The position of the following messages is unknown. If the kernel
+            // cannot read this one either, it does not send them.
             None => return count(Counter::Unreadable),
         }
     }
@@ -245,9 +250,9 @@ fn send_mmsg(scope: scope::Scope, sk: Kernel, list: u64, len: u64) {
     }
 }
 
-impl Message<Asked, User> {
-    /// A message on a connected socket.
-    fn unnamed(data: Asked) -> Self {
+impl Message<UserData, User> {
+    /// Creates a message without a destination, for a connected socket.
+    fn connected(data: UserData) -> Self {
         Self { data, name: User::new(0), name_len: 0, first: true }
     }
 }

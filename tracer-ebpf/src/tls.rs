@@ -1,13 +1,13 @@
-//! Plaintext at TLS libraries: probes on their write functions.
+//! Captures plaintext with probes on the write functions of TLS libraries.
 //!
-//! Two probes a function. The one near the entry notes the call; the one at
-//! the return takes the bytes, as only then it is known how many the library
-//! accepted: a write after a rejected certificate gives -1, and GnuTLS takes
-//! 16 384 of 16 393 bytes and is given the rest again.
+//! Each function has two probes. The one near the entry saves the arguments; the
+//! one at the return captures the bytes, because only then is it known how many
+//! the library accepted: a write after a rejected certificate returns -1, and
+//! GnuTLS accepts 16 384 of 16 393 bytes and is called again with the rest.
 //!
-//! These programs can be preempted (uprobes run in the process's own context),
-//! so that nothing here uses a CPU's scratch: records are put together in the
-//! ring buffer itself, in slots of a few sizes.
+//! These programs can be preempted (uprobes run in the process's own context), so
+//! they cannot use a per-CPU scratch. They assemble records in the ring buffer
+//! itself, in slots of a few sizes.
 
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -18,48 +18,52 @@ use aya_ebpf::{
 use tracer_ebpf::{ABI_VERSION, Counter, MAPPED, MAX_HEAD, Mapped, RecordHeader, hook, net};
 
 use crate::{
-    capture::{RECORDS, count, describe, key},
+    counters::count,
     kernel::{Memory as _, Task, User, thread},
-    scope::{self, Scope},
+    key::object_key,
+    record::{RECORDS, describe_sender},
+    scope::{self, WatchedProcess},
 };
 
 /// A write in progress.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Call {
-    /// The connection: the process and the library's object.
+    /// Key of the connection: of the process and the library's object.
     key: u64,
-    /// What the process wants to send.
+    /// Address of the plaintext.
     buffer: u64,
-    /// How much of it.
+    /// Length of the plaintext.
     len: u64,
-    /// Where the library will say how much it took (`SSL_write_ex`).
+    /// Address at which the library stores the number of bytes that it accepted
+    /// (`SSL_write_ex`).
     written: u64,
-    /// [`hook`].
+    /// One of [`hook`].
     hook: u64,
 }
 
-/// Writes in progress, by thread. Least recently used entries go first: a
-/// thread that was killed in a write leaves one behind.
+/// Writes in progress, by thread. Least recently used entries are evicted first:
+/// a thread that is killed in a write leaves its entry behind.
 #[map]
 static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(8192, 0);
 
-/// The TLS connection in whose write the current thread is, or 0.
+/// Returns the key of the TLS connection to which the current thread is writing,
+/// or 0.
 #[inline(always)]
-pub(crate) fn current() -> u64 {
+pub(crate) fn current_connection() -> u64 {
     // SAFETY: the thread itself is the only one that writes to its entry.
     unsafe { CALLS.get(thread()) }.map_or(0, |call| call.key)
 }
 
-/// Tells the daemon that the current process, if it is in scope, may have
+/// Notifies the daemon that the current process, if it is in scope, may have
 /// mapped a library.
 #[inline(always)]
-pub(crate) fn mapped() {
-    let Some(Scope { tgid, .. }) = scope::of(Task::current()) else {
+pub(crate) fn notify_mapped() {
+    let Some(WatchedProcess { tgid, .. }) = scope::watched(Task::current()) else {
         return;
     };
     let mapped = Mapped { version: ABI_VERSION, kind: MAPPED, reserved: 0, tgid };
-    // Rare, and urgent: the process may write soon.
+    // Rare and urgent: the process may write soon.
     if RECORDS.output::<Mapped>(&mapped, u64::from(BPF_RB_FORCE_WAKEUP)).is_err() {
         count(Counter::Unfollowed);
     }
@@ -68,7 +72,7 @@ pub(crate) fn mapped() {
 /// `int SSL_write(SSL *ssl, const void *buf, int num)`
 #[uprobe]
 fn ssl_write(ctx: ProbeContext) -> u32 {
-    // A negative number is refused by the library; its return value says so.
+    // The library rejects a negative number, which its return value shows.
     let len = ctx.arg::<u64>(2).unwrap_or(0) & 0xffff_ffff;
     enter(&ctx, hook::SSL_WRITE, len, 0);
     0
@@ -90,9 +94,9 @@ fn gnutls_record_send(ctx: ProbeContext) -> u32 {
 
 /// `PRInt32 PR_Write(PRFileDesc *fd, const void *buf, PRInt32 amount)`
 ///
-/// Also carries file I/O and one-byte wake-ups. A TLS connection is a layer
-/// upon a socket, so its descriptor has one below it: `PRFileDesc.lower`, the
-/// third pointer (nspr's prio.h).
+/// Also called for file I/O and one-byte wake-ups. A TLS connection is a layer on
+/// top of a socket, so its descriptor has a lower one: `PRFileDesc.lower`, the
+/// third pointer (prio.h of NSPR).
 #[uprobe]
 fn pr_write(ctx: ProbeContext) -> u32 {
     let Some(fd) = ctx.arg::<u64>(0) else {
@@ -129,24 +133,24 @@ fn pr_write_return(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// Notes a write, if the process is in scope.
+/// Saves the arguments of a write, if the process is in scope.
 #[inline(always)]
 fn enter(ctx: &ProbeContext, hook: u8, len: u64, written: u64) {
-    let Some(scope) = scope::of(Task::current()) else {
+    let Some(process) = scope::watched(Task::current()) else {
         return;
     };
     let (Some(object), Some(buffer)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else {
         return;
     };
-    // The same address in two processes is two objects.
-    let key = key(object ^ u64::from(scope.tgid) << 32);
+    // The same address in two processes means two objects.
+    let key = object_key(object ^ u64::from(process.tgid) << 32);
     let call = Call { key, buffer, len, written, hook: u64::from(hook) };
     if CALLS.insert(thread(), call, 0).is_err() {
         count(Counter::Internal);
     }
 }
 
-/// Takes what a write returned for.
+/// Captures the bytes that a write accepted.
 #[inline(always)]
 fn leave(hook: u8, returned: i64) {
     let thread = thread();
@@ -155,12 +159,12 @@ fn leave(hook: u8, returned: i64) {
         return;
     };
     if call.hook != u64::from(hook) {
-        // A library that writes through another one: the inner write was
-        // noted last, and has taken its entry with it.
+        // A library that writes through another one: the inner call replaced
+        // the entry of the outer one.
         return;
     }
     let _ = CALLS.remove(thread);
-    let Some(scope) = scope::of(Task::current()) else {
+    let Some(process) = scope::watched(Task::current()) else {
         return;
     };
     if returned <= 0 {
@@ -174,14 +178,14 @@ fn leave(hook: u8, returned: i64) {
     } else {
         returned as u64
     };
-    take(hook, scope, &call, accepted.min(call.len));
+    submit(hook, process, &call, accepted.min(call.len));
 }
 
-/// Puts the head of a write into the ring buffer, in the smallest slot that
-/// has room for it: a reservation's size has to be a constant.
+/// Puts the head of a write into the ring buffer, in the smallest slot that has
+/// room for it: the size of a reservation must be a constant.
 #[inline(always)]
-fn take(hook: u8, scope: Scope, call: &Call, accepted: u64) {
-    let Some(policy) = scope::policy(scope.slot) else {
+fn submit(hook: u8, process: WatchedProcess, call: &Call, accepted: u64) {
+    let Some(policy) = scope::policy(process.slot) else {
         return count(Counter::Internal);
     };
     let head = accepted.min(u64::from(policy.tls_head_bytes)).min(MAX_HEAD as u64);
@@ -189,15 +193,15 @@ fn take(hook: u8, scope: Scope, call: &Call, accepted: u64) {
         return;
     }
     if head <= 512 {
-        take_into::<512>(hook, scope, call, accepted, head);
+        submit_slot::<512>(hook, process, call, accepted, head);
     } else if head <= 2048 {
-        take_into::<2048>(hook, scope, call, accepted, head);
+        submit_slot::<2048>(hook, process, call, accepted, head);
     } else if head <= 8192 {
-        take_into::<8192>(hook, scope, call, accepted, head);
+        submit_slot::<8192>(hook, process, call, accepted, head);
     } else if head <= 32768 {
-        take_into::<32768>(hook, scope, call, accepted, head);
+        submit_slot::<32768>(hook, process, call, accepted, head);
     } else {
-        take_into::<MAX_HEAD>(hook, scope, call, accepted, head);
+        submit_slot::<MAX_HEAD>(hook, process, call, accepted, head);
     }
 }
 
@@ -208,14 +212,20 @@ struct Slot<const N: usize> {
 }
 
 #[inline(always)]
-fn take_into<const N: usize>(hook: u8, scope: Scope, call: &Call, accepted: u64, head: u64) {
+fn submit_slot<const N: usize>(
+    hook: u8,
+    process: WatchedProcess,
+    call: &Call,
+    accepted: u64,
+    head: u64,
+) {
     let Some(mut entry) = RECORDS.reserve::<Slot<N>>(0) else {
         return count(Counter::RingFull);
     };
     let slot = entry.as_mut_ptr();
-    // SAFETY: the entry is this program's until it is submitted.
+    // SAFETY: the entry belongs to this program until it is submitted.
     let header = unsafe { &mut (*slot).header };
-    describe(header, hook, scope);
+    describe_sender(header, hook, process);
     header.flags = 0;
     header.key = call.key;
     header.tls_key = 0;

@@ -355,8 +355,7 @@ fn documented(row: &Row) -> String {
     for (key, value) in [("private", row.private), ("head_cut", row.head_cut)] {
         conditions.extend(value.map(|value| format!("{key}: {value}")));
     }
-    let conditions =
-        if conditions.is_empty() { "any".to_owned() } else { conditions.join("<br>") };
+    let conditions = if conditions.is_empty() { "any".to_owned() } else { conditions.join("<br>") };
     let severity = row.severity.label().to_lowercase();
     format!("| {} | {conditions} | {severity} | {} |\n", row.name.as_str(), row.reason.as_str())
 }
