@@ -27,7 +27,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::sys::Stats;
 use rustix::time::{ClockId, clock_gettime};
-use tracer::hook::{
+use tracer_host::hook::{
     Capture, DEFAULT_RING, Entry, HookError, Options, Reader, Rule, SocketHook, Watch, test,
 };
 

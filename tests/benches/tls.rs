@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tracer::hook::{
+use tracer_host::hook::{
     Capture, DEFAULT_RING, Entry, Followed, Follower, HookError, Options, Reader, Rule, SocketHook,
     Watch,
 };

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracer::proto::Initiator;
+use tracer_core::proto::Initiator;
 
 /// A recorded request.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 
 use aya::programs::ProgramError;
 use rustix::time::{ClockId, clock_gettime};
-use tracer::{
-    hook::{self, Capture, Entry, HookError, Options, Reader, Rule, SocketHook, Watch},
-    record::{BootTime, Losses, Record},
+use tracer_core::record::{BootTime, Losses, Record};
+use tracer_host::hook::{
+    self, Capture, Entry, HookError, Options, Reader, Rule, SocketHook, Watch,
 };
 
 /// A capture and its reading end.

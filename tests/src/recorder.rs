@@ -14,7 +14,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
     thread::UnshareFlags,
 };
-use tracer::proto::parse_http1;
+use tracer_core::proto::parse_http1;
 
 /// How long anything may take on a machine that has other things to do.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,18 +2,16 @@
 //! that tells nothing, a run that was killed, and one full of what others
 //! would like to slip into a page.
 
-use tracer::{
-    audit::{
-        journal::{Outcome, Subject},
-        phase::Phase,
-        report::{
-            Answer, Count, Item, ItemKind, Life, Lifeline, PhaseReport, Protection, Question,
-            REPORT_SCHEMA, Reading, RecipientReport, Report, Scope, ScopeCount, Step, Told, ToldTo,
-            Verdict, VisitReport,
-        },
+use tracer_audit::{
+    journal::{Outcome, Subject},
+    phase::Phase,
+    report::{
+        Answer, Count, Item, ItemKind, Life, Lifeline, PhaseReport, Protection, Question,
+        REPORT_SCHEMA, Reading, RecipientReport, Report, Scope, ScopeCount, Step, Told, ToldTo,
+        Verdict, VisitReport,
     },
-    judge::{Category, Recipient, Sender, Severity},
 };
+use tracer_core::judge::{Category, Recipient, Sender, Severity};
 
 const COLLECTOR: &str = "collector.example.com";
 const ADVERTISER: &str = "ads.example.net";

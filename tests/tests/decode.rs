@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, path::Path, sync::Arc, thread};
 
 use serde_json::{Map, Value};
-use tracer::{
+use tracer_core::{
     detect::{Finding, Kind, Lifetime},
     judge::Severity,
     pipeline::{Output, Pipeline},

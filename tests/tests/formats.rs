@@ -17,16 +17,16 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tracer::{
+use tracer_core::{
+    alert::redact::Redactor,
     detect::{Finding, Kind},
-    export::{Entry, har, pcapng},
     pipeline::{Decoded, Output, Pipeline},
     proto::parse_http1,
     record::{BootTime, Clock, Connection, Event, Hook, Process, Transport},
     rules::Rules,
-    sink::redact::Redactor,
     stream::Sent,
 };
+use tracer_formats::export::{Entry, har, pcapng};
 use tracer_tests::{
     corpus::recorded,
     recorder::{PATIENCE, Server, Tool, free_port, in_own_network, ran, records},

@@ -2,10 +2,8 @@
 
 use std::{fs, net::SocketAddr};
 
-use tracer::{
-    hook::{Rule, SocketHook, Watch},
-    record::{Loss, Record, Transport},
-};
+use tracer_core::record::{Loss, Record, Transport};
+use tracer_host::hook::{Rule, SocketHook, Watch};
 use tracer_tests::{
     live::{Live, hooks, lacking},
     payload::payload,

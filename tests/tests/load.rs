@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use tracer::{
-    hook::{Rule, Watch},
+use tracer_core::{
     proto::{Decoder, Message, Request},
     record::{Loss, Record},
     stream::{Counters, Limits, Streams},
 };
+use tracer_host::hook::{Rule, Watch};
 use tracer_tests::{
     live::{Live, RING},
     payload::{body, number, payload},

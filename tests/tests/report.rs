@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tracer::audit::{compare::Comparison, html, report::Report};
+use tracer_audit::{compare::Comparison, html, report::Report};
 use tracer_tests::{
     devtools::{Page, View},
     reports,

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tracer::record::Transport;
+use tracer_core::record::Transport;
 use tracer_tests::{
     corpus, live,
     peer::{self, Udp},

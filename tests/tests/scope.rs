@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer::{hook::Rule, record::Record};
+use tracer_core::record::Record;
+use tracer_host::hook::Rule;
 use tracer_tests::{
     live::{self, Live},
     peer::{self, Udp},
@@ -108,9 +109,9 @@ fn a_process_that_does_not_run_cannot_be_watched() {
     }
     let sandbox = Sandbox::new(SENDER);
     let gone = sandbox.sender().run().pid;
-    let watch = tracer::hook::Watch { rules: vec![Rule::Pid(gone)], ..Default::default() };
-    let options = tracer::hook::Options { watch, ring: 1 << 16, hook: live::best() };
-    let error = tracer::hook::Capture::start(&options).err().expect("it is gone");
+    let watch = tracer_host::hook::Watch { rules: vec![Rule::Pid(gone)], ..Default::default() };
+    let options = tracer_host::hook::Options { watch, ring: 1 << 16, hook: live::best() };
+    let error = tracer_host::hook::Capture::start(&options).err().expect("it is gone");
     assert!(error.to_string().contains(&gone.to_string()), "{error}");
 }
 

@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 
-use tracer::{
-    hook::{Rule, SocketHook, Watch},
-    record::{Hook, Loss, Record, Transport},
-};
+use tracer_core::record::{Hook, Loss, Record, Transport};
+use tracer_host::hook::{Rule, SocketHook, Watch};
 use tracer_tests::{
     live::{Live, RING, boot_time, hooks},
     payload::payload,

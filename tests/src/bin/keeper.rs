@@ -14,11 +14,11 @@ use std::{
     time::Duration,
 };
 
-use tracer::{
+use tracer::store::{Keep, Place, Store, Writer};
+use tracer_core::{
     pipeline::{Decoded, Output, Pipeline},
     proto::parse_http1,
     record::{Connection, Hook, Process, Transport},
-    store::{Keep, Place, Store, Writer},
     stream::Sent,
 };
 

@@ -12,15 +12,14 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::{Usage, style, times};
-use crate::{
-    judge::{Severity, Sighting},
-    sink::{
-        Style,
-        alert::{Alert, rfc3339},
-        alert_line, printable,
+use crate::store::{Kept, Query, Reader, default_place};
+use tracer_core::{
+    alert::{
+        Style, alert_line, printable,
         redact::Redactor,
+        {Alert, rfc3339},
     },
-    store::{Kept, Query, Reader, default_place},
+    judge::{Severity, Sighting},
 };
 
 /// Show the alerts that runs have kept, the newest last.

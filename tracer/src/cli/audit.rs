@@ -37,19 +37,20 @@ use super::{
     session::Session,
     users::{self, User},
 };
-use crate::{
-    audit::{
-        canary,
-        journal::{JOURNAL_SCHEMA, Journal, Subject},
-        report::{Answer, Report},
-        scenario::{self, EMBEDDED, Scenario},
-    },
-    hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch, choose},
+use crate::sink::private_file;
+use tracer_audit::{
+    canary,
+    journal::{JOURNAL_SCHEMA, Journal, Subject},
+    report::{Answer, Report},
+    scenario::{self, EMBEDDED, Scenario},
+};
+use tracer_core::{
+    alert::printable,
     pipeline::Pipeline,
     record::{Clock, trace},
     rules::Rules,
-    sink::{printable, private_file, redact::Key},
 };
+use tracer_host::hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch, choose};
 
 /// Audit a browser: start it, open pages that nobody else knows, restart it, go
 /// private, clear its data, and see who is told of them.
@@ -371,7 +372,7 @@ fn values(
     plan: &Plan,
     scratch: &Scratch,
     site: Option<&Site>,
-    pages: &[(crate::audit::phase::Phase, Vec<canary::Canary>)],
+    pages: &[(tracer_audit::phase::Phase, Vec<canary::Canary>)],
 ) -> anyhow::Result<BTreeMap<&'static str, String>> {
     let hosts: Vec<&str> =
         pages.iter().flat_map(|(_, pages)| pages).map(canary::Canary::host).collect();
@@ -395,7 +396,8 @@ fn values(
 }
 
 fn journal(plan: &Plan, actions: &mut Actions) -> anyhow::Result<Journal> {
-    let random = || Key::random().map(|key| HEXLOWER.encode(&key.0)).context("no random numbers");
+    let random =
+        || crate::random::key().map(|key| HEXLOWER.encode(&key.0)).context("no random numbers");
     let uname = rustix::system::uname();
     let version = plan.scenario.commands.version.as_ref();
     let began = now();

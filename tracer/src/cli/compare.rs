@@ -9,10 +9,8 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::{
-    audit::{compare::Comparison, report::Report},
-    sink::private_file,
-};
+use crate::sink::private_file;
+use tracer_audit::{compare::Comparison, report::Report};
 
 /// More is no report: the lists in one are capped.
 const MAX_BYTES: u64 = 256 << 20;

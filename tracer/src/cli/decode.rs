@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::{Usage, session::unread};
-use crate::{
-    import::{self, Recording, har, pcapng},
+use tracer_core::{
+    alert::{decoded_line, printable},
     judge::{Disclosure, Recipient},
     pipeline::{Decoded, Output, Pipeline},
     proto,
@@ -23,9 +23,9 @@ use crate::{
         trace::{self, TraceError},
     },
     rules::Rules,
-    sink::{decoded_line, printable},
     stream::Sent,
 };
+use tracer_formats::import::{self, Recording, har, pcapng};
 
 /// Decode recorded traces (`tracer run --record`), other tools' recordings (HAR,
 /// pcapng) or raw HTTP/1.1 requests.

@@ -20,12 +20,13 @@ use data_encoding::BASE64;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{session::print_summary, style};
-use crate::{
-    hook::{Capture, DEFAULT_RING, Events, Options, Rule, SocketHook, Watch, choose},
+use crate::sink::{Human, Sink as _};
+use tracer_core::{
+    alert::redact::Redactor,
     pipeline::{Output, Pipeline},
     rules::Rules,
-    sink::{Human, Sink as _, redact::Redactor},
 };
+use tracer_host::hook::{Capture, DEFAULT_RING, Events, Options, Rule, SocketHook, Watch, choose};
 
 /// See an alert: two clients visit the same pages; one of them reports each to
 /// a collector, the other does not. Everything stays on loopback.

@@ -5,10 +5,8 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{
-    doctor::{Check, Report},
-    sink::printable,
-};
+use tracer_core::alert::printable;
+use tracer_host::doctor::{Check, Report};
 
 /// Check whether tracer works on this machine, and say what to do where it does
 /// not. Exit codes: 0 `tracer run` would work, 1 it would not.
@@ -63,7 +61,7 @@ fn line(check: &Check) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{SCHEMA, State};
+    use tracer_host::doctor::{SCHEMA, State};
 
     #[test]
     fn lines_are_aligned_and_say_what_is_next() {

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::locate::{Cache, Error, FileSource, Located, locate};
+use tracer_host::locate::{Cache, Error, FileSource, Located, locate};
 
 /// Find the functions that are given plaintext to encrypt, also in stripped
 /// programs that contain BoringSSL, and in the libraries of APKs.

@@ -11,6 +11,7 @@ mod doctor;
 mod locate;
 mod packages;
 mod report;
+mod rule_files;
 mod rules;
 mod run;
 mod session;
@@ -24,7 +25,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::sink::Style;
+use tracer_core::alert::Style;
 
 /// Catches browsers that report the pages their users visit.
 ///

@@ -3,13 +3,13 @@
 use std::{future, path::PathBuf};
 
 use super::{Usage, session::Session};
-use crate::{
-    hook::{Capture, Follower, HookError, PackageNews, Packages, Rule},
+use tracer_core::{
+    alert::printable,
     packages::is_name,
     record::Event,
     rules::{Role, Rules},
-    sink::printable,
 };
+use tracer_host::hook::{Capture, Follower, HookError, PackageNews, Packages, Rule};
 
 /// Stands for every browser that the rules know.
 const BROWSERS: &str = "browsers";

@@ -6,9 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{
-    rules::{self, EMBEDDED, Rules, RulesFile, Tables},
-    sink::printable,
+use super::rule_files;
+use tracer_core::{
+    alert::printable,
+    rules::{EMBEDDED, Rules, RulesFile, Tables},
 };
 
 /// Check the rules: what is known of browsers, their makers and other
@@ -40,14 +41,14 @@ pub(super) struct Folder {
 
 impl Folder {
     /// The rules to go by.
-    pub(super) fn load(&self) -> Result<Rules, rules::LoadError> {
-        rules::load(self.rules.as_deref())
+    pub(super) fn load(&self) -> Result<Rules, rule_files::LoadError> {
+        rule_files::load(self.rules.as_deref())
     }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Command::Check { folder } = &args.command;
-    let own = folder.as_deref().map(rules::read).transpose()?.unwrap_or_default();
+    let own = folder.as_deref().map(rule_files::read).transpose()?.unwrap_or_default();
     let own = own.iter().map(|(name, text)| RulesFile { name, text });
     let files: Vec<_> = EMBEDDED.into_iter().chain(own).collect();
 

@@ -15,17 +15,17 @@ use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
 use super::{Usage, keep, packages, session::Session, style, users};
 use crate::{
-    hook::{
-        Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, SocketHook, Watch, choose,
-    },
+    sink::{Human, Json, Log, Sink, SystemLog, private_file},
+    store::{Store, Writer},
+};
+use tracer_core::{
+    alert::{printable, redact::Redactor},
     pipeline::Pipeline,
     record::trace,
     rules::Rules,
-    sink::{
-        Human, Json, Log, Sink, SystemLog, printable, private_file,
-        redact::{Key, Redactor},
-    },
-    store::{Store, Writer},
+};
+use tracer_host::hook::{
+    Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, SocketHook, Watch, choose,
 };
 
 /// Watch applications: alerts go to standard output, a line each; everything
@@ -294,7 +294,7 @@ fn session(
             pipeline.remember(store.sightings().context("cannot read the store")?);
             store.key().context("cannot read the store")?
         }
-        None => Key::random().context("no random numbers for the digests")?,
+        None => crate::random::key().context("no random numbers for the digests")?,
     };
     let redactor = if args.show_values { Redactor::off() } else { Redactor::keyed(key) };
     let store = store.map(|store| Writer::start(store, args.keep.keep())).transpose();

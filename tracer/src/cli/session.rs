@@ -9,13 +9,13 @@ use std::{
 use anyhow::Context as _;
 
 use super::keep;
-use crate::{
-    hook,
+use crate::{sink::Sink, store::Writer};
+use tracer_core::{
+    alert::application_line,
     pipeline::{Output, Pipeline, Totals},
     record::{Event, Losses, trace},
-    sink::{Sink, application_line},
-    store::Writer,
 };
+use tracer_host::hook;
 
 /// A run.
 pub(super) struct Session {

@@ -2,15 +2,8 @@
 //! the system's log.
 //!
 //! What tracer shows is the most sensitive list on the device, so values are
-//! redacted unless the user says otherwise; see [`redact`].
+//! redacted unless the user says otherwise; see [`tracer_core::alert::redact`].
 
-mod accounts;
-pub mod alert;
-#[cfg(test)]
-pub(crate) mod fixtures;
-mod human;
-mod json;
-pub mod redact;
 mod system;
 
 use std::{
@@ -20,15 +13,10 @@ use std::{
     path::Path,
 };
 
-use self::redact::Redactor;
-pub use self::{
-    accounts::application_line,
-    human::{Style, alert as alert_line, printable},
-    json::{ALERT_SCHEMA, decoded_line},
-    system::{Log, SystemLog},
-};
-use crate::{
+pub use self::system::{Log, SystemLog};
+use tracer_core::{
     account::Accounts,
+    alert::{self, Style, redact::Redactor},
     pipeline::{Output, Totals},
 };
 
@@ -62,7 +50,7 @@ impl<W: Write> Human<W> {
 
 impl<W: Write> Sink for Human<W> {
     fn output(&mut self, output: &Output) -> io::Result<()> {
-        match human::line(output, self.style, &self.redactor) {
+        match alert::text_line(output, self.style, &self.redactor) {
             Some(line) => writeln!(self.to, "{line}"),
             None => Ok(()),
         }
@@ -98,14 +86,14 @@ impl<W: Write> Json<W> {
 
 impl<W: Write> Sink for Json<W> {
     fn output(&mut self, output: &Output) -> io::Result<()> {
-        match json::line(output, &self.redactor) {
+        match alert::json_line(output, &self.redactor) {
             Some(line) => self.line(&line),
             None => Ok(()),
         }
     }
 
     fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()> {
-        self.line(&json::summary(totals, accounts))
+        self.line(&alert::json_summary(totals, accounts))
     }
 
     fn flush(&mut self) -> io::Result<()> {

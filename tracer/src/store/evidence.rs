@@ -1,6 +1,6 @@
 //! Evidence: the request's bytes.
 
-use crate::proto::{HeadCut, Protocol, Request};
+use tracer_core::proto::{HeadCut, Protocol, Request};
 
 /// The most bytes of a request that are kept.
 pub(super) const MAX_EVIDENCE: usize = 64 << 10;
@@ -111,9 +111,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{
+    use tracer_core::{
+        alert::fixtures,
         proto::{Body, Gap, parse_http1},
-        sink::fixtures,
     };
 
     fn request(body: &[u8], gaps: &[usize]) -> Request {

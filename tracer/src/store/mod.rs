@@ -35,10 +35,10 @@ pub use self::{
     schema::{SCHEMA, StoreError},
     writer::{News, Writer},
 };
-use crate::{
+use tracer_core::{
+    alert::{Alert, redact::Key},
     judge::Sighting,
     pipeline::Decoded,
-    sink::{alert::Alert, redact::Key},
 };
 
 /// How long a writer waits for another one.

@@ -8,9 +8,9 @@ use super::{
     PATIENCE, SCHEMA, StoreError, integer,
     schema::{self, State},
 };
-use crate::{
+use tracer_core::{
+    alert::{Alert, redact::Key},
     judge::{Severity, Sighting},
-    sink::{alert::Alert, redact::Key},
 };
 
 /// Alerts that are read at once.

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use crate::sink::redact::Key;
+use tracer_core::alert::redact::Key;
 
 /// What tells a store from other SQLite files (`PRAGMA application_id`): "trac".
 pub(super) const APPLICATION: i32 = i32::from_be_bytes(*b"trac");
@@ -172,8 +172,8 @@ fn version_1(tx: &Transaction<'_>) -> rusqlite::Result<()> {
          ) STRICT;
          CREATE INDEX identifiers_by_last ON identifiers (last);",
     )?;
-    let Key(key) =
-        Key::random().map_err(|err| rusqlite::Error::ToSqlConversionFailure(Box::new(err)))?;
+    let Key(key) = crate::random::key()
+        .map_err(|err| rusqlite::Error::ToSqlConversionFailure(Box::new(err)))?;
     tx.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![REDACTION_KEY, key])?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{Entry, Keep, Store, StoreError, keep, now, repeat, retention::Forgotten, sight};
-use crate::{judge::Sighting, pipeline::Output};
+use tracer_core::{judge::Sighting, pipeline::Output};
 
 /// How long something waits for company before it is committed: a fourth of
 /// the second that a kill may cost.

@@ -14,10 +14,8 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::sync::mpsc;
 
 use super::super::users::User;
-use crate::{
-    audit::scenario::{Command, fill},
-    sink::printable,
-};
+use tracer_audit::scenario::{Command, fill};
+use tracer_core::alert::printable;
 
 /// How long a command may take; one that takes longer is the browser itself,
 /// and goes on.

@@ -10,16 +10,14 @@ use super::{
     scratch::Scratch,
     site::Site,
 };
-use crate::{
-    audit::{
-        canary::Canary,
-        journal::{How, Journal, Outcome, Stage, Visit},
-        phase::Phase,
-        scenario::{Command, Scenario},
-    },
-    hook,
-    record::BootTime,
+use tracer_audit::{
+    canary::Canary,
+    journal::{How, Journal, Outcome, Stage, Visit},
+    phase::Phase,
+    scenario::{Command, Scenario},
 };
+use tracer_core::record::BootTime;
+use tracer_host::hook;
 
 /// How long a browser may take to ask for a page.
 const OPENING: Duration = Duration::from_secs(15);
@@ -369,12 +367,12 @@ pub(super) fn now() -> BootTime {
 /// Makes the pages of all phases.
 pub(super) fn pages(
     scenario: &Scenario,
-    site: &crate::audit::canary::Site,
+    site: &tracer_audit::canary::Site,
 ) -> anyhow::Result<Vec<(Phase, Vec<Canary>)>> {
     let mut id = 0;
     let mut page = || {
         id += 1;
-        let mut random = [0; crate::audit::canary::SEED];
+        let mut random = [0; tracer_audit::canary::SEED];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
             .context("no random numbers for the pages' addresses")?;
         Ok(Canary::new(id, site, &random))

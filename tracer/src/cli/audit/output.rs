@@ -22,21 +22,19 @@ use anyhow::Context as _;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    audit::{
-        Gathered, Gatherer, html,
-        journal::{JOURNAL_SCHEMA, Journal},
-        phase::Phase,
-        report::Report,
-    },
-    export::{Entry, har, pcapng},
+use crate::sink::private_file;
+use tracer_audit::{
+    Gathered, Gatherer, html,
+    journal::{JOURNAL_SCHEMA, Journal},
+    phase::Phase,
+    report::Report,
+};
+use tracer_core::{
+    alert::redact::{Key, Redactor},
     record::trace::{self, TraceError},
     rules::Rules,
-    sink::{
-        private_file,
-        redact::{Key, Redactor},
-    },
 };
+use tracer_formats::export::{Entry, har, pcapng};
 
 pub(super) const JOURNAL: &str = "run.json";
 pub(super) const TRACE: &str = "trace";

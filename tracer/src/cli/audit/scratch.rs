@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use super::{super::users::User, actions::Actions};
-use crate::audit::scenario::{ProfileFile, fill};
+use tracer_audit::scenario::{ProfileFile, fill};
 
 /// A folder of the browser's user.
 pub(super) struct Scratch {

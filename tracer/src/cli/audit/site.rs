@@ -34,7 +34,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::audit::canary::Canary;
+use tracer_audit::canary::Canary;
 
 /// The domain of the pages: nobody can own a name below `.test` (RFC 6761,
 /// section 6.2).

@@ -15,9 +15,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Sink, alert::Alert, human, redact::Redactor};
-use crate::{
+use super::Sink;
+use tracer_core::{
     account::Accounts,
+    alert::{Alert, Style, alert_message, lost_line, redact::Redactor, repeated_line},
     judge::Severity,
     pipeline::{Output, Totals},
 };
@@ -84,10 +85,10 @@ impl Line {
             }
             Output::Repeated { alert, count, total, .. } => Some(Self {
                 severity: None,
-                message: human::repeated(*alert, *count, *total),
+                message: repeated_line(*alert, *count, *total),
                 fields: vec![("ALERT", alert.to_string())],
             }),
-            Output::Lost { .. } => human::lost(output).map(|message| Self {
+            Output::Lost { .. } => lost_line(output).map(|message| Self {
                 severity: Some(Severity::Medium),
                 message,
                 fields: Vec::new(),
@@ -115,7 +116,7 @@ impl Line {
         ];
         Self {
             severity: alert.severity,
-            message: human::told(alert, human::Style::default()),
+            message: alert_message(alert, Style::default()),
             fields: fields.into_iter().flatten().collect(),
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sink::fixtures;
+use tracer_core::alert::fixtures;
 
 fn log() -> (tempfile::TempDir, PathBuf, UnixDatagram) {
     let folder = tempfile::tempdir().unwrap();
@@ -20,7 +20,7 @@ fn alert() -> Output {
 }
 
 fn redactor() -> Redactor {
-    Redactor::keyed(crate::sink::redact::Key([1; 16]))
+    Redactor::keyed(tracer_core::alert::redact::Key([1; 16]))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rusqlite::Transaction;
 use tempfile::TempDir;
 
 use super::{schema::Step, *};
-use crate::{judge::Severity, pipeline::Output, sink::fixtures};
+use tracer_core::{alert::fixtures, judge::Severity, pipeline::Output};
 
 mod writing;
 

@@ -1,0 +1,160 @@
+//! A report for tests: one of everything.
+
+use super::{
+    journal::{Outcome, Subject},
+    phase::Phase,
+    report::{
+        Answer, Count, Item, ItemKind, Life, Lifeline, PhaseReport, Protection, Question,
+        REPORT_SCHEMA, Reading, RecipientReport, Report, Scope, ScopeCount, Step, Told, ToldTo,
+        Verdict, VisitReport,
+    },
+};
+use tracer_core::judge::{Recipient, Sender, Severity};
+
+const URL: &str = "https://news-lokifa.audit.test:8443/tarumi-benoko?q=domire-kapolu";
+const COLLECTOR: &str = "collector.example";
+
+/// What a browser that tells of the one page it opened leaves.
+pub(crate) fn report() -> Report {
+    Report {
+        schema: REPORT_SCHEMA,
+        run: "5f2a91c07b".into(),
+        tracer: "0.1.0".into(),
+        subject: Subject {
+            name: "Tattler".into(),
+            version: Some("1.2".into()),
+            browser: Some("tattler".into()),
+            watched: vec!["--exe /opt/tattler".into()],
+            scenario: "chromium".into(),
+            system: "Linux 6.1 x86_64".into(),
+        },
+        began: Some("2026-11-22T10:00:00Z".into()),
+        ended: Some("2026-11-22T10:01:00Z".into()),
+        complete: true,
+        redacted: true,
+        verdicts: vec![urls(), verdict(Question::SameAfterRestart, Answer::CannotTell)],
+        phases: vec![phase()],
+        recipients: vec![RecipientReport {
+            recipient: COLLECTOR.into(),
+            who: maker(),
+            hosts: vec!["t.collector.example".into()],
+            requests: 3,
+            visits: 1,
+            scope: Some(Scope::Full),
+            identifiers: 1,
+            phases: vec![Phase::Pages],
+            unread_bytes: 0,
+        }],
+        identifiers: vec![Lifeline {
+            value: "‹0badcafe›".into(),
+            class: Some("uuid".into()),
+            place: "collector.example body > json.uuid".into(),
+            recipients: vec![COLLECTOR.into()],
+            with_visits: true,
+            life: Life::Installation,
+            phases: vec![(Phase::Pages, 1)],
+            other_applications: vec!["org.example.other".into()],
+        }],
+        disclosures: vec![told()],
+        disclosures_uncounted: 0,
+        reading: Reading {
+            percent_needed: 95,
+            percent_read: Some(98),
+            content_bytes: 10_000,
+            read_bytes: 9_800,
+            opaque_bytes: 10,
+            lost: 0,
+            unread: vec![("sync.example".into(), 200)],
+        },
+        notes: vec![],
+    }
+}
+
+/// An answer without numbers.
+pub(crate) fn verdict(question: Question, answer: Answer) -> Verdict {
+    Verdict {
+        question,
+        title: format!("{question:?}?"),
+        answer,
+        detail: "Because.".into(),
+        count: None,
+        scopes: vec![],
+        protection: None,
+        evidence: vec![],
+        percent_read: Some(98),
+    }
+}
+
+fn urls() -> Verdict {
+    Verdict {
+        count: Some(Count { told: 1, of: 1 }),
+        scopes: vec![ScopeCount { scope: Scope::Full, visits: 1 }],
+        protection: Some(Protection::EncodingOnly),
+        evidence: vec![12],
+        ..verdict(Question::Urls, Answer::Yes)
+    }
+}
+
+fn phase() -> PhaseReport {
+    PhaseReport {
+        phase: Phase::Pages,
+        title: Phase::Pages.title().into(),
+        outcome: Outcome::Done,
+        began: Some("2026-11-22T10:00:01Z".into()),
+        began_ms: Some(1000),
+        duration_ms: Some(20_000),
+        visits: vec![VisitReport {
+            id: 1,
+            url: URL.into(),
+            at_ms: 2000,
+            served: Some(true),
+            told: vec![ToldTo { recipient: COLLECTOR.into(), scope: Scope::Full }],
+        }],
+        requests: 3,
+        page_requests: 1,
+        unread_bytes: 200,
+    }
+}
+
+fn told() -> Told {
+    let step = |name: &str, bytes, excerpt: &str| Step {
+        name: name.into(),
+        bytes: Some(bytes),
+        excerpt: (!excerpt.is_empty()).then(|| excerpt.into()),
+    };
+    Told {
+        id: 12,
+        phase: Some(Phase::Pages),
+        time: Some("2026-11-22T10:00:03Z".into()),
+        at_ms: 3000,
+        recipient: COLLECTOR.into(),
+        who: maker(),
+        host: "t.collector.example".into(),
+        method: Some("POST".into()),
+        path: Some("/v1".into()),
+        sdk: None,
+        sender: Sender::Browser,
+        application: "tattler".into(),
+        severity: Some(Severity::High),
+        reason: Some("the browser told its maker about a visit".into()),
+        complete: true,
+        unread_bytes: 0,
+        items: vec![Item {
+            kind: ItemKind::Visit,
+            class: None,
+            value: URL.into(),
+            visit: Some(1),
+            scope: Some(Scope::Full),
+            chain: "body > gzip > json.url".into(),
+            steps: vec![
+                step("body", 120, ""),
+                step("gzip", 180, r#"{"url":"https://news-lokifa"#),
+                step("json.url", URL.len() as u64, URL),
+            ],
+        }],
+    }
+}
+
+fn maker() -> Recipient {
+    Recipient::Maker { name: "Tattlers Inc".into() }
+}

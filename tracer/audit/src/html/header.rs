@@ -1,0 +1,93 @@
+//! What was audited, when and by what, and whether the run came to its end.
+
+use maud::{Markup, html};
+
+use super::{
+    page::note,
+    text::{Shown, time},
+    verdicts::chip,
+};
+use crate::{
+    journal::Outcome,
+    report::{Question, Report},
+};
+
+/// More notes than a reader reads.
+const MAX_NOTES: usize = 50;
+
+pub(super) fn header(report: &Report) -> Markup {
+    let Report { subject, run, tracer, .. } = report;
+    html! {
+        p.eyebrow { "Browser audit" }
+        h1 { (Shown(&subject.full_name())) }
+        @if let Some(urls) = report.verdict(Question::Urls) {
+            p.lede { (Shown(&urls.title)) " " (chip(urls)) " " (Shown(&urls.detail)) }
+        }
+        (state(report))
+        dl.facts {
+            @if let Some(browser) = &subject.browser {
+                (fact("Browser", &html! { (Shown(browser)) }))
+            }
+            (fact("Watched", &html! {
+                @for (i, watched) in subject.watched.iter().enumerate() {
+                    @if i > 0 { ", " }
+                    code { (Shown(watched)) }
+                }
+            }))
+            (fact("Scenario", &html! { (Shown(&subject.scenario)) }))
+            (fact("Began", &html! {
+                @match &report.began { Some(began) => (time(began)), None => "not known" }
+            }))
+            (fact("Ended", &html! {
+                @match &report.ended { Some(ended) => (time(ended)), None => "it did not" }
+            }))
+            (fact("System", &html! { (Shown(&subject.system)) }))
+            (fact("Tracer", &html! { (Shown(tracer)) }))
+            (fact("Run", &html! { code { (Shown(run)) } }))
+        }
+    }
+}
+
+fn fact(name: &str, value: &Markup) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+/// Whether the run is whole, and what else has to be known.
+fn state(report: &Report) -> Markup {
+    let mut lines: Vec<&str> = report.notes.iter().take(MAX_NOTES).map(String::as_str).collect();
+    let more = report.notes.len().saturating_sub(MAX_NOTES);
+    let more = format!("and {more} more, in report.json");
+    if report.notes.len() > MAX_NOTES {
+        lines.push(&more);
+    }
+    if !report.complete {
+        let title = match cut_short(report) {
+            Cut::Killed => "Incomplete: the run was killed. This is what it had gathered.",
+            Cut::Interrupted => "Incomplete: the run was ended early.",
+            Cut::Elsewhere => "Incomplete: not every phase came to its end.",
+        };
+        note(title, &lines)
+    } else if lines.is_empty() {
+        html! {}
+    } else {
+        note("To be known when reading this", &lines)
+    }
+}
+
+/// What cut a run short.
+enum Cut {
+    Killed,
+    Interrupted,
+    Elsewhere,
+}
+
+fn cut_short(report: &Report) -> Cut {
+    let any = |outcome| report.phases.iter().any(|phase| phase.outcome == outcome);
+    if report.ended.is_none() || any(Outcome::Running) {
+        Cut::Killed
+    } else if any(Outcome::Interrupted) {
+        Cut::Interrupted
+    } else {
+        Cut::Elsewhere
+    }
+}

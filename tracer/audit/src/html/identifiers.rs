@@ -1,0 +1,104 @@
+//! The lives of identifiers through the phases.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::{
+    page::Section,
+    text::{Shown, names, number},
+};
+use crate::{
+    journal::Outcome,
+    phase::Phase,
+    report::{Life, Lifeline, Report},
+};
+
+/// More identifiers are only counted; `report.json` has them.
+const MAX_LIFELINES: usize = 100;
+/// More recipients of one, or applications that send it, are only counted.
+const MAX_NAMES: usize = 4;
+
+pub(super) fn section(report: &Report) -> Section {
+    let phases = columns(report);
+    let more = report.identifiers.len().saturating_sub(MAX_LIFELINES);
+    let body = html! {
+        @if report.identifiers.is_empty() {
+            p { "No identifiers were found." }
+        } @else {
+            div.scroll role="region" aria-labelledby="identifiers-caption" tabindex="0" {
+                table.lifelines {
+                    caption #identifiers-caption {
+                        "In how many requests of each phase an identifier was sent. "
+                        "A line joins the phases it lived through."
+                    }
+                    thead {
+                        tr {
+                            th scope="col" { "Identifier" }
+                            @for phase in &phases {
+                                th.phase scope="col" { span { (phase.title()) } }
+                            }
+                            th scope="col" { "Life" }
+                            th scope="col" { "Sent to" }
+                        }
+                    }
+                    tbody {
+                        @for lifeline in report.identifiers.iter().take(MAX_LIFELINES) {
+                            (row(lifeline, &phases))
+                        }
+                    }
+                }
+            }
+            @if more > 0 { p.more { "And " (number(more as u64)) " more, in report.json." } }
+        }
+    };
+    Section { id: "identifiers", title: "Identifiers", body }
+}
+
+/// The phases that were gone through.
+fn columns(report: &Report) -> Vec<Phase> {
+    let skipped = |phase: Phase| {
+        let mut of = report.phases.iter().filter(|report| report.phase == phase);
+        of.all(|report| matches!(report.outcome, Outcome::Skipped { .. }))
+    };
+    Phase::ALL.into_iter().filter(|phase| !skipped(*phase)).collect()
+}
+
+fn row(lifeline: &Lifeline, phases: &[Phase]) -> Markup {
+    let counts: BTreeMap<Phase, u64> = lifeline.phases.iter().copied().collect();
+    let (first, last) = (counts.keys().next(), counts.keys().next_back());
+    let life = match lifeline.life {
+        Life::Unknown => "open",
+        Life::Session => "fine",
+        Life::Installation | Life::Device => "adverse",
+    };
+    html! {
+        tr {
+            th scope="row" {
+                code { (Shown(&lifeline.value)) }
+                span.aside {
+                    @if let Some(class) = &lifeline.class { b { (Shown(class)) } " · " }
+                    (Shown(&lifeline.place))
+                }
+            }
+            @for phase in phases {
+                @let lives = Some(phase) >= first && Some(phase) <= last;
+                td.dot.lives[lives].begins[Some(phase) == first].ends[Some(phase) == last] {
+                    @if let Some(count) = counts.get(phase) {
+                        span.bead { (number(*count)) }
+                    } @else if lives {
+                        span.hidden { "0" }
+                    }
+                }
+            }
+            td { span class={ "life " (life) } { (lifeline.life.label()) } }
+            td {
+                (names(&lifeline.recipients, MAX_NAMES))
+                @if lifeline.with_visits { span.aside { "together with visited pages" } }
+                @if !lifeline.other_applications.is_empty() {
+                    span.aside { "also sent by " (names(&lifeline.other_applications, MAX_NAMES)) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! How much of what was sent could be read.
+
+use maud::{Markup, html};
+
+use super::{
+    page::{Section, caption},
+    text::{Shown, bytes, number, percent},
+};
+use crate::report::{Reading, Report};
+
+/// More servers are only counted; `report.json` has them.
+const MAX_SERVERS: usize = 50;
+
+pub(super) fn section(report: &Report) -> Section {
+    let reading = &report.reading;
+    let unread = reading.content_bytes.saturating_sub(reading.read_bytes);
+    let body = html! {
+        figure {
+            (bar(reading))
+            figcaption {
+                b { (percent(reading.percent_read)) } " of what the browser sent was read: "
+                (bytes(reading.read_bytes)) " of " (bytes(reading.content_bytes)) "; "
+                (bytes(unread)) " not. A “no” needs " (reading.percent_needed) "\u{a0}%, where the line is."
+            }
+        }
+        dl.facts {
+            div { dt { "In bodies that could not be read through" } dd { (bytes(reading.opaque_bytes)) } }
+            div { dt { "Sends lost on the way to tracer" } dd { (number(reading.lost)) } }
+        }
+        @if !reading.unread.is_empty() { (servers(reading)) }
+    };
+    Section { id: "reading", title: "Bytes read", body }
+}
+
+/// The share as a bar; the line below it says the same.
+fn bar(reading: &Reading) -> Markup {
+    let share = if reading.content_bytes == 0 {
+        0.0
+    } else {
+        100.0 * (reading.read_bytes.min(reading.content_bytes) as f64)
+            / reading.content_bytes as f64
+    };
+    let needed = format!("{}%", reading.percent_needed.min(100));
+    html! {
+        svg.share width="100%" height="28" aria-hidden="true" focusable="false" {
+            rect.unread x="0" y="4" width="100%" height="20" {}
+            rect.read x="0" y="4" width=(format!("{share:.2}%")) height="20" {}
+            line.needed x1=(needed) x2=(needed) y1="0" y2="28" {}
+        }
+    }
+}
+
+fn servers(reading: &Reading) -> Markup {
+    let more = reading.unread.len().saturating_sub(MAX_SERVERS);
+    html! {
+        table.narrow {
+            (caption("Where unread bytes went, most first."))
+            thead { tr { th scope="col" { "Server" } th scope="col" { "Unread" } } }
+            tbody {
+                @for (server, amount) in reading.unread.iter().take(MAX_SERVERS) {
+                    tr {
+                        th scope="row" { bdi { (Shown(server)) } }
+                        td.number { (bytes(*amount)) }
+                    }
+                }
+            }
+        }
+        @if more > 0 { p.more { "And " (number(more as u64)) " more, in report.json." } }
+    }
+}

@@ -1,0 +1,189 @@
+//! The table of answers.
+
+use std::collections::HashSet;
+
+use maud::{Markup, html};
+
+use super::{
+    page::{Section, caption},
+    text::{Shown, number, percent},
+};
+use crate::report::{Answer, MAX_EVIDENCE, Question, Report, Verdict};
+
+/// More links of one answer are only counted: the requests are listed below.
+const MAX_LINKS: usize = 6;
+
+/// What questions are about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Theme {
+    Pages,
+    Identifiers,
+    Others,
+}
+
+impl Theme {
+    const ALL: [Self; 3] = [Self::Pages, Self::Identifiers, Self::Others];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Pages => "Visited pages",
+            Self::Identifiers => "Identifiers",
+            Self::Others => "What else is told",
+        }
+    }
+
+    fn of(question: Question) -> Self {
+        match question {
+            Question::Urls
+            | Question::UrlsInPrivateMode
+            | Question::UrlsBeforeConsent
+            | Question::UrlsAfterDeclining
+            | Question::ToMaker
+            | Question::ToThirdParties
+            | Question::ProcessedLocally => Self::Pages,
+            Question::Identifier
+            | Question::SameAfterRestart
+            | Question::SameInPrivateMode
+            | Question::SameInPrivateModeAfterRestart
+            | Question::SameAfterClearing
+            | Question::SameAfterReinstall
+            | Question::SameInOtherApplications => Self::Identifiers,
+            Question::PersonalDetails
+            | Question::BeforeConsent
+            | Question::AfterDeclining
+            | Question::InterfaceEvents
+            | Question::ContentItems
+            | Question::TypedLetters
+            | Question::PageText => Self::Others,
+        }
+    }
+}
+
+pub(super) fn section(report: &Report) -> Section {
+    let listed: HashSet<u64> = report.disclosures.iter().map(|told| told.id).collect();
+    let body = html! {
+        p.intro {
+            "A “no” needs at least " (report.reading.percent_needed)
+            "\u{a0}% of what the browser sent to have been read; below that, nobody can tell."
+        }
+        table.verdicts.cards {
+            (caption("Questions and answers. Numbers after # lead to the requests that prove them."))
+            thead {
+                tr {
+                    th scope="col" { "Question" }
+                    th scope="col" { "Answer" }
+                    th scope="col" { "Why" }
+                    th scope="col" { "Read" }
+                    th scope="col" { "Evidence" }
+                }
+            }
+            @for theme in Theme::ALL {
+                @let of_theme = |verdict: &&Verdict| Theme::of(verdict.question) == theme;
+                @if report.verdicts.iter().any(|verdict| of_theme(&verdict)) {
+                    tbody {
+                        tr.group { th scope="rowgroup" colspan="5" { (theme.title()) } }
+                        @for verdict in report.verdicts.iter().filter(of_theme) {
+                            (row(verdict, &listed))
+                        }
+                    }
+                }
+            }
+        }
+    };
+    Section { id: "verdicts", title: "Verdicts", body }
+}
+
+fn row(verdict: &Verdict, listed: &HashSet<u64>) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (Shown(&verdict.title)) }
+            td data-label="Answer" { (chip(verdict)) (count(verdict)) }
+            td data-label="Why" {
+                (Shown(&verdict.detail))
+                @if !verdict.scopes.is_empty() || verdict.protection.is_some() {
+                    (measures(verdict))
+                }
+            }
+            td.number data-label="Read" { (percent(verdict.percent_read)) }
+            td data-label="Evidence" { (evidence(verdict, listed)) }
+        }
+    }
+}
+
+/// An answer, as a word with a symbol: a full circle for yes, an empty one for
+/// no, a dotted one where nobody can tell.
+pub(crate) fn chip(verdict: &Verdict) -> Markup {
+    answer(verdict.answer, is_adverse(verdict.question))
+}
+
+/// The same, of an answer to a question to which yes is, or is not, bad news.
+pub(crate) fn answer(answer: Answer, yes_is_adverse: bool) -> Markup {
+    let (symbol, class) = match answer {
+        Answer::Yes if yes_is_adverse => ("●", "adverse"),
+        Answer::Yes => ("●", "fine"),
+        Answer::No if yes_is_adverse => ("○", "fine"),
+        Answer::No => ("○", "open"),
+        Answer::CannotTell => ("◌", "open"),
+    };
+    html! {
+        span class={ "answer " (class) } {
+            span.symbol aria-hidden="true" { (symbol) } "\u{a0}" (answer.label())
+        }
+    }
+}
+
+/// Whether "yes" is bad news.
+fn is_adverse(question: Question) -> bool {
+    question != Question::ProcessedLocally
+}
+
+fn count(verdict: &Verdict) -> Markup {
+    let unit = match verdict.question {
+        Question::Urls
+        | Question::UrlsInPrivateMode
+        | Question::UrlsBeforeConsent
+        | Question::UrlsAfterDeclining
+        | Question::ToMaker
+        | Question::ToThirdParties => " pages",
+        _ => "",
+    };
+    html! {
+        @if let Some(count) = verdict.count {
+            " " span.count { (number(count.told)) " of " (number(count.of)) (unit) }
+        }
+    }
+}
+
+/// How much was told of how many, and what protects it.
+fn measures(verdict: &Verdict) -> Markup {
+    html! {
+        ul.measures {
+            @for scope in &verdict.scopes {
+                li { (scope.scope.label()) ": " b { (number(scope.visits)) } }
+            }
+            @if let Some(protection) = verdict.protection {
+                li { "protection: " b { (protection.label()) } }
+            }
+        }
+    }
+}
+
+fn evidence(verdict: &Verdict, listed: &HashSet<u64>) -> Markup {
+    let ids = &verdict.evidence;
+    html! {
+        @if ids.is_empty() { span.none { "—" } }
+        @for (i, id) in ids.iter().take(MAX_LINKS).enumerate() {
+            @if i > 0 { ", " }
+            @if listed.contains(id) {
+                a href={ "#request-" (id) } { "#" (id) }
+            } @else {
+                "#" (id)
+            }
+        }
+        @if ids.len() >= MAX_EVIDENCE {
+            " and more"
+        } @else if ids.len() > MAX_LINKS {
+            " and " (ids.len() - MAX_LINKS) " more"
+        }
+    }
+}

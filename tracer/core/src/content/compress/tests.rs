@@ -1,0 +1,194 @@
+use std::io::Write;
+
+use flate2::{Compression, write};
+use proptest::prelude::*;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+use super::*;
+
+const NO_LIMIT: usize = 1 << 24;
+
+fn gzip_of(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib_of(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate_of(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd_of(bytes: &[u8]) -> Vec<u8> {
+    compress_to_vec(bytes, CompressionLevel::Fastest)
+}
+
+/// The body of the recorded Sentry request.
+fn brotli_of_sentry() -> Vec<u8> {
+    let request = include_bytes!("../../../../../tests/fixtures/corpus/py-sentry-br.http");
+    let head = memchr::memmem::find(request, b"\r\n\r\n").unwrap() + 4;
+    request[head..].to_vec()
+}
+
+/// Text that does not compress to nothing.
+fn sample(len: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut words = String::new();
+    while words.len() < len {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        words +=
+            &format!("{{\"n\":{},\"url\":\"https://news.example.org/{}\"}}\n", state, state % 97);
+    }
+    words.truncate(len);
+    words.into_bytes()
+}
+
+fn streams() -> Vec<(Coding, Vec<u8>, Vec<u8>)> {
+    let plain = sample(300_000);
+    let brotli = brotli_of_sentry();
+    let sentry = decode(Coding::Brotli, &brotli, NO_LIMIT).bytes;
+    vec![
+        (Coding::Gzip, gzip_of(&plain), plain.clone()),
+        (Coding::Zlib, zlib_of(&plain), plain.clone()),
+        (Coding::Deflate, deflate_of(&plain), plain.clone()),
+        (Coding::Zstd, zstd_of(&plain), plain),
+        (Coding::Brotli, brotli, sentry),
+    ]
+}
+
+#[test]
+fn decodes_whole_streams() {
+    for (coding, stream, plain) in streams() {
+        let decoded = decode(coding, &stream, NO_LIMIT);
+        assert_eq!(decoded.end, End::Complete, "{coding:?}");
+        assert!(decoded.bytes == plain, "{coding:?}");
+        assert_eq!(decoded.used, stream.len(), "{coding:?}");
+    }
+    let sentry = decode(Coding::Brotli, &brotli_of_sentry(), NO_LIMIT).bytes;
+    assert!(sentry.starts_with(b"{\""));
+}
+
+#[test]
+fn a_cut_stream_gives_a_prefix() {
+    for (coding, stream, plain) in streams() {
+        let step = stream.len() / 97 + 1;
+        let mut longest = 0;
+        for len in (0..stream.len()).step_by(step) {
+            let decoded = decode(coding, &stream[..len], NO_LIMIT);
+            assert!(plain.starts_with(&decoded.bytes), "{coding:?} {len}");
+            assert!(decoded.bytes.len() >= longest, "{coding:?} {len}");
+            longest = decoded.bytes.len();
+            // A gzip member ends before its trailer, the only part not needed.
+            if len + 16 < stream.len() {
+                assert_ne!(decoded.end, End::Complete, "{coding:?} {len}");
+            }
+        }
+        // A Zstandard block is 128 KiB of output: all or nothing.
+        assert!(longest >= plain.len() / 3, "{coding:?} {longest} of {}", plain.len());
+    }
+}
+
+#[test]
+fn output_stays_below_the_limit() {
+    let zeros = vec![0; 4 << 20];
+    let bombs = [
+        (Coding::Gzip, gzip_of(&zeros)),
+        (Coding::Zlib, zlib_of(&zeros)),
+        (Coding::Deflate, deflate_of(&zeros)),
+        (Coding::Zstd, zstd_of(&zeros)),
+        (Coding::Brotli, brotli_of_sentry()),
+    ];
+    for (coding, bomb) in bombs {
+        for limit in [0, 1, 500] {
+            let decoded = decode(coding, &bomb, limit);
+            assert_eq!(decoded.end, End::Full, "{coding:?} {limit}");
+            assert_eq!(decoded.bytes.len(), limit, "{coding:?}");
+        }
+    }
+    let exact = gzip_of(b"four");
+    assert_eq!(decode(Coding::Gzip, &exact, 4).end, End::Complete);
+}
+
+#[test]
+fn gzip_members_and_header_fields() {
+    let mut stream = b"\x1f\x8b\x08\x1e\0\0\0\0\0\x03\x02\0xyname\0comment\0hc".to_vec();
+    stream.extend_from_slice(&deflate_of(b"one, "));
+    stream.extend_from_slice(&[0; 8]);
+    stream.extend_from_slice(&gzip_of(b"two"));
+    let decoded = decode(Coding::Gzip, &stream, NO_LIMIT);
+    assert_eq!((&*decoded.bytes, decoded.end), (&b"one, two"[..], End::Complete));
+    stream.extend_from_slice(b"\0\0padding");
+    assert_eq!(decode(Coding::Gzip, &stream, NO_LIMIT).bytes, b"one, two");
+}
+
+#[test]
+fn deflate_with_and_without_zlib() {
+    assert_eq!(decode(Coding::Zlib, &deflate_of(b"raw"), NO_LIMIT).bytes, b"raw");
+    assert_eq!(decode(Coding::Zlib, &zlib_of(b"wrapped"), NO_LIMIT).bytes, b"wrapped");
+}
+
+#[test]
+fn zstd_frames_and_large_windows() {
+    let mut stream = b"\x5a\x2a\x4d\x18\x03\0\0\0abc".to_vec();
+    stream.extend_from_slice(&zstd_of(b"one, "));
+    stream.extend_from_slice(&zstd_of(b"two"));
+    let decoded = decode(Coding::Zstd, &stream, NO_LIMIT);
+    assert_eq!((&*decoded.bytes, decoded.end), (&b"one, two"[..], End::Complete));
+    // A window of 1 GiB: exponent 20.
+    let huge = b"\x28\xb5\x2f\xfd\x00\xa0\x01\x00\x00rest of the frame";
+    let decoded = decode(Coding::Zstd, huge, NO_LIMIT);
+    assert_eq!((decoded.bytes.len(), decoded.end), (0, End::Malformed));
+}
+
+#[test]
+fn magic_numbers() {
+    for (coding, stream, _) in streams() {
+        let told = matches!(coding, Coding::Gzip | Coding::Zlib | Coding::Zstd);
+        assert_eq!(magic(&stream), told.then_some(coding));
+    }
+    assert_eq!(magic(b"https://"), None);
+    assert_eq!(magic(b""), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Broken streams end somewhere, without a panic and within the limit.
+    #[test]
+    fn broken_streams(
+        which in 0usize..5,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let plain = sample(3000);
+        let (coding, mut stream) = match which {
+            0 => (Coding::Gzip, gzip_of(&plain)),
+            1 => (Coding::Zlib, zlib_of(&plain)),
+            2 => (Coding::Deflate, deflate_of(&plain)),
+            3 => (Coding::Zstd, zstd_of(&plain)),
+            _ => (Coding::Brotli, brotli_of_sentry()),
+        };
+        for (at, byte) in flips {
+            let at = at.index(stream.len());
+            stream[at] = byte;
+        }
+        stream.truncate(cut.index(stream.len()) + 1);
+        prop_assert!(decode(coding, &stream, 100_000).bytes.len() <= 100_000);
+    }
+
+    #[test]
+    fn noise(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        for coding in
+            [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd]
+        {
+            prop_assert!(decode(coding, &bytes, 10_000).bytes.len() <= 10_000);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Multipart bodies (RFC 2046 section 5.1, RFC 7578).
+//!
+//! ```text
+//! --boundary CRLF
+//! Content-Disposition: form-data; name="data"; filename="events.gz" CRLF
+//! Content-Type: application/gzip CRLF
+//! CRLF
+//! content CRLF
+//! --boundary--
+//! ```
+
+use memchr::{memchr, memmem};
+
+/// RFC 2046 allows 70 characters. Some write a few more.
+const MAX_BOUNDARY: usize = 128;
+/// Header lines of a part that are read.
+const MAX_HEADERS: usize = 16;
+
+/// One part.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part<'d> {
+    /// The field's name.
+    pub(super) name: Option<&'d [u8]>,
+    /// The file's name.
+    pub(super) filename: Option<&'d [u8]>,
+    pub(super) content_type: Option<&'d [u8]>,
+    pub(super) content_encoding: Option<&'d [u8]>,
+    /// `Content-Transfer-Encoding: base64`.
+    pub(super) base64: bool,
+    pub(super) content: &'d [u8],
+    /// The input ends inside it.
+    pub(super) cut: bool,
+}
+
+/// The boundary that a `Content-Type` names.
+pub fn boundary(content_type: &[u8]) -> Option<&[u8]> {
+    let (kind, parameters) = content_type.split_at_checked(10)?;
+    if !kind.eq_ignore_ascii_case(b"multipart/") {
+        return None;
+    }
+    parameter(parameters, b"boundary").filter(|b| !b.is_empty() && b.len() <= MAX_BOUNDARY)
+}
+
+/// The boundary that `input` starts with, when a part's header follows it.
+pub(super) fn sniff(input: &[u8]) -> Option<&[u8]> {
+    let rest = input.strip_prefix(b"--")?;
+    let len = memchr(b'\n', &rest[..rest.len().min(MAX_BOUNDARY + 2)])?;
+    let line = rest[..len].strip_suffix(b"\r").unwrap_or(&rest[..len]);
+    let header = rest.get(len + 1..len + 9)?;
+    let fits = !line.is_empty() && line.iter().all(u8::is_ascii_graphic);
+    (fits && header.eq_ignore_ascii_case(b"content-")).then_some(line)
+}
+
+/// The value of a parameter: `; name=value` or `; name="value"`.
+fn parameter<'d>(value: &'d [u8], name: &[u8]) -> Option<&'d [u8]> {
+    let mut rest = value;
+    loop {
+        rest = &rest[memchr(b';', rest)? + 1..];
+        let Some(text) = starts_with_name(rest.trim_ascii_start(), name) else {
+            continue;
+        };
+        return Some(match text.strip_prefix(b"\"") {
+            Some(quoted) => &quoted[..memchr(b'"', quoted).unwrap_or(quoted.len())],
+            None => text[..memchr(b';', text).unwrap_or(text.len())].trim_ascii(),
+        });
+    }
+}
+
+/// What follows `name=`.
+fn starts_with_name<'d>(text: &'d [u8], name: &[u8]) -> Option<&'d [u8]> {
+    let (head, rest) = text.split_at_checked(name.len())?;
+    if !head.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    rest.strip_prefix(b"=")
+}
+
+/// The parts between the boundaries. What stands before the first and after
+/// the last boundary is no part.
+pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item = Part<'d>> {
+    let mut delimiter = b"--".to_vec();
+    delimiter.extend_from_slice(boundary);
+    let finder = memmem::Finder::new(&delimiter).into_owned();
+    // A delimiter stands at the beginning of a line.
+    let find =
+        move |input: &[u8]| finder.find_iter(input).find(|&at| at == 0 || input[at - 1] == b'\n');
+    let skip = delimiter.len();
+    let mut rest = find(input).map(|at| &input[at + skip..]);
+    std::iter::from_fn(move || {
+        let input = rest?;
+        // The closing delimiter has two more hyphens.
+        if input.starts_with(b"--") {
+            return None;
+        }
+        let next = find(input).filter(|&at| at > 0);
+        rest = next.map(|at| &input[at + skip..]);
+        let part = match next {
+            Some(at) => {
+                let part = &input[..at];
+                let part = part.strip_suffix(b"\n").unwrap_or(part);
+                part.strip_suffix(b"\r").unwrap_or(part)
+            }
+            None => input,
+        };
+        let first_line = memchr(b'\n', part)?;
+        Some(read(&part[first_line + 1..], next.is_none()))
+    })
+}
+
+/// Reads a part from its headers on.
+fn read(part: &[u8], cut: bool) -> Part<'_> {
+    let mut read = Part { cut, ..Part::default() };
+    let mut rest = part;
+    for _ in 0..MAX_HEADERS {
+        let Some(end) = memchr(b'\n', rest) else {
+            // The headers are cut, and so there is no content.
+            return read;
+        };
+        let line = rest[..end].trim_ascii();
+        rest = &rest[end + 1..];
+        if line.is_empty() {
+            break;
+        }
+        let Some(colon) = memchr(b':', line) else {
+            continue;
+        };
+        let value = line[colon + 1..].trim_ascii();
+        match &*line[..colon].to_ascii_lowercase() {
+            b"content-disposition" => {
+                read.name = parameter(value, b"name");
+                read.filename = parameter(value, b"filename");
+            }
+            b"content-type" => read.content_type = Some(value),
+            b"content-encoding" => read.content_encoding = Some(value),
+            b"content-transfer-encoding" => read.base64 = value.eq_ignore_ascii_case(b"base64"),
+            _ => {}
+        }
+    }
+    read.content = rest;
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = b"preamble\r\n--xyz\r\n\
+        Content-Disposition: form-data; name=\"data\"; filename=\"a;b.gz\"\r\n\
+        Content-Type: application/json\r\n\r\n{\"a\": 1}\r\n--xyz\r\n\
+        content-disposition: form-data; name=plain\r\n\r\none\r\ntwo\r\n--xyz--\r\nepilogue";
+
+    #[test]
+    fn finds_the_boundary() {
+        let header: &[u8] = b"multipart/form-data; charset=utf-8; Boundary=\"xyz\"";
+        assert_eq!(boundary(header), Some(&b"xyz"[..]));
+        assert_eq!(boundary(b"multipart/mixed; boundary=a-b"), Some(&b"a-b"[..]));
+        assert_eq!(boundary(b"multipart/mixed"), None);
+        assert_eq!(boundary(b"text/plain; boundary=a"), None);
+        assert_eq!(sniff(b"--a-b\r\nContent-Type: x\r\n\r\n"), Some(&b"a-b"[..]));
+        assert_eq!(sniff(b"--\r\nContent-Type: x\r\n\r\n"), None);
+        assert_eq!(sniff(b"-- a comment\nselect"), None);
+    }
+
+    #[test]
+    fn reads_parts() {
+        let parts: Vec<_> = parts(BODY, b"xyz").collect();
+        assert_eq!(parts.len(), 2);
+        assert_eq!(parts[0].name, Some(&b"data"[..]));
+        assert_eq!(parts[0].filename, Some(&b"a;b.gz"[..]));
+        assert_eq!(parts[0].content_type, Some(&b"application/json"[..]));
+        assert_eq!(parts[0].content, b"{\"a\": 1}");
+        assert_eq!((parts[1].name, parts[1].filename), (Some(&b"plain"[..]), None));
+        assert_eq!(parts[1].content, b"one\r\ntwo");
+        assert!(!parts[0].cut && !parts[1].cut);
+    }
+
+    #[test]
+    fn a_delimiter_starts_a_line() {
+        let body = b"--b\r\n\r\n{\"a\": \"--b\"}\r\n--b--";
+        assert_eq!(parts(body, b"b").next().unwrap().content, b"{\"a\": \"--b\"}");
+    }
+
+    #[test]
+    fn a_cut_body_gives_prefixes() {
+        let whole: Vec<_> = parts(BODY, b"xyz").collect();
+        for len in 0..BODY.len() {
+            for (part, whole) in parts(&BODY[..len], b"xyz").zip(&whole) {
+                // A cut boundary looks like content.
+                let known = part.content.len().min(whole.content.len());
+                assert_eq!(part.content[..known], whole.content[..known], "{len}");
+                assert!(part.cut || part == *whole, "{len}");
+            }
+        }
+    }
+}

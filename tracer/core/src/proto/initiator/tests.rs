@@ -1,0 +1,110 @@
+use super::*;
+use crate::proto::decoder::tests::corpus;
+use crate::proto::parse_http1;
+
+fn of(bytes: &[u8]) -> Initiator {
+    parse_http1(bytes).0.first().map_or(Initiator::Unknown, initiator)
+}
+
+fn with(fields: &str) -> Initiator {
+    of(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n\r\n").as_bytes())
+}
+
+/// What a manifest says of a recorded request.
+fn expected(manifest: &str, column: &str, file: &str) -> String {
+    let mut lines = manifest.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let header = lines.next().expect("a header line");
+    let at = header.iter().position(|&name| name == column).expect("the column");
+    let row = lines.find(|row| row.first() == Some(&file)).expect("a row for every file");
+    row[at].to_owned()
+}
+
+#[test]
+fn recorded_requests_are_told_apart() {
+    let browsers = include_str!("../../../../../tests/fixtures/corpus/browser/MANIFEST.tsv");
+    let programs = include_str!("../../../../../tests/fixtures/corpus/MANIFEST.tsv");
+    for (file, bytes) in corpus() {
+        let class = match file.strip_prefix("browser/") {
+            Some(file) => expected(browsers, "class", file),
+            None => expected(programs, "initiator", &file),
+        };
+        let expected = match class.as_str() {
+            // An image of the new tab page, which is a page to Firefox itself.
+            _ if file.contains("firefox-044") => Initiator::Page,
+            "navigation" => Initiator::Navigation,
+            "browser-internal" => Initiator::Browser,
+            "extension" => Initiator::Extension,
+            "process" => Initiator::Unknown,
+            class if class.starts_with("page") => Initiator::Page,
+            class => panic!("{file}: {class}"),
+        };
+        assert_eq!(of(&bytes), expected, "{file}");
+    }
+}
+
+#[test]
+fn no_prefix_contradicts_the_whole() {
+    for (file, bytes) in corpus() {
+        let whole = of(&bytes);
+        for end in 0..bytes.len() {
+            let part = of(&bytes[..end]);
+            assert!(part == whole || part == Initiator::Unknown, "{file} {end}: {part:?}");
+        }
+    }
+}
+
+#[test]
+fn metadata_decides() {
+    let fetch = |site, mode, dest| {
+        let fields = [("Site", site), ("Mode", mode), ("Dest", dest)];
+        fields.map(|(name, value)| format!("Sec-Fetch-{name}: {value}")).join("\r\n")
+    };
+    for (site, mode, dest, initiator) in [
+        ("none", "navigate", "document", Initiator::Navigation),
+        ("cross-site", "navigate", "document", Initiator::Navigation),
+        ("same-origin", "navigate", "document", Initiator::Navigation),
+        ("cross-site", "navigate", "iframe", Initiator::Page),
+        ("none", "navigate", "iframe", Initiator::Page),
+        ("same-site", "cors", "empty", Initiator::Page),
+        ("cross-site", "no-cors", "image", Initiator::Page),
+        ("none", "cors", "empty", Initiator::Extension),
+        ("none", "no-cors", "empty", Initiator::Browser),
+        ("none", "websocket", "empty", Initiator::Browser),
+    ] {
+        assert_eq!(with(&fetch(site, mode, dest)), initiator, "{site} {mode} {dest}");
+        let extension = format!("{}\r\nOrigin: moz-extension://0a1b", fetch(site, mode, dest));
+        assert_eq!(with(&extension), Initiator::Extension);
+    }
+    let user = "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1";
+    assert_eq!(with(user), Initiator::Navigation);
+    assert_eq!(with("Origin: null"), Initiator::Page);
+    assert_eq!(with("Origin: https://a.test"), Initiator::Page);
+}
+
+#[test]
+fn plain_http_has_other_signs() {
+    let document = "Upgrade-Insecure-Requests: 1\r\nAccept: text/html,*/*";
+    for (fields, initiator) in [
+        (document.to_owned(), Initiator::Navigation),
+        (format!("{document}\r\nReferer: http://A.test/x"), Initiator::Navigation),
+        (format!("{document}\r\nReferer: http://b.test/x"), Initiator::Page),
+        ("Referer: https://b.test/\r\nUser-Agent: Mozilla/5.0 (X11)".to_owned(), Initiator::Page),
+        ("User-Agent: Mozilla/5.0 (X11)".to_owned(), Initiator::Browser),
+        ("User-Agent: curl/8.14".to_owned(), Initiator::Unknown),
+        ("Referer: android-app://a".to_owned(), Initiator::Unknown),
+    ] {
+        assert_eq!(with(&fields), initiator, "{fields}");
+    }
+}
+
+#[test]
+fn a_cut_head_decides_only_what_nothing_can_overrule() {
+    let cut = |fields: &str| of(format!("GET / HTTP/1.1\r\n{fields}").as_bytes());
+    assert_eq!(cut("User-Agent: Mozilla/5.0\r\nAcc"), Initiator::Unknown);
+    assert_eq!(cut("Origin: https://a.test\r\n"), Initiator::Unknown);
+    assert_eq!(cut("Origin: moz-extension://a\r\n"), Initiator::Extension);
+    // A value that is cut is not looked at.
+    let fetch = "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image";
+    assert_eq!(cut(fetch), Initiator::Unknown);
+    assert_eq!(cut(&format!("{fetch}\r\n")), Initiator::Page);
+}

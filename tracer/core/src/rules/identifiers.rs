@@ -1,0 +1,193 @@
+//! Names of fields that hold identifiers and personal details:
+//! `rules/identifiers.toml`.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Located, Named, RulesError, RulesFile, Text, overlay};
+use crate::detect::Lifetime;
+
+/// The embedded list.
+pub(super) const EMBEDDED: RulesFile<'_> =
+    RulesFile { name: "identifiers.toml", text: include_str!("../../../rules/identifiers.toml") };
+
+/// What is known of the names that identifiers and personal details have, and
+/// of those that only look like it.
+#[derive(Debug, Clone, Default)]
+pub struct Identifiers {
+    /// Names of identifiers.
+    pub identifiers: Vec<Located<Identifier>>,
+    /// Names of what looks random and is the same for everybody.
+    pub shared: Vec<Located<Shared>>,
+    /// Names of personal details.
+    pub personal: Vec<Located<Personal>>,
+}
+
+/// Names of one kind of identifier.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identifier {
+    /// What findings call it.
+    pub class: Text,
+    /// The fields' names.
+    pub names: Vec<Text>,
+    /// How long such an identifier lives.
+    pub lifetime: Lifetime,
+    /// What its values look like.
+    #[serde(default)]
+    pub form: IdentifierForm,
+    /// Why it is listed.
+    pub reason: Text,
+    /// Where that can be read.
+    pub source: Text,
+}
+
+/// What an identifier's values look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentifierForm {
+    /// The name says it all: any value but a placeholder.
+    #[default]
+    Any,
+    /// The name is used for other things as well: the value has to look random.
+    Random,
+}
+
+/// Names of values that are the same for everybody.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    /// What they are.
+    pub name: Text,
+    /// The fields' names.
+    pub names: Vec<Text>,
+    /// Why it is listed.
+    pub reason: Text,
+    /// Where that can be read.
+    pub source: Text,
+}
+
+/// Names of one kind of personal detail.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Personal {
+    /// What findings call it.
+    pub class: Text,
+    /// The fields' names.
+    pub names: Vec<Text>,
+    /// What its values look like.
+    pub form: PersonalForm,
+    /// Why it is listed.
+    pub reason: Text,
+    /// Where that can be read.
+    pub source: Text,
+}
+
+/// What a personal detail's values look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PersonalForm {
+    /// Any value but a placeholder.
+    Any,
+    /// An address with a known domain (RFC 5321).
+    Email,
+    /// Seven to fifteen digits, and what people put between them (E.164).
+    Phone,
+    /// Fifteen digits, the last one a check digit (3GPP TS 23.003, 6.2.1).
+    Imei,
+    /// Fourteen or fifteen digits (3GPP TS 23.003, 2.2).
+    Imsi,
+    /// Six octets (IEEE 802), not a placeholder.
+    Mac,
+    /// Degrees north; needs a longitude beside it.
+    Latitude,
+    /// Degrees east; needs a latitude beside it.
+    Longitude,
+    /// Both in one text.
+    Coordinates,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    identifier: Vec<Spanned<Identifier>>,
+    #[serde(default)]
+    shared: Vec<Spanned<Shared>>,
+    #[serde(default)]
+    personal: Vec<Spanned<Personal>>,
+}
+
+impl Identifiers {
+    /// Reads a list.
+    pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
+        let File { identifier, shared, personal } = file.parse()?;
+        Ok(Self {
+            identifiers: file.entries(identifier)?,
+            shared: file.entries(shared)?,
+            personal: file.entries(personal)?,
+        })
+    }
+
+    /// Lays another list on this one: its entries replace those of their name.
+    pub fn overlay(&mut self, over: Self) {
+        overlay(&mut self.identifiers, over.identifiers);
+        overlay(&mut self.shared, over.shared);
+        overlay(&mut self.personal, over.personal);
+    }
+}
+
+impl Named for Identifier {
+    fn name(&self) -> &str {
+        self.class.as_str()
+    }
+}
+
+impl Named for Shared {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+impl Named for Personal {
+    fn name(&self) -> &str {
+        self.class.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Identifiers, RulesError> {
+        Identifiers::parse(RulesFile { name: "x.toml", text })
+    }
+
+    #[test]
+    fn the_embedded_list_is_read() {
+        let list = Identifiers::parse(EMBEDDED).unwrap();
+        let lasting = |class: &str| {
+            list.identifiers.iter().any(|located| {
+                located.entry.name() == class && located.entry.lifetime == Lifetime::Lasting
+            })
+        };
+        assert!(lasting("device_id") && lasting("advertising_id") && !lasting("session_id"));
+        assert!(!list.shared.is_empty() && !list.personal.is_empty());
+    }
+
+    #[test]
+    fn an_error_names_its_line() {
+        let entry = "[[identifier]]\nclass = 'a'\nnames = ['b']\nlifetime = 'session'\n\
+                     reason = 'r'\nsource = 's'\n";
+        assert!(parse(entry).is_ok());
+        for (from, to, line) in [
+            ("'session'", "'eternal'", "x.toml:4:"),
+            ("['b']", "['']", "x.toml:3:"),
+            ("reason = 'r'\n", "", "x.toml:1:"),
+            ("reason", "raison", "x.toml:5:"),
+        ] {
+            let err = parse(&entry.replace(from, to)).unwrap_err().to_string();
+            assert!(err.starts_with(line), "{err}");
+        }
+    }
+}

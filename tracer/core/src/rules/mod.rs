@@ -1,0 +1,239 @@
+//! Rules: what is known of vendors, as data.
+//!
+//! The files in `tracer/rules` are embedded; a user's folder can hold files of
+//! the same names, whose entries replace the embedded ones of their name or are
+//! added ([`Rules::with_overrides`]). `docs/reference/rules.md` describes the files.
+//!
+//! ```text
+//! browsers.toml ─────┐
+//! recipients.toml ───┼─▶ lists of entries ─▶ overlaid ─▶ checked ─▶ Rules
+//! vocabularies.toml ─┘    (file, line)                    together    (indexed)
+//! ```
+
+mod browsers;
+mod domain;
+mod fields;
+mod file;
+mod identifiers;
+mod index;
+mod recipients;
+mod sdks;
+mod vocabularies;
+#[cfg(test)]
+mod tests;
+
+use self::index::Index;
+use std::sync::Arc;
+
+use crate::{
+    detect::Lexicon,
+    judge::{Table, table},
+};
+
+pub use self::{
+    browsers::{ApplicationError, Browser, Executable, Maker, Package, PrivateMode, Role},
+    domain::{Domain, DomainError},
+    fields::{Field, FieldKind, FieldText, Fields, Words},
+    file::{Located, Named, Place, RulesError, RulesFile, Text, TextError, checked, overlay},
+    identifiers::{Identifier, IdentifierForm, Identifiers, Personal, PersonalForm, Shared},
+    index::{Ownership, Party},
+    recipients::Service,
+    sdks::{Pattern, Sdk, Sdks, Sign, SignError},
+    vocabularies::{Prefix, PrefixError, Vocabularies, Vocabulary},
+};
+
+/// The embedded files.
+pub const EMBEDDED: [RulesFile<'_>; 7] = [
+    browsers::EMBEDDED,
+    recipients::EMBEDDED,
+    identifiers::EMBEDDED,
+    fields::EMBEDDED,
+    sdks::EMBEDDED,
+    vocabularies::EMBEDDED,
+    table::EMBEDDED,
+];
+
+/// What is known of vendors.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    makers: Vec<Maker>,
+    browsers: Vec<Browser>,
+    services: Vec<Service>,
+    vocabularies: Vocabularies,
+    judgement: Table,
+    lexicon: Arc<Lexicon>,
+    index: Index,
+}
+
+impl Rules {
+    /// The embedded rules, with the entries of `files` laid over them, in their
+    /// order. A file's name says which table it holds.
+    pub fn with_overrides(files: &[RulesFile<'_>]) -> Result<Self, RulesError> {
+        let mut tables = Tables::default();
+        for file in EMBEDDED.iter().chain(files) {
+            tables.overlay(Tables::parse(*file)?);
+        }
+        tables.finish()
+    }
+
+    /// Who makes browsers.
+    pub fn makers(&self) -> &[Maker] {
+        &self.makers
+    }
+
+    /// The applications that are known, browsers and parts of systems.
+    pub fn browsers(&self) -> &[Browser] {
+        &self.browsers
+    }
+
+    /// The recipients whose business is known.
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// URLs that are no findings.
+    pub fn vocabularies(&self) -> &Vocabularies {
+        &self.vocabularies
+    }
+
+    /// What fields and requests look like that identify or disclose.
+    pub fn lexicon(&self) -> &Arc<Lexicon> {
+        &self.lexicon
+    }
+
+    /// How bad what is.
+    pub fn judgement(&self) -> &Table {
+        &self.judgement
+    }
+
+    /// The browser that an application is: an executable's path, the name of its
+    /// file, an Android package, or a process's name on Android
+    /// (`com.android.chrome:privileged_process0`).
+    ///
+    /// Do not give it a thread's name: any thread can be called anything.
+    pub fn browser(&self, application: &str) -> Option<&Browser> {
+        self.index.browser(application).and_then(|at| self.browsers.get(at))
+    }
+
+    /// Who makes a browser.
+    pub fn maker(&self, browser: &Browser) -> Option<&Maker> {
+        self.makers.iter().find(|maker| maker.name == browser.maker)
+    }
+
+    /// The maker that a host belongs to, whoever sends to it: two hosts of one
+    /// maker are no third parties to each other.
+    pub fn owner(&self, host: &str) -> Option<&Maker> {
+        self.index.owner(host).and_then(|owner| self.makers.get(owner.maker))
+    }
+
+    /// Who receives what this browser sends to a host (without a port).
+    ///
+    /// The longest listed name that the host is, or lies below, decides.
+    pub fn recipient(&self, host: &str, browser: Option<&Browser>) -> Party<'_> {
+        let maker = browser.and_then(|browser| {
+            let owner = self.index.owner(host)?;
+            let maker = self.makers.get(owner.maker)?;
+            let is_its_maker = maker.name == browser.maker;
+            is_its_maker.then_some(Ownership { maker, embedded: owner.embedded })
+        });
+        let service = self.index.service(host).and_then(|at| self.services.get(at));
+        Party { maker, service }
+    }
+}
+
+impl Default for Rules {
+    /// The embedded rules.
+    fn default() -> Self {
+        Self::with_overrides(&[]).expect("a test reads the embedded rules")
+    }
+}
+
+/// The entries of one file or several, as they were read.
+#[derive(Debug, Default)]
+pub struct Tables {
+    makers: Vec<Located<Maker>>,
+    browsers: Vec<Located<Browser>>,
+    services: Vec<Located<Service>>,
+    vocabularies: Vec<Located<Vocabulary>>,
+    judgement: Vec<Located<table::Row>>,
+    identifiers: Identifiers,
+    fields: Fields,
+    sdks: Sdks,
+}
+
+impl Tables {
+    /// Reads one file. What its entries say of those in other files is not
+    /// checked yet.
+    pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
+        let mut tables = Self::default();
+        match file.name.rsplit('/').next().unwrap_or_default() {
+            "browsers.toml" => {
+                browsers::Lists { makers: tables.makers, browsers: tables.browsers } =
+                    browsers::parse(file)?;
+            }
+            "recipients.toml" => tables.services = recipients::parse(file)?,
+            "identifiers.toml" => tables.identifiers = Identifiers::parse(file)?,
+            "fields.toml" => tables.fields = Fields::parse(file)?,
+            "sdks.toml" => tables.sdks = Sdks::parse(file)?,
+            "judgement.toml" => tables.judgement = table::parse(file)?,
+            "vocabularies.toml" => tables.vocabularies = vocabularies::parse(file)?,
+            _ => {
+                let known = EMBEDDED.map(|file| file.name).join(", ");
+                return Err(file.error(
+                    &(0..0),
+                    format!("no rules are read from a file of this name: use one of {known}"),
+                ));
+            }
+        }
+        Ok(tables)
+    }
+
+    /// How many entries there are of each sort that there are any of, by the
+    /// sort's name.
+    pub fn counts(&self) -> Vec<(&'static str, usize)> {
+        let mut counts = vec![
+            ("maker", self.makers.len()),
+            ("browser", self.browsers.len()),
+            ("service", self.services.len()),
+            ("identifier", self.identifiers.identifiers.len()),
+            ("shared", self.identifiers.shared.len()),
+            ("personal", self.identifiers.personal.len()),
+            ("field", self.fields.fields.len()),
+            ("interface", self.fields.interface.len()),
+            ("sdk", self.sdks.0.len()),
+            ("row", self.judgement.len()),
+            ("vocabulary", self.vocabularies.len()),
+        ];
+        counts.retain(|&(_, count)| count > 0);
+        counts
+    }
+
+    fn overlay(&mut self, over: Self) {
+        overlay(&mut self.makers, over.makers);
+        overlay(&mut self.browsers, over.browsers);
+        overlay(&mut self.services, over.services);
+        overlay(&mut self.vocabularies, over.vocabularies);
+        self.identifiers.overlay(over.identifiers);
+        self.fields.overlay(over.fields);
+        self.sdks.overlay(over.sdks);
+        table::overlay(&mut self.judgement, over.judgement);
+    }
+
+    /// Checks all entries together.
+    fn finish(self) -> Result<Rules, RulesError> {
+        let index = Index::new(&self.makers, &self.browsers, &self.services)?;
+        let lexicon = Lexicon::new(&self.identifiers, &self.fields, &self.sdks)?;
+        fn entries<T, C: FromIterator<T>>(list: Vec<Located<T>>) -> C {
+            list.into_iter().map(|located| located.entry).collect()
+        }
+        Ok(Rules {
+            makers: entries(self.makers),
+            browsers: entries(self.browsers),
+            services: entries(self.services),
+            vocabularies: entries(self.vocabularies),
+            judgement: entries(self.judgement),
+            lexicon: Arc::new(lexicon),
+            index,
+        })
+    }
+}

@@ -1,0 +1,394 @@
+//! HAR 1.2. `_tracer` holds what the alert stream says of a request
+//! (`docs/reference/alerts.md`), and which phase it was sent in.
+//!
+//! Bodies that are no text are base64, with `"encoding": "base64"` beside them,
+//! as PCAPdroid and others write them. In one with gaps, U+FFFD stands for each;
+//! of one that is no text besides, what stands before its first.
+//!
+//! Nothing was captured of answers: they have status 0, as tools write requests
+//! that got none.
+
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+use data_encoding::BASE64;
+use serde::Serialize;
+
+use super::{Entry, UNKNOWN};
+use tracer_core::{
+    alert::{
+        redact::Redactor,
+        {Alert, Content, Ends, Sending, rfc3339},
+    },
+    content::percent_decode,
+    judge::Severity,
+    proto::{Protocol, Request},
+    record::{Hook, Transport},
+};
+
+/// Fields whose values tell nothing about the user that the request does not
+/// show otherwise; what the others hold is hidden with the rest.
+const PLAIN_FIELDS: [&str; 18] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// Writes an archive of the requests. What the redactor hides is left out of
+/// them, bodies and cookies altogether.
+///
+/// # Errors
+/// When it cannot be written to.
+pub fn write(mut out: impl Write, entries: &[Entry<'_>], redactor: &Redactor) -> io::Result<()> {
+    let creator = Creator { name: "tracer", version: env!("CARGO_PKG_VERSION") };
+    write!(out, "{{\"log\":{{\"version\":\"1.2\",\"creator\":")?;
+    serde_json::to_writer(&mut out, &creator)?;
+    write!(out, ",\"pages\":[],\"entries\":[")?;
+    for (i, entry) in entries.iter().enumerate() {
+        out.write_all(if i == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut out, &HarEntry::of(entry, redactor))?;
+    }
+    out.write_all(b"\n]}}\n")
+}
+
+#[derive(Serialize)]
+struct Creator {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HarEntry<'a> {
+    started_date_time: String,
+    time: u8,
+    request: HarRequest<'a>,
+    response: Response,
+    cache: Empty,
+    timings: Timings,
+    #[serde(rename = "serverIPAddress", skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+    connection: String,
+    comment: String,
+    #[serde(rename = "_resourceType", skip_serializing_if = "Option::is_none")]
+    resource: Option<&'static str>,
+    #[serde(rename = "_webSocketMessages", skip_serializing_if = "Vec::is_empty")]
+    messages: Vec<Message<'a>>,
+    #[serde(rename = "_tracer")]
+    told: Told<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HarRequest<'a> {
+    method: &'a str,
+    url: String,
+    http_version: &'static str,
+    cookies: Vec<Pair<'a>>,
+    headers: Vec<Pair<'a>>,
+    query_string: Vec<Pair<'static>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post_data: Option<PostData<'a>>,
+    headers_size: i8,
+    body_size: u64,
+}
+
+#[derive(Serialize)]
+struct Pair<'a> {
+    name: Cow<'a, str>,
+    value: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PostData<'a> {
+    mime_type: Cow<'a, str>,
+    text: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
+    params: [Empty; 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+/// A WebSocket's message, as the developer tools and mitmproxy write it.
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    time: f64,
+    opcode: u8,
+    data: Cow<'a, str>,
+}
+
+/// The answer that nobody saw.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response {
+    status: u8,
+    status_text: &'static str,
+    http_version: &'static str,
+    cookies: [Empty; 0],
+    headers: [Empty; 0],
+    content: NoContent,
+    #[serde(rename = "redirectURL")]
+    redirect_url: &'static str,
+    headers_size: i8,
+    body_size: i8,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NoContent {
+    size: u8,
+    mime_type: &'static str,
+}
+
+#[derive(Serialize)]
+struct Timings {
+    send: u8,
+    wait: u8,
+    receive: u8,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+/// What tracer says of a request.
+#[derive(Serialize)]
+struct Told<'a> {
+    phase: Option<&'a str>,
+    alert: Option<u64>,
+    severity: Option<Severity>,
+    reason: Option<String>,
+    application: String,
+    process: Sending,
+    hook: Hook,
+    connection: Ends,
+    #[serde(flatten)]
+    content: Content,
+}
+
+impl<'a> HarEntry<'a> {
+    fn of(entry: &Entry<'a>, redactor: &Redactor) -> Self {
+        let decoded = entry.decoded;
+        let sent = &decoded.sent;
+        let alert = Alert::of(decoded).redacted(redactor);
+        let unix = decoded.unix.unwrap_or_default();
+        let is_message = sent.message.protocol == Protocol::WebSocket;
+        let hides = redactor.redacts();
+        Self {
+            started_date_time: rfc3339(unix),
+            time: 0,
+            request: HarRequest::of(&sent.message, &alert, redactor),
+            response: Response {
+                status: 0,
+                status_text: "",
+                http_version: "",
+                cookies: [],
+                headers: [],
+                content: NoContent { size: 0, mime_type: "" },
+                redirect_url: "",
+                headers_size: -1,
+                body_size: -1,
+            },
+            cache: Empty {},
+            timings: Timings { send: 0, wait: 0, receive: 0 },
+            server: sent.connection.remote.map(|remote| remote.ip().to_string()),
+            connection: sent.connection.key.to_string(),
+            comment: entry.comment(&alert),
+            resource: is_message.then_some("websocket"),
+            messages: if is_message && !hides {
+                vec![Message::of(&sent.message, unix)]
+            } else {
+                Vec::new()
+            },
+            told: Told {
+                phase: entry.phase,
+                alert: alert.alert,
+                severity: alert.severity,
+                reason: alert.reason,
+                application: alert.application,
+                process: alert.process,
+                hook: alert.hook,
+                connection: alert.connection,
+                content: alert.content,
+            },
+        }
+    }
+}
+
+impl<'a> HarRequest<'a> {
+    fn of(request: &'a Request, alert: &Alert, redactor: &Redactor) -> Self {
+        // Redacted, where it is to be.
+        let path = alert.content.request.path.as_deref().unwrap_or("/");
+        let body = &request.body;
+        let missing = body.gaps.iter().filter_map(|gap| gap.len).fold(0, u64::saturating_add);
+        let is_message = request.protocol == Protocol::WebSocket;
+        Self {
+            method: request.method.as_deref().unwrap_or_default(),
+            url: url(request, alert, path),
+            http_version: match request.protocol {
+                Protocol::Http1 | Protocol::WebSocket => "HTTP/1.1",
+                Protocol::Http2 => "HTTP/2",
+                Protocol::Http3 => "HTTP/3",
+            },
+            cookies: if redactor.redacts() { Vec::new() } else { cookies(request) },
+            headers: request
+                .headers
+                .iter()
+                .map(|field| Pair {
+                    name: String::from_utf8_lossy(&field.name),
+                    value: field_value(&field.name, &field.value, redactor),
+                })
+                .collect(),
+            query_string: query(path, redactor),
+            post_data: (!is_message).then(|| PostData::of(request, redactor)).flatten(),
+            headers_size: -1,
+            body_size: if is_message {
+                0
+            } else {
+                (body.data.len() as u64).saturating_add(missing)
+            },
+        }
+    }
+}
+
+fn url(request: &Request, alert: &Alert, path: &str) -> String {
+    let is_message = request.protocol == Protocol::WebSocket;
+    let scheme = match (alert.connection.transport, is_message) {
+        (Transport::Tls, false) => "https",
+        (Transport::Tls, true) => "wss",
+        (Transport::Tcp | Transport::Udp, false) => "http",
+        (Transport::Tcp | Transport::Udp, true) => "ws",
+    };
+    let remote = alert.connection.remote.map(|remote| remote.to_string());
+    let authority = request.authority.clone().or(remote);
+    let authority = authority.as_deref().unwrap_or(UNKNOWN);
+    // A target in its absolute form holds them itself.
+    match path.starts_with('/') {
+        true => format!("{scheme}://{authority}{path}"),
+        false if path.contains("://") => path.to_owned(),
+        false => format!("{scheme}://{authority}/{path}"),
+    }
+}
+
+/// The value of a header field, or its digest.
+fn field_value<'a>(name: &[u8], value: &'a [u8], redactor: &Redactor) -> Cow<'a, str> {
+    let value = String::from_utf8_lossy(value);
+    let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+    if !redactor.redacts() || PLAIN_FIELDS.iter().any(is) {
+        value
+    } else if ["referer", "origin"].iter().any(is) {
+        redactor.url(&value).into()
+    } else {
+        redactor.value(&value).into()
+    }
+}
+
+fn cookies(request: &Request) -> Vec<Pair<'_>> {
+    let fields = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(b"cookie"));
+    let pairs = fields.flat_map(|field| field.value.split(|&b| b == b';'));
+    let pair = |pair: &'_ [u8]| {
+        let pair = pair.trim_ascii().to_owned();
+        let at = memchr::memchr(b'=', &pair)?;
+        let text = |bytes: &[u8]| Cow::Owned(String::from_utf8_lossy(bytes).into_owned());
+        Some(Pair { name: text(pair.get(..at)?), value: text(pair.get(at + 1..)?) })
+    };
+    pairs.filter_map(pair).collect()
+}
+
+/// The fields of the query, decoded. Of digests there is nothing to decode.
+fn query(path: &str, redactor: &Redactor) -> Vec<Pair<'static>> {
+    let Some((_, query)) = path.split_once('?') else {
+        return Vec::new();
+    };
+    let text = |part: &str| {
+        let decoded = percent_decode(part.as_bytes()).filter(|_| !redactor.redacts());
+        let decoded = decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Cow::Owned(decoded.unwrap_or_else(|| part.to_owned()))
+    };
+    let pair = |field: &str| {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        Pair { name: text(name), value: text(value) }
+    };
+    query.split('&').filter(|field| !field.is_empty()).map(pair).collect()
+}
+
+impl<'a> PostData<'a> {
+    fn of(request: &'a Request, redactor: &Redactor) -> Option<Self> {
+        let body = &request.body;
+        if body.data.is_empty() && body.gaps.is_empty() {
+            return None;
+        }
+        let mime_type = request.header("content-type").unwrap_or_default();
+        let mime_type = String::from_utf8_lossy(mime_type);
+        if redactor.redacts() {
+            let comment = Some("redacted: the body is left out".to_owned());
+            return Some(Self { mime_type, text: "".into(), encoding: None, params: [], comment });
+        }
+        let (text, encoding, left) = text(request);
+        let comment = (!body.gaps.is_empty()).then(|| {
+            let gaps = body.gaps.len();
+            match left {
+                0 => format!("bytes are missing in {gaps} places (U+FFFD)"),
+                left => format!(
+                    "bytes are missing in {gaps} places; {left} bytes behind the first are left out"
+                ),
+            }
+        });
+        Some(Self { mime_type, text, encoding, params: [], comment })
+    }
+}
+
+/// A body as text, or how it is encoded; and how many known bytes are not in it.
+fn text(request: &Request) -> (Cow<'_, str>, Option<&'static str>, usize) {
+    const GAP: char = char::REPLACEMENT_CHARACTER;
+    let body = &request.body;
+    match std::str::from_utf8(&body.data) {
+        Ok(text) if !text.contains(GAP) && body.gaps.is_empty() => (text.into(), None, 0),
+        Ok(text)
+            if !text.contains(GAP) && body.gaps.iter().all(|gap| text.is_char_boundary(gap.at)) =>
+        {
+            let mut joined = String::new();
+            let mut from = 0;
+            for gap in &body.gaps {
+                let at = gap.at.max(from);
+                joined.push_str(text.get(from..at).unwrap_or_default());
+                joined.push(GAP);
+                from = at;
+            }
+            joined.push_str(text.get(from..).unwrap_or_default());
+            (joined.into(), None, 0)
+        }
+        _ => {
+            let known = body.prefix();
+            (BASE64.encode(known).into(), Some("base64"), body.data.len() - known.len())
+        }
+    }
+}
+
+impl<'a> Message<'a> {
+    fn of(request: &'a Request, unix: u64) -> Self {
+        let (data, encoding, _) = text(request);
+        let opcode = if encoding.is_some() { 2 } else { 1 };
+        Self { kind: "send", time: unix as f64 / 1e9, opcode, data }
+    }
+}

@@ -1,0 +1,296 @@
+//! pcapng (draft-ietf-opsawg-pcapng): each request as an exported PDU, which
+//! Wireshark takes for HTTP without packets around it (link type 252).
+//!
+//! ```text
+//! section │ interface "tracer-tls" │ interface "tracer-tcp" │ packet │ packet │ …
+//!
+//! packet: tags (dissector "http", addresses, position) │ bytes of a request
+//!         comments: what is said of it │ u-UID
+//! ```
+//!
+//! There were packets on the network, but with other bytes: encrypted, and cut
+//! elsewhere. These are the bytes that the application sent, in the form of
+//! HTTP/1.1 (`wire`), so no packets are made up for them.
+//!
+//! A request longer than a packet goes on in the next. What is missing is
+//! missing from the positions, and at a request's end from the packet's length.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+};
+
+use serde::Serialize;
+
+use super::{
+    Entry,
+    wire::{self, Piece},
+};
+use crate::import::pcapng::{CLEAR, PLAINTEXT, UPPER_PDU, tag};
+use tracer_core::{
+    alert::{Alert, Found},
+    record::Transport,
+};
+
+/// Bytes of a request in one packet. Wireshark reads packets of up to 256 KiB;
+/// the tags need some hundred bytes.
+const MAX_PACKET: usize = (256 << 10) - 512;
+
+/// Findings that the comments tell of: the file holds the rest as well.
+const MAX_FINDINGS: usize = 16;
+
+/// The longest comment: its length has 16 bits, and nobody reads so much.
+const MAX_COMMENT: usize = 4096;
+
+/// PSH and ACK: the last bytes of a request.
+const LAST: u16 = 0x18;
+/// ACK alone: more of it follows.
+const MORE: u16 = 0x10;
+
+/// Writes a capture of the requests, in the order in which they are given.
+///
+/// # Errors
+/// When it cannot be written to.
+pub fn write(out: impl Write, entries: &[Entry<'_>]) -> io::Result<()> {
+    let mut file = File { out };
+    file.section()?;
+    file.interface(PLAINTEXT, "plaintext, as TLS libraries were given it")?;
+    file.interface(CLEAR, "what was sent in the clear")?;
+    let mut connections: HashMap<Ends, Place> = HashMap::new();
+    for entry in entries {
+        let connection = &entry.decoded.sent.connection;
+        let ends = (connection.local, connection.remote, connection.transport);
+        let place = connections.entry(ends).or_default();
+        file.request(entry, place)?;
+    }
+    file.out.flush()
+}
+
+type Ends = (Option<SocketAddr>, Option<SocketAddr>, Transport);
+
+/// Where a connection is: requests of several that cannot be told apart follow
+/// each other.
+#[derive(Debug, Default)]
+struct Place {
+    seq: u32,
+    /// The key of the connection that last opened a WebSocket.
+    websocket: Option<u64>,
+}
+
+struct File<W> {
+    out: W,
+}
+
+impl<W: Write> File<W> {
+    fn section(&mut self) -> io::Result<()> {
+        const APPLICATION: u16 = 4;
+        const VERSION: [u8; 4] = [1, 0, 0, 0];
+        /// The section's length is not told.
+        const LENGTH: [u8; 8] = [0xff; 8];
+        let mut body = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &VERSION, &LENGTH].concat();
+        option(&mut body, APPLICATION, concat!("tracer ", env!("CARGO_PKG_VERSION")).as_bytes());
+        end_options(&mut body);
+        self.block(0x0a0d_0d0a, &body)
+    }
+
+    fn interface(&mut self, name: &str, description: &str) -> io::Result<()> {
+        const NAME: u16 = 2;
+        const DESCRIPTION: u16 = 3;
+        const RESOLUTION: u16 = 9;
+        const NANOSECONDS: &[u8] = &[9];
+        let mut body = [&UPPER_PDU.to_le_bytes()[..], &[0; 6]].concat();
+        option(&mut body, NAME, name.as_bytes());
+        option(&mut body, DESCRIPTION, description.as_bytes());
+        option(&mut body, RESOLUTION, NANOSECONDS);
+        end_options(&mut body);
+        self.block(1, &body)
+    }
+
+    fn request(&mut self, entry: &Entry<'_>, place: &mut Place) -> io::Result<()> {
+        let sent = &entry.decoded.sent;
+        let request = &sent.message;
+        let shaken = place.websocket == Some(sent.connection.key);
+        if wire::opens_websocket(request) {
+            place.websocket = Some(sent.connection.key);
+        } else if shaken {
+            place.websocket = None;
+        }
+        let pieces = wire::pieces(request, shaken);
+        let mut comments = comments(entry);
+        let mut rest = pieces.iter().peekable();
+        while let Some(piece) = rest.next() {
+            let bytes = match piece {
+                Piece::Bytes(bytes) => bytes,
+                Piece::Gap(len) => {
+                    place.seq = place.seq.wrapping_add(*len as u32);
+                    continue;
+                }
+            };
+            let mut chunks = bytes.chunks(MAX_PACKET).peekable();
+            while let Some(chunk) = chunks.next() {
+                let ends = chunks.peek().is_none();
+                let gap = match rest.peek() {
+                    Some(Piece::Gap(len)) if ends => *len,
+                    _ => 0,
+                };
+                let last = ends && !rest.clone().any(|piece| matches!(piece, Piece::Bytes(_)));
+                self.packet(entry, place.seq, chunk, gap, last, &comments)?;
+                place.seq = place.seq.wrapping_add(chunk.len() as u32);
+                // Said once.
+                comments.retain(|comment| comment.starts_with(UID));
+            }
+        }
+        Ok(())
+    }
+
+    /// A packet behind which `gap` bytes of the request are missing.
+    fn packet(
+        &mut self,
+        entry: &Entry<'_>,
+        seq: u32,
+        bytes: &[u8],
+        gap: u64,
+        last: bool,
+        comments: &[String],
+    ) -> io::Result<()> {
+        const COMMENT: u16 = 1;
+        const FLAGS: u16 = 2;
+        /// It was sent, not received.
+        const OUTBOUND: [u8; 4] = [2, 0, 0, 0];
+        let connection = &entry.decoded.sent.connection;
+        let mut data = tags(connection.local, connection.remote, seq, bytes.len(), last);
+        data.extend_from_slice(bytes);
+        let unix = entry.decoded.unix.unwrap_or_default();
+        let len = (data.len() as u64).saturating_add(gap);
+        let interface = u32::from(connection.transport != Transport::Tls);
+        let mut body = Vec::new();
+        for number in [
+            interface,
+            (unix >> 32) as u32,
+            unix as u32,
+            data.len() as u32,
+            u32::try_from(len).unwrap_or(u32::MAX),
+        ] {
+            body.extend(number.to_le_bytes());
+        }
+        body.extend_from_slice(&data);
+        pad(&mut body);
+        comments.iter().for_each(|comment| option(&mut body, COMMENT, comment.as_bytes()));
+        option(&mut body, FLAGS, &OUTBOUND);
+        end_options(&mut body);
+        self.block(6, &body)
+    }
+
+    fn block(&mut self, kind: u32, body: &[u8]) -> io::Result<()> {
+        let padding = body.len().next_multiple_of(4) - body.len();
+        let len = ((body.len() + padding + 12) as u32).to_le_bytes();
+        for part in [&kind.to_le_bytes()[..], &len, body, &[0; 3][..padding], &len] {
+            self.out.write_all(part)?;
+        }
+        Ok(())
+    }
+}
+
+/// Begins the comment that names the UID, in PCAPdroid's form.
+const UID: &str = "u-";
+
+/// What is said of a request: a line of what it is, one a finding, and its UID.
+fn comments(entry: &Entry<'_>) -> Vec<String> {
+    let alert = Alert::of(entry.decoded);
+    let process = &alert.process;
+    let content = &alert.content;
+    let mut all = vec![
+        entry.comment(&alert),
+        format!(
+            "{} (uid {}, pid {}), {} by {}, to {} ({})",
+            alert.application,
+            process.uid,
+            process.pid,
+            name(content.request.protocol),
+            name(content.sender),
+            alert.host(),
+            content.recipient.describe(),
+        ),
+    ];
+    let finding = |found: &Found| {
+        let kind = name(found.kind);
+        let class = found.class.as_deref().map(|class| format!(" ({class})")).unwrap_or_default();
+        let cut = if found.truncated { "… (cut)" } else { "" };
+        format!("{kind}{class}: {}{cut}, by {}", found.value, found.chain)
+    };
+    all.extend(content.findings.iter().take(MAX_FINDINGS).map(finding));
+    all.push(format!("{UID}{}", process.uid));
+    for comment in &mut all {
+        let end =
+            (0..=MAX_COMMENT.min(comment.len())).rev().find(|&at| comment.is_char_boundary(at));
+        comment.truncate(end.unwrap_or(0));
+    }
+    all
+}
+
+/// What a value is called in JSON.
+fn name(value: impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The tags before a packet's bytes: in network order, unlike the file.
+fn tags(
+    local: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
+    seq: u32,
+    len: usize,
+    last: bool,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut put = |kind: u16, value: &[u8]| {
+        out.extend(kind.to_be_bytes());
+        out.extend((value.len().next_multiple_of(4) as u16).to_be_bytes());
+        out.extend_from_slice(value);
+        out.resize(out.len().next_multiple_of(4), 0);
+    };
+    put(tag::DISSECTOR, b"http");
+    let ends = [
+        (local, tag::IPV4_FROM, tag::IPV6_FROM, tag::PORT_FROM),
+        (remote, tag::IPV4_TO, tag::IPV6_TO, tag::PORT_TO),
+    ];
+    for (end, v4, v6, port) in ends {
+        let Some(end) = end else { continue };
+        match end.ip() {
+            IpAddr::V4(ip) => put(v4, &ip.octets()),
+            IpAddr::V6(ip) => put(v6, &ip.octets()),
+        }
+        put(port, &u32::from(end.port()).to_be_bytes());
+    }
+    if local.is_some() || remote.is_some() {
+        put(tag::PORT_TYPE, &tag::TCP.to_be_bytes());
+    }
+    let next = seq.wrapping_add(len as u32);
+    let flags = if last { LAST } else { MORE };
+    let mut info = 1_u16.to_be_bytes().to_vec();
+    for number in [seq, next, 0] {
+        info.extend(number.to_be_bytes());
+    }
+    info.push(0);
+    info.extend(flags.to_be_bytes());
+    info.extend([0; 2]);
+    put(tag::TCP_INFO, &info);
+    put(tag::END, b"");
+    out
+}
+
+fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+    body.extend(code.to_le_bytes());
+    body.extend((value.len() as u16).to_le_bytes());
+    body.extend_from_slice(value);
+    pad(body);
+}
+
+fn end_options(body: &mut Vec<u8>) {
+    body.extend([0; 4]);
+}
+
+fn pad(body: &mut Vec<u8>) {
+    body.resize(body.len().next_multiple_of(4), 0);
+}

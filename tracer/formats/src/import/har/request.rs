@@ -1,0 +1,220 @@
+//! A request object of a HAR.
+
+use bytes::Bytes;
+
+use super::{
+    super::json::{Text, Value},
+    body::{self, Declared},
+    protocol,
+};
+use tracer_core::{
+    proto::{HeadCut, Header, Request},
+    record::{BootTime, Transport},
+};
+
+/// Fields kept of a head, as our parser of HTTP has it.
+const MAX_FIELDS: usize = 1024;
+
+/// The request that was sent at `time`, and in what; `None` where the object
+/// does not say who was asked for what. `cut`: the file ends within the object.
+pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Request, Transport)> {
+    let method =
+        object.text("method").filter(|method| method.is_whole() && !method.bytes.is_empty());
+    let url = object.text("url")?;
+    let Url { encrypted, authority, path } = Url::parse(&url.bytes)?;
+    let transport = if encrypted { Transport::Tls } else { Transport::Tcp };
+
+    // The fields of HTTP/2 that stand for the request line (RFC 9113, 8.3.1):
+    // where a tool shows them, they are what was sent.
+    let (pseudo, mut headers): (Vec<_>, Vec<_>) =
+        headers(object).partition(|header| header.name.starts_with(b":"));
+    cookies(object, &mut headers);
+    let field = |list: &[Header], name: &[u8]| {
+        let found = list.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(|header| header.value.clone()).filter(|value| !value.is_empty())
+    };
+    let authority = field(&pseudo, b":authority")
+        .or_else(|| field(&headers, b"host"))
+        .unwrap_or_else(|| Bytes::copy_from_slice(authority));
+    let path = field(&pseudo, b":path").unwrap_or_else(|| Bytes::copy_from_slice(path));
+
+    let declared_len = field(&headers, b"content-length")
+        .and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse().ok());
+    let size = object.number("bodySize").filter(|&size| size >= 0.0).map(|size| size as u64);
+    let content_type = field(&headers, b"content-type")
+        .or_else(|| Some(object.member("postData")?.text("mimeType")?.bytes.clone().into()));
+    let content_type = content_type.unwrap_or_default();
+    let encoding = field(&headers, b"content-encoding");
+    let declared = Declared {
+        len: declared_len.or(size),
+        size,
+        chunked: field(&headers, b"transfer-encoding").is_some(),
+        recoded: encoding.is_some() || names_charset(&content_type),
+        content_type: &content_type,
+    };
+    let (mut body, unread_bytes) = body::body(object, &declared);
+    // The tools undo chunks, as our parser does.
+    body.chunked = declared.chunked && !body.data.is_empty();
+
+    let left_out = headers.len() > MAX_FIELDS;
+    headers.truncate(MAX_FIELDS);
+    let head_cut = head_cut(object)
+        .filter(|_| cut || !url.is_whole())
+        .or_else(|| left_out.then_some(HeadCut::Fields));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let request = Request {
+        time,
+        protocol: object.text("httpVersion").map_or_else(
+            || protocol(if pseudo.is_empty() { b"http/1.1" } else { b"h2" }),
+            |version| protocol(&version.bytes),
+        ),
+        method: method.map(|method| text(&method.bytes)),
+        authority: (!authority.is_empty()).then(|| text(&authority)),
+        // As our parser has it: `?q` behind a host asks for `/?q`.
+        path: Some(if path.starts_with(b"?") { format!("/{}", text(&path)) } else { text(&path) }),
+        headers,
+        partial: Vec::new(),
+        head_cut,
+        complete: !cut && head_cut.is_none() && method.is_some() && body.gaps.is_empty(),
+        body,
+        unread_bytes,
+        update: false,
+    };
+    Some((request, transport))
+}
+
+/// Chromium lists "provisional" fields where it could not see those that were
+/// sent. Over TLS these say who made the request, always: without that, fields
+/// are missing, and who made it is not to be guessed from the rest.
+pub(super) fn without_provisional(request: &mut Request) {
+    if request.header("sec-fetch-site").is_none() {
+        request.head_cut = request.head_cut.or(Some(HeadCut::Fields));
+        request.complete = false;
+    }
+}
+
+/// Where the head ends in a file that ends within the request.
+fn head_cut(object: &Value) -> Option<HeadCut> {
+    let whole = |text: &Text| text.is_whole();
+    if !object.text("url").is_some_and(whole) {
+        return Some(HeadCut::Target);
+    }
+    let last = object.list("headers").last().and_then(|field| field.text("value"));
+    if last.is_some_and(|value| !value.is_whole()) {
+        return Some(HeadCut::LastField);
+    }
+    // All tools write these behind the fields.
+    let behind = ["headersSize", "bodySize", "postData"];
+    let is_whole = behind.iter().any(|name| object.member(name).is_some());
+    (!is_whole).then_some(HeadCut::Fields)
+}
+
+/// The text is in another character set than UTF-8, or may be.
+fn names_charset(content_type: &[u8]) -> bool {
+    let lower = content_type.to_ascii_lowercase();
+    let Some(at) = memchr::memmem::find(&lower, b"charset=") else {
+        return false;
+    };
+    let name = lower.get(at + b"charset=".len()..).unwrap_or_default();
+    !name.strip_prefix(b"\"").unwrap_or(name).starts_with(b"utf-8")
+}
+
+/// A URL, as far as a request's head repeats it.
+#[derive(Debug, PartialEq, Eq)]
+struct Url<'a> {
+    encrypted: bool,
+    authority: &'a [u8],
+    path: &'a [u8],
+}
+
+impl<'a> Url<'a> {
+    /// Of an absolute URL of HTTP or WebSocket: what else tools list (`data:`,
+    /// `blob:`, `chrome-extension:`) was not sent.
+    fn parse(url: &'a [u8]) -> Option<Self> {
+        let at = memchr::memmem::find(url.get(..8).unwrap_or(url), b"://")?;
+        let (scheme, rest) = (url.get(..at)?, url.get(at + 3..)?);
+        let encrypted = match &*scheme.to_ascii_lowercase() {
+            b"http" | b"ws" => false,
+            b"https" | b"wss" => true,
+            _ => return None,
+        };
+        let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let host = authority.iter().rposition(|&b| b == b'@').map_or(0, |at| at + 1);
+        // Fragments are not sent.
+        let path = path.split(|&b| b == b'#').next().unwrap_or_default();
+        let path = if path.is_empty() { b"/" } else { path };
+        Some(Self { encrypted, authority: authority.get(host..)?, path })
+    }
+}
+
+/// The header fields: objects, or pairs as Slack writes them.
+fn headers(object: &Value) -> impl Iterator<Item = Header> {
+    object.list("headers").iter().filter_map(|field| {
+        let [name, value] = match field {
+            Value::List(pair) => [pair.first(), pair.get(1)],
+            field => ["name", "value"].map(|member| field.member(member)),
+        };
+        let bytes = |value: Option<&Value>| match value {
+            Some(Value::Text(text)) => Bytes::copy_from_slice(&text.bytes),
+            Some(Value::Scalar(scalar)) => Bytes::copy_from_slice(scalar.as_bytes()),
+            _ => Bytes::new(),
+        };
+        Some(Header { name: bytes(name), value: bytes(value) }).filter(|h| !h.name.is_empty())
+    })
+}
+
+/// Adds the cookies that some tools list only by themselves.
+fn cookies(object: &Value, headers: &mut Vec<Header>) {
+    if headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"cookie")) {
+        return;
+    }
+    let mut joined = Vec::new();
+    for cookie in object.list("cookies") {
+        let (Some(name), Some(value)) = (cookie.text("name"), cookie.text("value")) else {
+            continue;
+        };
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(&name.bytes);
+        joined.push(b'=');
+        joined.extend_from_slice(&value.bytes);
+    }
+    if !joined.is_empty() {
+        headers.push(Header { name: Bytes::from_static(b"cookie"), value: joined.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let url = |url: &'static str| {
+            let Url { encrypted, authority, path } = Url::parse(url.as_bytes())?;
+            let text = |part| std::str::from_utf8(part).unwrap();
+            Some((encrypted, text(authority), text(path)))
+        };
+        assert_eq!(url("https://a.test/p?q=1#f"), Some((true, "a.test", "/p?q=1")));
+        assert_eq!(url("http://me:x@a.test:8080"), Some((false, "a.test:8080", "/")));
+        assert_eq!(url("WSS://[::1]:9?x"), Some((true, "[::1]:9", "?x")));
+        for none in ["data:text/plain,x", "blob:https://a.test/1", "chrome-extension://x/y", ""] {
+            assert_eq!(url(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_other_character_sets_change_a_length() {
+        for (content_type, other) in [
+            ("text/plain; charset=GBK", true),
+            ("text/plain; Charset=\"utf-16\"", true),
+            ("application/json; charset=UTF-8", false),
+            ("text/plain; charset=\"utf-8\"", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(names_charset(content_type.as_bytes()), other, "{content_type}");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+use std::sync::Arc;
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value as Json, json};
+
+use super::*;
+use tracer_core::{
+    pipeline::{Output, Pipeline},
+    proto::{self, HeadCut, Initiator},
+    rules::Rules,
+};
+
+const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
+
+fn entry(request: Json) -> Json {
+    json!({
+        "startedDateTime": "2026-11-22T10:00:00.000Z",
+        "time": 1.0,
+        "request": request,
+        "response": {"status": 200, "content": {"text": "]}\"\\".repeat(9)}},
+    })
+}
+
+fn har(entries: &[Json]) -> String {
+    json!({"log": {"version": "1.2", "pages": [{"id": "page_1"}], "entries": entries}}).to_string()
+}
+
+fn read(file: &[u8]) -> (Vec<Sent<Request>>, Counters, Result<(), ImportError>) {
+    let mut reader = Reader::new(file);
+    let mut all = Vec::new();
+    let end = loop {
+        match reader.request() {
+            Ok(Some(sent)) => all.push(sent),
+            Ok(None) => break Ok(()),
+            Err(err) => break Err(err),
+        }
+    };
+    (all, *reader.counters(), end)
+}
+
+fn whole(file: &str) -> Vec<Sent<Request>> {
+    let (all, counters, end) = read(file.as_bytes());
+    end.expect("a whole file");
+    assert_eq!((counters.unreadable, counters.shortened), (0, 0));
+    all
+}
+
+/// The one request of the request object.
+fn one(request: Json) -> Request {
+    let [sent] = <[_; 1]>::try_from(whole(&har(&[entry(request)]))).expect("one request");
+    sent.message
+}
+
+fn chains(sent: Sent<Request>) -> Vec<(String, String)> {
+    let mut outputs = Vec::new();
+    Pipeline::new(Arc::<Rules>::default()).request(sent, &mut outputs);
+    let Some(Output::Request(decoded)) = outputs.pop() else { panic!() };
+    decoded.findings.list.into_iter().map(|found| (found.value, found.chain)).collect()
+}
+
+fn post(headers: Json, post: Json) -> Json {
+    json!({
+        "method": "POST", "url": "https://collector.example/v1", "httpVersion": "HTTP/1.1",
+        "headers": headers, "queryString": [], "cookies": [], "headersSize": -1,
+        "postData": post,
+    })
+}
+
+#[test]
+fn a_request_is_as_it_was_sent() {
+    // As Chromium's developer tools write it.
+    let sent = whole(&har(&[json!({
+        "_initiator": {"type": "script"}, "pageref": "page_1", "connection": "443",
+        "request": {
+            "method": "POST", "url": "https://collector.example/v1?a=b#c", "httpVersion": "h3",
+            "headers": [
+                {"name": ":authority", "value": "collector.example"},
+                {"name": ":method", "value": "POST"},
+                {"name": ":path", "value": "/v1?a=b"},
+                {"name": ":scheme", "value": "https"},
+                {"name": "content-length", "value": "4"},
+                {"name": "sec-fetch-site", "value": "cross-site"},
+            ],
+            "cookies": [{"name": "a", "value": "b"}, {"name": "c", "value": "d"}],
+            "queryString": [], "headersSize": -1, "bodySize": 4,
+            "postData": {"mimeType": "text/plain", "text": "body"},
+        },
+        "serverIPAddress": "[2001:db8::1]", "startedDateTime": "2026-11-22T10:00:00.500Z",
+    })]));
+    let Sent { connection, message, .. } = &sent[0];
+    assert_eq!(connection.transport, Transport::Tls);
+    assert_eq!(connection.remote, Some("[2001:db8::1]:443".parse().unwrap()));
+    assert_eq!(message.time, BootTime(1_795_341_600_500_000_000));
+    assert_eq!(message.protocol, Protocol::Http3);
+    assert_eq!(message.method.as_deref(), Some("POST"));
+    assert_eq!(message.authority.as_deref(), Some("collector.example"));
+    assert_eq!(message.path.as_deref(), Some("/v1?a=b"));
+    assert_eq!(message.header("sec-fetch-site"), Some(&b"cross-site"[..]));
+    assert_eq!(message.header("cookie"), Some(&b"a=b; c=d"[..]));
+    assert_eq!(message.header(":path"), None);
+    assert_eq!((&message.body.data[..], message.complete), (&b"body"[..], true));
+    assert_eq!(message.unread_bytes, 0);
+}
+
+#[test]
+fn bodies_are_read_as_each_tool_writes_them() {
+    let page = format!("{{\"url\":\"{VISITED}\"}}");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    std::io::Write::write_all(&mut gzip, page.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let base64 = data_encoding::BASE64.encode(&gzip);
+    let escaped: String = gzip
+        .iter()
+        .map(|&b| if b < 0x80 { format!("\\u{b:04x}") } else { format!("\\udc{b:02x}") })
+        .collect();
+    let characters: String = gzip.iter().map(|&b| char::from(b)).collect();
+    let len = char::from(VISITED.len() as u8);
+    // Field 31: its tag has a second byte.
+    let protobuf = format!("\u{fa}\u{1}{len}{VISITED}");
+    let json = json!([{"name": "Content-Type", "value": "application/json"}]);
+    let compressed = json!([
+        {"name": "Content-Encoding", "value": "gzip"},
+        {"name": "Content-Length", "value": gzip.len().to_string()},
+    ]);
+    let surrogates = har(&[entry(post(compressed.clone(), json!({"text": "PLACE"})))]);
+    let in_content = {
+        let mut request = post(compressed.clone(), Json::Null);
+        request["_content"] = json!({"text": base64, "encoding": "base64", "size": gzip.len()});
+        request
+    };
+    for (file, chain) in [
+        (har(&[entry(post(json, json!({"text": page})))]), "body > json.url"),
+        // mitmproxy has undone the compression.
+        (har(&[entry(post(compressed.clone(), json!({"text": page})))]), "body > json.url"),
+        // PCAPdroid.
+        (
+            har(&[entry(post(compressed.clone(), json!({"text": base64, "encoding": "base64"})))]),
+            "body > CE:gzip > json.url",
+        ),
+        // HTTP Toolkit.
+        (har(&[entry(in_content)]), "body > CE:gzip > json.url"),
+        // Python's surrogates, and Firefox's characters.
+        (surrogates.replace("PLACE", &escaped), "body > CE:gzip > json.url"),
+        (
+            har(&[entry(post(compressed.clone(), json!({"text": characters})))]),
+            "body > CE:gzip > json.url",
+        ),
+        // mitmproxy again: what it has undone is no text either.
+        (
+            har(&[entry({
+                let mut request = post(compressed.clone(), json!({"text": protobuf}));
+                request["bodySize"] = json!(3 + VISITED.len());
+                request
+            })]),
+            "body > pb#31",
+        ),
+        (
+            har(&[entry(post(
+                json!([]),
+                json!({"params": [
+                    {"name": "a", "value": "b c"}, {"name": "page", "value": VISITED},
+                ]}),
+            ))]),
+            "body > form:page",
+        ),
+        (
+            har(&[entry(post(
+                json!([]),
+                json!({"params": [
+                    {"name": "page", "value": "https%3A%2F%2Fnews.example.org%2Fpolitics%2Fstory-42%3Fq%3Dprivate"},
+                ]}),
+            ))]),
+            "body > form:page",
+        ),
+        (
+            har(&[entry(post(
+                json!([{"name": "content-type", "value": "multipart/form-data; boundary=x"}]),
+                json!({"params": [{"name": "page", "value": VISITED}]}),
+            ))]),
+            "body > multipart:page",
+        ),
+    ] {
+        let [sent] = <[_; 1]>::try_from(whole(&file)).expect("one request");
+        assert!(sent.message.complete, "{file}");
+        let found = chains(sent);
+        assert!(found.contains(&(VISITED.into(), chain.into())), "{chain}: {found:?}");
+    }
+}
+
+#[test]
+fn what_a_tool_lost_is_counted() {
+    let length = |len: u64| json!([{"name": "content-length", "value": len.to_string()}]);
+    let gaps = |request: &Request| -> Vec<(usize, Option<u64>)> {
+        request.body.gaps.iter().map(|gap| (gap.at, gap.len)).collect()
+    };
+    // No body at all.
+    let none = one(post(length(77), Json::Null));
+    assert_eq!((gaps(&none), none.unread_bytes), (vec![(0, Some(77))], 77));
+    let chunked = json!([{"name": "transfer-encoding", "value": "chunked"}]);
+    let none = one(post(chunked, Json::Null));
+    assert_eq!((gaps(&none), none.complete), (vec![(0, None)], false));
+    // Files are left out of forms.
+    let part = one(post(length(100), json!({"text": "--x\r\n"})));
+    assert_eq!((gaps(&part), part.unread_bytes), (vec![(5, Some(95))], 95));
+    // Bytes that are no UTF-8 were replaced.
+    let replaced = one(post(length(9), json!({"text": "ab\u{fffd}\u{fffd}cd"})));
+    assert_eq!(&replaced.body.data[..], b"abcd");
+    assert_eq!((gaps(&replaced), replaced.unread_bytes), (vec![(2, Some(5))], 5));
+    let twice = one(post(json!([]), json!({"text": "a\u{fffd}b\u{fffd}"})));
+    assert_eq!(gaps(&twice), [(1, None), (2, None)]);
+    // This one was sent like that.
+    let sent = one(post(length(5), json!({"text": "ab\u{fffd}"})));
+    assert!(sent.complete && sent.body.gaps.is_empty());
+    // What only the tool says of the length counts as well.
+    let mut request = post(json!([]), Json::Null);
+    request["bodySize"] = json!(12);
+    assert_eq!(one(request).unread_bytes, 12);
+    // A file that was sent, and is not here.
+    let form = json!([{"name": "content-type", "value": "multipart/form-data; boundary=x"}]);
+    let file = one(post(form, json!({"params": [{"name": "f", "fileName": "a.png"}]})));
+    assert_eq!((file.complete, file.body.gaps.len()), (false, 1));
+    let long = one(post(json!([]), json!({"text": "x".repeat((1 << 20) + 5)})));
+    assert_eq!((gaps(&long), long.unread_bytes), (vec![(1 << 20, Some(5))], 5));
+}
+
+#[test]
+fn no_body_is_whole() {
+    let get = one(json!({"method": "GET", "url": "http://a.test/p", "bodySize": 0, "headers": []}));
+    assert!(get.complete && get.body.data.is_empty() && get.body.gaps.is_empty());
+    // Lengths in another character set say nothing.
+    let other = json!([
+        {"name": "content-type", "value": "text/plain; charset=utf-16"},
+        {"name": "content-length", "value": "20"},
+    ]);
+    assert!(one(post(other, json!({"text": "ten letters"}))).complete);
+    // Firefox has the body's own fields before it.
+    let request = one(post(
+        json!([{"name": "content-length", "value": "3"}]),
+        json!({"text": "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\na=b"}),
+    ));
+    assert_eq!((&request.body.data[..], request.complete), (&b"a=b"[..], true));
+}
+
+#[test]
+fn requests_come_in_the_order_of_time() {
+    let at = |time: &str, path: &str| {
+        let mut entry = entry(json!({"method": "GET", "url": format!("http://a.test/{path}")}));
+        entry["startedDateTime"] = json!(time);
+        entry
+    };
+    let file = har(&[
+        at("2026-11-22T10:00:02Z", "c"),
+        at("2026-11-22T11:00:01+01:00", "b"),
+        at("no time: as the one before", "b2"),
+        at("2026-11-22T10:00:00Z", "a"),
+    ]);
+    let paths: Vec<_> = whole(&file).iter().map(|sent| sent.message.target().to_owned()).collect();
+    assert_eq!(paths, ["/a", "/b", "/b2", "/c"]);
+}
+
+#[test]
+fn a_websocket_has_messages_of_its_client() {
+    let mut entry = entry(json!({
+        "method": "GET", "url": "wss://a.test/socket", "httpVersion": "HTTP/1.1",
+        "headers": [{"name": "Origin", "value": "https://a.test"}],
+    }));
+    entry["_webSocketMessages"] = json!([
+        {"type": "receive", "time": 1_795_341_601.0, "opcode": 1, "data": "no"},
+        {"type": "send", "time": 1_795_341_602.5, "opcode": 1, "data": "text"},
+        {"type": "send", "time": 1_795_341_603.0, "opcode": 2, "data": "AAEC"},
+    ]);
+    let all = whole(&har(&[entry]));
+    let told: Vec<_> = all
+        .iter()
+        .map(|sent| (sent.message.protocol, sent.message.body.data.to_vec(), sent.message.time.0))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Protocol::Http1, Vec::new(), 1_795_341_600_000_000_000),
+            (Protocol::WebSocket, b"text".to_vec(), 1_795_341_602_500_000_000),
+            (Protocol::WebSocket, vec![0, 1, 2], 1_795_341_603_000_000_000),
+        ]
+    );
+    assert_eq!(all[1].message.header("origin"), Some(&b"https://a.test"[..]));
+}
+
+/// A page's request without the fields that say so is not the browser's.
+#[test]
+fn provisional_fields_are_not_all() {
+    let sender = |extra: Json, scheme: &str| {
+        let mut fields = vec![json!({"name": "User-Agent", "value": "Mozilla/5.0"})];
+        fields.extend(extra.as_array().cloned().unwrap_or_default());
+        let url = format!("{scheme}://tracker.example/p?u={VISITED}");
+        let mut entry = entry(json!({"method": "GET", "url": url, "headers": fields}));
+        entry["_initiator"] = json!({"type": "script"});
+        let [sent] = <[_; 1]>::try_from(whole(&har(&[entry]))).expect("one request");
+        (proto::initiator(&sent.message), sent.message.complete)
+    };
+    assert_eq!(sender(json!([]), "https"), (Initiator::Unknown, false));
+    let page = json!([{"name": "sec-fetch-site", "value": "cross-site"}]);
+    assert_eq!(sender(page, "https"), (Initiator::Page, true));
+    // Over plain HTTP, browsers send none.
+    assert_eq!(sender(json!([]), "http"), (Initiator::Browser, true));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let fields: Vec<Json> = (0..5000).map(|i| json!({"name": "x", "value": i})).collect();
+    let many = one(json!({"method": "GET", "url": "http://a.test/", "headers": fields}));
+    assert_eq!((many.headers.len(), many.complete), (1024, false));
+    let mut entry = entry(json!({"method": "GET", "url": "ws://a.test/", "headers": fields}));
+    let message = json!({"type": "send", "opcode": 1, "data": "x"});
+    entry["_webSocketMessages"] = vec![message; 5000].into();
+    let file = har(&[entry]);
+    let mut reader = Reader::new(file.as_bytes());
+    let mut count = 0;
+    while reader.request().unwrap().is_some() {
+        count += 1;
+        assert!(reader.order.cost() <= 65 << 20);
+    }
+    assert_eq!(count, 5001);
+}
+
+#[test]
+fn what_was_not_sent_is_no_request() {
+    let entries = [
+        entry(json!({"method": "GET", "url": "data:text/plain,x"})),
+        entry(json!({"method": "GET", "url": 7})),
+        entry(json!(null)),
+        json!("?"),
+        entry(json!({"method": "GET", "url": "http://a.test/"})),
+    ];
+    let (all, counters, end) = read(har(&entries).as_bytes());
+    end.unwrap();
+    assert_eq!((all.len(), counters.entries, counters.unreadable), (1, 5, 4));
+}
+
+#[test]
+fn other_json_is_no_har() {
+    for file in ["{}", "[]", "{\"log\":[]}", "{\"log\":{\"entries\":{}}}", "7"] {
+        let (_, _, end) = read(file.as_bytes());
+        assert!(matches!(end, Err(ImportError::Other(_))), "{file}: {end:?}");
+    }
+}
+
+#[test]
+fn slack_writes_fields_as_pairs() {
+    let request = one(json!({
+        "method": "GET", "url": "http://a.test/p", "headers": [["Host", "b.test"], ["X", 7], []],
+    }));
+    assert_eq!(request.authority.as_deref(), Some("b.test"));
+    assert_eq!(request.header("x"), Some(&b"7"[..]));
+}
+
+/// What is known of a file that was cut never contradicts all of it.
+#[test]
+fn every_prefix_says_less_and_nothing_else() {
+    let file = har(&[
+        entry(json!({"method": "GET", "url": "https://news.example.org/politics?q=1"})),
+        entry(post(
+            json!([{"name": "Content-Type", "value": "application/json"}, {"name": "X", "value": "y"}]),
+            json!({"mimeType": "x", "text": format!("{{\"url\":\"{VISITED}\"}}")}),
+        )),
+    ]);
+    let known = whole(&file);
+    let entries = file.find("],\"pages\"").expect("the entries end") + 1;
+    for len in 0..file.len() {
+        let (all, counters, end) = read(&file.as_bytes()[..len]);
+        assert!(counters.entries >= all.len() as u64);
+        // What stands behind the entries is not looked at.
+        if len >= entries {
+            assert!(end.is_ok());
+        } else {
+            assert!(matches!(end, Err(ImportError::Cut)), "{len}: {end:?}");
+        }
+        for (sent, known) in all.iter().zip(&known) {
+            let (part, all) = (&sent.message, &known.message);
+            assert!(all.target().starts_with(part.target()) || part.target() == "/", "{len}");
+            assert!(all.body.data.starts_with(&part.body.data), "{len}");
+            assert!(part.headers.len() <= all.headers.len());
+            if part.complete {
+                // Its time may stand behind it.
+                assert_eq!(&Request { time: all.time, ..part.clone() }, all, "{len}");
+            }
+            if part.head_cut.is_none() {
+                assert_eq!(part.headers, all.headers, "{len}");
+                assert_eq!(part.authority, all.authority, "{len}");
+            }
+            if part.head_cut == Some(HeadCut::Fields) {
+                assert!(all.headers.starts_with(&part.headers), "{len}");
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn nothing_panics(tail in "[\\[\\]{}\",:a-z0-9\\\\ ]{0,80}") {
+        let _ = read(tail.as_bytes());
+        let _ = read(format!("{{\"log\":{{\"entries\":[{{\"request\":{{{tail}").as_bytes());
+        let _ = read(
+            format!("{{\"log\":{{\"entries\":[{{\"request\":{{\"url\":\"http://a/\",{tail}").as_bytes(),
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! What Wireshark calls an exported PDU (link type 252): bytes of an upper
+//! protocol, behind tags that say what they are.
+//!
+//! ```text
+//! tag u16 │ length u16 │ value      … tag 0 ends them │ the bytes
+//! ```
+//!
+//! "Export PDUs to file" writes what was decrypted like this, and so does
+//! tracer. All numbers are in network order.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::Bytes;
+
+use tracer_core::record::Transport;
+
+/// The tags (Wireshark's `epan/exported_pdu.h`).
+pub(crate) mod tag {
+    pub(crate) const END: u16 = 0;
+    pub(crate) const DISSECTOR: u16 = 12;
+    pub(crate) const IPV4_FROM: u16 = 20;
+    pub(crate) const IPV4_TO: u16 = 21;
+    pub(crate) const IPV6_FROM: u16 = 22;
+    pub(crate) const IPV6_TO: u16 = 23;
+    /// The protocol that ports are of: [`TCP`].
+    pub(crate) const PORT_TYPE: u16 = 24;
+    pub(crate) const TCP: u32 = 2;
+    pub(crate) const PORT_FROM: u16 = 25;
+    pub(crate) const PORT_TO: u16 = 26;
+    /// `version u16 │ seq u32 │ next seq u32 │ last ack u32 │ reassembled u8 │
+    /// flags u16 │ urgent u16`.
+    pub(crate) const TCP_INFO: u16 = 34;
+}
+
+/// Bytes that one side of a connection sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pdu {
+    pub(super) from: Option<SocketAddr>,
+    pub(super) to: Option<SocketAddr>,
+    /// Their place in the connection, where it is told.
+    pub(super) place: Option<Place>,
+    pub(super) transport: Transport,
+    pub(super) payload: Bytes,
+    /// How many they were.
+    pub(super) len: u32,
+}
+
+/// Where in a connection a PDU stands, as TCP's header had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) seq: u32,
+    /// A send ends with it.
+    pub(super) push: bool,
+}
+
+/// Reads a packet that was `len` bytes long; `None` where it is not of a
+/// protocol that is read here.
+pub(super) fn parse(packet: &Bytes, len: u32, transport: Option<Transport>) -> Option<Pdu> {
+    const PUSH: u32 = 8;
+    let mut at = 0;
+    let (mut ips, mut ports) = ([None; 2], [None; 2]);
+    let (mut place, mut dissector) = (None, None);
+    let number = |value: &[u8]| value.iter().fold(0, |n: u32, &b| n << 8 | u32::from(b));
+    loop {
+        let head = packet.get(at..)?.first_chunk::<4>()?;
+        let [kind, length] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_be_bytes);
+        at += 4;
+        let value = packet.get(at..at + usize::from(length))?;
+        at += usize::from(length);
+        let ipv4 = || Some(IpAddr::V4(Ipv4Addr::from(*value.first_chunk::<4>()?)));
+        let ipv6 = || Some(Ipv6Addr::from(*value.first_chunk::<16>()?).to_canonical());
+        match kind {
+            tag::END => break,
+            tag::DISSECTOR => dissector = value.split(|&b| b == 0).next(),
+            tag::IPV4_FROM => ips[0] = ipv4(),
+            tag::IPV4_TO => ips[1] = ipv4(),
+            tag::IPV6_FROM => ips[0] = ipv6(),
+            tag::IPV6_TO => ips[1] = ipv6(),
+            tag::PORT_FROM => ports[0] = u16::try_from(number(value)).ok(),
+            tag::PORT_TO => ports[1] = u16::try_from(number(value)).ok(),
+            tag::TCP_INFO => {
+                let [seq, flags] = [2..6, 15..17].map(|range| value.get(range).map(number));
+                place = seq.zip(flags).map(|(seq, flags)| Place { seq, push: flags & PUSH != 0 });
+            }
+            _ => {}
+        }
+    }
+    if !matches!(dissector?, b"http" | b"http2" | b"http-over-tls" | b"tls" | b"data") {
+        return None;
+    }
+    let end = |side: usize| Some(SocketAddr::new(*ips.get(side)?.as_ref()?, (*ports.get(side)?)?));
+    let (from, to) = (end(0), end(1));
+    // What was exported as HTTP and does not go to its port was decrypted.
+    let clear = to.or(from).is_some_and(|_| ports.contains(&Some(80)));
+    let transport = transport.unwrap_or(if clear { Transport::Tcp } else { Transport::Tls });
+    let len = len.saturating_sub(u32::try_from(at).ok()?);
+    Some(Pdu { from, to, place, transport, payload: packet.slice(at..), len })
+}

@@ -1,0 +1,40 @@
+//! How long it takes to find the TLS functions in a browser's hundreds of
+//! megabytes: Debian's Chromium, where it is installed, and the arm64 one that
+//! `cargo xtask setup --tests` fetches to be looked into.
+//!
+//! Wall time on a warm page cache, which is what a user waits for.
+//!
+//! Run it with `cargo bench --package tracer-host --bench locate`.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use criterion::Criterion;
+use tracer_host::locate::{Cache, FileSource, locate};
+
+/// What is looked into, if it is here.
+const FILES: [(&str, &str); 3] = [
+    ("Chromium", "/usr/lib/chromium/chromium"),
+    ("Chromium for arm64", concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/arm64/chromium")),
+    ("OpenSSL", "/usr/lib/x86_64-linux-gnu/libssl.so.3"),
+];
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(5))
+        .configure_from_args();
+    for (name, path) in FILES {
+        if !Path::new(path).is_file() {
+            println!("SKIPPED locate/{name}: {path} is not here");
+            continue;
+        }
+        criterion.bench_function(&format!("locate/{name}"), |bencher| {
+            bencher.iter(|| {
+                let source = FileSource::new(File::open(path)?)?;
+                Ok::<_, Box<dyn std::error::Error>>(locate(&source, path, &mut Cache::disabled())?)
+            });
+        });
+    }
+    criterion.final_summary();
+}

@@ -1,0 +1,13 @@
+//! The part of tracer that touches the kernel and the files of programs.
+//!
+//! [`hook`] loads the eBPF programs, attaches them and turns what they capture
+//! into [`tracer_core::record::Event`]s. [`locate`] finds the functions in TLS
+//! libraries to which `hook` attaches probes. [`doctor`] reports which of this
+//! works on the machine.
+
+#![forbid(unsafe_code)]
+
+pub mod hook;
+
+pub mod locate;
+pub mod doctor;

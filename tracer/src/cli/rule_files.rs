@@ -1,0 +1,128 @@
+//! Reads a user's folder of rules.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use tracer_core::rules::{EMBEDDED, Rules, RulesError, RulesFile};
+
+/// The largest file of rules: a hundred times the embedded ones.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Why a folder of rules could not be used.
+#[derive(Debug, Error)]
+pub(super) enum LoadError {
+    /// Not readable.
+    #[error("cannot read the rules in {path}: {source}")]
+    Read {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Larger than any file of rules.
+    #[error("{0} is larger than the {max} MiB that are read of a file of rules", max = MAX_FILE >> 20)]
+    TooLarge(PathBuf),
+    /// Nothing there that is a file of rules.
+    #[error(
+        "{0} holds no rules: they are read from {known} (docs/guides/rules.md)",
+        known = EMBEDDED.map(|file| file.name).join(", ")
+    )]
+    Empty(PathBuf),
+    /// A file holds a mistake.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+}
+
+/// The embedded rules, with those of a folder laid over them.
+pub(super) fn load(folder: Option<&Path>) -> Result<Rules, LoadError> {
+    let files = folder.map(read).transpose()?.unwrap_or_default();
+    let files: Vec<_> = files.iter().map(|(name, text)| RulesFile { name, text }).collect();
+    Ok(Rules::with_overrides(&files)?)
+}
+
+/// A folder's files of rules, by path: each `*.toml` that is not hidden.
+pub(super) fn read(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LoadError::Read { path, source }
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(LoadError::Empty(folder.to_owned()));
+    }
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let mut bytes = Vec::new();
+            let file = File::open(&path).map_err(failed(&path))?;
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed(&path))?;
+            if bytes.len() as u64 > MAX_FILE {
+                return Err(LoadError::TooLarge(path));
+            }
+            let text = String::from_utf8(bytes)
+                .map_err(|_| failed(&path)(io::Error::other("it is not text in UTF-8")))?;
+            Ok((path.to_string_lossy().into_owned(), text))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn folder(files: &[(&str, &[u8])]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn its_files_are_laid_over_the_embedded_ones() {
+        let text = "[[service]]\nname = 'Acme Analytics'\ncategory = 'analytics'\ndomains = ['acme.example']\n\
+                    reason = 'a test'\nsource = 'https://acme.example/'\n";
+        let files: [(&str, &[u8]); 4] = [
+            ("recipients.toml", text.as_bytes()),
+            ("README.md", b"\xff"),
+            (".recipients.toml", b"\xff"),
+            ("recipients.toml~", b"\xff"),
+        ];
+        let rules = load(Some(folder(&files).path())).unwrap();
+        assert!(rules.services().iter().any(|service| service.name.as_str() == "Acme Analytics"));
+        assert_eq!(load(None).unwrap().services().len() + 1, rules.services().len());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_that_names_the_file() {
+        let error = |files| load(Some(folder(files).path())).unwrap_err().to_string();
+        let none = load(Some(Path::new("/nonexistent/rules"))).unwrap_err().to_string();
+        assert!(none.starts_with("cannot read the rules in /nonexistent/rules: "), "{none}");
+        let empty = error(&[("browsers.tml", b"")]);
+        assert!(empty.contains("holds no rules: they are read from browsers.toml, "), "{empty}");
+        let binary = error(&[("browsers.toml", b"\xff")]);
+        assert!(binary.contains("/browsers.toml: ") && binary.contains("UTF-8"), "{binary}");
+        let large = error(&[("browsers.toml", &[b'#'; (4 << 20) + 1])]);
+        assert!(large.contains("/browsers.toml is larger than the 4 MiB"), "{large}");
+        let wrong = error(&[("browsers.toml", b"\n\nx = 1\n")]);
+        assert!(wrong.contains("/browsers.toml:3:1: "), "{wrong}");
+    }
+}
