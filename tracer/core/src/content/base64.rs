@@ -1,48 +1,49 @@
-//! Base64 (RFC 4648), found by looking.
+//! Base64 (RFC 4648), recognised by its content.
 //!
-//! Nothing marks base64, so a reading is only offered here; whether what it
-//! decodes to is convincing decides in [`engine`](super::engine). Two readings
-//! of a text are offered:
+//! Base64 carries no marker, so this module only offers candidates. The
+//! [`engine`](super::engine) decides by whether the decoded bytes are
+//! plausible. A text is read in two ways:
 //!
 //! ```text
-//! eyJ1cmwiOiJo…fQ==                      the whole text
-//! v1:eyJ1cmwi…   data:…;base64,eyJ…      every run of the alphabet in it
-//! eyJhbGci….eyJzdWIi….c2lnbmF0…          (so also a JWT's parts)
+//! eyJ1cmwiOiJo…fQ==                      the text as a whole
+//! v1:eyJ1cmwi…   data:…;base64,eyJ…      each run of base64 characters
+//! eyJhbGci….eyJzdWIi….c2lnbmF0…          (which covers the parts of a JWT)
 //! ```
 
-/// Shortest text that is tried. Twelve bytes are the least in which text can
-/// be told from an accident.
+/// Minimum length of a candidate. Nine decoded bytes are the least in which
+/// text can be distinguished from coincidence.
 const MIN_ENCODED: usize = 12;
-/// Shortest run that is tried inside a longer text: there are many more.
+/// Minimum length of a run within a longer text, where there are many more.
 const MIN_TOKEN: usize = 16;
 
-/// Longest tag that is looked behind: a version, a length, a key's number.
+/// Maximum length of a tag in front of base64: a version, a length, a key
+/// number.
 const MAX_PREFIX: usize = 8;
 
-/// Digests and signatures are no longer than 64 bytes. What is may be a message
-/// that somebody encrypted.
+/// Maximum length of digests and signatures. Longer random data may be an
+/// encrypted message.
 const MAX_DIGEST: usize = 64;
 
-/// Which characters stand for 62 and 63.
+/// The characters that represent 62 and 63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alphabet {
-    /// `+` and `/`, or neither pair was used.
+    /// `+` and `/`, or neither pair.
     Standard,
     /// `-` and `_`.
     Url,
 }
 
-/// What base64 stands for.
+/// The result of decoding base64.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decoded {
     pub(super) bytes: Vec<u8>,
     pub(super) alphabet: Alphabet,
 }
 
-/// Not a character of the alphabets.
+/// Marks bytes that are not base64 characters.
 const NONE: u8 = 0xff;
 
-/// The value of each character, of both alphabets.
+/// The values of all characters of both alphabets.
 const VALUES: [u8; 256] = {
     let mut values = [NONE; 256];
     let mut i = 0u8;
@@ -67,13 +68,13 @@ fn value(byte: u8) -> u8 {
     VALUES[usize::from(byte)]
 }
 
-/// The whole text read as base64, padding or none. Line breaks are skipped,
-/// and a space is a `+` that some form decoder has been at.
+/// Decodes the text as a whole, with or without padding. Line breaks are
+/// skipped, and a space is read as a `+` that was decoded as a form.
 pub(super) fn whole(text: &str, truncated: bool) -> Option<Decoded> {
     (text.len() >= MIN_ENCODED).then(|| decode(text.as_bytes(), truncated)).flatten()
 }
 
-/// The runs of base64 characters inside a longer text.
+/// Returns the runs of base64 characters within a longer text.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -90,60 +91,59 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Decodes a token, cut or not. A token of paths and words is cheap to refuse:
-/// the caller looks at the decoded bytes.
+/// Decodes a token, possibly truncated. Paths and words are not rejected here,
+/// since the caller checks the decoded bytes.
 pub(super) fn token(text: &str, truncated: bool) -> Option<Decoded> {
     (text.len() >= MIN_TOKEN).then(|| decode(text.as_bytes(), truncated)).flatten()
 }
 
-/// How texts, JSON, gzip and zstd begin.
-const BEGINNINGS: [&[u8]; 6] =
+/// The first bytes of URLs, JSON, gzip and zstd.
+const KNOWN_STARTS: [&[u8]; 6] =
     [b"http://", b"https://", b"{\"", b"[{\"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"];
 
-/// Enough characters for any beginning that is no accident.
+/// Number of characters that suffice to recognise any known start.
 const PROBE: usize = 16;
 
-/// Whether a text is base64 that is written backwards.
+/// Reports whether a text is base64 written backwards.
 pub(super) fn is_reversed(text: &str) -> bool {
     let Some((_, end)) = text.as_bytes().split_last_chunk::<PROBE>() else {
         return false;
     };
-    let mut beginning = *end;
-    beginning.reverse();
-    if !may_start_well(beginning[0], beginning[1]) {
+    let mut start = *end;
+    start.reverse();
+    if !may_have_known_start(start[0], start[1]) {
         return false;
     }
-    decode(&beginning, true).is_some_and(|decoded| starts_well(&decoded.bytes))
+    decode(&start, true).is_some_and(|decoded| has_known_start(&decoded.bytes))
 }
 
-/// Decodes a token behind a tag of the sender's own making, which is no part of
-/// the encoding although its characters are: `x1eyJ1cmwi…`. Nothing but its
-/// beginning tells where the content begins, so that has to be one that is no
-/// accident.
-pub(super) fn behind_prefix(text: &str, truncated: bool) -> Option<Decoded> {
+/// Decodes a token that follows a proprietary tag, which is not part of the
+/// encoding although it uses the same characters: `x1eyJ1cmwi…`. Only the
+/// content can show where it starts, so it has to begin with a known start.
+pub(super) fn after_prefix(text: &str, truncated: bool) -> Option<Decoded> {
     let text = text.as_bytes();
     (1..=MAX_PREFIX).find_map(|skip| {
         let rest = text.get(skip..)?;
-        may_start_well(*rest.first()?, *rest.get(1)?).then_some(())?;
+        may_have_known_start(*rest.first()?, *rest.get(1)?).then_some(())?;
         let probe = decode(rest.get(..PROBE)?, true)?;
-        starts_well(&probe.bytes).then(|| decode(rest, truncated)).flatten()
+        has_known_start(&probe.bytes).then(|| decode(rest, truncated)).flatten()
     })
 }
 
-/// Whether two characters are how the base64 of what [`starts_well`] begins. It
-/// is asked of every token, and decoding each would cost more than all the rest.
-fn may_start_well(first: u8, second: u8) -> bool {
+/// Reports whether base64 that starts with these two characters may decode to a
+/// known start. This check runs on every token; decoding each one would cost
+/// more than everything else.
+fn may_have_known_start(first: u8, second: u8) -> bool {
     matches!(&[first, second], b"aH" | b"ey" | b"W3" | b"H4" | b"KL")
 }
 
-/// Whether bytes begin as what is sent often does, and accidents do not.
-pub(super) fn starts_well(bytes: &[u8]) -> bool {
-    BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
+/// Reports whether bytes start like common content, and unlike random data.
+pub(super) fn has_known_start(bytes: &[u8]) -> bool {
+    KNOWN_STARTS.iter().any(|start| bytes.starts_with(start))
 }
 
-/// Whether a text that no reading makes sense of looks like encoded random
-/// bytes, more of them than a digest has: what is encrypted, or written in
-/// another alphabet, does.
+/// Reports whether text that could not be decoded looks like random bytes,
+/// longer than a digest. Encrypted data does, and data in an unknown alphabet.
 pub(super) fn is_random(text: &str) -> bool {
     if text.len() <= MAX_DIGEST.div_ceil(3) * 4 {
         return false;
@@ -163,8 +163,8 @@ pub(super) fn is_random(text: &str) -> bool {
     if !beyond_hex {
         return len > MAX_DIGEST * 2 && digits > 0 && digits < len;
     }
-    // Of 64 characters 26 are of either case, 10 digits and 2 others. Words and
-    // paths have few capitals, few digits or many separators.
+    // Of 64 characters, 26 are upper case, 26 lower case, 10 digits and 2
+    // others. Words and paths have few capitals, few digits or many separators.
     len > MAX_DIGEST.div_ceil(3) * 4
         && upper * 6 >= len
         && lower * 6 >= len
@@ -172,8 +172,8 @@ pub(super) fn is_random(text: &str) -> bool {
         && others * 8 <= len
 }
 
-/// Decodes `text`, all of which must be base64. Pieces that are padded each for
-/// itself may stand one behind another, as in gRPC-Web's text.
+/// Decodes `text`, which must be base64 throughout. Individually padded pieces
+/// may follow each other, as in gRPC-Web text.
 pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut quantum = 0u32;
@@ -218,7 +218,7 @@ pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
     let [first, second, _] = last_bytes(quantum, characters);
     match characters % 4 {
         0 => {}
-        // Six bits are no byte.
+        // Six bits do not make a byte.
         1 if !truncated => return None,
         1 => {}
         2 => bytes.push(first),
@@ -232,8 +232,8 @@ pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
     Some(Decoded { bytes, alphabet })
 }
 
-/// The bytes of a quantum of less than four characters, of which as many are
-/// whole as there are characters but one.
+/// Returns the bytes of an incomplete quantum. The number of complete bytes is
+/// one less than the number of characters.
 fn last_bytes(quantum: u32, characters: usize) -> [u8; 3] {
     let [_, first, second, third] = (quantum << (6 * (4 - characters % 4))).to_be_bytes();
     [first, second, third]
@@ -279,7 +279,7 @@ mod tests {
 
     /// RFC 4648 section 10.
     #[test]
-    fn vectors_of_the_rfc() {
+    fn rfc_test_vectors() {
         for (plain, encoded) in
             [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("", "")]
         {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_pieces_are_one_text() {
+    fn lines_and_pieces_are_joined() {
         assert_eq!(text("Zm9v\r\nYg==\r\n").unwrap().0, "foob");
         assert_eq!(text("Zg==Zm8=Zm9v").unwrap().0, "ffofoo");
         assert_eq!(text("Zg=Zm8="), None);
@@ -316,29 +316,29 @@ mod tests {
     }
 
     #[test]
-    fn looks_behind_a_tag() {
+    fn decodes_after_a_tag() {
         let encoded = encode(b"{\"url\":\"https://news.example.org/\"}", Alphabet::Url, false);
         for tag in ["1", "x1", "v2A", "abcdefgh"] {
-            let decoded = behind_prefix(&format!("{tag}{encoded}"), false).unwrap();
+            let decoded = after_prefix(&format!("{tag}{encoded}"), false).unwrap();
             assert!(decoded.bytes.starts_with(b"{\"url\""), "{tag}");
         }
-        assert_eq!(behind_prefix(&encoded, false), None);
-        assert_eq!(behind_prefix(&format!("abcdefghi{encoded}"), false), None);
+        assert_eq!(after_prefix(&encoded, false), None);
+        assert_eq!(after_prefix(&format!("abcdefghi{encoded}"), false), None);
     }
 
     #[test]
-    fn every_beginning_may_start_well() {
-        for beginning in BEGINNINGS {
+    fn the_filter_passes_every_known_start() {
+        for start in KNOWN_STARTS {
             for next in [0u8, 0x55, 0xff] {
-                let encoded = encode(&[beginning, &[next; 4]].concat(), Alphabet::Standard, false);
+                let encoded = encode(&[start, &[next; 4]].concat(), Alphabet::Standard, false);
                 let [first, second, ..] = encoded.as_bytes() else { panic!("{encoded}") };
-                assert!(may_start_well(*first, *second), "{encoded}");
+                assert!(may_have_known_start(*first, *second), "{encoded}");
             }
         }
     }
 
     #[test]
-    fn random_bytes_are_told_from_words() {
+    fn distinguishes_random_bytes_from_words() {
         let bytes: Vec<u8> =
             (0u32..66).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let encoded = encode(&bytes[..], Alphabet::Standard, true);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_anywhere_gives_a_prefix() {
+    fn truncated_input_yields_a_prefix() {
         let plain = b"https://news.example.org/politics";
         let encoded = encode(plain, Alphabet::Standard, true);
         for len in 0..encoded.len() {

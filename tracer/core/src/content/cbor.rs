@@ -1,16 +1,16 @@
-//! CBOR (RFC 8949), token by token.
+//! CBOR (RFC 8949), read token by token.
 //!
 //! ```text
 //! head   major type: 3 bits, argument: 5 bits | 1, 2, 4 or 8 more bytes
 //! major  0 unsigned  1 negative  2 bytes  3 text  4 array  5 map  6 tag  7 simple
 //! ```
 //!
-//! Strings sent in chunks, which no encoder of telemetry is known to write,
-//! are not joined: such a document counts as malformed from there on.
+//! Strings sent in chunks, which no telemetry encoder is known to write, are
+//! not joined: such a document counts as malformed from there on.
 
-use super::tree::{Stop, Token, Tokens};
+use super::tree::{Token, TokenError, Tokens};
 
-/// How many tags may stand before one value.
+/// Maximum number of tags in front of a value.
 const MAX_TAGS: usize = 8;
 
 /// Reads the tokens of a document.
@@ -25,8 +25,8 @@ impl<'d> Reader<'d> {
         Self { input, at: 0 }
     }
 
-    /// Whether `input` starts with a map, an array or the tag that marks CBOR
-    /// (RFC 8949 section 3.4.6).
+    /// Reports whether `input` starts with a map, an array, or the tag that
+    /// marks CBOR (RFC 8949 section 3.4.6).
     pub(super) fn starts(input: &[u8]) -> bool {
         matches!(
             input,
@@ -34,24 +34,24 @@ impl<'d> Reader<'d> {
         )
     }
 
-    fn uint(&mut self, len: usize) -> Result<u64, Stop> {
-        let bytes = self.input.get(self.at..self.at + len).ok_or(Stop::Short)?;
+    fn uint(&mut self, len: usize) -> Result<u64, TokenError> {
+        let bytes = self.input.get(self.at..self.at + len).ok_or(TokenError::EndOfInput)?;
         self.at += len;
         Ok(bytes.iter().fold(0, |n, &b| n << 8 | u64::from(b)))
     }
 
-    /// The argument of a head; `None` for an indefinite length.
-    fn argument(&mut self, head: u8) -> Result<Option<u64>, Stop> {
+    /// Reads the argument of a head; `None` for an indefinite length.
+    fn argument(&mut self, head: u8) -> Result<Option<u64>, TokenError> {
         Ok(Some(match head & 0x1f {
             small @ 0..24 => u64::from(small),
             wide @ 24..28 => self.uint(1 << (wide - 24))?,
             31 => return Ok(None),
-            _ => return Err(Stop::Invalid),
+            _ => return Err(TokenError::Invalid),
         }))
     }
 
-    fn take(&mut self, len: Option<u64>) -> Result<(&'d [u8], bool), Stop> {
-        let len = usize::try_from(len.ok_or(Stop::Invalid)?).unwrap_or(usize::MAX);
+    fn take(&mut self, len: Option<u64>) -> Result<(&'d [u8], bool), TokenError> {
+        let len = usize::try_from(len.ok_or(TokenError::Invalid)?).unwrap_or(usize::MAX);
         let rest = self.input.get(self.at..).unwrap_or_default();
         let taken = &rest[..len.min(rest.len())];
         self.at += taken.len();
@@ -60,15 +60,15 @@ impl<'d> Reader<'d> {
 }
 
 impl<'d> Tokens<'d> for Reader<'d> {
-    fn next_token(&mut self) -> Result<Token<'d>, Stop> {
+    fn next_token(&mut self) -> Result<Token<'d>, TokenError> {
         for _ in 0..=MAX_TAGS {
-            let &head = self.input.get(self.at).ok_or(Stop::Short)?;
+            let &head = self.input.get(self.at).ok_or(TokenError::EndOfInput)?;
             self.at += 1;
             let argument = self.argument(head)?;
             return Ok(match head >> 5 {
-                0 => Token::Scalar(argument.ok_or(Stop::Invalid)?.to_string().into()),
+                0 => Token::Scalar(argument.ok_or(TokenError::Invalid)?.to_string().into()),
                 1 => {
-                    let negative = -1 - i128::from(argument.ok_or(Stop::Invalid)?);
+                    let negative = -1 - i128::from(argument.ok_or(TokenError::Invalid)?);
                     Token::Scalar(negative.to_string().into())
                 }
                 2 => {
@@ -94,7 +94,7 @@ impl<'d> Tokens<'d> for Reader<'d> {
                 },
             });
         }
-        Err(Stop::Invalid)
+        Err(TokenError::Invalid)
     }
 
     fn position(&self) -> usize {
@@ -105,7 +105,7 @@ impl<'d> Tokens<'d> for Reader<'d> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::tree::{Containers, End, Leaves, Walker, convincing};
+    use crate::content::tree::{Containers, End, Leaves, Walker, is_plausible};
 
     fn read(input: &[u8], truncated: bool) -> (Vec<String>, End) {
         let mut walker = Walker::new(Reader::new(input), truncated, 0);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn walks_definite_and_indefinite() {
+    fn walks_definite_and_indefinite_lengths() {
         // 55799({_ "url": "https://a.example/", "n": [_ 1, -2, false], 3: h'7a'})
         let document =
             b"\xd9\xd9\xf7\xbf\x63url\x72https://a.example/\x61n\x9f\x01\x21\xf4\xff\x03\x41z\xff";
@@ -130,13 +130,13 @@ mod tests {
         );
         assert_eq!(end, End::Complete);
         assert!(Reader::starts(document));
-        assert!(convincing(Reader::new(document), document.len(), false));
+        assert!(is_plausible(Reader::new(document), document.len(), false));
         let (leaves, end) = read(b"\xa2\x61a\xfb\x3f\xf8\0\0\0\0\0\0\x61b\x19\x01\x00", false);
         assert_eq!((leaves, end), (vec![".a=1.5".to_owned(), ".b=256".to_owned()], End::Complete));
     }
 
     #[test]
-    fn breaks_where_they_belong() {
+    fn breaks_are_valid_only_in_indefinite_containers() {
         assert_eq!(read(b"\xff", false).1, End::Malformed);
         assert_eq!(read(b"\x81\xff", false).1, End::Malformed);
         assert_eq!(read(b"\xbf\x61a\xff", false).1, End::Malformed);

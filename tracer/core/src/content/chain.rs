@@ -1,8 +1,8 @@
 //! The steps that lead from a request to one of its values.
 //!
-//! A [`Chain`] is a list that lives on the stack of the recursion that builds
-//! it: a step costs no allocation, and text is made only when asked for.
-//! Steps read from the outside in, joined by ` > `:
+//! A [`Chain`] is a linked list on the stack of the recursion that builds it:
+//! adding a step allocates nothing, and text is rendered only on demand. Steps
+//! are written outermost first, separated by ` > `:
 //!
 //! ```text
 //! body > form:data_list > base64 > gzip > json[0].properties.url
@@ -13,10 +13,10 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::xor::Key;
+use super::xor_key::Key;
 
-/// How much of a name goes into a rendered chain. Names come from the
-/// request, and a chain has to stay readable.
+/// Maximum number of characters of a name in a rendered chain. Names come from
+/// the request, and the chain has to stay readable.
 const MAX_NAME_CHARS: usize = 80;
 
 /// A compression format.
@@ -26,7 +26,7 @@ pub enum Coding {
     Gzip,
     /// RFC 1950. HTTP calls this `deflate` (RFC 9110 section 8.4.1.2).
     Zlib,
-    /// RFC 1951, with nothing around it.
+    /// RFC 1951, without a container.
     Deflate,
     /// RFC 7932.
     Brotli,
@@ -35,7 +35,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The name of the format.
+    /// Returns the name of the format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -46,7 +46,7 @@ impl Coding {
         }
     }
 
-    /// The name `Content-Encoding` has for it.
+    /// Returns the token that `Content-Encoding` uses for the format.
     fn content_encoding(self) -> &'static str {
         match self {
             Self::Zlib => "deflate",
@@ -55,29 +55,29 @@ impl Coding {
     }
 }
 
-/// One part of a [`Path`].
+/// A component of a [`Path`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment<'a> {
-    /// A member of an object.
+    /// The name of an object member.
     Key(Cow<'a, str>),
-    /// An element of an array, counted from 0.
+    /// The index of an array element, from 0.
     Index(usize),
 }
 
-/// Where a value stands in a tree of objects and arrays: `.batch[0].url`.
+/// The location of a value in a tree of objects and arrays: `.batch[0].url`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Path<'a>(pub(super) Vec<Segment<'a>>);
 
-/// The path of a tree's root.
+/// The path of the root of a tree.
 pub(super) static ROOT: Path<'static> = Path(Vec::new());
 
 impl Path<'_> {
-    /// The segments from the root to the value.
+    /// Returns the segments from the root to the value.
     pub fn segments(&self) -> &[Segment<'_>] {
         &self.0
     }
 
-    /// The name of the innermost member on the way.
+    /// Returns the innermost member name on the path.
     pub fn last_key(&self) -> Option<&str> {
         self.0.iter().rev().find_map(|segment| match segment {
             Segment::Key(key) => Some(&**key),
@@ -101,12 +101,12 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// One step of a [`Chain`].
+/// A step of a [`Chain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
     /// The path of the request target.
     Path,
-    /// A parameter of the query; percent-encoding and `+` are undone.
+    /// A query parameter, with percent-encoding and `+` decoded.
     Query(&'a str),
     /// A header field.
     Header(&'a str),
@@ -114,32 +114,34 @@ pub enum Step<'a> {
     Cookie(&'a str),
     /// The body.
     Body,
-    /// The body was sent with the chunked transfer coding.
+    /// The chunked transfer coding of the body.
     Chunked,
-    /// Bytes whose place in the structure around them is lost: what follows a
-    /// gap or an error.
+    /// Bytes whose position in the enclosing structure is unknown, because they
+    /// follow a gap or an error.
     Fragment,
-    /// A compression the request declares.
+    /// A compression declared by the request.
     ContentEncoding(Coding),
-    /// A compression found by looking.
+    /// A compression recognised from the bytes.
     Compressed(Coding),
-    /// A parameter of an urlencoded form; percent-encoding and `+` are undone.
+    /// A parameter of a URL-encoded form, with percent-encoding and `+`
+    /// decoded.
     Form(&'a str),
-    /// A part of a multipart body: its name, its file name or its number.
+    /// A part of a multipart body, by its name, file name or index.
     Multipart(&'a str),
     /// Percent-encoding.
     Percent,
-    /// The entities of XML and HTML.
+    /// XML and HTML entities.
     Entities,
-    /// Text that is written backwards.
+    /// Text written backwards.
     Reversed,
-    /// Text whose letters are moved by thirteen places.
+    /// Text whose letters were rotated by 13 places.
     Rot13,
-    /// Bytes that were combined with a short key by exclusive or.
+    /// Bytes masked with a short key by exclusive or.
     Xor(Key),
-    /// The escapes of JSON and JavaScript in text that is neither.
+    /// JSON or JavaScript escapes in text that is neither.
     Escaped,
-    /// Base64 with `+` and `/`, or with neither pair (RFC 4648 section 4).
+    /// Base64 with `+` and `/`, or with neither of the two pairs (RFC 4648
+    /// section 4).
     Base64,
     /// Base64 with `-` and `_` (RFC 4648 section 5).
     Base64Url,
@@ -149,17 +151,18 @@ pub enum Step<'a> {
     Utf16,
     /// A value of a JSON document.
     Json(&'a Path<'a>),
-    /// A value of one JSON document among several, counted from 0.
+    /// A value in one of several JSON documents, with the index of the
+    /// document.
     JsonLine(usize, &'a Path<'a>),
     /// A value of a MessagePack document.
     MessagePack(&'a Path<'a>),
     /// A value of a CBOR document.
     Cbor(&'a Path<'a>),
-    /// A length-prefixed message of gRPC.
+    /// A length-prefixed gRPC message.
     Grpc,
-    /// A field of a protobuf message, by its number.
+    /// A protobuf field, by its number.
     Protobuf(u32),
-    /// A run of text in bytes that no decoder reads.
+    /// A run of text within bytes that no decoder understands.
     Text,
 }
 
@@ -202,7 +205,8 @@ impl fmt::Display for Step<'_> {
     }
 }
 
-/// Writes a name that the request chose: no control characters, not too long.
+/// Writes a name taken from the request, without control characters and at most
+/// [`MAX_NAME_CHARS`] long.
 fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     for (i, c) in name.chars().enumerate() {
         if i == MAX_NAME_CHARS {
@@ -217,7 +221,7 @@ fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     Ok(())
 }
 
-/// The steps from the request to a value, the last one first.
+/// The steps from the request to a value, innermost first.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain<'a> {
     outer: Option<&'a Chain<'a>>,
@@ -226,27 +230,28 @@ pub struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// A chain of one step.
+    /// Creates a chain with a single step.
     pub fn new(step: Step<'a>) -> Self {
         Self { outer: None, step, len: 1 }
     }
 
-    /// This chain with one more step.
+    /// Returns this chain extended by one step.
     pub fn then(&'a self, step: Step<'a>) -> Self {
         Self { outer: Some(self), step, len: self.len + 1 }
     }
 
-    /// The innermost step.
+    /// Returns the innermost step.
     pub fn last(&self) -> Step<'a> {
         self.step
     }
 
-    /// The part of the request the value stands in.
+    /// Returns the outermost step: the part of the request that holds the
+    /// value.
     pub fn root(&self) -> Step<'a> {
         self.steps().last().unwrap_or(self.step)
     }
 
-    /// The steps from the innermost to the root.
+    /// Returns the steps from the innermost to the outermost.
     pub fn steps(&self) -> impl Iterator<Item = Step<'a>> {
         let mut next = Some(*self);
         std::iter::from_fn(move || {
@@ -256,7 +261,7 @@ impl<'a> Chain<'a> {
         })
     }
 
-    /// How many steps there are; at least one.
+    /// Returns the number of steps, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a chain is never empty")]
     pub fn len(&self) -> usize {
         self.len
@@ -265,7 +270,7 @@ impl<'a> Chain<'a> {
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As deep as the chain is long, which `Limits::depth` bounds.
+        // The recursion is bounded by `Limits::depth`.
         if let Some(outer) = self.outer {
             write!(f, "{outer} > ")?;
         }
@@ -278,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renders_from_the_outside_in() {
+    fn renders_the_outermost_step_first() {
         let path = Path(vec![
             Segment::Index(0),
             Segment::Key("properties".into()),
@@ -299,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_harmless() {
+    fn rendered_names_are_escaped_and_bounded() {
         let name = format!("a\x1b[31m\n{}", "é".repeat(200));
         let shown = Chain::new(Step::Query(&name)).to_string();
         assert!(shown.starts_with("query:a\\u{1b}[31m\\né"));

@@ -1,4 +1,5 @@
-//! The recursion: looks at bytes, undoes one step, and looks again.
+//! The recursive decoder: inspects bytes, decodes one step, and inspects the
+//! result.
 //!
 //! ```text
 //! look ─┬─ magic number ─→ decompress ──────────────→ look
@@ -9,14 +10,18 @@
 //!       └─ binary: MessagePack, CBOR, protobuf, … ──→ look
 //! ```
 //!
-//! Every step takes exactly one branch, so each level of the chain looks at
-//! each byte a bounded number of times.
+//! Each call takes exactly one branch, so every level of a chain inspects each
+//! byte a bounded number of times.
 
 use super::{
     Limits, Report, Value,
     base64::{self, Alphabet},
     chain::{Chain, Coding, Path, Step},
-    compress, form, json, multipart, text,
+    compress,
+    deobfuscate::deobfuscate,
+    form, json,
+    label::Label,
+    multipart, text,
     tree::{self, Containers, Leaves},
 };
 
@@ -24,57 +29,43 @@ mod binary;
 mod compression;
 mod structure;
 
-/// Where bytes stand.
+/// The context in which bytes were found.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct Context<'a> {
     pub(super) chain: &'a Chain<'a>,
     pub(super) key: Option<&'a str>,
     pub(super) container: u32,
-    /// More was sent than is known.
+    /// Set if more was sent than is known.
     pub(super) truncated: bool,
 }
 
-impl<'a> Place<'a> {
-    /// The same place one step further in.
-    pub(super) fn at<'b>(self, chain: &'b Chain<'b>) -> Place<'b>
+impl<'a> Context<'a> {
+    /// Returns the same context one step further inside.
+    pub(super) fn with_chain<'b>(self, chain: &'b Chain<'b>) -> Context<'b>
     where
         'a: 'b,
     {
-        Place { chain, ..self }
+        Context { chain, ..self }
     }
 }
 
-/// What bytes are said to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Label<'a> {
-    /// Nothing, or nothing that helps: the bytes tell.
-    Unknown,
-    Form,
-    /// With its boundary.
-    Multipart(&'a [u8]),
-    MessagePack,
-    Cbor,
-    Protobuf,
-    Grpc,
-}
-
-/// What bytes are a part of.
+/// The role that bytes have in their surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role<'a> {
-    /// They stand alone: a body, a part, or what a decoder gives.
+    /// A document of its own: a body, a part, or the output of a decoder.
     Document(Label<'a>),
-    /// They are the value of a field, which is mostly plain text.
+    /// The value of a field, which is usually plain text.
     Field,
 }
 
-/// How often bytes that nothing marks are run through decompressors: those of
-/// documents, and as often those of fields, which are many and mostly random.
+/// Number of times that unmarked bytes are passed to decompressors: once for
+/// documents, and separately for fields, which are numerous and mostly random.
 const MAX_GUESSES: u32 = 16;
 
-/// Shortest text that anything can be encoded in.
+/// Minimum length of text in which an encoding is looked for.
 const MIN_ENCODED: usize = 12;
 
-/// The state of one unwrapping.
+/// The state of one call to [`unwrap`](super::unwrap).
 pub(super) struct Engine<'e> {
     limits: Limits,
     report: Report,
@@ -100,184 +91,187 @@ impl<'e> Engine<'e> {
         self.report
     }
 
-    /// A number for a new object.
+    /// Allocates a container number.
     pub(super) fn container(&mut self) -> u32 {
         self.containers.next()
     }
 
-    /// Hands a value out.
-    pub(super) fn emit(&mut self, text: &str, place: Place<'_>) {
+    /// Reports a value.
+    pub(super) fn emit(&mut self, text: &str, context: Context<'_>) {
         if text.is_empty() {
             return;
         }
         if self.report.values >= self.limits.values {
             self.report.reached.values = true;
-            self.skip(text.len());
+            self.count_skipped(text.len());
             return;
         }
         self.report.values += 1;
-        let Place { chain, key, container, truncated } = place;
+        let Context { chain, key, container, truncated } = context;
         (self.visit)(&Value { text, key, container, chain, truncated });
     }
 
-    /// Counts bytes that no decoder reads.
-    pub(super) fn opaque(&mut self, len: usize) {
+    /// Counts bytes that no decoder understands.
+    pub(super) fn count_opaque(&mut self, len: usize) {
         self.report.opaque = self.report.opaque.saturating_add(len as u64);
     }
 
-    fn skip(&mut self, len: usize) {
+    fn count_skipped(&mut self, len: usize) {
         self.report.skipped = self.report.skipped.saturating_add(len as u64);
     }
 
-    /// Whether `len` bytes may still be looked at.
-    fn afford(&mut self, len: usize) -> bool {
+    /// Charges the inspection of `len` bytes; returns `false`, and counts them
+    /// as skipped, if the budget does not cover it.
+    fn charge_work(&mut self, len: usize) -> bool {
         let work = self.report.work.saturating_add(len as u64);
         if work > self.limits.work || self.report.reached.values {
             self.report.reached.work |= work > self.limits.work;
-            self.skip(len);
+            self.count_skipped(len);
             return false;
         }
         self.report.work = work;
         true
     }
 
-    /// Whether a decoder may produce `len` bytes.
-    fn produce(&mut self, len: usize) -> bool {
-        if len > self.room() {
+    /// Charges `len` bytes of decoder output; returns `false`, and counts them
+    /// as skipped, if the budget does not cover it.
+    fn charge_output(&mut self, len: usize) -> bool {
+        if len > self.output_left() {
             self.report.reached.output = true;
-            self.skip(len);
+            self.count_skipped(len);
             return false;
         }
         self.report.output += len;
         true
     }
 
-    /// How many bytes decoders may still produce.
-    fn room(&self) -> usize {
+    /// Returns the number of bytes that decoders may still produce.
+    fn output_left(&self) -> usize {
         self.limits.output.saturating_sub(self.report.output)
     }
 
-    /// Nothing more would be handed out.
+    /// Reports whether no further value can be reported.
     fn exhausted(&self) -> bool {
         self.report.reached.values || self.report.reached.work
     }
 
-    /// Whether a step may follow `chain`.
-    fn deeper(&mut self, chain: &Chain<'_>) -> bool {
-        let deeper = chain.len() < self.limits.depth;
-        self.report.reached.depth |= !deeper;
-        deeper
+    /// Reports whether a step may be added to `chain`, and records if not.
+    fn may_descend(&mut self, chain: &Chain<'_>) -> bool {
+        let allowed = chain.len() < self.limits.depth;
+        self.report.reached.depth |= !allowed;
+        allowed
     }
 
     /// Reads bytes of any kind.
-    pub(super) fn look(&mut self, bytes: &[u8], place: Place<'_>, role: Role<'_>) {
-        if bytes.is_empty() || !self.afford(bytes.len()) {
+    pub(super) fn look(&mut self, bytes: &[u8], context: Context<'_>, role: Role<'_>) {
+        if bytes.is_empty() || !self.charge_work(bytes.len()) {
             return;
         }
-        let text = text::printable(bytes, place.truncated);
-        if !self.deeper(place.chain) {
+        let text = text::as_text(bytes, context.truncated);
+        if !self.may_descend(context.chain) {
             match text {
-                Some(text) => self.emit(text, place),
-                None => self.skip(bytes.len()),
+                Some(text) => self.emit(text, context),
+                None => self.count_skipped(bytes.len()),
             }
             return;
         }
         if let Some(coding) = compress::magic(bytes)
-            && self.compressed(coding, bytes, text.is_some(), place, role)
+            && self.compressed(coding, bytes, text.is_some(), context, role)
         {
             return;
         }
         if let Role::Document(label) = role
-            && self.labelled(bytes, text.is_some(), place, label)
+            && self.labelled(bytes, text.is_some(), context, label)
         {
             return;
         }
         if let Some(boundary) = multipart::sniff(bytes) {
-            return self.multipart(bytes, boundary, place);
+            return self.multipart(bytes, boundary, context);
         }
         if let Some(start) = json::start(bytes).or_else(|| {
-            json::is_quoted(bytes, matches!(role, Role::Document(_)), place.truncated).then_some(0)
-        }) && self.json(&bytes[start..], place)
+            json::is_quoted(bytes, matches!(role, Role::Document(_)), context.truncated)
+                .then_some(0)
+        }) && self.json(&bytes[start..], context)
         {
             return;
         }
         match text {
-            Some(text) => self.text(text, place, role),
-            None => self.binary(bytes, place, role),
+            Some(text) => self.text(text, context, role),
+            None => self.binary(bytes, context, role),
         }
     }
 
-    /// Reads printable text: a form, or a value that may hide another.
-    fn text(&mut self, text: &str, place: Place<'_>, role: Role<'_>) {
+    /// Reads text: a form, or a value that may contain another encoding.
+    fn text(&mut self, text: &str, context: Context<'_>, role: Role<'_>) {
         let bytes = text.as_bytes();
         if matches!(role, Role::Document(_)) && form::is_document(bytes) {
-            return self.form_at(bytes, place);
+            return self.form_at(bytes, context);
         }
-        let text = if place.truncated { text::whole_entities(text) } else { text };
+        let text = if context.truncated { text::whole_entities(text) } else { text };
         if let Some(decoded) = text::entities_decode(text)
-            && self.deeper(place.chain)
+            && self.may_descend(context.chain)
         {
-            if self.produce(decoded.len()) {
-                let chain = place.chain.then(Step::Entities);
-                self.look(decoded.as_bytes(), place.at(&chain), role);
+            if self.charge_output(decoded.len()) {
+                let chain = context.chain.then(Step::Entities);
+                self.look(decoded.as_bytes(), context.with_chain(&chain), role);
             }
             return;
         }
         let bytes = text.as_bytes();
-        self.emit(text, place);
-        if !self.deeper(place.chain) {
+        self.emit(text, context);
+        if !self.may_descend(context.chain) {
             return;
         }
         if form::is_query(bytes) {
-            return self.form_at(bytes, place);
+            return self.form_at(bytes, context);
         }
-        let triplets = if place.truncated { text::whole_triplets(bytes) } else { bytes };
+        let triplets = if context.truncated { text::whole_triplets(bytes) } else { bytes };
         if let Some(decoded) = text::percent_decode(triplets) {
-            if self.produce(decoded.len()) {
-                let chain = place.chain.then(Step::Percent);
-                self.look(&decoded, place.at(&chain), role);
+            if self.charge_output(decoded.len()) {
+                let chain = context.chain.then(Step::Percent);
+                self.look(&decoded, context.with_chain(&chain), role);
             }
             return;
         }
         if text.len() < MIN_ENCODED {
             return;
         }
-        if let Some((step, plain)) = text::undisguised(text, place.truncated) {
-            if self.produce(plain.len()) {
-                let chain = place.chain.then(step);
-                self.look(plain.as_bytes(), place.at(&chain), Role::Field);
+        if let Some((step, plain)) = deobfuscate(text, context.truncated) {
+            if self.charge_output(plain.len()) {
+                let chain = context.chain.then(step);
+                self.look(plain.as_bytes(), context.with_chain(&chain), Role::Field);
             }
             return;
         }
-        if let Some(start) = json::start_behind_junk(bytes)
-            && self.json(&bytes[start..], place)
+        if let Some(start) = json::start_after_junk(bytes)
+            && self.json(&bytes[start..], context)
         {
             return;
         }
         if let Some(unescaped) = json::unescape_address(bytes) {
-            if self.produce(unescaped.len()) {
-                let chain = place.chain.then(Step::Escaped);
-                self.look(&unescaped, place.at(&chain), Role::Field);
+            if self.charge_output(unescaped.len()) {
+                let chain = context.chain.then(Step::Escaped);
+                self.look(&unescaped, context.with_chain(&chain), Role::Field);
             }
             return;
         }
-        if let Some(decoded) = text::hex_decode(text, place.truncated)
-            && self.afford(decoded.len())
-            && self.is_convincing_hex(&decoded, place.truncated)
+        if let Some(decoded) = text::hex_decode(text, context.truncated)
+            && self.charge_work(decoded.len())
+            && self.is_plausible_hex(&decoded, context.truncated)
         {
-            if self.produce(decoded.len()) {
-                let chain = place.chain.then(Step::Hex);
-                self.look(&decoded, place.at(&chain), Role::Document(Label::Unknown));
+            if self.charge_output(decoded.len()) {
+                let chain = context.chain.then(Step::Hex);
+                self.look(&decoded, context.with_chain(&chain), Role::Document(Label::Unknown));
             }
             return;
         }
-        self.base64(text, place);
+        self.base64(text, context);
     }
 
-    /// Looks for base64: the whole text, or what stands in it.
-    fn base64(&mut self, text: &str, place: Place<'_>) {
-        if let Some(decoded) = base64::whole(text, place.truncated)
-            && self.base64_content(&decoded, place)
+    /// Looks for base64, first in the text as a whole and then in its tokens.
+    fn base64(&mut self, text: &str, context: Context<'_>) {
+        if let Some(decoded) = base64::whole(text, context.truncated)
+            && self.base64_content(&decoded, context)
         {
             return;
         }
@@ -285,8 +279,8 @@ impl<'e> Engine<'e> {
         let mut unread = 0;
         for token in base64::tokens(text) {
             let last = text.ends_with(token);
-            let truncated = place.truncated && last;
-            let here = Place { truncated, ..place };
+            let truncated = context.truncated && last;
+            let here = Context { truncated, ..context };
             if self.base64_token(token, token.len() < text.len(), here) {
                 read = true;
             } else if base64::is_random(token) {
@@ -296,115 +290,117 @@ impl<'e> Engine<'e> {
         if !read && unread == 0 && base64::is_random(text) {
             unread = text.len();
         }
-        // Tokens in a request's head open doors; what is reported stands in its
-        // content.
-        if !matches!(place.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path) {
-            self.opaque(unread);
+        // Tokens in the head of a request are credentials; reports are sent in
+        // its content.
+        if !matches!(context.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path) {
+            self.count_opaque(unread);
         }
     }
 
-    /// Looks for base64 in a run of its characters. `apart`: it is not all of
-    /// the text, which has been tried.
-    fn base64_token(&mut self, token: &str, apart: bool, place: Place<'_>) -> bool {
-        if apart
-            && let Some(decoded) = base64::token(token, place.truncated)
-            && self.base64_content(&decoded, place)
+    /// Looks for base64 in a run of its characters. `is_part` means that the
+    /// text is longer than the token and has already been tried as a whole.
+    fn base64_token(&mut self, token: &str, is_part: bool, context: Context<'_>) -> bool {
+        if is_part
+            && let Some(decoded) = base64::token(token, context.truncated)
+            && self.base64_content(&decoded, context)
         {
             return true;
         }
-        if let Some(decoded) = base64::behind_prefix(token, place.truncated)
-            && self.base64_content(&decoded, place)
+        if let Some(decoded) = base64::after_prefix(token, context.truncated)
+            && self.base64_content(&decoded, context)
         {
             return true;
         }
-        // A slash is of the alphabet, but it also separates segments.
+        // A slash belongs to the alphabet, but also separates path segments.
         let mut read = false;
         if token.contains('/') {
             for part in token.split('/') {
-                if let Some(decoded) = base64::token(part, place.truncated) {
-                    read |= self.base64_content(&decoded, place);
+                if let Some(decoded) = base64::token(part, context.truncated) {
+                    read |= self.base64_content(&decoded, context);
                 }
             }
         }
         read
     }
 
-    /// Reads what base64 stands for, when that is convincing.
-    fn base64_content(&mut self, decoded: &base64::Decoded, place: Place<'_>) -> bool {
+    /// Reads decoded base64 if it is plausible.
+    fn base64_content(&mut self, decoded: &base64::Decoded, context: Context<'_>) -> bool {
         let bytes = &*decoded.bytes;
-        if !self.afford(bytes.len()) {
+        if !self.charge_work(bytes.len()) {
             return false;
         }
-        let chain = place.chain.then(match decoded.alphabet {
+        let chain = context.chain.then(match decoded.alphabet {
             Alphabet::Standard => Step::Base64,
             Alphabet::Url => Step::Base64Url,
         });
-        let here = place.at(&chain);
-        if !self.is_convincing(bytes, place.truncated) {
-            return text::printable(bytes, place.truncated).is_none()
+        let here = context.with_chain(&chain);
+        if !self.is_plausible(bytes, context.truncated) {
+            return text::as_text(bytes, context.truncated).is_none()
                 && self.guess_field(bytes, here);
         }
-        if !self.produce(bytes.len()) {
+        if !self.charge_output(bytes.len()) {
             return false;
         }
         self.look(bytes, here, Role::Document(Label::Unknown));
         true
     }
 
-    /// Reads the runs of text in bytes of no known format. Where one of its
-    /// values ends cannot be told, so those of a cut input all count as cut.
-    pub(super) fn runs(&mut self, bytes: &[u8], place: Place<'_>, step: Step<'_>) {
-        if !self.afford(bytes.len()) {
+    /// Reads the runs of text in bytes of an unknown format. The end of a value
+    /// cannot be recognised there, so every run of a truncated input counts as
+    /// truncated.
+    pub(super) fn runs(&mut self, bytes: &[u8], context: Context<'_>, step: Step<'_>) {
+        if !self.charge_work(bytes.len()) {
             return;
         }
-        let chain = place.chain.then(step);
+        let chain = context.chain.then(step);
         let mut text = 0;
         for run in text::runs(bytes) {
             text += run.len();
-            self.text(run, place.at(&chain), Role::Field);
+            self.text(run, context.with_chain(&chain), Role::Field);
         }
-        self.opaque(bytes.len() - text);
+        self.count_opaque(bytes.len() - text);
     }
 
-    /// Whether bytes that a guess produced are something that somebody sent.
-    fn is_convincing(&mut self, bytes: &[u8], truncated: bool) -> bool {
+    /// Reports whether bytes produced by a guess look like intentional data.
+    fn is_plausible(&mut self, bytes: &[u8], truncated: bool) -> bool {
         match compress::magic(bytes) {
             Some(Coding::Gzip | Coding::Zstd) => return true,
             Some(_) => {
-                /// Enough to tell that a stream is one.
+                /// Enough output to recognise a zlib stream.
                 const PROBE: usize = 1024;
                 let probe = self.decompress(Coding::Zlib, bytes, PROBE);
-                if probe.is_some_and(|probe| compression::is_zlib_believed(&probe)) {
+                if probe.is_some_and(|probe| compression::is_plausible_zlib(&probe)) {
                     return true;
                 }
             }
             None => {}
         }
         multipart::sniff(bytes).is_some()
-            || match text::printable(bytes, truncated) {
-                Some(_) => text::is_meant(bytes, truncated),
+            || match text::as_text(bytes, truncated) {
+                Some(_) => text::looks_like_text(bytes, truncated),
                 None => {
-                    binary::is_convincing(bytes, truncated)
+                    binary::is_document(bytes, truncated)
                         || binary::header_len(bytes, truncated).is_some()
                 }
             }
     }
 
-    /// The same for hexadecimal digits, half of which decode to text by
+    /// Does the same for hexadecimal digits, half of which decode to text by
     /// themselves: `30` to `39` are digits again.
-    fn is_convincing_hex(&mut self, bytes: &[u8], truncated: bool) -> bool {
-        /// From here on, that the bytes are text is enough.
+    fn is_plausible_hex(&mut self, bytes: &[u8], truncated: bool) -> bool {
+        /// Minimum length from which being text is sufficient evidence.
         const MIN_TEXT: usize = 16;
-        let is_text = text::printable(bytes, truncated).is_some();
-        let starts_well = [&b"http"[..], b"{\"", b"[{"].iter().any(|s| bytes.starts_with(s));
-        (!is_text || bytes.len() >= MIN_TEXT || starts_well) && self.is_convincing(bytes, truncated)
+        let is_text = text::as_text(bytes, truncated).is_some();
+        let has_known_start = [&b"http"[..], b"{\"", b"[{"].iter().any(|s| bytes.starts_with(s));
+        (!is_text || bytes.len() >= MIN_TEXT || has_known_start)
+            && self.is_plausible(bytes, truncated)
     }
 
-    /// Reads every value of a tree. Answers how many there were.
+    /// Reads every value of a tree and returns their number.
     fn tree<'d, R: Leaves<'d>>(
         &mut self,
         reader: &mut R,
-        place: Place<'_>,
+        context: Context<'_>,
         step: impl for<'p> Fn(&'p Path<'p>) -> Step<'p>,
     ) -> usize {
         let mut count = 0;
@@ -413,10 +409,10 @@ impl<'e> Engine<'e> {
         {
             count += 1;
             let path = reader.path();
-            let chain = place.chain.then(step(path));
-            let here = Place {
+            let chain = context.chain.then(step(path));
+            let here = Context {
                 chain: &chain,
-                key: path.last_key().or(place.key),
+                key: path.last_key().or(context.key),
                 container: leaf.container,
                 truncated: leaf.truncated,
             };

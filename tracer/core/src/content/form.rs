@@ -1,8 +1,8 @@
-//! Urlencoded forms and queries: `key=value&key=value`.
+//! URL-encoded forms and queries: `key=value&key=value`.
 //!
 //! ```text
 //! crc=1&gzip=1&data_list=H4sI…%3D     a body, a query, or a string in JSON
-//! en=page_view&dl=https…\r\nen=…      several, one a line
+//! en=page_view&dl=https…\r\nen=…      several, one per line
 //! ```
 
 use std::borrow::Cow;
@@ -11,23 +11,24 @@ use memchr::{memchr, memchr2_iter, memchr3};
 
 use super::{text, tree::is_address};
 
-/// Longest key that a form is told by.
+/// Maximum length of a key by which a form is recognised.
 const MAX_KEY: usize = 128;
 
-/// One `key=value`, still encoded.
+/// A `key=value` pair, not yet decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pair<'d> {
-    /// `None` for a word without `=`.
+    /// The key; `None` for a word without `=`.
     pub(super) key: Option<&'d [u8]>,
-    /// What stands behind the `=`, or the word.
+    /// The bytes after the `=`, or the word.
     pub(super) value: &'d [u8],
-    /// Nothing stands behind it.
+    /// Set for the last pair of the input.
     pub(super) last: bool,
-    /// It is the first one of its line.
+    /// Set for the first pair of a line.
     pub(super) starts_line: bool,
 }
 
-/// The pairs of a form. A line break ends a pair when another pair follows.
+/// Returns the pairs of a form. A line break ends a pair if another pair
+/// follows.
 pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     let mut rest = Some(input);
     let mut starts_line = true;
@@ -36,11 +37,11 @@ pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
             let input = rest?;
             let separator = memchr2_iter(b'&', b'\n', input)
                 .find(|&at| input[at] == b'&' || key_len(&input[at + 1..]).is_some());
-            let (pair, behind) = match separator {
+            let (pair, after) = match separator {
                 Some(at) => (&input[..at], Some(&input[at + 1..])),
                 None => (input, None),
             };
-            rest = behind;
+            rest = after;
             let line = starts_line;
             let ends_line = separator.is_some_and(|at| input[at] == b'\n');
             starts_line = ends_line;
@@ -50,7 +51,7 @@ pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
                 continue;
             }
             let (key, value) = match memchr(b'=', pair) {
-                // An address alone, whose own query has the `=`.
+                // A lone address, whose own query contains the `=`.
                 Some(at) if is_address(&pair[..at]) => (None, pair),
                 Some(at) => (Some(&pair[..at]), &pair[at + 1..]),
                 None => (None, pair),
@@ -60,14 +61,14 @@ pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     })
 }
 
-/// The length of the key that starts `input`, when `=` follows it.
+/// Returns the length of the key at the start of `input`, if `=` follows it.
 fn key_len(input: &[u8]) -> Option<usize> {
     let head = &input[..input.len().min(MAX_KEY + 1)];
     let len = memchr3(b'=', b'&', b'\n', head)?;
     (head[len] == b'=' && len > 0 && head[..len].iter().copied().all(is_key)).then_some(len)
 }
 
-/// Characters that keys are made of, and no URL, markup or sentence.
+/// Reports characters that occur in keys. They exclude URLs, markup and prose.
 fn is_key(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -90,18 +91,18 @@ fn is_key(byte: u8) -> bool {
         )
 }
 
-/// Whether a whole body is a form, by its first pair.
+/// Reports whether a body is a form, judging by its first pair.
 pub(super) fn is_document(input: &[u8]) -> bool {
     let input = input.strip_prefix(b"?").unwrap_or(input);
     let Some(len) = key_len(input) else {
         return false;
     };
-    // The padding of base64 is no pair.
+    // Base64 padding is not a pair.
     let value = &input[len + 1..];
     !value.iter().all(|&b| matches!(b, b'=' | b'\r' | b'\n'))
 }
 
-/// Whether a string is a query: two pairs, or one behind `?`.
+/// Reports whether a string is a query: two pairs, or one pair after `?`.
 pub(super) fn is_query(input: &[u8]) -> bool {
     if let Some(query) = input.strip_prefix(b"?") {
         return key_len(query).is_some();
@@ -109,12 +110,11 @@ pub(super) fn is_query(input: &[u8]) -> bool {
     let Some(first) = key_len(input) else {
         return false;
     };
-    let behind = &input[first + 1..];
-    memchr(b'&', behind).is_some_and(|at| key_len(&behind[at + 1..]).is_some())
+    let after = &input[first + 1..];
+    memchr(b'&', after).is_some_and(|at| key_len(&after[at + 1..]).is_some())
 }
 
-/// Undoes the encoding of a key or a value: `+` for a space, and one level of
-/// percent-encoding.
+/// Decodes a key or value: `+` to a space, and one level of percent-encoding.
 pub(super) fn decode(input: &[u8], truncated: bool) -> Cow<'_, [u8]> {
     let input = if truncated { text::whole_triplets(input) } else { input };
     let plain = if memchr(b'+', input).is_some() {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_forms_from_text() {
+    fn distinguishes_forms_from_text() {
         for form in ["data=x", "dl=https%3A%2F%2Fa", "ud[em]=1&b=2", "data={\"a\": 1}", "?a=b"] {
             assert!(is_document(form.as_bytes()), "{form}");
         }

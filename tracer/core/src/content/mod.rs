@@ -1,33 +1,36 @@
-//! What a request says: every value in it, through every encoding.
+//! Extracts every value from a request, through every encoding.
 //!
-//! [`unwrap`] walks over the path, the query, the headers and the body, undoes
-//! what it recognises, and hands out each value with the [`Chain`] of steps
-//! that led to it:
+//! [`unwrap`] walks the path, the query, the headers and the body, decodes what
+//! it recognises, and reports each value with the [`Chain`] of steps that led
+//! to it:
 //!
 //! ```text
 //! POST /sa?project=web
 //! data_list=H4sI…          body > form:data_list > base64 > gzip > json[0].properties.url
 //! ```
 //!
-//! Labels (`Content-Type`, `Content-Encoding`) are hints: what the bytes are
-//! decides. A reading that nothing marks, such as base64, is believed only
-//! when what it gives is convincing, and the text itself is handed out too.
+//! Labels (`Content-Type`, `Content-Encoding`) are hints; the bytes themselves
+//! decide. A guess without a marker, such as base64, is accepted only if the
+//! result is plausible, and the undecoded text is reported as well.
 //!
-//! Requests are cut by design. A reader gives what stands before the cut, and
-//! only the value that the cut goes through is marked [`Value::truncated`].
-//! Formats are told by their first bytes as far as possible, so that knowing
-//! less of a request leads to fewer values and not to other ones.
+//! Requests are truncated by design. A reader reports everything before the
+//! cut, and marks only the value that the cut goes through as
+//! [`Value::truncated`]. Formats are recognised by their first bytes wherever
+//! possible, so that a shorter prefix of a request yields fewer values, never
+//! different ones.
 //!
-//! Everything here is bounded by [`Limits`], and what was not read is counted
-//! in the [`Report`].
+//! All work is bounded by [`Limits`], and whatever was not read is counted in
+//! the [`Report`].
 
 mod base64;
 mod cbor;
 mod chain;
 mod compress;
+mod deobfuscate;
 mod engine;
 mod form;
 mod json;
+mod label;
 mod msgpack;
 mod multipart;
 mod protobuf;
@@ -35,58 +38,59 @@ mod request;
 mod text;
 mod tree;
 mod xor;
+mod xor_key;
 
 pub use chain::{Chain, Coding, Path, Segment, Step};
 pub use multipart::boundary as multipart_boundary;
 pub use text::percent_decode;
-pub use xor::Key;
+pub use xor_key::Key;
 
 use crate::proto::Request;
 
-/// What the unwrapping of one request may cost.
+/// Limits on the work that one request may cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Steps of a chain.
+    /// Number of steps in a chain.
     pub depth: usize,
-    /// Bytes that decoders produce.
+    /// Bytes produced by decoders.
     pub output: usize,
-    /// Bytes that are looked at, each as often as it is looked at. Starting a
-    /// decompressor counts as some thousand.
+    /// Bytes inspected, counted once per inspection. Starting a decompressor is
+    /// charged as several thousand bytes.
     pub work: u64,
-    /// Values that are handed out.
+    /// Number of values reported.
     pub values: usize,
 }
 
 impl Default for Limits {
     /// - `depth`: the deepest chain recorded from a real SDK has 8 steps; each
-    ///   costs some hundred bytes of stack.
-    /// - `output`: batches of telemetry stay below 1 MiB, and so a bomb stays
-    ///   below what a daemon may hold.
-    /// - `work`: well above what `output` needs, below a second of CPU.
-    /// - `values`: as many as a batch of a thousand events has.
+    ///   step costs a few hundred bytes of stack.
+    /// - `output`: telemetry batches stay below 1 MiB, and this keeps a
+    ///   decompression bomb below what a daemon can afford.
+    /// - `work`: well above what `output` needs, below one second of CPU time.
+    /// - `values`: the number of values in a batch of a thousand events.
     fn default() -> Self {
         Self { depth: 32, output: 8 << 20, work: 64 << 20, values: 1 << 16 }
     }
 }
 
-/// One value of a request.
+/// A value found in a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'a> {
-    /// Its text. Numbers and booleans are written as their format does.
+    /// The value as text. Numbers and booleans are written as in their format.
     pub text: &'a str,
-    /// The innermost name on the way to it: of a parameter, a JSON member, a
-    /// header field, a cookie, a part, or `pb#N`.
+    /// The innermost name on the path to the value: of a parameter, a JSON
+    /// member, a header field, a cookie, a multipart part, or `pb#N`.
     pub key: Option<&'a str>,
-    /// The number of the object that holds it: values of one object, form or
-    /// message share it, and so do the elements of an array in it.
+    /// Number of the object that holds the value. All values of one object,
+    /// form or message share it, as do the elements of arrays in that object.
     pub container: u32,
-    /// The steps that led to it.
+    /// The steps that led to the value.
     pub chain: &'a Chain<'a>,
-    /// More of it may have been sent than is known.
+    /// Set if more of the value may have been sent than is known.
     pub truncated: bool,
 }
 
-/// Which limits were reached.
+/// The limits that were reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reached {
     /// [`Limits::depth`].
@@ -97,56 +101,60 @@ pub struct Reached {
     pub work: bool,
     /// [`Limits::values`].
     pub values: bool,
-    /// Objects and arrays of one document nest too deep.
+    /// Objects or arrays in one document were nested too deeply.
     pub nesting: bool,
 }
 
 impl Reached {
-    /// Whether any was.
+    /// Reports whether any limit was reached.
     pub fn any(self) -> bool {
         self.depth || self.output || self.work || self.values || self.nesting
     }
 }
 
-/// What unwrapping a request came to, and what of it was not read.
+/// The outcome of unwrapping a request, including what was not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Values handed out.
+    /// Number of values reported.
     pub values: usize,
-    /// Bytes that decoders produced.
+    /// Bytes produced by decoders.
     pub output: usize,
-    /// Bytes looked at.
+    /// Bytes inspected.
     pub work: u64,
-    /// Bytes that no decoder reads: images, encrypted data, unknown formats.
-    /// They count where they are found, which may be inside a compression.
+    /// Bytes that no decoder understands: images, encrypted data, unknown
+    /// formats. They are counted where they are found, possibly after
+    /// decompression.
     pub opaque: u64,
-    /// Bytes left out because a limit was reached.
+    /// Bytes skipped because a limit was reached.
     pub skipped: u64,
-    /// Streams and documents whose end is not known.
+    /// Streams and documents that end before their format says they do.
     pub cut: u32,
-    /// Streams and documents that break their format's rules.
+    /// Streams and documents that violate their format.
     pub damaged: u32,
     /// The limits that were reached.
     pub reached: Reached,
 }
 
 impl Report {
-    /// Bytes that nobody has read: of no known form, or beyond a limit.
+    /// Returns the number of bytes not read, either for lack of a decoder or
+    /// because a limit was reached.
     pub fn unread(&self) -> u64 {
         self.opaque.saturating_add(self.skipped)
     }
 }
 
-/// Hands every value of a request to `visit`.
+/// Calls `visit` with every value of a request.
 pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'_>)) -> Report {
     let mut engine = engine::Engine::new(*limits, &mut visit);
     request::request(&mut engine, request);
     engine.finish()
 }
 
-/// Undoes one step of a chain, given by its name, where that step is an encoding
-/// or a compression: at most `limit` bytes. It shows how a value was wrapped;
-/// that it *is* wrapped so, [`unwrap`] has found out.
+/// Reverts one step of a chain, given by its name, if that step is an encoding
+/// or a compression. Returns at most `limit` bytes.
+///
+/// This is for showing how a value was wrapped; [`unwrap`] has already
+/// established that it was.
 pub fn undo(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
     let coding = [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd]
         .into_iter()
@@ -160,20 +168,20 @@ pub fn undo(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
     match step {
         "base64" | "base64url" => {
             let all = base64::decode(input, false).map(|decoded| decoded.bytes);
-            if all.as_deref().is_some_and(base64::starts_well) {
+            if all.as_deref().is_some_and(base64::has_known_start) {
                 return all;
             }
             let text = std::str::from_utf8(input).ok()?;
-            base64::behind_prefix(text, false).map(|decoded| decoded.bytes).or(all)
+            base64::after_prefix(text, false).map(|decoded| decoded.bytes).or(all)
         }
         "hex" => data_encoding::HEXLOWER_PERMISSIVE.decode(input).ok(),
         _ => None,
     }
 }
 
-/// Hands every value of a body, or of a message that stands alone, to `visit`.
+/// Calls `visit` with every value of a body or of a stand-alone message.
 ///
-/// `truncated` tells that more than `bytes` was sent.
+/// `truncated` means that more than `bytes` was sent.
 pub fn unwrap_body(
     bytes: &[u8],
     content_type: Option<&[u8]>,

@@ -1,4 +1,4 @@
-//! MessagePack, token by token.
+//! MessagePack, read token by token.
 //!
 //! ```text
 //! 00-7f small int   80-8f map   90-9f array   a0-bf string   e0-ff negative int
@@ -7,7 +7,7 @@
 //! dc dd array   de df map        (lengths and numbers are big endian)
 //! ```
 
-use super::tree::{Stop, Token, Tokens};
+use super::tree::{Token, TokenError, Tokens};
 
 /// Reads the tokens of a document.
 #[derive(Debug)]
@@ -21,25 +21,25 @@ impl<'d> Reader<'d> {
         Self { input, at: 0 }
     }
 
-    /// Whether `input` starts with a map or an array.
+    /// Reports whether `input` starts with a map or an array.
     pub(super) fn starts(input: &[u8]) -> bool {
         matches!(input.first(), Some(0x81..=0x8f | 0x91..=0x9f | 0xdc..=0xdf))
     }
 
-    /// An unsigned number of `len` bytes, at most eight.
-    fn uint(&mut self, len: usize) -> Result<u64, Stop> {
-        let bytes = self.input.get(self.at..self.at + len).ok_or(Stop::Short)?;
+    /// Reads an unsigned number of `len` bytes, at most eight.
+    fn uint(&mut self, len: usize) -> Result<u64, TokenError> {
+        let bytes = self.input.get(self.at..self.at + len).ok_or(TokenError::EndOfInput)?;
         self.at += len;
         Ok(bytes.iter().fold(0, |n, &b| n << 8 | u64::from(b)))
     }
 
-    /// A signed number of `len` bytes.
-    fn int(&mut self, len: usize) -> Result<i64, Stop> {
+    /// Reads a signed number of `len` bytes.
+    fn int(&mut self, len: usize) -> Result<i64, TokenError> {
         let unused = 64 - 8 * len as u32;
         Ok((self.uint(len)? << unused).cast_signed() >> unused)
     }
 
-    /// As much as there is of `len` bytes, and whether that is less.
+    /// Takes up to `len` bytes. Returns whether fewer were available.
     fn take(&mut self, len: u64) -> (&'d [u8], bool) {
         let rest = self.input.get(self.at..).unwrap_or_default();
         let len = usize::try_from(len).unwrap_or(usize::MAX);
@@ -58,8 +58,8 @@ impl<'d> Reader<'d> {
         Token::Bytes(bytes, cut)
     }
 
-    /// An extension: its type, then its bytes.
-    fn extension(&mut self, len: u64) -> Result<Token<'d>, Stop> {
+    /// Reads an extension: its type, then its bytes.
+    fn extension(&mut self, len: u64) -> Result<Token<'d>, TokenError> {
         self.uint(1)?;
         Ok(self.bytes(len))
     }
@@ -70,8 +70,8 @@ fn number(number: impl ToString) -> Token<'static> {
 }
 
 impl<'d> Tokens<'d> for Reader<'d> {
-    fn next_token(&mut self) -> Result<Token<'d>, Stop> {
-        let &byte = self.input.get(self.at).ok_or(Stop::Short)?;
+    fn next_token(&mut self) -> Result<Token<'d>, TokenError> {
+        let &byte = self.input.get(self.at).ok_or(TokenError::EndOfInput)?;
         self.at += 1;
         Ok(match byte {
             0x00..=0x7f => number(byte),
@@ -79,7 +79,7 @@ impl<'d> Tokens<'d> for Reader<'d> {
             0x90..=0x9f => Token::Array(Some(u64::from(byte & 0x0f))),
             0xa0..=0xbf => self.text(u64::from(byte & 0x1f)),
             0xc0 => Token::Nil,
-            0xc1 => return Err(Stop::Invalid),
+            0xc1 => return Err(TokenError::Invalid),
             0xc2 => Token::Scalar("false".into()),
             0xc3 => Token::Scalar("true".into()),
             0xc4..=0xc6 => {
@@ -113,7 +113,7 @@ impl<'d> Tokens<'d> for Reader<'d> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::tree::{Containers, End, Leaves, Walker, convincing};
+    use crate::content::tree::{Containers, End, Leaves, Walker, is_plausible};
 
     fn read(input: &[u8], truncated: bool) -> (Vec<String>, End) {
         let mut walker = Walker::new(Reader::new(input), truncated, 0);
@@ -144,11 +144,11 @@ mod tests {
             ]
         );
         assert_eq!(end, End::Complete);
-        assert!(convincing(Reader::new(DOCUMENT), DOCUMENT.len(), false));
+        assert!(is_plausible(Reader::new(DOCUMENT), DOCUMENT.len(), false));
     }
 
     #[test]
-    fn a_cut_document_gives_what_is_known() {
+    fn a_truncated_document_yields_the_values_before_the_cut() {
         let (whole, _) = read(DOCUMENT, false);
         for len in 0..DOCUMENT.len() - 1 {
             let (leaves, end) = read(&DOCUMENT[..len], true);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn declared_lengths_cost_nothing() {
+    fn declared_lengths_allocate_nothing() {
         let (leaves, end) = read(b"\xdf\xff\xff\xff\xff\xa1a\xdd\xff\xff\xff\xff", true);
         assert!(leaves.is_empty());
         assert_eq!(end, End::Truncated);

@@ -11,28 +11,29 @@
 
 use memchr::{memchr, memmem};
 
-/// RFC 2046 allows 70 characters. Some write a few more.
+/// Maximum length of a boundary. RFC 2046 allows 70 characters; some senders
+/// use a few more.
 const MAX_BOUNDARY: usize = 128;
-/// Header lines of a part that are read.
+/// Maximum number of header lines read per part.
 const MAX_HEADERS: usize = 16;
 
-/// One part.
+/// A part of a multipart body.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part<'d> {
-    /// The field's name.
+    /// The name of the form field.
     pub(super) name: Option<&'d [u8]>,
-    /// The file's name.
+    /// The name of the file.
     pub(super) filename: Option<&'d [u8]>,
     pub(super) content_type: Option<&'d [u8]>,
     pub(super) content_encoding: Option<&'d [u8]>,
     /// `Content-Transfer-Encoding: base64`.
     pub(super) base64: bool,
     pub(super) content: &'d [u8],
-    /// The input ends inside it.
+    /// Set if the input ends inside the part.
     pub(super) cut: bool,
 }
 
-/// The boundary that a `Content-Type` names.
+/// Returns the boundary declared by a `Content-Type`.
 pub fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     let (kind, parameters) = content_type.split_at_checked(10)?;
     if !kind.eq_ignore_ascii_case(b"multipart/") {
@@ -41,7 +42,8 @@ pub fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     parameter(parameters, b"boundary").filter(|b| !b.is_empty() && b.len() <= MAX_BOUNDARY)
 }
 
-/// The boundary that `input` starts with, when a part's header follows it.
+/// Returns the boundary at the start of `input`, if the header of a part
+/// follows it.
 pub(super) fn sniff(input: &[u8]) -> Option<&[u8]> {
     let rest = input.strip_prefix(b"--")?;
     let len = memchr(b'\n', &rest[..rest.len().min(MAX_BOUNDARY + 2)])?;
@@ -51,7 +53,7 @@ pub(super) fn sniff(input: &[u8]) -> Option<&[u8]> {
     (fits && header.eq_ignore_ascii_case(b"content-")).then_some(line)
 }
 
-/// The value of a parameter: `; name=value` or `; name="value"`.
+/// Returns the value of a parameter: `; name=value` or `; name="value"`.
 fn parameter<'d>(value: &'d [u8], name: &[u8]) -> Option<&'d [u8]> {
     let mut rest = value;
     loop {
@@ -66,7 +68,7 @@ fn parameter<'d>(value: &'d [u8], name: &[u8]) -> Option<&'d [u8]> {
     }
 }
 
-/// What follows `name=`.
+/// Returns the text after `name=`.
 fn starts_with_name<'d>(text: &'d [u8], name: &[u8]) -> Option<&'d [u8]> {
     let (head, rest) = text.split_at_checked(name.len())?;
     if !head.eq_ignore_ascii_case(name) {
@@ -75,20 +77,20 @@ fn starts_with_name<'d>(text: &'d [u8], name: &[u8]) -> Option<&'d [u8]> {
     rest.strip_prefix(b"=")
 }
 
-/// The parts between the boundaries. What stands before the first and after
-/// the last boundary is no part.
+/// Returns the parts between boundaries. Bytes before the first and after the
+/// last boundary are ignored.
 pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item = Part<'d>> {
     let mut delimiter = b"--".to_vec();
     delimiter.extend_from_slice(boundary);
     let finder = memmem::Finder::new(&delimiter).into_owned();
-    // A delimiter stands at the beginning of a line.
+    // A delimiter is always at the start of a line.
     let find =
         move |input: &[u8]| finder.find_iter(input).find(|&at| at == 0 || input[at - 1] == b'\n');
     let skip = delimiter.len();
     let mut rest = find(input).map(|at| &input[at + skip..]);
     std::iter::from_fn(move || {
         let input = rest?;
-        // The closing delimiter has two more hyphens.
+        // The closing delimiter ends with two hyphens.
         if input.starts_with(b"--") {
             return None;
         }
@@ -107,13 +109,13 @@ pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item 
     })
 }
 
-/// Reads a part from its headers on.
+/// Reads the headers and content of a part.
 fn read(part: &[u8], cut: bool) -> Part<'_> {
     let mut read = Part { cut, ..Part::default() };
     let mut rest = part;
     for _ in 0..MAX_HEADERS {
         let Some(end) = memchr(b'\n', rest) else {
-            // The headers are cut, and so there is no content.
+            // The headers are truncated, so there is no content.
             return read;
         };
         let line = rest[..end].trim_ascii();
@@ -181,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_body_gives_prefixes() {
+    fn a_truncated_body_yields_prefixes() {
         let whole: Vec<_> = parts(BODY, b"xyz").collect();
         for len in 0..BODY.len() {
             for (part, whole) in parts(&BODY[..len], b"xyz").zip(&whole) {
-                // A cut boundary looks like content.
+                // A truncated boundary looks like content.
                 let known = part.content.len().min(whole.content.len());
                 assert_eq!(part.content[..known], whole.content[..known], "{len}");
                 assert!(part.cut || part == *whole, "{len}");

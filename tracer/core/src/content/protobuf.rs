@@ -1,4 +1,4 @@
-//! Protocol buffers without their schema.
+//! Protocol buffers, read without a schema.
 //!
 //! ```text
 //! field     tag: number << 3 | wire type (varint) | payload
@@ -6,40 +6,41 @@
 //!           3, 4 start and end of a group, which nothing new uses
 //! ```
 //!
-//! A length-delimited payload is a message, text or bytes; only the schema
-//! would tell. Text comes first, because text that happens to be a message is
-//! rare, with one exception: [`is_wrapped_text`].
+//! A length-delimited payload is a message, text or bytes, and only the schema
+//! could tell them apart. Text takes precedence, because text that happens to
+//! be a valid message is rare, with one exception: [`is_wrapped_text`].
 
 use super::{chain::Coding, compress, text};
 
-/// How deep a message without a label is looked into for text. One that has
-/// its text deeper still is read as bytes of no known format: text comes out.
+/// Maximum depth at which an undeclared message is searched for text. A message
+/// whose text lies deeper is read as an unknown format, which still finds the
+/// text.
 const MAX_PROBE_DEPTH: usize = 8;
 
-/// Shortest text by which bytes without a label are taken for a message.
-const MIN_WITNESS: usize = 6;
+/// Minimum length of text that identifies an undeclared message.
+const MIN_EVIDENCE: usize = 6;
 
 /// Field numbers have 29 bits.
 const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
 
-/// One field of a message.
+/// A field of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field<'d> {
     pub(super) number: u32,
-    /// What a length-delimited field holds; `None` for a number.
+    /// The content of a length-delimited field; `None` for numbers.
     pub(super) payload: Option<&'d [u8]>,
-    /// The input ends inside the payload.
+    /// Set if the input ends inside the payload.
     pub(super) cut: bool,
 }
 
-/// How a message ended.
+/// The way in which a message ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// With the input, after a field.
+    /// The input ended after a field.
     Complete,
-    /// With the input, inside a field.
+    /// The input ended inside a field.
     Cut,
-    /// At bytes that are no field.
+    /// The next bytes are not a field.
     Malformed,
 }
 
@@ -47,7 +48,7 @@ pub(super) enum End {
 #[derive(Debug, Clone)]
 pub(super) struct Fields<'d> {
     input: &'d [u8],
-    /// Set when there is no next field.
+    /// Set once there are no more fields.
     end: Option<End>,
 }
 
@@ -56,12 +57,12 @@ impl<'d> Fields<'d> {
         Self { input, end: None }
     }
 
-    /// How the message ended.
+    /// Returns how the message ended.
     pub(super) fn end(&self) -> Option<End> {
         self.end
     }
 
-    /// What is left to read.
+    /// Returns the unread bytes.
     pub(super) fn rest(&self) -> &'d [u8] {
         self.input
     }
@@ -142,7 +143,7 @@ fn varint(input: &mut &[u8]) -> Result<u64, End> {
     Err(if input.len() < 10 { End::Cut } else { End::Malformed })
 }
 
-/// Whether every byte belongs to a field. Payloads are not looked into.
+/// Reports whether the input consists of fields. Payloads are not inspected.
 fn is_message(input: &[u8], cut: bool) -> bool {
     let mut fields = Fields::new(input);
     let count = fields.by_ref().count();
@@ -153,11 +154,12 @@ fn is_message(input: &[u8], cut: bool) -> bool {
     }
 }
 
-/// Whether printable text is a message of one text field.
+/// Reports whether text is in fact a message with a single text field.
 ///
-/// Such a message is printable from its first byte on when the text is 32 to
-/// 126 bytes long, or 9, 10 or 13: `0a 34 https://…` reads `\n4https://…`. The
-/// length has to fit to the byte, which it does for one text in thousands.
+/// Such a message consists of printable bytes only if the text is 32 to 126
+/// bytes long, or 9, 10 or 13: `0a 34 https://…` reads `\n4https://…`. The
+/// length has to match exactly, which happens by chance for one text in
+/// thousands.
 fn is_wrapped_text(input: &[u8]) -> bool {
     let mut fields = Fields::new(input);
     let Some(Field { payload: Some(payload), cut: false, .. }) = fields.next() else {
@@ -166,61 +168,63 @@ fn is_wrapped_text(input: &[u8]) -> bool {
     !payload.is_empty() && fields.next().is_none() && fields.end() == Some(End::Complete)
 }
 
-/// What a length-delimited payload is taken for.
+/// The interpretation of a length-delimited payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A message of its own.
+pub(super) enum PayloadKind {
+    /// An embedded message.
     Message,
-    /// Text, or bytes that are not of this format.
+    /// Text, or bytes in another format.
     Other,
 }
 
-/// Tells what a payload is. `cut` tells that the input ends inside it.
-pub(super) fn classify(payload: &[u8], cut: bool) -> Kind {
-    let message = match text::printable(payload, cut) {
+/// Classifies a payload. `cut` means that the input ends inside it.
+pub(super) fn classify(payload: &[u8], cut: bool) -> PayloadKind {
+    let message = match text::as_text(payload, cut) {
         Some(_) => !cut && is_wrapped_text(payload),
-        // What begins like a compressed stream may be one that is cut.
+        // Data that starts like a compressed stream may be a truncated one.
         None if cut && compress::magic(payload).is_some() => false,
         None => is_message(payload, cut),
     };
-    if message { Kind::Message } else { Kind::Other }
+    if message { PayloadKind::Message } else { PayloadKind::Other }
 }
 
-/// Whether bytes without a label are a message: every byte belongs to a field
-/// and somewhere inside there is text, plain or compressed.
-pub(super) fn convincing(input: &[u8], truncated: bool) -> bool {
+/// Reports whether undeclared bytes are a message: they consist of fields, and
+/// contain text, plain or compressed.
+pub(super) fn is_plausible(input: &[u8], truncated: bool) -> bool {
     is_message(input, truncated) && holds_text(input, MAX_PROBE_DEPTH)
 }
 
-/// The same for printable bytes, which can only be text in a field.
-pub(super) fn convincing_text(input: &[u8]) -> bool {
+/// Reports whether printable bytes are a message, which can only be text in a
+/// field.
+pub(super) fn is_plausible_text_field(input: &[u8]) -> bool {
     input.first() == Some(&b'\n') && is_wrapped_text(input)
 }
 
 fn holds_text(input: &[u8], depth: usize) -> bool {
     Fields::new(input).any(|field| {
         field.payload.is_some_and(|payload| match classify(payload, field.cut) {
-            Kind::Message => depth > 0 && holds_text(payload, depth - 1),
-            Kind::Other => {
-                let printable = text::printable(payload, field.cut).is_some();
+            PayloadKind::Message => depth > 0 && holds_text(payload, depth - 1),
+            PayloadKind::Other => {
+                let is_text = text::as_text(payload, field.cut).is_some();
                 let compressed =
                     matches!(compress::magic(payload), Some(Coding::Gzip | Coding::Zstd));
-                compressed || (printable && payload.len() >= MIN_WITNESS)
+                compressed || (is_text && payload.len() >= MIN_EVIDENCE)
             }
         })
     })
 }
 
-/// One message of a gRPC stream.
+/// A message in a gRPC stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GrpcMessage<'d> {
     pub(super) payload: &'d [u8],
-    /// The input ends inside it.
+    /// Set if the input ends inside the payload.
     pub(super) cut: bool,
 }
 
-/// The messages of a gRPC stream: `compressed: u8, length: u32, payload`. The
-/// compression is left to be found by looking. Stops at what is no message.
+/// Returns the messages of a gRPC stream: `compressed: u8, length: u32,
+/// payload`. The compression format is recognised later, from the payload.
+/// Iteration stops at bytes that are not a message.
 pub(super) fn grpc(input: &[u8]) -> impl Iterator<Item = GrpcMessage<'_>> {
     let mut rest = input;
     std::iter::from_fn(move || {
@@ -228,23 +232,23 @@ pub(super) fn grpc(input: &[u8]) -> impl Iterator<Item = GrpcMessage<'_>> {
             return None;
         };
         let len = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok()?;
-        let (payload, behind) = content.split_at(len.min(content.len()));
-        rest = behind;
+        let (payload, after) = content.split_at(len.min(content.len()));
+        rest = after;
         Some(GrpcMessage { payload, cut: len > payload.len() })
     })
 }
 
-/// Whether bytes without a label are such a stream, by a message in it.
-pub(super) fn convincing_grpc(input: &[u8], truncated: bool) -> bool {
+/// Reports whether undeclared bytes are a gRPC stream with a plausible message.
+pub(super) fn is_plausible_grpc(input: &[u8], truncated: bool) -> bool {
     is_grpc(input, truncated)
         && grpc(input).any(|message| {
             compress::magic(message.payload).is_some()
-                || convincing(message.payload, message.cut)
-                || convincing_text(message.payload)
+                || is_plausible(message.payload, message.cut)
+                || is_plausible_text_field(message.payload)
         })
 }
 
-/// Whether the lengths of such a stream fit to the byte.
+/// Reports whether the lengths in a gRPC stream match the input exactly.
 pub(super) fn is_grpc(input: &[u8], truncated: bool) -> bool {
     let mut used = 0;
     let mut cut = false;
@@ -280,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_cut_from_malformed() {
+    fn distinguishes_cut_from_malformed() {
         let end = |input: &[u8]| {
             let mut fields = Fields::new(input);
             fields.by_ref().for_each(drop);
@@ -295,30 +299,30 @@ mod tests {
     }
 
     #[test]
-    fn a_printable_message_is_told_from_text() {
+    fn distinguishes_printable_messages_from_text() {
         let any_value = field(1, URL);
-        assert!(text::printable(&any_value, false).is_some());
-        assert_eq!(classify(&any_value, false), Kind::Message);
-        assert_eq!(classify(&field(6, URL), false), Kind::Message);
-        assert_eq!(classify(URL, false), Kind::Other);
-        assert_eq!(classify(b"7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", false), Kind::Other);
-        assert_eq!(classify(b"\nplain text after a line break", false), Kind::Other);
-        assert_eq!(classify(&any_value[..20], true), Kind::Other);
-        assert_eq!(classify(&[0xff, 0xfe, 0x01], false), Kind::Other);
+        assert!(text::as_text(&any_value, false).is_some());
+        assert_eq!(classify(&any_value, false), PayloadKind::Message);
+        assert_eq!(classify(&field(6, URL), false), PayloadKind::Message);
+        assert_eq!(classify(URL, false), PayloadKind::Other);
+        assert_eq!(classify(b"7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", false), PayloadKind::Other);
+        assert_eq!(classify(b"\nplain text after a line break", false), PayloadKind::Other);
+        assert_eq!(classify(&any_value[..20], true), PayloadKind::Other);
+        assert_eq!(classify(&[0xff, 0xfe, 0x01], false), PayloadKind::Other);
     }
 
     #[test]
-    fn needs_text_to_be_convincing() {
+    fn plausible_messages_contain_text() {
         let nested = field(1, &field(2, &[&field(1, b"url")[..], &field(2, URL)].concat()));
-        assert!(convincing(&nested, false));
-        assert!(convincing(&nested[..nested.len() - 5], true));
-        assert!(!convincing(&nested[..nested.len() - 5], false));
-        assert!(!convincing(&[0x08, 0x96, 0x01], false));
-        assert!(!convincing(&[0x08], true));
+        assert!(is_plausible(&nested, false));
+        assert!(is_plausible(&nested[..nested.len() - 5], true));
+        assert!(!is_plausible(&nested[..nested.len() - 5], false));
+        assert!(!is_plausible(&[0x08, 0x96, 0x01], false));
+        assert!(!is_plausible(&[0x08], true));
     }
 
     #[test]
-    fn grpc_lengths_must_fit() {
+    fn grpc_lengths_must_match_the_input() {
         let mut stream = vec![0, 0, 0, 0, 2, b'a', b'b', 1, 0, 0, 0, 1, b'c'];
         let read: Vec<_> = grpc(&stream).map(|m| m.payload).collect();
         assert_eq!(read, [&b"ab"[..], b"c"]);

@@ -1,4 +1,4 @@
-//! The parts of a request that values stand in.
+//! Finds the parts of a request that hold values.
 
 use std::borrow::Cow;
 
@@ -6,16 +6,14 @@ use memchr::{memchr, memmem};
 
 use super::{
     base64,
-    chain::{Chain, Coding, Step},
-    engine::{Engine, Label, Place, Role},
+    chain::{Chain, Step},
+    engine::{Context, Engine, Role},
+    label::{Label, codings},
     text,
 };
 use crate::proto::{Body, HeadCut, Request};
 
-/// Content codings that are undone. More than two have never been seen.
-const MAX_CODINGS: usize = 4;
-
-/// Hands out every value of a request.
+/// Reads every value of a request.
 pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
     target(engine, request.target().as_bytes(), request.path_is_cut());
 
@@ -29,15 +27,15 @@ pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
         }
         let name = String::from_utf8_lossy(&header.name);
         let chain = Chain::new(Step::Header(&name));
-        let place = Place { chain: &chain, key: Some(&name), container, truncated: cut };
-        if !basic_credentials(engine, &header.value, place) {
-            engine.look(&header.value, place, Role::Field);
+        let context = Context { chain: &chain, key: Some(&name), container, truncated: cut };
+        if !basic_credentials(engine, &header.value, context) {
+            engine.look(&header.value, context, Role::Field);
         }
     }
     request_body(engine, request);
 }
 
-/// The request target: `/path?query`, or the same behind `http://host`.
+/// Reads the request target: `/path?query`, or the same after `http://host`.
 fn target(engine: &mut Engine<'_>, target: &[u8], cut: bool) {
     let (path, query) = match memchr(b'?', target) {
         Some(at) => (&target[..at], Some(&target[at + 1..])),
@@ -50,7 +48,7 @@ fn target(engine: &mut Engine<'_>, target: &[u8], cut: bool) {
     }
 }
 
-/// The path of an absolute target (RFC 9112 section 3.2.2).
+/// Returns the path of an absolute-form target (RFC 9112 section 3.2.2).
 fn origin_form(path: &[u8]) -> &[u8] {
     if path.starts_with(b"/") {
         return path;
@@ -61,27 +59,27 @@ fn origin_form(path: &[u8]) -> &[u8] {
     memchr(b'/', authority).map_or(&[], |at| &authority[at..])
 }
 
-/// The path as a whole, and each of its segments.
+/// Reads the path as a whole, then each of its segments.
 fn path(engine: &mut Engine<'_>, path: &[u8], cut: bool) {
     let chain = Chain::new(Step::Path);
     let container = engine.container();
-    let mut place = Place { chain: &chain, key: None, container, truncated: cut };
+    let mut context = Context { chain: &chain, key: None, container, truncated: cut };
     let path = if cut { text::whole_triplets(path) } else { path };
     let decode = |part| match text::percent_decode(part) {
         Some(decoded) => Cow::Owned(decoded),
         None => Cow::Borrowed(part),
     };
-    if let Some(text) = text::printable(&decode(path), cut) {
-        engine.emit(text, place);
+    if let Some(text) = text::as_text(&decode(path), cut) {
+        engine.emit(text, context);
     }
     let mut segments = path.split(|&b| b == b'/').filter(|s| !s.is_empty()).peekable();
     while let Some(segment) = segments.next() {
-        place.truncated = cut && segments.peek().is_none();
-        engine.look(&decode(segment), place, Role::Field);
+        context.truncated = cut && segments.peek().is_none();
+        engine.look(&decode(segment), context, Role::Field);
     }
 }
 
-/// `name=value; name=value` (RFC 6265 section 4.2.1).
+/// Reads cookies: `name=value; name=value` (RFC 6265 section 4.2.1).
 fn cookies(engine: &mut Engine<'_>, value: &[u8], cut: bool) {
     let container = engine.container();
     let mut pairs = value.split(|&b| b == b';').peekable();
@@ -94,24 +92,25 @@ fn cookies(engine: &mut Engine<'_>, value: &[u8], cut: bool) {
         let name = String::from_utf8_lossy(name);
         let chain = Chain::new(Step::Cookie(&name));
         let truncated = cut && pairs.peek().is_none();
-        let place = Place { chain: &chain, key: Some(&name), container, truncated };
-        engine.look(value, place, Role::Field);
+        let context = Context { chain: &chain, key: Some(&name), container, truncated };
+        engine.look(value, context, Role::Field);
     }
 }
 
-/// `Basic` and base64 (RFC 7617), which is believed however short it is.
-fn basic_credentials(engine: &mut Engine<'_>, value: &[u8], place: Place<'_>) -> bool {
+/// Reads `Basic` credentials (RFC 7617), whose base64 is accepted at any
+/// length.
+fn basic_credentials(engine: &mut Engine<'_>, value: &[u8], context: Context<'_>) -> bool {
     let Some((scheme, credentials)) = value.split_at_checked(6) else {
         return false;
     };
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return false;
     }
-    let Some(decoded) = base64::decode(credentials.trim_ascii(), place.truncated) else {
+    let Some(decoded) = base64::decode(credentials.trim_ascii(), context.truncated) else {
         return false;
     };
-    let chain = place.chain.then(Step::Base64);
-    engine.look(&decoded.bytes, place.at(&chain), Role::Field);
+    let chain = context.chain.then(Step::Base64);
+    engine.look(&decoded.bytes, context.with_chain(&chain), Role::Field);
     true
 }
 
@@ -124,22 +123,22 @@ fn request_body(engine: &mut Engine<'_>, request: &Request) {
     let truncated = !request.complete || !gaps.is_empty();
     body(engine, request.body.prefix(), chain, request.header("content-type"), encoding, truncated);
 
-    // What follows a gap has lost its place in every structure. Text can still
-    // be read, unless it was compressed.
+    // The position of bytes after a gap is unknown in every structure. Text can
+    // still be read, unless it was compressed.
     for (i, gap) in gaps.iter().enumerate() {
         let end = gaps.get(i + 1).map_or(data.len(), |next| next.at);
         let segment = data.get(gap.at..end).unwrap_or_default();
         let container = engine.container();
-        let place = Place { chain, key: None, container, truncated: true };
+        let context = Context { chain, key: None, container, truncated: true };
         if codings(encoding).is_empty() {
-            engine.runs(segment, place, Step::Fragment);
+            engine.runs(segment, context, Step::Fragment);
         } else {
-            engine.opaque(segment.len());
+            engine.count_opaque(segment.len());
         }
     }
 }
 
-/// Hands out every value of a body.
+/// Reads every value of a body.
 pub(super) fn body(
     engine: &mut Engine<'_>,
     bytes: &[u8],
@@ -149,40 +148,7 @@ pub(super) fn body(
     truncated: bool,
 ) {
     let container = engine.container();
-    let place = Place { chain, key: None, container, truncated };
-    let label = content_type.map_or(Label::Unknown, label);
-    engine.encoded(bytes, place, &codings(content_encoding), Role::Document(label));
-}
-
-/// The known content codings in the order they were applied.
-pub(super) fn codings(content_encoding: Option<&[u8]>) -> Vec<Coding> {
-    let names = content_encoding.unwrap_or_default().split(|&b| b == b',');
-    let coding = |name: &[u8]| match &*name.trim_ascii().to_ascii_lowercase() {
-        b"gzip" | b"x-gzip" => Some(Coding::Gzip),
-        b"deflate" => Some(Coding::Zlib),
-        b"br" => Some(Coding::Brotli),
-        b"zstd" => Some(Coding::Zstd),
-        _ => None,
-    };
-    names.take(MAX_CODINGS).filter_map(coding).collect()
-}
-
-/// What a `Content-Type` says, as far as it changes how a body is read.
-pub(super) fn label(content_type: &[u8]) -> Label<'_> {
-    if let Some(boundary) = super::multipart::boundary(content_type) {
-        return Label::Multipart(boundary);
-    }
-    let kind = content_type.split(|&b| b == b';').next().unwrap_or_default();
-    let kind = kind.trim_ascii().to_ascii_lowercase();
-    match &*kind {
-        b"application/x-www-form-urlencoded" => Label::Form,
-        b"application/msgpack" | b"application/x-msgpack" | b"application/vnd.msgpack" => {
-            Label::MessagePack
-        }
-        b"application/cbor" => Label::Cbor,
-        kind if kind.starts_with(b"application/grpc") => Label::Grpc,
-        // x-protobuf, protobuf, vnd.google.protobuf, x-google-protobuf, proto, …
-        kind if memmem::find(kind, b"proto").is_some() => Label::Protobuf,
-        _ => Label::Unknown,
-    }
+    let context = Context { chain, key: None, container, truncated };
+    let label = content_type.map_or(Label::Unknown, Label::from_content_type);
+    engine.encoded(bytes, context, &codings(content_encoding), Role::Document(label));
 }

@@ -1,4 +1,4 @@
-//! Tests of the whole: requests in, values out.
+//! Tests of the module as a whole: requests in, values out.
 
 mod binary;
 mod corpus;
@@ -21,7 +21,7 @@ use crate::{
 /// The page that the recorded SDKs were made to report.
 const URL: &str = "https://news.example.org/politics/story-42?q=private";
 
-/// A value that outlives the visit.
+/// An owned copy of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     text: String,
@@ -57,7 +57,7 @@ fn body_values(bytes: &[u8]) -> Vec<Seen> {
     body_report(bytes, false).0
 }
 
-/// `chain = text`, with `…` behind a value that is cut.
+/// Renders values as `chain = text`, with `…` after truncated ones.
 fn lines(values: &[Seen]) -> Vec<String> {
     values
         .iter()
@@ -65,17 +65,17 @@ fn lines(values: &[Seen]) -> Vec<String> {
         .collect()
 }
 
-/// The chains of the values that contain `needle`.
+/// Returns the chains of all values that contain `needle`.
 fn chains_to(values: &[Seen], needle: &str) -> Vec<String> {
     values.iter().filter(|v| v.text.contains(needle)).map(|v| v.chain.clone()).collect()
 }
 
-/// The recorded request; `None` while too little of it is there to be one.
+/// Parses a recorded request; `None` if too little of it is present.
 fn parse(bytes: &[u8]) -> Option<Request> {
     crate::proto::parse_http1(bytes).0.into_iter().next()
 }
 
-/// The values of recorded bytes.
+/// Returns the values of a recorded request.
 fn values_in(bytes: &[u8]) -> Vec<Seen> {
     parse(bytes).map_or_else(Vec::new, |request| values_of(&request))
 }

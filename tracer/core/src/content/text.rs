@@ -1,17 +1,15 @@
-//! Text: what counts as such, and the plain ways of writing other bytes in it.
+//! Recognises text and decodes simple encodings of other bytes as text.
 
 use memchr::{memchr, memchr_iter};
 
-use super::{base64, chain::Step, xor};
-
-/// Control characters that plain text has.
+/// Reports control characters that are allowed in text.
 fn is_text_control(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\r')
 }
 
-/// The bytes as text: UTF-8 without control characters. `truncated` bytes may
-/// end inside a character, which is left off.
-pub(super) fn printable(bytes: &[u8], truncated: bool) -> Option<&str> {
+/// Interprets the bytes as text: UTF-8 without control characters. If they are
+/// `truncated`, an incomplete character at the end is dropped.
+pub(super) fn as_text(bytes: &[u8], truncated: bool) -> Option<&str> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) if truncated && error.error_len().is_none() => {
@@ -23,39 +21,39 @@ pub(super) fn printable(bytes: &[u8], truncated: bool) -> Option<&str> {
     (!controls).then_some(text)
 }
 
-/// Whether there are control characters from U+0080 on. No text has them, but
-/// random bytes that happen to be UTF-8 do.
+/// Reports control characters from U+0080 on. They do not occur in text, but in
+/// random bytes that happen to be valid UTF-8.
 fn has_wide_controls(text: &[u8]) -> bool {
     memchr_iter(0xc2, text).any(|at| text.get(at + 1).is_some_and(|&b| b < 0xa0))
 }
 
-/// Whether there are control characters of another kind.
+/// Reports control characters below U+0080.
 fn has_controls(bytes: &[u8]) -> bool {
-    // No early exit: the compiler makes this a loop over vectors.
+    // Without an early exit, so that the compiler vectorises the loop.
     bytes.iter().fold(false, |seen, &b| seen | ((b < 0x20) & !is_text_control(b)) | (b == 0x7f))
 }
 
-/// Whether bytes that are not UTF-8 are still text, in a character set of
-/// old: mostly ASCII and without control characters.
+/// Reports whether bytes that are not UTF-8 are text in a legacy character set:
+/// mostly ASCII, and without control characters.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     let ascii = bytes.iter().filter(|b| b.is_ascii()).count();
     ascii * 2 >= bytes.len() && !has_controls(bytes)
 }
 
-/// Shortest text that a guess is believed by: `http://a.b` and nearly every
-/// word is shorter.
+/// Minimum length of text that confirms a guess. `http://a.b` is longer, nearly
+/// every word is shorter.
 const MIN_TEXT: usize = 9;
-/// Text shorter than this has to look ordinary.
+/// Length from which text is accepted regardless of its characters.
 const MIN_ODD_TEXT: usize = 24;
 
-/// Whether bytes that a guess produced are text that somebody wrote.
+/// Reports whether bytes produced by a guess look like real text.
 ///
-/// Nine random bytes are printable ASCII once in 7 000 times, and words and
-/// digits that are read as base64 give bytes that are far from random. Short
-/// text therefore has to be made of what words, addresses and JSON are made
-/// of, and longer text of ASCII mostly or of whole characters throughout.
-pub(super) fn is_meant(bytes: &[u8], truncated: bool) -> bool {
-    let Some(text) = printable(bytes, truncated) else {
+/// Nine random bytes are printable ASCII once in 7000 cases, and words and
+/// digits misread as base64 yield bytes that are far from random. Short text
+/// must therefore consist mostly of characters found in words, addresses and
+/// JSON.
+pub(super) fn looks_like_text(bytes: &[u8], truncated: bool) -> bool {
+    let Some(text) = as_text(bytes, truncated) else {
         return false;
     };
     text.len() >= MIN_ODD_TEXT
@@ -64,7 +62,7 @@ pub(super) fn is_meant(bytes: &[u8], truncated: bool) -> bool {
             && text.bytes().filter(|&b| is_ordinary(b)).count() * 8 >= text.len() * 7)
 }
 
-/// Characters of words, addresses and JSON.
+/// Reports characters found in words, addresses and JSON.
 fn is_ordinary(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" /:._-?=&{}\",".contains(&byte)
 }
@@ -77,8 +75,8 @@ fn hex_pair(high: u8, low: u8) -> Option<u8> {
     Some(hex_digit(high)? << 4 | hex_digit(low)?)
 }
 
-/// Undoes percent-encoding (RFC 3986 section 2.1) once; `None` when there is
-/// none. What is no triplet stays as it is.
+/// Decodes percent-encoding (RFC 3986 section 2.1) once. Returns `None` if
+/// there is nothing to decode. Invalid triplets are left as they are.
 pub fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut found = false;
@@ -107,44 +105,15 @@ pub fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
     found.then_some(out)
 }
 
-/// Text that hides its URLs from a search and is text all the same: what was
-/// done to it, and what it was before. A URL's scheme shows it, or base64 that
-/// begins well from behind.
-pub(super) fn undisguised(text: &str, truncated: bool) -> Option<(Step<'static>, String)> {
-    let bytes = text.as_bytes();
-    let (mut reversed, mut rotated) = (false, false);
-    for colon in memchr_iter(b':', bytes) {
-        let (before, after) = (&bytes[..colon], &bytes[colon + 1..]);
-        let ends = |scheme: [&[u8]; 2]| scheme.iter().any(|it| before.ends_with(it));
-        let begins = |scheme: [&[u8]; 2]| scheme.iter().any(|it| after.starts_with(it));
-        reversed |= before.ends_with(b"//") && begins([b"ptth", b"sptth"]);
-        rotated |= after.starts_with(b"//") && ends([b"uggc", b"uggcf"]);
-    }
-    if reversed || !truncated && base64::is_reversed(text) {
-        return Some((Step::Reversed, text.chars().rev().collect()));
-    }
-    let moved = |c: char| match c {
-        'a'..='m' | 'A'..='M' => char::from(c as u8 + 13),
-        'n'..='z' | 'N'..='Z' => char::from(c as u8 - 13),
-        other => other,
-    };
-    if rotated {
-        return Some((Step::Rot13, text.chars().map(moved).collect()));
-    }
-    let key = xor::text_key_of_text(text)?;
-    Some((Step::Xor(key), String::from_utf8(key.apply(bytes)).ok()?))
-}
-
-/// The entities that XML has without a declaration (XML 1.0 section 4.6), with
-/// what they stand for.
+/// The predefined entities of XML (XML 1.0 section 4.6) and their characters.
 const ENTITIES: [(&str, char); 5] =
     [("amp;", '&'), ("lt;", '<'), ("gt;", '>'), ("quot;", '"'), ("apos;", '\'')];
 
-/// Longest reference to a character: `#x10ffff;`.
+/// Maximum length of a character reference: `#x10ffff;`.
 const MAX_REFERENCE: usize = 9;
 
-/// Undoes the entities and character references of XML and HTML once; `None`
-/// when there are none. What is none stays as it is.
+/// Decodes XML and HTML entities and character references once. Returns `None`
+/// if there are none. Invalid ones are left as they are.
 pub(super) fn entities_decode(text: &str) -> Option<String> {
     // Most ampersands separate parameters.
     let mut references = memchr_iter(b'&', text.as_bytes());
@@ -163,7 +132,8 @@ pub(super) fn entities_decode(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The character that `amp;`, `#38;` or `#x26;` stands for, and its length.
+/// Decodes `amp;`, `#38;` or `#x26;`. Returns the character and its length in
+/// the input.
 fn entity(reference: &str) -> Option<(char, usize)> {
     if let Some((name, c)) = ENTITIES.into_iter().find(|(name, _)| reference.starts_with(name)) {
         return Some((c, name.len()));
@@ -179,7 +149,7 @@ fn entity(reference: &str) -> Option<(char, usize)> {
     Some((c, end + 2))
 }
 
-/// Text that is cut, without the beginning of an entity at its end.
+/// Strips an incomplete entity from the end of truncated text.
 pub(super) fn whole_entities(text: &str) -> &str {
     let tail = text.len() - text.len().min(MAX_REFERENCE);
     let Some(at) = text.as_bytes()[tail..].iter().rposition(|&b| b == b'&') else {
@@ -195,7 +165,7 @@ pub(super) fn whole_entities(text: &str) -> &str {
     if begins || is_number() { &text[..tail + at] } else { text }
 }
 
-/// Bytes that are cut, without the beginning of a triplet at their end.
+/// Strips an incomplete triplet from the end of truncated bytes.
 pub(super) fn whole_triplets(bytes: &[u8]) -> &[u8] {
     match bytes {
         [rest @ .., b'%'] => rest,
@@ -204,22 +174,23 @@ pub(super) fn whole_triplets(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Shortest hexadecimal text that is tried: `http://a.b/` and no shorter.
+/// Minimum length of hexadecimal text: `http://a.b/`.
 const MIN_HEX: usize = 22;
 
-/// The bytes that a text of nothing but hexadecimal digits stands for.
+/// Decodes text that consists only of hexadecimal digits.
 pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
     if digits.len() < MIN_HEX || (digits.len() % 2 == 1 && !truncated) {
         return None;
     }
-    digits.chunks_exact(2).map(|pair| hex_pair(pair[0], pair[1])).collect()
+    let whole_pairs = digits.get(..digits.len() & !1)?;
+    data_encoding::HEXLOWER_PERMISSIVE.decode(whole_pairs).ok()
 }
 
-/// UTF-16 as UTF-8, told by its byte order mark or by ASCII in every second
-/// byte.
+/// Decodes UTF-16, recognised by its byte order mark or by ASCII in every
+/// second byte.
 pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
-    /// How many units are looked at; enough for an address to begin.
+    /// Number of code units inspected, enough for an address to show.
     const PROBE: usize = 16;
     let (big_endian, content) = match bytes {
         [0xff, 0xfe, rest @ ..] => (false, rest),
@@ -242,17 +213,17 @@ pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
     Some(char::decode_utf16(units()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
 }
 
-/// Shortest run of text that is set apart from the bytes around it. Shorter
-/// ones are mostly accidents, and no address is shorter than `http://a.b`.
+/// Minimum length of text found among other bytes. Shorter runs are mostly
+/// coincidence, and the shortest address is `http://a.b`.
 const MIN_RUN: usize = 10;
 
-/// The runs of printable text in bytes of any kind.
+/// Returns the runs of text in arbitrary bytes.
 pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = &str> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         while !rest.is_empty() {
-            let (run, behind) = rest.split_at(run_len(rest));
-            rest = behind.get(run.is_empty().into()..).unwrap_or_default();
+            let (run, after) = rest.split_at(run_len(rest));
+            rest = after.get(run.is_empty().into()..).unwrap_or_default();
             if run.len() >= MIN_RUN
                 && let Ok(text) = std::str::from_utf8(run)
             {
@@ -263,7 +234,7 @@ pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How many bytes from the beginning on are text.
+/// Returns the length of the text at the start of `bytes`.
 fn run_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -274,8 +245,8 @@ fn run_len(bytes: &[u8]) -> usize {
             0xf0..0xf5 => 4,
             _ => break,
         };
-        // A character above ASCII must be whole.
-        if len > 1 && bytes.get(at..at + len).is_none_or(|c| printable(c, false).is_none()) {
+        // A multi-byte character has to be complete.
+        if len > 1 && bytes.get(at..at + len).is_none_or(|c| as_text(c, false).is_none()) {
             break;
         }
         at += len;
@@ -289,24 +260,24 @@ mod tests {
 
     #[test]
     fn text_has_no_control_characters() {
-        assert_eq!(printable("né\r\n\t".as_bytes(), false), Some("né\r\n\t"));
-        assert_eq!(printable(b"a\0b", false), None);
-        assert_eq!(printable(b"a\x7fb", false), None);
-        assert_eq!(printable(b"\xff", false), None);
-        assert_eq!(printable("a\u{80}".as_bytes(), false), None);
-        assert_eq!(printable("né".as_bytes().split_last().unwrap().1, true), Some("n"));
-        assert_eq!(printable("né".as_bytes().split_last().unwrap().1, false), None);
+        assert_eq!(as_text("né\r\n\t".as_bytes(), false), Some("né\r\n\t"));
+        assert_eq!(as_text(b"a\0b", false), None);
+        assert_eq!(as_text(b"a\x7fb", false), None);
+        assert_eq!(as_text(b"\xff", false), None);
+        assert_eq!(as_text("a\u{80}".as_bytes(), false), None);
+        assert_eq!(as_text("né".as_bytes().split_last().unwrap().1, true), Some("n"));
+        assert_eq!(as_text("né".as_bytes().split_last().unwrap().1, false), None);
     }
 
     #[test]
-    fn text_of_other_character_sets() {
+    fn legacy_character_sets_are_text() {
         assert!(is_legacy(b"https://search.example/?q=\xc4\xe3\xba\xc3"));
         assert!(!is_legacy(b"\xc4\xe3\xba\xc3"));
         assert!(!is_legacy(b"https://a\xff\x00"));
     }
 
     #[test]
-    fn percent_leaves_what_is_no_triplet() {
+    fn percent_leaves_invalid_triplets() {
         let decode =
             |text: &str| percent_decode(text.as_bytes()).map(|b| String::from_utf8(b).unwrap());
         assert_eq!(decode("plain"), None);
@@ -319,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn entities_are_undone_once() {
+    fn entities_are_decoded_once() {
         for (text, plain) in [
             ("a?b=1&amp;c=2", "a?b=1&c=2"),
             ("https&#58;&#x2F;&#X2f;a", "https://a"),

@@ -1,7 +1,7 @@
-//! What the formats that hold trees of objects and arrays share.
+//! Common code for formats that hold trees of objects and arrays.
 //!
-//! [`json`](super::json) has a reader of its own; MessagePack and CBOR give
-//! their tokens to the [`Walker`] here.
+//! [`json`](super::json) has its own reader; MessagePack and CBOR feed their
+//! tokens to the [`Walker`] in this module.
 
 use std::borrow::Cow;
 
@@ -10,134 +10,136 @@ use super::{
     text,
 };
 
-/// How deep objects and arrays may nest. Telemetry stays below 20; each level
+/// Maximum nesting of objects and arrays. Telemetry stays below 20; each level
 /// costs a few words.
 pub(super) const MAX_NESTING: usize = 128;
 
-/// Numbers the containers of one request.
+/// Allocates numbers for the containers of one request.
 #[derive(Debug, Default)]
 pub(super) struct Containers(u32);
 
 impl Containers {
-    /// A number no container had before.
+    /// Returns a number that no other container has.
     pub(super) fn next(&mut self) -> u32 {
         self.0 = self.0.saturating_add(1);
         self.0
     }
 }
 
-/// How a document ended.
+/// The way in which a document ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Where it should.
+    /// The document is complete.
     Complete,
-    /// The input ended first, and is known to have gone on.
+    /// The input ended first and is known to be truncated.
     Truncated,
-    /// It breaks its format's rules.
+    /// The document violates its format.
     Malformed,
-    /// It nests deeper than [`MAX_NESTING`].
+    /// The document is nested deeper than [`MAX_NESTING`].
     TooDeep,
 }
 
-/// One value of a tree.
+/// A value in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leaf<'d> {
-    /// A string's content, or a scalar as text.
+    /// The content of a string, or a scalar as text.
     pub(super) value: Cow<'d, [u8]>,
-    /// A number or a boolean: nothing is encoded in it.
+    /// Set for numbers and booleans, which cannot contain an encoding.
     pub(super) scalar: bool,
-    /// The number of the object that holds it.
+    /// Number of the object that holds the value.
     pub(super) container: u32,
-    /// The input ends inside it.
+    /// Set if the input ends inside the value.
     pub(super) truncated: bool,
 }
 
-/// A document as a sequence of its values.
+/// A document as a sequence of values.
 pub(super) trait Leaves<'d> {
-    /// The next value, until [`Leaves::end`] is known.
+    /// Returns the next value, or `None` once [`Leaves::end`] is known.
     fn next_leaf(&mut self, containers: &mut Containers) -> Option<Leaf<'d>>;
-    /// Where the value that came last stands.
+    /// Returns the path of the most recent value.
     fn path(&self) -> &Path<'d>;
-    /// How the document ended.
+    /// Returns how the document ended.
     fn end(&self) -> End;
-    /// How many bytes were read.
+    /// Returns the number of bytes consumed.
     fn position(&self) -> usize;
 }
 
-/// Whether a member's name is data: maps from addresses to counts are common.
+/// Reports whether a member name is data: objects that map addresses to counts
+/// are common.
 pub(super) fn is_address(name: &[u8]) -> bool {
     name.windows(3).any(|window| window == b"://")
 }
 
-/// One token of a binary format.
+/// A token of a binary format.
 #[derive(Debug, PartialEq)]
 pub(super) enum Token<'d> {
-    /// A map of so many pairs; `None` up to a [`Token::Break`].
+    /// A map with this number of pairs; `None` if a [`Token::Break`] ends it.
     Map(Option<u64>),
-    /// An array of so many elements; `None` up to a [`Token::Break`].
+    /// An array with this number of elements; `None` if a [`Token::Break`] ends
+    /// it.
     Array(Option<u64>),
-    /// The end of a map or array that does not tell its length.
+    /// The end of a map or array of indefinite length.
     Break,
-    /// A text string; the flag tells that the input ends inside it.
+    /// A text string; `true` if the input ends inside it.
     Text(&'d [u8], bool),
-    /// A byte string; the flag tells that the input ends inside it.
+    /// A byte string; `true` if the input ends inside it.
     Bytes(&'d [u8], bool),
-    /// A number or boolean as text.
+    /// A number or boolean, as text.
     Scalar(Cow<'d, str>),
-    /// Nothing.
+    /// A null value.
     Nil,
 }
 
-/// Why there is no next token.
+/// The reason why there is no next token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// The input is used up.
-    Short,
-    /// The bytes are not of the format.
+pub(super) enum TokenError {
+    /// The input is exhausted.
+    EndOfInput,
+    /// The bytes do not belong to the format.
     Invalid,
 }
 
-/// A format that is a sequence of tokens.
+/// A format that consists of a sequence of tokens.
 pub(super) trait Tokens<'d> {
-    /// The next token.
-    fn next_token(&mut self) -> Result<Token<'d>, Stop>;
-    /// How many bytes were read.
+    /// Returns the next token.
+    fn next_token(&mut self) -> Result<Token<'d>, TokenError>;
+    /// Returns the number of bytes consumed.
     fn position(&self) -> usize;
 }
 
 #[derive(Debug)]
 struct Level {
     map: bool,
-    /// In a map: a name comes next, not a value.
+    /// Set in a map if a name is expected, not a value.
     name_next: bool,
-    /// Pairs or elements still to come, where that is known.
+    /// Number of pairs or elements still expected, if known.
     left: Option<u64>,
     container: u32,
 }
 
 impl Level {
-    /// Nothing is missing and nothing is to come.
+    /// Reports whether the container is complete.
     fn is_full(&self) -> bool {
         self.left == Some(0) && (self.name_next || !self.map)
     }
 
-    /// Counts a pair or an element that begins.
+    /// Counts down at the start of a pair or an element.
     fn take_one(&mut self) {
         self.left = self.left.map(|left| left.saturating_sub(1));
     }
 }
 
-/// Reads the tree that a sequence of tokens describes.
+/// Reads the tree described by a sequence of tokens.
 #[derive(Debug)]
 pub(super) struct Walker<'d, T> {
     tokens: T,
     truncated: bool,
     levels: Vec<Level>,
-    /// One segment a level.
+    /// The current path, with one segment per level.
     path: Path<'d>,
     outer: u32,
-    /// The value handed out last still owns the path.
-    handed_out: bool,
+    /// Set while the path still describes the value returned last.
+    value_pending: bool,
     end: Option<End>,
 }
 
@@ -149,7 +151,7 @@ impl<'d, T: Tokens<'d>> Walker<'d, T> {
             levels: Vec::new(),
             path: Path::default(),
             outer,
-            handed_out: false,
+            value_pending: false,
             end: None,
         }
     }
@@ -158,8 +160,8 @@ impl<'d, T: Tokens<'d>> Walker<'d, T> {
         self.levels.last().map_or(self.outer, |level| level.container)
     }
 
-    /// A value has ended, and with it whatever is full now.
-    fn value_done(&mut self) {
+    /// Ends a value and every container that it completes.
+    fn end_value(&mut self) {
         loop {
             match self.levels.last_mut() {
                 None => {
@@ -187,27 +189,28 @@ impl<'d, T: Tokens<'d>> Walker<'d, T> {
             return;
         }
         if left == Some(0) {
-            return self.value_done();
+            return self.end_value();
         }
-        // The elements of an array are held by the object around it.
+        // Elements of an array belong to the object that holds the array.
         let container = if map { containers.next() } else { self.container() };
         self.levels.push(Level { map, name_next: map, left, container });
         self.path.0.push(if map { Segment::Key("".into()) } else { Segment::Index(0) });
     }
 
-    /// Ends what does not tell its length.
+    /// Ends a container of indefinite length.
     fn close(&mut self) {
         match self.levels.last() {
             Some(Level { left: None, map, name_next, .. }) if !map || *name_next => {
                 self.levels.pop();
                 self.path.0.pop();
-                self.value_done();
+                self.end_value();
             }
             _ => self.end = Some(End::Malformed),
         }
     }
 
-    /// Takes the token as the name of a map's next member.
+    /// Takes the token as the name of the next map member. Returns the name as
+    /// a value of its own if it is an address.
     fn name(&mut self, token: Token<'d>) -> Option<Leaf<'d>> {
         let name = match token {
             Token::Text(bytes, false) | Token::Bytes(bytes, false) => {
@@ -238,14 +241,14 @@ impl<'d, T: Tokens<'d>> Walker<'d, T> {
 
 impl<'d, T: Tokens<'d>> Leaves<'d> for Walker<'d, T> {
     fn next_leaf(&mut self, containers: &mut Containers) -> Option<Leaf<'d>> {
-        if std::mem::take(&mut self.handed_out) && self.end.is_none() {
-            self.value_done();
+        if std::mem::take(&mut self.value_pending) && self.end.is_none() {
+            self.end_value();
         }
         while self.end.is_none() {
             let token = match self.tokens.next_token() {
                 Ok(token) => token,
                 Err(stop) => {
-                    let cut = stop == Stop::Short && self.truncated;
+                    let cut = stop == TokenError::EndOfInput && self.truncated;
                     self.end = Some(if cut { End::Truncated } else { End::Malformed });
                     break;
                 }
@@ -281,14 +284,14 @@ impl<'d, T: Tokens<'d>> Leaves<'d> for Walker<'d, T> {
                 Token::Scalar(Cow::Borrowed(text)) => (Cow::Borrowed(text.as_bytes()), true, false),
                 Token::Scalar(Cow::Owned(text)) => (Cow::Owned(text.into_bytes()), true, false),
                 Token::Nil | Token::Break => {
-                    self.value_done();
+                    self.end_value();
                     continue;
                 }
             };
             if truncated {
                 self.end = Some(if self.truncated { End::Truncated } else { End::Malformed });
             }
-            self.handed_out = true;
+            self.value_pending = true;
             return Some(Leaf { value, scalar, container: self.container(), truncated });
         }
         None
@@ -307,16 +310,17 @@ impl<'d, T: Tokens<'d>> Leaves<'d> for Walker<'d, T> {
     }
 }
 
-/// How long a text must be to speak for a format without a magic number.
-const MIN_WITNESS: usize = 4;
+/// Minimum length of a text that counts as evidence for a format without a
+/// magic number.
+const MIN_EVIDENCE: usize = 4;
 
-/// Whether tokens describe a whole document: it ends where the input does, its
-/// members have names like a program's, and it holds some text. Bytes of
-/// another kind pass for one only by an unlikely accident.
-pub(super) fn convincing<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: bool) -> bool {
+/// Reports whether the tokens describe a whole document: it ends where the
+/// input ends, its member names look like identifiers, and it contains text.
+/// Other data passes this test only by an unlikely coincidence.
+pub(super) fn is_plausible<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: bool) -> bool {
     let mut walker = Walker::new(tokens, truncated, 0);
     let mut containers = Containers::default();
-    let (mut names, mut witnesses) = (0usize, 0usize);
+    let (mut names, mut texts) = (0usize, 0usize);
     while let Some(leaf) = walker.next_leaf(&mut containers) {
         if let Some(name) = walker.path.last_key() {
             if name.contains(char::is_control) {
@@ -325,15 +329,15 @@ pub(super) fn convincing<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: bo
             names +=
                 usize::from(name.starts_with(|c: char| c.is_alphabetic() || "$_@".contains(c)));
         }
-        let text = text::printable(&leaf.value, leaf.truncated);
-        if !leaf.scalar && text.is_some_and(|text| text.len() >= MIN_WITNESS) {
-            witnesses += 1;
+        let text = text::as_text(&leaf.value, leaf.truncated);
+        if !leaf.scalar && text.is_some_and(|text| text.len() >= MIN_EVIDENCE) {
+            texts += 1;
         }
     }
     match walker.end() {
-        End::Complete => walker.position() == len && names > 0 && witnesses > 0,
-        // Half a document needs more to go by.
-        End::Truncated => names > 1 && witnesses > 1,
+        End::Complete => walker.position() == len && names > 0 && texts > 0,
+        // A truncated document has to provide more evidence.
+        End::Truncated => names > 1 && texts > 1,
         End::Malformed | End::TooDeep => false,
     }
 }

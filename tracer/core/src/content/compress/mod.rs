@@ -1,14 +1,14 @@
-//! Compression: what a stream decodes to, as far as it is known.
+//! Decompression of streams that may be truncated.
 //!
-//! Every decoder gives the bytes before the place where the input ends, breaks
-//! a rule or reaches the caller's limit. Checksums are not compared: a cut
-//! stream has none.
+//! Every decoder returns the bytes decoded before the input ends, violates the
+//! format, or reaches the limit of the caller. Checksums are not verified,
+//! since a truncated stream has none.
 //!
 //! ```text
 //! gzip     1f 8b 08 | flags | mtime | xfl | os | [extra] [name] … | deflate | crc, size
 //! zlib     cmf flg (checked: a multiple of 31) | deflate | adler
 //! zstd     28 b5 2f fd | frame header | block, block, … | [checksum]
-//! br, raw deflate: nothing to tell them by
+//! br, raw deflate: no marker
 //! ```
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
@@ -18,35 +18,35 @@ use super::chain::Coding;
 
 mod zstd;
 
-/// How much a decoder's output grows at a time.
+/// Number of bytes by which a decoder grows its output.
 const CHUNK: usize = 32 * 1024;
 
-/// How decoding ended.
+/// The way in which decoding ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// With the stream.
+    /// The stream ended.
     Complete,
     /// The input ended first.
     Truncated,
-    /// The stream breaks its format's rules.
+    /// The stream violates its format.
     Malformed,
     /// The limit was reached.
     Full,
 }
 
-/// What a stream decodes to.
+/// The result of decompression.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decoded {
     pub(super) bytes: Vec<u8>,
     pub(super) end: End,
-    /// How many bytes of the input were used.
+    /// Number of input bytes consumed.
     pub(super) used: usize,
 }
 
-/// The format that the first bytes tell.
+/// Recognises a format by its first bytes.
 ///
-/// Gzip and Zstandard have real magic numbers; zlib's two bytes fit one random
-/// pair in a thousand, so its reading has to be confirmed by decoding.
+/// Gzip and Zstandard have real magic numbers. The two bytes of zlib match one
+/// random pair in a thousand, so a match has to be confirmed by decoding.
 pub(super) fn magic(input: &[u8]) -> Option<Coding> {
     match input {
         [0x1f, 0x8b, 0x08, flags, ..] if flags & 0xe0 == 0 => Some(Coding::Gzip),
@@ -56,8 +56,8 @@ pub(super) fn magic(input: &[u8]) -> Option<Coding> {
     }
 }
 
-/// RFC 1950 section 2.2: method 8, a window that exists, the check bits right
-/// and no preset dictionary.
+/// Checks a zlib header (RFC 1950 section 2.2): method 8, a valid window size,
+/// correct check bits, and no preset dictionary.
 fn is_zlib(cmf: u8, flg: u8) -> bool {
     cmf & 0x0f == 8
         && cmf >> 4 <= 7
@@ -99,7 +99,8 @@ fn inflate(mut stream: Decompress, input: &[u8], limit: usize) -> Decoded {
     Decoded { bytes, end, used }
 }
 
-/// `Content-Encoding: deflate` names zlib, but many send raw deflate.
+/// Decodes zlib, or raw deflate, which many senders use although
+/// `Content-Encoding: deflate` means zlib.
 fn zlib(input: &[u8], limit: usize) -> Decoded {
     match input {
         [cmf, flg, ..] if is_zlib(*cmf, *flg) => inflate(Decompress::new(true), input, limit),
@@ -107,14 +108,14 @@ fn zlib(input: &[u8], limit: usize) -> Decoded {
     }
 }
 
-/// All members of a gzip stream.
+/// Decodes all members of a gzip stream.
 fn gzip(input: &[u8], limit: usize) -> Decoded {
     let mut all = Decoded { bytes: Vec::new(), end: End::Malformed, used: 0 };
     loop {
         let member = &input[all.used..];
         let header = match gzip_header_len(member) {
             Ok(header) => header,
-            // What follows a whole member is padding.
+            // Bytes after a complete member are padding.
             Err(_) if all.used > 0 => return all,
             Err(end) => return Decoded { end, ..all },
         };
@@ -135,7 +136,8 @@ fn gzip(input: &[u8], limit: usize) -> Decoded {
     }
 }
 
-/// RFC 1952 section 2.3. Fails with [`End::Truncated`] or [`End::Malformed`].
+/// Returns the length of a gzip header (RFC 1952 section 2.3). Fails with
+/// [`End::Truncated`] or [`End::Malformed`].
 fn gzip_header_len(input: &[u8]) -> Result<usize, End> {
     const FHCRC: u8 = 2;
     const FEXTRA: u8 = 4;
@@ -167,7 +169,8 @@ fn gzip_header_len(input: &[u8]) -> Result<usize, End> {
     if at > input.len() { Err(End::Truncated) } else { Ok(at) }
 }
 
-/// Brotli with the windows of RFC 7932: 16 MiB at most, held while decoding.
+/// Decodes Brotli with the window sizes of RFC 7932. A window takes up to 16
+/// MiB while decoding.
 fn brotli(input: &[u8], limit: usize) -> Decoded {
     let mut state = BrotliState::new_strict(
         StandardAlloc::default(),

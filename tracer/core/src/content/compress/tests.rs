@@ -37,7 +37,7 @@ fn brotli_of_sentry() -> Vec<u8> {
     request[head..].to_vec()
 }
 
-/// Text that does not compress to nothing.
+/// Returns text that does not compress to almost nothing.
 fn sample(len: usize) -> Vec<u8> {
     let mut state = 1u32;
     let mut words = String::new();
@@ -76,7 +76,7 @@ fn decodes_whole_streams() {
 }
 
 #[test]
-fn a_cut_stream_gives_a_prefix() {
+fn a_truncated_stream_yields_a_prefix() {
     for (coding, stream, plain) in streams() {
         let step = stream.len() / 97 + 1;
         let mut longest = 0;
@@ -85,12 +85,14 @@ fn a_cut_stream_gives_a_prefix() {
             assert!(plain.starts_with(&decoded.bytes), "{coding:?} {len}");
             assert!(decoded.bytes.len() >= longest, "{coding:?} {len}");
             longest = decoded.bytes.len();
-            // A gzip member ends before its trailer, the only part not needed.
+            // A gzip member ends before its trailer, the only part that is not
+            // needed.
             if len + 16 < stream.len() {
                 assert_ne!(decoded.end, End::Complete, "{coding:?} {len}");
             }
         }
-        // A Zstandard block is 128 KiB of output: all or nothing.
+        // A Zstandard block has 128 KiB of output and is decoded completely or
+        // not at all.
         assert!(longest >= plain.len() / 3, "{coding:?} {longest} of {}", plain.len());
     }
 }
@@ -150,8 +152,8 @@ fn zstd_frames_and_large_windows() {
 #[test]
 fn magic_numbers() {
     for (coding, stream, _) in streams() {
-        let told = matches!(coding, Coding::Gzip | Coding::Zlib | Coding::Zstd);
-        assert_eq!(magic(&stream), told.then_some(coding));
+        let marked = matches!(coding, Coding::Gzip | Coding::Zlib | Coding::Zstd);
+        assert_eq!(magic(&stream), marked.then_some(coding));
     }
     assert_eq!(magic(b"https://"), None);
     assert_eq!(magic(b""), None);
@@ -160,7 +162,7 @@ fn magic_numbers() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Broken streams end somewhere, without a panic and within the limit.
+    /// Corrupt streams never cause a panic or exceed the limit.
     #[test]
     fn broken_streams(
         which in 0usize..5,

@@ -1,27 +1,27 @@
-//! Zstandard (RFC 8878), block by block.
+//! Zstandard (RFC 8878), decoded block by block.
 //!
 //! ```text
 //! frame    magic | descriptor, window, dictionary, size | block … | [checksum]
 //! block    last:1 type:2 size:21, little endian | content
 //! ```
 //!
-//! The decoder keeps a window's worth of output back until a frame is
-//! finished. A frame that is cut is therefore finished for it with an empty
-//! last block behind the last whole one.
+//! The decoder retains one window of output until the frame ends. A truncated
+//! frame is therefore terminated with an empty last block after its last
+//! complete one.
 
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::{Decoded, End};
 
-/// Largest window that is accepted, in bytes. RFC 8878 recommends that
-/// decoders support 8 MiB and that encoders need no more.
+/// Maximum window size, in bytes. RFC 8878 recommends that decoders support 8
+/// MiB and that encoders do not exceed it.
 const MAX_WINDOW: u64 = 8 << 20;
 
-/// A raw block of no bytes that ends a frame, and a checksum in case the frame
-/// announced one. It is not compared.
+/// An empty raw block that ends a frame, followed by a checksum in case the
+/// frame has one. The checksum is not verified.
 const EMPTY_LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
-/// Decodes all frames, skipping those that hold no data.
+/// Decodes all frames and skips those without data.
 pub(super) fn decode(input: &[u8], limit: usize) -> Decoded {
     let mut all = Decoded { bytes: Vec::new(), end: End::Malformed, used: 0 };
     while let Some(rest) = input.get(all.used..).filter(|rest| !rest.is_empty()) {
@@ -45,7 +45,7 @@ pub(super) fn decode(input: &[u8], limit: usize) -> Decoded {
     all
 }
 
-/// The length of a skippable frame (RFC 8878 section 3.1.2).
+/// Returns the length of a skippable frame (RFC 8878 section 3.1.2).
 fn skippable_len(input: &[u8]) -> Option<usize> {
     match input {
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] => {
@@ -60,7 +60,7 @@ fn frame(input: &[u8], limit: usize) -> Decoded {
     decoder.set_max_window_size(MAX_WINDOW);
     let mut rest = input;
     if decoder.init(&mut rest).is_err() {
-        // A frame header is 18 bytes at most.
+        // A frame header has at most 18 bytes.
         let end = if input.len() < 18 { End::Truncated } else { End::Malformed };
         return Decoded { bytes: Vec::new(), end, used: 0 };
     }
@@ -75,7 +75,7 @@ fn frame(input: &[u8], limit: usize) -> Decoded {
             break End::Truncated;
         };
         if decoder.decode_blocks(&mut rest, BlockDecodingStrategy::UptoBlocks(1)).is_err() {
-            // The last block can be whole and only the checksum be cut.
+            // The last block can be complete with only its checksum truncated.
             let cut = decoder.is_finished() || len > rest.len();
             finish(&mut decoder);
             break if cut { End::Truncated } else { End::Malformed };
@@ -92,14 +92,14 @@ fn frame(input: &[u8], limit: usize) -> Decoded {
     Decoded { bytes, end, used }
 }
 
-/// The length of the block that starts `input`; `None` when it is cut.
+/// Returns the length of the first block, or `None` if it is truncated.
 fn block_len(input: &[u8]) -> Option<usize> {
     let [a, b, c, content @ ..] = input else {
         return None;
     };
     let header = u32::from_le_bytes([*a, *b, *c, 0]);
     let size = match header >> 1 & 3 {
-        // RLE: one byte, however long.
+        // An RLE block stores one byte, whatever its length.
         1 => 1,
         _ => usize::try_from(header >> 3).ok()?,
     };
@@ -108,7 +108,7 @@ fn block_len(input: &[u8]) -> Option<usize> {
 
 fn finish(decoder: &mut FrameDecoder) {
     if !decoder.is_finished() {
-        // It cannot fail, and nothing could be done about it.
+        // This cannot fail, and there would be nothing to do about it.
         let _ = decoder.decode_blocks(&EMPTY_LAST_BLOCK[..], BlockDecodingStrategy::All);
     }
 }

@@ -1,159 +1,163 @@
-//! Formats that are not text.
+//! Binary formats.
 
 use std::io::Write as _;
 
-use super::{Engine, Label, MAX_GUESSES, Place, Role};
+use super::{Context, Engine, MAX_GUESSES, Role};
 use crate::content::{
     base64, cbor,
     chain::{Coding, Step},
     compress::{self, End},
-    form, msgpack, protobuf, text,
+    form,
+    label::Label,
+    msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
-    xor::{self, Key},
+    xor,
+    xor_key::Key,
 };
 
-/// Shortest input that is run through decompressors without a sign.
+/// Minimum length of an unmarked input that is passed to decompressors.
 const MIN_GUESS: usize = 24;
-/// The same for a field's value: shorter ones are keys and digests.
+/// The same for a field, since shorter values are keys and digests.
 const MIN_FIELD_GUESS: usize = 48;
-/// Shortest text that confirms such a guess.
+/// Minimum length of text that confirms such a guess.
 const MIN_GUESSED: usize = 32;
 
-/// Whether bytes are a whole document of a binary format.
-pub(super) fn is_convincing(bytes: &[u8], truncated: bool) -> bool {
+/// Reports whether bytes are a complete document in a binary format.
+pub(super) fn is_document(bytes: &[u8], truncated: bool) -> bool {
     is_msgpack(bytes, truncated)
         || is_cbor(bytes, truncated)
-        || protobuf::convincing(bytes, truncated)
-        || protobuf::convincing_grpc(bytes, truncated)
-        || text::utf16_decode(bytes).is_some_and(|t| text::printable(t.as_bytes(), false).is_some())
+        || protobuf::is_plausible(bytes, truncated)
+        || protobuf::is_plausible_grpc(bytes, truncated)
+        || text::utf16_decode(bytes).is_some_and(|t| text::as_text(t.as_bytes(), false).is_some())
 }
 
-/// Where something well known begins behind a few bytes of the sender's own: a
-/// version, a length, a checksum.
+/// Returns the length of a proprietary header (a version, a length, a checksum)
+/// that precedes a known format.
 pub(super) fn header_len(bytes: &[u8], truncated: bool) -> Option<usize> {
-    /// What a length and a checksum need.
+    /// Enough for a length and a checksum.
     const MAX_HEADER: usize = 8;
     (1..=MAX_HEADER).find(|&at| {
         bytes.get(at..).is_some_and(|rest| {
-            base64::starts_well(rest)
-                && (compress::magic(rest).is_some() || text::is_meant(rest, truncated))
+            base64::has_known_start(rest)
+                && (compress::magic(rest).is_some() || text::looks_like_text(rest, truncated))
         })
     })
 }
 
 fn is_msgpack(bytes: &[u8], truncated: bool) -> bool {
     msgpack::Reader::starts(bytes)
-        && tree::convincing(msgpack::Reader::new(bytes), bytes.len(), truncated)
+        && tree::is_plausible(msgpack::Reader::new(bytes), bytes.len(), truncated)
 }
 
 fn is_cbor(bytes: &[u8], truncated: bool) -> bool {
     cbor::Reader::starts(bytes)
-        && tree::convincing(cbor::Reader::new(bytes), bytes.len(), truncated)
+        && tree::is_plausible(cbor::Reader::new(bytes), bytes.len(), truncated)
 }
 
 impl Engine<'_> {
-    /// Reads a document by its label, where the bytes do not contradict it.
-    /// Answers whether it did.
+    /// Reads a document by its declared type, unless the bytes contradict it.
+    /// Returns whether the document was read.
     pub(super) fn labelled(
         &mut self,
         bytes: &[u8],
-        printable: bool,
-        place: Place<'_>,
+        is_text: bool,
+        context: Context<'_>,
         label: Label<'_>,
     ) -> bool {
         match label {
-            Label::Form if !printable && form::is_document(bytes) => self.form_at(bytes, place),
+            Label::Form if !is_text && form::is_document(bytes) => self.form_at(bytes, context),
             Label::Multipart(boundary) if bytes.starts_with(b"--") => {
-                self.multipart(bytes, boundary, place);
+                self.multipart(bytes, boundary, context);
             }
-            Label::MessagePack if msgpack::Reader::starts(bytes) => self.msgpack(bytes, place),
-            Label::Cbor if cbor::Reader::starts(bytes) => self.cbor(bytes, place),
-            Label::Protobuf if !printable || protobuf::convincing_text(bytes) => {
-                if protobuf::is_grpc(bytes, place.truncated) {
-                    self.grpc(bytes, place);
+            Label::MessagePack if msgpack::Reader::starts(bytes) => self.msgpack(bytes, context),
+            Label::Cbor if cbor::Reader::starts(bytes) => self.cbor(bytes, context),
+            Label::Protobuf if !is_text || protobuf::is_plausible_text_field(bytes) => {
+                if protobuf::is_grpc(bytes, context.truncated) {
+                    self.grpc(bytes, context);
                 } else if protobuf::Fields::new(bytes).next().is_some() {
-                    self.protobuf(bytes, place);
+                    self.protobuf(bytes, context);
                 } else {
                     return false;
                 }
             }
-            // gRPC-Web's text, whose pieces are padded each for itself.
-            Label::Grpc if printable => {
-                let Some(decoded) = base64::decode(bytes.trim_ascii(), place.truncated) else {
+            // gRPC-Web text, whose pieces are padded individually.
+            Label::Grpc if is_text => {
+                let Some(decoded) = base64::decode(bytes.trim_ascii(), context.truncated) else {
                     return false;
                 };
-                if self.produce(decoded.bytes.len()) {
-                    let chain = place.chain.then(Step::Base64);
+                if self.charge_output(decoded.bytes.len()) {
+                    let chain = context.chain.then(Step::Base64);
                     let role = Role::Document(Label::Protobuf);
-                    self.look(&decoded.bytes, place.at(&chain), role);
+                    self.look(&decoded.bytes, context.with_chain(&chain), role);
                 }
             }
-            Label::Grpc if protobuf::grpc(bytes).next().is_some() => self.grpc(bytes, place),
-            _ if protobuf::convincing_text(bytes) => self.protobuf(bytes, place),
+            Label::Grpc if protobuf::grpc(bytes).next().is_some() => self.grpc(bytes, context),
+            _ if protobuf::is_plausible_text_field(bytes) => self.protobuf(bytes, context),
             _ => return false,
         }
         true
     }
 
-    /// Reads bytes that are neither text nor compressed nor labelled.
-    pub(super) fn binary(&mut self, bytes: &[u8], place: Place<'_>, role: Role<'_>) {
-        let cut = place.truncated;
+    /// Reads bytes that are neither text, nor compressed, nor of a declared
+    /// type.
+    pub(super) fn binary(&mut self, bytes: &[u8], context: Context<'_>, role: Role<'_>) {
+        let cut = context.truncated;
         if is_msgpack(bytes, cut) {
-            self.msgpack(bytes, place);
+            self.msgpack(bytes, context);
         } else if is_cbor(bytes, cut) {
-            self.cbor(bytes, place);
-        } else if protobuf::convincing(bytes, cut) {
-            self.protobuf(bytes, place);
-        } else if protobuf::convincing_grpc(bytes, cut) {
-            self.grpc(bytes, place);
+            self.cbor(bytes, context);
+        } else if protobuf::is_plausible(bytes, cut) {
+            self.protobuf(bytes, context);
+        } else if protobuf::is_plausible_grpc(bytes, cut) {
+            self.grpc(bytes, context);
         } else if let Some(decoded) = text::utf16_decode(bytes) {
-            if self.produce(decoded.len()) {
-                let chain = place.chain.then(Step::Utf16);
-                self.look(decoded.as_bytes(), place.at(&chain), role);
+            if self.charge_output(decoded.len()) {
+                let chain = context.chain.then(Step::Utf16);
+                self.look(decoded.as_bytes(), context.with_chain(&chain), role);
             }
         } else if let Some((header, rest)) =
             header_len(bytes, cut).and_then(|len| bytes.split_at_checked(len))
         {
-            self.runs(header, place, Step::Text);
-            self.look(rest, place, Role::Document(Label::Unknown));
+            self.runs(header, context, Step::Text);
+            self.look(rest, context, Role::Document(Label::Unknown));
         } else if text::is_legacy(bytes) {
-            self.emit(&String::from_utf8_lossy(bytes), place);
-        } else if !self.behind_header(bytes, place) {
+            self.emit(&String::from_utf8_lossy(bytes), context);
+        } else if !self.after_header(bytes, context) {
             let guessed = match role {
-                Role::Field => self.guess_field(bytes, place),
-                Role::Document(_) => self.guess_document(bytes, place),
+                Role::Field => self.guess_field(bytes, context),
+                Role::Document(_) => self.guess_document(bytes, context),
             };
             if !guessed {
-                self.runs(bytes, place, Step::Text);
+                self.runs(bytes, context, Step::Text);
             }
         }
     }
 
-    fn msgpack(&mut self, bytes: &[u8], place: Place<'_>) {
+    fn msgpack(&mut self, bytes: &[u8], context: Context<'_>) {
         let reader = msgpack::Reader::new(bytes);
-        let mut walker = Walker::new(reader, place.truncated, place.container);
-        self.tree(&mut walker, place, |path| Step::MessagePack(path));
-        self.after(bytes, walker.position(), place);
+        let mut walker = Walker::new(reader, context.truncated, context.container);
+        self.tree(&mut walker, context, |path| Step::MessagePack(path));
+        self.trailing(bytes, walker.position(), context);
     }
 
-    fn cbor(&mut self, bytes: &[u8], place: Place<'_>) {
+    fn cbor(&mut self, bytes: &[u8], context: Context<'_>) {
         let reader = cbor::Reader::new(bytes);
-        let mut walker = Walker::new(reader, place.truncated, place.container);
-        self.tree(&mut walker, place, |path| Step::Cbor(path));
-        self.after(bytes, walker.position(), place);
+        let mut walker = Walker::new(reader, context.truncated, context.container);
+        self.tree(&mut walker, context, |path| Step::Cbor(path));
+        self.trailing(bytes, walker.position(), context);
     }
 
-    /// Reads what stands behind a document.
-    fn after(&mut self, bytes: &[u8], position: usize, place: Place<'_>) {
+    /// Reads the bytes that follow a document.
+    fn trailing(&mut self, bytes: &[u8], position: usize, context: Context<'_>) {
         let rest = bytes.get(position..).unwrap_or_default();
         if !rest.is_empty() {
-            self.runs(rest, place, Step::Text);
+            self.runs(rest, context, Step::Text);
         }
     }
 
     /// Reads a protobuf message.
-    fn protobuf(&mut self, bytes: &[u8], place: Place<'_>) {
-        if !self.deeper(place.chain) || !self.afford(bytes.len()) {
+    fn protobuf(&mut self, bytes: &[u8], context: Context<'_>) {
+        if !self.may_descend(context.chain) || !self.charge_work(bytes.len()) {
             return;
         }
         let container = self.container();
@@ -166,68 +170,70 @@ impl Engine<'_> {
             };
             let mut name = [0; 16];
             let key = Some(field_name(field.number, &mut name));
-            let chain = place.chain.then(Step::Protobuf(field.number));
-            let here = Place { chain: &chain, key, container, truncated: field.cut };
+            let chain = context.chain.then(Step::Protobuf(field.number));
+            let here = Context { chain: &chain, key, container, truncated: field.cut };
             match protobuf::classify(payload, field.cut) {
-                protobuf::Kind::Message => self.protobuf(payload, here),
-                protobuf::Kind::Other => self.look(payload, here, Role::Field),
+                protobuf::PayloadKind::Message => self.protobuf(payload, here),
+                protobuf::PayloadKind::Other => self.look(payload, here, Role::Field),
             }
         }
         match fields.end() {
             Some(protobuf::End::Cut) => self.report.cut += 1,
             Some(protobuf::End::Malformed) => {
                 self.report.damaged += 1;
-                self.runs(fields.rest(), place, Step::Text);
+                self.runs(fields.rest(), context, Step::Text);
             }
             _ => {}
         }
     }
 
-    fn grpc(&mut self, bytes: &[u8], place: Place<'_>) {
-        let chain = place.chain.then(Step::Grpc);
+    fn grpc(&mut self, bytes: &[u8], context: Context<'_>) {
+        let chain = context.chain.then(Step::Grpc);
         let mut used = 0;
         for message in protobuf::grpc(bytes) {
             if self.exhausted() {
                 return;
             }
             used += 5 + message.payload.len();
-            let here = Place { truncated: message.cut, ..place.at(&chain) };
+            let here = Context { truncated: message.cut, ..context.with_chain(&chain) };
             self.look(message.payload, here, Role::Document(Label::Protobuf));
         }
-        self.after(bytes, used, place);
+        self.trailing(bytes, used, context);
     }
 
-    /// Tries the compressions that nothing marks on a document.
-    fn guess_document(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
+    /// Tries unmarked compression formats on a document.
+    fn guess_document(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
         if bytes.len() < MIN_GUESS || self.guesses >= MAX_GUESSES {
             return false;
         }
         self.guesses += 1;
-        self.guess(bytes, place)
+        self.guess(bytes, context)
     }
 
-    /// Tries them on a field's value, or on what it is base64 of. What stands in
-    /// the head is mostly tokens, and there are many.
-    pub(super) fn guess_field(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
-        let in_head = matches!(place.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path);
+    /// Tries them on the value of a field, or on its decoded base64. Values in
+    /// the head are skipped, since they are mostly tokens, and numerous.
+    pub(super) fn guess_field(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        let in_head =
+            matches!(context.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path);
         if in_head {
             return false;
         }
         if bytes.len() < MIN_FIELD_GUESS {
-            // A URL by itself.
-            return self.unmask_text(bytes, place);
+            // Long enough for a URL by itself.
+            return self.unmask_text(bytes, context);
         }
         if self.field_guesses >= MAX_GUESSES {
             return false;
         }
         self.field_guesses += 1;
-        self.guess(bytes, place)
+        self.guess(bytes, context)
     }
 
-    /// Tries the compressions that nothing marks. Only text confirms them, and
-    /// only when the stream ends with the input or the input is cut.
-    fn guess(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
-        /// Enough text to believe it.
+    /// Tries unmarked compression formats. A guess is accepted only if it
+    /// yields text, and only if the stream ends with the input or the input is
+    /// truncated.
+    fn guess(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        /// Enough text to accept a guess.
         const PROBE: usize = 4096;
         for coding in [Coding::Deflate, Coding::Brotli] {
             let Some(probe) = self.decompress(coding, bytes, PROBE) else {
@@ -235,29 +241,30 @@ impl Engine<'_> {
             };
             let ends = match probe.end {
                 End::Complete => probe.used == bytes.len(),
-                End::Truncated => place.truncated,
+                End::Truncated => context.truncated,
                 End::Full => true,
                 End::Malformed => false,
             };
             let cut = probe.end != End::Complete;
-            if !ends || probe.bytes.len() < MIN_GUESSED || !text::is_meant(&probe.bytes, cut) {
+            if !ends || probe.bytes.len() < MIN_GUESSED || !text::looks_like_text(&probe.bytes, cut)
+            {
                 continue;
             }
             let Some(decoded) = self.decompress(coding, bytes, usize::MAX) else {
                 return false;
             };
-            let chain = place.chain.then(Step::Compressed(coding));
-            let truncated = self.account(&decoded, bytes.len());
-            let here = Place { truncated, ..place.at(&chain) };
+            let chain = context.chain.then(Step::Compressed(coding));
+            let truncated = self.record_end(&decoded, bytes.len());
+            let here = Context { truncated, ..context.with_chain(&chain) };
             self.look(&decoded.bytes, here, Role::Document(Label::Unknown));
             return true;
         }
-        self.unmask(bytes, place)
+        self.unmask(bytes, context)
     }
 
-    /// Tries the keys that bytes may have been combined with.
-    fn unmask(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
-        /// Enough of a document to believe it.
+    /// Tries keys that may have masked the bytes.
+    fn unmask(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        /// Enough of a document to accept a key.
         const PROBE: usize = 1024;
         for key in xor::compressed_keys(bytes) {
             let plain = key.apply(bytes);
@@ -267,28 +274,28 @@ impl Engine<'_> {
             let Some(probe) = self.decompress(coding, &plain, PROBE) else {
                 return false;
             };
-            if probe.end != End::Malformed && text::is_meant(&probe.bytes, true) {
-                return self.unmasked(key, &plain, place);
+            if probe.end != End::Malformed && text::looks_like_text(&probe.bytes, true) {
+                return self.unmasked(key, &plain, context);
             }
         }
-        self.unmask_text(bytes, place)
+        self.unmask_text(bytes, context)
     }
 
-    /// Tries the keys that text with a URL may have been combined with.
-    fn unmask_text(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
-        if !self.afford(xor::cost(bytes.len())) {
+    /// Tries keys that may have masked text containing a URL.
+    fn unmask_text(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        if !self.charge_work(xor::cost(bytes.len())) {
             return false;
         }
-        match xor::text_key(bytes, place.truncated) {
-            Some(key) => self.unmasked(key, &key.apply(bytes), place),
+        match xor::text_key(bytes, context.truncated) {
+            Some(key) => self.unmasked(key, &key.apply(bytes), context),
             None => false,
         }
     }
 
-    fn unmasked(&mut self, key: Key, plain: &[u8], place: Place<'_>) -> bool {
-        if self.produce(plain.len()) {
-            let chain = place.chain.then(Step::Xor(key));
-            self.look(plain, place.at(&chain), Role::Document(Label::Unknown));
+    fn unmasked(&mut self, key: Key, plain: &[u8], context: Context<'_>) -> bool {
+        if self.charge_output(plain.len()) {
+            let chain = context.chain.then(Step::Xor(key));
+            self.look(plain, context.with_chain(&chain), Role::Document(Label::Unknown));
         }
         true
     }
@@ -297,7 +304,7 @@ impl Engine<'_> {
 /// Writes `pb#N`.
 fn field_name(number: u32, buffer: &mut [u8; 16]) -> &str {
     let mut rest = &mut buffer[..];
-    // Thirteen bytes at most, so it fits.
+    // At most thirteen bytes, so the write cannot fail.
     let _ = write!(rest, "pb#{number}");
     let left = rest.len();
     std::str::from_utf8(&buffer[..16 - left]).unwrap_or("pb")

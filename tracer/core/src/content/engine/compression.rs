@@ -1,27 +1,29 @@
-//! Compressed bytes: declared, marked, or marked further in.
+//! Compressed data: declared, recognised by its magic number, or following a
+//! header.
 
 use memchr::memchr2_iter;
 
-use super::{Engine, Label, Place, Role};
+use super::{Context, Engine, Role};
 use crate::content::{
     chain::{Coding, Step},
     compress::{self, Decoded, End},
-    json, text,
+    json,
+    label::Label,
+    text,
 };
 
-/// How far into unknown bytes a compressed stream is looked for, behind a
-/// header of the sender's own making.
+/// Maximum length of a proprietary header before a compressed stream.
 const MAX_HEADER: usize = 256;
 
-/// What it costs to start a decompressor, as so many bytes looked at. Many
-/// short streams cost more than a long one.
+/// Cost of starting a decompressor, in bytes inspected. Many short streams cost
+/// more than a long one.
 const INFLATE_SETUP: usize = 8 << 10;
-/// The same where the stream chooses the window that is allocated.
+/// Cost for formats whose streams choose the window size to allocate.
 const WINDOW_SETUP: usize = 64 << 10;
 
 impl Engine<'_> {
-    /// Decompresses, up to `limit` bytes and what is left of the limits. `None`
-    /// when not even starting is affordable.
+    /// Decompresses up to `limit` bytes, within the remaining budget. Returns
+    /// `None` if the budget does not even cover the start.
     pub(super) fn decompress(
         &mut self,
         coding: Coding,
@@ -32,25 +34,25 @@ impl Engine<'_> {
             Coding::Gzip | Coding::Zlib | Coding::Deflate => INFLATE_SETUP,
             Coding::Brotli | Coding::Zstd => WINDOW_SETUP,
         };
-        if !self.afford(bytes.len().saturating_add(setup)) {
+        if !self.charge_work(bytes.len().saturating_add(setup)) {
             return None;
         }
-        let decoded = compress::decode(coding, bytes, limit.min(self.room()));
-        // Also when nobody believes in it: it has cost as much.
+        let decoded = compress::decode(coding, bytes, limit.min(self.output_left()));
+        // Rejected output is charged too, since it cost the same.
         self.report.output = self.report.output.saturating_add(decoded.bytes.len());
         Some(decoded)
     }
 
-    /// Reads bytes that declare how they are compressed, the last coding first.
+    /// Reads bytes with declared content codings, applied last coding first.
     pub(in crate::content) fn encoded(
         &mut self,
         bytes: &[u8],
-        place: Place<'_>,
+        context: Context<'_>,
         codings: &[Coding],
         role: Role<'_>,
     ) {
         let Some((&coding, inner)) = codings.split_last() else {
-            return self.look(bytes, place, role);
+            return self.look(bytes, context, role);
         };
         if bytes.is_empty() {
             return;
@@ -59,9 +61,9 @@ impl Engine<'_> {
             return;
         };
         let readable = || {
-            compress::magic(bytes).is_some_and(|told| told != coding)
+            compress::magic(bytes).is_some_and(|found| found != coding)
                 || json::start(bytes).is_some()
-                || text::printable(bytes, place.truncated).is_some()
+                || text::as_text(bytes, context.truncated).is_some()
         };
         let mislabelled = match decoded.end {
             End::Complete | End::Full => false,
@@ -69,49 +71,50 @@ impl Engine<'_> {
             End::Malformed => decoded.bytes.is_empty() || readable(),
         };
         if mislabelled {
-            return self.encoded(bytes, place, inner, role);
+            return self.encoded(bytes, context, inner, role);
         }
-        let chain = place.chain.then(Step::ContentEncoding(coding));
-        let truncated = self.account(&decoded, bytes.len());
-        let place = Place { truncated, ..place.at(&chain) };
-        self.encoded(&decoded.bytes, place, inner, role);
+        let chain = context.chain.then(Step::ContentEncoding(coding));
+        let truncated = self.record_end(&decoded, bytes.len());
+        let context = Context { truncated, ..context.with_chain(&chain) };
+        self.encoded(&decoded.bytes, context, inner, role);
     }
 
-    /// Reads bytes whose magic number tells how they are compressed. Answers
-    /// whether they are.
+    /// Decompresses bytes that carry a magic number. Returns whether they were
+    /// in fact compressed.
     pub(super) fn compressed(
         &mut self,
         coding: Coding,
         bytes: &[u8],
-        printable: bool,
-        place: Place<'_>,
+        is_text: bool,
+        context: Context<'_>,
         role: Role<'_>,
     ) -> bool {
         let Some(decoded) = self.decompress(coding, bytes, usize::MAX) else {
             return true;
         };
-        if coding == Coding::Zlib && !is_zlib_believed(&decoded) {
-            // As long as nothing speaks against it, a cut stream is no text.
-            let possible = decoded.end == End::Truncated && place.truncated;
-            if printable || !possible {
+        if coding == Coding::Zlib && !is_plausible_zlib(&decoded) {
+            // A truncated stream may be zlib as long as nothing contradicts it.
+            let possible = decoded.end == End::Truncated && context.truncated;
+            if is_text || !possible {
                 return false;
             }
         }
-        let chain = place.chain.then(Step::Compressed(coding));
-        let truncated = self.account(&decoded, bytes.len());
-        let place = Place { truncated, ..place.at(&chain) };
+        let chain = context.chain.then(Step::Compressed(coding));
+        let truncated = self.record_end(&decoded, bytes.len());
+        let context = Context { truncated, ..context.with_chain(&chain) };
         let role = match role {
             Role::Document(label) => Role::Document(label),
             Role::Field => Role::Document(Label::Unknown),
         };
-        self.look(&decoded.bytes, place, role);
+        self.look(&decoded.bytes, context, role);
         true
     }
 
-    /// Books how a decompressor ended. Answers whether its output is cut short.
-    pub(super) fn account(&mut self, decoded: &Decoded, input: usize) -> bool {
+    /// Records how decompression ended. Returns whether the output is
+    /// incomplete.
+    pub(super) fn record_end(&mut self, decoded: &Decoded, input: usize) -> bool {
         if decoded.bytes.is_empty() && decoded.end != End::Complete {
-            self.opaque(input);
+            self.count_opaque(input);
         }
         match decoded.end {
             End::Complete => return false,
@@ -119,24 +122,24 @@ impl Engine<'_> {
             End::Malformed => self.report.damaged += 1,
             End::Full => {
                 self.report.reached.output = true;
-                self.skip(input - decoded.used.min(input));
+                self.count_skipped(input - decoded.used.min(input));
             }
         }
         true
     }
 
-    /// Reads a compressed stream behind a header of no known format. Answers
+    /// Reads a compressed stream after a header of an unknown format. Returns
     /// whether there is one.
-    pub(super) fn behind_header(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
+    pub(super) fn after_header(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
         let head = &bytes[..bytes.len().min(MAX_HEADER)];
         for at in memchr2_iter(0x1f, 0x28, head) {
             let (header, stream) = bytes.split_at(at);
-            // The two formats whose magic numbers are no accident.
+            // Only these two formats have reliable magic numbers.
             let Some(coding @ (Coding::Gzip | Coding::Zstd)) = compress::magic(stream) else {
                 continue;
             };
-            if self.compressed(coding, stream, false, place, Role::Field) {
-                self.runs(header, place, Step::Text);
+            if self.compressed(coding, stream, false, context, Role::Field) {
+                self.runs(header, context, Step::Text);
                 return true;
             }
         }
@@ -144,15 +147,17 @@ impl Engine<'_> {
     }
 }
 
-/// Zlib's header is two bytes only; its content has to confirm it.
-pub(super) fn is_zlib_believed(decoded: &Decoded) -> bool {
-    /// Random bytes get this far without an error once in a million times.
+/// Reports whether the content confirms the two-byte header of zlib.
+pub(super) fn is_plausible_zlib(decoded: &Decoded) -> bool {
+    /// Random bytes decode this far without an error once in a million times.
     const MIN_INPUT: usize = 64;
     let bytes = &decoded.bytes;
     match decoded.end {
-        // The checksum was right.
+        // The checksum matched.
         End::Complete => true,
-        End::Malformed => text::is_meant(bytes, true),
-        End::Truncated | End::Full => decoded.used >= MIN_INPUT || text::is_meant(bytes, true),
+        End::Malformed => text::looks_like_text(bytes, true),
+        End::Truncated | End::Full => {
+            decoded.used >= MIN_INPUT || text::looks_like_text(bytes, true)
+        }
     }
 }

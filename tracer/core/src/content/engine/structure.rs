@@ -1,37 +1,38 @@
-//! Formats that are text: JSON, forms and multipart bodies.
+//! Textual formats with structure: JSON, forms and multipart bodies.
 
-use super::{Engine, Label, Place, Role};
+use super::{Context, Engine, Role};
 use crate::content::{
     base64,
     chain::{Chain, ROOT, Step},
     form, json,
+    label::{Label, codings},
     multipart::{self, Part},
     tree::{End, Leaves as _, is_address},
 };
 
 impl Engine<'_> {
-    /// Reads JSON that starts with `bytes`: one document or several. Answers
+    /// Reads JSON at the start of `bytes`: one document or several. Returns
     /// whether there was any.
-    pub(super) fn json(&mut self, bytes: &[u8], place: Place<'_>) -> bool {
-        if json::value_len(bytes).is_some_and(|len| json::more(&bytes[len..])) {
-            self.json_lines(bytes, place);
+    pub(super) fn json(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        if json::value_len(bytes).is_some_and(|len| json::has_trailing_data(&bytes[len..])) {
+            self.json_lines(bytes, context);
             return true;
         }
         let damaged = self.report.damaged;
-        let mut reader = json::Reader::new(bytes, place.truncated, place.container);
-        let values = self.tree(&mut reader, place, |path| Step::Json(path));
+        let mut reader = json::Reader::new(bytes, context.truncated, context.container);
+        let values = self.tree(&mut reader, context, |path| Step::Json(path));
         if values == 0 && reader.end() == End::Malformed {
             self.report.damaged = damaged;
             return false;
         }
-        self.after_json(&reader, bytes, place);
+        self.json_remainder(&reader, bytes, context);
         true
     }
 
-    /// Reads documents one after another: JSON lines, concatenated documents,
-    /// RFC 7464 sequences, and envelopes, where lines of JSON announce items
-    /// that need not be JSON.
-    fn json_lines(&mut self, bytes: &[u8], place: Place<'_>) {
+    /// Reads consecutive documents: JSON lines, concatenated documents, RFC
+    /// 7464 sequences, and envelopes, in which lines of JSON announce items of
+    /// any format.
+    fn json_lines(&mut self, bytes: &[u8], context: Context<'_>) {
         let mut rest = bytes;
         let mut announcement: &[u8] = &[];
         for line in 0.. {
@@ -39,18 +40,18 @@ impl Engine<'_> {
             if rest.is_empty() || self.exhausted() {
                 break;
             }
-            let here = Place { container: self.container(), ..place };
+            let here = Context { container: self.container(), ..context };
             if json::start(rest) == Some(0) {
-                let mut reader = json::Reader::new(rest, place.truncated, here.container);
+                let mut reader = json::Reader::new(rest, context.truncated, here.container);
                 self.tree(&mut reader, here, |path| Step::JsonLine(line, path));
                 let used = reader.position().max(1);
                 announcement = &rest[..used];
                 let end = match reader.end() {
                     End::Complete => used,
-                    // Structure begins again with the next line.
+                    // The next line starts a new document.
                     _ => used + line_len(&rest[used..]),
                 };
-                self.after_json(&reader, &rest[..end], here);
+                self.json_remainder(&reader, &rest[..end], here);
                 rest = &rest[end..];
             } else {
                 let item = match json::declared_length(announcement) {
@@ -59,30 +60,31 @@ impl Engine<'_> {
                 };
                 announcement = &[];
                 rest = &rest[item.len()..];
-                let chain = place.chain.then(Step::JsonLine(line, &ROOT));
-                let truncated = place.truncated && rest.is_empty();
-                let here = Place { truncated, ..here.at(&chain) };
+                let chain = context.chain.then(Step::JsonLine(line, &ROOT));
+                let truncated = context.truncated && rest.is_empty();
+                let here = Context { truncated, ..here.with_chain(&chain) };
                 self.look(item.trim_ascii_end(), here, Role::Document(Label::Unknown));
             }
         }
     }
 
-    /// Reads what is left of a document behind an error as plain text.
-    fn after_json(&mut self, reader: &json::Reader<'_>, bytes: &[u8], place: Place<'_>) {
-        if matches!(reader.end(), End::Malformed | End::TooDeep) && self.deeper(place.chain) {
+    /// Reads the remainder of a document after an error as plain text.
+    fn json_remainder(&mut self, reader: &json::Reader<'_>, bytes: &[u8], context: Context<'_>) {
+        if matches!(reader.end(), End::Malformed | End::TooDeep) && self.may_descend(context.chain)
+        {
             let rest = bytes.get(reader.position()..).unwrap_or_default();
-            self.runs(rest, place, Step::Fragment);
+            self.runs(rest, context, Step::Fragment);
         }
     }
 
-    /// Reads a form that stands at `place`.
-    pub(super) fn form_at(&mut self, bytes: &[u8], place: Place<'_>) {
+    /// Reads a form found in `context`.
+    pub(super) fn form_at(&mut self, bytes: &[u8], context: Context<'_>) {
         let container = self.container();
-        let chain = Some(place.chain);
-        self.form(bytes, chain, container, place.truncated, |name| Step::Form(name));
+        let chain = Some(context.chain);
+        self.form(bytes, chain, container, context.truncated, |name| Step::Form(name));
     }
 
-    /// Reads a form or a query; `step` makes the step to a parameter.
+    /// Reads a form or a query; `step` creates the step for a parameter name.
     pub(in crate::content) fn form(
         &mut self,
         bytes: &[u8],
@@ -111,11 +113,11 @@ impl Engine<'_> {
                 Some(outer) => outer.then(step(&name)),
                 None => Chain::new(step(&name)),
             };
-            self.look(&value, Place { chain: &chain, key, container, truncated }, Role::Field);
+            self.look(&value, Context { chain: &chain, key, container, truncated }, Role::Field);
         }
     }
 
-    /// Hands out a name that is an address: it is data, whatever it names.
+    /// Reports a parameter name that is an address, and therefore data.
     fn address(
         &mut self,
         name: &str,
@@ -127,11 +129,11 @@ impl Engine<'_> {
             Some(outer) => outer.then(step(name)),
             None => Chain::new(step(name)),
         };
-        self.emit(name, Place { chain: &chain, key: None, container, truncated: false });
+        self.emit(name, Context { chain: &chain, key: None, container, truncated: false });
     }
 
     /// Reads the parts of a multipart body.
-    pub(super) fn multipart(&mut self, bytes: &[u8], boundary: &[u8], place: Place<'_>) {
+    pub(super) fn multipart(&mut self, bytes: &[u8], boundary: &[u8], context: Context<'_>) {
         let container = self.container();
         for (i, part) in multipart::parts(bytes, boundary).enumerate() {
             if self.exhausted() {
@@ -141,40 +143,39 @@ impl Engine<'_> {
                 Some(name) => String::from_utf8_lossy(name),
                 None => i.to_string().into(),
             };
-            let chain = place.chain.then(Step::Multipart(&name));
-            // A cut part is cut by the end of what is known.
-            let here = Place { chain: &chain, key: Some(&name), container, truncated: part.cut };
+            let chain = context.chain.then(Step::Multipart(&name));
+            // Only the end of the known bytes can truncate a part.
+            let here = Context { chain: &chain, key: Some(&name), container, truncated: part.cut };
             self.part(&part, here);
         }
     }
 
-    fn part(&mut self, part: &Part<'_>, place: Place<'_>) {
-        use crate::content::request::{codings, label};
+    fn part(&mut self, part: &Part<'_>, context: Context<'_>) {
         let codings = codings(part.content_encoding);
         // A part without a type is plain text (RFC 7578 section 4.4).
         let role = match (part.content_type, part.filename) {
-            (Some(kind), _) => Role::Document(label(kind)),
+            (Some(kind), _) => Role::Document(Label::from_content_type(kind)),
             (None, Some(_)) => Role::Document(Label::Unknown),
             (None, None) => Role::Field,
         };
         if part.base64
-            && let Some(decoded) = base64::decode(part.content.trim_ascii(), place.truncated)
-            && self.produce(decoded.bytes.len())
+            && let Some(decoded) = base64::decode(part.content.trim_ascii(), context.truncated)
+            && self.charge_output(decoded.bytes.len())
         {
-            let chain = place.chain.then(Step::Base64);
-            self.encoded(&decoded.bytes, place.at(&chain), &codings, role);
+            let chain = context.chain.then(Step::Base64);
+            self.encoded(&decoded.bytes, context.with_chain(&chain), &codings, role);
         } else {
-            self.encoded(part.content, place, &codings, role);
+            self.encoded(part.content, context, &codings, role);
         }
     }
 }
 
-/// The length of the line that starts `bytes`, with its end.
+/// Returns the length of the first line, including its terminator.
 fn line_len(bytes: &[u8]) -> usize {
     memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
 }
 
-/// The line that starts `bytes`; all of them where they are not lines of text.
+/// Returns the first line of `bytes`, or all of them if the line is not text.
 fn text_line(bytes: &[u8]) -> &[u8] {
     let line = &bytes[..line_len(bytes)];
     match std::str::from_utf8(line) {

@@ -1,6 +1,6 @@
-//! JSON (RFC 8259), read value by value from bytes that may end anywhere.
+//! JSON (RFC 8259), read value by value from input that may end anywhere.
 //!
-//! The reader is iterative and keeps one [`Level`] an open object or array:
+//! The reader is iterative and keeps one [`Level`] per open object or array:
 //!
 //! ```text
 //! {"batch": [ {"url": "https://…", "n": 1}, … ] }
@@ -8,8 +8,8 @@
 //! path:     .batch   [0]     .url            → one Leaf
 //! ```
 //!
-//! It hands out values as it meets them, so that a document that is cut or
-//! that breaks off gives everything before that place.
+//! Values are returned as they are encountered, so a document that is truncated
+//! or malformed yields everything before that point.
 
 use std::borrow::Cow;
 
@@ -23,10 +23,12 @@ use super::{
 mod sniff;
 
 pub(super) use sniff::{
-    declared_length, is_quoted, more, separator_len, start, start_behind_junk, value_len,
+    declared_length, has_trailing_data, is_quoted, separator_len, start, start_after_junk,
+    value_len,
 };
 
-/// White space between values. The record separator of RFC 7464 counts too.
+/// Reports white space between values, including the record separator of RFC
+/// 7464.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x1e)
 }
@@ -36,7 +38,8 @@ fn skip_space(input: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|&&b| is_space(b)).count()
 }
 
-/// The length of a string up to its closing quote, and whether it has escapes.
+/// Returns the length of a string up to its closing quote, and whether it
+/// contains escapes.
 fn string_end(content: &[u8]) -> Option<(usize, bool)> {
     let mut at = 0;
     let mut escapes = false;
@@ -57,7 +60,8 @@ fn scalar_len(input: &[u8]) -> usize {
         .count()
 }
 
-/// Numbers, the three literals, and what JavaScript writes beside them.
+/// Recognises numbers, the three literals, and what JavaScript writes besides
+/// them.
 fn is_scalar(token: &[u8]) -> bool {
     matches!(
         token,
@@ -65,17 +69,17 @@ fn is_scalar(token: &[u8]) -> bool {
     ) || matches!(token, [b'-', d, ..] | [d, ..] if d.is_ascii_digit())
 }
 
-/// Undoes a string's escapes. What is no escape stays as it is.
+/// Decodes the escapes in a string. Invalid escapes are left as they are.
 fn unescape(content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len());
     let mut rest = content;
     while let Some(at) = memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at + 1..];
-        let Some((&escape, behind)) = rest.split_first() else {
+        let Some((&escape, after)) = rest.split_first() else {
             return out;
         };
-        rest = behind;
+        rest = after;
         match escape {
             b'b' => out.push(0x08),
             b'f' => out.push(0x0c),
@@ -95,16 +99,16 @@ fn unescape(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Undoes the escapes of text that holds an address written `https:\/\/…`, as
-/// part of a document that cannot be read.
+/// Decodes the escapes in text that contains an address written as
+/// `https:\/\/…`, a fragment of a document that cannot be read.
 pub(super) fn unescape_address(text: &[u8]) -> Option<Vec<u8>> {
     let escaped = memchr::memchr_iter(b'\\', text)
         .any(|at| at > 0 && text[at - 1] == b':' && text[at..].starts_with(b"\\/\\/"));
     escaped.then(|| unescape(text))
 }
 
-/// Whether the input ends within the `XXXX` or `XXXX\uXXXX` of one character:
-/// its digits are no text.
+/// Reports whether the input ends within the `XXXX` or `XXXX\uXXXX` of a
+/// character, whose digits are not text.
 fn is_cut_unicode(rest: &[u8]) -> bool {
     let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
     match rest.split_at_checked(4) {
@@ -122,15 +126,15 @@ fn is_cut_unicode(rest: &[u8]) -> bool {
     }
 }
 
-/// The character of the `XXXX` or `XXXX\uXXXX` that starts `rest`, and its
-/// length there.
+/// Decodes the `XXXX` or `XXXX\uXXXX` at the start of `rest`. Returns the
+/// character and its length in the input.
 fn unescape_unicode(rest: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
         let digits = rest.get(at..at + 4)?;
         digits.iter().try_fold(0u32, |n, &d| Some(n << 4 | char::from(d).to_digit(16)?))
     };
     let Some(high) = unit(0) else {
-        // Cut, or no escape at all: the bytes that are left speak for themselves.
+        // A truncated or invalid escape: the remaining bytes are kept.
         return (char::REPLACEMENT_CHARACTER, 0);
     };
     if let (0xd800..0xdc00, Some(b"\\u"), Some(low @ 0xdc00..0xe000)) =
@@ -142,7 +146,7 @@ fn unescape_unicode(rest: &[u8]) -> (char, usize) {
     (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 4)
 }
 
-/// An object or array that is open.
+/// An open object or array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Level {
     object: bool,
@@ -151,17 +155,17 @@ struct Level {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// A value comes next.
+    /// A value is expected.
     Value,
-    /// A value or the end of an array that has just opened.
+    /// A value is expected, or the end of an array that was just opened.
     FirstElement,
-    /// A member's name or the end of an object; no comma is open.
+    /// A member name is expected, or the end of an object.
     Member,
-    /// A comma or the end of what is open.
-    Behind,
+    /// A comma is expected, or the end of the enclosing object or array.
+    AfterValue,
 }
 
-/// Reads one document.
+/// Reads a document.
 #[derive(Debug)]
 pub(super) struct Reader<'d> {
     input: &'d [u8],
@@ -169,17 +173,17 @@ pub(super) struct Reader<'d> {
     truncated: bool,
     state: State,
     levels: Vec<Level>,
-    /// One segment a level.
+    /// The current path, with one segment per level.
     path: Path<'d>,
-    /// A member's name that is worth a leaf of its own.
+    /// A member name that is an address, to be returned as a value.
     address: Option<Leaf<'d>>,
     outer: u32,
     end: Option<End>,
 }
 
 impl<'d> Reader<'d> {
-    /// Reads the document that starts `input`. `outer` numbers the container
-    /// that its root stands in.
+    /// Creates a reader for the document at the start of `input`. `outer` is
+    /// the number of the container that holds the document.
     pub(super) fn new(input: &'d [u8], truncated: bool, outer: u32) -> Self {
         Self {
             input,
@@ -198,7 +202,7 @@ impl<'d> Reader<'d> {
         self.end.get_or_insert(end);
     }
 
-    /// The input ended before the document did.
+    /// Ends at a premature end of input.
     fn finish_early(&mut self) {
         self.finish(if self.truncated { End::Truncated } else { End::Malformed });
     }
@@ -207,9 +211,9 @@ impl<'d> Reader<'d> {
         self.levels.last().map_or(self.outer, |level| level.container)
     }
 
-    /// A value has ended.
-    fn ended(&mut self) {
-        self.state = State::Behind;
+    /// Ends a value.
+    fn end_value(&mut self) {
+        self.state = State::AfterValue;
         if self.levels.is_empty() {
             self.finish(End::Complete);
         }
@@ -220,7 +224,7 @@ impl<'d> Reader<'d> {
         if self.levels.len() == MAX_NESTING {
             return self.finish(End::TooDeep);
         }
-        // The elements of an array are held by the object around it.
+        // Elements of an array belong to the object that holds the array.
         let container = if object { containers.next() } else { self.container() };
         self.levels.push(Level { object, container });
         if object {
@@ -238,7 +242,7 @@ impl<'d> Reader<'d> {
                 self.at += 1;
                 self.levels.pop();
                 self.path.0.pop();
-                self.ended();
+                self.end_value();
             }
             _ => self.finish(End::Malformed),
         }
@@ -258,7 +262,8 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// The string at the quote at `at`: its content, and whether it is cut.
+    /// Reads the string whose opening quote is at `at`. Returns its content and
+    /// whether it is truncated.
     fn string(&mut self) -> (Cow<'d, [u8]>, bool) {
         let content = &self.input[self.at + 1..];
         let (len, escapes, cut) = match string_end(content) {
@@ -308,7 +313,7 @@ impl<'d> Reader<'d> {
         if truncated {
             self.finish_early();
         } else {
-            self.ended();
+            self.end_value();
         }
         Leaf { value, scalar: false, container, truncated }
     }
@@ -326,7 +331,7 @@ impl<'d> Reader<'d> {
         if cut {
             self.finish(End::Truncated);
         } else {
-            self.ended();
+            self.end_value();
         }
         (token != b"null" && is_scalar(token)).then_some(Leaf {
             value: Cow::Borrowed(token),
@@ -352,10 +357,10 @@ impl<'d> Leaves<'d> for Reader<'d> {
                         return Some(address);
                     }
                 }
-                (State::Member | State::Behind, b'}') => self.close(true),
-                (State::FirstElement | State::Behind, b']') => self.close(false),
-                (State::Behind, b',') => self.comma(),
-                (State::Member | State::Behind, _) => self.finish(End::Malformed),
+                (State::Member | State::AfterValue, b'}') => self.close(true),
+                (State::FirstElement | State::AfterValue, b']') => self.close(false),
+                (State::AfterValue, b',') => self.comma(),
+                (State::Member | State::AfterValue, _) => self.finish(End::Malformed),
                 (_, b'{') => self.open(true, containers),
                 (_, b'[') => self.open(false, containers),
                 (_, b'"') => return Some(self.text()),

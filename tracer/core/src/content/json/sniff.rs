@@ -1,5 +1,4 @@
-//! Where JSON starts, where it ends and what goes with it, told without
-//! reading its values.
+//! Recognises where JSON starts and ends without reading its values.
 
 use memchr::memchr2;
 
@@ -9,15 +8,15 @@ use crate::content::{
     tree::{Containers, Leaves as _},
 };
 
-/// Byte sequences that stand before JSON to stop it from running as a script.
+/// Prefixes that keep JSON from being executed as a script.
 const SCRIPT_GUARDS: [&[u8]; 3] = [b")]}'", b"while(1);", b"for(;;);"];
 
-/// How far into a text a document is looked for behind other bytes:
-/// `42["event",{…}]`, `callback({…})`.
+/// Maximum number of bytes in front of a document: `42["event",{…}]`,
+/// `callback({…})`.
 const MAX_JUNK: usize = 64;
 
-/// Where an object or array starts, when that is what `input` holds from its
-/// beginning on: behind white space, a byte order mark or a script guard.
+/// Returns the position of an object or array at the start of `input`, after
+/// any white space, byte order mark or script guard.
 pub(in crate::content) fn start(input: &[u8]) -> Option<usize> {
     let mut at = if input.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     at = skip_space(input, at);
@@ -31,13 +30,13 @@ pub(in crate::content) fn start(input: &[u8]) -> Option<usize> {
     opens(input, at).then_some(at)
 }
 
-/// Where an object or array starts close behind other bytes.
-pub(in crate::content) fn start_behind_junk(input: &[u8]) -> Option<usize> {
+/// Returns the position of an object or array that follows a few other bytes.
+pub(in crate::content) fn start_after_junk(input: &[u8]) -> Option<usize> {
     let head = &input[..input.len().min(MAX_JUNK)];
     let mut from = 0;
     while let Some(found) = memchr2(b'{', b'[', head.get(from..)?) {
         let at = from + found;
-        // A string must follow: `[1]` and `{}` are common in plain text.
+        // A string has to follow: `[1]` and `{}` are common in plain text.
         let inside = at + 1 + usize::from(input[at] == b'[' && input.get(at + 1) == Some(&b'{'));
         if input.get(inside) == Some(&b'"') && opens(input, at) {
             return Some(at);
@@ -47,10 +46,10 @@ pub(in crate::content) fn start_behind_junk(input: &[u8]) -> Option<usize> {
     None
 }
 
-/// An object or array opens at `at`, by the one or two tokens there.
+/// Reports whether the one or two tokens at `at` open an object or array.
 ///
-/// Deciding on the first tokens alone means that a document is not taken for
-/// something else when more of it is known.
+/// Deciding by the first tokens alone ensures that more input never changes the
+/// decision.
 fn opens(input: &[u8], at: usize) -> bool {
     let Some(&bracket) = input.get(at) else {
         return false;
@@ -62,22 +61,22 @@ fn opens(input: &[u8], at: usize) -> bool {
     match (bracket, first) {
         (b'{', b'"') | (b'[', b'{' | b'[' | b'"') => true,
         (b'{', b'}') | (b'[', b']') => {
-            let behind = input.get(inside + 1);
-            behind.is_none_or(|&b| is_space(b))
+            let after = input.get(inside + 1);
+            after.is_none_or(|&b| is_space(b))
         }
         (b'[', _) => {
             let scalar = scalar_len(&input[inside..]);
-            let behind = skip_space(input, inside + scalar);
+            let after = skip_space(input, inside + scalar);
             scalar > 0
                 && is_scalar(&input[inside..inside + scalar])
-                && matches!(input.get(behind), Some(b',' | b']'))
+                && matches!(input.get(after), Some(b',' | b']'))
         }
         _ => false,
     }
 }
 
-/// The length of the value that starts `input`, when it ends there: brackets
-/// are counted, nothing else is checked.
+/// Returns the length of the value at the start of `input`, if it is complete.
+/// Only brackets are matched; nothing else is validated.
 pub(in crate::content) fn value_len(input: &[u8]) -> Option<usize> {
     let mut open = 0usize;
     let mut at = 0;
@@ -101,26 +100,28 @@ pub(in crate::content) fn value_len(input: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether anything of weight follows a document: not white space, and not
-/// the end of a call that the document is the argument of.
-pub(in crate::content) fn more(rest: &[u8]) -> bool {
+/// Reports whether anything significant follows a document, other than white
+/// space or the end of a call with the document as its argument.
+pub(in crate::content) fn has_trailing_data(rest: &[u8]) -> bool {
     rest.iter().any(|&b| !is_space(b) && !matches!(b, b',' | b';' | b')' | 0))
 }
 
-/// Whether the bytes are one quoted string, which may hold a document again.
+/// Reports whether the bytes are a single quoted string, which may contain
+/// another document.
 ///
-/// As the value of a field a quoted string is common, so it needs an escape.
+/// Quoted strings are common as values of fields, so there the string also
+/// needs an escape.
 pub(in crate::content) fn is_quoted(input: &[u8], document: bool, truncated: bool) -> bool {
     let Some(content) = input.strip_prefix(b"\"") else {
         return false;
     };
     match string_end(content) {
-        Some((len, escapes)) => !more(&content[len + 1..]) && (document || escapes),
+        Some((len, escapes)) => !has_trailing_data(&content[len + 1..]) && (document || escapes),
         None => truncated && (content.starts_with(b"{\\\"") || content.starts_with(b"[{\\\"")),
     }
 }
 
-/// The length an envelope's item header announces for its payload:
+/// Returns the payload length that the item header of an envelope declares:
 /// `{"type":"attachment","length":10}`.
 pub(in crate::content) fn declared_length(announcement: &[u8]) -> Option<usize> {
     let mut reader = Reader::new(announcement, false, 0);
@@ -133,7 +134,7 @@ pub(in crate::content) fn declared_length(announcement: &[u8]) -> Option<usize> 
     None
 }
 
-/// How many bytes stand between two documents of a sequence.
+/// Returns the number of bytes between two documents in a sequence.
 pub(in crate::content) fn separator_len(rest: &[u8]) -> usize {
     rest.iter().take_while(|&&b| is_space(b) || b == b',' || b == 0).count()
 }

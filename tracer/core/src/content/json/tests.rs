@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `path=value`, with `…` behind a value that is cut.
+/// Renders values as `path=value`, with `…` after a truncated one.
 fn read(input: &str, truncated: bool) -> (Vec<String>, End) {
     let mut reader = Reader::new(input.as_bytes(), truncated, 0);
     let mut containers = Containers::default();
@@ -37,7 +37,7 @@ fn reads_values_with_their_paths() {
 }
 
 #[test]
-fn a_cut_document_gives_what_is_known() {
+fn a_truncated_document_yields_the_values_before_the_cut() {
     let (whole, _) = read(DOCUMENT, false);
     for len in 0..DOCUMENT.len() {
         let Some(prefix) = DOCUMENT.get(..len) else {
@@ -56,7 +56,7 @@ fn a_cut_document_gives_what_is_known() {
 }
 
 #[test]
-fn numbers_the_objects() {
+fn values_carry_the_number_of_their_object() {
     let mut reader = Reader::new(br#"{"a":1,"b":{"c":2},"d":["x",{"e":3}],"f":4}"#, false, 7);
     let mut containers = Containers::default();
     let mut numbers = Vec::new();
@@ -70,13 +70,13 @@ fn numbers_the_objects() {
 }
 
 #[test]
-fn names_that_are_addresses_are_values_too() {
+fn member_names_that_are_addresses_are_values() {
     let (leaves, _) = read(r#"{"https://a.example/":{"n":1}}"#, false);
     assert_eq!(leaves, [".https://a.example/=https://a.example/", ".https://a.example/.n=1"]);
 }
 
 #[test]
-fn broken_documents_end_where_they_break() {
+fn malformed_documents_end_at_the_error() {
     for broken in ["{\"a\":1]", "{\"a\" 1}", "{1:2}", "[1 2]", "{\"a\":x}", "[\"a\"}", "[,]", "}"] {
         assert_eq!(read(broken, false).1, End::Malformed, "{broken}");
     }
@@ -87,7 +87,7 @@ fn broken_documents_end_where_they_break() {
 }
 
 #[test]
-fn tells_where_a_document_starts() {
+fn finds_the_start_of_a_document() {
     for (text, at) in [
         ("{\"a\":1}", 0),
         (" \r\n[ {", 3),
@@ -104,10 +104,10 @@ fn tells_where_a_document_starts() {
         assert_eq!(start(text.as_bytes()), None, "{text}");
     }
     for (text, at) in [("42[\"event\",{", 2), ("callback({\"a\":1});", 9), ("v1:[{\"a\"", 3)] {
-        assert_eq!(start_behind_junk(text.as_bytes()), Some(at), "{text}");
+        assert_eq!(start_after_junk(text.as_bytes()), Some(at), "{text}");
     }
     for text in ["see [1] and {x}", "a[b]", "f({})", ""] {
-        assert_eq!(start_behind_junk(text.as_bytes()), None, "{text}");
+        assert_eq!(start_after_junk(text.as_bytes()), None, "{text}");
     }
 }
 
@@ -122,7 +122,7 @@ fn quoted_documents() {
 }
 
 #[test]
-fn item_headers_announce_lengths() {
+fn item_headers_declare_lengths() {
     assert_eq!(declared_length(br#"{"type":"attachment","length":10}"#), Some(10));
     assert_eq!(declared_length(br#"{"type":"x","a":{"length":10}}"#), None);
     assert_eq!(declared_length(br#"{"length":-1}"#), None);
@@ -131,14 +131,14 @@ fn item_headers_announce_lengths() {
 
 proptest! {
     #[test]
-    fn any_bytes_end(input in "[\\[\\]{}\",:\\\\u0-9a-f \n]{0,200}", truncated: bool) {
+    fn any_bytes_are_read_without_panic(input in "[\\[\\]{}\",:\\\\u0-9a-f \n]{0,200}", truncated: bool) {
         read(&input, truncated);
         start(input.as_bytes());
-        start_behind_junk(input.as_bytes());
+        start_after_junk(input.as_bytes());
         value_len(input.as_bytes());
     }
 
-    /// What a writer of JSON writes is read back.
+    /// Reads back the output of a JSON writer.
     #[test]
     fn round_trip(values in prop::collection::vec((".{0,20}", any::<i64>()), 0..20)) {
         let document = serde_json::json!(
@@ -147,7 +147,7 @@ proptest! {
         let mut reader = Reader::new(document.as_bytes(), false, 0);
         let mut containers = Containers::default();
         for (s, n) in &values {
-            // The writer sorts the members.
+            // The writer sorts members by name.
             let leaf = reader.next_leaf(&mut containers).unwrap();
             let n = n.to_string();
             prop_assert_eq!(&*leaf.value, n.as_bytes());

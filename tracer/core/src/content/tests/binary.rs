@@ -34,7 +34,7 @@ fn compression_with_a_label() {
     assert_eq!(labelled("zstd", &zstd), ["body > CE:zstd > json.url"]);
     let twice = gzip(&zlib(event));
     assert_eq!(labelled("deflate, gzip", &twice), ["body > CE:gzip > CE:deflate > json.url"]);
-    // A label that is wrong.
+    // A wrong label.
     assert_eq!(labelled("gzip", event), ["body > json.url"]);
     assert_eq!(labelled("br", event), ["body > json.url"]);
     assert_eq!(labelled("br", &gzip(event)), ["body > gzip > json.url"]);
@@ -62,7 +62,7 @@ fn protobuf() {
     let values = body_values(&message);
     assert_eq!(values[1].key.as_deref(), Some("pb#3"));
     assert_eq!(values[0].container, values[1].container);
-    // One text field is printable as a whole.
+    // A message with a single text field is printable as a whole.
     assert_url(&pb(1, URL.as_bytes()), &["body > pb#1"]);
     let grpc = [&[0, 0, 0, 0, message.len() as u8][..], &message].concat();
     assert_url(&grpc, &["body > grpc > pb#1 > pb#3", "body > grpc > pb#4 > json.url"]);
@@ -98,7 +98,7 @@ fn utf16() {
 }
 
 #[test]
-fn text_in_unknown_bytes() {
+fn text_within_unknown_bytes() {
     let mut body = b"\x80\x01\x00\x01\xff\xfe\x00\x0b\x00\x01\x00\x00\x00\x34".to_vec();
     body.extend_from_slice(URL.as_bytes());
     body.extend_from_slice(b"\x00\x0b\xff\xff\xff");
@@ -129,7 +129,7 @@ fn multipart() {
 }
 
 #[test]
-fn compression_behind_a_header() {
+fn compression_after_a_proprietary_header() {
     let body = [&b"\x01\x02(v3\x1f\x00\x00\x00"[..], &gzip(EVENT.as_bytes())].concat();
     assert_url(&body, &["body > gzip > json.url"]);
     let (_, report) = body_report(&body, false);
@@ -137,7 +137,7 @@ fn compression_behind_a_header() {
 }
 
 #[test]
-fn grpc_as_text() {
+fn grpc_in_base64() {
     let message = pb(1, URL.as_bytes());
     let stream = [&[0, 0, 0, 0, message.len() as u8][..], &message].concat();
     assert_url(base64(&stream).as_bytes(), &["body > base64 > grpc > pb#1"]);

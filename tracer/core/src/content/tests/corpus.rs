@@ -1,4 +1,4 @@
-//! The recorded requests and what their manifests say of them.
+//! Compares the recorded requests with their manifests.
 
 use std::{collections::HashSet, fs, path::PathBuf};
 
@@ -15,7 +15,7 @@ struct Row {
     identifier_chains: Vec<String>,
 }
 
-/// Reads both manifests and the files they name.
+/// Reads both manifests and the files that they list.
 fn rows() -> Vec<Row> {
     let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/corpus");
     let mut rows = Vec::new();
@@ -46,13 +46,14 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn every_url_is_found_by_its_chains() {
+fn every_listed_url_is_found() {
     for row in rows() {
         let found = chains_to(&values_in(&row.bytes), URL);
         for chain in &row.url_chains {
             assert!(found.contains(chain), "{}: no {chain} in {found:#?}", row.name);
         }
-        // And nowhere else, but that Referer is listed for some only.
+        // No other chain contains it, except that Referer is listed for some
+        // requests only.
         for chain in found.iter().filter(|&chain| chain != "header:Referer") {
             assert!(row.url_chains.contains(chain), "{}: {chain} is not listed", row.name);
         }
@@ -60,27 +61,27 @@ fn every_url_is_found_by_its_chains() {
 }
 
 #[test]
-fn every_identifier_is_found_by_its_chains() {
+fn every_listed_identifier_is_found() {
     for row in rows() {
         let values = values_in(&row.bytes);
         for chain in &row.identifier_chains {
             let texts: Vec<_> =
                 values.iter().filter(|v| v.chain == *chain).map(|v| &*v.text).collect();
-            // Matomo takes 16 digits only, and OTLP lists other attributes beside it.
+            // Matomo takes 16 digits only, and OTLP has other attributes in the
+            // same place.
             let known = texts.contains(&ID) || texts == ["7f3c2a109b1e4c57"];
             assert!(known, "{}: {chain} gives {texts:?}", row.name);
         }
     }
 }
 
-/// No part of a recorded request goes unread, and nothing is taken for more
-/// than it is.
+/// Every part of a recorded request is read, and nothing is over-interpreted.
 #[test]
 fn nothing_is_opaque_or_damaged() {
     for row in rows() {
         let (values, report) =
             collect(|visit| unwrap(&parse(&row.bytes).unwrap(), &Limits::default(), visit));
-        // Trace and span identifiers of OTLP are bytes.
+        // The trace and span identifiers of OTLP are binary.
         let opaque = if row.name.starts_with("py-otlp") { 24 } else { 0 };
         assert_eq!(report.opaque, opaque, "{}: {values:#?}", row.name);
         assert_eq!((report.damaged, report.cut, report.skipped), (0, 0, 0), "{}", row.name);
@@ -94,7 +95,8 @@ fn nothing_is_opaque_or_damaged() {
     }
 }
 
-/// Every prefix of every request: what is not marked as cut is in the whole.
+/// A value found in a prefix and not marked as truncated is also found in the
+/// whole request.
 #[test]
 fn prefixes_never_contradict_the_whole() {
     for row in rows() {

@@ -1,11 +1,11 @@
-//! Encodings that are text: what each gives, and what it does not.
+//! Text encodings: what is decoded, and what must be left alone.
 
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
 
 #[test]
-fn json_under_any_label() {
+fn json_is_recognised_under_any_label() {
     assert_url(EVENT.as_bytes(), &["body > json.url"]);
     assert_url(format!("\u{feff} {EVENT}\n").as_bytes(), &["body > json.url"]);
     assert_url(format!(")]}}',\n{EVENT}").as_bytes(), &["body > json.url"]);
@@ -27,9 +27,10 @@ fn json_inside_json() {
     assert_eq!(chains, ["body", "body > json[1].url"]);
 }
 
-/// MIME's lines, pieces padded each for itself, a tag before it, a header in it.
+/// Covers MIME line breaks, individually padded pieces, a tag in front and a
+/// header inside.
 #[test]
-fn base64_as_it_is_written() {
+fn base64_in_its_usual_variants() {
     let encoded = encode(EVENT.as_bytes(), Alphabet::Standard, true);
     let lines: String = encoded
         .as_bytes()
@@ -50,33 +51,34 @@ fn base64_as_it_is_written() {
 
 /// Statsig's SDK writes its base64 backwards.
 #[test]
-fn text_is_read_from_behind_and_by_thirteen() {
+fn reversed_and_rotated_text_is_recovered() {
     let backwards = |text: &str| text.chars().rev().collect::<String>();
-    let moved = |text: &str| -> String {
-        let place = |c: char| match c {
+    let rotate = |text: &str| -> String {
+        let rotated = |c: char| match c {
             'a'..='z' => char::from((c as u8 - b'a' + 13) % 26 + b'a'),
             'A'..='Z' => char::from((c as u8 - b'A' + 13) % 26 + b'A'),
             other => other,
         };
-        text.chars().map(place).collect()
+        text.chars().map(rotated).collect()
     };
     let in_field = |text: String| serde_json::json!({ "d": text }).to_string();
     assert_url(in_field(backwards(URL)).as_bytes(), &["body > json.d > reversed"]);
-    assert_url(in_field(moved(URL)).as_bytes(), &["body > json.d > rot13"]);
+    assert_url(in_field(rotate(URL)).as_bytes(), &["body > json.d > rot13"]);
     assert_url(backwards(EVENT).as_bytes(), &["body > reversed > json.url"]);
     let encoded = backwards(&base64(EVENT.as_bytes()));
     let chain = "json.d > reversed > base64 > json.url";
     assert_url(in_field(encoded.clone()).as_bytes(), &[&format!("body > {chain}")]);
     assert_url(encoded.as_bytes(), &["body > reversed > base64 > json.url"]);
-    // Both at once go on for ever, but for the limits.
+    // Reversed and plain URLs in one text would be reversed forever without
+    // limits.
     let both = format!("{URL} {}", backwards(URL)).repeat(100);
     let (_, report) = body_report(both.as_bytes(), false);
     assert!(report.output <= Limits::default().output);
 }
 
-/// A mask hides nothing, over text or over what is compressed.
+/// A short key does not protect text or compressed data.
 #[test]
-fn short_keys_are_found() {
+fn short_xor_keys_are_recovered() {
     let masked = |key: &[u8], plain: &[u8]| -> Vec<u8> {
         plain.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b).collect()
     };
@@ -96,7 +98,7 @@ fn short_keys_are_found() {
         let chain = format!("body > json.d > base64 > {step}");
         assert_eq!(chains_to(&body_values(body.as_bytes()), url), [chain]);
     }
-    // However little of it is there, no other address is made of it.
+    // A prefix never yields a different address.
     for key in [&b"\x5a"[..], b"\xa5\x11", b"\xde\xad\xbe\xefmask"] {
         let whole = masked(key, EVENT.as_bytes());
         for len in 0..whole.len() {
@@ -111,7 +113,7 @@ fn short_keys_are_found() {
 }
 
 #[test]
-fn markup_has_entities() {
+fn entities_in_markup_are_decoded() {
     let body = format!("<e u=\"{URL}&amp;r=1\"><u>{}</u></e>", URL.replace('/', "&#x2F;"));
     let values = body_values(body.as_bytes());
     assert_eq!(chains_to(&values, &format!("{URL}&r=1")), ["body > entities"]);
@@ -120,7 +122,7 @@ fn markup_has_entities() {
 }
 
 #[test]
-fn grpc_webs_text_has_padding_within() {
+fn grpc_web_text_may_contain_padding() {
     let message = [&[0x0a, URL.len() as u8][..], URL.as_bytes()].concat();
     let frame = [&[0, 0, 0, 0, message.len() as u8][..], &message].concat();
     let (head, tail) = frame.split_at(20);
@@ -130,9 +132,9 @@ fn grpc_webs_text_has_padding_within() {
     assert_eq!(chains_to(&values_of(&request), URL), ["body > base64 > grpc > pb#1"]);
 }
 
-/// Raw deflate and brotli have no mark at all.
+/// Raw deflate and brotli carry no marker.
 #[test]
-fn compression_without_a_mark_is_found_in_fields() {
+fn unmarked_compression_is_found_in_fields() {
     let event = serde_json::json!([EVENT]).to_string();
     let deflate = deflate(event.as_bytes());
     let body = serde_json::json!({ "d": encode(&deflate, Alphabet::Standard, true) }).to_string();
@@ -145,9 +147,9 @@ fn compression_without_a_mark_is_found_in_fields() {
     assert_eq!(chains, [format!("body > pb#2 > deflate > {inner}")]);
 }
 
-/// What is encrypted and written as text is text, and nobody has read it.
+/// Encrypted data written as text is reported as text and counted as unread.
 #[test]
-fn encrypted_text_is_unread() {
+fn encrypted_text_counts_as_unread() {
     let secret: Vec<u8> =
         (0u32..300).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     let base64 = encode(&secret, Alphabet::Standard, true);
@@ -162,7 +164,7 @@ fn encrypted_text_is_unread() {
     let (_, report) =
         body_report(serde_json::json!({ "s": signature }).to_string().as_bytes(), false);
     assert_eq!(report.opaque, 0);
-    // Tokens in the head open doors.
+    // Tokens in the head are credentials.
     let request =
         parse(format!("GET / HTTP/1.1\r\nAuthorization: {base64}\r\n\r\n").as_bytes()).unwrap();
     let (_, report) = collect(|visit| unwrap(&request, &Limits::default(), visit));
@@ -184,7 +186,7 @@ fn json_sequences() {
 }
 
 #[test]
-fn envelopes_with_items_of_other_kinds() {
+fn envelopes_may_hold_items_of_other_formats() {
     let mut body = b"{\"event_id\":\"x\"}\n{\"type\":\"attachment\",\"length\":".to_vec();
     let item = gzip(EVENT.as_bytes());
     body.extend_from_slice(format!("{}}}\n", item.len()).as_bytes());
@@ -200,7 +202,7 @@ fn envelopes_with_items_of_other_kinds() {
 }
 
 #[test]
-fn broken_json_loses_nothing() {
+fn malformed_json_loses_no_text() {
     let body = format!("{{\"a\": \"b\", oops {EVENT}");
     assert_eq!(
         lines(&body_values(body.as_bytes()))[..2],
@@ -211,7 +213,7 @@ fn broken_json_loses_nothing() {
 }
 
 #[test]
-fn forms_under_any_label() {
+fn forms_are_recognised_under_any_label() {
     let form = format!("v=1&dl={}&t=page+view", percent(URL));
     assert_eq!(
         lines(&body_values(form.as_bytes())),
@@ -243,7 +245,7 @@ fn query_strings_inside_json() {
 }
 
 #[test]
-fn percent_again_and_again() {
+fn repeated_percent_encoding_is_decoded() {
     let redirect = format!("https://r.example/?u={}", percent(URL));
     let body = serde_json::json!({ "to": redirect }).to_string();
     assert_url(body.as_bytes(), &["body > json.to > percent"]);
@@ -254,7 +256,7 @@ fn percent_again_and_again() {
 }
 
 #[test]
-fn base64_in_every_dress() {
+fn base64_in_every_context() {
     let event = EVENT.as_bytes();
     let url = encode(b"{\"a\":\"\xc3\xbf\xc3\xbf\xc3\xbe?>~\",\"u\":\"x\"}", Alphabet::Url, false);
     assert!(url.contains(['-', '_']));
@@ -289,7 +291,7 @@ fn base64_in_every_dress() {
 }
 
 #[test]
-fn base64_in_a_form_that_lost_its_plus_signs() {
+fn base64_with_plus_signs_decoded_as_spaces() {
     let event = format!("{{\"t\":\"{}\",\"url\":\"{URL}\"}}", "~>~>~>");
     let encoded = base64(event.as_bytes());
     assert!(encoded.contains('+'));
@@ -324,7 +326,7 @@ fn hex() {
 }
 
 #[test]
-fn names_that_are_addresses() {
+fn parameter_names_that_are_addresses() {
     let body = format!("{}=3&b=2", percent(URL));
     assert_eq!(chains_to(&body_values(body.as_bytes()), URL), [format!("body > form:{URL}")]);
     let body = serde_json::json!({ "visits": { URL: 3 } }).to_string();
@@ -334,7 +336,7 @@ fn names_that_are_addresses() {
 }
 
 #[test]
-fn escaped_addresses_outside_of_json() {
+fn escaped_addresses_outside_json() {
     let text = format!("reporting \"{}\"", URL.replace('/', "\\/"));
     assert_url(text.as_bytes(), &["body > escaped"]);
 }

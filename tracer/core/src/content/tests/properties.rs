@@ -1,11 +1,11 @@
-//! What holds for any input.
+//! Properties that hold for any input.
 
 use proptest::prelude::*;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
 
-/// One thing an SDK does to its events before it sends them.
+/// A transformation that an SDK applies to its events before sending them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Layer {
     Gzip,
@@ -39,7 +39,7 @@ const LAYERS: [Layer; 12] = [
 
 impl Layer {
     fn apply(self, bytes: Vec<u8>) -> Vec<u8> {
-        // Text formats cannot hold other bytes.
+        // Text formats hold only text.
         let text = String::from_utf8(bytes.clone());
         match self {
             Self::Gzip => gzip(&bytes),
@@ -71,7 +71,7 @@ impl Layer {
                 message
             }
             Self::Multipart => {
-                // One layer of several must not use another's boundary.
+                // Nested layers need distinct boundaries.
                 let len = bytes.len();
                 let head =
                     format!("--b{len}\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n");
@@ -85,7 +85,7 @@ pub(crate) fn layers() -> impl Strategy<Value = Vec<Layer>> {
     prop::collection::vec(prop::sample::select(&LAYERS[..]), 0..5)
 }
 
-/// A URL with a part that no test knows.
+/// Generates an event and the random URL in it.
 fn event() -> impl Strategy<Value = (String, String)> {
     ("[a-z]{3,12}", "[a-z0-9-]{1,40}", "[ -~]{0,60}").prop_map(|(host, slug, title)| {
         let url = format!("https://{host}.example.org/{slug}?q=1");
@@ -101,9 +101,9 @@ pub(crate) fn wrap(layers: &[Layer], event: &str) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Whatever an SDK nests, the URL is found.
+    /// The URL is found whatever layers are nested.
     #[test]
-    fn nested_encodings_are_undone((url, event) in event(), layers in layers()) {
+    fn nested_encodings_are_decoded((url, event) in event(), layers in layers()) {
         let body = wrap(&layers, &event);
         let (values, report) = body_report(&body, false);
         prop_assert!(
@@ -113,11 +113,11 @@ proptest! {
         prop_assert!(!report.reached.any());
     }
 
-    /// A cut adds nothing: every value that is known to be whole is one of the
-    /// whole body's. The steps to it can differ where it is the end of the body
-    /// that tells the format.
+    /// A truncated body yields no new values: each value that counts as
+    /// complete is also found in the whole body. Its chain may differ where the
+    /// end of the body determines the format.
     #[test]
-    fn a_cut_adds_nothing(
+    fn truncation_adds_no_values(
         (_, event) in event(),
         layers in layers(),
         cut in any::<prop::sample::Index>(),
@@ -133,9 +133,9 @@ proptest! {
         }
     }
 
-    /// Bytes of any kind, in any place, cost what the limits allow.
+    /// The work stays within the limits for any bytes in any place.
     #[test]
-    fn any_bytes_are_bounded(
+    fn work_is_bounded_for_any_bytes(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
         layers in layers(),
         truncated: bool,
@@ -158,9 +158,9 @@ proptest! {
         prop_assert!(values.iter().all(|v| v.chain.matches(" > ").count() < limits.depth));
     }
 
-    /// Noise is not read as anything.
+    /// Random bytes are not decoded as anything.
     #[test]
-    fn noise_stays_noise(bytes in prop::collection::vec(any::<u8>(), 200..800)) {
+    fn noise_is_not_decoded(bytes in prop::collection::vec(any::<u8>(), 200..800)) {
         let (values, report) = body_report(&bytes, false);
         for value in &values {
             prop_assert!(value.chain.starts_with("body > text"), "{value:?}");
@@ -168,18 +168,18 @@ proptest! {
         prop_assert!(report.opaque * 10 >= bytes.len() as u64 * 8, "{report:?}");
     }
 
-    /// Random identifiers are values, and nothing more.
+    /// Random identifiers are reported as values and not decoded further.
     #[test]
-    fn identifiers_stay_identifiers(
+    fn identifiers_are_not_decoded(
         id in "[A-Za-z0-9_-]{8,43}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9]{10,24}",
     ) {
         let body = serde_json::json!({ "id": id }).to_string();
         prop_assert_eq!(lines(&body_values(body.as_bytes())), [format!("body > json.id = {id}")]);
     }
 
-    /// Shuffled syntax of every format neither panics nor runs away.
+    /// Shuffled syntax of every format neither panics nor exhausts the limits.
     #[test]
-    fn scraps_of_syntax(
+    fn shuffled_syntax_is_harmless(
         scraps in prop::collection::vec(
             prop::sample::select(vec![
                 "{\"", "\":", "[", "]", "}", "\"", "\\", "\\u00", ",", "&", "=", "?", "%", "%25",
@@ -192,7 +192,7 @@ proptest! {
     ) {
         let body = scraps.concat();
         let (_, report) = body_report(body.as_bytes(), truncated);
-        // A hundred streams may start.
+        // Allows for a hundred decompressor starts.
         prop_assert!(report.work <= 40 * body.len() as u64 + (100 << 13), "{report:?}");
     }
 }

@@ -1,10 +1,10 @@
-//! The parts of a request, cuts and limits.
+//! The parts of a request, truncation and limits.
 
 use super::*;
 use crate::proto::HeadCut;
 
 #[test]
-fn the_head() {
+fn values_in_the_head() {
     let path =
         format!("/r/{}/{}?u={}&flag", percent(URL), base64(URL.as_bytes()), percent(percent(URL)));
     let headers = [
@@ -36,7 +36,7 @@ fn the_head() {
 }
 
 #[test]
-fn a_cut_head_marks_what_it_cuts() {
+fn a_truncated_head_marks_only_the_value_at_the_cut() {
     let mut cut = request("/a?u=https%3A%2F%2Fa.ex", &[], b"");
     cut.complete = false;
     cut.head_cut = Some(HeadCut::Target);
@@ -62,7 +62,7 @@ fn bodies_with_gaps() {
             format!("body > fragment = {URL}\",\"d\":1}}…"),
         ]
     );
-    // What follows a gap in a compressed body cannot be read.
+    // Bytes after a gap in a compressed body cannot be read.
     request.headers = vec![Header { name: "content-encoding".into(), value: "gzip".into() }];
     request.body.data = gzip(known.as_bytes()).into();
     request.body.gaps = vec![Gap { at: 20, len: None }];
@@ -72,7 +72,7 @@ fn bodies_with_gaps() {
 }
 
 #[test]
-fn a_cut_through_every_layer() {
+fn truncation_inside_every_layer() {
     let events = format!("[{EVENT},{}]", EVENT.replace("view", "leave"));
     let form = format!("gzip=1&data_list={}", percent(base64(&gzip(events.as_bytes()))));
     for len in 40..form.len() {
@@ -121,9 +121,9 @@ fn every_limit_is_reported() {
     assert!(report.reached.nesting);
 }
 
-/// Many streams that come to nothing cost as much as those that do not.
+/// Many streams that yield nothing are charged like those that do.
 #[test]
-fn many_small_bombs_are_one_bomb() {
+fn many_small_bombs_share_one_budget() {
     let bomb = base64(&zlib(&vec![0; 1 << 20]));
     let fields = vec![format!("\"{}\"", &bomb[..bomb.len() - 8]); 500].join(",");
     let limits = Limits::default();
@@ -139,7 +139,7 @@ fn many_small_bombs_are_one_bomb() {
     assert!(report.reached.work && report.work <= limits.work);
 }
 
-/// Recursion is as deep as `Limits::depth` and fits the stack of any thread,
+/// Recursion is bounded by `Limits::depth` and fits the stack of any thread,
 /// even in a debug build.
 #[test]
 fn the_deepest_chains_fit_a_small_stack() {
