@@ -1,29 +1,29 @@
-//! Records from and to the form in which the programs write them.
+//! Conversion of records from and to the binary format of the eBPF programs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use thiserror::Error;
-use tracer_ebpf::{ABI_VERSION, RecordHeader, flag, hook, net};
+use tracer_ebpf::{ABI_VERSION, RecordHeader, flag, net};
 
 use super::{BootTime, Connection, Hook, Process, Record, Transport};
 
-/// An entry that the programs cannot have written.
+/// An error in a ring buffer entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Malformed {
-    /// Shorter than a header and the payload it announces.
-    #[error("it is cut: {0} bytes")]
+    /// The entry is shorter than its header and the payload that it declares.
+    #[error("the entry is truncated: {0} bytes")]
     Cut(usize),
-    /// Another ABI.
-    #[error("it has ABI version {0}, this tracer reads {ABI_VERSION}")]
+    /// The entry has another ABI version.
+    #[error("ABI version {0} is not supported; this tracer reads version {ABI_VERSION}")]
     Version(u16),
-    /// A number without a meaning.
-    #[error("its {0} has no meaning: {1}")]
+    /// A field has an undefined value.
+    #[error("unknown {0}: {1}")]
     Value(&'static str, u16),
 }
 
 impl Record {
-    /// Reads a ring buffer entry.
+    /// Parses a ring buffer entry.
     pub fn from_kernel(entry: &[u8]) -> Result<Self, Malformed> {
         let header = RecordHeader::read(entry).ok_or(Malformed::Cut(entry.len()))?;
         if header.version != ABI_VERSION {
@@ -42,24 +42,15 @@ impl Record {
         let address = |addr: [u8; 16], port| match header.family {
             net::AF_INET => {
                 let [a, b, c, d, ..] = addr;
-                Ok(end(Ipv4Addr::new(a, b, c, d).into(), port))
+                Ok(endpoint(Ipv4Addr::new(a, b, c, d).into(), port))
             }
-            net::AF_INET6 => Ok(end(Ipv6Addr::from(addr).to_canonical(), port)),
+            net::AF_INET6 => Ok(endpoint(Ipv6Addr::from(addr).to_canonical(), port)),
             0 if header.protocol == net::TLS => Ok(None),
             other => Err(Malformed::Value("family", other)),
         };
         Ok(Self {
-            hook: match header.hook {
-                hook::SYS_ENTER => Hook::SysEnter,
-                hook::FENTRY => Hook::Fentry,
-                hook::KPROBE => Hook::Kprobe,
-                hook::TCP_TRACEPOINT => Hook::TcpTracepoint,
-                hook::SSL_WRITE => Hook::SslWrite,
-                hook::SSL_WRITE_EX => Hook::SslWriteEx,
-                hook::GNUTLS_RECORD_SEND => Hook::GnutlsRecordSend,
-                hook::PR_WRITE => Hook::PrWrite,
-                other => return Err(Malformed::Value("hook", other.into())),
-            },
+            hook: Hook::from_number(header.hook)
+                .ok_or(Malformed::Value("hook", header.hook.into()))?,
             time: BootTime(header.time),
             process: Process {
                 uid: header.uid,
@@ -81,7 +72,8 @@ impl Record {
         })
     }
 
-    /// The header that [`Record::from_kernel`] reads this record from.
+    /// Returns the header that [`Record::from_kernel`] would parse to this
+    /// record.
     pub(super) fn header(&self) -> RecordHeader {
         let v4 = |addr: Option<SocketAddr>| addr.is_none_or(|addr| addr.is_ipv4());
         let family = if v4(self.connection.local) && v4(self.connection.remote) {
@@ -113,16 +105,7 @@ impl Record {
         let captured = self.payload.len() as u32;
         RecordHeader {
             version: ABI_VERSION,
-            hook: match self.hook {
-                Hook::SysEnter => hook::SYS_ENTER,
-                Hook::Fentry => hook::FENTRY,
-                Hook::Kprobe => hook::KPROBE,
-                Hook::TcpTracepoint => hook::TCP_TRACEPOINT,
-                Hook::SslWrite => hook::SSL_WRITE,
-                Hook::SslWriteEx => hook::SSL_WRITE_EX,
-                Hook::GnutlsRecordSend => hook::GNUTLS_RECORD_SEND,
-                Hook::PrWrite => hook::PR_WRITE,
-            },
+            hook: self.hook as u8,
             flags,
             policy: 0,
             time: self.time.0,
@@ -151,12 +134,12 @@ impl Record {
     }
 }
 
-/// A socket's end; `None` where it has neither address nor port.
-fn end(ip: IpAddr, port: u16) -> Option<SocketAddr> {
+/// Returns an endpoint of a socket; `None` if it has neither address nor port.
+fn endpoint(ip: IpAddr, port: u16) -> Option<SocketAddr> {
     (port != 0 || !ip.is_unspecified()).then_some(SocketAddr::new(ip, port))
 }
 
-/// A thread's name. It is chosen by the process: what is not text is replaced.
+/// Returns a thread name. The process chooses it, so invalid UTF-8 is replaced.
 fn comm(bytes: &[u8; 16]) -> String {
     let name = bytes.split(|&b| b == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
@@ -192,7 +175,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn records_round_trip() {
         let mut record = sample();
         assert_eq!(Record::from_kernel(&entry(&record)), Ok(record.clone()));
         record.connection.remote = Some("[2001:db8::1]:443".parse().unwrap());
@@ -204,24 +187,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_hook_has_a_number() {
-        for hook in [
-            Hook::SysEnter,
-            Hook::Fentry,
-            Hook::Kprobe,
-            Hook::TcpTracepoint,
-            Hook::SslWrite,
-            Hook::SslWriteEx,
-            Hook::GnutlsRecordSend,
-            Hook::PrWrite,
-        ] {
+    fn every_hook_round_trips() {
+        for hook in Hook::ALL {
             let record = Record { hook, ..sample() };
             assert_eq!(Record::from_kernel(&entry(&record)), Ok(record));
         }
     }
 
     #[test]
-    fn every_cut_is_told() {
+    fn every_truncation_is_detected() {
         let entry = entry(&sample());
         for len in 0..entry.len() {
             assert_eq!(Record::from_kernel(&entry[..len]), Err(Malformed::Cut(len)));
@@ -229,7 +203,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_abi_is_refused() {
+    fn another_abi_version_is_rejected() {
         let mut entry = entry(&sample());
         entry[0] = 0xff;
         assert!(matches!(Record::from_kernel(&entry), Err(Malformed::Version(_))));

@@ -1,30 +1,32 @@
-//! What was sent in scope and is not, or not wholly, in the records.
+//! Sends in scope that are missing from the records, or incomplete in them.
 
 use serde::Serialize;
 use tracer_ebpf::Counter;
 
-/// A reason, in the words of the alert stream.
+/// The reason for a loss, as named in the alert stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(u32)]
 pub enum Loss {
-    /// The ring buffer was full: the daemon did not keep up.
-    RingFull,
-    /// The sender's memory could not be read, or not all of it.
-    Unreadable,
-    /// A message of more buffers than are walked: its end is missing.
-    TooManyIovecs,
-    /// Messages of one `sendmmsg` beyond those that are walked.
-    TooManyMessages,
-    /// Sent from memory of a kind that is not read: only the length is known.
-    UnknownIterator,
-    /// Sent by a 32-bit process.
-    Compat,
-    /// An internal limit of the programs.
-    Internal,
+    /// The ring buffer was full because the daemon did not keep up.
+    RingFull = Counter::RingFull as u32,
+    /// The sender's memory could not be read, or only in part.
+    Unreadable = Counter::Unreadable as u32,
+    /// A message consists of more buffers than are read, so its end is missing.
+    TooManyIovecs = Counter::TooManyIovecs as u32,
+    /// A `sendmmsg` contained more messages than are read.
+    TooManyMessages = Counter::TooManyMessages as u32,
+    /// The data came from memory of an unsupported kind, so only its length is
+    /// known.
+    UnknownIterator = Counter::UnknownIterator as u32,
+    /// The sender is a 32-bit process.
+    Compat = Counter::Compat as u32,
+    /// The programs reached an internal limit.
+    Internal = Counter::Internal as u32,
     /// A process could not be followed across fork or exec.
-    Unfollowed,
-    /// The kernel did not run a program: another task was within it.
-    Missed,
+    Unfollowed = Counter::Unfollowed as u32,
+    /// The kernel skipped a program because another task was running it.
+    Missed = Counter::Missed as u32,
 }
 
 impl Loss {
@@ -41,22 +43,7 @@ impl Loss {
         Self::Missed,
     ];
 
-    /// The programs' counter for it.
-    fn counter(self) -> Counter {
-        match self {
-            Self::RingFull => Counter::RingFull,
-            Self::Unreadable => Counter::Unreadable,
-            Self::TooManyIovecs => Counter::TooManyIovecs,
-            Self::TooManyMessages => Counter::TooManyMessages,
-            Self::UnknownIterator => Counter::UnknownIterator,
-            Self::Compat => Counter::Compat,
-            Self::Internal => Counter::Internal,
-            Self::Unfollowed => Counter::Unfollowed,
-            Self::Missed => Counter::Missed,
-        }
-    }
-
-    /// What it means, and what to do about it.
+    /// Describes the loss and, if possible, a remedy.
     pub fn explain(self) -> &'static str {
         match self {
             Self::RingFull => {
@@ -80,27 +67,28 @@ impl Loss {
     }
 }
 
-/// The programs' counters, added up over the CPUs.
+/// The counters of the eBPF programs, summed over all CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses([u64; Counter::COUNT as usize]);
 
 impl Losses {
-    /// Sets one of the programs' counters.
+    /// Sets a counter.
     pub fn set(&mut self, counter: Counter, count: u64) {
         self.0[counter as usize] = count;
     }
 
-    /// Records delivered into the ring buffer.
+    /// Returns the number of records delivered to the ring buffer.
     pub fn delivered(&self) -> u64 {
         self.0[Counter::Delivered as usize]
     }
 
-    /// How often a loss happened.
+    /// Returns the number of losses with this reason.
     pub fn count(&self, loss: Loss) -> u64 {
-        self.0[loss.counter() as usize]
+        self.0[loss as usize]
     }
 
-    /// Every loss that happened since `earlier`, how often since, and in all.
+    /// Returns the losses since `earlier`, each with its increase and its
+    /// total.
     pub fn since(&self, earlier: &Self) -> impl Iterator<Item = (Loss, u64, u64)> {
         Loss::ALL.into_iter().filter_map(|loss| {
             let (before, now) = (earlier.count(loss), self.count(loss));
@@ -108,12 +96,12 @@ impl Losses {
         })
     }
 
-    /// The raw counters, in the order of [`Counter::ALL`].
+    /// Returns the raw counters, in the order of [`Counter::ALL`].
     pub(super) fn counters(&self) -> &[u64; Counter::COUNT as usize] {
         &self.0
     }
 
-    /// From raw counters.
+    /// Creates the value from raw counters.
     pub(super) fn from_counters(counters: [u64; Counter::COUNT as usize]) -> Self {
         Self(counters)
     }

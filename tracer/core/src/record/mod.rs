@@ -1,8 +1,10 @@
-//! What the kernel saw: one [`Record`] a send, owned and serialisable.
+//! Records of what processes sent: one [`Record`] per send, owned and
+//! serialisable.
 //!
-//! Records are the boundary between the part of tracer that touches the kernel
-//! and the part that decodes. [`trace`] writes them to a file and reads them
-//! back, so that `tracer decode` sees exactly what `tracer run` saw.
+//! Records are the boundary between the part of tracer that interacts with the
+//! kernel and the part that decodes. [`trace`] writes them to a file and reads
+//! them back, so that `tracer decode` processes exactly what `tracer run`
+//! captured.
 
 mod kernel;
 mod losses;
@@ -12,62 +14,65 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tracer_ebpf::hook;
 
 pub use self::{
     kernel::Malformed,
     losses::{Loss, Losses},
 };
 
-/// What crosses the boundary between capturing and decoding.
+/// An event that crosses the boundary between capturing and decoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody sent.
+    /// A process sent data.
     Sent(Record),
-    /// What was not delivered so far, in all.
+    /// The total number of losses so far.
     Lost(Losses),
-    /// The two clocks, read at once.
+    /// A simultaneous reading of both clocks.
     Clock(Clock),
-    /// What a process runs, as of now.
+    /// The executable that a process currently runs.
     Executable {
         /// The process.
         tgid: u32,
-        /// Its executable file (`/proc/PID/exe`).
+        /// Path of the executable file (`/proc/PID/exe`).
         path: String,
     },
-    /// How a process was started: the beginning of its command line.
+    /// The start of the command line of a process.
     Arguments {
         /// The process.
         tgid: u32,
-        /// Its arguments, its own name first.
+        /// The arguments, including the program name.
         arguments: Vec<String>,
     },
-    /// Which packages an application of Android is, as of now; none when it was
-    /// removed.
+    /// The packages that an Android application currently consists of; empty
+    /// once it was removed.
     Packages {
-        /// The application's id: [`crate::packages::id_of`] has it of a UID.
+        /// The id of the application, which [`crate::packages::id_of`] derives
+        /// from a UID.
         app: u32,
-        /// Their names.
+        /// The names of the packages.
         names: Vec<String>,
     },
 }
 
-/// What ties the kernel's timestamps to the time of day.
+/// Relates kernel timestamps to the time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clock {
     /// Time since boot.
     pub boot: BootTime,
-    /// Nanoseconds since 1970-01-01 UTC, at that moment.
+    /// Nanoseconds since 1970-01-01 UTC, at the same moment.
     pub unix: u64,
 }
 
 impl Clock {
-    /// The time of day of a record, in nanoseconds since 1970-01-01 UTC.
+    /// Returns the time of day of a record, in nanoseconds since 1970-01-01
+    /// UTC.
     pub fn unix(&self, time: BootTime) -> u64 {
         self.unix.saturating_add(time.0).saturating_sub(self.boot.0)
     }
 }
 
-/// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`).
+/// Nanoseconds since boot, including suspend (`CLOCK_BOOTTIME`).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -75,104 +80,127 @@ impl Clock {
 pub struct BootTime(pub u64);
 
 impl BootTime {
-    /// How long ago `earlier` was; nothing if it was later.
+    /// Returns the time elapsed since `earlier`, or zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Where in the kernel a record was taken. It says what the record proves: at
-/// the sockets' hooks the process *asked* to send these bytes, and could still
-/// change them until the kernel copied them; what a TLS library accepted, it
-/// accepted.
+/// The point at which a record was captured, which determines what it proves.
+/// At the socket hooks, the process *requested* to send the bytes, and could
+/// still change them until the kernel copied them. At the library hooks, the
+/// TLS library accepted them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum Hook {
     /// The `sys_enter` raw tracepoint.
-    SysEnter,
+    SysEnter = hook::SYS_ENTER,
     /// The entry of a protocol's `sendmsg`, by fentry.
-    Fentry,
-    /// The same, by kprobe.
-    Kprobe,
+    Fentry = hook::FENTRY,
+    /// The same by kprobe.
+    Kprobe = hook::KPROBE,
     /// The raw tracepoint `tcp_sendmsg_locked`.
-    TcpTracepoint,
-    /// OpenSSL's or BoringSSL's `SSL_write`, accepted.
-    SslWrite,
-    /// OpenSSL's `SSL_write_ex`, accepted.
-    SslWriteEx,
-    /// GnuTLS's `gnutls_record_send`, accepted.
-    GnutlsRecordSend,
-    /// NSPR's `PR_Write`, accepted.
-    PrWrite,
+    TcpTracepoint = hook::TCP_TRACEPOINT,
+    /// OpenSSL's or BoringSSL's `SSL_write`, after success.
+    SslWrite = hook::SSL_WRITE,
+    /// OpenSSL's `SSL_write_ex`, after success.
+    SslWriteEx = hook::SSL_WRITE_EX,
+    /// GnuTLS's `gnutls_record_send`, after success.
+    GnutlsRecordSend = hook::GNUTLS_RECORD_SEND,
+    /// NSPR's `PR_Write`, after success.
+    PrWrite = hook::PR_WRITE,
 }
 
-/// The transport protocol of the socket.
+impl Hook {
+    /// All hooks.
+    pub const ALL: [Self; 8] = [
+        Self::SysEnter,
+        Self::Fentry,
+        Self::Kprobe,
+        Self::TcpTracepoint,
+        Self::SslWrite,
+        Self::SslWriteEx,
+        Self::GnutlsRecordSend,
+        Self::PrWrite,
+    ];
+
+    /// Returns the hook with this number in the ABI of the programs.
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&hook| hook as u8 == number)
+    }
+}
+
+/// The transport protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// A byte stream (also Multipath TCP).
+    /// A byte stream, including Multipath TCP.
     Tcp,
-    /// Datagrams: every record stands for itself.
+    /// Datagrams, each in a record of its own.
     Udp,
-    /// A byte stream in plain, as a TLS library was given it. Its addresses
-    /// are those of the socket beneath, which is not known.
+    /// Plaintext passed to a TLS library as a byte stream. The addresses are
+    /// those of the underlying socket, which is unknown.
     Tls,
 }
 
-/// Which connection a record belongs to. Unique while the socket lives; the
-/// addresses tell two sockets apart that had the same key one after the other.
+/// Identifies the connection of a record. The key is unique while the socket
+/// lives; the addresses distinguish sockets that had the same key one after the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Connection {
-    /// A number that stands for the socket, or for the TLS library's object
-    /// in its process, while it lives.
+    /// A number that identifies the socket, or the object of the TLS library
+    /// within its process, while it lives.
     pub key: u64,
-    /// The transport.
+    /// The transport protocol.
     pub transport: Transport,
-    /// This machine's end; `None` where the kernel has not chosen one yet.
+    /// The local endpoint; `None` if the kernel has not chosen one yet.
     pub local: Option<SocketAddr>,
-    /// The other end; `None` on an unconnected socket sent to without a name.
+    /// The remote endpoint; `None` for an unconnected socket without a
+    /// destination.
     pub remote: Option<SocketAddr>,
 }
 
-/// Which process sent, as the kernel names it.
+/// The sending process, as identified by the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Process {
-    /// The UID, in the initial user namespace.
+    /// The UID in the initial user namespace.
     pub uid: u32,
-    /// The process id (the kernel's thread group id).
+    /// The process id (thread group id in the kernel).
     pub tgid: u32,
     /// The thread id.
     pub tid: u32,
-    /// The thread's name: at most 15 bytes, chosen by the process itself, so
-    /// never proof of who it is.
+    /// The thread name, of at most 15 bytes. The process chooses it, so it is
+    /// no proof of identity.
     pub comm: String,
 }
 
-/// The head of one send.
+/// The captured start of a send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Where it was taken.
+    /// The hook that captured the record.
     pub hook: Hook,
-    /// When.
+    /// Time of the send.
     pub time: BootTime,
-    /// By whom.
+    /// The sending process.
     pub process: Process,
-    /// On which connection.
+    /// The connection.
     pub connection: Connection,
-    /// On a socket: the [`Connection::key`] of the TLS connection in whose
-    /// write this send happened. Its plaintext has records of its own.
+    /// For a send on a socket within a write to a TLS library, the
+    /// [`Connection::key`] of that TLS connection, whose plaintext is recorded
+    /// separately.
     pub within_tls: Option<u64>,
-    /// TCP's `write_seq` before this send: the position, modulo 2³², of its
-    /// first byte in the connection's byte stream. It makes gaps countable
-    /// (lost records, cut heads) and shows bytes that are sent again because
-    /// the kernel had not accepted them. `None` for datagrams.
+    /// TCP's `write_seq` before the send: the position modulo 2³² of its first
+    /// byte in the byte stream. It reveals the length of gaps (lost records,
+    /// truncated heads) and bytes that are sent again because the kernel had
+    /// not accepted them. `None` for datagrams.
     pub position: Option<u32>,
-    /// Where in the send the payload begins. Not 0 where a hook fires more
-    /// than once a send.
+    /// Position of the payload within the send. Not 0 if a hook fires more than
+    /// once per send.
     pub offset: u32,
-    /// How many bytes the process asked to send, from the send's beginning;
-    /// `None` where they could not all be counted.
+    /// Number of bytes that the process requested to send in total; `None` if
+    /// they could not all be counted.
     pub len: Option<u32>,
-    /// The bytes captured from `offset` on: all of the send, or its head.
+    /// The bytes captured from `offset` on: the complete send, or a prefix.
     pub payload: Bytes,
 }

@@ -1,4 +1,4 @@
-//! Recorded traces: [`Event`]s in a file.
+//! Trace files: recorded [`Event`]s.
 //!
 //! ```text
 //! +----------------+   +------+---------+-----------+   +------+--
@@ -9,17 +9,17 @@
 //!
 //! | kind | contents |
 //! |---|---|
-//! | 1 | a record: the programs' header of 120 bytes and the payload |
-//! | 2 | the counters, one u64 each, in the programs' order |
+//! | 1 | a record: the header of 120 bytes that the eBPF programs write, and the payload |
+//! | 2 | the counters of the eBPF programs in their order, one u64 each |
 //! | 3 | the clocks: nanoseconds since boot, and since 1970 (u64 each) |
-//! | 4 | what a process runs: its id (u32), and the executable's path |
-//! | 5 | how a process was started: its id (u32), and its arguments, each ended by a NUL |
-//! | 6 | an application of Android: its id (u32), and its packages, each ended by a NUL |
+//! | 4 | the executable of a process: its id (u32), and the path |
+//! | 5 | the arguments of a process: its id (u32), and the NUL-terminated arguments |
+//! | 6 | an Android application: its id (u32), and its NUL-terminated package names |
 //!
-//! All numbers are little-endian, as all machines that tracer runs on are.
-//! Entries of an unknown kind are skipped, so that newer tracers can add some.
-//! A file that ends within an entry (the machine lost power) is read up to
-//! there, and said to be cut.
+//! All numbers are little-endian, like all machines supported by tracer.
+//! Entries of unknown kinds are skipped, so that newer versions can add some. A
+//! file that ends within an entry (after a power loss, for instance) is read up
+//! to that point and reported as truncated.
 
 use std::io::{self, Read, Write};
 
@@ -32,7 +32,7 @@ use super::{BootTime, Clock, Event, Losses, Malformed, Record};
 #[cfg(target_endian = "big")]
 compile_error!("traces, and the programs' headers in them, are little-endian");
 
-/// What a trace file begins with: a name and the format's version.
+/// The magic number of a trace file: a name and the format version.
 pub const MAGIC: [u8; 8] = *b"tracer\0\x01";
 
 const RECORD: u32 = 1;
@@ -42,23 +42,23 @@ const EXECUTABLE: u32 = 4;
 const ARGUMENTS: u32 = 5;
 const PACKAGES: u32 = 6;
 
-/// An entry longer than this was not written by tracer. Unknown entries may be
-/// somewhat larger than a record.
+/// Maximum length of an entry. Entries of unknown kinds may be somewhat larger
+/// than a record.
 const MAX_ENTRY: usize = 16 * (RecordHeader::SIZE + MAX_HEAD);
 
-/// Why a trace cannot be read further.
+/// The reason why a trace cannot be read.
 #[derive(Debug, Error)]
 pub enum TraceError {
-    /// Not a trace.
+    /// The file is not a trace.
     #[error("this is not a trace that tracer recorded")]
     NotATrace,
-    /// A trace of another version.
+    /// The trace has another format version.
     #[error("this trace has format version {0}; this tracer reads version {version}", version = MAGIC[7])]
     Version(u8),
     /// The file ends within an entry.
-    #[error("the trace ends in the middle of an entry: what stands before it was read")]
+    #[error("the trace ends in the middle of an entry; everything before it was read")]
     Cut,
-    /// An entry makes no sense.
+    /// An entry is invalid.
     #[error("the trace is damaged: {0}")]
     Damaged(String),
     /// The file cannot be read.
@@ -72,11 +72,11 @@ impl From<Malformed> for TraceError {
     }
 }
 
-/// Writes a trace.
+/// Writes a trace file.
 pub struct Writer<W>(W);
 
 impl<W: Write> Writer<W> {
-    /// Begins a trace.
+    /// Starts a trace with its magic number.
     pub fn new(mut to: W) -> io::Result<Self> {
         to.write_all(&MAGIC)?;
         Ok(Self(to))
@@ -105,7 +105,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Hands what is buffered to the file.
+    /// Flushes buffered data to the file.
     pub fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
@@ -118,11 +118,11 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads a trace.
+/// Reads a trace file.
 pub struct Reader<R>(R);
 
 impl<R: Read> Reader<R> {
-    /// Begins to read; checks the magic.
+    /// Starts reading and verifies the magic number.
     pub fn new(mut from: R) -> Result<Self, TraceError> {
         let mut magic = [0; MAGIC.len()];
         if fill(&mut from, &mut magic)? < MAGIC.len() || magic[..7] != MAGIC[..7] {
@@ -134,7 +134,7 @@ impl<R: Read> Reader<R> {
         Ok(Self(from))
     }
 
-    /// The next event; `None` at the end.
+    /// Returns the next event, or `None` at the end of the file.
     pub fn event(&mut self) -> Result<Option<Event>, TraceError> {
         loop {
             let mut head = [0; 8];
@@ -176,12 +176,12 @@ fn record(contents: Vec<u8>) -> Result<Record, Malformed> {
     Record::from_kernel(&Bytes::from(contents))
 }
 
-/// Counters that a newer tracer added are dropped, those it knew not are 0.
+/// Parses counters. Unknown ones are dropped, and missing ones are 0.
 fn losses(contents: &[u8]) -> Losses {
     let mut counters = [0; Counter::COUNT as usize];
-    let (words, _) = contents.as_chunks();
-    for (counter, word) in counters.iter_mut().zip(words) {
-        *counter = u64::from_le_bytes(*word);
+    let (chunks, _) = contents.as_chunks();
+    for (counter, bytes) in counters.iter_mut().zip(chunks) {
+        *counter = u64::from_le_bytes(*bytes);
     }
     Losses::from_counters(counters)
 }
@@ -197,32 +197,35 @@ fn clock(contents: &[u8]) -> Result<Event, TraceError> {
 }
 
 fn executable(contents: &[u8]) -> Result<Event, TraceError> {
-    let (tgid, path) = process(contents)?;
+    let (tgid, path) = split_id(contents)?;
     Ok(Event::Executable { tgid, path: String::from_utf8_lossy(path).into_owned() })
 }
 
-/// Texts, each ended by a NUL.
+/// Joins strings, each terminated by a NUL.
 fn joined(texts: &[String]) -> String {
-    texts.iter().flat_map(|one| [one, "\0"]).collect()
+    texts.iter().flat_map(|text| [text, "\0"]).collect()
 }
 
-/// A number, and texts that are each ended by a NUL.
+/// Parses a number followed by NUL-terminated strings.
 fn numbered_list(contents: &[u8]) -> Result<(u32, Vec<String>), TraceError> {
-    let (number, list) = process(contents)?;
+    let (number, list) = split_id(contents)?;
     let list = list.split_inclusive(|&b| b == 0);
-    let text = |one: &[u8]| String::from_utf8_lossy(one.strip_suffix(b"\0").unwrap_or(one)).into();
+    let text =
+        |item: &[u8]| String::from_utf8_lossy(item.strip_suffix(b"\0").unwrap_or(item)).into();
     Ok((number, list.map(text).collect()))
 }
 
-/// An entry about a process: its id, and the rest.
-fn process(contents: &[u8]) -> Result<(u32, &[u8]), TraceError> {
+/// Splits an entry into the id at its start (of a process or an application) and
+/// the rest.
+fn split_id(contents: &[u8]) -> Result<(u32, &[u8]), TraceError> {
     let (tgid, rest) = contents
         .split_first_chunk()
-        .ok_or_else(|| TraceError::Damaged("a process without an id".into()))?;
+        .ok_or_else(|| TraceError::Damaged("an entry without an id".into()))?;
     Ok((u32::from_le_bytes(*tgid), rest))
 }
 
-/// Reads until the buffer is full or the file ends; returns how much.
+/// Reads until the buffer is full or the file ends. Returns the number of bytes
+/// read.
 fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -272,12 +275,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn traces_round_trip() {
         assert_eq!(read(&file(&events())).unwrap(), events());
     }
 
     #[test]
-    fn a_cut_is_told_and_loses_only_what_is_cut() {
+    fn truncation_is_detected_and_loses_only_the_last_entry() {
         let whole = file(&events());
         let ends: Vec<usize> = (0..=events().len()).map(|n| file(&events()[..n]).len()).collect();
         for len in 0..whole.len() {
@@ -299,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_the_future_are_skipped() {
+    fn entries_of_unknown_kinds_are_skipped() {
         let mut file = file(&events()[..1]);
         file.extend([9, 0, 0, 0, 2, 0, 0, 0, b'?', b'?']);
         assert_eq!(read(&file).unwrap(), events()[..1]);
     }
 
     #[test]
-    fn an_absurd_length_allocates_nothing() {
+    fn an_excessive_length_allocates_nothing() {
         let mut file = file(&[]);
         file.extend([1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
         assert!(matches!(read(&file), Err(TraceError::Damaged(_))));
