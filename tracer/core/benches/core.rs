@@ -1,9 +1,10 @@
-//! How fast the core decodes: the recorded requests of `tests/fixtures/corpus`,
-//! each stage for itself and all of them together, beside a plain search of the
-//! same bytes for `://`, which is the least that any detector has to do.
+//! Measures the decoding speed of the core on the recorded requests in
+//! `tests/fixtures/corpus`, for each stage and for the whole pipeline. A plain
+//! search of the same bytes for `://` serves as a baseline, since every detector
+//! has to do at least that.
 //!
-//! What is measured is the CPU time of the benchmark's thread: what else runs on
-//! the machine then costs no more than the caches that it takes.
+//! The benchmark measures CPU time of its thread, so other load on the machine
+//! only affects it through the caches.
 //!
 //! Run it with `cargo bench --package tracer-core`; it takes half a minute.
 
@@ -36,7 +37,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The thread's CPU time, in nanoseconds.
+/// Measures the CPU time of the thread, in nanoseconds.
 struct CpuTime;
 
 impl Measurement for CpuTime {
@@ -127,17 +128,17 @@ fn core(criterion: &mut Criterion<CpuTime>) {
                 pipeline.push(event, &mut outputs);
             }
             pipeline.finish(&mut outputs);
-            // Given back, for criterion to drop it off the clock.
+            // Returned so that criterion drops them outside the measurement.
             (pipeline, outputs)
         };
-        // In batches, the requests of all of a batch would be kept in memory.
+        // Larger batches would keep all their requests in memory.
         bencher.iter_batched(setup, run, BatchSize::PerIteration);
     });
     group.finish();
 }
 
-/// The recorded requests as the kernel would show them: a connection and a send
-/// each.
+/// Returns the recorded requests as the kernel would capture them, with one
+/// connection and one send each.
 fn corpus() -> Vec<Record> {
     let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/corpus");
     let mut paths: Vec<PathBuf> = [corpus.clone(), corpus.join("browser")]
@@ -173,11 +174,11 @@ fn record(key: u64, payload: Bytes) -> Record {
 
 fn parse(record: &Record) -> Vec<Request> {
     let (requests, unread) = proto::parse_http1(&record.payload);
-    assert!(unread.is_empty(), "a recorded request is not read: {unread:?}");
+    assert!(unread.is_empty(), "a recorded request was not read completely: {unread:?}");
     requests
 }
 
-/// Every value that detection looks at.
+/// Returns every value that the detector inspects.
 fn values_of(requests: &[Request]) -> Vec<String> {
     let mut values = Vec::new();
     for request in requests {

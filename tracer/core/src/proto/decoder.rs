@@ -1,4 +1,4 @@
-//! The front: finds the protocol of a byte stream and reads its messages.
+//! The decoder of a connection: detects the protocol and reads the messages.
 
 mod datagrams;
 mod http;
@@ -7,21 +7,21 @@ pub(super) mod tests;
 
 use self::datagrams::Datagrams;
 use self::http::{Http1, Http2, WebSocket};
-use super::detect::{self, ENOUGH, Start};
+use super::detect::{self, DECISIVE_LEN, Detected};
 use super::http1::{Next, Progress, RequestReader};
 use super::{NameSource, Request, ServerName, Traffic, dns, h2, tls};
 use crate::record::{BootTime, Connection};
-use crate::stream::{Chunk, Dated, State};
+use crate::stream::{Chunk, Dated, StreamParser};
 
-/// What a client sent.
+/// A message from a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// A request.
     Request(Request),
-    /// A server was named in the clear: once a TLS or QUIC connection, and in
-    /// every question to the domain name system.
+    /// A server name sent in plaintext: once per TLS or QUIC connection, and in
+    /// every DNS query.
     Name(ServerName),
-    /// The connection ends: what became of all its bytes.
+    /// The end of the connection, with an account of all its bytes.
     Ended(Box<Traffic>),
 }
 
@@ -35,11 +35,11 @@ impl Dated for Message {
     }
 }
 
-/// How much the parsers keep.
+/// Limits on what the parsers keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes kept of one body; the rest is counted. Reports are smaller, and
-    /// uploads are none.
+    /// Maximum number of body bytes kept; the rest is counted. Reports are
+    /// smaller, and uploads are not of interest.
     pub body: usize,
 }
 
@@ -49,28 +49,28 @@ impl Default for Limits {
     }
 }
 
-/// Reads what one connection sends.
+/// Reads everything that one connection sends.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
-    speaks: Speaks,
+    state: ProtocolState,
     datagrams: Datagrams,
-    /// It goes to a port of the domain name system's.
+    /// Set if the connection goes to a DNS port.
     to_dns: bool,
-    /// HTTP was spoken in the clear, and TLS cannot begin any more.
-    in_clear: bool,
-    /// Its plaintext, if this is TLS, has records of its own.
+    /// Set once HTTP was sent in plaintext, after which TLS cannot start.
+    is_cleartext: bool,
+    /// Set if the plaintext of this TLS connection is captured separately.
     within_tls: bool,
-    /// When something last came.
+    /// Time of the most recent data.
     last: BootTime,
     traffic: Traffic,
 }
 
-/// What the next byte belongs to.
+/// The protocol that the next byte belongs to.
 #[derive(Debug)]
-enum Speaks {
-    /// No message, as far as known.
-    Nothing(Between),
+enum ProtocolState {
+    /// No known protocol, or a boundary between messages.
+    Undetected(Boundary),
     Http1(Http1),
     Http2(Box<Http2>),
     WebSocket(Box<WebSocket>),
@@ -78,38 +78,39 @@ enum Speaks {
     Dns(dns::Stream),
 }
 
-/// A place between messages.
+/// A position at which a message may start.
 #[derive(Debug, Default)]
-struct Between {
-    /// The next byte begins a message; otherwise only a send can.
+struct Boundary {
+    /// Set if the next byte starts a message. Otherwise only the start of a
+    /// send can.
     aligned: bool,
-    /// The beginning of a message, too short to say of what: less than
-    /// [`ENOUGH`] bytes, and since when.
+    /// The start of a message, with fewer than [`DECISIVE_LEN`] bytes and too
+    /// short to identify the protocol, and the time of its first byte.
     pending: Vec<u8>,
     since: BootTime,
 }
 
-impl Speaks {
-    /// Nothing yet; a message begins here.
-    fn next_message() -> Self {
-        Self::Nothing(Between { aligned: true, ..Between::default() })
+impl ProtocolState {
+    /// Returns the state at the start of a message.
+    fn message_start() -> Self {
+        Self::Undetected(Boundary { aligned: true, ..Boundary::default() })
     }
 
-    /// Nothing that is known.
+    /// Returns the state at an unknown position.
     fn lost() -> Self {
-        Self::Nothing(Between::default())
+        Self::Undetected(Boundary::default())
     }
 }
 
 impl Decoder {
-    /// A decoder for a connection first seen now.
+    /// Creates a decoder for a connection first seen at `time`.
     pub fn new(limits: Limits, time: BootTime) -> Self {
         Self {
             limits,
-            speaks: Speaks::lost(),
+            state: ProtocolState::lost(),
             datagrams: Datagrams::default(),
             to_dns: false,
-            in_clear: false,
+            is_cleartext: false,
             within_tls: false,
             last: time,
             traffic: Traffic::new(time),
@@ -125,141 +126,145 @@ impl Decoder {
     ) {
         self.traffic.sent += bytes.len() as u64;
         while !bytes.is_empty() {
-            if self.is_another(bytes, begins_send) {
-                self.turn_to(Speaks::next_message(), out);
+            if self.starts_other_message(bytes, begins_send) {
+                self.switch_to(ProtocolState::message_start(), out);
             }
-            let used = match &mut self.speaks {
-                Speaks::Nothing(_) => self.look(bytes, begins_send, time, out),
-                Speaks::Http1(_) => self.read(bytes, begins_send, out),
-                Speaks::Http2(http2) => {
+            let used = match &mut self.state {
+                ProtocolState::Undetected(_) => self.detect(bytes, begins_send, time, out),
+                ProtocolState::Http1(_) => self.read_http1(bytes, begins_send, out),
+                ProtocolState::Http2(http2) => {
                     http2.data(bytes, begins_send, time, out);
                     bytes.len()
                 }
-                Speaks::WebSocket(socket) => {
+                ProtocolState::WebSocket(socket) => {
                     socket.data(bytes, begins_send, time, out);
                     bytes.len()
                 }
-                Speaks::Tls(records) => {
+                ProtocolState::Tls(records) => {
                     let name = records.data(bytes, begins_send);
-                    tell(name, &mut self.traffic, out);
+                    report_name(name, &mut self.traffic, out);
                     bytes.len()
                 }
-                Speaks::Dns(_) => self.ask(bytes, time, out),
+                ProtocolState::Dns(_) => self.read_dns(bytes, time, out),
             };
             bytes = bytes.get(used..).unwrap_or_default();
             begins_send &= used == 0;
         }
     }
 
-    /// The bytes begin a message that what was spoken so far cannot hold:
-    /// another connection goes by the same key, or the server did not agree to
-    /// a WebSocket. HTTP/1 sees to that by itself.
-    fn is_another(&self, bytes: &[u8], begins_send: bool) -> bool {
-        match &self.speaks {
-            Speaks::Nothing(_) | Speaks::Http1(_) => false,
-            // Pages choose what frames hold, but not what begins a frame; see
-            // `http1` for the preface.
-            Speaks::Http2(http2) => {
+    /// Reports whether the bytes start a message that cannot belong to the
+    /// current protocol state. This happens if another connection has the same
+    /// key, or if the server refused to switch to WebSocket. HTTP/1 detects it
+    /// by itself.
+    fn starts_other_message(&self, bytes: &[u8], begins_send: bool) -> bool {
+        match &self.state {
+            ProtocolState::Undetected(_) | ProtocolState::Http1(_) => false,
+            // Pages control the content of frames, but not their start. For the
+            // preface, see `http1`.
+            ProtocolState::Http2(http2) => {
                 begins_send
                     && (detect::is_http2(bytes) || !http2.in_frame() && detect::is_message(bytes))
             }
-            Speaks::WebSocket(socket) => {
-                (begins_send || !socket.begun) && detect::is_message(bytes)
+            ProtocolState::WebSocket(socket) => {
+                (begins_send || !socket.has_frames) && detect::is_message(bytes)
             }
-            Speaks::Tls(_) | Speaks::Dns(_) => begins_send && detect::is_message(bytes),
+            ProtocolState::Tls(_) | ProtocolState::Dns(_) => {
+                begins_send && detect::is_message(bytes)
+            }
         }
     }
 
-    /// Looks for the beginning of a message. Returns how many bytes are done
-    /// with; none means that their protocol is known now.
-    fn look(
+    /// Detects the protocol of a message. Returns the number of bytes consumed,
+    /// or 0 if the protocol was identified and should read them.
+    fn detect(
         &mut self,
         bytes: &[u8],
         begins_send: bool,
         time: BootTime,
         out: &mut Vec<Message>,
     ) -> usize {
-        let Speaks::Nothing(between) = &mut self.speaks else {
+        let ProtocolState::Undetected(boundary) = &mut self.state else {
             return 0;
         };
-        let joined = !between.aligned;
-        if between.pending.is_empty() {
+        let joined = !boundary.aligned;
+        if boundary.pending.is_empty() {
             if joined && !begins_send {
-                return self.give_up(bytes, time, out);
+                return self.reject(bytes, time, out);
             }
-            between.since = time;
-            between.aligned = true;
-            // Empty lines before a request (RFC 9112, section 2.2).
+            boundary.since = time;
+            boundary.aligned = true;
+            // Empty lines may precede a request (RFC 9112 section 2.2).
             let empty = bytes.iter().take_while(|&&b| matches!(b, b'\r' | b'\n')).count();
             if empty > 0 {
                 return empty;
             }
         }
 
-        let mut start = std::mem::take(&mut between.pending);
-        let (since, held) = (between.since, start.len());
-        start.extend(bytes.iter().take(ENOUGH.saturating_sub(held)));
+        let mut start = std::mem::take(&mut boundary.pending);
+        let (since, held) = (boundary.since, start.len());
+        start.extend(bytes.iter().take(DECISIVE_LEN.saturating_sub(held)));
         let pending = start.get(..held).unwrap_or_default();
         match detect::detect(&start) {
-            Start::Unclear => {
-                between.pending = start;
+            Detected::Unclear => {
+                boundary.pending = start;
                 return bytes.len();
             }
-            Start::Http1 => {
+            Detected::Http1 => {
                 let mut reader = RequestReader::new(since, self.limits.body);
-                // Too short to say anything before, so no request ends in it.
+                // The prefix was too short to contain a complete request.
                 reader.data(pending, false);
-                self.speaks = Speaks::Http1(Http1::new(reader));
+                self.state = ProtocolState::Http1(Http1::new(reader));
                 return 0;
             }
-            Start::Http2 => {
+            Detected::Http2 => {
                 let mut http2 = Box::<Http2>::default();
                 http2.data(&[pending, bytes].concat(), true, since, out);
-                self.speaks = Speaks::Http2(http2);
-                self.in_clear = true;
+                self.state = ProtocolState::Http2(http2);
+                self.is_cleartext = true;
                 return bytes.len();
             }
-            Start::Tls if !self.in_clear || self.within_tls => {
+            Detected::Tls if !self.is_cleartext || self.within_tls => {
                 let mut records = Box::new(tls::Records::new(since));
                 let name = records.data(pending, true);
-                self.speaks = Speaks::Tls(records);
-                tell(name, &mut self.traffic, out);
+                self.state = ProtocolState::Tls(records);
+                report_name(name, &mut self.traffic, out);
                 return 0;
             }
-            Start::Tls | Start::Other => {}
+            Detected::Tls | Detected::Other => {}
         }
-        // What was held back was nothing; the send may still begin something.
+        // The held bytes were unrecognised, but the current send may start a
+        // message.
         self.traffic.unread.unrecognised += held as u64;
         if held > 0 {
-            between.aligned = false;
-            return if begins_send { 0 } else { self.give_up(bytes, time, out) };
+            boundary.aligned = false;
+            return if begins_send { 0 } else { self.reject(bytes, time, out) };
         }
-        if joined && !self.in_clear && h2::recognise(bytes) == h2::Start::Frames {
-            self.speaks = Speaks::Http2(Box::default());
-            self.in_clear = true;
+        if joined && !self.is_cleartext && h2::recognise(bytes) == h2::Start::Frames {
+            self.state = ProtocolState::Http2(Box::default());
+            self.is_cleartext = true;
             return 0;
         }
         if self.to_dns && !self.within_tls {
-            self.speaks = Speaks::Dns(dns::Stream::default());
+            self.state = ProtocolState::Dns(dns::Stream::default());
             return 0;
         }
-        self.give_up(bytes, time, out)
+        self.reject(bytes, time, out)
     }
 
-    /// The bytes are none that anybody here can read.
-    fn give_up(&mut self, bytes: &[u8], time: BootTime, out: &mut Vec<Message>) -> usize {
+    /// Handles bytes that no parser recognises.
+    fn reject(&mut self, bytes: &[u8], time: BootTime, out: &mut Vec<Message>) -> usize {
         if self.within_tls {
-            self.turn_to(Speaks::Tls(Box::new(tls::Records::joined(time))), out);
+            self.switch_to(ProtocolState::Tls(Box::new(tls::Records::joined(time))), out);
             return 0;
         }
-        self.turn_to(Speaks::lost(), out);
+        self.switch_to(ProtocolState::lost(), out);
         self.traffic.unread.unrecognised += bytes.len() as u64;
         bytes.len()
     }
 
-    /// Reads a request on.
-    fn read(&mut self, bytes: &[u8], begins_send: bool, out: &mut Vec<Message>) -> usize {
-        let Speaks::Http1(http1) = &mut self.speaks else {
+    /// Continues to read an HTTP/1 request.
+    fn read_http1(&mut self, bytes: &[u8], begins_send: bool, out: &mut Vec<Message>) -> usize {
+        let ProtocolState::Http1(http1) = &mut self.state else {
             return 0;
         };
         let (used, progress) = http1.data(bytes, begins_send);
@@ -269,17 +274,17 @@ impl Decoder {
         used
     }
 
-    /// Reads queries on.
-    fn ask(&mut self, bytes: &[u8], time: BootTime, out: &mut Vec<Message>) -> usize {
-        let Speaks::Dns(stream) = &mut self.speaks else {
+    /// Continues to read DNS queries.
+    fn read_dns(&mut self, bytes: &[u8], time: BootTime, out: &mut Vec<Message>) -> usize {
+        let ProtocolState::Dns(stream) = &mut self.state else {
             return 0;
         };
         let mut names = Vec::new();
         let outcome = stream.data(bytes, &mut names);
-        out.extend(asked(names, time));
+        out.extend(dns_names(names, time));
         if let Err(dns::NotDns(unread)) = outcome {
             self.traffic.unread.unrecognised += unread;
-            self.speaks = Speaks::lost();
+            self.state = ProtocolState::lost();
         }
         bytes.len()
     }
@@ -288,89 +293,92 @@ impl Decoder {
         let missing = len.unwrap_or(0);
         self.traffic.sent += missing;
         self.traffic.unknown_gaps += u64::from(len.is_none());
-        if !matches!(self.speaks, Speaks::Tls(_)) {
+        if !matches!(self.state, ProtocolState::Tls(_)) {
             self.traffic.missing += missing;
         }
-        match &mut self.speaks {
-            Speaks::Http1(http1) => {
+        match &mut self.state {
+            ProtocolState::Http1(http1) => {
                 if let Progress::Done(next) = http1.gap(len) {
                     self.end_request(next, out);
                 }
             }
-            Speaks::Http2(http2) => http2.gap(len, out),
-            Speaks::WebSocket(socket) => socket.gap(len, out),
-            Speaks::Tls(records) => {
+            ProtocolState::Http2(http2) => http2.gap(len, out),
+            ProtocolState::WebSocket(socket) => socket.gap(len, out),
+            ProtocolState::Tls(records) => {
                 let name = records.gap(len);
-                tell(name, &mut self.traffic, out);
+                report_name(name, &mut self.traffic, out);
             }
-            Speaks::Nothing(_) | Speaks::Dns(_) => {
+            ProtocolState::Undetected(_) | ProtocolState::Dns(_) => {
                 self.traffic.unread.gaps += missing;
-                self.turn_to(Speaks::lost(), out);
+                self.switch_to(ProtocolState::lost(), out);
             }
         }
     }
 
-    /// Gives out the request that ended, and turns to what follows.
+    /// Emits the finished request and switches to the protocol that follows.
     fn end_request(&mut self, next: Next, out: &mut Vec<Message>) {
         let follows = match next {
-            Next::Message | Next::Tunnel | Next::Upgraded => Speaks::next_message(),
-            Next::Lost { .. } => Speaks::lost(),
+            Next::Message | Next::Tunnel | Next::Upgraded => ProtocolState::message_start(),
+            Next::Lost { .. } => ProtocolState::lost(),
         };
-        let Speaks::Http1(http1) = std::mem::replace(&mut self.speaks, follows) else {
+        let ProtocolState::Http1(http1) = std::mem::replace(&mut self.state, follows) else {
             return;
         };
         let Ok(request) = http1.finish(&next, &mut self.traffic) else {
             return;
         };
-        self.in_clear = next != Next::Tunnel;
+        self.is_cleartext = next != Next::Tunnel;
         if let (Next::Upgraded, Some(handshake)) = (next, &request) {
-            self.speaks = Speaks::WebSocket(Box::new(WebSocket::new(handshake.clone())));
+            self.state = ProtocolState::WebSocket(Box::new(WebSocket::new(handshake.clone())));
         }
         out.extend(request.map(Message::Request));
     }
 
-    /// Ends what was spoken, and gives out what there is of it.
-    fn turn_to(&mut self, next: Speaks, out: &mut Vec<Message>) {
-        if matches!(self.speaks, Speaks::Http1(_)) {
+    /// Finishes the current protocol state, emits what remains of it, and
+    /// switches.
+    fn switch_to(&mut self, next: ProtocolState, out: &mut Vec<Message>) {
+        if matches!(self.state, ProtocolState::Http1(_)) {
             self.end_request(Next::Lost { gap: 0 }, out);
         }
-        match std::mem::replace(&mut self.speaks, next) {
-            Speaks::Nothing(between) => {
-                self.traffic.unread.unrecognised += between.pending.len() as u64;
+        match std::mem::replace(&mut self.state, next) {
+            ProtocolState::Undetected(boundary) => {
+                self.traffic.unread.unrecognised += boundary.pending.len() as u64;
             }
-            Speaks::Http1(_) => {}
-            Speaks::Http2(http2) => http2.finish(&mut self.traffic, out),
-            Speaks::WebSocket(socket) => socket.finish(&mut self.traffic, out),
-            Speaks::Tls(mut records) => {
+            ProtocolState::Http1(_) => {}
+            ProtocolState::Http2(http2) => http2.finish(&mut self.traffic, out),
+            ProtocolState::WebSocket(socket) => socket.finish(&mut self.traffic, out),
+            ProtocolState::Tls(mut records) => {
                 let name = records.cut();
-                tell(name, &mut self.traffic, out);
+                report_name(name, &mut self.traffic, out);
                 let tally = records.tally();
                 self.traffic.handshake += tally.handshake;
                 self.traffic.unread.tls += tally.content;
                 self.traffic.plain_records += tally.records;
             }
-            Speaks::Dns(stream) => self.traffic.unread.unrecognised += stream.buffered() as u64,
+            ProtocolState::Dns(stream) => {
+                self.traffic.unread.unrecognised += stream.buffered() as u64
+            }
         }
     }
 }
 
-/// Gives out a server's name, and remembers it with the connection.
-fn tell(name: Option<ServerName>, traffic: &mut Traffic, out: &mut Vec<Message>) {
+/// Emits a server name and associates it with the connection.
+fn report_name(name: Option<ServerName>, traffic: &mut Traffic, out: &mut Vec<Message>) {
     if let Some(name) = name {
         traffic.server = Some(name.clone());
         out.push(Message::Name(name));
     }
 }
 
-/// Names that were asked for.
-fn asked(names: Vec<String>, time: BootTime) -> impl Iterator<Item = Message> {
+/// Converts the names in DNS queries to messages.
+fn dns_names(names: Vec<String>, time: BootTime) -> impl Iterator<Item = Message> {
     names.into_iter().map(move |name| {
         let source = NameSource::Dns;
         Message::Name(ServerName { time, source, name, alpn: Vec::new(), ech: false })
     })
 }
 
-impl State for Decoder {
+impl StreamParser for Decoder {
     type Settings = Limits;
     type Message = Message;
 
@@ -403,15 +411,15 @@ impl State for Decoder {
     }
 
     fn flush(&mut self, before: BootTime, out: &mut Vec<Message>) {
-        match &mut self.speaks {
-            Speaks::Http2(http2) => http2.flush(before, out),
-            Speaks::Http1(http1) if self.last <= before => http1.flush(out),
+        match &mut self.state {
+            ProtocolState::Http2(http2) => http2.flush(before, out),
+            ProtocolState::Http1(http1) if self.last <= before => http1.flush(out),
             _ => {}
         }
     }
 
     fn end(&mut self, out: &mut Vec<Message>) {
-        self.turn_to(Speaks::lost(), out);
+        self.switch_to(ProtocolState::lost(), out);
         self.datagrams.cut(&mut self.traffic, out);
         let mut traffic = std::mem::replace(&mut self.traffic, Traffic::new(self.last));
         if self.within_tls {
@@ -424,20 +432,20 @@ impl State for Decoder {
     }
 
     fn buffered(&self) -> usize {
-        let stream = match &self.speaks {
-            Speaks::Nothing(between) => between.pending.len(),
-            Speaks::Http1(http1) => http1.buffered(),
-            Speaks::Http2(http2) => http2.buffered(),
-            Speaks::WebSocket(socket) => socket.buffered(),
-            Speaks::Tls(records) => records.buffered(),
-            Speaks::Dns(stream) => stream.buffered(),
+        let stream = match &self.state {
+            ProtocolState::Undetected(boundary) => boundary.pending.len(),
+            ProtocolState::Http1(http1) => http1.buffered(),
+            ProtocolState::Http2(http2) => http2.buffered(),
+            ProtocolState::WebSocket(socket) => socket.buffered(),
+            ProtocolState::Tls(records) => records.buffered(),
+            ProtocolState::Dns(stream) => stream.buffered(),
         };
         stream + self.datagrams.buffered()
     }
 }
 
-/// Reads raw requests, one after another, as they would stand in a file. Says
-/// what of the file was not read.
+/// Parses raw HTTP/1 requests from a file. Returns the requests and an account
+/// of the bytes not read.
 pub fn parse_http1(bytes: &[u8]) -> (Vec<Request>, super::Unread) {
     let mut decoder = Decoder::new(Limits::default(), BootTime::default());
     let mut messages = Vec::new();

@@ -1,76 +1,84 @@
-//! What a byte stream speaks, by the first bytes of a message.
+//! Detects the protocol of a byte stream from the first bytes of a message.
 
 use super::{has_prefix, http1};
 
-/// What the bytes begin.
+/// The result of detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
-    /// An HTTP/1 request, as far as these bytes go. Its request line decides.
+pub(super) enum Detected {
+    /// An HTTP/1 request so far; its complete request line decides.
     Http1,
-    /// An HTTP/2 connection: all of the client's preface.
+    /// An HTTP/2 connection, with its complete client preface.
     Http2,
     /// A TLS record.
     Tls,
-    /// Too few bytes to say. Never the answer to [`ENOUGH`] bytes.
+    /// Too few bytes to decide. Never returned for [`DECISIVE_LEN`] bytes or
+    /// more.
     Unclear,
-    /// Nothing known here.
+    /// Another protocol.
     Other,
 }
 
-/// With so many bytes there is always an answer: the longest method, a space
-/// and the longest beginning of a target.
-pub(super) const ENOUGH: usize = MAX_METHOD + 1 + 8;
+/// Number of bytes that always suffice for a decision: the longest method, a
+/// space, and the longest prefix of a target.
+pub(super) const DECISIVE_LEN: usize = MAX_METHOD + 1 + 8;
 
-/// The client's connection preface (RFC 9113, section 3.4).
+/// The client connection preface (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The longest registered method, `UPDATEREDIRECTREF`, has 17 bytes.
+/// Maximum length of a method. The longest registered one, `UPDATEREDIRECTREF`,
+/// has 17 bytes.
 const MAX_METHOD: usize = 24;
 
-/// The targets of requests begin with one of these (RFC 9112, section 3.2);
-/// `CONNECT` alone has another form.
+/// Prefixes of request targets (RFC 9112 section 3.2). Only `CONNECT` has
+/// another form.
 const TARGETS: [&[u8]; 6] = [b"/", b"*", b"http://", b"https://", b"ws://", b"wss://"];
 
-/// The largest TLS record: 2¹⁴ bytes and what encryption may add to them in
-/// TLS 1.2 (RFC 5246, section 6.2.3).
+/// Maximum length of a TLS record: 2¹⁴ bytes plus the expansion allowed in TLS
+/// 1.2 (RFC 5246 section 6.2.3).
 const MAX_TLS_RECORD: u16 = (1 << 14) + 2048;
 
-/// Says what the bytes begin. Takes them to be the first of a message.
-pub(super) fn detect(bytes: &[u8]) -> Start {
+/// Detects the protocol of bytes that are assumed to start a message.
+pub(super) fn detect(bytes: &[u8]) -> Detected {
     match [http2(bytes), tls(bytes), http1(bytes)] {
-        [Start::Other, Start::Other, start] | [Start::Other, start, _] | [start, _, _] => start,
+        [Detected::Other, Detected::Other, start] | [Detected::Other, start, _] | [start, _, _] => {
+            start
+        }
     }
 }
 
-/// The bytes begin with a whole request line or preface: evidence enough to
-/// take them for a message where none was expected.
+/// Reports whether the bytes start with a complete request line or preface,
+/// which is sufficient evidence for a message in an unexpected place.
 pub(super) fn is_message(bytes: &[u8]) -> bool {
-    is_http2(bytes) || http1(bytes) == Start::Http1 && http1::begins_with_request_line(bytes)
+    is_http2(bytes) || http1(bytes) == Detected::Http1 && http1::begins_with_request_line(bytes)
 }
 
-/// The bytes begin with a whole preface.
+/// Reports whether the bytes start with a complete preface.
 pub(super) fn is_http2(bytes: &[u8]) -> bool {
     bytes.starts_with(HTTP2_PREFACE)
 }
 
-/// The bytes begin with a whole header of a TLS record.
+/// Reports whether the bytes start with a complete TLS record header.
 pub(super) fn is_tls(bytes: &[u8]) -> bool {
-    tls(bytes) == Start::Tls
+    tls(bytes) == Detected::Tls
 }
 
-fn http2(bytes: &[u8]) -> Start {
-    // "P" can begin the preface as well as a POST: http1 answers.
+fn http2(bytes: &[u8]) -> Detected {
+    // "P" may also start a POST; http1 decides.
     if is_http2(bytes) {
-        Start::Http2
+        Detected::Http2
     } else if bytes.len() > 3 && HTTP2_PREFACE.starts_with(bytes) {
-        Start::Unclear
+        Detected::Unclear
     } else {
-        Start::Other
+        Detected::Other
     }
 }
 
-/// `type (20–24) | version 0x0300–0x0304 | length` (RFC 8446, section 5.1).
-fn tls(bytes: &[u8]) -> Start {
+/// Checks `type (20–24)
+///
+/// version 0x0300–0x0304
+///
+/// length` (RFC 8446 section 5.1).
+fn tls(bytes: &[u8]) -> Detected {
     let fits = |at: usize, fit: &dyn Fn(u8) -> bool| bytes.get(at).is_none_or(|&b| fit(b));
     let [high, _] = MAX_TLS_RECORD.to_be_bytes();
     let possible = fits(0, &|b| (20..=24).contains(&b))
@@ -78,33 +86,33 @@ fn tls(bytes: &[u8]) -> Start {
         && fits(2, &|b| b <= 4)
         && fits(3, &|b| b <= high);
     match (possible, bytes.len()) {
-        (false, _) => Start::Other,
-        (true, 0..5) => Start::Unclear,
-        (true, _) => Start::Tls,
+        (false, _) => Detected::Other,
+        (true, 0..5) => Detected::Unclear,
+        (true, _) => Detected::Tls,
     }
 }
 
-/// `method SP target …`
-fn http1(bytes: &[u8]) -> Start {
+/// Checks `method SP target …`.
+fn http1(bytes: &[u8]) -> Detected {
     let method = bytes.iter().take_while(|&&b| http1::is_token(b)).count();
     let starts_alphabetic = bytes.first().is_none_or(u8::is_ascii_alphabetic);
     if method > MAX_METHOD || !starts_alphabetic {
-        return Start::Other;
+        return Detected::Other;
     }
     let (name, rest) = bytes.split_at(method);
     let target = match rest {
-        [] => return Start::Unclear,
+        [] => return Detected::Unclear,
         [b' ', target @ ..] if method > 0 => target,
-        _ => return Start::Other,
+        _ => return Detected::Other,
     };
     let begins = |form: &&[u8]| target.len() >= form.len() && has_prefix(target, form);
     let could_begin = |form: &&[u8]| has_prefix(form, target);
     match target {
-        [] => Start::Unclear,
-        [b'!'..=b'~', ..] if name == b"CONNECT" => Start::Http1,
-        _ if TARGETS.iter().any(begins) => Start::Http1,
-        _ if TARGETS.iter().any(could_begin) => Start::Unclear,
-        _ => Start::Other,
+        [] => Detected::Unclear,
+        [b'!'..=b'~', ..] if name == b"CONNECT" => Detected::Http1,
+        _ if TARGETS.iter().any(begins) => Detected::Http1,
+        _ if TARGETS.iter().any(could_begin) => Detected::Unclear,
+        _ => Detected::Other,
     }
 }
 
@@ -114,39 +122,39 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn knows_what_browsers_speak() {
+    fn detects_the_protocols_of_browsers() {
         for (bytes, start) in [
-            (&b"GET / HTTP/1.1\r\n"[..], Start::Http1),
-            (b"POST /sa?project=x", Start::Http1),
-            (b"GET http://example.org/", Start::Http1),
-            (b"GET HTTPS://example.org/", Start::Http1),
-            (b"CONNECT example.org:443 HTTP/1.1\r\n", Start::Http1),
-            (b"OPTIONS * HTTP/1.1", Start::Http1),
-            (b"M-SEARCH * HTTP/1.1", Start::Http1),
-            (HTTP2_PREFACE, Start::Http2),
-            (b"\x16\x03\x01\x02\x00\x01", Start::Tls),
-            (b"\x17\x03\x03\x40\x18", Start::Tls),
-            (b"", Start::Unclear),
-            (b"P", Start::Unclear),
-            (b"PRI * HTTP/2.0\r\n", Start::Unclear),
-            (b"POST ", Start::Unclear),
-            (b"GET htt", Start::Unclear),
-            (b"\x16\x03", Start::Unclear),
-            (b"\x16\x03\x01\xff\x00", Start::Other),
-            (b"\x16\x03\x09", Start::Other),
-            (b"HTTP/1.1 200 OK", Start::Other),
-            (b"SSH-2.0-OpenSSH_9.9\r\n", Start::Other),
-            (b"EHLO example.org", Start::Other),
-            (b"\0GET / HTTP/1.1", Start::Other),
-            (b" GET /", Start::Other),
-            (b"GET\t/", Start::Other),
+            (&b"GET / HTTP/1.1\r\n"[..], Detected::Http1),
+            (b"POST /sa?project=x", Detected::Http1),
+            (b"GET http://example.org/", Detected::Http1),
+            (b"GET HTTPS://example.org/", Detected::Http1),
+            (b"CONNECT example.org:443 HTTP/1.1\r\n", Detected::Http1),
+            (b"OPTIONS * HTTP/1.1", Detected::Http1),
+            (b"M-SEARCH * HTTP/1.1", Detected::Http1),
+            (HTTP2_PREFACE, Detected::Http2),
+            (b"\x16\x03\x01\x02\x00\x01", Detected::Tls),
+            (b"\x17\x03\x03\x40\x18", Detected::Tls),
+            (b"", Detected::Unclear),
+            (b"P", Detected::Unclear),
+            (b"PRI * HTTP/2.0\r\n", Detected::Unclear),
+            (b"POST ", Detected::Unclear),
+            (b"GET htt", Detected::Unclear),
+            (b"\x16\x03", Detected::Unclear),
+            (b"\x16\x03\x01\xff\x00", Detected::Other),
+            (b"\x16\x03\x09", Detected::Other),
+            (b"HTTP/1.1 200 OK", Detected::Other),
+            (b"SSH-2.0-OpenSSH_9.9\r\n", Detected::Other),
+            (b"EHLO example.org", Detected::Other),
+            (b"\0GET / HTTP/1.1", Detected::Other),
+            (b" GET /", Detected::Other),
+            (b"GET\t/", Detected::Other),
         ] {
             assert_eq!(detect(bytes), start, "{:?}", bytes.escape_ascii().to_string());
         }
     }
 
     #[test]
-    fn a_message_needs_its_whole_first_line() {
+    fn a_message_needs_a_complete_first_line() {
         assert!(is_message(b"GET / HTTP/1.1\r\nHost"));
         assert!(is_message(b"GET / HTTP/1.0\n"));
         assert!(is_message(HTTP2_PREFACE));
@@ -157,14 +165,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn enough_is_enough(bytes in proptest::collection::vec(any::<u8>(), ENOUGH..80)) {
-            prop_assert_ne!(detect(&bytes), Start::Unclear);
+        fn decisive_len_always_decides(bytes in proptest::collection::vec(any::<u8>(), DECISIVE_LEN..80)) {
+            prop_assert_ne!(detect(&bytes), Detected::Unclear);
         }
 
-        /// Methods and targets as long as they get.
+        /// Generates methods and targets of maximum length.
         #[test]
-        fn enough_is_enough_for_text(text in "[A-Za-z]{0,26} ?(https?:?/?/?)?[a-z]{40}") {
-            prop_assert_ne!(detect(&text.as_bytes()[..ENOUGH]), Start::Unclear);
+        fn decisive_len_always_decides_on_text(text in "[A-Za-z]{0,26} ?(https?:?/?/?)?[a-z]{40}") {
+            prop_assert_ne!(detect(&text.as_bytes()[..DECISIVE_LEN]), Detected::Unclear);
         }
     }
 }

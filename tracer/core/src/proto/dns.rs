@@ -1,5 +1,5 @@
-//! Questions to the domain name system (RFC 1035), also over multicast
-//! (RFC 6762): the names that a client asks for.
+//! DNS queries (RFC 1035), including multicast DNS (RFC 6762): the names that a
+//! client looks up.
 //!
 //! ```text
 //! id (16) │ flags (16) │ counts (4 × 16) │ questions │ …
@@ -8,47 +8,47 @@
 //! question: name │ type (16) │ class (16)
 //! name:     length (8) label … 0     or, to end it: 11 offset (14)
 //!
-//! over TCP, each message is preceded by its length (16).
+//! Over TCP, each message is preceded by its length (16).
 //! ```
 
-use super::wire::{Reader, Short};
+use super::wire::{ReadError, Reader};
 
-/// The ports of DNS and of multicast DNS.
+/// The ports of DNS and multicast DNS.
 pub(super) const PORTS: [u16; 2] = [53, 5353];
 
-/// The most questions read of one message. Resolvers ask one at a time,
-/// multicast queriers some tens.
+/// Maximum number of questions read per message. Resolvers ask one at a time,
+/// multicast queriers a few dozen.
 const MAX_QUESTIONS: u64 = 64;
 
-/// The longest name on the wire (RFC 1035, section 2.3.4).
+/// Maximum length of a name on the wire (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 255;
 
-/// The most pointers followed for one name. Those who compress need one.
+/// Maximum number of pointers followed per name. Compressed names need one.
 const MAX_POINTERS: usize = 8;
 
-/// What a message is.
+/// The result of parsing a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// A query: the names asked for.
+    /// A query, with the names in it.
     Complete(Vec<String>),
-    /// A query of which a part is not known, or makes no sense: the names
-    /// before that.
+    /// A query that is truncated or partly malformed, with the names before
+    /// that point.
     Truncated(Vec<String>),
-    /// No query.
-    NotMine,
+    /// Not a query.
+    NotQuery,
 }
 
-/// Reads a message of `len` bytes that begins with `bytes`.
+/// Parses a message of `len` bytes, of which `bytes` are known.
 pub(super) fn parse(bytes: &[u8], len: usize) -> Parsed {
     let mut names = Vec::new();
     match read(Message { bytes, len }, &mut names) {
         Ok(()) => Parsed::Complete(names),
-        Err(Short::Malformed) if names.is_empty() => Parsed::NotMine,
-        Err(Short::Cut | Short::Malformed) => Parsed::Truncated(names),
+        Err(ReadError::Malformed) if names.is_empty() => Parsed::NotQuery,
+        Err(ReadError::Cut | ReadError::Malformed) => Parsed::Truncated(names),
     }
 }
 
-/// A message of `len` bytes, as far as it is known.
+/// A message of `len` bytes, possibly truncated.
 #[derive(Debug, Clone, Copy)]
 struct Message<'a> {
     bytes: &'a [u8],
@@ -56,37 +56,38 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads from a place in the message on.
-    fn from(self, at: usize) -> Reader<'a> {
+    /// Returns a reader that starts at `at`.
+    fn reader_at(self, at: usize) -> Reader<'a> {
         Reader::new(self.bytes.get(at..).unwrap_or_default(), self.len.saturating_sub(at))
     }
 }
 
-fn read(message: Message<'_>, names: &mut Vec<String>) -> Result<(), Short> {
-    let must = |it: bool| if it { Ok(()) } else { Err(Short::Malformed) };
-    let mut reader = message.from(0);
+fn read(message: Message<'_>, names: &mut Vec<String>) -> Result<(), ReadError> {
+    let require = |valid: bool| if valid { Ok(()) } else { Err(ReadError::Malformed) };
+    let mut reader = message.reader_at(0);
     let _id = reader.u16()?;
     let flags = reader.u16()?;
-    // A standard query: no response, opcode 0.
-    must(flags & 0xf800 == 0)?;
+    // A standard query is not a response and has opcode 0.
+    require(flags & 0xf800 == 0)?;
     let questions = u64::from(reader.u16()?);
     reader.sub(6)?;
-    must((1..=MAX_QUESTIONS).contains(&questions))?;
+    require((1..=MAX_QUESTIONS).contains(&questions))?;
     for _ in 0..questions {
         let name = read_name(&mut reader, message)?;
         let _type = reader.u16()?;
-        // Multicast queriers set the top bit to be answered directly.
+        // Multicast queriers set the top bit to request a unicast response.
         let class = reader.u16()? & 0x7fff;
-        must(matches!(class, 1 | 3 | 4 | 254 | 255))?;
+        require(matches!(class, 1 | 3 | 4 | 254 | 255))?;
         names.push(name);
     }
     Ok(())
 }
 
-/// Reads a name: its labels, joined with dots.
-fn read_name<'a>(reader: &mut Reader<'a>, message: Message<'a>) -> Result<String, Short> {
+/// Reads a name and joins its labels with dots.
+fn read_name<'a>(reader: &mut Reader<'a>, message: Message<'a>) -> Result<String, ReadError> {
     let mut name = Vec::new();
-    // A pointer leads to an earlier place than the name, and than any before.
+    // A pointer must refer to a position before the name and before any earlier
+    // pointer.
     let mut earliest = message.len.saturating_sub(reader.len());
     let mut pointers = 0;
     let mut elsewhere;
@@ -105,19 +106,19 @@ fn read_name<'a>(reader: &mut Reader<'a>, message: Message<'a>) -> Result<String
                 let to = usize::from(high & 0x3f) << 8 | usize::from(labels.u8()?);
                 pointers += 1;
                 if to >= earliest || pointers > MAX_POINTERS {
-                    return Err(Short::Malformed);
+                    return Err(ReadError::Malformed);
                 }
                 earliest = to;
-                elsewhere = message.from(to);
+                elsewhere = message.reader_at(to);
                 labels = &mut elsewhere;
             }
-            _ => return Err(Short::Malformed),
+            _ => return Err(ReadError::Malformed),
         }
         if name.len() > MAX_NAME {
-            return Err(Short::Malformed);
+            return Err(ReadError::Malformed);
         }
     }
-    // Labels can hold any byte; what is no text is shown as escapes.
+    // Labels may contain any byte; anything but text is escaped.
     let text = match std::str::from_utf8(&name) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_lowercase(),
         _ => name.escape_ascii().to_string(),
@@ -125,19 +126,20 @@ fn read_name<'a>(reader: &mut Reader<'a>, message: Message<'a>) -> Result<String
     Ok(if text.is_empty() { ".".to_owned() } else { text })
 }
 
-/// Queries over TCP, one after the other.
+/// A sequence of queries over TCP.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// A length, and as much of a message as came.
+    /// The length and the known part of an incomplete message.
     held: Vec<u8>,
 }
 
-/// What follows is no query: so many bytes since the last one are in none.
+/// The bytes are not a query. Contains the number of bytes since the last
+/// query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotDns(pub(super) u64);
 
 impl Stream {
-    /// Takes the next bytes; the names that they complete are appended.
+    /// Reads the next bytes and appends the names in every completed query.
     pub(super) fn data(&mut self, mut bytes: &[u8], names: &mut Vec<String>) -> Result<(), NotDns> {
         while !bytes.is_empty() {
             let (wanted, len) = match self.held.first_chunk() {
@@ -156,8 +158,8 @@ impl Stream {
             {
                 let message = self.held.get(2..).unwrap_or_default();
                 match parse(message, len) {
-                    Parsed::Complete(asked) => names.extend(asked),
-                    Parsed::Truncated(_) | Parsed::NotMine => {
+                    Parsed::Complete(more) => names.extend(more),
+                    Parsed::Truncated(_) | Parsed::NotQuery => {
                         return Err(NotDns((self.held.len() + bytes.len()) as u64));
                     }
                 }
@@ -167,7 +169,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The bytes of a message that is not complete.
+    /// Returns the number of bytes held of an incomplete message.
     pub(super) fn buffered(&self) -> usize {
         self.held.len()
     }
@@ -179,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// A query of `names`, each a name as it stands on the wire.
+    /// Builds a query for names given in wire format.
     fn query(flags: u16, names: &[&[u8]]) -> Vec<u8> {
         let mut message = vec![0x12, 0x34];
         message.extend(flags.to_be_bytes());
@@ -205,7 +207,7 @@ mod tests {
     fn names_are_read() {
         let message = query(0x0100, &[WWW]);
         assert_eq!(whole(&message), Parsed::Complete(names(&["www.example.org"])));
-        // With an EDNS record behind it.
+        // Followed by an EDNS record.
         let message = [&message[..], b"\0\0\x29\x10\0\0\0\0\0\0\0"].concat();
         assert_eq!(whole(&message), Parsed::Complete(names(&["www.example.org"])));
         assert_eq!(whole(&query(0, &[b"\0"])), Parsed::Complete(names(&["."])));
@@ -214,38 +216,39 @@ mod tests {
     }
 
     #[test]
-    fn pointers_lead_back_only() {
-        // The second name ends in the first one's last two labels, at 16.
+    fn pointers_must_refer_backwards() {
+        // The second name ends with the last two labels of the first one, at
+        // 16.
         let message = query(0, &[WWW, b"\x03cdn\xc0\x10"]);
         assert_eq!(
             whole(&message),
             Parsed::Complete(names(&["www.example.org", "cdn.example.org"]))
         );
-        // To itself, ahead, and into a loop.
+        // Pointers to itself, forwards, and into a loop.
         for name in [&b"\xc0\x0c"[..], b"\xc0\x20\0", b"\x01a\xc0\x0c"] {
-            assert_eq!(whole(&query(0, &[name])), Parsed::NotMine, "{name:?}");
+            assert_eq!(whole(&query(0, &[name])), Parsed::NotQuery, "{name:?}");
         }
         let chain: Vec<u8> = (0..40u8).flat_map(|i| [0xc0, 12 + 2 * i]).collect();
         let chain: Vec<&[u8]> = chain.chunks(2).collect();
-        assert_eq!(whole(&query(0, &chain)), Parsed::NotMine);
+        assert_eq!(whole(&query(0, &chain)), Parsed::NotQuery);
     }
 
     #[test]
-    fn only_queries_are_queries() {
+    fn other_messages_are_not_queries() {
         let response = query(0x8180, &[WWW]);
         let update = query(0x2800, &[WWW]);
         let mut class = query(0, &[WWW]);
         *class.last_mut().unwrap() = 9;
         for message in [&response[..], &update, &class, b"", &query(0, &[]), &[0xff; 40]] {
-            assert_eq!(whole(message), Parsed::NotMine, "{message:?}");
+            assert_eq!(whole(message), Parsed::NotQuery, "{message:?}");
         }
         let long: Vec<u8> =
             [b'?'; 64 * 5].chunks(63).flat_map(|l| [&[l.len() as u8], l].concat()).collect();
-        assert_eq!(whole(&query(0, &[&[&long[..], &[0]].concat()])), Parsed::NotMine);
+        assert_eq!(whole(&query(0, &[&[&long[..], &[0]].concat()])), Parsed::NotQuery);
     }
 
     #[test]
-    fn no_prefix_contradicts() {
+    fn prefixes_are_consistent() {
         let mut broken = query(0, &[WWW, WWW]);
         *broken.last_mut().unwrap() = 9;
         for message in [query(0, &[WWW, b"\x03cdn\xc0\x10"]), broken] {
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_hold_messages() {
+    fn streams_are_split_into_messages() {
         let message = query(0, &[WWW]);
         let framed = [&[0, message.len() as u8], &message[..]].concat();
         let twice = framed.repeat(2);

@@ -1,8 +1,10 @@
-//! Who made a request: the user, a page, the browser itself or an extension.
+//! Determines who initiated a request: the user, a page, the browser itself or
+//! an extension.
 //!
-//! Browsers say it in `Sec-Fetch-*` (Fetch Metadata) and `Origin`; over plain
-//! http they leave these out, and `Referer` is the best sign. A vendor can forge
-//! all of them: the answer can lower a finding's severity and no more.
+//! Browsers indicate this in `Sec-Fetch-*` (Fetch Metadata) and `Origin`. Over
+//! plain HTTP they omit these fields, and `Referer` is the best evidence. A
+//! vendor can forge all of them, so the result may lower the severity of a
+//! finding and nothing else.
 
 #[cfg(test)]
 mod tests;
@@ -11,29 +13,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{HeadCut, Request, has_prefix};
 
-/// Who made a request.
+/// The initiator of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initiator {
-    /// The user went to a page.
+    /// The user navigated to a page.
     Navigation,
-    /// A page did: a script, an image, a frame, a beacon.
+    /// A page: a script, an image, a frame, a beacon.
     Page,
-    /// The browser did, on its own.
+    /// The browser itself.
     Browser,
-    /// An extension of the browser did.
+    /// A browser extension.
     Extension,
-    /// Its fields do not tell.
+    /// Not determined by the header fields.
     Unknown,
 }
 
-/// The schemes of the origins of extensions, by browser family.
+/// The schemes of extension origins, by browser family.
 const EXTENSIONS: [&[u8]; 3] =
     [b"chrome-extension://", b"moz-extension://", b"safari-web-extension://"];
 
-/// Says who made a request, by its header fields.
+/// Determines the initiator of a request from its header fields.
 pub fn initiator(request: &Request) -> Initiator {
-    let fields = Known::of(request);
+    let fields = KnownFields::new(request);
     let origin = fields.value("origin");
     if origin.is_some_and(|origin| EXTENSIONS.iter().any(|scheme| has_prefix(origin, scheme))) {
         return Initiator::Extension;
@@ -41,8 +43,8 @@ pub fn initiator(request: &Request) -> Initiator {
     let site = fields.value("sec-fetch-site");
     let mode = fields.value("sec-fetch-mode");
     let dest = fields.value("sec-fetch-dest");
-    // Of a head that is cut, only these three together leave no doubt: browsers
-    // send them in any order, but never `Origin` after them.
+    // In a truncated head, only these three fields together are conclusive:
+    // browsers send them in any order, but never send `Origin` after them.
     if request.head_cut.is_some() && [site, mode, dest].contains(&None) {
         return Initiator::Unknown;
     }
@@ -65,12 +67,12 @@ pub fn initiator(request: &Request) -> Initiator {
     match (site, mode) {
         (Some(b"none"), Some(b"cors")) => Initiator::Extension,
         (Some(b"none"), _) => Initiator::Browser,
-        _ => without_metadata(request, &fields),
+        _ => classify_without_metadata(request, &fields),
     }
 }
 
-/// Over plain http, or from a program that is no browser.
-fn without_metadata(request: &Request, fields: &Known<'_>) -> Initiator {
+/// Handles requests over plain HTTP or from programs other than browsers.
+fn classify_without_metadata(request: &Request, fields: &KnownFields<'_>) -> Initiator {
     let referer = fields.value("referer").filter(|referer| is_http(referer));
     let wants_document = fields.value("upgrade-insecure-requests") == Some(b"1")
         && fields.value("accept").is_some_and(|accept| has_prefix(accept, b"text/html"));
@@ -85,14 +87,14 @@ fn without_metadata(request: &Request, fields: &Known<'_>) -> Initiator {
     }
 }
 
-/// The fields of a request whose values are known to their end.
-struct Known<'a> {
+/// The header fields of a request whose values are complete.
+struct KnownFields<'a> {
     request: &'a Request,
     count: usize,
 }
 
-impl<'a> Known<'a> {
-    fn of(request: &'a Request) -> Self {
+impl<'a> KnownFields<'a> {
+    fn new(request: &'a Request) -> Self {
         let cut = usize::from(request.head_cut == Some(HeadCut::LastField));
         Self { request, count: request.headers.len().saturating_sub(cut) }
     }

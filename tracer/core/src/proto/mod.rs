@@ -1,6 +1,6 @@
-//! Requests: what the byte streams say in the protocols that browsers speak.
+//! Parsers that turn byte streams into requests.
 //!
-//! The [`Decoder`] finds out what a connection speaks and drives the parsers:
+//! The [`Decoder`] detects the protocol of a connection and drives its parsers:
 //!
 //! ```text
 //! HTTP/1 ─┬─ WebSocket (after an upgrade)   TLS ── ClientHello ─┐
@@ -8,12 +8,11 @@
 //! HTTP/2 ─── WebSocket (extended CONNECT)   DNS ── queries ─────┘
 //! ```
 //!
-//! What it could not read is counted ([`Traffic`]), with the name of the
-//! server where the connection says it.
+//! Bytes that could not be read are counted ([`Traffic`]), along with the name
+//! of the server if the connection reveals it.
 //!
-//! A parser here tells three things apart: a complete message, a truncated
-//! one, and bytes that are not its protocol. It is never more certain with
-//! fewer bytes.
+//! Every parser distinguishes a complete message, a truncated one, and bytes
+//! that belong to another protocol. It is never more certain with fewer bytes.
 
 mod decoder;
 mod detect;
@@ -42,7 +41,7 @@ pub use initiator::{Initiator, initiator};
 pub use name::{NameSource, ServerName};
 pub use traffic::{Traffic, Unread};
 
-/// The protocol a request was sent in.
+/// The protocol of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// HTTP/1.0 or HTTP/1.1 (RFC 9112).
@@ -51,28 +50,29 @@ pub enum Protocol {
     /// HTTP/2 (RFC 9113).
     #[serde(rename = "h2")]
     Http2,
-    /// HTTP/3 (RFC 9114): only other tools' recordings have it in plain.
+    /// HTTP/3 (RFC 9114), which is available in plaintext only from recordings
+    /// of other tools.
     #[serde(rename = "h3")]
     Http3,
-    /// One message of a WebSocket (RFC 6455), under the head of the handshake.
+    /// A WebSocket message (RFC 6455), with the head of its handshake.
     #[serde(rename = "websocket")]
     WebSocket,
 }
 
-/// What is known of a string that was sent.
+/// A string that may be known in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
-    /// All of it.
+    /// The complete string.
     Whole(Bytes),
-    /// How it begins: nothing at all where nothing is known.
+    /// The start of the string, possibly empty.
     Start(Bytes),
 }
 
 impl Text {
-    /// A string of which nothing is known.
+    /// A completely unknown string.
     pub const UNKNOWN: Text = Text::Start(Bytes::new());
 
-    /// The string, where all of it is known.
+    /// Returns the string if it is complete.
     pub fn whole(&self) -> Option<&Bytes> {
         match self {
             Text::Whole(bytes) => Some(bytes),
@@ -80,7 +80,7 @@ impl Text {
         }
     }
 
-    /// The known bytes, from the string's beginning on.
+    /// Returns the known bytes at the start of the string.
     pub fn known(&self) -> &Bytes {
         match self {
             Text::Whole(bytes) | Text::Start(bytes) => bytes,
@@ -88,8 +88,8 @@ impl Text {
     }
 }
 
-/// A header field as header compression lets it be known: one that refers to
-/// what was sent before the first captured byte has unknown parts.
+/// A decompressed header field. If it refers to a table entry sent before the
+/// first captured byte, parts of it are unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// The field name.
@@ -98,39 +98,39 @@ pub struct Field {
     pub value: Text,
 }
 
-/// One header field, as sent (name case kept, value without the white space
-/// around it).
+/// A header field as sent: name in its original case, value without surrounding
+/// white space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The field name.
     pub name: Bytes,
-    /// The field value; a truncated head can cut it short.
+    /// The field value, which may be cut short in a truncated head.
     pub value: Bytes,
 }
 
-/// Bytes of a body that were sent but are not known.
+/// Missing bytes in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// Where in [`Body::data`] they are missing.
+    /// Position in [`Body::data`] where the bytes are missing.
     pub at: usize,
-    /// How many they are; `None` where nobody can tell.
+    /// Number of missing bytes; `None` if unknown.
     pub len: Option<u64>,
 }
 
-/// What is known of a request's body, transfer coding removed.
+/// The known parts of a request body, without transfer coding.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Body {
-    /// The known bytes, joined.
+    /// The known bytes, concatenated.
     pub data: Bytes,
-    /// Where bytes are missing, in order of [`Gap::at`]. A body that ends
-    /// early has its last gap at `data.len()`.
+    /// The gaps, ordered by [`Gap::at`]. A body that ends early has its last
+    /// gap at `data.len()`.
     pub gaps: Vec<Gap>,
-    /// It was sent with `Transfer-Encoding: chunked`.
+    /// Set if the body was sent with `Transfer-Encoding: chunked`.
     pub chunked: bool,
 }
 
 impl Body {
-    /// The bytes before the first gap.
+    /// Returns the bytes before the first gap.
     pub fn prefix(&self) -> &[u8] {
         match self.gaps.first() {
             Some(gap) => &self.data[..gap.at],
@@ -139,7 +139,8 @@ impl Body {
     }
 }
 
-/// Where a head was cut: what of it may be missing.
+/// The position at which a head was truncated, which determines what may be
+/// missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadCut {
@@ -147,58 +148,60 @@ pub enum HeadCut {
     Target,
     /// In a field: the last value may be longer, and further fields may follow.
     LastField,
-    /// Between fields: some may be missing. (That the last one was sent
-    /// folded, and goes on, is not considered: nobody folds any more.)
+    /// Between fields: some may be missing. A folded continuation of the last
+    /// value is not considered, since folding is obsolete.
     Fields,
 }
 
-/// One request of a client.
+/// A request sent by a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// When its first byte was sent.
+    /// Time at which the first byte was sent.
     pub time: BootTime,
-    /// What it was sent in.
+    /// The protocol of the request.
     pub protocol: Protocol,
-    /// `GET`, `POST`, …; `None` where it cannot be known.
+    /// `GET`, `POST`, …; `None` if unknown.
     pub method: Option<String>,
-    /// Host and port asked for: the `Host` field, or an absolute target's own.
-    /// `None` where the head was cut before its end.
+    /// Requested host and port, from the `Host` field or an absolute target.
+    /// `None` if the head was truncated before its end.
     pub authority: Option<String>,
-    /// The request target as sent: path and query, empty for `CONNECT`. Where
-    /// the head was cut in it, its beginning; `None` where it cannot be known.
+    /// The request target as sent: path and query, empty for `CONNECT`. If the
+    /// head was truncated inside it, its start; `None` if unknown.
     pub path: Option<String>,
-    /// The header fields, in order; then the trailer fields of a chunked body.
+    /// The header fields in order, followed by the trailer fields of a chunked
+    /// body.
     pub headers: Vec<Header>,
-    /// Fields known in part, in order, pseudo-header fields among them: an
-    /// HTTP/2 connection joined late, or a cut header block. A field that is
-    /// not in [`Request::headers`] may be one of these.
+    /// Partially known fields in order, including pseudo-header fields. They
+    /// occur if an HTTP/2 connection was joined late or a header block was
+    /// truncated. A field missing from [`Request::headers`] may be one of
+    /// these.
     pub partial: Vec<Field>,
-    /// Where the head was cut; `None`: all of it is known.
+    /// Position at which the head was truncated; `None` if it is complete.
     pub head_cut: Option<HeadCut>,
     /// The body.
     pub body: Body,
-    /// The whole head and the whole body are known.
+    /// Set if the whole head and the whole body are known.
     pub complete: bool,
-    /// How many bytes of it were sent and are not known, as far as they can
-    /// be counted.
+    /// Number of bytes sent but unknown, as far as they can be counted.
     pub unread_bytes: u64,
-    /// It was given out before, with less of it known: its rest had stopped
-    /// coming, and came after all. This one takes the place of that one.
+    /// Set if this replaces an earlier, less complete version of the request,
+    /// which was emitted because its remainder had not arrived in time.
     pub update: bool,
 }
 
 impl Request {
-    /// What is known of the path; nothing where nothing is.
+    /// Returns the known part of the path, possibly empty.
     pub fn target(&self) -> &str {
         self.path.as_deref().unwrap_or_default()
     }
 
-    /// Whether the path may go on in bytes that are not known.
+    /// Reports whether the path may continue in unknown bytes.
     pub fn path_is_cut(&self) -> bool {
         self.head_cut == Some(HeadCut::Target)
     }
 
-    /// The first header field of that name (ASCII case ignored).
+    /// Returns the value of the first header field with that name, ignoring
+    /// ASCII case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers
             .iter()
@@ -207,7 +210,7 @@ impl Request {
     }
 }
 
-/// `text` begins with `prefix`, ASCII case ignored.
+/// Reports whether `text` starts with `prefix`, ignoring ASCII case.
 fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
     text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

@@ -1,45 +1,46 @@
-//! Names of servers: all that encrypted traffic says of where it goes.
+//! Server names, the only information about the destination of encrypted
+//! traffic.
 
 use serde::Serialize;
 
 use crate::record::BootTime;
 
-/// Where a name was read.
+/// The protocol in which a name was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NameSource {
-    /// The ClientHello of a TLS connection (RFC 6066, section 3).
+    /// The ClientHello of a TLS connection (RFC 6066 section 3).
     Tls,
-    /// The ClientHello in a QUIC connection's Initial packets.
+    /// The ClientHello in the Initial packets of a QUIC connection.
     Quic,
-    /// A question to the domain name system.
+    /// A DNS query.
     Dns,
 }
 
-/// A server that a client named in the clear.
+/// A server name that a client sent in plaintext.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerName {
-    /// When.
+    /// Time at which the name was sent.
     pub time: BootTime,
-    /// Where it was read.
+    /// The protocol in which the name was found.
     pub source: NameSource,
-    /// The host's name, in lower case, without a dot at its end.
+    /// The host name in lower case, without a trailing dot.
     pub name: String,
-    /// The protocols that the client offered, most wanted first (ALPN,
-    /// RFC 7301): `h2`, `http/1.1`, `h3`, ….
+    /// Protocols that the client offered, in order of preference (ALPN, RFC
+    /// 7301): `h2`, `http/1.1`, `h3`, ….
     pub alpn: Vec<String>,
-    /// The ClientHello carries an `encrypted_client_hello` (RFC 9849): the name
-    /// may be that of a server which fronts for the real one. It need not: most
-    /// browsers always send the extension, filled with noise (GREASE), and
-    /// nobody but the server can tell.
+    /// Set if the ClientHello contains `encrypted_client_hello` (RFC 9849). The
+    /// name may then belong to a fronting server instead of the real one. Most
+    /// browsers always send the extension, filled with random data (GREASE),
+    /// and only the server can tell the difference.
     pub ech: bool,
 }
 
-/// The longest host name (RFC 1035, section 2.3.4).
+/// Maximum length of a host name (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 255;
 
-/// A host's name as clients send it, fit to be shown and compared; `None` for
-/// bytes that are none.
+/// Normalises a host name for display and comparison. Returns `None` if the
+/// bytes are not a host name.
 pub(super) fn host_name(bytes: &[u8]) -> Option<String> {
     let bytes = bytes.strip_suffix(b".").unwrap_or(bytes);
     let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_are_names() {
+    fn only_host_names_are_accepted() {
         assert_eq!(host_name(b"WWW.Example.org."), Some("www.example.org".into()));
         assert_eq!(host_name(b"xn--bcher-kva.example"), Some("xn--bcher-kva.example".into()));
         for bytes in [&b""[..], b".", b"a b", b"a\0", b"a/b", b"\x1b[0m", &[b'a'; 256]] {

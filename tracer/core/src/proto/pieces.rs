@@ -1,25 +1,26 @@
-//! Bytes collected with their gaps: what is known of a thing sent in pieces.
+//! Collects data that arrives in pieces, with gaps between them.
 
 use bytes::Bytes;
 
 use super::{Body, Gap};
 
-/// How many gaps one collection tells apart. Each costs a small record, and a
-/// thing with more holes than this is past reading: the rest becomes one gap.
+/// Maximum number of separate gaps. Each costs memory, and data with more gaps
+/// is unreadable anyway: the rest becomes one gap.
 const MAX_GAPS: usize = 256;
 
-/// A growing run of bytes with gaps, bounded.
+/// A growing, bounded sequence of bytes with gaps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pieces {
     data: Vec<u8>,
     gaps: Vec<Gap>,
-    /// How many bytes the gaps count, those beside an uncountable one included.
+    /// Number of bytes counted in gaps, including those next to a gap of
+    /// unknown length.
     unread: u64,
 }
 
 impl Pieces {
-    /// Appends `bytes`, keeping no more than `limit` in all; what does not fit
-    /// becomes a gap, and so does everything after it.
+    /// Appends `bytes`, up to a total of `limit`. Bytes beyond the limit become
+    /// a gap, as does everything after them.
     pub(super) fn push(&mut self, bytes: &[u8], limit: usize) {
         let room = if self.full(limit) { 0 } else { limit - self.data.len() };
         let (kept, over) = bytes.split_at(bytes.len().min(room));
@@ -29,7 +30,7 @@ impl Pieces {
         }
     }
 
-    /// Appends a gap of `len` bytes, `None` where nobody can tell how many.
+    /// Appends a gap of `len` bytes; `None` if the length is unknown.
     pub(super) fn skip(&mut self, len: Option<u64>) {
         if len == Some(0) {
             return;
@@ -44,28 +45,28 @@ impl Pieces {
         }
     }
 
-    /// No further byte is kept: the limit is reached, or there are too many
-    /// gaps to put one more between the bytes.
+    /// Reports whether no further byte can be kept, because the limit is
+    /// reached or because there are too many gaps to add another one.
     fn full(&self, limit: usize) -> bool {
         self.data.len() >= limit || self.gaps.len() >= MAX_GAPS
     }
 
-    /// The known bytes, joined.
+    /// Returns the known bytes, concatenated.
     pub(super) fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// Where bytes are missing.
+    /// Returns the gaps.
     pub(super) fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
 
-    /// How many bytes are missing, as far as they can be counted.
+    /// Returns the number of missing bytes, as far as they can be counted.
     pub(super) fn unread(&self) -> u64 {
         self.unread
     }
 
-    /// The collection as a message body.
+    /// Converts the collected data to a message body.
     pub(super) fn into_body(self) -> Body {
         Body { data: Bytes::from(self.data), gaps: self.gaps, chunked: false }
     }
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_join_and_keep_their_places() {
+    fn adjacent_gaps_are_joined() {
         let mut pieces = Pieces::default();
         pieces.push(b"ab", 10);
         pieces.skip(Some(3));
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sieve_ends_in_one_gap() {
+    fn the_number_of_gaps_is_bounded() {
         let mut pieces = Pieces::default();
         for _ in 0..10_000 {
             pieces.push(b"x", usize::MAX);

@@ -1,85 +1,86 @@
-//! What became of every byte that a connection sent.
+//! An account of every byte that a connection sent.
 
 use serde::Serialize;
 
 use super::ServerName;
 use crate::record::BootTime;
 
-/// A connection's bytes, each counted once:
+/// The bytes of a connection, each counted exactly once:
 ///
 /// ```text
 /// sent = decoded + handshake + read_in_plain + unread.bytes() + unkept + missing
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// When the connection was first seen.
+    /// Time at which the connection was first seen.
     pub since: BootTime,
-    /// All bytes: those captured, and those known to be missing.
+    /// All bytes: captured ones, and those known to be missing.
     pub sent: u64,
-    /// In requests and queries that were read, what frames them included.
+    /// Bytes in decoded requests and queries, including framing.
     pub decoded: u64,
-    /// In TLS records that carry no application data, headers included.
+    /// Bytes in TLS records without application data, including headers.
     pub handshake: u64,
-    /// In TLS records with application data, on a connection whose plaintext
-    /// is taken at its TLS library and has records of its own. One send within
-    /// a write to the library shows that for all of the connection.
+    /// Bytes in TLS records with application data on a connection whose
+    /// plaintext is captured at its TLS library and recorded separately. A
+    /// single send within a library write proves this for the whole connection.
     pub read_in_plain: u64,
-    /// How many records those are, at least.
+    /// Minimum number of such records.
     pub plain_records: u64,
-    /// Captured, and not read: in no request.
+    /// Captured bytes that belong to no request.
     pub unread: Unread,
-    /// Captured, in requests of which not so much is kept.
+    /// Captured bytes of requests that exceeded the limits.
     pub unkept: u64,
-    /// Not captured, in requests or between them. In TLS nothing is missing:
-    /// what a record holds shows in its length.
+    /// Bytes not captured, within requests or between them. Nothing is missing
+    /// in TLS, since the record length accounts for the content.
     pub missing: u64,
-    /// Gaps whose length nobody can tell: so many times more is missing.
+    /// Number of gaps of unknown length, whose bytes are not counted.
     pub unknown_gaps: u64,
-    /// The server, by the last name that was read in the clear.
+    /// The server, according to the last name seen in plaintext.
     pub server: Option<ServerName>,
 }
 
 impl Traffic {
-    /// The traffic of a connection first seen now: none.
+    /// Creates an empty account for a connection first seen at `since`.
     pub(super) fn new(since: BootTime) -> Self {
         Self { since, ..Self::default() }
     }
 
-    /// No more comes: what is accounted for nowhere else was decoded.
+    /// Closes the account: all bytes not counted elsewhere were decoded.
     pub(super) fn close(&mut self) {
         let elsewhere = [self.handshake, self.read_in_plain, self.unread.bytes(), self.missing];
         let rest = elsewhere.into_iter().fold(self.sent, u64::saturating_sub);
-        // What was dropped of compressed messages is counted decompressed.
+        // Dropped bytes of compressed messages are counted after decompression.
         self.unkept = self.unkept.min(rest);
         self.decoded = rest - self.unkept;
     }
 }
 
-/// Bytes of a connection that are in no request. They are not clean: nobody
-/// looked at them.
+/// Bytes of a connection that belong to no request. They were not inspected, so
+/// nothing is known about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Unread {
-    /// In TLS records with application data.
+    /// Bytes in TLS records with application data.
     pub tls: u64,
-    /// In HTTP/2.
+    /// Bytes in HTTP/2.
     pub http2: u64,
-    /// After an upgrade to WebSocket.
+    /// Bytes after an upgrade to WebSocket.
     pub websocket: u64,
-    /// In datagrams.
+    /// Bytes in datagrams.
     pub datagrams: u64,
-    /// In no known protocol, or after the place in it was lost.
+    /// Bytes in no known protocol, or after the position in it was lost.
     pub unrecognised: u64,
-    /// Not captured: in gaps between messages. Requests count their own.
+    /// Bytes not captured, in gaps between messages. Requests count their own
+    /// gaps.
     pub gaps: u64,
 }
 
 impl Unread {
-    /// Everything was read.
+    /// Reports whether everything was read.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The bytes that were captured and not read.
+    /// Returns the number of bytes captured but not read.
     pub fn bytes(&self) -> u64 {
         self.tls + self.http2 + self.websocket + self.datagrams + self.unrecognised
     }

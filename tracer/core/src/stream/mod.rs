@@ -1,25 +1,26 @@
-//! Byte streams: what each connection sent, in order, with known gaps.
+//! Byte streams: the data sent on each connection, in order and with known
+//! gaps.
 //!
-//! Heads are cut by design, records can be lost, and a process can send the
-//! same bytes again when the kernel did not take them. A [`Streams`] table
-//! turns [`Record`]s into [`Chunk`]s that say exactly which bytes are known,
-//! and gives them to the [`State`] of their connection.
+//! Heads are truncated by design, records may be lost, and a process may send
+//! bytes again that the kernel did not accept. A [`Streams`] table converts
+//! [`Record`]s to [`Chunk`]s that state exactly which bytes are known, and
+//! passes them to the [`StreamParser`] of their connection.
 //!
-//! What [`Record::position`] makes of the next record:
+//! The [`Record::position`] of the next record is interpreted as follows:
 //!
 //! ```text
 //! = the end of the last send   follows directly
 //! > the end                    a gap of exactly that many bytes
-//! < the end                    the kernel took less than it was asked to:
+//! < the end                    the kernel accepted less than requested:
 //!                              the overlap is sent again and skipped
 //! far off                      another connection with the same key
-//! no position                  follows the last send, as far as anyone knows
+//! no position                  assumed to follow the last send
 //! ```
 //!
-//! Two things cannot be repaired, and are taken as if they did not happen: a
-//! send that failed in part and whose rest is *not* sent again (what follows at
-//! those positions is skipped as a repetition), and two threads that send on one
-//! socket at once and were both shown the same position.
+//! Two situations cannot be detected and are ignored: a send that failed in
+//! part and whose remainder is *not* sent again (the following data at these
+//! positions is skipped as a repetition), and two threads that send on one
+//! socket at the same time and observe the same position.
 
 mod position;
 #[cfg(test)]
@@ -32,40 +33,40 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::record::{BootTime, Connection, Hook, Process, Record, Transport};
-use position::{Cursor, Gap, Place};
+use position::{Cursor, Gap, Placement};
 
-/// The next part of a byte stream.
+/// A part of a byte stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunk<'a> {
     /// Known bytes.
     Data {
         /// The bytes, at least one.
         bytes: &'a [u8],
-        /// They begin a send. A message nearly always begins with a send, so
-        /// this is where a parser that lost its place can look for one.
+        /// Set if the bytes start a send. Nearly every message starts with a
+        /// send, so a parser that lost its position can resume here.
         begins_send: bool,
     },
-    /// Bytes that were sent and are not known: how many, if anyone can tell.
+    /// Bytes that were sent but are unknown, with their number if known.
     Gap(Option<u64>),
 }
 
-/// What consumes one connection's bytes: a parser. It has no clock: the time
-/// is that of the record.
-pub trait State {
-    /// What all states of a table are made with.
+/// A parser that consumes the bytes of one connection. It has no clock; time is
+/// taken from the records.
+pub trait StreamParser {
+    /// Settings shared by all parsers of a table.
     type Settings;
-    /// What it makes of the bytes.
+    /// The messages that the parser produces.
     type Message: Dated;
 
-    /// The state of a connection that was first seen now.
+    /// Creates the parser of a connection first seen at `time`.
     fn open(settings: &Self::Settings, connection: &Connection, time: BootTime) -> Self;
-    /// What comes next is the ciphertext of a connection whose plaintext has
-    /// records of its own ([`Record::within_tls`]).
+    /// Notes that the following data is the ciphertext of a connection whose
+    /// plaintext is recorded separately ([`Record::within_tls`]).
     fn within_tls(&mut self) {}
-    /// The next bytes of a byte stream, or the lack of them.
+    /// Processes the next part of a byte stream, or a gap.
     fn chunk(&mut self, chunk: Chunk<'_>, time: BootTime, out: &mut Vec<Self::Message>);
-    /// One datagram, of which `missing` more bytes are not known (`None`:
-    /// unknown how many). It continues no other.
+    /// Processes a single datagram, of which `missing` further bytes are
+    /// unknown (`None` if their number is unknown too).
     fn datagram(
         &mut self,
         bytes: &[u8],
@@ -73,48 +74,48 @@ pub trait State {
         time: BootTime,
         out: &mut Vec<Self::Message>,
     );
-    /// Gives out what it holds back, if nothing has come since `before`.
+    /// Emits pending messages if no data has arrived since `before`.
     fn flush(&mut self, before: BootTime, out: &mut Vec<Self::Message>);
-    /// Gives out everything: no more bytes will come.
+    /// Emits everything at the end of the data.
     fn end(&mut self, out: &mut Vec<Self::Message>);
-    /// How many bytes of memory it holds on to, roughly.
+    /// Returns the approximate number of bytes buffered.
     fn buffered(&self) -> usize;
 }
 
-/// Something that began to be sent at a known time.
+/// A message with a known start time.
 pub trait Dated {
-    /// The time of the record that holds its first byte.
+    /// Returns the time of the record that holds the first byte.
     fn time(&self) -> BootTime;
 }
 
-/// A message, with who sent it where.
+/// A message together with its sender and connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent<M> {
-    /// On which connection.
+    /// The connection.
     pub connection: Connection,
-    /// Where its first bytes were taken.
+    /// The hook that captured the first bytes.
     pub hook: Hook,
-    /// Who sent its first bytes.
+    /// The process that sent the first bytes.
     pub process: Process,
-    /// What was sent.
+    /// The message.
     pub message: M,
 }
 
-/// What a table may hold on to.
+/// Limits of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections followed at a time. A browser holds some hundred.
+    /// Maximum number of connections followed. A browser has a few hundred.
     pub connections: usize,
-    /// Bytes that all states together may buffer.
+    /// Maximum number of bytes buffered by all parsers together.
     pub buffered: usize,
-    /// A connection that sent nothing for so long is forgotten. Long, because
-    /// HTTP/2 cannot be joined later without loss.
+    /// Time after which an idle connection is dropped. Long, because HTTP/2
+    /// cannot be joined late without losses.
     pub idle: Duration,
-    /// A message whose rest did not come for so long is given out as it is.
+    /// Time after which an incomplete message is emitted as it is.
     pub stale: Duration,
-    /// The uncaptured rest of a send counts as sent after so long: enough for
-    /// its later pieces to arrive, and for the process to send again what a
-    /// full socket buffer refused.
+    /// Time after which the uncaptured remainder of a send counts as sent. It
+    /// allows for later pieces, and for the process to repeat what a full
+    /// socket buffer refused.
     pub settle: Duration,
 }
 
@@ -130,48 +131,52 @@ impl Default for Limits {
     }
 }
 
-/// What a table met and could not hand on.
+/// Statistics of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counters {
-    /// Records pushed.
+    /// Number of records processed.
     pub records: u64,
-    /// Connections opened.
+    /// Number of connections opened.
     pub opened: u64,
-    /// Connections forgotten early, to stay within [`Limits::connections`].
+    /// Number of connections dropped early to stay within
+    /// [`Limits::connections`].
     pub evicted_for_room: u64,
-    /// Connections forgotten early, to stay within [`Limits::buffered`].
+    /// Number of connections dropped early to stay within [`Limits::buffered`].
     pub evicted_for_memory: u64,
-    /// Connections forgotten because they were idle.
+    /// Number of connections dropped because they were idle.
     pub expired: u64,
-    /// Connections whose key was seen again with another connection.
+    /// Number of connection keys reused by another connection.
     pub reused: u64,
-    /// Bytes that processes sent beyond the head that was captured.
+    /// Number of bytes sent beyond the captured heads.
     pub cut_bytes: u64,
-    /// Bytes whose records never came.
+    /// Number of bytes whose records were lost.
     pub lost_bytes: u64,
-    /// Gaps whose length nobody can tell.
+    /// Number of gaps of unknown length.
     pub unknown_gaps: u64,
-    /// Bytes that were sent again, or came too late, and were skipped.
+    /// Number of bytes skipped because they were sent again or arrived too
+    /// late.
     pub repeated_bytes: u64,
 }
 
-/// The connections, least recently used first to go.
-pub struct Streams<S: State> {
+/// A table of connections that evicts the least recently used ones.
+pub struct Streams<S: StreamParser> {
     limits: Limits,
     settings: S::Settings,
     entries: HashMap<Slot, Entry<S>>,
-    /// The connections by when they last sent: [`Entry::turn`] to its slot.
+    /// The connections in order of their last send, from [`Entry::turn`] to
+    /// key.
     turns: BTreeMap<u64, Slot>,
     next_turn: u64,
     buffered: usize,
     counters: Counters,
-    /// What a state gave out and was not addressed yet; kept for its memory.
+    /// Messages that a parser emitted and that have no sender yet; kept to
+    /// reuse its allocation.
     messages: Vec<S::Message>,
 }
 
-/// What finds a connection. The addresses of a TCP socket are no part of it,
-/// since the kernel can choose the local one late; an unconnected UDP socket
-/// has many peers.
+/// Identifies a connection in the table. The addresses of a TCP socket are not
+/// included, since the kernel can choose the local one late. An unconnected UDP
+/// socket has many peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Slot {
     key: u64,
@@ -180,7 +185,7 @@ struct Slot {
 }
 
 impl Slot {
-    fn of(connection: &Connection) -> Self {
+    fn new(connection: &Connection) -> Self {
         let peer = match connection.transport {
             Transport::Tcp | Transport::Tls => None,
             Transport::Udp => connection.remote,
@@ -192,19 +197,19 @@ impl Slot {
 #[derive(Debug)]
 struct Entry<S> {
     connection: Connection,
-    /// Who sent last, and where that was seen.
+    /// The process that sent last, and the hook that captured it.
     process: Process,
     hook: Hook,
-    /// When.
+    /// Time of the last send.
     last: BootTime,
     turn: u64,
     buffered: usize,
     cursor: Cursor,
-    state: S,
+    parser: S,
 }
 
-impl<S: State> Streams<S> {
-    /// An empty table.
+impl<S: StreamParser> Streams<S> {
+    /// Creates an empty table.
     pub fn new(limits: Limits, settings: S::Settings) -> Self {
         Self {
             limits,
@@ -218,19 +223,20 @@ impl<S: State> Streams<S> {
         }
     }
 
-    /// Takes the next record. Records of one connection come in the order of
-    /// their sends, or nearly so.
+    /// Processes a record. The records of a connection must arrive
+    /// approximately in the order of their sends.
     pub fn push(&mut self, record: &Record, out: &mut Vec<Sent<S::Message>>) {
         self.counters.records += 1;
-        let slot = Slot::of(&record.connection);
-        let place =
-            self.entries.get_mut(&slot).map(|entry| match entry.could_send(&record.connection) {
+        let slot = Slot::new(&record.connection);
+        let placement = self.entries.get_mut(&slot).map(|entry| {
+            match entry.is_compatible(&record.connection) {
                 true => entry.cursor.place(record),
-                false => Place::Elsewhere,
-            });
-        let (gap, skip) = match place {
-            Some(Place::Here { gap, skip }) => (gap, skip),
-            Some(Place::Elsewhere) => {
+                false => Placement::Elsewhere,
+            }
+        });
+        let (gap, skip) = match placement {
+            Some(Placement::Here { gap, skip }) => (gap, skip),
+            Some(Placement::Elsewhere) => {
                 self.counters.reused += 1;
                 self.remove(slot, out);
                 self.open(slot, record, out)
@@ -243,20 +249,20 @@ impl<S: State> Streams<S> {
 
         let messages = &mut self.messages;
         if record.within_tls.is_some() {
-            entry.state.within_tls();
+            entry.parser.within_tls();
         }
         match record.connection.transport {
             Transport::Tcp | Transport::Tls => {
                 let gap = self.counters.count(&gap);
                 if let Some(len) = gap {
-                    entry.state.chunk(Chunk::Gap(len), record.time, messages);
+                    entry.parser.chunk(Chunk::Gap(len), record.time, messages);
                 }
                 self.counters.repeated_bytes += skip as u64;
                 let begins_send = record.offset == 0 && skip == 0;
                 let bytes = record.payload.get(skip..).unwrap_or_default();
                 if !bytes.is_empty() {
                     let chunk = Chunk::Data { bytes, begins_send };
-                    entry.state.chunk(chunk, record.time, messages);
+                    entry.parser.chunk(chunk, record.time, messages);
                 }
             }
             Transport::Udp => {
@@ -266,11 +272,11 @@ impl<S: State> Streams<S> {
                     Some(missing) => self.counters.cut_bytes += missing,
                     None => self.counters.unknown_gaps += 1,
                 }
-                entry.state.datagram(&record.payload, missing, record.time, messages);
+                entry.parser.datagram(&record.payload, missing, record.time, messages);
             }
         }
 
-        // What began before this record was sent by whoever sent before it.
+        // Data that started before this record was sent by the previous sender.
         let earlier = |message: &S::Message| message.time() < record.time;
         out.extend(messages.drain(..).map(|message| {
             let (hook, process) = match earlier(&message) {
@@ -298,8 +304,8 @@ impl<S: State> Streams<S> {
         }
     }
 
-    /// Gives out what waits in vain: messages whose rest did not come within
-    /// [`Limits::stale`]. To be called about once a second.
+    /// Emits messages whose remainder did not arrive within [`Limits::stale`].
+    /// Should be called about once a second.
     pub fn flush_stale(&mut self, now: BootTime, out: &mut Vec<Sent<S::Message>>) {
         let settled = before(now, self.limits.settle);
         let stale = before(now, self.limits.stale);
@@ -311,15 +317,15 @@ impl<S: State> Streams<S> {
                 && let Some(len) = entry.cursor.settle()
             {
                 self.counters.cut_bytes += len;
-                entry.state.chunk(Chunk::Gap(Some(len)), entry.last, &mut self.messages);
+                entry.parser.chunk(Chunk::Gap(Some(len)), entry.last, &mut self.messages);
             }
-            entry.state.flush(stale, &mut self.messages);
-            entry.address(&mut self.messages, out);
+            entry.parser.flush(stale, &mut self.messages);
+            entry.emit(&mut self.messages, out);
             entry.recount(&mut self.buffered);
         }
     }
 
-    /// Forgets connections that sent nothing for [`Limits::idle`].
+    /// Drops connections that sent nothing for [`Limits::idle`].
     pub fn expire(&mut self, now: BootTime, out: &mut Vec<Sent<S::Message>>) {
         let idle = before(now, self.limits.idle);
         while let Some(entry) = self.turns.values().next().and_then(|slot| self.entries.get(slot))
@@ -330,30 +336,30 @@ impl<S: State> Streams<S> {
         }
     }
 
-    /// The connection is closed.
+    /// Closes a connection.
     pub fn close(&mut self, connection: &Connection, out: &mut Vec<Sent<S::Message>>) {
-        self.remove(Slot::of(connection), out);
+        self.remove(Slot::new(connection), out);
     }
 
-    /// There are no more records: ends every connection.
+    /// Ends every connection at the end of the records.
     pub fn finish(&mut self, out: &mut Vec<Sent<S::Message>>) {
         while !self.turns.is_empty() {
             self.remove_oldest(out);
         }
     }
 
-    /// What was met so far.
+    /// Returns the statistics so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The connections followed now, least recently used first.
-    pub fn states(&self) -> impl Iterator<Item = (&Connection, &S)> {
+    /// Returns the current connections, least recently used first.
+    pub fn parsers(&self) -> impl Iterator<Item = (&Connection, &S)> {
         let entries = self.turns.values().filter_map(|slot| self.entries.get(slot));
-        entries.map(|entry| (&entry.connection, &entry.state))
+        entries.map(|entry| (&entry.connection, &entry.parser))
     }
 
-    /// How many bytes of memory all states hold on to, roughly.
+    /// Returns the approximate number of bytes buffered by all parsers.
     pub fn buffered(&self) -> usize {
         self.buffered
     }
@@ -378,7 +384,7 @@ impl<S: State> Streams<S> {
             turn: self.next_turn,
             buffered: 0,
             cursor: Cursor::joined_at(record),
-            state: S::open(&self.settings, &record.connection, record.time),
+            parser: S::open(&self.settings, &record.connection, record.time),
         };
         self.turns.insert(entry.turn, slot);
         self.next_turn += 1;
@@ -405,22 +411,22 @@ impl<S: State> Streams<S> {
         if entry.connection.transport != Transport::Udp
             && let Some(len) = self.counters.count(&rest)
         {
-            entry.state.chunk(Chunk::Gap(len), entry.last, &mut self.messages);
+            entry.parser.chunk(Chunk::Gap(len), entry.last, &mut self.messages);
         }
-        entry.state.end(&mut self.messages);
-        entry.address(&mut self.messages, out);
+        entry.parser.end(&mut self.messages);
+        entry.emit(&mut self.messages, out);
     }
 }
 
-impl<S: State> Entry<S> {
-    /// The addresses do not say that it is another connection.
-    fn could_send(&self, other: &Connection) -> bool {
+impl<S: StreamParser> Entry<S> {
+    /// Reports whether the addresses are compatible with this connection.
+    fn is_compatible(&self, other: &Connection) -> bool {
         let differ =
             |a: Option<SocketAddr>, b: Option<SocketAddr>| a.is_some() && b.is_some() && a != b;
         !differ(self.connection.local, other.local) && !differ(self.connection.remote, other.remote)
     }
 
-    fn address(&self, messages: &mut Vec<S::Message>, out: &mut Vec<Sent<S::Message>>) {
+    fn emit(&self, messages: &mut Vec<S::Message>, out: &mut Vec<Sent<S::Message>>) {
         out.extend(messages.drain(..).map(|message| Sent {
             connection: self.connection,
             hook: self.hook,
@@ -430,14 +436,14 @@ impl<S: State> Entry<S> {
     }
 
     fn recount(&mut self, total: &mut usize) {
-        let now = self.state.buffered();
+        let now = self.parser.buffered();
         *total = *total - self.buffered + now;
         self.buffered = now;
     }
 }
 
 impl Connection {
-    /// Fills in the addresses that were not known before.
+    /// Fills in addresses that were unknown.
     fn learn(&mut self, other: &Self) {
         self.local = self.local.or(other.local);
         self.remote = self.remote.or(other.remote);
@@ -445,7 +451,8 @@ impl Connection {
 }
 
 impl Counters {
-    /// Counts a gap, and says what a state is to be told of it.
+    /// Counts a gap. Returns the length to report to the parser, if there is a
+    /// gap.
     fn count(&mut self, gap: &Gap) -> Option<Option<u64>> {
         match *gap {
             Gap::Counted { cut: 0, lost: 0 } => None,

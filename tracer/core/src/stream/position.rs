@@ -1,4 +1,4 @@
-//! Where a record's bytes belong in the byte stream of its connection.
+//! Determines the position of a record in the byte stream of its connection.
 //!
 //! ```text
 //!            send           next              send + len
@@ -7,52 +7,52 @@
 //!      sent    |  to the state|  not captured      |
 //! ```
 //!
-//! The tail stays open until the next record, since that one says what became
-//! of it: it can hold a later piece of the same send, begin before the tail's
-//! end (the kernel had accepted only a part) or begin after it (records were
+//! The tail remains open until the next record, which shows what became of it.
+//! That record may hold a later piece of the same send, start before the end of
+//! the tail (the kernel accepted only a part), or start after it (records were
 //! lost in between).
 
 use crate::record::Record;
 
-/// A jump forward beyond this is another connection with the same key. Half
-/// the range that positions modulo 2³² can express; more than a socket sends
-/// between two records of it.
+/// Maximum distance ahead; beyond it, the record belongs to another connection
+/// with the same key. Half the range of positions modulo 2³², and more than a
+/// socket sends between two of its records.
 const MAX_AHEAD: i64 = 1 << 30;
 
-/// How far before the latest send a record may begin and still be a late one
-/// of the same connection. `write_seq` never goes back, so only records that
-/// overtook each other between processors are met here.
+/// Maximum distance behind the latest send at which a record still belongs to
+/// the same connection. `write_seq` never decreases, so these are only records
+/// that overtook each other between processors.
 const MAX_LATE: i64 = 1 << 20;
 
-/// The end of what is known of a connection's byte stream.
+/// The end of the known byte stream of a connection.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    /// The position of the first byte that was not delivered.
+    /// Position of the first byte not yet delivered.
     next: u32,
-    /// The position of the latest send's first byte.
+    /// Position of the first byte of the latest send.
     send: u32,
-    /// How many bytes of the latest send follow `next`; `None`: unknown.
+    /// Number of bytes of the latest send after `next`; `None` if unknown.
     tail: Option<u32>,
 }
 
-/// Where a record's payload goes.
+/// The placement of a record's payload.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// `gap` bytes after the last delivered byte, without its first `skip`
-    /// bytes, which were delivered before.
+pub(super) enum Placement {
+    /// The payload follows the last delivered byte after `gap`, without its
+    /// first `skip` bytes, which were already delivered.
     Here { gap: Gap, skip: usize },
-    /// Nowhere in this stream: the record is of another connection that was
-    /// given the same key.
+    /// The record belongs to another connection with the same key.
     Elsewhere,
 }
 
-/// The bytes between the last delivered one and a record's first.
+/// The bytes between the last delivered byte and the first byte of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Gap {
-    /// `cut` bytes that records announced without holding them, `lost` bytes
-    /// whose records never came; both 0 where the record follows directly.
+    /// `cut` bytes that records announced without containing them, and `lost`
+    /// bytes whose records are missing. Both are 0 if the record follows
+    /// directly.
     Counted { cut: u64, lost: u64 },
-    /// Nobody can tell how many.
+    /// An unknown number of bytes.
     Unknown,
 }
 
@@ -61,7 +61,8 @@ impl Gap {
 }
 
 impl Cursor {
-    /// A stream joined at this record, whose bytes are the first delivered.
+    /// Creates the cursor of a stream whose first delivered bytes are in this
+    /// record.
     pub(super) fn joined_at(record: &Record) -> Self {
         let send = record.position.unwrap_or(0);
         let next = send.wrapping_add(record.offset);
@@ -70,12 +71,12 @@ impl Cursor {
         cursor
     }
 
-    /// Finds the place of a record and moves to its end.
-    pub(super) fn place(&mut self, record: &Record) -> Place {
+    /// Determines the placement of a record and moves to its end.
+    pub(super) fn place(&mut self, record: &Record) -> Placement {
         let announced = self.tail.unwrap_or(0);
         let send = match (record.position, record.offset) {
             (Some(position), _) => position,
-            // Where the hook cannot know, sends are taken to follow each other.
+            // Without a position, sends are assumed to be consecutive.
             (None, 0) => self.next.wrapping_add(announced),
             (None, _) => self.send,
         };
@@ -83,7 +84,7 @@ impl Cursor {
         let ahead = signed(first, self.next.wrapping_add(announced));
         let late = signed(self.send, send);
         if ahead > MAX_AHEAD || late > MAX_LATE {
-            return Place::Elsewhere;
+            return Placement::Elsewhere;
         }
 
         let payload = u32::try_from(record.payload.len()).unwrap_or(u32::MAX);
@@ -101,14 +102,14 @@ impl Cursor {
         if distance >= 0 {
             self.next = first;
         }
-        // A late record that says nothing new says nothing about the tail.
+        // A late record without new bytes reveals nothing about the tail.
         if late <= 0 || repeated < payload {
             self.end_with(record, send);
         }
-        Place::Here { gap, skip: repeated as usize }
+        Placement::Here { gap, skip: repeated as usize }
     }
 
-    /// Moves to the end of a record that follows, or overlaps, what is known.
+    /// Moves to the end of a record that follows or overlaps the known bytes.
     fn end_with(&mut self, record: &Record, send: u32) {
         let payload = u32::try_from(record.payload.len()).unwrap_or(u32::MAX);
         let end = send.wrapping_add(record.offset).wrapping_add(payload);
@@ -120,8 +121,8 @@ impl Cursor {
         self.tail = record.len.map(|len| len.saturating_sub(delivered));
     }
 
-    /// Takes the tail to be sent and not known, whatever comes next. Returns
-    /// its length; `None` where it has none or nobody can tell.
+    /// Treats the tail as sent but unknown, whatever follows. Returns its
+    /// length, or `None` if there is no tail or its length is unknown.
     pub(super) fn settle(&mut self) -> Option<u64> {
         let tail = self.tail.filter(|&tail| tail > 0)?;
         self.next = self.next.wrapping_add(tail);
@@ -129,7 +130,8 @@ impl Cursor {
         Some(tail.into())
     }
 
-    /// The latest send went on for an unknown number of bytes.
+    /// Reports whether the latest send continued for an unknown number of
+    /// bytes.
     pub(super) fn is_open(&self) -> bool {
         self.tail.is_none()
     }

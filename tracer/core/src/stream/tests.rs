@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a state was told, with the sender of each part.
+/// A part of the stream, as received by the parser.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
+enum Received {
     Data(Vec<u8>, bool),
     Gap(Option<u64>),
     Datagram(Vec<u8>, Option<u64>),
@@ -16,7 +16,7 @@ enum Told {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Part(BootTime, Told);
+struct Part(BootTime, Received);
 
 impl Dated for Part {
     fn time(&self) -> BootTime {
@@ -24,13 +24,13 @@ impl Dated for Part {
     }
 }
 
-/// Tells back what it is told at once, and pretends to buffer all data.
+/// Reports every call immediately, and pretends to buffer all data.
 #[derive(Debug, Default)]
 struct Echo {
     buffered: usize,
 }
 
-impl State for Echo {
+impl StreamParser for Echo {
     type Settings = ();
     type Message = Part;
 
@@ -42,9 +42,9 @@ impl State for Echo {
         out.push(match chunk {
             Chunk::Data { bytes, begins_send } => {
                 self.buffered += bytes.len();
-                Part(time, Told::Data(bytes.to_vec(), begins_send))
+                Part(time, Received::Data(bytes.to_vec(), begins_send))
             }
-            Chunk::Gap(len) => Part(time, Told::Gap(len)),
+            Chunk::Gap(len) => Part(time, Received::Gap(len)),
         });
     }
 
@@ -55,15 +55,15 @@ impl State for Echo {
         time: BootTime,
         out: &mut Vec<Part>,
     ) {
-        out.push(Part(time, Told::Datagram(bytes.to_vec(), missing)));
+        out.push(Part(time, Received::Datagram(bytes.to_vec(), missing)));
     }
 
     fn flush(&mut self, before: BootTime, out: &mut Vec<Part>) {
-        out.push(Part(before, Told::Flush));
+        out.push(Part(before, Received::Flush));
     }
 
     fn end(&mut self, out: &mut Vec<Part>) {
-        out.push(Part(BootTime(0), Told::End));
+        out.push(Part(BootTime(0), Received::End));
     }
 
     fn buffered(&self) -> usize {
@@ -80,7 +80,7 @@ fn process(tgid: u32) -> Process {
     Process { uid: 1000, tgid, tid: tgid, comm: "browser".to_owned() }
 }
 
-/// A send of all of `payload`.
+/// A send consisting of `payload`.
 fn record(position: impl Into<Option<u32>>, payload: &[u8]) -> Record {
     Record {
         hook: Hook::SysEnter,
@@ -99,22 +99,22 @@ fn streams() -> Streams<Echo> {
     Streams::new(Limits::default(), ())
 }
 
-fn push(streams: &mut Streams<Echo>, record: &Record) -> Vec<Told> {
+fn push(streams: &mut Streams<Echo>, record: &Record) -> Vec<Received> {
     let mut out = Vec::new();
     streams.push(record, &mut out);
-    told(out)
+    received(out)
 }
 
-fn told(out: Vec<Sent<Part>>) -> Vec<Told> {
+fn received(out: Vec<Sent<Part>>) -> Vec<Received> {
     out.into_iter().map(|sent| sent.message.1).collect()
 }
 
-fn data(bytes: &[u8]) -> Told {
-    Told::Data(bytes.to_vec(), true)
+fn data(bytes: &[u8]) -> Received {
+    Received::Data(bytes.to_vec(), true)
 }
 
-fn later(bytes: &[u8]) -> Told {
-    Told::Data(bytes.to_vec(), false)
+fn later(bytes: &[u8]) -> Received {
+    Received::Data(bytes.to_vec(), false)
 }
 
 #[test]
@@ -128,16 +128,16 @@ fn sends_follow_each_other() {
 fn lost_records_are_counted() {
     let mut streams = streams();
     push(&mut streams, &record(u32::MAX - 1, b"abc"));
-    assert_eq!(push(&mut streams, &record(8, b"x")), [Told::Gap(Some(7)), data(b"x")]);
+    assert_eq!(push(&mut streams, &record(8, b"x")), [Received::Gap(Some(7)), data(b"x")]);
     assert_eq!(streams.counters().lost_bytes, 7);
     assert_eq!(streams.counters().cut_bytes, 0);
 }
 
 #[test]
-fn refused_bytes_come_again() {
+fn refused_bytes_are_sent_again() {
     let mut streams = streams();
     push(&mut streams, &record(0, b"abcdef"));
-    // Nothing was taken, then two bytes.
+    // The kernel accepted nothing, then two bytes.
     assert_eq!(push(&mut streams, &record(0, b"abcdef")), []);
     assert_eq!(push(&mut streams, &record(2, b"cdefgh")), [later(b"gh")]);
     assert_eq!(push(&mut streams, &record(8, b"ij")), [data(b"ij")]);
@@ -145,33 +145,33 @@ fn refused_bytes_come_again() {
 }
 
 #[test]
-fn a_cut_head_is_a_gap_before_the_next_send() {
+fn a_truncated_head_is_a_gap_before_the_next_send() {
     let mut streams = streams();
     let cut = Record { len: Some(10), ..record(0, b"abc") };
     assert_eq!(push(&mut streams, &cut), [data(b"abc")]);
-    assert_eq!(push(&mut streams, &record(10, b"x")), [Told::Gap(Some(7)), data(b"x")]);
+    assert_eq!(push(&mut streams, &record(10, b"x")), [Received::Gap(Some(7)), data(b"x")]);
     assert_eq!(streams.counters().cut_bytes, 7);
 }
 
 #[test]
-fn what_a_cut_head_left_out_can_come_again() {
+fn bytes_missing_in_a_truncated_head_may_be_sent_again() {
     let mut streams = streams();
     push(&mut streams, &Record { len: Some(10), ..record(0, b"abc") });
-    // Of the ten bytes the kernel took six.
-    assert_eq!(push(&mut streams, &record(6, b"ghij")), [Told::Gap(Some(3)), data(b"ghij")]);
+    // Of the ten bytes, the kernel accepted six.
+    assert_eq!(push(&mut streams, &record(6, b"ghij")), [Received::Gap(Some(3)), data(b"ghij")]);
     assert_eq!(streams.counters().repeated_bytes, 0);
 }
 
 #[test]
-fn a_cut_tail_is_told_after_a_while() {
+fn a_tail_is_reported_as_a_gap_after_a_delay() {
     let mut streams = streams();
     push(&mut streams, &Record { len: Some(10), ..record(0, b"abc") });
     let mut out = Vec::new();
     streams.flush_stale(BootTime(1_100_000_000), &mut out);
-    assert_eq!(told(out), [Told::Flush]);
+    assert_eq!(received(out), [Received::Flush]);
     let mut out = Vec::new();
     streams.flush_stale(BootTime(1_300_000_000), &mut out);
-    assert_eq!(told(out), [Told::Gap(Some(7)), Told::Flush]);
+    assert_eq!(received(out), [Received::Gap(Some(7)), Received::Flush]);
     assert_eq!(push(&mut streams, &record(10, b"x")), [data(b"x")]);
 }
 
@@ -180,10 +180,10 @@ fn a_send_of_unknown_length_is_measured_by_the_next() {
     let mut streams = streams();
     let open = Record { len: None, ..record(0, b"abc") };
     push(&mut streams, &open);
-    assert_eq!(push(&mut streams, &record(10, b"x")), [Told::Gap(Some(7)), data(b"x")]);
-    // Without positions, nobody can.
+    assert_eq!(push(&mut streams, &record(10, b"x")), [Received::Gap(Some(7)), data(b"x")]);
+    // Without positions, its length remains unknown.
     push(&mut streams, &Record { len: None, ..record(11, b"abc") });
-    assert_eq!(push(&mut streams, &record(None, b"x")), [Told::Gap(None), data(b"x")]);
+    assert_eq!(push(&mut streams, &record(None, b"x")), [Received::Gap(None), data(b"x")]);
     assert_eq!(streams.counters().unknown_gaps, 1);
 }
 
@@ -196,7 +196,7 @@ fn later_pieces_belong_to_their_send() {
         let third = Record { offset: 7, len: Some(10), ..record(position, b"hij") };
         assert_eq!(push(&mut streams, &first), [data(b"abc")]);
         assert_eq!(push(&mut streams, &second), [later(b"de")]);
-        assert_eq!(push(&mut streams, &third), [Told::Gap(Some(2)), later(b"hij")]);
+        assert_eq!(push(&mut streams, &third), [Received::Gap(Some(2)), later(b"hij")]);
         let next = record(position.map(|p| p + 10), b"x");
         assert_eq!(push(&mut streams, &next), [data(b"x")]);
     }
@@ -208,15 +208,15 @@ fn without_positions_sends_follow_each_other() {
     assert_eq!(push(&mut streams, &record(None, b"abc")), [data(b"abc")]);
     assert_eq!(push(&mut streams, &record(None, b"abc")), [data(b"abc")]);
     push(&mut streams, &Record { len: Some(9), ..record(None, b"abc") });
-    assert_eq!(push(&mut streams, &record(None, b"x")), [Told::Gap(Some(6)), data(b"x")]);
+    assert_eq!(push(&mut streams, &record(None, b"x")), [Received::Gap(Some(6)), data(b"x")]);
 }
 
 #[test]
-fn a_position_far_off_is_another_connection() {
+fn a_distant_position_is_another_connection() {
     for position in [1000_u32.wrapping_add(1 << 31), 1000_u32.wrapping_sub(2 << 20)] {
         let mut streams = streams();
         push(&mut streams, &record(1000, b"abc"));
-        assert_eq!(push(&mut streams, &record(position, b"x")), [Told::End, data(b"x")]);
+        assert_eq!(push(&mut streams, &record(position, b"x")), [Received::End, data(b"x")]);
         assert_eq!(streams.counters().reused, 1);
     }
 }
@@ -228,8 +228,8 @@ fn a_late_record_changes_nothing() {
     push(&mut streams, &Record { len: Some(9), ..record(6, b"ghi") });
     assert_eq!(push(&mut streams, &record(3, b"def")), []);
     assert_eq!(push(&mut streams, &record(4, b"e")), []);
-    assert_eq!(push(&mut streams, &record(15, b"p")), [Told::Gap(Some(6)), data(b"p")]);
-    // The six bytes before `p` were announced, the three before `ghi` not.
+    assert_eq!(push(&mut streams, &record(15, b"p")), [Received::Gap(Some(6)), data(b"p")]);
+    // The six bytes before `p` were announced, the three before `ghi` were not.
     assert_eq!((streams.counters().cut_bytes, streams.counters().lost_bytes), (6, 3));
 }
 
@@ -245,12 +245,12 @@ fn other_addresses_are_another_connection() {
     // The kernel chose the port late.
     assert_eq!(push(&mut streams, &from(address(2000), address(80))), [data(b"x")]);
     assert_eq!(push(&mut streams, &from(None, None)), [data(b"x")]);
-    assert_eq!(push(&mut streams, &from(address(2001), address(80))), [Told::End, data(b"x")]);
-    assert_eq!(push(&mut streams, &from(address(2001), address(443))), [Told::End, data(b"x")]);
+    assert_eq!(push(&mut streams, &from(address(2001), address(80))), [Received::End, data(b"x")]);
+    assert_eq!(push(&mut streams, &from(address(2001), address(443))), [Received::End, data(b"x")]);
 }
 
 #[test]
-fn datagrams_stand_for_themselves() {
+fn datagrams_are_independent() {
     let mut streams = streams();
     let to = |port, len| Record {
         connection: Connection {
@@ -261,18 +261,18 @@ fn datagrams_stand_for_themselves() {
         len,
         ..record(None, b"abc")
     };
-    let datagram = |missing| Told::Datagram(b"abc".to_vec(), missing);
+    let datagram = |missing| Received::Datagram(b"abc".to_vec(), missing);
     assert_eq!(push(&mut streams, &to(53, Some(3))), [datagram(Some(0))]);
     assert_eq!(push(&mut streams, &to(443, Some(5))), [datagram(Some(2))]);
     assert_eq!(push(&mut streams, &to(53, None)), [datagram(None)]);
     assert_eq!(streams.counters().opened, 2);
     let mut out = Vec::new();
     streams.finish(&mut out);
-    assert_eq!(told(out), [Told::End, Told::End]);
+    assert_eq!(received(out), [Received::End, Received::End]);
 }
 
 #[test]
-fn a_message_is_of_the_process_that_began_it() {
+fn a_message_belongs_to_the_process_that_started_it() {
     let mut streams = streams();
     let mut out = Vec::new();
     let first = Record { len: Some(5), ..record(0, b"abc") };
@@ -283,17 +283,17 @@ fn a_message_is_of_the_process_that_began_it() {
     streams.finish(&mut out);
     let tgids: Vec<_> = out.iter().map(|sent| (sent.process.tgid, &sent.message.1)).collect();
     let (abc, x) = (data(b"abc"), data(b"x"));
-    assert_eq!(tgids, [(1, &abc), (2, &Told::Gap(Some(6))), (2, &x), (2, &Told::End)]);
+    assert_eq!(tgids, [(1, &abc), (2, &Received::Gap(Some(6))), (2, &x), (2, &Received::End)]);
 }
 
 #[test]
-fn an_open_end_is_told_at_the_end() {
+fn an_open_end_is_reported_as_a_gap() {
     let mut streams = streams();
     push(&mut streams, &Record { len: None, ..record(0, b"abc") });
     let mut out = Vec::new();
     streams.close(&connection(1), &mut out);
-    assert_eq!(told(out), [Told::Gap(None), Told::End]);
-    assert_eq!(streams.states().count(), 0);
+    assert_eq!(received(out), [Received::Gap(None), Received::End]);
+    assert_eq!(streams.parsers().count(), 0);
 }
 
 #[test]
@@ -305,12 +305,12 @@ fn idle_connections_expire() {
     push(&mut streams, &other);
     let mut out = Vec::new();
     streams.expire(BootTime(hour), &mut out);
-    assert_eq!(told(std::mem::take(&mut out)), []);
+    assert_eq!(received(std::mem::take(&mut out)), []);
     push(&mut streams, &Record { time: BootTime(hour + 1), ..other });
     streams.expire(BootTime(hour + 1_000_000_000), &mut out);
-    assert_eq!(told(std::mem::take(&mut out)), [Told::End]);
+    assert_eq!(received(std::mem::take(&mut out)), [Received::End]);
     streams.expire(BootTime(2 * hour), &mut out);
-    assert_eq!(told(out), []);
+    assert_eq!(received(out), []);
     assert_eq!(streams.counters().expired, 1);
     assert_eq!(streams.buffered(), 1);
 }
@@ -322,8 +322,8 @@ fn the_least_recently_used_connections_make_room() {
     push(&mut streams, &on(1));
     push(&mut streams, &on(2));
     push(&mut streams, &on(1));
-    assert_eq!(push(&mut streams, &on(3)), [Told::End, data(b"x")]);
-    let keys: Vec<_> = streams.states().map(|(connection, _)| connection.key).collect();
+    assert_eq!(push(&mut streams, &on(3)), [Received::End, data(b"x")]);
+    let keys: Vec<_> = streams.parsers().map(|(connection, _)| connection.key).collect();
     assert_eq!(keys, [1, 3]);
 }
 
@@ -337,9 +337,9 @@ fn a_hundred_thousand_connections_stay_within_the_limits() {
         let payload = if key % 2 == 0 { &[0; 100][..] } else { &[] };
         let record = Record { connection: connection(key), ..record(None, payload) };
         streams.push(&record, &mut out);
-        ends += out.drain(..).filter(|sent| sent.message.1 == Told::End).count();
+        ends += out.drain(..).filter(|sent| sent.message.1 == Received::End).count();
         assert!(streams.buffered() <= limits.buffered);
-        assert!(streams.states().size_hint().1.is_some_and(|n| n <= limits.connections));
+        assert!(streams.parsers().size_hint().1.is_some_and(|n| n <= limits.connections));
     }
     let counters = *streams.counters();
     assert!(counters.evicted_for_memory > 0);
@@ -353,24 +353,24 @@ fn a_hundred_thousand_connections_stay_within_the_limits() {
 fn one_connection_alone_stays_within_the_limits() {
     let mut streams = Streams::<Echo>::new(Limits { buffered: 4, ..Limits::default() }, ());
     assert_eq!(push(&mut streams, &record(0, b"abc")), [data(b"abc")]);
-    assert_eq!(push(&mut streams, &record(3, b"def")), [data(b"def"), Told::End]);
+    assert_eq!(push(&mut streams, &record(3, b"def")), [data(b"def"), Received::End]);
     assert_eq!(streams.buffered(), 0);
 }
 
-/// One call of a process, and what became of it.
+/// A call of a process, and its outcome.
 #[derive(Debug, Clone)]
 struct Call {
     len: u16,
-    /// How much the kernel took, of `len`.
+    /// Portion of `len` that the kernel accepts.
     taken: prop::sample::Index,
-    /// How much a hook captured, of `len`.
+    /// Portion of `len` that a hook captures.
     captured: prop::sample::Index,
-    /// A second piece, which may leave out bytes before it: where it begins, of
-    /// `len`.
+    /// Start of a second piece, as a portion of `len`. Bytes before it may be
+    /// missing.
     piece: Option<prop::sample::Index>,
     lost: bool,
     knows_len: bool,
-    /// The time passes until the tail is settled.
+    /// Set if enough time passes to settle the tail.
     waits: bool,
 }
 
@@ -392,7 +392,7 @@ fn call() -> impl Strategy<Value = Call> {
     )
 }
 
-/// The byte at a position of the model's stream.
+/// Returns the byte at a position of the model stream.
 fn truth(at: u64) -> u8 {
     (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
@@ -404,9 +404,9 @@ fn truths(from: u64, len: u64) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// A process sends a stream of known bytes again and again until the kernel
-    /// took them; heads are cut, records lost. What a state is told must be that
-    /// stream, every byte at its place, wherever the positions wrap.
+    /// A process sends known bytes repeatedly until the kernel accepts them,
+    /// while heads are truncated and records lost. The parser must receive that
+    /// stream with every byte at its position, wherever positions wrap around.
     #[test]
     fn known_bytes_never_shift(base in any::<u32>(), calls in prop::collection::vec(call(), 1..60)) {
         let mut streams = streams();
@@ -445,13 +445,13 @@ proptest! {
                 reached = reached.max(sent + offset + captured);
                 for part in out {
                     match part.message.1 {
-                        Told::Data(bytes, begins_send) => {
+                        Received::Data(bytes, begins_send) => {
                             prop_assert_eq!(&bytes, &truths(*at, bytes.len() as u64));
                             prop_assert!(!begins_send || *at == sent && offset == 0);
                             *at += bytes.len() as u64;
                             delivered += bytes.len();
                         }
-                        Told::Gap(len) => *at += len.expect("positions tell"),
+                        Received::Gap(len) => *at += len.expect("positions tell"),
                         told => prop_assert!(false, "{told:?}"),
                     }
                 }
@@ -464,19 +464,19 @@ proptest! {
                 let mut out = Vec::new();
                 streams.flush_stale(BootTime(time), &mut out);
                 for part in out {
-                    if let (Told::Gap(len), Some(at)) = (part.message.1, &mut told) {
+                    if let (Received::Gap(len), Some(at)) = (part.message.1, &mut told) {
                         *at += len.expect("only a known tail settles");
                     }
                 }
             }
         }
         prop_assert_eq!(streams.counters().reused, 0);
-        // Nothing that was captured is left out, unless it came again after the
-        // state had been told that it is missing.
+        // No captured byte is omitted, unless it was sent again after the
+        // parser had been told that it is missing.
         prop_assert!(gave_up || delivered == known.len());
     }
 
-    /// Whatever the fields of records say.
+    /// Whatever the fields of the records contain.
     #[test]
     fn nothing_panics(records in prop::collection::vec(
         (any::<Option<u32>>(), any::<u32>(), any::<Option<u32>>(), 0..9_usize, 0..3_u64), 0..50,

@@ -1,19 +1,19 @@
-//! Datagrams, as the front drives their parsers.
+//! Adapters that connect the datagram parsers to the decoder.
 
-use super::{Message, asked};
+use super::{Message, dns_names};
 use crate::proto::dns::{self, Parsed};
 use crate::proto::{Traffic, quic};
 use crate::record::BootTime;
 
-/// What one socket sends to one address.
+/// The datagrams from one socket to one address.
 #[derive(Debug, Default)]
 pub(super) struct Datagrams {
     quic: quic::Client,
 }
 
 impl Datagrams {
-    /// Takes a datagram of which `missing` more bytes are not known. `to_dns`:
-    /// it goes to a port of the domain name system's.
+    /// Reads a datagram, of which `missing` further bytes are unknown. `to_dns`
+    /// is set if it goes to a DNS port.
     pub(super) fn datagram(
         &mut self,
         bytes: &[u8],
@@ -31,11 +31,11 @@ impl Datagrams {
         if to_dns && !self.quic.is_certain() {
             let len = missing.map_or(u64::MAX, |missing| known.saturating_add(missing));
             match dns::parse(bytes, usize::try_from(len).unwrap_or(usize::MAX)) {
-                Parsed::Complete(names) => return out.extend(asked(names, time)),
+                Parsed::Complete(names) => return out.extend(dns_names(names, time)),
                 Parsed::Truncated(names) if !names.is_empty() => {
-                    return out.extend(asked(names, time));
+                    return out.extend(dns_names(names, time));
                 }
-                Parsed::Truncated(_) | Parsed::NotMine => {}
+                Parsed::Truncated(_) | Parsed::NotQuery => {}
             }
         }
         traffic.unread.datagrams += known;
@@ -43,13 +43,13 @@ impl Datagrams {
             return;
         }
         let name = self.quic.datagram(bytes, time);
-        super::tell(name, traffic, out);
+        super::report_name(name, traffic, out);
     }
 
-    /// Gives out the name of a server whose rest does not come.
+    /// Reports what is known of an incomplete server name.
     pub(super) fn cut(&mut self, traffic: &mut Traffic, out: &mut Vec<Message>) {
         let name = self.quic.cut();
-        super::tell(name, traffic, out);
+        super::report_name(name, traffic, out);
     }
 
     pub(super) fn buffered(&self) -> usize {

@@ -1,24 +1,25 @@
-//! The HTTP parsers and WebSockets, as the front drives them: they turn what
-//! they read into messages, and at their end say what they did not read.
+//! Adapters that connect the HTTP and WebSocket parsers to the decoder. They
+//! convert parsed data to messages, and finally account for unread bytes.
 
 use super::Message;
 use crate::proto::http1::{Next, Progress, RequestReader};
 use crate::proto::{Request, Traffic, h2, ws};
 use crate::record::BootTime;
 
-/// One HTTP/1 request.
+/// An HTTP/1 request.
 #[derive(Debug)]
 pub(super) struct Http1 {
     reader: RequestReader,
-    /// Bytes that are missing in it or behind it.
+    /// Number of bytes missing in the request or after it.
     gaps: u64,
-    /// How many bytes the request says are unread.
-    told: u64,
+    /// Number of missing bytes that the last emitted version of the request
+    /// reported.
+    reported_missing: u64,
 }
 
 impl Http1 {
     pub(super) fn new(reader: RequestReader) -> Self {
-        Self { reader, gaps: 0, told: 0 }
+        Self { reader, gaps: 0, reported_missing: 0 }
     }
 
     pub(super) fn data(&mut self, bytes: &[u8], begins_send: bool) -> (usize, Progress) {
@@ -31,35 +32,36 @@ impl Http1 {
     }
 
     pub(super) fn flush(&mut self, out: &mut Vec<Message>) {
-        if let Some(request) = self.reader.give() {
-            self.told = request.unread_bytes;
+        if let Some(request) = self.reader.emit() {
+            self.reported_missing = request.unread_bytes;
             out.push(Message::Request(request));
         }
     }
 
-    /// Ends the request. Gives it out unless that was done with as much of it
-    /// known; an error: it was none.
+    /// Finishes the request. Returns it unless the same state was already
+    /// emitted, or an error if the bytes were not a request.
     pub(super) fn finish(
         self,
         next: &Next,
         traffic: &mut Traffic,
-    ) -> Result<Option<Request>, NoRequest> {
-        let behind = match next {
+    ) -> Result<Option<Request>, NotARequest> {
+        let gap_after = match next {
             Next::Lost { gap } => *gap,
             Next::Message | Next::Tunnel | Next::Upgraded => 0,
         };
-        let gaps = self.gaps.saturating_sub(behind);
-        traffic.unread.gaps += behind;
+        let gaps = self.gaps.saturating_sub(gap_after);
+        traffic.unread.gaps += gap_after;
         match self.reader.finish() {
             Ok(request) => {
-                let told = request.as_ref().map_or(self.told, |request| request.unread_bytes);
-                traffic.unkept += told.saturating_sub(gaps);
+                let reported_missing =
+                    request.as_ref().map_or(self.reported_missing, |request| request.unread_bytes);
+                traffic.unkept += reported_missing.saturating_sub(gaps);
                 Ok(request)
             }
             Err(bytes) => {
                 traffic.unread.unrecognised += bytes.saturating_sub(gaps);
                 traffic.unread.gaps += gaps;
-                Err(NoRequest)
+                Err(NotARequest)
             }
         }
     }
@@ -69,15 +71,16 @@ impl Http1 {
     }
 }
 
-/// What looked like a request was none.
+/// The bytes looked like a request but were not one.
 #[derive(Debug)]
-pub(super) struct NoRequest;
+pub(super) struct NotARequest;
 
 /// An HTTP/2 connection.
 #[derive(Debug, Default)]
 pub(super) struct Http2 {
     connection: h2::Connection,
-    /// Bytes that are missing in all, and those of them outside of requests.
+    /// Number of missing bytes in total, and the number of those outside
+    /// requests.
     gaps: u64,
     gaps_outside: u64,
     requests: Vec<Request>,
@@ -92,7 +95,7 @@ impl Http2 {
         out: &mut Vec<Message>,
     ) {
         self.connection.data(bytes, begins_send, time, &mut self.requests);
-        self.hand_on(out);
+        self.forward(out);
     }
 
     pub(super) fn gap(&mut self, len: Option<u64>, out: &mut Vec<Message>) {
@@ -101,22 +104,22 @@ impl Http2 {
         let outside = self.connection.counters().unread_bytes.saturating_sub(before);
         self.gaps += len.unwrap_or(0);
         self.gaps_outside += outside;
-        self.hand_on(out);
+        self.forward(out);
     }
 
     pub(super) fn flush(&mut self, before: BootTime, out: &mut Vec<Message>) {
         self.connection.flush_stale(before, &mut self.requests);
-        self.hand_on(out);
+        self.forward(out);
     }
 
-    /// The next byte is known to lie within a frame.
+    /// Reports whether the next byte is known to lie within a frame.
     pub(super) fn in_frame(&self) -> bool {
         self.connection.in_frame()
     }
 
     pub(super) fn finish(mut self, traffic: &mut Traffic, out: &mut Vec<Message>) {
         self.connection.end(&mut self.requests);
-        self.hand_on(out);
+        self.forward(out);
         let counters = self.connection.counters();
         let unread = &mut traffic.unread;
         unread.http2 += counters.unread_bytes.saturating_sub(self.gaps_outside);
@@ -129,23 +132,24 @@ impl Http2 {
         self.connection.buffered()
     }
 
-    fn hand_on(&mut self, out: &mut Vec<Message>) {
+    fn forward(&mut self, out: &mut Vec<Message>) {
         out.extend(self.requests.drain(..).map(Message::Request));
     }
 }
 
-/// What follows the handshake of a WebSocket.
+/// A WebSocket connection after its handshake.
 #[derive(Debug)]
 pub(super) struct WebSocket {
     handshake: Request,
     decoder: ws::Decoder,
-    /// Frames came.
-    pub(super) begun: bool,
-    /// Bytes that are missing in all, and those of them outside of messages.
+    /// Set once frames have been received.
+    pub(super) has_frames: bool,
+    /// Number of missing bytes in total, and the number of those outside
+    /// messages.
     gaps: u64,
     gaps_outside: u64,
-    /// Bytes that are missing in messages, by their own account.
-    told: u64,
+    /// Number of missing bytes that the messages reported.
+    reported_missing: u64,
     messages: Vec<ws::Message>,
 }
 
@@ -155,10 +159,10 @@ impl WebSocket {
         Self {
             handshake,
             decoder,
-            begun: false,
+            has_frames: false,
             gaps: 0,
             gaps_outside: 0,
-            told: 0,
+            reported_missing: 0,
             messages: Vec::new(),
         }
     }
@@ -170,9 +174,9 @@ impl WebSocket {
         time: BootTime,
         out: &mut Vec<Message>,
     ) {
-        self.begun = true;
+        self.has_frames = true;
         self.decoder.data(bytes, begins_send, time, &mut self.messages);
-        self.hand_on(out);
+        self.forward(out);
     }
 
     pub(super) fn gap(&mut self, len: Option<u64>, out: &mut Vec<Message>) {
@@ -180,17 +184,17 @@ impl WebSocket {
         self.decoder.gap(len, &mut self.messages);
         self.gaps += len.unwrap_or(0);
         self.gaps_outside += self.decoder.unread().saturating_sub(before);
-        self.hand_on(out);
+        self.forward(out);
     }
 
     pub(super) fn finish(mut self, traffic: &mut Traffic, out: &mut Vec<Message>) {
         self.decoder.end(&mut self.messages);
-        self.hand_on(out);
+        self.forward(out);
         let unread = &mut traffic.unread;
         unread.websocket += self.decoder.unread().saturating_sub(self.gaps_outside);
         unread.gaps += self.gaps_outside;
         let gaps_inside = self.gaps.saturating_sub(self.gaps_outside);
-        traffic.unkept += self.told.saturating_sub(gaps_inside);
+        traffic.unkept += self.reported_missing.saturating_sub(gaps_inside);
     }
 
     pub(super) fn buffered(&self) -> usize {
@@ -198,9 +202,9 @@ impl WebSocket {
         self.decoder.buffered() + handshake.sum::<usize>()
     }
 
-    fn hand_on(&mut self, out: &mut Vec<Message>) {
+    fn forward(&mut self, out: &mut Vec<Message>) {
         for message in self.messages.drain(..) {
-            self.told = self.told.saturating_add(message.unread_bytes);
+            self.reported_missing = self.reported_missing.saturating_add(message.unread_bytes);
             out.push(Message::Request(message.into_request(&self.handshake)));
         }
     }

@@ -12,14 +12,14 @@ use crate::stream::Streams;
 /// A part of a byte stream.
 #[derive(Debug, Clone)]
 pub(in crate::proto) enum Part {
-    /// Bytes that begin a send.
+    /// Bytes at the start of a send.
     Send(Vec<u8>),
-    /// Bytes that do not.
+    /// Bytes within a send.
     Piece(Vec<u8>),
     Gap(Option<u64>),
 }
 
-fn tell(decoder: &mut Decoder, part: &Part, time: u64, out: &mut Vec<Message>) {
+fn feed_part(decoder: &mut Decoder, part: &Part, time: u64, out: &mut Vec<Message>) {
     let chunk = match part {
         Part::Send(bytes) | Part::Piece(bytes) => {
             Chunk::Data { bytes, begins_send: matches!(part, Part::Send(_)) }
@@ -33,20 +33,21 @@ fn decoder() -> Decoder {
     Decoder::new(Limits::default(), BootTime::default())
 }
 
-/// What a decoder makes of a connection.
+/// Decodes a connection.
 pub(in crate::proto) fn feed(parts: &[Part]) -> (Vec<Request>, Unread) {
     let mut decoder = decoder();
     let mut out = Vec::new();
     for part in parts {
-        tell(&mut decoder, part, 0, &mut out);
+        feed_part(&mut decoder, part, 0, &mut out);
     }
     decoder.end(&mut out);
-    let unread = ended(&out).unread;
+    let unread = account(&out).unread;
     (requests(out), unread)
 }
 
-/// What became of a connection's bytes: all of them, once.
-fn ended(messages: &[Message]) -> Traffic {
+/// Returns the account of the connection's bytes, and checks that each is
+/// counted once.
+fn account(messages: &[Message]) -> Traffic {
     let Some(Message::Ended(traffic)) = messages.last() else {
         panic!("the connection ends");
     };
@@ -64,7 +65,7 @@ fn requests(messages: Vec<Message>) -> Vec<Request> {
     messages.into_iter().filter_map(request).collect()
 }
 
-/// The recorded requests, by file name.
+/// Returns the recorded requests by file name.
 pub(in crate::proto) fn corpus() -> Vec<(String, Vec<u8>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/corpus");
     let mut files = Vec::new();
@@ -89,8 +90,8 @@ fn send(bytes: impl AsRef<[u8]>) -> Part {
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
 #[test]
-fn what_cannot_be_read_is_counted() {
-    // Only a send can show that the connection is another one.
+fn unread_bytes_are_counted() {
+    // Only the start of a send can show another connection.
     let data = || send(b"\x17\x03\x03\x00\x20....");
     let (requests, unread) = feed(&[data(), Part::Piece(GET.into()), send(GET)]);
     assert_eq!((requests.len(), unread.tls), (1, 9 + GET.len() as u64));
@@ -104,13 +105,13 @@ fn what_cannot_be_read_is_counted() {
     decoder.datagram(b"abc", Some(2), BootTime(1), &mut out);
     decoder.datagram(b"abc", None, BootTime(1), &mut out);
     decoder.end(&mut out);
-    let traffic = ended(&out);
+    let traffic = account(&out);
     assert_eq!((traffic.sent, traffic.unread.datagrams), (8, 6));
     assert_eq!((traffic.missing, traffic.unread.gaps, traffic.unknown_gaps), (2, 2, 1));
 }
 
 #[test]
-fn a_connection_joined_late_is_read_from_the_next_send_on() {
+fn a_connection_joined_late_is_read_from_the_next_send() {
     let (requests, unread) = feed(&[
         Part::Piece(format!("rest of a body{GET}").into_bytes()),
         send("another part of it"),
@@ -124,19 +125,20 @@ fn a_connection_joined_late_is_read_from_the_next_send_on() {
 }
 
 #[test]
-fn a_beginning_in_two_sends_is_put_together() {
+fn a_start_split_over_two_sends_is_joined() {
     let (requests, unread) = feed(&[send("G"), send("ET"), send(" "), send("/ HTTP/1.1\r\n\r\n")]);
     assert_eq!(requests.len(), 1);
     assert!(unread.is_empty());
-    // Unless the second one is a beginning by itself.
+    // Unless the second send is recognised by itself.
     let (requests, unread) = feed(&[send(b"\x16\x03"), send(GET)]);
     assert_eq!(requests.len(), 1);
     assert_eq!(unread.unrecognised, 2);
 }
 
 #[test]
-fn a_request_line_that_is_abandoned_swallows_nothing() {
-    // The first send is the rest of some body, the third a URL that was cut.
+fn an_abandoned_request_line_swallows_nothing() {
+    // The first send is the rest of some body, the third a URL that was
+    // truncated.
     let (requests, unread) = feed(&[send("x /y"), send(GET), send("GET /cut"), send(GET)]);
     let paths: Vec<_> = requests.iter().map(|request| request.target()).collect();
     assert_eq!(paths, ["/", "/cut", "/"]);
@@ -144,7 +146,7 @@ fn a_request_line_that_is_abandoned_swallows_nothing() {
 }
 
 #[test]
-fn only_a_request_line_makes_a_request() {
+fn a_request_needs_a_valid_request_line() {
     for text in
         ["GET /x\r\nHost: a\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "GET /\x01 HTTP/1.1\r\n\r\n"]
     {
@@ -152,7 +154,7 @@ fn only_a_request_line_makes_a_request() {
         assert_eq!(requests, []);
         assert_eq!(unread.unrecognised, text.len() as u64);
     }
-    // Nor does a line that is cut, with a method nobody knows.
+    // Neither does a truncated line with an unknown method.
     assert_eq!(feed(&[send("FETCH /path?u=https://a.test/")]).0, []);
     assert_eq!(feed(&[send("FETCH /path HTTP/1.1\r\n")]).0.len(), 1);
 }
@@ -166,8 +168,8 @@ fn a_preface_shows_another_connection() {
     assert!(unread.is_empty());
 }
 
-/// From the kernel's records to requests: a head is cut, the kernel takes a
-/// part of a send only, a record is lost, another process sends the rest.
+/// Covers the way from kernel records to requests: a truncated head, a partly
+/// accepted send, a lost record, and a second process.
 #[test]
 fn records_become_requests() {
     let record = |tgid, position, len, payload: &str| Record {
@@ -188,7 +190,7 @@ fn records_become_requests() {
     let at = post.len() as u32;
     for record in [
         record(1, 0, at, post),
-        // 30 bytes, of which 10 are captured and 20 taken.
+        // Of 30 bytes, 10 are captured and 20 accepted.
         record(1, at, 30, body),
         record(1, at + 20, 10, body),
         // 10 bytes are lost.
@@ -217,44 +219,44 @@ fn a_tunnel_carries_another_protocol() {
     let (requests, unread) = feed(&[send(connect), send(GET)]);
     assert_eq!(requests.len(), 2);
     assert!(unread.is_empty());
-    // Outside of one, a body that looks like TLS is none.
+    // Outside a tunnel, a body that looks like TLS is not TLS.
     let (requests, unread) = feed(&[send(GET), send(b"\x16\x03\x01\x02\x00"), send(GET)]);
     assert_eq!(requests.len(), 2);
     assert_eq!((unread.tls, unread.unrecognised), (0, 5));
 }
 
 #[test]
-fn what_waits_in_vain_is_given_out_and_completed_later() {
+fn a_stalled_request_is_emitted_and_updated_later() {
     let mut decoder = decoder();
     let mut out = Vec::new();
-    let mut given = |decoder: &mut Decoder, part: Option<&str>, time, before| {
+    let mut emitted = |decoder: &mut Decoder, part: Option<&str>, time, before| {
         if let Some(part) = part {
-            tell(decoder, &send(part), time, &mut out);
+            feed_part(decoder, &send(part), time, &mut out);
         }
         decoder.flush(BootTime(before), &mut out);
         requests(std::mem::take(&mut out))
     };
-    assert_eq!(given(&mut decoder, Some("POST / HTTP/1.1\r\nHost: a.t"), 10, 9), []);
+    assert_eq!(emitted(&mut decoder, Some("POST / HTTP/1.1\r\nHost: a.t"), 10, 9), []);
 
-    let head = given(&mut decoder, None, 0, 10);
+    let head = emitted(&mut decoder, None, 0, 10);
     assert_eq!(head[0].head_cut, Some(HeadCut::LastField));
     assert_eq!((head[0].authority.as_deref(), head[0].update), (None, false));
-    assert_eq!(given(&mut decoder, None, 0, 20), []);
+    assert_eq!(emitted(&mut decoder, None, 0, 20), []);
 
     let rest = "est\r\nContent-Length: 6\r\n\r\nabc";
-    let body = given(&mut decoder, Some(rest), 20, 20);
+    let body = emitted(&mut decoder, Some(rest), 20, 20);
     assert_eq!((body[0].authority.as_deref(), body[0].update), (Some("a.test"), true));
     assert_eq!((&body[0].body.data[..], body[0].complete), (&b"abc"[..], false));
     assert_eq!((body[0].time, body[0].body.gaps.len()), (BootTime(10), 1));
 
-    let whole = given(&mut decoder, Some("def"), 30, 0);
+    let whole = emitted(&mut decoder, Some("def"), 30, 0);
     assert_eq!((&whole[0].body.data[..], whole[0].complete), (&b"abcdef"[..], true));
     assert!(whole[0].update && whole[0].body.gaps.is_empty());
-    assert_eq!(given(&mut decoder, None, 0, 40), []);
-    assert!(!given(&mut decoder, Some(GET), 50, 0)[0].update);
+    assert_eq!(emitted(&mut decoder, None, 0, 40), []);
+    assert!(!emitted(&mut decoder, Some(GET), 50, 0)[0].update);
 
-    // Given out at the end, too, if there is more to say.
-    given(&mut decoder, Some("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"), 60, 60);
+    // Also emitted at the end if more is known.
+    emitted(&mut decoder, Some("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"), 60, 60);
     let mut out = Vec::new();
     decoder.end(&mut out);
     assert_eq!(requests(out), []);
@@ -264,37 +266,37 @@ fn what_waits_in_vain_is_given_out_and_completed_later() {
 fn slow_and_endless_requests_are_bounded() {
     let mut decoder = decoder();
     let mut out = Vec::new();
-    tell(
+    feed_part(
         &mut decoder,
         &send("POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n"),
         0,
         &mut out,
     );
     for _ in 0..64 {
-        tell(&mut decoder, &send(vec![b'x'; 1 << 16]), 0, &mut out);
+        feed_part(&mut decoder, &send(vec![b'x'; 1 << 16]), 0, &mut out);
     }
     assert!(decoder.buffered() <= 3 << 20);
     assert_eq!(out, []);
 
     let mut decoder = self::decoder();
-    tell(&mut decoder, &send("GET / HTTP/1.1\r\n"), 0, &mut out);
+    feed_part(&mut decoder, &send("GET / HTTP/1.1\r\n"), 0, &mut out);
     for time in 0..100_000 {
-        tell(&mut decoder, &send("Cookie: never ends\r\n"), time, &mut out);
+        feed_part(&mut decoder, &send("Cookie: never ends\r\n"), time, &mut out);
         assert!(decoder.buffered() <= 2 << 20);
     }
     assert_eq!(out.len(), 1);
 
-    // One byte at a time costs no more than many at once.
+    // Single bytes cost no more than many at once.
     let mut decoder = self::decoder();
     for _ in 0..1 << 20 {
-        tell(&mut decoder, &Part::Piece(vec![b'\n']), 0, &mut out);
+        feed_part(&mut decoder, &Part::Piece(vec![b'\n']), 0, &mut out);
     }
     assert_eq!(decoder.buffered(), 0);
-    tell(&mut decoder, &send("GET /"), 0, &mut out);
+    feed_part(&mut decoder, &send("GET /"), 0, &mut out);
     for _ in 0..(256 << 10) - 5 {
-        tell(&mut decoder, &send("x"), 0, &mut out);
+        feed_part(&mut decoder, &send("x"), 0, &mut out);
     }
     assert_eq!(out.len(), 1);
-    tell(&mut decoder, &send("x"), 0, &mut out);
+    feed_part(&mut decoder, &send("x"), 0, &mut out);
     assert_eq!(out.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! A request's head, from what a header block says.
+//! Builds the head of a request from a header block.
 
 use bytes::Bytes;
 
@@ -7,40 +7,40 @@ use crate::proto::pieces::Pieces;
 use crate::proto::{Field, HeadCut, Header, Protocol, Request, Text};
 use crate::record::BootTime;
 
-/// What a header block says of a request.
+/// The head of a request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Head {
     time: BootTime,
     method: Option<String>,
     authority: Option<String>,
     path: Option<String>,
-    /// `:protocol` of an extended CONNECT (RFC 8441 section 4).
+    /// The `:protocol` of an extended CONNECT (RFC 8441 section 4).
     protocol: Option<Bytes>,
     headers: Vec<Header>,
     partial: Vec<Field>,
-    /// Every field is known.
+    /// Set if every field is known.
     whole: bool,
-    /// How many bytes of the block are missing.
+    /// Number of bytes missing in the block.
     unread: u64,
 }
 
-/// What the bytes of a stream are.
+/// The data that a stream carries.
 pub(super) enum Payload {
-    /// A request's body.
+    /// A request body.
     Body,
-    /// A WebSocket's frames (RFC 8441 section 5).
+    /// WebSocket frames (RFC 8441 section 5).
     WebSocket,
-    /// Another protocol's bytes: a tunnel's.
+    /// Another protocol, in a tunnel.
     Tunnel,
 }
 
 impl Head {
-    /// A head whose header block nobody saw.
+    /// Returns a head whose header block was not captured.
     pub(super) fn unseen(time: BootTime) -> Head {
         Head { time, ..Head::default() }
     }
 
-    /// Reads a header block of which `unread` bytes are missing.
+    /// Creates a head from a header block in which `unread` bytes are missing.
     pub(super) fn new(time: BootTime, section: Section, unread: u64) -> Head {
         let whole = section.end == End::Complete && section.dropped == 0;
         let mut head = Head { time, whole, unread, ..Head::default() };
@@ -53,8 +53,8 @@ impl Head {
         head
     }
 
-    /// Adds a trailer section (RFC 9113 section 8.1): its fields stand with the
-    /// head's, behind them.
+    /// Appends the fields of a trailer section (RFC 9113 section 8.1) to those
+    /// of the head.
     pub(super) fn trailers(&mut self, section: Section, unread: u64) {
         self.whole &= section.end == End::Complete && section.dropped == 0;
         self.unread = self.unread.saturating_add(unread);
@@ -62,7 +62,8 @@ impl Head {
     }
 
     fn extend(&mut self, fields: Vec<Field>) {
-        // Cookies are sent as crumbs, a field each (RFC 9113 section 8.2.3).
+        // Cookies may be split into one field per pair (RFC 9113 section
+        // 8.2.3).
         let mut crumbs: Option<(usize, Vec<u8>)> = None;
         for field in fields {
             let (Some(name), Some(value)) = (field.name.whole(), field.value.whole()) else {
@@ -94,8 +95,8 @@ impl Head {
 
     fn add_partial(&mut self, field: Field) {
         self.whole = false;
-        // A path's beginning is worth having as a path; that of an authority
-        // would name another host.
+        // The start of a path is useful; that of an authority would name
+        // another host.
         let path = field.name.whole().is_some_and(|name| name == ":path");
         if let (true, Text::Start(start)) = (path && self.path.is_none(), &field.value)
             && !start.is_empty()
@@ -105,7 +106,7 @@ impl Head {
         self.partial.push(field);
     }
 
-    /// What the stream carries after this head (RFC 9113 section 8.5,
+    /// Returns the kind of data that follows this head (RFC 9113 section 8.5,
     /// RFC 8441 section 5).
     pub(super) fn payload(&self) -> Payload {
         match (self.method.as_deref(), self.protocol.as_deref()) {
@@ -115,13 +116,13 @@ impl Head {
         }
     }
 
-    /// How many bytes of its header blocks are missing.
+    /// Returns the number of bytes missing in the header blocks.
     pub(super) fn unread(&self) -> u64 {
         self.unread
     }
 
-    /// What may be missing. A value known in part is not among the headers, so
-    /// that none of theirs is cut.
+    /// Returns what may be missing. Partially known values are kept apart from
+    /// the headers, so no header value is truncated.
     fn cut(&self) -> Option<HeadCut> {
         let path = |field: &Field| field.name.whole().is_some_and(|name| name == ":path");
         match self.whole {
@@ -131,8 +132,8 @@ impl Head {
         }
     }
 
-    /// The request with this head and the body `body`; `ended` where the
-    /// client ended it itself.
+    /// Builds the request from this head and `body`. `ended` is set if the
+    /// client ended the stream.
     pub(super) fn into_request(self, body: Pieces, ended: bool) -> Request {
         Request {
             time: self.time,
@@ -151,20 +152,20 @@ impl Head {
     }
 }
 
-/// The fields are those of a request's head, not of a trailer section: they
-/// name a pseudo-header field (RFC 9113 section 8.1).
+/// Reports whether the fields belong to a head rather than a trailer section,
+/// which has no pseudo-header fields (RFC 9113 section 8.1).
 pub(super) fn is_head(fields: &[Field]) -> bool {
     fields.iter().any(|field| field.name.known().starts_with(b":"))
 }
 
-/// Sets a pseudo-header field: a second one breaks the rules and is ignored.
+/// Sets a pseudo-header field. A repetition is invalid and ignored.
 fn set<T>(field: &mut Option<T>, value: impl FnOnce() -> T) {
     if field.is_none() {
         *field = Some(value());
     }
 }
 
-/// Text from a field's bytes; they are ASCII in all but odd cases.
+/// Converts the bytes of a field, which are nearly always ASCII, to text.
 fn string(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

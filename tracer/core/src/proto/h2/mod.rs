@@ -1,4 +1,4 @@
-//! HTTP/2, the client's side (RFC 9113), over a byte stream with gaps.
+//! The client side of HTTP/2 (RFC 9113), over a byte stream with gaps.
 //!
 //! ```text
 //! preface (24) │ SETTINGS │ HEADERS … │ DATA … │ …      frames, interleaved:
@@ -7,17 +7,17 @@
 //! DATA     [pad length] data [padding]
 //! ```
 //!
-//! A [`Connection`] turns them into requests. Three kinds of state span the
-//! bytes, and a gap harms each in its own way:
+//! A [`Connection`] converts the frames to requests. Three kinds of state span
+//! the bytes, and a gap affects each of them differently:
 //!
-//! - **Framing.** A gap that ends within the payload it began in is counted
-//!   down: the next frame is found at the right byte. A longer one loses the
-//!   framing, until a send begins with what is convincingly a frame
+//! - **Framing.** A gap that ends within the payload it started in is counted
+//!   down, and the next frame is found at the right byte. A longer gap loses
+//!   the framing until a send starts with data that is recognisably a frame
 //!   ([`recognise`]).
 //! - **Header compression.** A lost header block makes every older table entry
-//!   unknown; see [`hpack`]. So does joining late.
-//! - **Bodies.** A gap stands in the body where its bytes are missing. While
-//!   the framing is lost, any open stream may miss any number of bytes.
+//!   unknown; see [`hpack`]. The same applies when joining late.
+//! - **Bodies.** A gap is recorded at its position in the body. While the
+//!   framing is lost, any open stream may miss any number of bytes.
 
 mod frame;
 mod head;
@@ -28,7 +28,7 @@ mod tests;
 
 use std::ops::Range;
 
-use self::frame::{END_HEADERS, END_STREAM, Frame, HEADER_LEN, Kind};
+use self::frame::{END_HEADERS, END_STREAM, Frame, FrameType, HEADER_LEN};
 use self::head::Head;
 use self::streams::{Ending, Streams};
 use super::pieces::Pieces;
@@ -38,92 +38,92 @@ use crate::record::BootTime;
 pub use self::frame::PREFACE;
 pub use self::sniff::{Start, recognise};
 
-/// The most bytes kept of one body; the rest is counted as a gap.
+/// Maximum number of bytes kept per body; the rest is counted as a gap.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// The most bytes of bodies kept at one time on one connection.
+/// Maximum number of body bytes kept at a time per connection.
 pub const MAX_BUFFERED: usize = 8 << 20;
 
-/// The most bytes kept of one header block. Long URLs take tens of KiB.
+/// Maximum number of bytes kept per header block. Long URLs take tens of KiB.
 pub const MAX_BLOCK: usize = 1 << 20;
 
-/// The most streams open at one time. Servers mostly allow 100 or 128; of more
-/// than this, the one that was quiet the longest is given out unfinished.
+/// Maximum number of open streams. Most servers allow 100 or 128; beyond this
+/// limit, the least recently active stream is emitted unfinished.
 pub const MAX_STREAMS: usize = 256;
 
-/// What could not be given out as requests.
+/// Counters of data that could not be emitted as requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Bytes, sent or known to be missing, that are in no request: of frames
-    /// that could not be found, of tunnels, of streams already given out.
+    /// Bytes, sent or known to be missing, that belong to no request: frames
+    /// that could not be located, tunnels, and streams already emitted.
     pub unread_bytes: u64,
-    /// Bytes of requests that ended which were not captured, or not kept.
+    /// Bytes of finished requests that were not captured or not kept.
     pub request_gaps: u64,
-    /// How many times the framing was lost.
+    /// Number of times the framing was lost.
     pub framing_lost: u64,
-    /// How many frames broke the rules, and with them the framing.
+    /// Number of invalid frames, each of which loses the framing.
     pub invalid_frames: u64,
-    /// How many frames were of types that nobody here knows: extensions.
+    /// Number of frames of unknown types: extensions.
     pub unknown_frames: u64,
-    /// How many header blocks broke the rules.
+    /// Number of invalid header blocks.
     pub invalid_blocks: u64,
-    /// How many header blocks were read in part, as bytes of them are missing.
+    /// Number of header blocks read in part because bytes were missing.
     pub cut_blocks: u64,
-    /// How many fields were dropped ([`hpack::MAX_FIELDS`]).
+    /// Number of fields dropped ([`hpack::MAX_FIELDS`]).
     pub dropped_fields: u64,
-    /// How many streams were given out early ([`MAX_STREAMS`]).
+    /// Number of streams emitted early ([`MAX_STREAMS`]).
     pub evicted_streams: u64,
 }
 
-/// The client's side of one HTTP/2 connection.
+/// The client side of an HTTP/2 connection.
 #[derive(Debug)]
 pub struct Connection {
-    state: State,
+    state: FramingState,
     hpack: hpack::Decoder,
-    /// The header block being sent: no other frame can come before its end.
+    /// The header block being sent; no other frame may occur before its end.
     block: Option<Block>,
     streams: Streams,
-    /// Frames may have been sent that nobody saw.
+    /// Set if frames may have been lost.
     lossy: bool,
     counters: Counters,
 }
 
-/// Where in the frames the next byte is.
+/// The position of the next byte in the sequence of frames.
 #[derive(Debug)]
-enum State {
-    /// Nobody knows: waiting for a send that shows it.
+enum FramingState {
+    /// Unknown, until a send starts with a frame.
     Lost,
-    /// In a preface, of which `seen` bytes are passed.
+    /// In a preface, of which `seen` bytes were received.
     Preface { seen: usize },
-    /// In a frame header, of which `len` bytes are here.
+    /// In a frame header, of which `len` bytes were received.
     Header { bytes: [u8; HEADER_LEN], len: usize },
     /// In a payload.
-    Payload(Progress),
+    Payload(PayloadProgress),
 }
 
-impl State {
-    const BOUNDARY: State = State::Header { bytes: [0; HEADER_LEN], len: 0 };
+impl FramingState {
+    const BOUNDARY: FramingState = FramingState::Header { bytes: [0; HEADER_LEN], len: 0 };
 }
 
 /// A frame whose payload is being read.
 #[derive(Debug, Clone, Copy)]
-struct Progress {
+struct PayloadProgress {
     frame: Frame,
-    /// How many bytes of payload are passed.
+    /// Number of payload bytes processed.
     at: u32,
-    /// How many bytes of padding end the payload; `None` while the byte that
-    /// says it is to come, or where it is missing.
+    /// Number of padding bytes at the end of the payload; `None` until the pad
+    /// length was read, or if it is missing.
     padding: Option<u32>,
-    /// GOAWAY's error code, as far as it is here.
+    /// The error code of a GOAWAY, as far as received.
     error: u32,
 }
 
-/// A header block being put together.
+/// A header block being assembled.
 #[derive(Debug)]
 struct Block {
     stream: u32,
     time: BootTime,
-    /// HEADERS carried END_STREAM.
+    /// Set if HEADERS carried END_STREAM.
     ends_stream: bool,
     pieces: Pieces,
 }
@@ -135,11 +135,12 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// A connection whose bytes begin with a preface, or with what
-    /// [`recognise`] takes for frames: then it was joined late.
+    /// Creates the state of a connection whose bytes start with a preface, or
+    /// with data that [`recognise`] identifies as frames, if it was joined
+    /// late.
     pub fn new() -> Connection {
         Connection {
-            state: State::Lost,
+            state: FramingState::Lost,
             hpack: hpack::Decoder::joined(),
             block: None,
             streams: Streams::default(),
@@ -148,9 +149,9 @@ impl Connection {
         }
     }
 
-    /// Takes the next bytes, sent at `time`; `begins_send` where a send begins
-    /// with them: only there can lost frames be found again. Requests that they
-    /// complete are appended to `out`.
+    /// Processes the next bytes, sent at `time`. `begins_send` is set at the
+    /// start of a send, where lost framing can be recovered. Completed requests
+    /// are appended to `out`.
     pub fn data(
         &mut self,
         mut bytes: &[u8],
@@ -158,20 +159,20 @@ impl Connection {
         time: BootTime,
         out: &mut Vec<Request>,
     ) {
-        if begins_send && matches!(self.state, State::Lost) {
+        if begins_send && matches!(self.state, FramingState::Lost) {
             match recognise(bytes) {
                 Start::Preface => self.begin(0, out),
-                Start::Frames => self.state = State::BOUNDARY,
+                Start::Frames => self.state = FramingState::BOUNDARY,
                 Start::Other => {}
             }
         }
         while !bytes.is_empty() {
             let passed = match &mut self.state {
-                State::Lost => {
+                FramingState::Lost => {
                     self.unread(bytes.len());
                     return;
                 }
-                State::Preface { seen } => {
+                FramingState::Preface { seen } => {
                     let expected = &PREFACE[*seen..];
                     let len = expected.len().min(bytes.len());
                     if bytes[..len] != expected[..len] {
@@ -180,11 +181,11 @@ impl Connection {
                     }
                     *seen += len;
                     if *seen == PREFACE.len() {
-                        self.state = State::BOUNDARY;
+                        self.state = FramingState::BOUNDARY;
                     }
                     len
                 }
-                State::Header { bytes: header, len } => {
+                FramingState::Header { bytes: header, len } => {
                     let missing = &mut header[*len..];
                     let passed = missing.len().min(bytes.len());
                     missing[..passed].copy_from_slice(&bytes[..passed]);
@@ -195,7 +196,7 @@ impl Connection {
                     }
                     passed
                 }
-                State::Payload(progress) => {
+                FramingState::Payload(progress) => {
                     let progress = *progress;
                     let left = (progress.frame.len - progress.at) as usize;
                     let passed = left.min(bytes.len());
@@ -207,12 +208,12 @@ impl Connection {
         }
     }
 
-    /// Takes note of `len` bytes that were sent here and are not known, `None`
-    /// where nobody can tell how many.
+    /// Processes a gap of `len` bytes; `None` if the length is unknown.
     pub fn gap(&mut self, len: Option<u64>, out: &mut Vec<Request>) {
         let mut missing = len;
-        if let State::Payload(progress) = self.state {
-            // The payload's length is known: what is missing of it is not more.
+        if let FramingState::Payload(progress) = self.state {
+            // The payload length bounds the number of bytes missing in the
+            // payload.
             let left = progress.frame.len - progress.at;
             let here = len.map_or(left, |len| u32::try_from(len).map_or(left, |len| len.min(left)));
             self.skip(progress, here, out);
@@ -225,34 +226,34 @@ impl Connection {
         }
     }
 
-    /// The connection ends: gives out every request there is, those that are
-    /// not at their end as incomplete.
+    /// Ends the connection and emits every pending request, those without an
+    /// end as incomplete.
     pub fn end(&mut self, out: &mut Vec<Request>) {
         self.abandon(out);
         self.streams.finish_all(Ending::Cut, out);
         self.streams.restart();
     }
 
-    /// Gives out, as incomplete, the requests of which no byte was sent since
-    /// `before`. Should more of one come, it is given out again, as an update.
-    /// A header block that is not at its end stays: clients send those in one
-    /// go.
+    /// Emits, as incomplete, requests that received no byte since `before`. If
+    /// more of such a request arrives, it is emitted again as an update.
+    /// Unfinished header blocks are kept back, because clients send them at
+    /// once.
     pub fn flush_stale(&mut self, before: BootTime, out: &mut Vec<Request>) {
         self.streams.flush_stale(before, out);
     }
 
-    /// The next byte is known to lie within a frame, not to begin one.
+    /// Reports whether the next byte is known to lie within a frame.
     pub fn in_frame(&self) -> bool {
-        matches!(self.state, State::Payload(_))
+        matches!(self.state, FramingState::Payload(_))
     }
 
-    /// How many bytes are kept for requests that are not at their end.
+    /// Returns the number of bytes buffered for unfinished requests.
     pub fn buffered(&self) -> usize {
         let block = self.block.as_ref().map_or(0, |block| block.pieces.data().len());
         block + self.streams.buffered()
     }
 
-    /// What could not be given out so far.
+    /// Returns the counters.
     pub fn counters(&self) -> Counters {
         let streams = self.streams.unread_bytes();
         Counters {
@@ -263,32 +264,32 @@ impl Connection {
         }
     }
 
-    /// A new connection begins, `seen` bytes of its preface passed: TLS
-    /// libraries use the memory of an ended connection again.
+    /// Starts a new connection after `seen` bytes of its preface. TLS libraries
+    /// reuse the memory of closed connections.
     fn begin(&mut self, seen: usize, out: &mut Vec<Request>) {
         self.end(out);
-        self.state = State::Preface { seen };
+        self.state = FramingState::Preface { seen };
         self.hpack = hpack::Decoder::new();
         self.lossy = false;
     }
 
-    /// Begins the frame of a whole header.
+    /// Starts a frame after its complete header.
     fn open(&mut self, header: &[u8; HEADER_LEN], time: BootTime, out: &mut Vec<Request>) {
         if PREFACE.starts_with(header) {
             return self.begin(HEADER_LEN, out);
         }
         let frame = Frame::parse(header);
         let in_turn = match (&self.block, frame.kind) {
-            (Some(block), Kind::Continuation) => block.stream == frame.stream,
-            (Some(_), _) | (None, Kind::Continuation) => false,
+            (Some(block), FrameType::Continuation) => block.stream == frame.stream,
+            (Some(_), _) | (None, FrameType::Continuation) => false,
             (None, _) => true,
         };
-        if !frame.valid() || !in_turn {
+        if !frame.is_valid() || !in_turn {
             self.break_framing(out);
             return;
         }
         match frame.kind {
-            Kind::Headers => {
+            FrameType::Headers => {
                 self.block = Some(Block {
                     stream: frame.stream,
                     time,
@@ -296,27 +297,28 @@ impl Connection {
                     pieces: Pieces::default(),
                 });
             }
-            // DATA of a stream whose HEADERS nobody saw.
-            Kind::Data if self.lossy && !self.streams.knows(frame.stream) => {
+            // DATA of a stream whose HEADERS were lost.
+            FrameType::Data if self.lossy && !self.streams.is_known(frame.stream) => {
                 self.streams.open_unseen(frame.stream, time, out);
             }
-            Kind::Unknown => self.counters.unknown_frames += 1,
+            FrameType::Unknown => self.counters.unknown_frames += 1,
             _ => {}
         }
-        let padding = (!frame.padded()).then_some(0);
-        let progress = Progress { frame, at: 0, padding, error: 0 };
+        let padding = (!frame.is_padded()).then_some(0);
+        let progress = PayloadProgress { frame, at: 0, padding, error: 0 };
         self.advance(progress, out);
     }
 
-    /// Takes bytes of a payload.
+    /// Processes bytes of a payload.
     fn payload(
         &mut self,
-        mut progress: Progress,
+        mut progress: PayloadProgress,
         bytes: &[u8],
         time: BootTime,
         out: &mut Vec<Request>,
     ) {
-        if let (0, true, Some(&padding)) = (progress.at, progress.frame.padded(), bytes.first()) {
+        if let (0, true, Some(&padding)) = (progress.at, progress.frame.is_padded(), bytes.first())
+        {
             progress.padding = Some(u32::from(padding));
             if !progress.fits() {
                 return self.break_framing(out);
@@ -325,20 +327,21 @@ impl Connection {
         let content = &bytes[progress.content(bytes.len())];
         let id = progress.frame.stream;
         match progress.frame.kind {
-            // Without the pad length, nobody knows what of it is content.
-            Kind::Data | Kind::Headers if progress.padding.is_none() => {
+            // Without the pad length, the content cannot be separated from the
+            // padding.
+            FrameType::Data | FrameType::Headers if progress.padding.is_none() => {
                 self.unread(content.len());
                 self.content_gap(progress, None, out);
             }
-            // A message of a WebSocket begins where a frame does.
-            Kind::Data => self.streams.data(id, content, progress.at == 0, time, out),
-            Kind::Headers | Kind::Continuation => {
+            // A WebSocket message starts at the start of a frame.
+            FrameType::Data => self.streams.data(id, content, progress.at == 0, time, out),
+            FrameType::Headers | FrameType::Continuation => {
                 if let Some(block) = &mut self.block {
                     block.pieces.push(content, MAX_BLOCK);
                 }
             }
-            Kind::GoAway => {
-                // The last stream's number, then the error code.
+            FrameType::GoAway => {
+                // The last stream identifier, then the error code.
                 let code = (progress.at..8).zip(bytes).filter(|&(at, _)| at >= 4);
                 progress.error = code.fold(progress.error, |e, (_, &b)| e << 8 | u32::from(b));
             }
@@ -348,18 +351,18 @@ impl Connection {
         self.advance(progress, out);
     }
 
-    /// Passes bytes of a payload that are missing.
-    fn skip(&mut self, mut progress: Progress, len: u32, out: &mut Vec<Request>) {
+    /// Skips missing bytes of a payload.
+    fn skip(&mut self, mut progress: PayloadProgress, len: u32, out: &mut Vec<Request>) {
         let content = progress.content(len as usize).len() as u64;
         self.content_gap(progress, progress.padding.map(|_| content), out);
         progress.at += len;
         self.advance(progress, out);
     }
 
-    fn content_gap(&mut self, progress: Progress, len: Option<u64>, out: &mut Vec<Request>) {
+    fn content_gap(&mut self, progress: PayloadProgress, len: Option<u64>, out: &mut Vec<Request>) {
         match progress.frame.kind {
-            Kind::Data => self.streams.gap(progress.frame.stream, len, out),
-            Kind::Headers | Kind::Continuation => {
+            FrameType::Data => self.streams.gap(progress.frame.stream, len, out),
+            FrameType::Headers | FrameType::Continuation => {
                 if let Some(block) = &mut self.block {
                     block.pieces.skip(len);
                 }
@@ -368,32 +371,34 @@ impl Connection {
         }
     }
 
-    fn advance(&mut self, progress: Progress, out: &mut Vec<Request>) {
+    fn advance(&mut self, progress: PayloadProgress, out: &mut Vec<Request>) {
         if progress.at == progress.frame.len {
             self.close(progress, out);
         } else {
-            self.state = State::Payload(progress);
+            self.state = FramingState::Payload(progress);
         }
     }
 
     /// Ends a frame.
-    fn close(&mut self, progress: Progress, out: &mut Vec<Request>) {
-        self.state = State::BOUNDARY;
+    fn close(&mut self, progress: PayloadProgress, out: &mut Vec<Request>) {
+        self.state = FramingState::BOUNDARY;
         let frame = progress.frame;
         match frame.kind {
-            Kind::Data if frame.has(END_STREAM) => {
+            FrameType::Data if frame.has(END_STREAM) => {
                 self.streams.finish(frame.stream, Ending::Ended, out);
             }
-            Kind::Headers | Kind::Continuation if frame.has(END_HEADERS) => self.close_block(out),
-            Kind::RstStream => self.streams.finish(frame.stream, Ending::Reset, out),
-            // Without an error the client still ends its streams
-            // (RFC 9113 section 6.8).
-            Kind::GoAway if progress.error != 0 => self.streams.finish_all(Ending::Reset, out),
+            FrameType::Headers | FrameType::Continuation if frame.has(END_HEADERS) => {
+                self.close_block(out)
+            }
+            FrameType::RstStream => self.streams.finish(frame.stream, Ending::Reset, out),
+            // Without an error, the client still finishes its streams (RFC 9113
+            // section 6.8).
+            FrameType::GoAway if progress.error != 0 => self.streams.finish_all(Ending::Reset, out),
             _ => {}
         }
     }
 
-    /// Ends a header block: a request's head, or its trailers.
+    /// Ends a header block: the head of a request, or its trailers.
     fn close_block(&mut self, out: &mut Vec<Request>) {
         let Some(block) = self.block.take() else {
             return;
@@ -407,7 +412,7 @@ impl Connection {
         self.counters.dropped_fields += section.dropped;
         let (id, unread) = (block.stream, block.pieces.unread());
         if self.streams.is_closed(id) {
-            // Trailers of a request that is given out already.
+            // Trailers of a request that was already emitted.
             return self.unread(block.pieces.data().len());
         }
         let open = self.streams.is_open(id);
@@ -416,7 +421,7 @@ impl Connection {
             self.streams.open(id, head, block.time, out);
         } else {
             if !open {
-                // Trailers of a request that nobody saw.
+                // Trailers of a request that was not captured.
                 self.streams.open_unseen(id, block.time, out);
             }
             self.streams.trailers(id, section, unread);
@@ -426,24 +431,24 @@ impl Connection {
         }
     }
 
-    /// These bytes are no frame of a client's: the framing is lost, or was
-    /// never there.
+    /// Handles bytes that are not a client frame: the framing is lost, or was
+    /// wrong from the start.
     fn break_framing(&mut self, out: &mut Vec<Request>) {
         self.counters.invalid_frames += 1;
         self.lose(out);
     }
 
-    /// Nobody knows where the next frame begins.
+    /// Discards the framing, since the start of the next frame is unknown.
     fn lose(&mut self, out: &mut Vec<Request>) {
-        if !matches!(self.state, State::Lost) {
+        if !matches!(self.state, FramingState::Lost) {
             self.counters.framing_lost += 1;
         }
         self.abandon(out);
     }
 
-    /// Gives up what the frames so far were leading to.
+    /// Abandons the state built up by the frames so far.
     fn abandon(&mut self, out: &mut Vec<Request>) {
-        self.state = State::Lost;
+        self.state = FramingState::Lost;
         self.lossy = true;
         if let Some(block) = &mut self.block {
             block.pieces.skip(None);
@@ -458,14 +463,14 @@ impl Connection {
     }
 }
 
-impl Progress {
-    /// Prefix and padding are no longer than the payload.
+impl PayloadProgress {
+    /// Reports whether prefix and padding fit into the payload.
     fn fits(&self) -> bool {
         self.frame.prefix() + self.padding.unwrap_or(0) <= self.frame.len
     }
 
-    /// Which of the payload's next `len` bytes are content: neither prefix nor
-    /// padding.
+    /// Returns the range of the next `len` payload bytes that is content,
+    /// rather than prefix or padding.
     fn content(&self, len: usize) -> Range<usize> {
         let (at, prefix) = (self.at as usize, self.frame.prefix() as usize);
         let end = (self.frame.len - self.padding.unwrap_or(0)) as usize;

@@ -1,35 +1,35 @@
-//! Telling HTTP/2 from other bytes, at the beginning of a send.
+//! Recognises HTTP/2 at the start of a send.
 
-use super::frame::{END_HEADERS, Frame, HEADER_LEN, Kind, PREFACE};
+use super::frame::{END_HEADERS, Frame, FrameType, HEADER_LEN, PREFACE};
 use crate::proto::{Field, Gap, hpack};
 
-/// What a send begins with.
+/// The data at the start of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// A connection's preface, or as much of one as there is.
+    /// The preface of a connection, or a prefix of it.
     Preface,
-    /// Frames of a connection that began earlier.
+    /// Frames of a connection that started earlier.
     Frames,
-    /// Nothing that is convincingly HTTP/2.
+    /// Data not recognisable as HTTP/2.
     Other,
 }
 
-/// The least of a preface that is taken for one: `PRI * HTTP`.
+/// Minimum length of a preface: `PRI * HTTP`.
 const MIN_PREFACE: usize = 10;
 
-/// Says what `send`, as much as is known of a send from its beginning on,
-/// begins with.
+/// Determines what `send`, the known prefix of a send, starts with.
 ///
-/// Nine bytes alone prove little, so [`Start::Frames`] takes a usual frame
-/// header and one of these: its frame ends where the bytes end; another usual
-/// header, whole, stands where it ends; it opens a header block that decodes
-/// to pseudo-header fields of a request. By chance, bytes pass the first test
-/// once in some 2²², and each of the others far more rarely than that again.
+/// Nine bytes alone are weak evidence. [`Start::Frames`] therefore requires a
+/// typical frame header and one of the following: the frame ends where the
+/// bytes end; a complete typical header follows the frame; the frame opens a
+/// header block that decodes to the pseudo-header fields of a request. Random
+/// bytes pass the first test about once in 2²² cases, and each of the others
+/// far more rarely.
 pub fn recognise(send: &[u8]) -> Start {
     if send.starts_with(PREFACE) || (send.len() >= MIN_PREFACE && PREFACE.starts_with(send)) {
         return Start::Preface;
     }
-    let Some(frame) = Frame::first(send).filter(Frame::usual) else {
+    let Some(frame) = Frame::first(send).filter(Frame::is_typical) else {
         return Start::Other;
     };
     let end = HEADER_LEN + frame.len as usize;
@@ -44,17 +44,18 @@ pub fn recognise(send: &[u8]) -> Start {
     if convincing { Start::Frames } else { Start::Other }
 }
 
-/// `next` can stand right after `frame`.
+/// Reports whether `next` may directly follow `frame`.
 fn follows(frame: Frame, next: Frame) -> bool {
-    if frame.kind == Kind::Headers && !frame.has(END_HEADERS) {
-        return next.kind == Kind::Continuation && next.stream == frame.stream;
+    if frame.kind == FrameType::Headers && !frame.has(END_HEADERS) {
+        return next.kind == FrameType::Continuation && next.stream == frame.stream;
     }
-    next.usual()
+    next.is_typical()
 }
 
-/// The frame, as far as `bytes` holds it, opens a request's header block.
+/// Reports whether the frame, as far as `bytes` contains it, opens the header
+/// block of a request.
 fn opens_request(frame: Frame, bytes: &[u8]) -> bool {
-    if frame.kind != Kind::Headers || frame.padded() {
+    if frame.kind != FrameType::Headers || frame.is_padded() {
         return false;
     }
     let Some(block) = bytes.get(HEADER_LEN + frame.prefix() as usize..) else {
@@ -68,7 +69,7 @@ fn opens_request(frame: Frame, bytes: &[u8]) -> bool {
     let whole = |field: &Field| Some((field.name.whole()?.clone(), field.value.whole()?.clone()));
     let mut pseudo = 0;
     for (name, value) in section.fields.iter().filter_map(whole) {
-        match plausible(&name, &value) {
+        match is_plausible_pseudo_header(&name, &value) {
             Some(true) => pseudo += 1,
             Some(false) => return false,
             None => {}
@@ -77,9 +78,9 @@ fn opens_request(frame: Frame, bytes: &[u8]) -> bool {
     pseudo >= 2
 }
 
-/// Whether a request's pseudo-header field could have this value; `None` for
-/// a field that is not one.
-fn plausible(name: &[u8], value: &[u8]) -> Option<bool> {
+/// Reports whether the value is plausible for a pseudo-header field of a
+/// request; `None` for other fields.
+fn is_plausible_pseudo_header(name: &[u8], value: &[u8]) -> Option<bool> {
     match name {
         b":method" => Some(!value.is_empty() && value.iter().all(u8::is_ascii_uppercase)),
         b":scheme" => Some(matches!(value, b"http" | b"https")),
@@ -101,7 +102,7 @@ mod tests {
     const WINDOW_UPDATE: &[u8] = b"\0\0\x04\x08\0\0\0\0\x05\0\0\x10\0";
 
     #[test]
-    fn a_preface_is_seen_from_its_tenth_byte_on() {
+    fn a_preface_is_recognised_from_its_tenth_byte() {
         for len in 0..PREFACE.len() {
             let start = if len < MIN_PREFACE { Start::Other } else { Start::Preface };
             assert_eq!(recognise(&PREFACE[..len]), start, "{len}");
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_seen_by_where_they_end() {
+    fn frames_are_recognised_by_their_end() {
         assert_eq!(recognise(WINDOW_UPDATE), Start::Frames);
         assert_eq!(recognise(&[WINDOW_UPDATE, WINDOW_UPDATE].concat()), Start::Frames);
         assert_eq!(recognise(&[WINDOW_UPDATE, &WINDOW_UPDATE[..9]].concat()), Start::Frames);
@@ -121,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_header_block_is_seen_by_its_fields() {
-        // GET, https, then a literal :path that goes on.
+    fn a_truncated_header_block_is_recognised_by_its_fields() {
+        // GET, https, then a literal :path that continues.
         let head = b"\0\x10\0\x01\x25\0\0\0\x07\0\0\0\0\xff\x82\x87\x04\x7f\x20/path";
         assert_eq!(recognise(head), Start::Frames);
         assert_eq!(
@@ -148,7 +149,7 @@ mod tests {
     proptest! {
         #[test]
         fn noise_is_not_frames(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
-            // Not a certainty: a chance below one in a million a run.
+            // Not a certainty, but fails less than once in a million runs.
             prop_assert_eq!(recognise(&noise), Start::Other);
         }
 

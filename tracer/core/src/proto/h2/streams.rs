@@ -1,4 +1,4 @@
-//! The streams of one connection, and what is known of their bodies.
+//! The streams of a connection, and the known parts of their bodies.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,37 +9,37 @@ use crate::proto::pieces::Pieces;
 use crate::proto::{Request, ws};
 use crate::record::BootTime;
 
-/// How many streams that were given out early are remembered, to tell their
-/// late bytes from a request whose head was lost.
+/// Maximum number of early-emitted streams remembered, so that their late bytes
+/// are not mistaken for a request whose head was lost.
 const MAX_CLOSED: usize = 1024;
 
-/// How a stream came to its end.
+/// The way in which a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The client ended it: its body is all there was to send.
+    /// The client ended the stream, and the body is complete.
     Ended,
-    /// The client gave it up: it sent no more, but had more to send.
+    /// The client reset the stream, and did not send everything.
     Reset,
-    /// We gave it up: what else the client sent, nobody knows.
+    /// The decoder gave up on the stream, whose remaining data is unknown.
     Cut,
 }
 
 /// An open stream.
 #[derive(Debug)]
 struct Stream {
-    /// When its last byte came.
+    /// Time of the most recent byte.
     last: BootTime,
-    sink: Sink,
+    sink: Content,
 }
 
-/// Where a stream's bytes go.
+/// The content that the bytes of a stream belong to.
 #[derive(Debug)]
-enum Sink {
-    /// Into a request's body.
+enum Content {
+    /// A request body.
     Body(Box<Draft>),
-    /// Into a WebSocket, whose handshake was already given out.
+    /// A WebSocket, whose handshake was already emitted.
     WebSocket(Box<Socket>),
-    /// Nowhere: they are a tunnel's.
+    /// A tunnel, whose bytes are dropped.
     Tunnel,
 }
 
@@ -48,75 +48,76 @@ enum Sink {
 struct Draft {
     head: Head,
     body: Pieces,
-    /// It was given out already, as far as it was known.
-    given: bool,
-    /// It is not given out as it is now.
-    news: bool,
+    /// Set once the request was emitted in part.
+    emitted: bool,
+    /// Set if the request changed since it was emitted.
+    changed: bool,
 }
 
-/// A WebSocket, and the handshake that opened it.
+/// A WebSocket and its handshake.
 #[derive(Debug)]
 struct Socket {
     handshake: Request,
     decoder: ws::Decoder,
-    /// Bytes missing in the messages so far.
+    /// Number of bytes missing in the messages so far.
     message_gaps: u64,
 }
 
-/// The open streams, by number.
+/// The open streams, by identifier.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: BTreeMap<u32, Stream>,
     closed: VecDeque<u32>,
-    /// How many bytes the open streams keep.
+    /// Number of bytes buffered by open streams.
     buffered: usize,
     unread: u64,
-    /// Bytes missing in the requests of streams that are closed.
+    /// Number of bytes missing in the requests of closed streams.
     request_gaps: u64,
     evicted: u64,
 }
 
 impl Streams {
-    /// The stream is open.
+    /// Reports whether the stream is open.
     pub(super) fn is_open(&self, id: u32) -> bool {
         self.open.contains_key(&id)
     }
 
-    /// The stream was given out before the client ended it.
+    /// Reports whether the stream was emitted before the client ended it.
     pub(super) fn is_closed(&self, id: u32) -> bool {
         self.closed.contains(&id)
     }
 
-    /// The stream is open, or was given out: its head is no news.
-    pub(super) fn knows(&self, id: u32) -> bool {
+    /// Reports whether the stream is open or was emitted, so its head is known.
+    pub(super) fn is_known(&self, id: u32) -> bool {
         self.is_open(id) || self.is_closed(id)
     }
 
-    /// Opens a stream with its request's head. What is no body is given out at
-    /// once: it may stay open for hours.
+    /// Opens a stream with the head of its request. A head without a body is
+    /// emitted at once, since its stream may stay open for hours.
     pub(super) fn open(&mut self, id: u32, head: Head, time: BootTime, out: &mut Vec<Request>) {
         let sink = match head.payload() {
-            Payload::Body => Sink::Body(Box::new(Draft { head, news: true, ..Draft::default() })),
+            Payload::Body => {
+                Content::Body(Box::new(Draft { head, changed: true, ..Draft::default() }))
+            }
             Payload::WebSocket => {
                 let handshake = head.into_request(Pieces::default(), true);
                 out.push(handshake.clone());
                 let decoder = ws::Decoder::new(ws::may_deflate(&handshake));
-                Sink::WebSocket(Box::new(Socket { handshake, decoder, message_gaps: 0 }))
+                Content::WebSocket(Box::new(Socket { handshake, decoder, message_gaps: 0 }))
             }
             Payload::Tunnel => {
                 out.push(head.into_request(Pieces::default(), true));
-                Sink::Tunnel
+                Content::Tunnel
             }
         };
         self.insert(id, Stream { last: time, sink }, out);
     }
 
-    /// Opens a stream whose head, and who knows how much of its body, was sent
-    /// unseen.
+    /// Opens a stream whose head and an unknown part of its body were lost.
     pub(super) fn open_unseen(&mut self, id: u32, time: BootTime, out: &mut Vec<Request>) {
-        let mut draft = Draft { head: Head::unseen(time), news: true, ..Draft::default() };
+        let mut draft = Draft { head: Head::unseen(time), changed: true, ..Draft::default() };
         draft.gap(None);
-        let sink = Sink::Body(Box::new(draft));
+        let sink = Content::Body(Box::new(draft));
         self.insert(id, Stream { last: time, sink }, out);
     }
 
@@ -131,16 +132,17 @@ impl Streams {
         self.open.insert(id, stream);
     }
 
-    /// Adds a trailer section. A WebSocket or a tunnel has none.
+    /// Adds a trailer section. WebSockets and tunnels do not have one.
     pub(super) fn trailers(&mut self, id: u32, section: Section, unread: u64) {
         let sink = self.open.get_mut(&id).map(|stream| &mut stream.sink);
-        if let Some(Sink::Body(draft)) = sink {
+        if let Some(Content::Body(draft)) = sink {
             draft.head.trailers(section, unread);
-            draft.news = true;
+            draft.changed = true;
         }
     }
 
-    /// Takes bytes of a stream; `begins` where a DATA frame begins with them.
+    /// Processes bytes of a stream. `begins` is set at the start of a DATA
+    /// frame.
     pub(super) fn data(
         &mut self,
         id: u32,
@@ -157,18 +159,17 @@ impl Streams {
         stream.last = time;
         let before = stream.buffered();
         match &mut stream.sink {
-            Sink::Body(draft) => draft.data(bytes, MAX_BODY.min(before.saturating_add(room))),
-            Sink::WebSocket(socket) if bytes.len() <= room => {
-                socket.hand_on(out, |decoder, out| decoder.data(bytes, begins, time, out));
+            Content::Body(draft) => draft.data(bytes, MAX_BODY.min(before.saturating_add(room))),
+            Content::WebSocket(socket) if bytes.len() <= room => {
+                socket.forward(out, |decoder, out| decoder.data(bytes, begins, time, out));
             }
-            Sink::WebSocket(socket) => socket.gap(Some(bytes.len() as u64), out),
-            Sink::Tunnel => self.unread = self.unread.saturating_add(bytes.len() as u64),
+            Content::WebSocket(socket) => socket.gap(Some(bytes.len() as u64), out),
+            Content::Tunnel => self.unread = self.unread.saturating_add(bytes.len() as u64),
         }
         self.buffered = self.buffered - before + stream.buffered();
     }
 
-    /// Takes note of missing bytes of a stream, `None` where nobody can tell
-    /// how many.
+    /// Processes a gap in a stream; `None` if the length is unknown.
     pub(super) fn gap(&mut self, id: u32, len: Option<u64>, out: &mut Vec<Request>) {
         match self.open.get_mut(&id) {
             Some(stream) => {
@@ -181,7 +182,7 @@ impl Streams {
         }
     }
 
-    /// Any open stream may miss any number of bytes here.
+    /// Records that any open stream may miss any number of bytes here.
     pub(super) fn gap_all(&mut self, out: &mut Vec<Request>) {
         for stream in self.open.values_mut() {
             stream.gap(None, out);
@@ -189,7 +190,7 @@ impl Streams {
         self.buffered = self.open.values().map(Stream::buffered).sum();
     }
 
-    /// Closes a stream and gives its request out.
+    /// Closes a stream and emits its request.
     pub(super) fn finish(&mut self, id: u32, ending: Ending, out: &mut Vec<Request>) {
         let Some(stream) = self.open.remove(&id) else {
             return;
@@ -205,47 +206,47 @@ impl Streams {
         self.request_gaps = self.request_gaps.saturating_add(stream.finish(ending, out));
     }
 
-    /// Closes every stream.
+    /// Closes all streams.
     pub(super) fn finish_all(&mut self, ending: Ending, out: &mut Vec<Request>) {
         while let Some((&id, _)) = self.open.first_key_value() {
             self.finish(id, ending, out);
         }
     }
 
-    /// Gives out the requests that took no byte since `before`, as far as they
-    /// are known. They stay open.
+    /// Emits the known parts of requests that received no byte since `before`,
+    /// and keeps them open.
     pub(super) fn flush_stale(&mut self, before: BootTime, out: &mut Vec<Request>) {
         for stream in self.open.values_mut().filter(|stream| stream.last < before) {
-            if let Sink::Body(draft) = &mut stream.sink
-                && draft.news
+            if let Content::Body(draft) = &mut stream.sink
+                && draft.changed
             {
                 out.push(Draft::clone(draft).into_request(Ending::Cut));
-                (draft.given, draft.news) = (true, false);
+                (draft.emitted, draft.changed) = (true, false);
             }
         }
     }
 
-    /// Forgets the numbers of closed streams: a new connection begins.
+    /// Forgets the identifiers of closed streams when a new connection starts.
     pub(super) fn restart(&mut self) {
         self.closed.clear();
     }
 
-    /// How many bytes the open streams keep.
+    /// Returns the number of bytes buffered by open streams.
     pub(super) fn buffered(&self) -> usize {
         self.buffered
     }
 
-    /// How many bytes of streams are in no request.
+    /// Returns the number of stream bytes that belong to no request.
     pub(super) fn unread_bytes(&self) -> u64 {
         self.open.values().map(Stream::unread).fold(self.unread, u64::saturating_add)
     }
 
-    /// How many bytes are missing in the requests of streams that are closed.
+    /// Returns the number of bytes missing in the requests of closed streams.
     pub(super) fn request_gaps(&self) -> u64 {
         self.request_gaps
     }
 
-    /// How many streams were closed to make room.
+    /// Returns the number of streams closed to make room.
     pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -254,46 +255,46 @@ impl Streams {
 impl Stream {
     fn buffered(&self) -> usize {
         match &self.sink {
-            Sink::Body(draft) => draft.body.data().len(),
-            Sink::WebSocket(socket) => socket.decoder.buffered(),
-            Sink::Tunnel => 0,
+            Content::Body(draft) => draft.body.data().len(),
+            Content::WebSocket(socket) => socket.decoder.buffered(),
+            Content::Tunnel => 0,
         }
     }
 
-    /// How many bytes are in no message of it. A body counts its own.
+    /// Returns the number of bytes in no message. Bodies count their own.
     fn unread(&self) -> u64 {
         match &self.sink {
-            Sink::WebSocket(socket) => socket.decoder.unread(),
-            Sink::Body(_) | Sink::Tunnel => 0,
+            Content::WebSocket(socket) => socket.decoder.unread(),
+            Content::Body(_) | Content::Tunnel => 0,
         }
     }
 
-    /// Takes note of missing bytes. Returns how many of them no one else
-    /// counts.
+    /// Processes a gap. Returns the number of missing bytes not counted
+    /// elsewhere.
     fn gap(&mut self, len: Option<u64>, out: &mut Vec<Request>) -> u64 {
         match &mut self.sink {
-            Sink::Body(draft) => draft.gap(len),
-            Sink::WebSocket(socket) => socket.gap(len, out),
-            Sink::Tunnel => return len.unwrap_or(0),
+            Content::Body(draft) => draft.gap(len),
+            Content::WebSocket(socket) => socket.gap(len, out),
+            Content::Tunnel => return len.unwrap_or(0),
         }
         0
     }
 
-    /// Gives the request out. Returns how many of its bytes are missing.
+    /// Emits the request. Returns the number of bytes missing in it.
     fn finish(self, ending: Ending, out: &mut Vec<Request>) -> u64 {
         match self.sink {
-            Sink::Body(draft) => {
+            Content::Body(draft) => {
                 let gaps = draft.head.unread().saturating_add(draft.body.unread());
-                if draft.news || ending == Ending::Ended {
+                if draft.changed || ending == Ending::Ended {
                     out.push(draft.into_request(ending));
                 }
                 gaps
             }
-            Sink::WebSocket(mut socket) => {
-                socket.hand_on(out, ws::Decoder::end);
+            Content::WebSocket(mut socket) => {
+                socket.forward(out, ws::Decoder::end);
                 socket.message_gaps
             }
-            Sink::Tunnel => 0,
+            Content::Tunnel => 0,
         }
     }
 }
@@ -301,13 +302,13 @@ impl Stream {
 impl Draft {
     fn data(&mut self, bytes: &[u8], limit: usize) {
         self.body.push(bytes, limit);
-        self.news |= !bytes.is_empty();
+        self.changed |= !bytes.is_empty();
     }
 
     fn gap(&mut self, len: Option<u64>) {
         self.body.skip(len);
-        // What was given out had a gap of unknown length at its end already.
-        self.news |= len.is_some_and(|len| len > 0);
+        // The emitted version already ended with a gap of unknown length.
+        self.changed |= len.is_some_and(|len| len > 0);
     }
 
     fn into_request(mut self, ending: Ending) -> Request {
@@ -315,17 +316,17 @@ impl Draft {
             self.body.skip(None);
         }
         let request = self.head.into_request(self.body, ending == Ending::Ended);
-        Request { update: self.given, ..request }
+        Request { update: self.emitted, ..request }
     }
 }
 
 impl Socket {
     fn gap(&mut self, len: Option<u64>, out: &mut Vec<Request>) {
-        self.hand_on(out, |decoder, out| decoder.gap(len, out));
+        self.forward(out, |decoder, out| decoder.gap(len, out));
     }
 
-    /// Turns the messages that `step` gives out into requests.
-    fn hand_on(
+    /// Converts the messages produced by `step` to requests.
+    fn forward(
         &mut self,
         out: &mut Vec<Request>,
         step: impl FnOnce(&mut ws::Decoder, &mut Vec<ws::Message>),

@@ -22,7 +22,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A literal field, inserted into the table or not.
+/// Builds a literal field, optionally inserted into the table.
 fn literal(insert: bool, name: &str, value: &str) -> Vec<u8> {
     let mut field = vec![if insert { 0x40 } else { 0x00 }];
     for text in [name, value] {
@@ -33,7 +33,7 @@ fn literal(insert: bool, name: &str, value: &str) -> Vec<u8> {
     field
 }
 
-/// The head of a request to a host that is sent literally.
+/// Builds the head of a request to a host sent as a literal.
 fn head(method: &str, path: &str) -> Vec<u8> {
     let mut block = literal(false, ":method", method);
     block.push(0x87);
@@ -46,7 +46,7 @@ fn opening() -> Vec<u8> {
     [&PREFACE[..], &frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])].concat()
 }
 
-/// What a new connection makes of these writes, at times counted from 1.
+/// Decodes these writes as a new connection, at times counted from 1.
 fn requests(writes: &[&[u8]]) -> (Vec<Request>, Connection) {
     let (mut connection, mut out) = (Connection::new(), Vec::new());
     for (time, write) in (1..).zip(writes) {
@@ -75,10 +75,10 @@ fn a_request_is_read() {
 }
 
 #[test]
-fn bodies_are_unpadded_and_told_apart() {
+fn bodies_are_unpadded_and_kept_apart() {
     let (out, _) = requests(&[
         &opening(),
-        // Padding and priority around the head's first part.
+        // Padding and priority around the first part of the head.
         &frame(
             HEADERS,
             0x28,
@@ -99,7 +99,7 @@ fn bodies_are_unpadded_and_told_apart() {
 }
 
 #[test]
-fn trailers_and_cookie_crumbs_join_the_fields() {
+fn trailers_and_split_cookies_join_the_fields() {
     let block = [
         head("POST", "/"),
         literal(false, "cookie", "a=1"),
@@ -120,14 +120,14 @@ fn trailers_and_cookie_crumbs_join_the_fields() {
 }
 
 #[test]
-fn a_request_given_up_is_given_out() {
+fn an_aborted_request_is_emitted() {
     let open =
         [opening(), frame(HEADERS, 0x04, 1, &head("POST", "/")), frame(DATA, 0, 1, b"begun")];
     let goaway = |code| frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, code]);
     for (last, given_out) in [
         (frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), true),
         (goaway(2), true),
-        // The client goes, but not before its streams are at their ends.
+        // The client leaves, but not before its streams have ended.
         (goaway(0), false),
     ] {
         let (out, mut connection) = requests(&[&open.concat(), &last]);
@@ -158,9 +158,9 @@ fn a_gap_within_a_payload_is_counted_down() {
 }
 
 #[test]
-fn padding_is_never_taken_for_body() {
-    // The byte that says how much of the payload is padding is missing, alone
-    // or with bytes behind it, or all of them.
+fn padding_never_becomes_body() {
+    // The pad length is missing, alone or with the bytes after it, or with the
+    // whole payload.
     let data = frame(DATA, 0x09, 1, b"\x04body\0\0\0\0");
     for lost in [1, 3, 9] {
         let (mut out, mut connection) =
@@ -173,7 +173,7 @@ fn padding_is_never_taken_for_body() {
 }
 
 #[test]
-fn a_gap_over_frames_loses_framing_table_and_tails() {
+fn a_gap_across_frames_loses_framing_table_and_body_ends() {
     let indexed = [head("POST", "/1"), literal(true, "x-id", "42")].concat();
     let (mut out, mut connection) = requests(&[
         &opening(),
@@ -197,7 +197,7 @@ fn a_gap_over_frames_loses_framing_table_and_tails() {
 }
 
 #[test]
-fn a_cut_path_is_a_beginning() {
+fn a_truncated_path_is_a_prefix() {
     let long = format!("/{}", "p".repeat(100));
     let block = [head("GET", &long), literal(false, "accept", "*/*")].concat();
     let whole = frame(HEADERS, 0x05, 1, &block);
@@ -211,7 +211,7 @@ fn a_cut_path_is_a_beginning() {
         assert!(request.head_cut.is_some() && !request.complete);
         assert_eq!(request.unread_bytes, 60);
     }
-    // Cut within the host, there is no telling which host it is.
+    // A truncated host could be any host with that prefix.
     let host = whole.windows(7).position(|window| window == b"example").unwrap() + 5;
     let (mut out, mut connection) = requests(&[&opening(), &whole[..host]]);
     connection.end(&mut out);
@@ -220,7 +220,7 @@ fn a_cut_path_is_a_beginning() {
 }
 
 #[test]
-fn a_connection_joined_late_is_read_from_a_write_on() {
+fn a_connection_joined_late_is_read_from_the_next_send() {
     let block = [vec![0x82, 0x87, 0xbe], literal(false, ":path", "/seen")].concat();
     let (out, connection) = requests(&[
         b"rest of a frame",
@@ -238,17 +238,17 @@ fn a_connection_joined_late_is_read_from_a_write_on() {
 }
 
 #[test]
-fn trailers_alone_are_no_head() {
+fn trailers_alone_are_not_a_head() {
     let trailers = frame(HEADERS, 0x05, 9, &literal(false, "x-checksum", "7"));
     let (out, _) = requests(&[&trailers]);
     assert_eq!(field(&out[0], "x-checksum").as_deref(), Some("7"));
     assert!(out[0].head_cut.is_some());
-    // They say that a body came before them, not which.
+    // They prove that a body came before them, but not which.
     assert_eq!(out[0].body.gaps, [Gap { at: 0, len: None }]);
 }
 
 #[test]
-fn frames_are_found_at_the_beginning_of_a_send_only() {
+fn frames_are_found_only_at_the_start_of_a_send() {
     let head = frame(HEADERS, 0x05, 9, &head("GET", "/"));
     for begins_send in [false, true] {
         let (mut connection, mut out) = (Connection::new(), Vec::new());
@@ -258,14 +258,14 @@ fn frames_are_found_at_the_beginning_of_a_send_only() {
 }
 
 #[test]
-fn where_every_frame_was_seen_there_is_no_unseen_head() {
+fn complete_traffic_has_no_lost_heads() {
     let (out, connection) = requests(&[&opening(), &frame(DATA, 0x01, 5, b"stray")]);
     assert_eq!(out, []);
     assert_eq!(connection.counters().unread_bytes, 5);
 }
 
 #[test]
-fn a_new_preface_begins_a_new_connection() {
+fn a_new_preface_starts_a_new_connection() {
     let first = [
         opening(),
         frame(HEADERS, 0x04, 1, &[head("POST", "/old"), literal(true, "x", "old")].concat()),
@@ -283,7 +283,7 @@ fn a_new_preface_begins_a_new_connection() {
     for at in 0..bytes.len() {
         let (mut out, mut connection) = requests(&[&bytes[..at], &bytes[at..]]);
         if at > 0 && at < 10 {
-            // Too little of a preface to know it by.
+            // Too little of a preface to be recognised.
             continue;
         }
         connection.end(&mut out);
@@ -295,7 +295,7 @@ fn a_new_preface_begins_a_new_connection() {
 }
 
 #[test]
-fn a_body_can_not_begin_a_new_connection() {
+fn a_body_cannot_start_a_new_connection() {
     let forged = [opening(), frame(HEADERS, 0x05, 1, &head("GET", "/forged"))].concat();
     let (out, _) = requests(&[
         &opening(),
@@ -308,7 +308,7 @@ fn a_body_can_not_begin_a_new_connection() {
 }
 
 #[test]
-fn rules_broken_lose_the_framing() {
+fn invalid_frames_lose_the_framing() {
     for broken in [
         frame(PUSH_PROMISE, 0x04, 1, &head("GET", "/")),
         frame(DATA, 0, 0, b"data"),
@@ -326,7 +326,7 @@ fn rules_broken_lose_the_framing() {
 }
 
 #[test]
-fn websockets_and_tunnels_are_no_bodies() {
+fn websockets_and_tunnels_are_not_bodies() {
     let connect = |protocol: Option<&str>| {
         let mut block = literal(false, ":method", "CONNECT");
         block.extend(literal(false, ":authority", "example.org"));
@@ -350,7 +350,7 @@ fn websockets_and_tunnels_are_no_bodies() {
 }
 
 #[test]
-fn a_quiet_request_is_given_out_and_replaced() {
+fn a_stalled_request_is_emitted_and_replaced() {
     let (mut out, mut connection) = requests(&[
         &opening(),
         &frame(HEADERS, 0x04, 1, &head("POST", "/quiet")),
@@ -364,12 +364,12 @@ fn a_quiet_request_is_given_out_and_replaced() {
     connection.flush_stale(BootTime(5), &mut out);
     connection.data(&frame(DATA, 0x01, 1, b"r"), true, BootTime(6), &mut out);
     connection.end(&mut out);
-    let given: Vec<_> = out
+    let emitted: Vec<_> = out
         .iter()
         .map(|r| (r.path.as_deref().unwrap(), &r.body.data[..], r.update, r.complete))
         .collect();
     assert_eq!(
-        given,
+        emitted,
         [
             ("/quiet", &b""[..], false, false),
             ("/quiet", b"late", true, false),

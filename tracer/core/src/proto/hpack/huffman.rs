@@ -1,13 +1,14 @@
 //! The Huffman code of HPACK (RFC 7541 section 5.2 and appendix B).
 //!
-//! The code is canonical: codes of one length are consecutive numbers in the
+//! The code is canonical: codes of equal length are consecutive numbers in the
 //! order of their symbols, and a longer code is greater than every shorter one
-//! (both left-aligned). So the lengths alone define it, and a code's length is
-//! found by comparing the next 32 bits with one limit a length.
+//! (both left-aligned). The lengths alone therefore define the code, and the
+//! length of a code is found by comparing the next 32 bits with one limit per
+//! length.
 
 use super::Invalid;
 
-/// The length in bits of each symbol's code; the last is end-of-string's.
+/// Length of the code of each symbol, in bits. The last one is end-of-string.
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, //
     28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28, //
@@ -28,17 +29,17 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// The shortest code's length in bits.
+/// Length of the shortest code, in bits.
 const MIN_LENGTH: usize = 5;
-/// The longest code's length in bits.
+/// Length of the longest code, in bits.
 const MAX_LENGTH: usize = 30;
 
-/// The code, in the form that decoding wants.
+/// The code in a form suited to decoding.
 struct Code {
     /// For each length, the first 32-bit window (left-aligned) that does not
-    /// begin with a code of this length or a shorter one.
+    /// start with a code of this length or a shorter one.
     limits: [u64; MAX_LENGTH + 1],
-    /// For each length, where its symbols begin in `symbols`.
+    /// For each length, the position of its symbols in `symbols`.
     offsets: [usize; MAX_LENGTH + 1],
     /// The symbols in the order of their codes; 256 is end-of-string.
     symbols: [u16; 257],
@@ -69,8 +70,8 @@ impl Code {
         code
     }
 
-    /// The symbol at the beginning of `window` (the next 32 bits), and its
-    /// code's length. The code is complete, so there always is one.
+    /// Returns the symbol at the start of `window` (the next 32 bits) and the
+    /// length of its code. The code is complete, so there is always one.
     fn symbol(&self, window: u32) -> (u16, u32) {
         let window = u64::from(window);
         let mut length = MIN_LENGTH;
@@ -83,15 +84,16 @@ impl Code {
     }
 }
 
-/// Decodes `input`, appending to `out`. With `whole` false the input was cut
-/// short: it yields the symbols that are all there, and the bits of a last cut
-/// one are left out.
+/// Decodes `input`, appending to `out`. If `whole` is false, the input was
+/// truncated, and the bits of an incomplete symbol at its end are ignored.
 ///
 /// # Errors
-/// End-of-string in the string, or padding that is not the beginning of its
+///
+/// Fails if the string contains end-of-string, or if the padding is longer than
+/// seven bits or not a prefix of the end-of-string code.
 /// code or longer than seven bits.
 pub(super) fn decode(input: &[u8], whole: bool, out: &mut Vec<u8>) -> Result<(), Invalid> {
-    // The next bits, left-aligned, and how many of them are input.
+    // The next bits, left-aligned, and the number of them that are input.
     let (mut bits, mut have) = (0u64, 0u32);
     let mut input = input.iter();
     loop {
@@ -119,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    /// Encodes by the same table, bit by bit; the appendix C examples and the
-    /// differential tests check the table itself.
+    /// Encodes with the same table, bit by bit. The examples of appendix C and
+    /// the differential tests verify the table itself.
     fn encode(text: &[u8]) -> Vec<u8> {
         let mut bits = Vec::new();
         for &byte in text {
@@ -141,20 +143,20 @@ mod tests {
 
     #[test]
     fn padding_is_checked() {
-        // "0" is 00000, then three bits of padding.
+        // "0" is 00000, followed by three bits of padding.
         assert_eq!(decoded(&[0b0000_0111], true), Ok(b"0".to_vec()));
         assert_eq!(decoded(&[0b0000_0110], true), Err(Invalid::Huffman));
         assert_eq!(decoded(&[0b0000_0111, 0xff], true), Err(Invalid::Huffman));
         assert_eq!(decoded(&[0xff], true), Err(Invalid::Huffman));
         assert_eq!(decoded(&[0xff; 4], true), Err(Invalid::Huffman));
-        // End-of-string is refused in a cut string too.
+        // End-of-string is rejected in truncated strings too.
         assert_eq!(decoded(&[0xff; 4], false), Err(Invalid::Huffman));
         assert_eq!(decoded(&[], true), Ok(Vec::new()));
     }
 
     proptest! {
         #[test]
-        fn any_text_comes_back_and_any_prefix_of_it_begins_it(text: Vec<u8>) {
+        fn text_round_trips_and_prefixes_are_consistent(text: Vec<u8>) {
             let encoded = encode(&text);
             prop_assert_eq!(decoded(&encoded, true), Ok(text.clone()));
             for cut in 0..encoded.len() {
@@ -164,7 +166,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_decoded_or_refused(input: Vec<u8>, whole: bool) {
+        fn any_bytes_are_decoded_or_rejected(input: Vec<u8>, whole: bool) {
             if let Ok(out) = decoded(&input, whole) {
                 prop_assert!(out.len() * MIN_LENGTH <= input.len() * 8);
             }

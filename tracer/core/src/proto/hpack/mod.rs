@@ -1,8 +1,8 @@
-//! HPACK, the header compression of HTTP/2 (RFC 7541): a decoder that says
-//! what it cannot know.
+//! HPACK, the header compression of HTTP/2 (RFC 7541), with a decoder that
+//! marks values it cannot know.
 //!
-//! A header block is a run of field representations, told apart by the first
-//! bits of their first byte (section 6):
+//! A header block is a sequence of field representations, distinguished by the
+//! first bits of their first byte (section 6):
 //!
 //! ```text
 //! 1 index(7+)                       a field of a table
@@ -12,9 +12,9 @@
 //! 0001 name index(4+) [name] value  a literal, never to be indexed
 //! ```
 //!
-//! Names and values that point into the dynamic table mean something only to
-//! those who saw what was inserted. So a [`Decoder`] knows which part of the
-//! table it saw, and a field that points elsewhere is unknown, never guessed.
+//! References to the dynamic table are meaningful only to a peer that saw every
+//! insertion. A [`Decoder`] tracks which part of the table it saw; a field that
+//! refers to the other part is unknown and never guessed.
 
 mod huffman;
 mod reader;
@@ -22,54 +22,54 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use self::reader::{Reader, Stop};
+use self::reader::{BlockReader, Interrupt};
 use self::table::Dynamic;
 use super::{Field, Gap, Text};
 
-/// The most bytes of fields kept from one block, each counted as RFC 9113
-/// section 10.5.1 counts it. A block can name one long table entry once a
-/// byte; real heads stay far below, long URLs included.
+/// Maximum size of the fields kept per block, computed as in RFC 9113 section
+/// 10.5.1. A block can refer to a long table entry with every byte; real heads
+/// stay far below this limit, including those with long URLs.
 pub const MAX_FIELDS: usize = 1 << 20;
 
-/// How a header block breaks the rules.
+/// The rule that a header block violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     /// The block ends within a field.
     EndsEarly,
-    /// An index that no table has.
+    /// An index that is in neither table.
     Index,
     /// An integer of more than 32 bits.
     Integer,
-    /// End-of-string within a Huffman-coded string, or bad padding.
+    /// End-of-string within a Huffman-coded string, or invalid padding.
     Huffman,
     /// A new table limit after a field (section 4.2).
     LateLimit,
 }
 
-/// How the reading of a header block ended.
+/// The way in which decoding a header block ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// At the block's end: the fields are all there.
+    /// At the end of the block, with all fields decoded.
     Complete,
-    /// At bytes that are missing.
+    /// At missing bytes.
     Cut,
-    /// At a breach of the rules.
+    /// At a violation of the rules.
     Invalid(Invalid),
 }
 
-/// What a header block holds.
+/// The content of a header block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// The fields, in order. Where the block is cut, the last one can be a
-    /// beginning.
+    /// The fields in order. If the block is truncated, the last one may be a
+    /// prefix.
     pub fields: Vec<Field>,
-    /// How many further fields were not kept ([`MAX_FIELDS`]).
+    /// Number of further fields that were not kept ([`MAX_FIELDS`]).
     pub dropped: u64,
-    /// How the reading ended.
+    /// The way in which decoding ended.
     pub end: End,
 }
 
-/// The decoding side of one connection's header compression.
+/// The decoder of a connection's header compression.
 #[derive(Debug)]
 pub struct Decoder {
     table: Dynamic,
@@ -82,30 +82,32 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder for a connection seen from its beginning.
+    /// Creates a decoder for a connection seen from its start.
     pub fn new() -> Decoder {
         Decoder { table: Dynamic::new() }
     }
 
-    /// A decoder for a connection joined late.
+    /// Creates a decoder for a connection joined late.
     pub fn joined() -> Decoder {
         Decoder { table: Dynamic::unknown() }
     }
 
-    /// Header blocks may have been lost here. Each can have inserted any
-    /// number of entries, so that no known entry's index is certain any more.
+    /// Records that header blocks may have been lost. Each may have inserted
+    /// any number of entries, so the index of every known entry becomes
+    /// uncertain.
     pub fn forget(&mut self) {
         self.table = Dynamic::unknown();
     }
 
-    /// Decodes one header block: `data` with `gaps` in it, a gap at the end of
-    /// `data` meaning that the block was cut short there.
+    /// Decodes one header block: `data` with `gaps` in it. A gap at the end of
+    /// `data` means that the block was truncated there.
     ///
-    /// A gap within a string costs that string's end and nothing more, as the
-    /// string's length is known. After any other, and after a breach of the
-    /// rules, the rest of the block is unread, and all the table is unknown.
+    /// A gap within a string only costs the rest of that string, since its
+    /// length is known. After any other gap, and after a violation of the
+    /// rules, the rest of the block is not read, and the whole table becomes
+    /// unknown.
     pub fn decode(&mut self, data: &[u8], gaps: &[Gap]) -> Section {
-        let mut reader = Reader::new(data, gaps);
+        let mut reader = BlockReader::new(data, gaps);
         let mut fields = Fields::default();
         let mut limits_over = false;
         let end = loop {
@@ -114,12 +116,12 @@ impl Decoder {
             }
             match self.representation(&mut reader, &mut limits_over) {
                 Ok(field) => fields.extend(field),
-                Err((field, stop)) => {
+                Err((field, interrupt)) => {
                     fields.extend(field);
                     self.forget();
-                    break match stop {
-                        Stop::Cut(_) => End::Cut,
-                        Stop::Invalid(invalid) => End::Invalid(invalid),
+                    break match interrupt {
+                        Interrupt::Cut(_) => End::Cut,
+                        Interrupt::Invalid(invalid) => End::Invalid(invalid),
                     };
                 }
             }
@@ -127,14 +129,14 @@ impl Decoder {
         Section { fields: fields.kept, dropped: fields.dropped, end }
     }
 
-    /// Decodes one representation (section 6): a field, or none where it is a
-    /// new table limit. Where that fails, as much of a field as there is.
+    /// Decodes one representation (section 6). Returns a field, or `None` for a
+    /// new table limit. On failure, returns as much of the field as is known.
     fn representation(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut BlockReader<'_>,
         limits_over: &mut bool,
-    ) -> Result<Option<Field>, (Option<Field>, Stop)> {
-        let fail = |stop| (None, stop);
+    ) -> Result<Option<Field>, (Option<Field>, Interrupt)> {
+        let fail = |interrupt| (None, interrupt);
         let first = reader.byte().map_err(fail)?;
         if first & 0xe0 == 0x20 {
             let limit = reader.integer(first, 5).map_err(fail)?;
@@ -160,24 +162,29 @@ impl Decoder {
     /// Decodes a literal whose name index has a prefix of `bits` bits.
     fn literal(
         &self,
-        reader: &mut Reader<'_>,
+        reader: &mut BlockReader<'_>,
         first: u8,
         bits: u32,
-    ) -> Result<Field, (Option<Field>, Stop)> {
-        let fail = |stop| (None, stop);
+    ) -> Result<Field, (Option<Field>, Interrupt)> {
+        let fail = |interrupt| (None, interrupt);
         let name = match reader.integer(first, bits).map_err(fail)? {
-            0 => reader.string().map_err(|stop| {
-                (begun(&stop, |start| Field { name: start, value: Text::UNKNOWN }), stop)
+            0 => reader.string().map_err(|interrupt| {
+                (
+                    partial_field(&interrupt, |start| Field { name: start, value: Text::UNKNOWN }),
+                    interrupt,
+                )
             })?,
             index => self.field(index).map_err(|invalid| fail(invalid.into()))?.name,
         };
         match reader.string() {
             Ok(value) => Ok(Field { name, value }),
-            Err(stop) => Err((begun(&stop, |start| Field { name, value: start }), stop)),
+            Err(interrupt) => {
+                Err((partial_field(&interrupt, |start| Field { name, value: start }), interrupt))
+            }
         }
     }
 
-    /// The field at an index of both tables (section 2.3.3).
+    /// Returns the field at an index of the combined tables (section 2.3.3).
     fn field(&self, index: u32) -> Result<Field, Invalid> {
         let index = index as usize;
         if index > table::STATIC_LEN {
@@ -189,15 +196,15 @@ impl Decoder {
     }
 }
 
-/// The field that a cut left with the beginning of a string.
-fn begun(stop: &Stop, field: impl FnOnce(Text) -> Field) -> Option<Field> {
-    match stop {
-        Stop::Cut(start) => Some(field(Text::Start(start.clone()))),
-        Stop::Invalid(_) => None,
+/// Returns the field whose string was cut off, if any of it is known.
+fn partial_field(interrupt: &Interrupt, field: impl FnOnce(Text) -> Field) -> Option<Field> {
+    match interrupt {
+        Interrupt::Cut(start) => Some(field(Text::Start(start.clone()))),
+        Interrupt::Invalid(_) => None,
     }
 }
 
-/// Fields, as many as [`MAX_FIELDS`] allows.
+/// Collects fields up to [`MAX_FIELDS`].
 #[derive(Default)]
 struct Fields {
     kept: Vec<Field>,

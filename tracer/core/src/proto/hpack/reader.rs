@@ -1,61 +1,61 @@
-//! Reads the primitives of HPACK (RFC 7541 section 5) from a block with gaps.
+//! Reads HPACK primitives (RFC 7541 section 5) from a block with gaps.
 
 use bytes::Bytes;
 
 use super::{Invalid, huffman};
 use crate::proto::{Gap, Text};
 
-/// Why reading ended before the thing read did.
+/// The reason why a value could not be read completely.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Bytes are missing, and nobody can tell where the next field begins.
-    /// Holds the beginning of the string that was being read, if one was.
+pub(super) enum Interrupt {
+    /// Bytes are missing, and the start of the next field is unknown. Contains
+    /// the start of the string being read, if any.
     Cut(Bytes),
-    /// The block breaks the rules.
+    /// The block violates the rules.
     Invalid(Invalid),
 }
 
-impl From<Invalid> for Stop {
-    fn from(invalid: Invalid) -> Stop {
-        Stop::Invalid(invalid)
+impl From<Invalid> for Interrupt {
+    fn from(invalid: Invalid) -> Interrupt {
+        Interrupt::Invalid(invalid)
     }
 }
 
-/// A cursor over the known bytes of a block. A gap at the end of `data` is a
-/// block cut short; without one, the block ends there.
+/// A cursor over the known bytes of a block. A gap at the end of `data` means
+/// that the block was truncated; otherwise it ends there.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct BlockReader<'a> {
     data: &'a [u8],
     at: usize,
     gaps: &'a [Gap],
-    /// How many bytes of the first gap were already passed.
+    /// Number of bytes of the first gap already skipped.
     passed: u64,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(data: &'a [u8], gaps: &'a [Gap]) -> Reader<'a> {
-        Reader { data, at: 0, gaps, passed: 0 }
+impl<'a> BlockReader<'a> {
+    pub(super) fn new(data: &'a [u8], gaps: &'a [Gap]) -> BlockReader<'a> {
+        BlockReader { data, at: 0, gaps, passed: 0 }
     }
 
-    /// The block ends here, and nothing is missing.
+    /// Reports whether the block ends here with nothing missing.
     pub(super) fn at_end(&self) -> bool {
         self.at == self.data.len() && self.gaps.is_empty()
     }
 
-    /// The next byte.
-    pub(super) fn byte(&mut self) -> Result<u8, Stop> {
+    /// Reads a byte.
+    pub(super) fn byte(&mut self) -> Result<u8, Interrupt> {
         if self.run().is_empty() {
-            return Err(self.stop());
+            return Err(self.interrupt());
         }
         let byte = self.data[self.at];
         self.at += 1;
         Ok(byte)
     }
 
-    /// An integer with a prefix of `bits` bits in `first`, the byte already
-    /// read (section 5.1). No more than 32 bits are taken: no length, index or
-    /// table size of a working connection needs them.
-    pub(super) fn integer(&mut self, first: u8, bits: u32) -> Result<u32, Stop> {
+    /// Reads an integer with a prefix of `bits` bits in `first`, the byte
+    /// already read (section 5.1). At most 32 bits are accepted, which is
+    /// enough for the lengths, indexes and table sizes of any valid connection.
+    pub(super) fn integer(&mut self, first: u8, bits: u32) -> Result<u32, Interrupt> {
         let mask = (1u32 << bits) - 1;
         let prefix = u32::from(first) & mask;
         if prefix < mask {
@@ -72,9 +72,9 @@ impl<'a> Reader<'a> {
         Err(Invalid::Integer.into())
     }
 
-    /// A string (section 5.2). A gap inside it does no harm to what follows:
-    /// the length before it says where it ends.
-    pub(super) fn string(&mut self) -> Result<Text, Stop> {
+    /// Reads a string (section 5.2). A gap within it does not affect the
+    /// following data, because the length prefix determines where it ends.
+    pub(super) fn string(&mut self) -> Result<Text, Interrupt> {
         let first = self.byte()?;
         let coded = first & 0x80 != 0;
         let len = self.integer(first, 7)?;
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
             }
             let mut text = Vec::with_capacity(raw.len() * 8 / 5);
             huffman::decode(raw, whole, &mut text)?;
-            // Entries live long: they must not hold more than they say.
+            // Entries live long and must not retain unused capacity.
             text.shrink_to_fit();
             Ok::<_, Invalid>(Bytes::from(text))
         };
@@ -92,14 +92,14 @@ impl<'a> Reader<'a> {
         match outcome {
             Ok(true) => Ok(Text::Whole(decode(start, true)?)),
             Ok(false) => Ok(Text::Start(decode(start, false)?)),
-            Err(Stop::Cut(_)) => Err(Stop::Cut(decode(start, false)?)),
+            Err(Interrupt::Cut(_)) => Err(Interrupt::Cut(decode(start, false)?)),
             Err(invalid) => Err(invalid),
         }
     }
 
-    /// Passes `len` bytes. Gives those before the first gap among them, and
-    /// whether there was no gap.
-    fn take(&mut self, len: u64) -> (&'a [u8], Result<bool, Stop>) {
+    /// Takes `len` bytes. Returns those before the first gap, and whether there
+    /// was no gap.
+    fn take(&mut self, len: u64) -> (&'a [u8], Result<bool, Interrupt>) {
         let run = self.run();
         let start = &run[..run.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
         self.at += start.len();
@@ -108,12 +108,12 @@ impl<'a> Reader<'a> {
             return (start, Ok(true));
         }
         while left > 0 {
-            // Here is either the block's end or a gap.
+            // This is either the end of the block or a gap.
             let Some((gap, rest)) = self.gaps.split_first() else {
-                return (start, Err(self.stop()));
+                return (start, Err(self.interrupt()));
             };
             let Some(missing) = gap.len.map(|len| len.saturating_sub(self.passed)) else {
-                return (start, Err(self.stop()));
+                return (start, Err(self.interrupt()));
             };
             if missing > left {
                 self.passed += left;
@@ -129,17 +129,17 @@ impl<'a> Reader<'a> {
         (start, Ok(false))
     }
 
-    /// The known bytes up to the next gap or the block's end.
+    /// Returns the known bytes up to the next gap or the end of the block.
     fn run(&self) -> &'a [u8] {
         let end = self.gaps.first().map_or(self.data.len(), |gap| gap.at.min(self.data.len()));
         self.data.get(self.at..end).unwrap_or_default()
     }
 
-    /// Why there is no byte here.
-    fn stop(&self) -> Stop {
+    /// Returns the reason why there is no byte here.
+    fn interrupt(&self) -> Interrupt {
         match self.gaps {
-            [] => Stop::Invalid(Invalid::EndsEarly),
-            _ => Stop::Cut(Bytes::new()),
+            [] => Interrupt::Invalid(Invalid::EndsEarly),
+            _ => Interrupt::Cut(Bytes::new()),
         }
     }
 }

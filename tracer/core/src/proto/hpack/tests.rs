@@ -23,12 +23,12 @@ fn decode(decoder: &mut Decoder, block: &[u8]) -> Vec<Field> {
     section.fields
 }
 
-/// One step of an example of RFC 7541 appendix C: a block, its fields, and the
+/// A step in an example of RFC 7541 appendix C: a block, its fields, and the
 /// table after it.
 type Step = (&'static str, &'static [(&'static str, &'static str)], &'static [usize], usize);
 
-/// Runs an example. The table is given as the numbers of the fields, counted
-/// over the whole example, that are in it.
+/// Runs an example. The table is given as the numbers of the fields in it,
+/// counted over the whole example.
 fn example(decoder: &mut Decoder, steps: &[Step]) {
     let mut seen = Vec::new();
     for &(block, fields, table, size) in steps {
@@ -47,7 +47,7 @@ fn appendix_c1_integers() {
     for (bytes, bits, value) in
         [(&[0x0a][..], 5, 10), (&[0x1f, 0x9a, 0x0a], 5, 1337), (&[0x2a], 8, 42)]
     {
-        let mut reader = Reader::new(bytes, &[]);
+        let mut reader = BlockReader::new(bytes, &[]);
         let first = reader.byte().unwrap();
         assert_eq!(reader.integer(first, bits), Ok(value));
         assert!(reader.at_end());
@@ -147,7 +147,7 @@ const RESPONSES: [&[(&str, &str)]; 3] = [
     ],
 ];
 
-/// A decoder whose table has the limit of appendices C.5 and C.6.
+/// Creates a decoder whose table has the limit used in appendices C.5 and C.6.
 fn limited_to_256() -> Decoder {
     let mut decoder = Decoder::new();
     assert_eq!(decode(&mut decoder, &[0x3f, 0xe1, 0x01]), []);
@@ -207,7 +207,7 @@ fn appendix_c6_responses_with_huffman_and_eviction() {
 }
 
 #[test]
-fn rules_are_kept() {
+fn rule_violations_are_detected() {
     for (block, invalid) in [
         ("80", Invalid::Index),                // index 0
         ("be", Invalid::Index),                // beyond an empty table
@@ -226,7 +226,7 @@ fn rules_are_kept() {
 }
 
 #[test]
-fn after_a_breach_the_table_is_unknown() {
+fn a_violation_makes_the_table_unknown() {
     let mut decoder = Decoder::new();
     decode(&mut decoder, &unhex("4001 6101 62"));
     assert_eq!(decode(&mut decoder, &[0xbe]), [whole(b"a", b"b")]);
@@ -236,7 +236,7 @@ fn after_a_breach_the_table_is_unknown() {
 }
 
 #[test]
-fn an_entry_too_large_empties_the_table() {
+fn an_oversized_entry_empties_the_table() {
     let mut decoder = limited_to_256();
     decode(&mut decoder, &unhex("4001 6101 62"));
     let mut block = b"\x40\x01a\x7f\x80\x02".to_vec();
@@ -246,30 +246,30 @@ fn an_entry_too_large_empties_the_table() {
 }
 
 #[test]
-fn a_table_joined_late_is_known_from_its_new_end() {
+fn a_table_joined_late_is_known_from_its_newest_entries() {
     let mut decoder = Decoder::joined();
-    // An insertion under an unknown name, two known ones, then all of them.
+    // An insertion with an unknown name, two known ones, then all of them.
     let fields = decode(&mut decoder, &unhex("7e 01 31 4001 6101 62 4101 63 be bf c0 c1"));
     let unnamed = Field { name: Text::UNKNOWN, value: Text::Whole(Bytes::from_static(b"1")) };
     let unknown = Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
     assert_eq!(fields[3..], [whole(b":authority", b"c"), whole(b"a", b"b"), unnamed, unknown],);
-    // The encoder empties its table: nothing is unknown any more.
+    // The encoder empties its table, so nothing is unknown any more.
     let section = decoder.decode(&unhex("20 3f e1 1f be"), &[]);
     assert_eq!(section.end, End::Invalid(Invalid::Index));
 }
 
 #[test]
-fn a_gap_within_a_string_costs_its_end_only() {
+fn a_gap_within_a_string_costs_only_its_end() {
     let mut decoder = Decoder::new();
     // "a": "0123456789" inserted, then GET; bytes 3 to 8 of the value missing.
     let section = decoder.decode(b"\x40\x01a\x0a01289\x82", &[Gap { at: 7, len: Some(5) }]);
-    let begun = Field {
+    let partial = Field {
         name: Text::Whole(Bytes::from_static(b"a")),
         value: Text::Start(Bytes::from_static(b"012")),
     };
-    assert_eq!(section.fields, [begun.clone(), whole(b":method", b"GET")]);
+    assert_eq!(section.fields, [partial.clone(), whole(b":method", b"GET")]);
     assert_eq!(section.end, End::Complete);
-    assert_eq!(decode(&mut decoder, &[0xbe]), [begun]);
+    assert_eq!(decode(&mut decoder, &[0xbe]), [partial]);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn a_gap_elsewhere_cuts_the_block() {
 }
 
 #[test]
-fn one_long_entry_named_often_is_not_kept_often() {
+fn repeated_references_to_a_long_entry_are_bounded() {
     let mut block = b"\x40\x01a\x7f\xa1\x1e".to_vec();
     block.resize(block.len() + 4000, b'x');
     block.resize(block.len() + 1_000_000, 0xbe);
@@ -299,7 +299,7 @@ fn one_long_entry_named_often_is_not_kept_often() {
 }
 
 #[test]
-fn a_table_without_end_is_bounded() {
+fn an_endless_table_is_bounded() {
     let mut decoder = Decoder::new();
     decode(&mut decoder, &unhex("3f e1 ff ff ff 0e"));
     for i in 0..10_000u32 {
@@ -308,15 +308,15 @@ fn a_table_without_end_is_bounded() {
         decode(&mut decoder, &block);
         assert!(decoder.table.size() <= table::MAX_TABLE as usize);
     }
-    // What we did not keep the encoder may have: unknown, not an error.
+    // The encoder may have entries that were not kept: unknown, not an error.
     let unknown = Field { name: Text::UNKNOWN, value: Text::UNKNOWN };
     assert_eq!(decode(&mut decoder, &unhex("ff 80 3d")), [unknown]);
 }
 
-/// Runs a story in the format of the public interoperability test cases
-/// (`http2jp/hpack-test-case`): a list of blocks with their fields. Returns
-/// how many blocks it has.
-fn story(path: &Path) -> usize {
+/// Runs a test case in the format of the public interoperability suite
+/// (`http2jp/hpack-test-case`): a list of blocks with their fields. Returns the
+/// number of blocks.
+fn test_case(path: &Path) -> usize {
     let story: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let cases = story["cases"].as_array().unwrap();
     let mut decoder = Decoder::new();
@@ -335,34 +335,34 @@ fn story(path: &Path) -> usize {
         assert_eq!(decode(&mut decoder, &block), truth, "{} {number}", path.display());
         if number >= cases.len() / 3 {
             let fields = decode(&mut late, &block);
-            assert!(is_known_of(&fields, &truth), "{} {number}, joined late", path.display());
+            assert!(is_consistent(&fields, &truth), "{} {number}, joined late", path.display());
         }
     }
     cases.len()
 }
 
-/// Runs every story below a directory. Returns how many blocks they have.
-fn stories(directory: &Path) -> usize {
+/// Runs all test cases in a directory. Returns the total number of blocks.
+fn test_cases(directory: &Path) -> usize {
     let mut blocks = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            blocks += stories(&path);
+            blocks += test_cases(&path);
         } else if path.extension().is_some_and(|extension| extension == "json") {
-            blocks += story(&path);
+            blocks += test_case(&path);
         }
     }
     blocks
 }
 
 #[test]
-fn stories_of_another_encoder() {
+fn test_cases_of_another_encoder() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/hpack");
-    assert_eq!(stories(&directory), 150);
+    assert_eq!(test_cases(&directory), 150);
 }
 
-/// Whatever `known` says is true of the beginning of `truth`.
-fn is_known_of(known: &[Field], truth: &[Field]) -> bool {
+/// Reports whether everything in `known` matches the start of `truth`.
+fn is_consistent(known: &[Field], truth: &[Field]) -> bool {
     let agrees = |known: &Text, truth: &Text| match known {
         Text::Whole(_) => known == truth,
         Text::Start(start) => truth.known().starts_with(start),

@@ -1,4 +1,4 @@
-//! The body of a request: where it ends, and what is known of it.
+//! The body of a request: finds its end and collects its known bytes.
 //!
 //! ```text
 //! chunked:  *( size *( ";" extension ) CRLF  data CRLF )
@@ -11,24 +11,24 @@ use super::head::Fields;
 use super::lines::{Line, Section};
 use crate::proto::{Body, Gap, Header};
 
-/// Gaps kept of one body. What follows the last one is not kept: bytes in so
-/// many places say little.
+/// Maximum number of gaps kept per body. Bytes after the last one are dropped,
+/// since a body with that many gaps is of little use.
 const MAX_GAPS: usize = 256;
 
-/// The longest chunk-size line. Extensions are not used by browsers.
+/// Maximum length of a chunk-size line. Browsers do not use chunk extensions.
 const MAX_SIZE_LINE: usize = 16 << 10;
 
-/// The largest trailer section.
+/// Maximum length of the trailer section.
 const MAX_TRAILER: usize = 64 << 10;
 
-/// What ends a body.
+/// The framing that determines the end of a body.
 #[derive(Debug, Clone)]
 pub(super) enum Framing {
-    /// So many more bytes.
+    /// Number of bytes remaining.
     Length(u64),
-    /// `Transfer-Encoding: chunked`: the next part of it.
+    /// `Transfer-Encoding: chunked`, with the next part of it.
     Chunked(ChunkPart),
-    /// Nobody can tell: the length is invalid, or given twice.
+    /// Unknown, because the length is invalid or contradictory.
     Unframed,
 }
 
@@ -38,12 +38,12 @@ impl Framing {
     }
 }
 
-/// What comes next in a chunked body.
+/// The next part of a chunked body.
 #[derive(Debug, Clone)]
 pub(super) enum ChunkPart {
     /// A line with the size of a chunk.
     Size { size: Option<u64>, extension: bool, line: usize },
-    /// So many more bytes of a chunk.
+    /// Number of bytes remaining in a chunk.
     Data(u64),
     /// The line end after a chunk.
     End,
@@ -55,53 +55,56 @@ impl ChunkPart {
     const SIZE: Self = Self::Size { size: None, extension: false, line: 0 };
 }
 
-/// How it stands with a body.
+/// The progress of reading a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// More of it is to come.
+    /// The body continues.
     More,
-    /// It ended; the next message begins.
+    /// The body ended, and the next message starts.
     Whole,
-    /// It ended within a gap; so many bytes of that follow it.
+    /// The body ended within a gap, with this number of bytes of the gap after
+    /// it.
     WholeInGap(u64),
-    /// Its end cannot be found any more.
+    /// The end of the body can no longer be found.
     Lost,
 }
 
-/// What is known of a body.
+/// The known content of a body.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownBody {
     pub(super) body: Body,
     /// The fields of the trailer section.
     pub(super) trailer: Vec<Header>,
-    /// Bytes of it that are in neither.
+    /// Number of bytes that are in neither.
     pub(super) unread: u64,
-    /// Its end came, and the trailer section is all known.
+    /// Set if the end of the body was reached and the trailer section is
+    /// complete.
     pub(super) whole: bool,
 }
 
-impl Known {
-    /// After a head that is cut: whether there is a body, nobody can tell.
+impl KnownBody {
+    /// Returns the content after a truncated head, where even the presence of a
+    /// body is unknown.
     pub(super) fn nothing() -> Self {
         let gaps = vec![Gap { at: 0, len: None }];
         Self { body: Body { gaps, ..Body::default() }, ..Self::default() }
     }
 }
 
-/// Reads a body as it comes.
+/// Reads a body incrementally.
 #[derive(Debug)]
 pub(super) struct BodyReader {
     framing: Framing,
     chunked: bool,
-    /// How many bytes are kept.
+    /// Maximum number of bytes kept.
     max: usize,
     data: Vec<u8>,
     gaps: Vec<Gap>,
     unread: u64,
     trailer: Section,
     ended: bool,
-    /// Some of it came, known or not.
-    pub(super) begun: bool,
+    /// Set once any part of the body was received or skipped.
+    pub(super) started: bool,
 }
 
 impl BodyReader {
@@ -115,11 +118,11 @@ impl BodyReader {
             gaps: Vec::new(),
             unread: 0,
             trailer: Section::default(),
-            begun: false,
+            started: false,
         }
     }
 
-    /// Every byte up to the body's end came, known or not.
+    /// Reports whether every byte of the body was received or skipped.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
@@ -128,19 +131,19 @@ impl BodyReader {
         matches!(self.framing, Framing::Unframed)
     }
 
-    /// How many bytes of memory are held.
+    /// Returns the number of bytes buffered.
     pub(super) fn buffered(&self) -> usize {
         self.data.capacity() + self.gaps.capacity() * size_of::<Gap>() + self.trailer.bytes().len()
     }
 
-    /// Takes the next bytes, none beyond the body's end. Returns how many were
-    /// taken.
+    /// Reads the next bytes up to the end of the body. Returns the number of
+    /// bytes consumed.
     pub(super) fn push(&mut self, bytes: &[u8]) -> (usize, Progress) {
         let mut taken = 0;
         while !self.ended
             && let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty())
         {
-            self.begun = true;
+            self.started = true;
             let (used, progress) = self.step(rest);
             taken += used;
             match progress {
@@ -152,7 +155,7 @@ impl BodyReader {
         (taken, if self.ended { Progress::Whole } else { Progress::More })
     }
 
-    /// Takes some of the bytes, at least one: the next part, as far as it goes.
+    /// Consumes at least one byte: as much of the next part as available.
     fn step(&mut self, bytes: &[u8]) -> (usize, Progress) {
         let [first, ..] = bytes else {
             return (0, Progress::More);
@@ -200,9 +203,9 @@ impl BodyReader {
         }
     }
 
-    /// Takes a gap in the stream.
+    /// Processes a gap in the stream.
     pub(super) fn gap(&mut self, len: Option<u64>) -> Progress {
-        self.begun = true;
+        self.started = true;
         match (&mut self.framing, len) {
             (Framing::Length(left), Some(len)) => {
                 let (missing, beyond) = (len.min(*left), len.saturating_sub(*left));
@@ -220,7 +223,8 @@ impl BodyReader {
                     return Progress::Lost;
                 };
                 let Some(after) = left.checked_sub(len) else {
-                    // The gap swallowed size lines: how much of it is data?
+                    // The gap contained size lines, so the amount of data in it
+                    // is unknown.
                     self.unread += len;
                     return Progress::Lost;
                 };
@@ -239,20 +243,20 @@ impl BodyReader {
         }
     }
 
-    /// What is known of the body.
-    pub(super) fn snapshot(&self) -> Known {
+    /// Returns the known content of the body.
+    pub(super) fn snapshot(&self) -> KnownBody {
         let data = Bytes::copy_from_slice(&self.data);
         self.with_data(data, self.gaps.clone())
     }
 
-    /// What is known of the body, given away.
-    pub(super) fn finish(mut self) -> Known {
+    /// Returns the known content of the body, without copying it.
+    pub(super) fn finish(mut self) -> KnownBody {
         let data = Bytes::from(std::mem::take(&mut self.data));
         let gaps = std::mem::take(&mut self.gaps);
         self.with_data(data, gaps)
     }
 
-    fn with_data(&self, data: Bytes, mut gaps: Vec<Gap>) -> Known {
+    fn with_data(&self, data: Bytes, mut gaps: Vec<Gap>) -> KnownBody {
         let in_trailer = matches!(self.framing, Framing::Chunked(ChunkPart::Trailer));
         if !self.ended && !in_trailer {
             match gaps.last_mut() {
@@ -260,13 +264,13 @@ impl BodyReader {
                 _ => gaps.push(Gap { at: data.len(), len: None }),
             }
         }
-        // A trailer section that is not complete may hold half a field.
+        // An incomplete trailer section may end with half a field.
         let trailer = Bytes::copy_from_slice(self.trailer.bytes());
         let fields = match self.ended {
             true => Fields::parse(&trailer, |_, _| ()).0,
             false => Fields { list: Vec::new(), unread: trailer.len() as u64 },
         };
-        Known {
+        KnownBody {
             body: Body { data, gaps, chunked: self.chunked },
             unread: self.unread + fields.unread,
             trailer: fields.list,
@@ -282,7 +286,7 @@ impl BodyReader {
         self.miss((bytes.len() - kept.len()) as u64);
     }
 
-    /// Notes bytes that are not known, or not kept.
+    /// Records bytes that are unknown or not kept.
     fn miss(&mut self, len: u64) {
         if len == 0 {
             return;
@@ -296,9 +300,9 @@ impl BodyReader {
 }
 
 impl ChunkPart {
-    /// Takes the next byte of a size line, or of the line end after a chunk.
-    /// Says whether it is of an extension, which nobody reads; `None`: it does
-    /// not belong here.
+    /// Consumes the next byte of a size line, or of the line end after a chunk.
+    /// Returns whether the byte belongs to an extension, which is not read, or
+    /// `None` if the byte is invalid.
     fn line_byte(&mut self, byte: u8) -> Option<bool> {
         match (&mut *self, byte) {
             (Self::End, b'\r') => {}
@@ -314,7 +318,7 @@ impl ChunkPart {
             }
             (Self::Size { size, extension: false, line }, byte) => {
                 let digit = char::from(byte).to_digit(16)?;
-                // A line of zeros is a size, too.
+                // A line of zeros is a valid size too.
                 *line += 1;
                 let shifted = size.unwrap_or(0).checked_mul(16)?.checked_add(digit.into())?;
                 *size = Some(shifted).filter(|_| *line <= MAX_SIZE_LINE);
@@ -330,7 +334,7 @@ fn is_after_size(byte: u8) -> bool {
     matches!(byte, b';' | b' ' | b'\t' | b'\r')
 }
 
-/// As many of the bytes as `max` allows.
+/// Returns at most `max` of the bytes.
 fn up_to(bytes: &[u8], max: u64) -> &[u8] {
     usize::try_from(max).ok().and_then(|max| bytes.get(..max)).unwrap_or(bytes)
 }

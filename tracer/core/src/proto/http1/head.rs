@@ -6,8 +6,7 @@
 //! CRLF
 //! ```
 //!
-//! Bare line feeds and folded lines are tolerated, as RFC 9112 has it for
-//! recipients that want to be robust.
+//! Bare line feeds and folded lines are tolerated, as RFC 9112 permits.
 
 use bytes::Bytes;
 
@@ -15,45 +14,46 @@ use super::body::Framing;
 use super::lines::{Line, Section, lines};
 use crate::proto::{HeadCut, Header};
 
-/// The longest request line. Servers stop at 8 to 64 KiB; those who send
-/// URLs away put them into targets longer than that.
+/// Maximum length of a request line. Servers allow 8 to 64 KiB, but reported
+/// URLs make longer targets.
 const MAX_REQUEST_LINE: usize = 256 << 10;
 
-/// The largest head. Servers stop at some 10 KiB of fields.
+/// Maximum length of a head. Servers allow about 10 KiB of fields.
 const MAX_HEAD: usize = 1 << 20;
 
-/// Fields kept of a section. Each costs memory far beyond its bytes.
+/// Maximum number of fields kept per section. Each costs far more memory than
+/// its bytes.
 const MAX_FIELDS: usize = 1024;
 
-/// Methods for which a request line that is cut before its version is
-/// believed: those of RFC 9110 and RFC 5789.
+/// Methods for which a request line without its version is accepted: those of
+/// RFC 9110 and RFC 5789.
 const METHODS: [&[u8]; 9] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
-/// Reads a head as it comes.
+/// Reads a head incrementally.
 #[derive(Debug, Default)]
 pub(super) struct HeadReader {
     section: Section,
-    /// The request line is complete and is one.
+    /// Set once the request line is complete and valid.
     has_request_line: bool,
 }
 
-/// What the next bytes made of a head.
+/// The progress of reading a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// More of it is to come.
+    /// The head continues.
     More,
-    /// It is complete.
+    /// The head is complete.
     Whole,
-    /// It is larger than is kept.
+    /// The head exceeds the limit.
     TooLong,
-    /// It is none.
+    /// The bytes are not a head.
     NotHttp,
 }
 
 impl HeadReader {
-    /// Takes the next bytes, none beyond the head's end. Returns how many were
-    /// taken.
+    /// Reads the next bytes up to the end of the head. Returns the number of
+    /// bytes consumed.
     pub(super) fn push(&mut self, bytes: &[u8]) -> (usize, Progress) {
         let mut taken = 0;
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
@@ -77,29 +77,30 @@ impl HeadReader {
         (taken, Progress::More)
     }
 
-    /// The next byte belongs to the target of the request line, or follows it.
+    /// Reports whether the next byte belongs to the request target or follows
+    /// it.
     pub(super) fn is_in_target(&self) -> bool {
         !self.has_request_line && memchr::memchr(b' ', self.section.bytes()).is_some()
     }
 
-    /// How many bytes were taken.
+    /// Returns the number of bytes consumed.
     pub(super) fn len(&self) -> usize {
         self.section.bytes().len()
     }
 
-    /// What is known of a head that is not complete; `None` where that does
-    /// not prove it a request's.
+    /// Returns the known part of an incomplete head, or `None` if it does not
+    /// prove to be a request.
     pub(super) fn partial(&self) -> Option<Head> {
         Head::parse(Bytes::copy_from_slice(self.section.bytes()), false)
     }
 
-    /// The complete head.
+    /// Returns the complete head.
     pub(super) fn into_head(self) -> Option<Head> {
         Head::parse(Bytes::from(self.section.into_bytes()), true)
     }
 }
 
-/// A head, or what is known of it.
+/// A head, or the known part of one.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     pub(super) method: String,
@@ -108,7 +109,7 @@ pub(super) struct Head {
     pub(super) fields: Fields,
     pub(super) cut: Option<HeadCut>,
     pub(super) framing: Framing,
-    /// How many bytes of memory are held by it.
+    /// Number of bytes of memory that the head occupies.
     pub(super) size: usize,
 }
 
@@ -128,7 +129,8 @@ impl Head {
             (false, true) if last_cut => Some(HeadCut::LastField),
             (false, true) => Some(HeadCut::Fields),
         };
-        // Half a host is another host: of what is cut, only the path is kept.
+        // A truncated host is a different host, so only the path of a truncated
+        // target is kept.
         let target_cut = cut == Some(HeadCut::Target);
         let (authority, path) = line.split_target();
         let authority = authority.filter(|_| path.is_some() || !target_cut).or_else(|| {
@@ -152,15 +154,16 @@ impl Head {
         })
     }
 
-    /// Some field of that name, a comma-separated list, has this member.
+    /// Reports whether a comma-separated list in the fields with this name
+    /// contains `member`.
     pub(super) fn lists(&self, name: &str, member: &str) -> bool {
         let mut named = self.fields.list.iter().filter(|field| is(&field.name, name));
         named.any(|field| members(&field.value).any(|m| is(m, member)))
     }
 }
 
-/// A target as text. `?q` of `http://host?q` asks for `/?q`; a character that
-/// is cut is left out.
+/// Converts a target to text. `?q` in `http://host?q` requests `/?q`; an
+/// incomplete character is dropped.
 fn path_text(path: &[u8], cut: bool) -> String {
     let known = match std::str::from_utf8(path) {
         Err(err) if cut && err.error_len().is_none() => path.get(..err.valid_up_to()),
@@ -170,7 +173,7 @@ fn path_text(path: &[u8], cut: bool) -> String {
     if text.starts_with('?') { format!("/{text}") } else { text.into_owned() }
 }
 
-/// A request line, or what is known of it.
+/// A request line, or the known part of one.
 #[derive(Debug, PartialEq, Eq)]
 struct RequestLine<'a> {
     method: &'a [u8],
@@ -178,8 +181,8 @@ struct RequestLine<'a> {
 }
 
 impl<'a> RequestLine<'a> {
-    /// A complete line, without its end. A target with spaces in it is taken
-    /// as servers take it.
+    /// Parses a complete line without its terminator. Spaces in the target are
+    /// accepted, as servers do.
     fn parse(line: &'a [u8]) -> Option<Self> {
         let (method, rest) = split_at_space(line)?;
         let version = rest.len().checked_sub(b" HTTP/1.x".len())?;
@@ -191,11 +194,11 @@ impl<'a> RequestLine<'a> {
         (is_version && is_method && is_target).then_some(Self { method, target })
     }
 
-    /// A line whose end is not known: of known methods only, and with a target
-    /// that only requests have.
+    /// Parses an incomplete line. Only known methods are accepted, with targets
+    /// that occur only in requests.
     fn parse_cut(line: &'a [u8]) -> Option<Self> {
         let (method, target) = split_at_space(line)?;
-        // The version may have begun.
+        // The version may have started.
         let space = target.iter().rposition(|&b| b == b' ');
         let target = match space.and_then(|at| target.split_at_checked(at)) {
             Some((target, version)) if is_cut_version(version) => target,
@@ -206,8 +209,8 @@ impl<'a> RequestLine<'a> {
         (METHODS.contains(&method) && is_target && is_text).then_some(Self { method, target })
     }
 
-    /// The authority and the path of the target, as far as it has them. Without
-    /// a path, a target that is cut may be cut within the authority.
+    /// Splits the target into its authority and its path, as far as present. A
+    /// truncated target without a path may end within the authority.
     fn split_target(&self) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
         if self.method == b"CONNECT" {
             return (Some(self.target), None);
@@ -222,7 +225,7 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-/// What follows `scheme://` in an absolute target.
+/// Returns the text after `scheme://` in an absolute target.
 fn split_absolute(target: &[u8]) -> Option<&[u8]> {
     let at = memchr::memmem::find(target.get(..16).unwrap_or(target), b"://")?;
     let (scheme, rest) = target.split_at_checked(at)?;
@@ -240,14 +243,14 @@ fn split_at_space(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((line.get(..at)?, line.get(at + 1..)?))
 }
 
-/// The bytes begin with a complete request line.
+/// Reports whether the bytes start with a complete request line.
 pub(in crate::proto) fn begins_with_request_line(bytes: &[u8]) -> bool {
     let reachable = bytes.get(..MAX_REQUEST_LINE).unwrap_or(bytes);
     let first = lines(reachable).next();
     first.is_some_and(|(line, ended)| ended && RequestLine::parse(line).is_some())
 }
 
-/// A `tchar` of a token (RFC 9110, section 5.6.2).
+/// Reports whether a byte is a `tchar` (RFC 9110 section 5.6.2).
 pub(in crate::proto) fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
@@ -256,13 +259,13 @@ pub(in crate::proto) fn is_token(b: u8) -> bool {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields {
     pub(super) list: Vec<Header>,
-    /// The bytes of lines that are no fields, and of fields beyond the cap.
+    /// Number of bytes in invalid lines and in fields beyond the limit.
     pub(super) unread: u64,
 }
 
 impl Fields {
-    /// Reads a section, showing every field to `see`. Says too whether the
-    /// section ends in the midst of the last field of the list.
+    /// Parses a section and passes every field to `see`. Also returns whether
+    /// the section ends within the last field.
     pub(super) fn parse(section: &Bytes, mut see: impl FnMut(&[u8], &[u8])) -> (Self, bool) {
         let mut fields = Self::default();
         let mut last_cut = false;
@@ -276,7 +279,7 @@ impl Fields {
             let colon = memchr::memchr(b':', line);
             let field = colon.and_then(|at| line.split_at_checked(at)).filter(is_name);
             let Some((name, value)) = field else {
-                // The name of a cut field says nothing; other lines are no fields.
+                // A truncated name says nothing; other lines are not fields.
                 fields.unread += if ended { sent as u64 } else { 0 };
                 continue;
             };
@@ -304,11 +307,12 @@ impl Fields {
     }
 }
 
-/// The fields that say how long the body is.
+/// The fields that determine the framing of the body.
 #[derive(Debug, Default)]
 struct FramingFields {
     length: Option<Result<u64, InvalidLength>>,
-    /// The last transfer coding is `chunked`; `None` without any.
+    /// Whether the last transfer coding is `chunked`; `None` without any
+    /// coding.
     chunked: Option<bool>,
 }
 
@@ -333,7 +337,8 @@ impl FramingFields {
         }
     }
 
-    /// RFC 9112, section 6.3. The transfer coding wins over a length.
+    /// Determines the framing (RFC 9112 section 6.3). A transfer coding takes
+    /// precedence over a length.
     fn framing(&self) -> Framing {
         match (self.chunked, &self.length) {
             (Some(true), _) => Framing::chunked(),
@@ -349,7 +354,7 @@ fn parse_length(digits: &[u8]) -> Option<u64> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-/// The members of a comma-separated list.
+/// Returns the members of a comma-separated list.
 fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
 }

@@ -1,32 +1,33 @@
-//! Lines up to an empty one: a head, or the trailer section of a chunked body.
+//! Reads lines up to an empty one: a head, or the trailer section of a chunked
+//! body.
 
-/// Room that is made for a section at once. Most heads fit, and come in one send.
+/// Initial capacity for a section. Most heads fit and arrive in one send.
 const TYPICAL: usize = 2048;
 
-/// Collects a section as it comes.
+/// Collects a section incrementally.
 #[derive(Debug, Default)]
 pub(super) struct Section {
     bytes: Vec<u8>,
-    /// Where the line that is not complete yet begins.
+    /// Position at which the incomplete line starts.
     line: usize,
 }
 
-/// What the next bytes made of a section.
+/// The result of adding bytes to a section.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// They end in the midst of a line.
+    /// The bytes end within a line.
     Partial,
-    /// They completed a line that is not empty.
+    /// The bytes completed a line that is not empty.
     Whole,
-    /// They completed the empty line: the section ends.
+    /// The bytes completed the empty line that ends the section.
     Empty,
-    /// The section would become larger than allowed.
+    /// The section would exceed the limit.
     TooLong,
 }
 
 impl Section {
-    /// Takes bytes up to the next line's end, while the section has at most
-    /// `max` of them. Returns how many were taken.
+    /// Adds bytes up to the end of the next line, for a total of at most `max`.
+    /// Returns the number of bytes consumed.
     pub(super) fn push(&mut self, bytes: &[u8], max: usize) -> (usize, Line) {
         let room = max.saturating_sub(self.bytes.len());
         let reachable = bytes.get(..room).unwrap_or(bytes);
@@ -49,19 +50,19 @@ impl Section {
         (taken.len(), line)
     }
 
-    /// Everything collected.
+    /// Returns the collected bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Everything collected, given away.
+    /// Returns the collected bytes, without copying them.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
 
-/// The lines of a section that may be cut anywhere: each without its end, and
-/// whether that end is known.
+/// Returns the lines of a section that may be truncated, without their
+/// terminators. The flag is set if the terminator is known.
 pub(super) fn lines(section: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
     let mut rest = section;
     let next = move || {

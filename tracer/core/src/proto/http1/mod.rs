@@ -1,19 +1,20 @@
-//! HTTP/1.x requests (RFC 9112), as a client sends them.
+//! HTTP/1.x requests (RFC 9112), as sent by a client.
 //!
-//! A [`RequestReader`] reads one request from a byte stream with gaps. Framing
-//! is followed exactly, also through what is not kept, since the next request
-//! is found by nothing else:
+//! A [`RequestReader`] reads one request from a byte stream with gaps. It
+//! follows the framing exactly, including through data that is not kept,
+//! because only the framing locates the next request:
 //!
-//! - a gap in a body of known length, or in one chunk, is counted down;
-//! - a gap in a head, in the framing of a chunked body or of unknown length
-//!   loses the place, and the caller looks for the next request where a later
-//!   send begins;
-//! - a body whose length is invalid or contradictory goes on until such a place.
+//! - a gap in a body of known length, or within one chunk, is counted down;
+//! - a gap in a head, in the framing of a chunked body, or of unknown length
+//!   loses the position, and the caller looks for the next request at the start
+//!   of a later send;
+//! - a body whose length is invalid or contradictory continues up to such a
+//!   position.
 //!
-//! Within a sound body nothing is taken for a request, whatever it looks like:
-//! pages choose the bytes of their uploads. Only the preface of HTTP/2 shows a
-//! new connection there: TLS libraries use the objects that stand for a
-//! connection again, and its 24 bytes begin no body by chance.
+//! Data within a well-formed body is never interpreted as a request, because
+//! pages control the bytes of their uploads. The only exception is the preface
+//! of HTTP/2: TLS libraries reuse the objects that represent connections, and
+//! no body starts with those 24 bytes by chance.
 
 mod body;
 mod head;
@@ -34,12 +35,12 @@ pub(super) struct RequestReader {
     time: BootTime,
     stage: Stage,
     max_body: usize,
-    /// Bytes of the gap that cut the head.
+    /// Number of bytes in the gap that truncated the head.
     unread: u64,
-    /// It was given out before.
-    given: bool,
-    /// More of it came since.
-    fresh: bool,
+    /// Set once the request was emitted.
+    emitted: bool,
+    /// Set if more of the request arrived since then.
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -48,47 +49,48 @@ enum Stage {
     Body(Box<Head>, BodyReader),
 }
 
-/// How it stands with a request.
+/// The progress of reading a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// More of it is to come.
+    /// The request continues.
     More,
-    /// It ended, and this follows.
+    /// The request ended, followed by this.
     Done(Next),
 }
 
-/// What follows a request.
+/// The data that follows a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The first byte of another message.
+    /// Another message.
     Message,
-    /// After `CONNECT`: whatever the tunnel carries.
+    /// The content of a tunnel, after `CONNECT`.
     Tunnel,
     /// WebSocket frames, if the server agrees.
     Upgraded,
-    /// Nobody can tell where the next message begins. So many bytes of a gap
-    /// come first.
+    /// Unknown: the start of the next message cannot be located. `gap` is the
+    /// number of missing bytes that come first.
     Lost { gap: u64 },
 }
 
 impl RequestReader {
-    /// Begins a request. Keeps at most `max_body` bytes of its body.
+    /// Starts a request, keeping at most `max_body` bytes of its body.
     pub(super) fn new(time: BootTime, max_body: usize) -> Self {
         let stage = Stage::Head(HeadReader::default());
-        Self { time, stage, max_body, unread: 0, given: false, fresh: false }
+        Self { time, stage, max_body, unread: 0, emitted: false, changed: false }
     }
 
-    /// Takes the next bytes, none beyond the request's end. Returns how many
-    /// were taken.
+    /// Reads the next bytes up to the end of the request. Returns the number of
+    /// bytes consumed.
     pub(super) fn data(&mut self, bytes: &[u8], begins_send: bool) -> (usize, Progress) {
         match &mut self.stage {
             Stage::Head(head) => {
-                // No target goes on like that: this one will never be completed.
+                // No target continues like this, so the request will never be
+                // completed.
                 if begins_send && head.is_in_target() && detect::is_message(bytes) {
                     return (0, Progress::Done(Next::Message));
                 }
                 let (used, progress) = head.push(bytes);
-                self.fresh = true;
+                self.changed = true;
                 let progress = match progress {
                     head::Progress::More => Progress::More,
                     head::Progress::Whole => self.begin_body(),
@@ -99,21 +101,21 @@ impl RequestReader {
                 (used, progress)
             }
             Stage::Body(head, body) => {
-                let uncertain = body.is_unframed() || !body.begun && expects_continue(head);
+                let uncertain = body.is_unframed() || !body.started && expects_continue(head);
                 let is_next = uncertain && detect::is_message(bytes) || detect::is_http2(bytes);
                 if begins_send && is_next {
                     return (0, Progress::Done(Next::Message));
                 }
                 let (used, progress) = body.push(bytes);
-                self.fresh = true;
+                self.changed = true;
                 (used, after_body(head, progress))
             }
         }
     }
 
-    /// Takes a gap in the stream.
+    /// Processes a gap in the stream.
     pub(super) fn gap(&mut self, len: Option<u64>) -> Progress {
-        self.fresh = true;
+        self.changed = true;
         match &mut self.stage {
             Stage::Head(_) => {
                 self.unread += len.unwrap_or(0);
@@ -126,37 +128,37 @@ impl RequestReader {
         }
     }
 
-    /// The request as far as it is known, if more of it is known than was
-    /// given out before.
-    pub(super) fn give(&mut self) -> Option<Request> {
-        if !std::mem::take(&mut self.fresh) {
+    /// Returns the request as far as it is known, unless it was already emitted
+    /// in this state.
+    pub(super) fn emit(&mut self) -> Option<Request> {
+        if !std::mem::take(&mut self.changed) {
             return None;
         }
         let request = match &self.stage {
-            Stage::Head(head) => self.request(head.partial()?, body::Known::nothing()),
+            Stage::Head(head) => self.request(head.partial()?, body::KnownBody::nothing()),
             Stage::Body(head, body) => self.request(Head::clone(head), body.snapshot()),
         };
-        self.given = true;
+        self.emitted = true;
         Some(request)
     }
 
-    /// Ends the request, and gives it out unless that was done with as much of
-    /// it. An error says how many bytes were no request.
+    /// Finishes the request. Returns it unless it was already emitted in this
+    /// state, or the number of bytes as an error if they were not a request.
     pub(super) fn finish(mut self) -> Result<Option<Request>, u64> {
-        if self.given && !self.fresh {
+        if self.emitted && !self.changed {
             return Ok(None);
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Head(HeadReader::default()));
         match stage {
             Stage::Head(head) => match head.partial() {
-                Some(known) => Ok(Some(self.request(known, body::Known::nothing()))),
+                Some(known) => Ok(Some(self.request(known, body::KnownBody::nothing()))),
                 None => Err(head.len() as u64 + self.unread),
             },
             Stage::Body(head, body) => Ok(Some(self.request(*head, body.finish()))),
         }
     }
 
-    /// How many bytes of memory are held.
+    /// Returns the number of bytes buffered.
     pub(super) fn buffered(&self) -> usize {
         match &self.stage {
             Stage::Head(head) => head.len(),
@@ -179,7 +181,7 @@ impl RequestReader {
         progress
     }
 
-    fn request(&self, head: Head, known: body::Known) -> Request {
+    fn request(&self, head: Head, known: body::KnownBody) -> Request {
         let mut headers = head.fields.list;
         headers.extend(known.trailer);
         Request {
@@ -197,12 +199,13 @@ impl RequestReader {
             head_cut: head.cut,
             unread_bytes: self.unread + head.fields.unread + known.unread,
             body: known.body,
-            update: self.given,
+            update: self.emitted,
         }
     }
 }
 
-/// The body may never come: the client waits for leave to send it.
+/// Reports whether the body may be absent because the client waits for
+/// permission to send it.
 fn expects_continue(head: &Head) -> bool {
     head.lists("expect", "100-continue")
 }
@@ -219,7 +222,8 @@ fn after_body(head: &Head, progress: body::Progress) -> Progress {
     Progress::Done(next)
 }
 
-/// The client asks to go on as a WebSocket (RFC 6455, section 4.1).
+/// Reports whether the client requests an upgrade to WebSocket (RFC 6455
+/// section 4.1).
 fn upgrades(head: &Head) -> bool {
     head.lists("connection", "upgrade") && head.lists("upgrade", "websocket")
 }

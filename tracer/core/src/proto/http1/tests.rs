@@ -83,7 +83,7 @@ fn tolerates_old_and_sloppy_heads() {
 }
 
 #[test]
-fn a_transfer_coding_wins_over_a_length() {
+fn a_transfer_coding_overrides_a_length() {
     let request = one(
         b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
     );
@@ -112,7 +112,7 @@ fn a_length_can_be_repeated_but_not_contradicted() {
 }
 
 #[test]
-fn a_body_awaiting_leave_may_never_come() {
+fn a_body_may_be_absent_after_expect_continue() {
     let head = "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
     let next = "GET /next HTTP/1.1\r\n\r\n";
     let send = |text: &str| Part::Send(text.as_bytes().to_vec());
@@ -127,7 +127,7 @@ fn a_body_awaiting_leave_may_never_come() {
     assert!(!never[0].complete);
     assert_eq!(never[1].target(), "/next");
 
-    // Without leave to wait for, a body can look like anything.
+    // Without `Expect`, a body may look like anything.
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", next.len());
     let body = feed(&[send(&head), send(next)]).0;
     assert_eq!(body.len(), 1);
@@ -135,7 +135,7 @@ fn a_body_awaiting_leave_may_never_come() {
 }
 
 #[test]
-fn a_cut_head_says_where() {
+fn a_truncated_head_reports_the_position() {
     let whole = b"GET /path HTTP/1.1\r\nHost: a.test\r\nA: 12\r\n\r\n";
     for (end, path, headers, cut) in [
         (6, "/p", 0, HeadCut::Target),
@@ -155,13 +155,13 @@ fn a_cut_head_says_where() {
         assert_eq!(request.authority.is_some(), end >= 34, "{end}");
         assert!(!request.complete);
     }
-    // Half a host is another host.
+    // A truncated host is a different host.
     assert_eq!(one(b"GET http://a.te").authority, None);
     assert_eq!(one(b"GET http://a.test/").authority.as_deref(), Some("a.test"));
 }
 
 #[test]
-fn a_gap_in_a_head_cuts_it() {
+fn a_gap_truncates_the_head() {
     let rest = b"\r\nReferer: https://a.test/\r\n\r\n";
     let parts = [
         Part::Send(b"GET / HTTP/1.1\r\nCookie: abc".to_vec()),
@@ -201,7 +201,7 @@ fn a_gap_in_a_body_is_counted_down() {
         assert_eq!((requests[0].complete, requests[0].unread_bytes), (false, gap));
         assert_eq!(requests[1].target(), "/next");
     }
-    // Where the place is lost, nothing is guessed.
+    // Nothing is guessed once the position is lost.
     let last = "\r\n0\r\n\r\n";
     for (framing, before, gap, after) in [
         ("Content-Length: 10", "abc", Some(8), ""),
@@ -231,7 +231,7 @@ fn long_targets_are_read() {
 }
 
 #[test]
-fn a_large_body_is_kept_in_part_and_followed_to_its_end() {
+fn a_large_body_is_kept_in_part_and_read_to_its_end() {
     let body = "x".repeat(3 << 20);
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
     let (requests, unread) = parse_http1(format!("{head}{body}GET / HTTP/1.1\r\n\r\n").as_bytes());
@@ -245,17 +245,17 @@ fn a_large_body_is_kept_in_part_and_followed_to_its_end() {
 
 #[test]
 fn hostile_input_is_bounded() {
-    // Fields without end, each of them tiny.
+    // An endless sequence of tiny fields.
     let head = format!("GET / HTTP/1.1\r\n{}", "a:\n".repeat(1 << 20));
     let (requests, _) = parse_http1(head.as_bytes());
     assert_eq!(requests[0].headers.len(), 1024);
     assert!(requests[0].unread_bytes > 0 && !requests[0].complete);
 
-    // One value folded without end.
+    // A value folded without end.
     let head = format!("GET / HTTP/1.1\r\na: b{}\n\n", "\n c".repeat(300_000));
     assert_eq!(one(head.as_bytes()).headers[0].value.len(), 1 + 2 * 300_000);
 
-    // Chunks larger than anything, sizes that are none, trailers without end.
+    // Huge chunks, invalid sizes, endless trailers.
     let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (rest, known) in [
         ("ffffffffffffffff\r\nabc".to_owned(), "abc"),
@@ -273,7 +273,7 @@ fn hostile_input_is_bounded() {
         assert!(!requests[0].complete, "{:.20}", rest);
     }
 
-    // A byte, a gap, a byte, a gap.
+    // Single bytes separated by gaps.
     let mut parts = vec![Part::Send(b"POST / HTTP/1.1\r\nContent-Length: 20000\r\n\r\n".to_vec())];
     for _ in 0..10_000 {
         parts.extend([Part::Piece(b"x".to_vec()), Part::Gap(Some(1))]);
@@ -283,8 +283,8 @@ fn hostile_input_is_bounded() {
     assert_eq!(request.body.data.len() as u64 + request.unread_bytes, 20_000);
 }
 
-/// What is known of a part does not contradict the whole.
-fn agrees(part: &Request, whole: &Request) -> bool {
+/// Reports whether a partially known request is consistent with the whole.
+fn is_consistent(part: &Request, whole: &Request) -> bool {
     let target_cut = part.head_cut == Some(HeadCut::Target);
     let value_cut = part.head_cut == Some(HeadCut::LastField);
     let path = match target_cut {
@@ -309,14 +309,14 @@ fn agrees(part: &Request, whole: &Request) -> bool {
 }
 
 #[test]
-fn no_prefix_contradicts_the_whole() {
+fn prefixes_are_consistent_with_the_whole() {
     for (name, bytes) in corpus() {
         let whole = one(&bytes);
         for end in 0..bytes.len() {
             let (requests, unread) = parse_http1(&bytes[..end]);
             match &requests[..] {
                 [part] => {
-                    assert!(agrees(part, &whole), "{name} {end}: {part:?}");
+                    assert!(is_consistent(part, &whole), "{name} {end}: {part:?}");
                     assert!(!part.complete, "{name} {end}");
                     assert!(unread.is_empty(), "{name} {end}");
                 }
@@ -383,7 +383,7 @@ fn joined(samples: &[Sample]) -> Vec<u8> {
     samples.iter().flat_map(|sample| sample.bytes.clone()).collect()
 }
 
-/// Cuts bytes at any places, into parts that begin sends or do not.
+/// Splits bytes at any positions into parts that start sends or do not.
 fn cut(bytes: &[u8], places: &[(prop::sample::Index, bool)]) -> Vec<Part> {
     let place = |(at, begins): &(prop::sample::Index, bool)| (at.index(bytes.len() + 1), *begins);
     let mut places: Vec<_> = places.iter().map(place).collect();
@@ -400,7 +400,7 @@ fn cut(bytes: &[u8], places: &[(prop::sample::Index, bool)]) -> Vec<Part> {
 
 proptest! {
     #[test]
-    fn any_split_gives_the_same_requests(
+    fn any_split_yields_the_same_requests(
         samples in samples(),
         places in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..40),
     ) {
@@ -418,10 +418,10 @@ proptest! {
         prop_assert_eq!(&feed(&bytewise).0, &whole);
     }
 
-    /// Requests are found again where a send begins, at the latest; what is
-    /// known of any of them agrees with what was sent.
+    /// Requests are found again no later than at the start of a send, and the
+    /// known parts match the data sent.
     #[test]
-    fn gaps_shift_nothing(
+    fn gaps_do_not_shift_bytes(
         samples in samples(),
         from in any::<prop::sample::Index>(),
         len in any::<prop::sample::Index>(),
@@ -445,7 +445,7 @@ proptest! {
         }
         let found = feed(&parts).0;
         for request in &found {
-            prop_assert!(whole.iter().any(|sent| agrees(request, sent)), "{:?}", request);
+            prop_assert!(whole.iter().any(|sent| is_consistent(request, sent)), "{:?}", request);
         }
         let mut start = 0;
         for (sample, sent) in samples.iter().zip(&whole) {
@@ -464,9 +464,9 @@ proptest! {
         parse_http1(&[b"GET / HTTP/1.1\r\n", &bytes[..]].concat());
     }
 
-    /// No random bytes are taken for a request.
+    /// Random bytes are not taken for a request.
     #[test]
-    fn noise_is_no_request(bytes in "[A-Z]{3,7} [ -~\r\n]{0,60}") {
+    fn noise_is_not_a_request(bytes in "[A-Z]{3,7} [ -~\r\n]{0,60}") {
         let has_version = bytes.contains(" HTTP/1.");
         let begins_target = bytes.contains(" /") || bytes.contains("://");
         prop_assume!(!has_version && !begins_target);

@@ -2,15 +2,15 @@ use super::*;
 use crate::proto::decoder::tests::corpus;
 use crate::proto::parse_http1;
 
-fn of(bytes: &[u8]) -> Initiator {
+fn initiator_of(bytes: &[u8]) -> Initiator {
     parse_http1(bytes).0.first().map_or(Initiator::Unknown, initiator)
 }
 
 fn with(fields: &str) -> Initiator {
-    of(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n\r\n").as_bytes())
+    initiator_of(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n\r\n").as_bytes())
 }
 
-/// What a manifest says of a recorded request.
+/// Returns an entry of the manifest about a recorded request.
 fn expected(manifest: &str, column: &str, file: &str) -> String {
     let mut lines = manifest.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     let header = lines.next().expect("a header line");
@@ -20,7 +20,7 @@ fn expected(manifest: &str, column: &str, file: &str) -> String {
 }
 
 #[test]
-fn recorded_requests_are_told_apart() {
+fn recorded_requests_are_classified() {
     let browsers = include_str!("../../../../../tests/fixtures/corpus/browser/MANIFEST.tsv");
     let programs = include_str!("../../../../../tests/fixtures/corpus/MANIFEST.tsv");
     for (file, bytes) in corpus() {
@@ -29,7 +29,8 @@ fn recorded_requests_are_told_apart() {
             None => expected(programs, "initiator", &file),
         };
         let expected = match class.as_str() {
-            // An image of the new tab page, which is a page to Firefox itself.
+            // An image of the new tab page, which Firefox itself treats as a
+            // page.
             _ if file.contains("firefox-044") => Initiator::Page,
             "navigation" => Initiator::Navigation,
             "browser-internal" => Initiator::Browser,
@@ -38,16 +39,16 @@ fn recorded_requests_are_told_apart() {
             class if class.starts_with("page") => Initiator::Page,
             class => panic!("{file}: {class}"),
         };
-        assert_eq!(of(&bytes), expected, "{file}");
+        assert_eq!(initiator_of(&bytes), expected, "{file}");
     }
 }
 
 #[test]
-fn no_prefix_contradicts_the_whole() {
+fn prefixes_are_consistent_with_the_whole() {
     for (file, bytes) in corpus() {
-        let whole = of(&bytes);
+        let whole = initiator_of(&bytes);
         for end in 0..bytes.len() {
-            let part = of(&bytes[..end]);
+            let part = initiator_of(&bytes[..end]);
             assert!(part == whole || part == Initiator::Unknown, "{file} {end}: {part:?}");
         }
     }
@@ -82,7 +83,7 @@ fn metadata_decides() {
 }
 
 #[test]
-fn plain_http_has_other_signs() {
+fn plain_http_is_classified_by_other_fields() {
     let document = "Upgrade-Insecure-Requests: 1\r\nAccept: text/html,*/*";
     for (fields, initiator) in [
         (document.to_owned(), Initiator::Navigation),
@@ -98,12 +99,12 @@ fn plain_http_has_other_signs() {
 }
 
 #[test]
-fn a_cut_head_decides_only_what_nothing_can_overrule() {
-    let cut = |fields: &str| of(format!("GET / HTTP/1.1\r\n{fields}").as_bytes());
+fn a_truncated_head_is_classified_only_if_conclusive() {
+    let cut = |fields: &str| initiator_of(format!("GET / HTTP/1.1\r\n{fields}").as_bytes());
     assert_eq!(cut("User-Agent: Mozilla/5.0\r\nAcc"), Initiator::Unknown);
     assert_eq!(cut("Origin: https://a.test\r\n"), Initiator::Unknown);
     assert_eq!(cut("Origin: moz-extension://a\r\n"), Initiator::Extension);
-    // A value that is cut is not looked at.
+    // A truncated value is ignored.
     let fetch = "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image";
     assert_eq!(cut(fetch), Initiator::Unknown);
     assert_eq!(cut(&format!("{fetch}\r\n")), Initiator::Page);

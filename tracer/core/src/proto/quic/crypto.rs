@@ -1,44 +1,46 @@
-//! The stream of CRYPTO frames, put together: browsers cut the ClientHello
-//! into pieces and send them in any order, so that nobody comes to rely on one.
+//! Reassembles the stream of CRYPTO frames. Browsers split the ClientHello and
+//! send the pieces in any order, to keep middleboxes from relying on one.
 
 use std::ops::Range;
 
-use crate::proto::wire::{Reader, Short};
+use crate::proto::wire::{ReadError, Reader};
 
-/// The most bytes kept of a handshake. A ClientHello has some 2 KiB.
+/// Maximum number of bytes kept of a handshake. A ClientHello has about 2 KiB.
 pub(super) const MAX_CRYPTO: usize = 64 << 10;
 
-/// The most separate pieces of it kept at one time. Chrome sends some ten.
+/// Maximum number of separate pieces. Chrome sends about ten.
 pub(super) const MAX_PIECES: usize = 256;
 
-/// What is known of the stream so far.
+/// The known part of the stream.
 #[derive(Debug, Default)]
 pub(super) struct Crypto {
     bytes: Vec<u8>,
-    /// Which of the bytes are known, in order; no two of them touch.
+    /// The known ranges, in order and not adjacent.
     known: Vec<Range<usize>>,
 }
 
 impl Crypto {
-    /// Takes the frames of an Initial packet's payload.
+    /// Reads the frames in the payload of an Initial packet.
     pub(super) fn frames(&mut self, payload: &[u8]) {
-        // What makes no sense ends the packet: nothing more can be found in it.
+        // A malformed frame ends the packet, since nothing can be found after
+        // it.
         let _ = self.read(Reader::whole(payload));
     }
 
-    /// The bytes known from the beginning of the stream on.
+    /// Returns the known bytes at the start of the stream.
     pub(super) fn prefix(&self) -> &[u8] {
         let end = self.known.first().filter(|piece| piece.start == 0).map_or(0, |piece| piece.end);
         self.bytes.get(..end).unwrap_or_default()
     }
 
-    /// How many bytes of memory are held.
+    /// Returns the number of bytes buffered.
     pub(super) fn buffered(&self) -> usize {
         self.bytes.len() + self.known.len() * size_of::<Range<usize>>()
     }
 
-    /// The frames that Initial packets can hold (RFC 9000, section 12.4).
-    fn read(&mut self, mut frames: Reader<'_>) -> Result<(), Short> {
+    /// Reads the frame types allowed in Initial packets (RFC 9000 section
+    /// 12.4).
+    fn read(&mut self, mut frames: Reader<'_>) -> Result<(), ReadError> {
         const PADDING: u64 = 0x00;
         const PING: u64 = 0x01;
         const ACK: u64 = 0x02;
@@ -48,7 +50,8 @@ impl Crypto {
             match frames.varint()? {
                 PADDING | PING => {}
                 kind @ (ACK | ACK_ECN) => {
-                    // Largest, delay, count, first; then a gap and a length each.
+                    // Largest, delay, count, first range; then a gap and a
+                    // length per range.
                     frames.varint()?;
                     frames.varint()?;
                     let ranges = frames.varint()?;
@@ -66,13 +69,13 @@ impl Crypto {
                     let bytes = frames.varvector()?.rest()?;
                     self.insert(offset, bytes);
                 }
-                _ => return Err(Short::Malformed),
+                _ => return Err(ReadError::Malformed),
             }
         }
         Ok(())
     }
 
-    /// Adds a piece. Of bytes that come twice, the first stand.
+    /// Inserts a piece. If bytes are repeated, the first copy is kept.
     fn insert(&mut self, offset: u64, piece: &[u8]) {
         let Ok(start) = usize::try_from(offset) else {
             return;
@@ -81,7 +84,7 @@ impl Crypto {
         if piece.is_empty() || end > MAX_CRYPTO {
             return;
         }
-        // The known pieces that this one touches become one with it.
+        // All known ranges that the piece touches are merged with it.
         let first = self.known.partition_point(|known| known.end < start);
         let touched = self.known.partition_point(|known| known.start <= end);
         let joins = self.known.get(first..touched).unwrap_or_default();
@@ -91,7 +94,8 @@ impl Crypto {
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
-        // What is new of it: before each known piece, and behind the last.
+        // Copies only new bytes: those before each known range, and after the
+        // last.
         let mut at = start;
         for (known, next) in joins.iter().map(|known| (known.start, known.end)).chain([(end, end)])
         {
@@ -116,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_far_off_costs_nothing() {
+    fn distant_pieces_allocate_nothing() {
         let mut crypto = Crypto::default();
         crypto.insert(u64::MAX, b"x");
         crypto.insert(MAX_CRYPTO as u64, b"x");
@@ -130,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_in_any_order_are_put_together(
+        fn pieces_in_any_order_are_joined(
             bytes: [u8; 64],
             cuts in proptest::collection::vec((0usize..64, 1usize..20), 0..12),
             order in proptest::collection::vec(any::<proptest::sample::Index>(), 20),

@@ -1,5 +1,5 @@
-//! QUIC, as much as can be read of it: the name of the server (RFC 9000,
-//! RFC 9001; version 2: RFC 9369).
+//! QUIC, as far as it is readable: the name of the server (RFC 9000, RFC 9001;
+//! version 2: RFC 9369).
 //!
 //! ```text
 //! datagram │ Initial: CRYPTO … │ 0-RTT …     datagram │ Initial: CRYPTO … │ …
@@ -7,10 +7,10 @@
 //!                              a TLS ClientHello, in pieces
 //! ```
 //!
-//! Everything but the Initial packets is encrypted with keys of the two ends
-//! alone. An Initial packet counts only if it authenticates, so nothing is
-//! ever read into other protocols' datagrams; one whose end was not captured
-//! cannot, and is not read.
+//! All packets except Initial ones are encrypted with keys known only to the
+//! two endpoints. An Initial packet counts only if it authenticates, so
+//! datagrams of other protocols are never misread; one whose end was not
+//! captured cannot authenticate and is not read.
 
 mod crypto;
 mod packet;
@@ -23,11 +23,11 @@ use super::name::{NameSource, ServerName};
 use super::tls;
 use crate::record::BootTime;
 
-/// How many packets that do not authenticate are tried on a socket, each at
-/// the price of deriving keys. A client that is let down by a Retry has a few.
+/// Maximum number of packets per socket that fail to authenticate, each of
+/// which costs a key derivation. A client that is sent a Retry has a few.
 const MAX_FAILURES: u32 = 64;
 
-/// What a client sends from one socket to one server.
+/// The datagrams from one socket to one server.
 #[derive(Debug, Default)]
 pub(super) struct Client {
     /// The connection whose handshake is being read.
@@ -40,16 +40,15 @@ struct Connection {
     since: BootTime,
     keys: Keys,
     crypto: Crypto,
-    /// The ClientHello is done with.
+    /// Set once the ClientHello was processed.
     done: bool,
 }
 
 impl Client {
-    /// Takes a datagram, all of whose bytes are known. Gives the server's name
-    /// when it completes that.
+    /// Reads a complete datagram. Returns the server name once it is complete.
     pub(super) fn datagram(&mut self, mut bytes: &[u8], time: BootTime) -> Option<ServerName> {
         let mut name = None;
-        // A datagram can hold several packets (RFC 9000, section 12.2), and a
+        // A datagram can hold several packets (RFC 9000 section 12.2), and a
         // send several datagrams (segmentation offload).
         while let Ok((packet, rest)) = Packet::split(bytes) {
             if packet.is_initial {
@@ -60,17 +59,19 @@ impl Client {
         name
     }
 
-    /// The name as far as it can be known, if no more of the ClientHello comes.
+    /// Ends the ClientHello. Returns the server name if the known part contains
+    /// it.
     pub(super) fn cut(&mut self) -> Option<ServerName> {
         self.connection.as_mut()?.cut()
     }
 
-    /// A packet of the client's authenticated: this is QUIC for certain.
+    /// Reports whether a packet of the client authenticated, which proves that
+    /// this is QUIC.
     pub(super) fn is_certain(&self) -> bool {
         self.connection.is_some()
     }
 
-    /// How many bytes of memory are held.
+    /// Returns the number of bytes buffered.
     pub(super) fn buffered(&self) -> usize {
         self.connection.as_ref().map_or(0, |connection| connection.crypto.buffered())
     }
@@ -80,8 +81,8 @@ impl Client {
         let payload = match opened {
             Some(payload) => payload,
             None if self.failures >= MAX_FAILURES => return None,
-            // Another connection, or the same after a Retry: that begins anew,
-            // its keys made of the id that the server chose.
+            // Another connection, or the same one after a Retry, which starts
+            // over with keys derived from the id chosen by the server.
             None => {
                 let keys = Keys::new(packet.version, packet.id)?;
                 let Some(payload) = keys.open(packet) else {

@@ -1,4 +1,4 @@
-//! Packets, and the protection of Initial ones.
+//! Packets, and the protection of Initial packets.
 //!
 //! ```text
 //! 1 1 type(2) ....(4) │ version (32) │ DCID <8> │ SCID <8>
@@ -7,9 +7,10 @@
 //!                      |<---------- length bytes ---------->|
 //! ```
 //!
-//! Initial packets are encrypted with keys that anybody can derive from the
-//! first destination connection id of the client (RFC 9001, section 5.2): that
-//! keeps off middleboxes that know another version, and nobody else.
+//! Initial packets are encrypted with keys that anyone can derive from the
+//! client's first destination connection id (RFC 9001 section 5.2). The
+//! encryption only protects against middleboxes that do not support the
+//! version.
 
 use aes_gcm::Aes128Gcm;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
@@ -18,16 +19,16 @@ use aes_gcm::aes::cipher::BlockCipherEncrypt as _;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-use crate::proto::wire::{Reader, Short};
+use crate::proto::wire::{ReadError, Reader};
 
-/// The longest connection id (RFC 9000, section 17.2).
+/// Maximum length of a connection id (RFC 9000 section 17.2).
 const MAX_ID: usize = 20;
 
-/// What AES-GCM appends.
+/// Length of the tag that AES-GCM appends.
 const TAG: usize = 16;
 
-/// How far behind the packet number's beginning the sample of header
-/// protection begins, and how long it is (RFC 9001, section 5.4.2).
+/// Offset of the header protection sample from the start of the packet number,
+/// and its length (RFC 9001 section 5.4.2).
 const SAMPLE_AT: usize = 4;
 const SAMPLE: usize = 16;
 
@@ -41,7 +42,7 @@ pub(super) enum Version {
 }
 
 impl Version {
-    fn of(number: u64) -> Option<Self> {
+    fn from_number(number: u64) -> Option<Self> {
         match number {
             0x0000_0001 => Some(Self::V1),
             0x6b33_43cf => Some(Self::V2),
@@ -49,7 +50,7 @@ impl Version {
         }
     }
 
-    /// The type of Initial packets (RFC 9000, section 17.2.2; RFC 9369,
+    /// Returns the type of Initial packets (RFC 9000 section 17.2.2; RFC 9369
     /// section 3.2).
     fn initial(self) -> u8 {
         match self {
@@ -58,7 +59,7 @@ impl Version {
         }
     }
 
-    /// The type of Retry packets, which no client sends.
+    /// Returns the type of Retry packets, which clients never send.
     fn retry(self) -> u8 {
         match self {
             Self::V1 => 0b11,
@@ -66,7 +67,8 @@ impl Version {
         }
     }
 
-    /// RFC 9001, section 5.2; RFC 9369, section 3.3.1.
+    /// Returns the salt for the initial secret (RFC 9001 section 5.2; RFC 9369
+    /// section 3.3.1).
     fn salt(self) -> [u8; 20] {
         match self {
             Self::V1 => [
@@ -80,8 +82,8 @@ impl Version {
         }
     }
 
-    /// The labels of key, nonce and header protection key (RFC 9001, section
-    /// 5.1; RFC 9369, section 3.3.2).
+    /// Returns the labels of the key, the nonce and the header protection key
+    /// (RFC 9001 section 5.1; RFC 9369 section 3.3.2).
     fn labels(self) -> [&'static str; 3] {
         match self {
             Self::V1 => ["quic key", "quic iv", "quic hp"],
@@ -90,38 +92,38 @@ impl Version {
     }
 }
 
-/// A packet with a long header, as it stands in a datagram.
+/// A packet with a long header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packet<'a> {
     pub(super) version: Version,
-    /// Where the client sends to: what the keys are made of, at first.
+    /// The destination connection id, from which the keys are derived
+    /// initially.
     pub(super) id: &'a [u8],
     pub(super) is_initial: bool,
-    /// All of the packet.
+    /// The bytes of the packet.
     bytes: &'a [u8],
-    /// Where in it the packet number begins.
+    /// Position of the packet number.
     number_at: usize,
 }
 
 impl<'a> Packet<'a> {
-    /// The packet at the beginning of (the rest of) a datagram, and what
-    /// follows it. An error: none that a client sends in a known version, or
-    /// not all of one.
-    pub(super) fn split(datagram: &'a [u8]) -> Result<(Self, &'a [u8]), Short> {
+    /// Splits off the first packet of a datagram. Fails if the packet is
+    /// truncated, or cannot be sent by a client in a known version.
+    pub(super) fn split(datagram: &'a [u8]) -> Result<(Self, &'a [u8]), ReadError> {
         let mut reader = Reader::whole(datagram);
         let first = reader.u8()?;
         if first & 0xc0 != 0xc0 {
-            return Err(Short::Malformed);
+            return Err(ReadError::Malformed);
         }
-        let version = Version::of(reader.number(4)?).ok_or(Short::Malformed)?;
+        let version = Version::from_number(reader.number(4)?).ok_or(ReadError::Malformed)?;
         let id = reader.vector(1)?.rest()?;
         let source = reader.vector(1)?;
         if id.len() > MAX_ID || source.len() > MAX_ID {
-            return Err(Short::Malformed);
+            return Err(ReadError::Malformed);
         }
         let kind = first >> 4 & 0b11;
         if kind == version.retry() {
-            return Err(Short::Malformed);
+            return Err(ReadError::Malformed);
         }
         let is_initial = kind == version.initial();
         if is_initial {
@@ -129,13 +131,13 @@ impl<'a> Packet<'a> {
         }
         let protected = reader.varvector()?.rest()?;
         let len = datagram.len() - reader.len();
-        let (bytes, rest) = datagram.split_at_checked(len).ok_or(Short::Cut)?;
+        let (bytes, rest) = datagram.split_at_checked(len).ok_or(ReadError::Cut)?;
         let number_at = len - protected.len();
         Ok((Self { version, id, is_initial, bytes, number_at }, rest))
     }
 }
 
-/// What opens a client's Initial packets.
+/// The keys that decrypt the Initial packets of a client.
 pub(super) struct Keys {
     packet: Aes128Gcm,
     nonce: [u8; 12],
@@ -149,7 +151,8 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The keys of a client whose first packet goes to the connection id `id`.
+    /// Derives the keys of a client whose first packet is sent to the
+    /// connection id `id`.
     pub(super) fn new(version: Version, id: &[u8]) -> Option<Self> {
         let initial = Hkdf::<Sha256>::new(Some(&version.salt()), id);
         let client = Hkdf::<Sha256>::from_prk(&expand::<32>(&initial, "client in")?).ok()?;
@@ -161,15 +164,16 @@ impl Keys {
         })
     }
 
-    /// The payload of an Initial packet; `None` where these are not its keys.
+    /// Decrypts the payload of an Initial packet. Returns `None` if these are
+    /// not its keys.
     pub(super) fn open(&self, packet: &Packet<'_>) -> Option<Vec<u8>> {
         let sample_at = packet.number_at + SAMPLE_AT;
         let sample = packet.bytes.get(sample_at..sample_at + SAMPLE)?;
         let mut mask: [u8; SAMPLE] = sample.try_into().ok()?;
         self.header.encrypt_block((&mut mask).into());
 
-        // A long header hides four bits of its first byte, among them how long
-        // the packet number is (RFC 9001, section 5.4.1).
+        // A long header hides four bits of its first byte, including the length
+        // of the packet number (RFC 9001 section 5.4.1).
         let first = packet.bytes.first()? ^ mask[0] & 0x0f;
         let number_len = usize::from(first & 0b11) + 1;
         let sealed_at = packet.number_at + number_len;
@@ -178,7 +182,7 @@ impl Keys {
         let number = header.get_mut(packet.number_at..)?;
         number.iter_mut().zip(&mask[1..]).for_each(|(byte, mask)| *byte ^= mask);
 
-        // Initial packets are few, so their numbers are not abbreviated.
+        // The numbers of Initial packets are small, so they are not truncated.
         let mut nonce = self.nonce;
         nonce.iter_mut().rev().zip(number.iter().rev()).for_each(|(byte, n)| *byte ^= n);
         let sealed = packet.bytes.get(sealed_at..).filter(|sealed| sealed.len() >= TAG)?;
@@ -186,7 +190,7 @@ impl Keys {
     }
 }
 
-/// HKDF-Expand-Label with an empty context (RFC 8446, section 7.1).
+/// Implements HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
 fn expand<const LEN: usize>(secret: &Hkdf<Sha256>, label: &str) -> Option<[u8; LEN]> {
     const PREFIX: &str = "tls13 ";
     let [high, low] = u16::try_from(LEN).ok()?.to_be_bytes();
@@ -199,8 +203,8 @@ fn expand<const LEN: usize>(secret: &Hkdf<Sha256>, label: &str) -> Option<[u8; L
 
 #[cfg(test)]
 impl Keys {
-    /// Seals a packet: its header, up to and with a packet number of
-    /// `number_len` bytes, and a payload.
+    /// Encrypts a packet. The header ends with a packet number of `number_len`
+    /// bytes.
     pub(super) fn seal(&self, header: &[u8], number_len: usize, payload: &[u8]) -> Vec<u8> {
         let number_at = header.len() - number_len;
         let mut nonce = self.nonce;

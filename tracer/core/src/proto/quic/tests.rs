@@ -4,17 +4,17 @@ use super::packet::Version;
 use super::*;
 use crate::proto::wire::tests::unhex;
 
-/// RFC 9001, appendix A.2.
+/// The packet of RFC 9001 appendix A.2.
 fn rfc9001() -> Vec<u8> {
     unhex(include_str!("tests/rfc9001-a2.hex"))
 }
 
-/// RFC 9369, appendix A.2.
+/// The packet of RFC 9369 appendix A.2.
 fn rfc9369() -> Vec<u8> {
     unhex(include_str!("tests/rfc9369-a2.hex"))
 }
 
-/// A ClientHello too large for two datagrams, as aioquic 1.x sends it.
+/// A ClientHello too large for two datagrams, as sent by aioquic 1.x.
 fn three_datagrams() -> Vec<Vec<u8>> {
     include_str!("tests/aioquic-three-datagrams.hex").split("\n\n").map(unhex).collect()
 }
@@ -27,7 +27,7 @@ fn read<'a>(datagrams: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<ServerName>
     names
 }
 
-/// The payload of the packet in RFC 9001: the ClientHello and padding.
+/// Returns the payload of the packet in RFC 9001: a ClientHello and padding.
 fn hello() -> Vec<u8> {
     let datagram = rfc9001();
     let (packet, _) = Packet::split(&datagram).unwrap();
@@ -37,14 +37,15 @@ fn hello() -> Vec<u8> {
     crypto.prefix().to_vec()
 }
 
-/// A CRYPTO frame with a part of `stream`.
+/// Builds a CRYPTO frame with a range of `stream`.
 fn crypto(stream: &[u8], range: std::ops::Range<usize>) -> Vec<u8> {
     let numbers = [0x4000 | range.start as u16, 0x4000 | range.len() as u16];
     let [offset, len] = numbers.map(u16::to_be_bytes);
     [&[0x06], &offset[..], &len[..], &stream[range]].concat()
 }
 
-/// An Initial packet to the connection id `to`, sealed with the keys of `keys`.
+/// Builds an Initial packet to the connection id `to`, encrypted with the keys
+/// for `keys`.
 fn initial(keys: &[u8], to: &[u8], number: u8, frames: &[u8]) -> Vec<u8> {
     let payload = [frames, &vec![0; 1100_usize.saturating_sub(frames.len())]].concat();
     let len = (0x4000 | (1 + payload.len() + 16) as u16).to_be_bytes();
@@ -53,7 +54,7 @@ fn initial(keys: &[u8], to: &[u8], number: u8, frames: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_examples_of_the_rfcs() {
+fn rfc_examples() {
     for datagram in [rfc9001(), rfc9369()] {
         let names = read([&datagram]);
         let [name] = &names[..] else { panic!("{names:?}") };
@@ -63,22 +64,22 @@ fn the_examples_of_the_rfcs() {
 }
 
 #[test]
-fn a_hello_in_several_datagrams_is_put_together() {
+fn a_hello_in_several_datagrams_is_reassembled() {
     let datagrams = three_datagrams();
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
         let names = read(order.map(|at| &datagrams[at]));
         let [name] = &names[..] else { panic!("{names:?}") };
         assert_eq!((&name.name[..], name.alpn.len()), ("big.example.org", 11));
     }
-    // All in one send, as segmentation offload has it, and with repetitions.
+    // All in one send, as with segmentation offload, and with repetitions.
     assert_eq!(read([&datagrams.concat()]).len(), 1);
     assert_eq!(read([&datagrams[0], &datagrams[0], &datagrams[1], &datagrams[2]]).len(), 1);
 }
 
 #[test]
-fn a_hello_whose_rest_is_lost_may_name_the_server() {
+fn a_truncated_hello_may_yield_a_name() {
     let hello = hello();
-    // The name stands within the first 90 bytes.
+    // The name lies within the first 90 bytes.
     let first = initial(b"first-id", b"first-id", 0, &crypto(&hello, 0..90));
     assert_eq!(read([&first])[0].name, "example.com");
     let last = initial(b"first-id", b"first-id", 0, &crypto(&hello, 90..hello.len()));
@@ -86,7 +87,7 @@ fn a_hello_whose_rest_is_lost_may_name_the_server() {
 }
 
 #[test]
-fn frames_come_in_any_order_between_others() {
+fn crypto_frames_may_be_reordered_and_interleaved() {
     let hello = hello();
     let [ping, ack] = [&[0x01][..], &[0x02, 0x05, 0x00, 0x01, 0x02, 0x00, 0x01]];
     let frames = [
@@ -100,24 +101,24 @@ fn frames_come_in_any_order_between_others() {
     let names =
         read([&initial(b"an-id-of-some-length", b"an-id-of-some-length", 7, &frames.concat())]);
     assert_eq!(names[0].name, "example.com");
-    // What no Initial packet can hold ends it.
+    // A frame that is not allowed in Initial packets ends the packet.
     let stream = [&[0x08, 0, 0][..], &crypto(&hello, 0..hello.len())].concat();
     assert_eq!(read([&initial(b"first-id", b"first-id", 0, &stream)]), []);
 }
 
 #[test]
-fn connection_ids_change_and_keys_may() {
+fn keys_follow_changes_of_the_connection_id() {
     let hello = hello();
     let half = [crypto(&hello, 0..120), crypto(&hello, 120..hello.len())];
-    // After the server's first packet, the client sends to the id it chose,
-    // with the keys it had.
+    // After the first packet from the server, the client sends to the id chosen
+    // by the server, with unchanged keys.
     let names = read([
         &initial(b"first-id", b"first-id", 0, &half[0]),
         &initial(b"first-id", b"server", 1, &half[1]),
     ]);
     assert_eq!(names.len(), 1);
     assert!(!names[0].alpn.is_empty());
-    // After a Retry, it begins anew.
+    // After a Retry, the client starts over.
     let whole = crypto(&hello, 0..hello.len());
     let names = read([
         &initial(b"first-id", b"first-id", 0, &half[0]),
@@ -133,7 +134,7 @@ fn other_datagrams_are_not_quic() {
     for datagram in [&b""[..], b"\x40short header", b"\xc0\0\0\0\x02........", b"hello"] {
         assert_eq!(client.datagram(datagram, BootTime(0)), None);
     }
-    // Of one that does not authenticate, nothing is believed.
+    // A packet that does not authenticate is ignored.
     let mut forged = rfc9001();
     *forged.last_mut().unwrap() ^= 1;
     for _ in 0..=MAX_FAILURES {
@@ -144,7 +145,7 @@ fn other_datagrams_are_not_quic() {
 }
 
 #[test]
-fn no_prefix_says_anything() {
+fn truncated_packets_yield_nothing() {
     for datagram in [rfc9001(), rfc9369()] {
         for len in 0..datagram.len() {
             assert_eq!(read([&datagram[..len].to_vec()]), [], "{len}");
@@ -161,9 +162,9 @@ proptest! {
         prop_assert_eq!(read([&datagram]), []);
     }
 
-    /// Frames of any kind, where keys are right: what anybody can send.
+    /// Frames of any kind in packets with valid keys, which anyone can send.
     #[test]
-    fn no_frames_panic(frames in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn no_frame_panics(frames in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut client = Client::default();
         client.datagram(&initial(b"first-id", b"first-id", 0, &frames), BootTime(0));
         prop_assert!(client.is_certain());

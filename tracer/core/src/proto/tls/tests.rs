@@ -4,29 +4,30 @@ use super::hello::{ClientHello, Parsed};
 use super::*;
 use crate::proto::wire::tests::unhex;
 
-/// What Python 3.11 with OpenSSL 3.0 says to `www.example.org`: one record.
+/// The ClientHello of Python 3.11 with OpenSSL 3.0 to `www.example.org`, in one
+/// record.
 fn openssl() -> Vec<u8> {
     unhex(include_str!("tests/openssl-3.0.hex"))
 }
 
-/// What wget with GnuTLS 3.7 says to `localhost`.
+/// The ClientHello of wget with GnuTLS 3.7 to `localhost`.
 fn gnutls() -> Vec<u8> {
     unhex(include_str!("tests/gnutls-3.7.hex"))
 }
 
-/// A record.
+/// Builds a record.
 fn record(kind: u8, fragment: &[u8]) -> Vec<u8> {
     let [high, low] = (fragment.len() as u16).to_be_bytes();
     [&[kind, 3, 3, high, low], fragment].concat()
 }
 
-/// A vector: its length in `bytes` bytes, and it.
+/// Builds a vector: its length in `bytes` bytes, then its content.
 fn vector(bytes: usize, content: &[u8]) -> Vec<u8> {
     let len = (content.len() as u32).to_be_bytes();
     [&len[4 - bytes..], content].concat()
 }
 
-/// A ClientHello with these extensions.
+/// Builds a ClientHello with these extensions.
 fn hello(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let extensions = extensions
         .iter()
@@ -46,18 +47,18 @@ fn sni(name: &[u8]) -> (u16, Vec<u8>) {
     (0, vector(2, &[vec![0], vector(2, name)].concat()))
 }
 
-/// A connection that sends these bytes, one send each.
+/// Reads a connection with these sends.
 fn read(sends: &[&[u8]]) -> (Option<ServerName>, (u64, u64)) {
     let mut records = Records::new(BootTime(7));
     let mut name = None;
     for send in sends {
         name = name.or(records.data(send, true));
     }
-    (name.or(records.cut()), tallied(&records))
+    (name.or(records.cut()), tally(&records))
 }
 
-/// How many bytes were sent without application data, and with it.
-fn tallied(records: &Records) -> (u64, u64) {
+/// Returns the number of bytes without application data, and with it.
+fn tally(records: &Records) -> (u64, u64) {
     let tally = records.tally();
     (tally.handshake, tally.content)
 }
@@ -74,24 +75,24 @@ fn real_clients_name_their_servers() {
 }
 
 #[test]
-fn an_encrypted_hello_makes_the_name_a_fronts() {
+fn an_encrypted_hello_is_flagged() {
     let outer = hello(&[(0xfe0d, vec![0, 1, 2, 3]), sni(b"Front.Example")]);
     let name = read(&[&record(22, &outer)]).0.unwrap();
     assert_eq!((&name.name[..], name.ech), ("front.example", true));
-    // And without any name, there is none.
+    // Without a name there is nothing to report.
     assert_eq!(read(&[&record(22, &hello(&[(0xfe0d, vec![0])]))]).0, None);
     assert_eq!(read(&[&record(22, &hello(&[sni(b"not a name")]))]).0, None);
 }
 
 #[test]
-fn a_hello_is_put_together_from_records_and_sends() {
+fn a_hello_is_reassembled_from_records_and_sends() {
     let hello = hello(&[sni(b"a.example")]);
     let records: Vec<u8> = hello.chunks(10).flat_map(|part| record(22, part)).collect();
     let name = read(&[&records]).0.unwrap();
     let single: Vec<&[u8]> = records.chunks(1).collect();
     assert_eq!(read(&single).0, Some(name.clone()));
     assert_eq!(read(&single).1, (records.len() as u64, 0));
-    // An alert may come in between, application data may not.
+    // An alert may occur in between, application data may not.
     let mut parts: Vec<Vec<u8>> = hello.chunks(40).map(|part| record(22, part)).collect();
     parts.insert(1, record(21, &[1, 0]));
     assert_eq!(read(&[&parts.concat()]).0, Some(name));
@@ -105,7 +106,7 @@ fn only_application_data_counts_as_content() {
         record(22, &hello(&[])),
         [record(20, &[1]), record(23, &[0; 60])].concat(),
         record(21, &[0; 19]),
-        // A later version's, or nothing at all: better too many.
+        // From a later version, or invalid: counted as content to be safe.
         record(24, &[0; 3]),
     ];
     let sends: Vec<&[u8]> = sends.iter().map(|send| &send[..]).collect();
@@ -115,7 +116,7 @@ fn only_application_data_counts_as_content() {
 }
 
 #[test]
-fn the_end_of_a_handshake_is_no_content() {
+fn the_finished_message_is_not_content() {
     let content = |hello: Vec<u8>, rest: &[Vec<u8>]| {
         let sends = [vec![record(22, &hello)], rest.to_vec()].concat();
         let sends: Vec<&[u8]> = sends.iter().map(|send| &send[..]).collect();
@@ -126,14 +127,16 @@ fn the_end_of_a_handshake_is_no_content() {
     let (ccs, sha256, sha384) = (record(20, &[1]), record(23, &[0; 53]), record(23, &[0; 69]));
     assert_eq!(content(hello(&[]), &[ccs.clone(), sha256.clone()]), 0);
     assert_eq!(content(hello(&[]), std::slice::from_ref(&sha384)), 0);
-    // It comes once, first, and has its length.
+    // A Finished occurs once, is the first encrypted record, and has a known
+    // length.
     assert_eq!(content(hello(&[]), &[sha256.clone(), sha256.clone()]), 58);
     assert_eq!(content(hello(&[]), &[record(23, &[0; 54]), sha256.clone()]), 59 + 58);
-    // TLS 1.2 ends in a record of its own type; early data can come first.
+    // TLS 1.2 ends its handshake with a record type of its own; early data may
+    // come first.
     let tls12 = [record(22, &[16; 40]), ccs, record(22, &[0; 40]), sha256.clone()];
     assert_eq!(content(hello(&[]), &tls12), 58);
     assert_eq!(content(hello(&[(42, Vec::new())]), std::slice::from_ref(&sha256)), 58);
-    // What came before it has to be known.
+    // Everything before it has to be known.
     let mut records = Records::new(BootTime(0));
     records.data(&record(22, &hello(&[])), true);
     records.gap(Some(0));
@@ -148,23 +151,23 @@ fn records_are_followed_through_gaps() {
     records.data(&first[..256], true);
     records.gap(Some(first.len() as u64 - 256));
     records.data(&record(21, &[1, 0]), true);
-    assert_eq!(tallied(&records), (7, 1005));
-    // Beyond the record, nobody knows what was sent, until a send shows it.
+    assert_eq!(tally(&records), (7, 1005));
+    // Beyond the record, content is unknown until a send starts with a record.
     records.data(&first[..256], true);
     records.gap(Some(2000));
     records.data(&record(21, &[1, 0]), false);
-    assert_eq!(tallied(&records), (7, 1005 + 2256 + 7));
+    assert_eq!(tally(&records), (7, 1005 + 2256 + 7));
     records.data(&record(21, &[1, 0]), true);
-    assert_eq!(tallied(&records), (14, 1005 + 2256 + 7));
-    // In the midst of a header, too.
+    assert_eq!(tally(&records), (14, 1005 + 2256 + 7));
+    // The same within a header.
     records.data(b"\x16\x03", true);
-    assert_eq!(tallied(&records).1, 1005 + 2256 + 7 + 2);
+    assert_eq!(tally(&records).1, 1005 + 2256 + 7 + 2);
     records.gap(None);
-    assert_eq!(tallied(&records).1, 1005 + 2256 + 7 + 2);
+    assert_eq!(tally(&records).1, 1005 + 2256 + 7 + 2);
 }
 
 #[test]
-fn records_are_counted_at_least() {
+fn the_record_count_is_a_lower_bound() {
     let mut records = Records::new(BootTime(0));
     let sent = [record(22, &[0; 40]), record(23, &[0; 40]), record(23, &[0; 1])].concat();
     records.data(&sent, true);
@@ -175,14 +178,14 @@ fn records_are_counted_at_least() {
 }
 
 #[test]
-fn a_hello_cut_by_a_gap_names_the_server_if_that_came_before() {
+fn a_truncated_hello_yields_a_name_before_the_gap() {
     let hello = record(22, &hello(&[sni(b"a.example"), (0xfe0d, vec![0; 300])]));
     for (at, named) in [(60, false), (150, true)] {
         let mut records = Records::new(BootTime(0));
         assert_eq!(records.data(&hello[..at], true), None);
         let name = records.gap(Some((hello.len() - at) as u64));
         assert_eq!(name.is_some(), named, "{at}");
-        assert_eq!(tallied(&records), (hello.len() as u64, 0));
+        assert_eq!(tally(&records), (hello.len() as u64, 0));
         assert_eq!(records.cut(), None);
     }
 }
@@ -192,15 +195,15 @@ fn a_connection_joined_late_has_no_name() {
     let mut records = Records::joined(BootTime(0));
     assert_eq!(records.data(b"rest of a record", false), None);
     assert_eq!(records.data(&openssl(), true), None);
-    assert_eq!(tallied(&records), (517, 16));
+    assert_eq!(tally(&records), (517, 16));
 }
 
 #[test]
-fn other_handshakes_are_no_hello() {
+fn other_handshakes_are_not_a_hello() {
     for bytes in [&b"\x02\0\0\x02\x03\x03"[..], b"\x01\0\0\x03\x02\0\0", b"\x01\0\0\x02\x03\x03"] {
-        assert_eq!(parse(bytes), Parsed::NotMine, "{bytes:?}");
+        assert_eq!(parse(bytes), Parsed::NotClientHello, "{bytes:?}");
     }
-    // Clients of old sent no extensions.
+    // Ancient clients send no extensions.
     let mut old = hello(&[]);
     old.truncate(old.len() - 2);
     old[3] -= 2;
@@ -218,12 +221,12 @@ fn an_endless_hello_is_bounded() {
     assert_eq!(records.buffered(), 0);
 }
 
-/// No prefix says anything that the whole does not.
+/// A prefix never yields anything that the whole does not.
 #[test]
-fn no_prefix_contradicts() {
+fn prefixes_are_consistent() {
     let mut hellos = vec![openssl()[5..].to_vec(), gnutls()[5..].to_vec()];
     hellos.push(hello(&[sni(b"a.example"), (16, vector(2, &vector(1, b"h2")))]));
-    // One that makes no sense behind the name.
+    // One that is malformed after the name.
     hellos.push(hello(&[sni(b"a.example"), (16, vec![9, 9, 9])]));
     for bytes in hellos {
         let whole = parse(&bytes).known().unwrap();
@@ -258,7 +261,7 @@ proptest! {
                 records.gap(Some(len));
                 sent += len;
             }
-            let (handshake, content) = tallied(&records);
+            let (handshake, content) = tally(&records);
             prop_assert_eq!(handshake + content, sent);
         }
     }

@@ -1,36 +1,36 @@
-//! The decompression of permessage-deflate (RFC 7692 section 7.2.2), which
-//! goes on when its window is lost.
+//! Decompression of permessage-deflate (RFC 7692 section 7.2.2) that continues
+//! after its window was lost.
 //!
 //! A client may refer to the last 32 KiB of its earlier messages, unless one
-//! side asked for no context takeover. We see only the client's offer, never
-//! the server's answer, and need neither: a client that takes nothing over
-//! refers to nothing, so a window kept in vain does no harm.
+//! side declined context takeover. Only the client's offer is visible, never
+//! the server's answer, but neither is needed: a client without context
+//! takeover never refers to the window, so keeping it does no harm.
 //!
-//! **A lost window.** After a message that nobody saw, the window's content is
-//! unknown but the bits that follow are not. Two decompressors then read the
-//! same input, the window of one filled with zeros and of the other with ones.
-//! They run in step, as nothing but output depends on the window. A byte that
-//! came from the window, however often copied since, differs between them, and
-//! every other byte is equal: so exactly the unknown bytes become gaps. When
-//! 32 KiB have been equal, the window is known again and one is enough.
+//! **A lost window.** After a message that was not captured, the content of the
+//! window is unknown, but the following bits are not. Two decompressors then
+//! read the same input, one with its window filled with zeros and the other
+//! with ones. They run in lockstep, since only the output depends on the
+//! window. A byte that came from the window, however often it was copied,
+//! differs between them, and every other byte is equal. Exactly the unknown
+//! bytes thus become gaps. After 32 KiB of equal output, the window is known
+//! again and one decompressor suffices.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::MAX_MESSAGE;
 use crate::proto::pieces::Pieces;
 
-/// The largest window of DEFLATE (RFC 1951 section 2).
+/// Maximum window size of DEFLATE (RFC 1951 section 2).
 const WINDOW: usize = 1 << 15;
 
-/// The most bytes one message may inflate to before it is given up. What lies
-/// between this and [`MAX_MESSAGE`] is inflated for the window's sake and not
-/// kept.
+/// Maximum number of bytes a message may inflate to before it is abandoned.
+/// Output beyond [`MAX_MESSAGE`] is only inflated to maintain the window.
 const MAX_INFLATED: usize = 2 * MAX_MESSAGE;
 
-/// What ends every message and is not sent (RFC 7692 section 7.2.2).
+/// The bytes that end every message and are not sent (RFC 7692 section 7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// The input cannot be read any further.
+/// The input cannot be decompressed any further.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -38,21 +38,22 @@ pub(super) struct Broken;
 #[derive(Debug)]
 pub(super) struct Inflate {
     stream: Decompress,
-    /// The same stream over another window, while the window is not known.
+    /// The same stream with the other window content, while the window is
+    /// unknown.
     twin: Option<Decompress>,
-    /// How many bytes both agreed on since the last on which they did not.
+    /// Number of equal output bytes since the last difference.
     agreed: usize,
-    /// How many bytes of this message are inflated.
+    /// Number of bytes inflated in the current message.
     inflated: usize,
 }
 
 impl Inflate {
-    /// Nothing was sent before: the window is empty.
+    /// Creates the state at the start of a connection, with an empty window.
     pub(super) fn new() -> Inflate {
         Inflate { stream: Decompress::new(false), twin: None, agreed: 0, inflated: 0 }
     }
 
-    /// Something was sent before that is not known.
+    /// Creates the state after data that was not captured.
     pub(super) fn lost() -> Inflate {
         let mut inflate = Inflate::new();
         fill(&mut inflate.stream, 0x00);
@@ -81,8 +82,9 @@ impl Inflate {
                 return Err(Broken);
             }
             if ended {
-                // A last block is allowed, and the window outlives it
-                // (section 7.2.3.5); ours does not.
+                // A final block is allowed, and the window of the client
+                // survives it (section 7.2.3.5); that of the decompressor does
+                // not.
                 *self = Inflate { inflated: self.inflated, ..Inflate::lost() };
             } else if made < ours.len() {
                 return if input.is_empty() { Ok(()) } else { Err(Broken) };
@@ -97,7 +99,7 @@ impl Inflate {
         outcome
     }
 
-    /// Appends the bytes on which both streams agree, the others as gaps.
+    /// Appends bytes on which both streams agree, and gaps for all others.
     fn compare(&mut self, ours: &[u8], theirs: &[u8], body: &mut Pieces) {
         let agree: Vec<bool> = ours.iter().zip(theirs).map(|(a, b)| a == b).collect();
         let mut at = 0;
@@ -117,7 +119,8 @@ impl Inflate {
     }
 }
 
-/// Runs a stream once: how much it read, how much it wrote, whether it ended.
+/// Runs a stream once. Returns the number of bytes read and written, and
+/// whether the stream ended.
 fn step(
     stream: &mut Decompress,
     input: &[u8],
@@ -131,7 +134,7 @@ fn step(
     Ok((used, made, status == Status::StreamEnd))
 }
 
-/// Fills a new stream's window with `byte`, by way of a stored block.
+/// Fills the window of a new stream with `byte` by means of a stored block.
 fn fill(stream: &mut Decompress, byte: u8) {
     const LEN: [u8; 2] = (WINDOW as u16).to_le_bytes();
     let mut block = vec![0x00, LEN[0], LEN[1], !LEN[0], !LEN[1]];
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
     use crate::proto::Body;
 
-    /// Compresses messages the way a client does, taking its context over.
+    /// Compresses messages like a client with context takeover.
     struct Deflate(Compress);
 
     impl Deflate {
@@ -174,7 +177,7 @@ mod tests {
         Ok(body.into_body())
     }
 
-    /// Every known byte is at its place in `truth`.
+    /// Reports whether every known byte matches `truth` at its position.
     fn agrees(body: &Body, truth: &[u8]) -> bool {
         let (mut rest, mut from) = (truth, 0);
         for gap in &body.gaps {
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_nothing_over_is_read_as_well() {
+    fn a_client_without_context_takeover_is_read() {
         let mut inflate = Inflate::new();
         for text in [&b"the first message"[..], b"the first message again"] {
             let body = inflated(&mut inflate, &Deflate::new().message(text)).unwrap();
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_from_a_lost_window_is_a_gap() {
+    fn bytes_from_a_lost_window_are_gaps() {
         let mut deflate = Deflate::new();
         deflate.message(b"https://news.example.org/politics/story-42");
         let text = b"seen: https://news.example.org/politics/story-43!";
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_window_is_known_again_in_the_end() {
+    fn a_lost_window_is_recovered() {
         let (mut deflate, mut inflate) = (Deflate::new(), Inflate::lost());
         deflate.message(b"never seen");
         for i in 0..4000u32 {
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_block_ends_a_message_and_not_the_connection() {
+    fn a_final_block_ends_only_the_message() {
         let text = b"a final block";
         let mut out = Vec::with_capacity(100);
         Compress::new(Compression::fast(), false)
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_given_up() {
+    fn a_bomb_is_abandoned() {
         let input = Deflate::new().message(&vec![0; MAX_INFLATED + 1]);
         let mut body = Pieces::default();
         assert_eq!(Inflate::new().push(&input, &mut body), Err(Broken));
@@ -257,7 +260,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn known_bytes_are_right_whichever_messages_are_lost(
+        fn known_bytes_are_correct_whichever_messages_are_lost(
             messages in proptest::collection::vec(("[a-d]{0,40}", any::<bool>()), 1..20)
         ) {
             let (mut deflate, mut inflate) = (Deflate::new(), Inflate::new());
@@ -273,7 +276,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_is_refused_or_read(noise: Vec<u8>, lost: bool) {
+        fn noise_is_harmless(noise: Vec<u8>, lost: bool) {
             let mut inflate = if lost { Inflate::lost() } else { Inflate::new() };
             let _ = inflated(&mut inflate, &noise);
         }

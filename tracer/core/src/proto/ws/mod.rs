@@ -1,14 +1,13 @@
-//! WebSocket, the client's side (RFC 6455), with permessage-deflate
-//! (RFC 7692).
+//! The client side of WebSocket (RFC 6455), with permessage-deflate (RFC 7692).
 //!
 //! ```text
 //! FIN RSV1 RSV2 RSV3 opcode(4) │ MASK length(7) │ length(16 or 64) │ key(32) │ payload
 //! ```
 //!
-//! A client masks every payload with a key that stands before it. A message is
-//! one frame or several, and control frames may stand between them. RSV1 on a
-//! message's first frame says that it is compressed: so the server's answer,
-//! which we do not see, is not needed.
+//! A client masks every payload with a key that precedes it. A message consists
+//! of one or more frames, possibly with control frames in between. RSV1 in the
+//! first frame of a message marks it as compressed, so the server's answer,
+//! which is not captured, is not needed.
 
 mod inflate;
 #[cfg(test)]
@@ -19,50 +18,50 @@ use super::pieces::Pieces;
 use super::{Body, Protocol, Request};
 use crate::record::BootTime;
 
-/// The most bytes kept of a message, decompressed. What is beyond is counted
-/// as a gap.
+/// Maximum number of bytes kept per message, after decompression. The rest is
+/// counted as a gap.
 pub const MAX_MESSAGE: usize = 1 << 20;
 
-/// The longest frame header: two bytes, a 64-bit length, a key.
+/// Maximum length of a frame header: two bytes, a 64-bit length, a key.
 const MAX_HEADER: usize = 14;
 
-/// The longest payload of a control frame (RFC 6455 section 5.5).
+/// Maximum payload length of a control frame (RFC 6455 section 5.5).
 const MAX_CONTROL: u64 = 125;
 
-/// The text that bytes after a loss must hold to be taken for frames.
-const CONVINCING_TEXT: usize = 16;
+/// Minimum length of text by which frames are recognised after a loss.
+const MIN_RECOVERY_TEXT: usize = 16;
 
-/// What a message holds, by its sender's word.
+/// The declared type of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8 text.
     Text,
-    /// Anything.
+    /// Arbitrary bytes.
     Binary,
 }
 
-/// One message of a client, unmasked and decompressed.
+/// A message from a client, unmasked and decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// When its first byte was sent.
+    /// Time at which the first byte was sent.
     pub time: BootTime,
     /// Text or binary.
-    pub kind: Kind,
-    /// What is known of it. A message whose end nobody saw has a gap of
+    pub kind: MessageKind,
+    /// The known content. A message whose end was not captured has a gap of
     /// unknown length there.
     pub body: Body,
-    /// How many bytes of it are not known, as far as they can be counted.
+    /// Number of unknown bytes, as far as they can be counted.
     pub unread_bytes: u64,
 }
 
 impl Message {
-    /// All of the message is known.
+    /// Reports whether the whole message is known.
     pub fn complete(&self) -> bool {
         self.body.gaps.is_empty()
     }
 
-    /// The message as a request under the head of its `handshake`, which says
-    /// who sent it and where to.
+    /// Converts the message to a request with the head of its `handshake`,
+    /// which identifies sender and recipient.
     pub fn into_request(self, handshake: &Request) -> Request {
         Request {
             time: self.time,
@@ -81,8 +80,9 @@ impl Message {
     }
 }
 
-/// Whether a handshake, as far as it is known, lets the client compress: its
-/// `Sec-WebSocket-Extensions` offers it, or may do so unseen.
+/// Reports whether a handshake, as far as it is known, permits the client to
+/// compress: `Sec-WebSocket-Extensions` offers it, or may do so in an unknown
+/// part.
 pub fn may_deflate(handshake: &Request) -> bool {
     let offer = |value: &[u8]| {
         let name = |extension: &[u8]| {
@@ -98,30 +98,30 @@ pub fn may_deflate(handshake: &Request) -> bool {
     handshake.head_cut.is_some() || fields.any(|header| offer(&header.value))
 }
 
-/// Decodes what a client sends after its handshake.
+/// Decodes the data that a client sends after its handshake.
 #[derive(Debug)]
 pub struct Decoder {
-    state: State,
+    state: FramingState,
     /// The message being sent.
     message: Option<Assembly>,
-    /// The client may compress.
+    /// Set if the client may compress.
     deflate: bool,
-    context: Context,
+    context: CompressionContext,
     unread: u64,
 }
 
 #[derive(Debug)]
-enum State {
-    /// In a frame header, of which `len` bytes are here.
+enum FramingState {
+    /// In a frame header, of which `len` bytes were received.
     Header { bytes: [u8; MAX_HEADER], len: usize },
     /// In a payload.
     Payload(Frame),
-    /// Nobody knows where a frame begins: waiting for a send that shows it.
+    /// Unknown, until a send reveals the start of a frame.
     Lost,
 }
 
-impl State {
-    const BOUNDARY: State = State::Header { bytes: [0; MAX_HEADER], len: 0 };
+impl FramingState {
+    const BOUNDARY: FramingState = FramingState::Header { bytes: [0; MAX_HEADER], len: 0 };
 }
 
 /// A frame whose payload is being read.
@@ -130,48 +130,48 @@ struct Frame {
     control: bool,
     fin: bool,
     key: [u8; 4],
-    /// How many bytes of payload are passed.
+    /// Number of payload bytes processed.
     at: u64,
     len: u64,
 }
 
-/// A message being put together.
+/// A message being assembled.
 #[derive(Debug)]
 struct Assembly {
     time: BootTime,
-    kind: Kind,
+    kind: MessageKind,
     compressed: bool,
-    /// It is compressed and cannot be read any further.
+    /// Set if the message is compressed and cannot be read any further.
     broken: bool,
     body: Pieces,
 }
 
 /// The compression context between messages.
 #[derive(Debug, Default)]
-struct Context {
-    /// Made when the first compressed message comes.
+struct CompressionContext {
+    /// Created with the first compressed message.
     inflate: Option<Box<Inflate>>,
-    /// Something compressed may have been sent before `inflate` was made.
+    /// Set if compressed data may have been sent before `inflate` was created.
     lost: bool,
 }
 
-/// A frame header that no client sends.
+/// A frame header that a client cannot send.
 struct Invalid;
 
 impl Decoder {
-    /// A decoder for what follows a handshake; see [`may_deflate`].
+    /// Creates a decoder for the data after a handshake; see [`may_deflate`].
     pub fn new(deflate: bool) -> Decoder {
         Decoder {
-            state: State::BOUNDARY,
+            state: FramingState::BOUNDARY,
             message: None,
             deflate,
-            context: Context::default(),
+            context: CompressionContext::default(),
             unread: 0,
         }
     }
 
-    /// Takes the next bytes, sent at `time`; `begins_send` where a send begins
-    /// with them: only there can lost frames be found again.
+    /// Processes the next bytes, sent at `time`. `begins_send` is set at the
+    /// start of a send, where lost framing can be recovered.
     pub fn data(
         &mut self,
         bytes: &[u8],
@@ -179,7 +179,7 @@ impl Decoder {
         time: BootTime,
         out: &mut Vec<Message>,
     ) {
-        let lost = matches!(self.state, State::Lost);
+        let lost = matches!(self.state, FramingState::Lost);
         if lost && !(begins_send && self.resynchronise(bytes, time)) {
             self.unread = self.unread.saturating_add(bytes.len() as u64);
             return;
@@ -187,12 +187,12 @@ impl Decoder {
         self.read(bytes, time, out);
     }
 
-    /// Takes note of `len` bytes that were sent here and are not known, `None`
-    /// where nobody can tell how many.
+    /// Processes a gap of `len` bytes; `None` if the length is unknown.
     pub fn gap(&mut self, len: Option<u64>, out: &mut Vec<Message>) {
         let mut missing = len;
-        if let State::Payload(frame) = self.state {
-            // The payload's length is known: what is missing of it is not more.
+        if let FramingState::Payload(frame) = self.state {
+            // The payload length bounds the number of bytes missing in the
+            // payload.
             let left = frame.len - frame.at;
             let here = len.map_or(left, |len| len.min(left));
             self.skip(frame, here, out);
@@ -204,18 +204,18 @@ impl Decoder {
         }
     }
 
-    /// The stream ends: gives out what there is of an unfinished message.
+    /// Ends the stream and emits the known part of an unfinished message.
     pub fn end(&mut self, out: &mut Vec<Message>) {
         self.lose(out);
     }
 
-    /// How many bytes are kept for an unfinished message.
+    /// Returns the number of bytes buffered for an unfinished message.
     pub fn buffered(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.body.data().len())
     }
 
-    /// How many bytes were sent that are in no message: of frames that could
-    /// not be found, or that could not be decompressed.
+    /// Returns the number of bytes that belong to no message, because frames
+    /// could not be located or decompressed.
     pub fn unread(&self) -> u64 {
         self.unread
     }
@@ -223,11 +223,11 @@ impl Decoder {
     fn read(&mut self, mut bytes: &[u8], time: BootTime, out: &mut Vec<Message>) {
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Lost => {
+                FramingState::Lost => {
                     self.unread = self.unread.saturating_add(bytes.len() as u64);
                     return;
                 }
-                State::Header { bytes: header, len } => {
+                FramingState::Header { bytes: header, len } => {
                     let (first, rest) = bytes.split_at(1);
                     header[*len] = first[0];
                     *len += 1;
@@ -237,7 +237,7 @@ impl Decoder {
                         self.open(&header, time, out);
                     }
                 }
-                State::Payload(frame) => {
+                FramingState::Payload(frame) => {
                     let frame = *frame;
                     let left = usize::try_from(frame.len - frame.at).unwrap_or(usize::MAX);
                     let (payload, rest) = bytes.split_at(bytes.len().min(left));
@@ -248,16 +248,16 @@ impl Decoder {
         }
     }
 
-    /// Begins the frame of a whole header.
+    /// Starts a frame after its complete header.
     fn open(&mut self, header: &[u8; MAX_HEADER], time: BootTime, out: &mut Vec<Message>) {
         match self.begin(header, time) {
             Err(Invalid) => self.lose(out),
             Ok(frame) if frame.len == 0 => self.close(frame, out),
-            Ok(frame) => self.state = State::Payload(frame),
+            Ok(frame) => self.state = FramingState::Payload(frame),
         }
     }
 
-    /// Reads a frame header (RFC 6455 section 5.2).
+    /// Parses a frame header (RFC 6455 section 5.2).
     fn begin(&mut self, header: &[u8; MAX_HEADER], time: BootTime) -> Result<Frame, Invalid> {
         let [first, second, ..] = *header;
         let (fin, rsv1, opcode) = (first & 0x80 != 0, first & 0x40 != 0, first & 0x0f);
@@ -278,7 +278,7 @@ impl Decoder {
         let control = match opcode {
             0x0 if self.message.is_some() && !rsv1 => false,
             0x1 | 0x2 if self.message.is_none() && (!rsv1 || self.deflate) => {
-                let kind = if opcode == 0x1 { Kind::Text } else { Kind::Binary };
+                let kind = if opcode == 0x1 { MessageKind::Text } else { MessageKind::Binary };
                 self.message = Some(Assembly {
                     time,
                     kind,
@@ -294,16 +294,16 @@ impl Decoder {
         Ok(Frame { control, fin, key, at: 0, len })
     }
 
-    /// Takes bytes of a payload.
+    /// Processes bytes of a payload.
     fn payload(&mut self, mut frame: Frame, masked: &[u8], out: &mut Vec<Message>) {
         if let (false, Some(message)) = (frame.control, &mut self.message) {
             if message.broken {
                 self.unread = self.unread.saturating_add(masked.len() as u64);
             }
-            // The key's turn depends on the place in the payload alone, so a
-            // gap does not disturb it.
-            let turn = (frame.at % 4) as usize;
-            let key = frame.key.iter().cycle().skip(turn);
+            // The position in the key depends only on the position in the
+            // payload, so gaps do not disturb it.
+            let key_at = (frame.at % 4) as usize;
+            let key = frame.key.iter().cycle().skip(key_at);
             let bytes: Vec<u8> = masked.iter().zip(key).map(|(byte, key)| byte ^ key).collect();
             message.push(&bytes, &mut self.context);
         }
@@ -311,7 +311,7 @@ impl Decoder {
         self.advance(frame, out);
     }
 
-    /// Passes bytes of a payload that are missing.
+    /// Skips missing bytes of a payload.
     fn skip(&mut self, mut frame: Frame, len: u64, out: &mut Vec<Message>) {
         if let (false, Some(message)) = (frame.control, &mut self.message) {
             message.skip(Some(len), &mut self.context);
@@ -324,48 +324,50 @@ impl Decoder {
         if frame.at == frame.len {
             self.close(frame, out);
         } else {
-            self.state = State::Payload(frame);
+            self.state = FramingState::Payload(frame);
         }
     }
 
     fn close(&mut self, frame: Frame, out: &mut Vec<Message>) {
-        self.state = State::BOUNDARY;
+        self.state = FramingState::BOUNDARY;
         if frame.fin && !frame.control {
             let finished = self.message.take().map(|m| m.finish(&mut self.context));
             out.extend(finished);
         }
     }
 
-    /// The frames are lost: gives out what there is of a message, and takes
-    /// the compression context for lost with them.
+    /// Loses the framing. Emits the known part of a message, and discards the
+    /// compression context.
     fn lose(&mut self, out: &mut Vec<Message>) {
         if let Some(mut message) = self.message.take() {
             message.skip(None, &mut self.context);
             out.push(message.finish(&mut self.context));
         }
-        self.context = Context::LOST;
-        self.state = State::Lost;
+        self.context = CompressionContext::LOST;
+        self.state = FramingState::Lost;
     }
 
-    /// After a loss, finds the frames again in a send that they fill exactly
-    /// and that holds a message of readable text. True: `bytes` are to be read.
+    /// Recovers the framing after a loss, from a send that consists exactly of
+    /// frames and contains a message of readable text. Returns whether `bytes`
+    /// should be read.
     ///
-    /// A frame header has few fixed bits, but text masked with the wrong key
-    /// is as good as random: that 16 bytes of it are text is no accident.
+    /// A frame header has few fixed bits, but text masked with the wrong key is
+    /// as good as random. 16 bytes of text are therefore strong evidence.
     fn resynchronise(&mut self, bytes: &[u8], time: BootTime) -> bool {
-        let mut trial = Decoder { context: Context::LOST, ..Decoder::new(self.deflate) };
+        let mut trial = Decoder { context: CompressionContext::LOST, ..Decoder::new(self.deflate) };
         let mut messages = Vec::new();
         trial.read(bytes, time, &mut messages);
-        let whole = matches!(trial.state, State::Header { len: 0, .. }) && trial.message.is_none();
-        if whole && messages.iter().any(convincing) {
-            self.state = State::BOUNDARY;
+        let whole =
+            matches!(trial.state, FramingState::Header { len: 0, .. }) && trial.message.is_none();
+        if whole && messages.iter().any(is_readable_text) {
+            self.state = FramingState::BOUNDARY;
             return true;
         }
         false
     }
 }
 
-/// How long a frame header is, by its second byte.
+/// Returns the length of a frame header, which its second byte determines.
 fn header_len(header: &[u8; MAX_HEADER]) -> usize {
     let length = match header[1] & 0x7f {
         126 => 2,
@@ -375,18 +377,18 @@ fn header_len(header: &[u8; MAX_HEADER]) -> usize {
     2 + length + 4
 }
 
-/// The message is text for certain.
-fn convincing(message: &Message) -> bool {
+/// Reports whether the message is certainly text.
+fn is_readable_text(message: &Message) -> bool {
     let prefix = message.body.prefix();
     let control = |b: &u8| b.is_ascii_control() && !matches!(b, b'\t' | b'\n' | b'\r');
-    message.kind == Kind::Text
-        && prefix.len() >= CONVINCING_TEXT
+    message.kind == MessageKind::Text
+        && prefix.len() >= MIN_RECOVERY_TEXT
         && !prefix.iter().any(control)
         && str::from_utf8(prefix).is_ok()
 }
 
 impl Assembly {
-    fn push(&mut self, bytes: &[u8], context: &mut Context) {
+    fn push(&mut self, bytes: &[u8], context: &mut CompressionContext) {
         if !self.compressed {
             self.body.push(bytes, MAX_MESSAGE);
         } else if !self.broken && context.inflate().push(bytes, &mut self.body).is_err() {
@@ -394,7 +396,7 @@ impl Assembly {
         }
     }
 
-    fn skip(&mut self, len: Option<u64>, context: &mut Context) {
+    fn skip(&mut self, len: Option<u64>, context: &mut CompressionContext) {
         if !self.compressed {
             self.body.skip(len);
         } else if !self.broken {
@@ -402,14 +404,15 @@ impl Assembly {
         }
     }
 
-    /// The rest of a compressed message cannot be read, nor how long it is.
-    fn cut(&mut self, context: &mut Context) {
+    /// Abandons the rest of a compressed message, whose length is unknown as
+    /// well.
+    fn cut(&mut self, context: &mut CompressionContext) {
         self.body.skip(None);
         self.broken = true;
-        *context = Context::LOST;
+        *context = CompressionContext::LOST;
     }
 
-    fn finish(mut self, context: &mut Context) -> Message {
+    fn finish(mut self, context: &mut CompressionContext) -> Message {
         if self.compressed && !self.broken && context.inflate().finish(&mut self.body).is_err() {
             self.cut(context);
         }
@@ -422,8 +425,8 @@ impl Assembly {
     }
 }
 
-impl Context {
-    const LOST: Context = Context { inflate: None, lost: true };
+impl CompressionContext {
+    const LOST: CompressionContext = CompressionContext { inflate: None, lost: true };
 
     fn inflate(&mut self) -> &mut Inflate {
         let lost = self.lost;

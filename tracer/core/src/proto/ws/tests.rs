@@ -11,7 +11,7 @@ const PING: u8 = 0x9;
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 
-/// A client's frame, masked with a key made of its length.
+/// Builds a client frame, masked with a key derived from its length.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let len = payload.len();
     let mut frame = vec![first];
@@ -32,7 +32,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Compresses messages as RFC 7692 says, taking the context over.
+/// Compresses messages as in RFC 7692, with context takeover.
 struct Deflate(Compress);
 
 impl Deflate {
@@ -60,8 +60,8 @@ fn texts(messages: &[Message]) -> Vec<&[u8]> {
 }
 
 #[test]
-fn the_examples_of_rfc_6455() {
-    // Section 5.7: a masked "Hello", and a masked pong that says the same.
+fn rfc_6455_examples() {
+    // Section 5.7: a masked "Hello", and a masked pong with the same payload.
     let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     let mut decoder = Decoder::new(false);
     assert_eq!(texts(&read(&mut decoder, &hello)), [b"Hello"]);
@@ -70,8 +70,8 @@ fn the_examples_of_rfc_6455() {
 }
 
 #[test]
-fn the_examples_of_rfc_7692() {
-    // Section 7.2.3: one frame, two, a shared window, no compression, a last
+fn rfc_7692_examples() {
+    // Section 7.2.3: one frame, two, a shared window, no compression, a final
     // block, two blocks in one message.
     let whole: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     let mut decoder = Decoder::new(true);
@@ -102,7 +102,7 @@ fn fragments_join_around_control_frames() {
     .concat();
     let messages = read(&mut Decoder::new(false), &bytes);
     assert_eq!(texts(&messages), [&b"one message"[..], &[0; 70_000]]);
-    assert_eq!((messages[0].kind, messages[1].kind), (Kind::Text, Kind::Binary));
+    assert_eq!((messages[0].kind, messages[1].kind), (MessageKind::Text, MessageKind::Binary));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_gap_within_a_payload_is_counted_down() {
 }
 
 #[test]
-fn a_cut_compressed_message_keeps_its_beginning_and_not_the_window() {
+fn a_truncated_compressed_message_keeps_its_start_but_not_the_window() {
     let mut deflate = Deflate::new();
     let first =
         frame(FIN | RSV1 | TEXT, &deflate.message(b"https://example.org/ 0123456789abcdef"));
@@ -131,14 +131,14 @@ fn a_cut_compressed_message_keeps_its_beginning_and_not_the_window() {
     let [cut, next] = &out[..] else { panic!("{out:?}") };
     assert!(cut.body.data.starts_with(b"https://example.org/"));
     assert_eq!(cut.body.gaps.last().unwrap().len, None);
-    // The window's part of it is a gap, of the right length.
+    // The part that came from the window is a gap of the right length.
     assert!(next.body.data.starts_with(b"seen: "));
     assert_eq!(next.body.data.len() as u64 + next.unread_bytes, 32);
     assert!(!next.complete());
 }
 
 #[test]
-fn lost_frames_are_found_again_by_their_text() {
+fn framing_is_recovered_by_readable_text() {
     for deflated in [false, true] {
         let mut deflate = Deflate::new();
         let mut message = |text: &[u8]| {
@@ -164,7 +164,7 @@ fn lost_frames_are_found_again_by_their_text() {
 }
 
 #[test]
-fn rules_broken_lose_the_frames() {
+fn invalid_frames_lose_the_framing() {
     for (offered, broken) in [
         (true, vec![0x81, 0x05, b'H', b'e', b'l', b'l', b'o']), // not masked
         (true, frame(FIN | 0x20 | TEXT, b"rsv2")),
@@ -178,7 +178,7 @@ fn rules_broken_lose_the_frames() {
     ] {
         let mut decoder = Decoder::new(offered);
         let out = read(&mut decoder, &broken);
-        assert!(matches!(decoder.state, State::Lost), "{broken:?}");
+        assert!(matches!(decoder.state, FramingState::Lost), "{broken:?}");
         assert!(out.iter().all(|message| !message.complete()));
     }
 }
@@ -192,7 +192,7 @@ fn a_long_message_is_kept_in_part() {
 }
 
 #[test]
-fn the_offer_is_read() {
+fn the_compression_offer_is_read() {
     let handshake = |value: &'static [u8], whole: bool| Request {
         time: BootTime(0),
         protocol: Protocol::Http1,
@@ -218,7 +218,7 @@ fn the_offer_is_read() {
 
 proptest! {
     #[test]
-    fn any_split_reads_the_same_and_any_prefix_its_beginning(
+    fn splits_do_not_matter_and_prefixes_are_consistent(
         messages in proptest::collection::vec((any::<bool>(), "[a-c]{0,200}", 1usize..300), 1..8),
         cut in 0.0..1.0,
         step in 1usize..50,
@@ -253,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_does_no_harm(
+    fn noise_is_harmless(
         writes in proptest::collection::vec(
             (proptest::collection::vec(any::<u8>(), 0..60), proptest::option::of(0u64..40)),
             0..20,

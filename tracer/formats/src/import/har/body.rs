@@ -71,9 +71,9 @@ pub(super) fn body(request: &Value, declared: &Declared<'_>) -> (Body, u64) {
 }
 
 /// A WebSocket's message: text, or binary in base64.
-pub(super) fn message(text: &Text, kind: ws::Kind) -> (Body, u64) {
+pub(super) fn message(text: &Text, kind: ws::MessageKind) -> (Body, u64) {
     let mut pieces = Pieces::default();
-    let encoding = (kind == ws::Kind::Binary).then_some(&b"base64"[..]);
+    let encoding = (kind == ws::MessageKind::Binary).then_some(&b"base64"[..]);
     pieces.text(text, encoding, &Declared::default());
     pieces.finish(false)
 }

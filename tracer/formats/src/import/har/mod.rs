@@ -302,8 +302,8 @@ impl Socket {
             let sent = |kind: &json::Text| matches!(&kind.bytes[..], b"send" | b"request");
             message.text("type").filter(|kind| sent(kind))?;
             let kind = match message.number("opcode") {
-                Some(2.0) => ws::Kind::Binary,
-                _ => ws::Kind::Text,
+                Some(2.0) => ws::MessageKind::Binary,
+                _ => ws::MessageKind::Text,
             };
             let (body, unread_bytes) = body::message(message.text("data")?, kind);
             let opened = handshake.message.time;

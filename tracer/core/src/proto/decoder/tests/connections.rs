@@ -1,4 +1,4 @@
-//! Connections in the protocols beyond HTTP/1.
+//! Connections in protocols other than HTTP/1.
 
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
@@ -11,23 +11,24 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\n\
                        Upgrade: WebSocket\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
 
-/// An HTTP/2 frame.
+/// Builds an HTTP/2 frame.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
     [&[a, b, c, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// HEADERS of `POST https://a.test/h2`, the authority and path as literals.
+/// Builds HEADERS of `POST https://a.test/h2`, with authority and path as
+/// literals.
 fn post(stream: u8, flags: u8) -> Vec<u8> {
     frame(1, flags, stream, b"\x83\x87\x01\x06a.test\x04\x03/h2")
 }
 
-/// A whole HTTP/2 request.
+/// Builds a complete HTTP/2 request.
 fn http2_request(stream: u8) -> Vec<u8> {
     [post(stream, 4), frame(0, 1, stream, b"body")].concat()
 }
 
-/// A client's WebSocket frame, masked with a key.
+/// Builds a client WebSocket frame, masked with a key.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [1, 2, 3, 4];
     let masked = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
@@ -35,15 +36,15 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     [&head[..], &key, &masked.collect::<Vec<u8>>()].concat()
 }
 
-/// What a decoder makes of a connection, and of all its bytes.
+/// Decodes a connection and accounts for all its bytes.
 fn run(parts: &[Part]) -> (Vec<Message>, Traffic) {
     let mut decoder = decoder();
     let mut out = Vec::new();
     for part in parts {
-        tell(&mut decoder, part, 0, &mut out);
+        feed_part(&mut decoder, part, 0, &mut out);
     }
     decoder.end(&mut out);
-    let traffic = ended(&out);
+    let traffic = account(&out);
     (out, traffic)
 }
 
@@ -52,7 +53,7 @@ fn paths(requests: &[Request]) -> Vec<(Protocol, &str)> {
 }
 
 #[test]
-fn http2_is_read_from_its_preface_on() {
+fn http2_is_read_from_its_preface() {
     let connection = [PREFACE, &http2_request(1)].concat();
     for cut in 1..connection.len() {
         let (one, two) = connection.split_at(cut);
@@ -64,7 +65,7 @@ fn http2_is_read_from_its_preface_on() {
 }
 
 #[test]
-fn http2_follows_an_upgrade_or_takes_over() {
+fn http2_follows_an_upgrade_or_another_connection() {
     let upgrade = "GET /h1 HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
                    HTTP2-Settings: AAA\r\n\r\n";
     let (requests, unread) = feed(&[send(upgrade), send(PREFACE), send(http2_request(3))]);
@@ -74,7 +75,7 @@ fn http2_follows_an_upgrade_or_takes_over() {
     let (requests, unread) = feed(&[send(upgrade), send(GET)]);
     assert_eq!(requests.len(), 2);
     assert!(unread.is_empty());
-    // A TLS library uses its objects again: in the midst of a frame, too.
+    // TLS libraries reuse their objects, even in the middle of a frame.
     let unfinished = post(1, 4)[..20].to_vec();
     let (requests, _) =
         feed(&[send(PREFACE), send(unfinished), send(PREFACE), send(http2_request(1)), send(GET)]);
@@ -82,25 +83,25 @@ fn http2_follows_an_upgrade_or_takes_over() {
 }
 
 #[test]
-fn http2_joined_late_is_read_as_far_as_it_can_be() {
+fn http2_joined_late_is_read_in_part() {
     let (requests, unread) =
         feed(&[Part::Piece(b"rest of a frame".to_vec()), send(http2_request(5))]);
     assert_eq!(paths(&requests), [(Protocol::Http2, "/h2")]);
     assert_eq!(unread.unrecognised, 15);
 }
 
-/// Pages choose the bytes of their uploads, and must not be able to make them
-/// look like requests of the browser.
+/// Pages control the bytes of their uploads, and must not be able to forge
+/// requests of the browser.
 #[test]
-fn uploads_are_no_requests() {
+fn uploads_are_not_requests() {
     let upload = "POST /up HTTP/1.1\r\nContent-Length: 1000\r\n\r\n";
     let (requests, _) = feed(&[send(upload), send(http2_request(1)), send("x")]);
     assert_eq!(requests.len(), 1);
-    // Not even where the place in HTTP/1 was lost.
+    // Not even where the position in HTTP/1 was lost.
     let (requests, _) =
         feed(&[send(GET), send(upload), Part::Gap(None), send(http2_request(1)), send("x")]);
     assert_eq!(paths(&requests), [(Protocol::Http1, "/"), (Protocol::Http1, "/up")]);
-    // Nor in a frame.
+    // Nor within a frame.
     let data = frame(0, 1, 1, GET.as_bytes());
     let (header, payload) = data.split_at(9);
     let (requests, unread) = feed(&[send(PREFACE), send(post(1, 4)), send(header), send(payload)]);
@@ -110,24 +111,24 @@ fn uploads_are_no_requests() {
 }
 
 #[test]
-fn a_quiet_http2_request_is_given_out_and_completed_later() {
+fn a_stalled_http2_request_is_emitted_and_updated_later() {
     let mut decoder = decoder();
     let mut out = Vec::new();
-    tell(&mut decoder, &send([PREFACE, &post(1, 4)].concat()), 10, &mut out);
+    feed_part(&mut decoder, &send([PREFACE, &post(1, 4)].concat()), 10, &mut out);
     decoder.flush(BootTime(11), &mut out);
-    tell(&mut decoder, &send(frame(0, 1, 1, b"late")), 20, &mut out);
-    let given = requests(out);
-    let given: Vec<_> = given.iter().map(|r| (r.update, r.complete)).collect();
-    assert_eq!(given, [(false, false), (true, true)]);
+    feed_part(&mut decoder, &send(frame(0, 1, 1, b"late")), 20, &mut out);
+    let emitted = requests(out);
+    let emitted: Vec<_> = emitted.iter().map(|r| (r.update, r.complete)).collect();
+    assert_eq!(emitted, [(false, false), (true, true)]);
 }
 
 #[test]
-fn what_http2_did_not_read_is_counted() {
+fn unread_http2_bytes_are_counted() {
     let connection = [PREFACE, &post(1, 4), &frame(0, 0, 1, &[b'x'; 100])].concat();
     let end = connection.len() - 60;
     let (out, traffic) = run(&[
         send(&connection[..end]),
-        // The rest of a body, and what nobody knows.
+        // The rest of a body, and an unknown number of bytes.
         Part::Gap(Some(60 + 30)),
         send("no frame"),
     ]);
@@ -137,7 +138,7 @@ fn what_http2_did_not_read_is_counted() {
 }
 
 #[test]
-fn what_is_not_kept_of_a_request_was_not_read() {
+fn bytes_not_kept_count_as_unread() {
     let body = vec![b'x'; (1 << 20) + 500];
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len() + 70);
     let (_, traffic) = run(&[send(&head), send(&body), Part::Gap(Some(70 + 30)), send(GET)]);
@@ -152,7 +153,7 @@ fn what_is_not_kept_of_a_request_was_not_read() {
 }
 
 #[test]
-fn websocket_messages_are_requests_under_their_handshake() {
+fn websocket_messages_become_requests_with_the_handshake_head() {
     let mut compressed = Vec::with_capacity(100);
     let text = br#"{"url":"https://b.test/page"}"#;
     let mut deflate = Compress::new(Compression::default(), false);
@@ -173,25 +174,25 @@ fn websocket_messages_are_requests_under_their_handshake() {
 }
 
 #[test]
-fn a_server_that_refuses_a_websocket_is_sent_http_again() {
+fn http_continues_after_a_refused_websocket() {
     let (requests, unread) = feed(&[send(UPGRADE), send(GET)]);
     assert_eq!(paths(&requests), [(Protocol::Http1, "/chat"), (Protocol::Http1, "/")]);
     assert!(unread.is_empty());
-    // In one piece, as files of requests hold them.
+    // In one piece, as in files of requests.
     let (requests, unread) = feed(&[send([UPGRADE, GET].concat())]);
     assert_eq!(requests.len(), 2);
     assert!(unread.is_empty());
 }
 
 #[test]
-fn what_a_websocket_lost_is_counted() {
+fn bytes_lost_in_a_websocket_are_counted() {
     let message = masked(0x82, &[7; 100]);
     let (out, traffic) =
         run(&[send(UPGRADE), send(&message[..56]), Part::Gap(Some(50 + 20)), send("no frame")]);
     assert_eq!(requests(out)[1].unread_bytes, 50);
     assert_eq!((traffic.missing, traffic.unread.gaps, traffic.unread.websocket), (70, 20, 8));
 
-    // What is compressed and cannot be decompressed was not read either.
+    // Compressed data that cannot be decompressed counts as unread too.
     let broken = masked(0xc1, &[0xff; 40]);
     let (_, traffic) = run(&[send(UPGRADE), send(&broken[..20]), send(&broken[20..])]);
     assert_eq!(traffic.unread.websocket, 26);
@@ -207,7 +208,7 @@ fn tls_data(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_stays_encrypted_has_a_name() {
+fn encrypted_traffic_has_a_server_name() {
     let parts = [send(hello()), send(tls_data(100)), Part::Gap(Some(11))];
     let (out, traffic) = run(&parts);
     let Message::Name(name) = &out[0] else { panic!("{out:?}") };
@@ -218,28 +219,28 @@ fn what_stays_encrypted_has_a_name() {
 }
 
 #[test]
-fn what_is_taken_in_plain_is_not_unread() {
+fn ciphertext_with_captured_plaintext_is_not_unread() {
     let mut decoder = decoder();
     let mut out = Vec::new();
-    tell(&mut decoder, &send(hello()), 0, &mut out);
+    feed_part(&mut decoder, &send(hello()), 0, &mut out);
     decoder.within_tls();
-    tell(&mut decoder, &send(tls_data(100)), 0, &mut out);
+    feed_part(&mut decoder, &send(tls_data(100)), 0, &mut out);
     decoder.end(&mut out);
-    let traffic = ended(&out);
+    let traffic = account(&out);
     assert_eq!((traffic.handshake, traffic.read_in_plain, traffic.unread.tls), (517, 105, 0));
 
-    // Joined in the midst of a record: nothing else shows that it is TLS.
+    // Joined within a record: nothing else shows that it is TLS.
     let mut decoder = super::decoder();
     let mut out = Vec::new();
     decoder.within_tls();
-    tell(&mut decoder, &Part::Piece(vec![9; 50]), 0, &mut out);
-    tell(&mut decoder, &send(tls_data(100)), 0, &mut out);
+    feed_part(&mut decoder, &Part::Piece(vec![9; 50]), 0, &mut out);
+    feed_part(&mut decoder, &send(tls_data(100)), 0, &mut out);
     decoder.end(&mut out);
-    assert_eq!(ended(&out).read_in_plain, 155);
+    assert_eq!(account(&out).read_in_plain, 155);
 }
 
 #[test]
-fn quic_and_dns_name_servers() {
+fn quic_and_dns_reveal_server_names() {
     let connection = |transport, remote: &str| Connection {
         key: 1,
         transport,
@@ -261,7 +262,7 @@ fn quic_and_dns_name_servers() {
         decoder.datagram(b"\x40short", Some(0), BootTime(0), &mut out);
         decoder.end(&mut out);
         assert_eq!(name(&out[0]), (NameSource::Quic, "example.com".into()));
-        assert_eq!(ended(&out).unread.datagrams, 1206);
+        assert_eq!(account(&out).unread.datagrams, 1206);
     }
 
     let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
@@ -273,28 +274,28 @@ fn quic_and_dns_name_servers() {
     decoder.datagram(b"no query", Some(0), BootTime(0), &mut out);
     decoder.end(&mut out);
     assert_eq!([name(&out[0]), name(&out[1])], [asked.clone(), asked.clone()]);
-    let traffic = ended(&out);
+    let traffic = account(&out);
     assert_eq!((traffic.decoded, traffic.unread.datagrams, traffic.missing), (48, 8, 30));
 
     let framed = [&[0, query.len() as u8], &query[..]].concat();
     let mut decoder = open(Transport::Tcp, "192.0.2.1:53");
     let mut out = Vec::new();
-    tell(&mut decoder, &send(&framed), 0, &mut out);
-    tell(&mut decoder, &send([0, 3, 1, 2, 3]), 0, &mut out);
-    // Others can use the port, too.
-    tell(&mut decoder, &send(GET), 0, &mut out);
+    feed_part(&mut decoder, &send(&framed), 0, &mut out);
+    feed_part(&mut decoder, &send([0, 3, 1, 2, 3]), 0, &mut out);
+    // Other protocols can use the port too.
+    feed_part(&mut decoder, &send(GET), 0, &mut out);
     decoder.end(&mut out);
     assert_eq!(name(&out[0]), asked);
-    assert_eq!(ended(&out).unread.unrecognised, 5);
+    assert_eq!(account(&out).unread.unrecognised, 5);
     assert_eq!(requests(out).len(), 1);
-    // And elsewhere it is no DNS.
+    // On other ports it is not DNS.
     let mut decoder = open(Transport::Udp, "192.0.2.1:1053");
     let mut out = Vec::new();
     decoder.datagram(query, Some(0), BootTime(0), &mut out);
     assert_eq!(out, []);
 }
 
-/// Parts of connections, in any order and cut anywhere.
+/// Generates parts of connections, in any order and truncated anywhere.
 fn part() -> impl Strategy<Value = Part> {
     let bytes = prop_oneof![
         Just(GET.as_bytes().to_vec()),
@@ -323,7 +324,7 @@ fn part() -> impl Strategy<Value = Part> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// `ended` checks that every byte is counted once.
+    /// `account` checks that every byte is counted once.
     #[test]
     fn every_byte_is_counted_once(
         parts in proptest::collection::vec(part(), 0..12),
@@ -337,7 +338,7 @@ proptest! {
             if at == linked_at {
                 decoder.within_tls();
             }
-            tell(&mut decoder, part, at as u64, &mut out);
+            feed_part(&mut decoder, part, at as u64, &mut out);
             decoder.flush(BootTime(at as u64), &mut out);
             sent += match part {
                 Part::Send(bytes) | Part::Piece(bytes) => bytes.len() as u64,
@@ -345,6 +346,6 @@ proptest! {
             };
         }
         decoder.end(&mut out);
-        prop_assert_eq!(ended(&out).sent, sent);
+        prop_assert_eq!(account(&out).sent, sent);
     }
 }

@@ -1,6 +1,6 @@
-//! Traffic of the `h2` crate's client: what its server side was asked for is
-//! the truth, and whatever is cut, lost or joined late, nothing that we report
-//! may contradict it.
+//! Decodes traffic of the client in the `h2` crate. The requests seen by its
+//! server side are the truth, and whatever is cut, lost or joined late, no
+//! decoded request may contradict them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use super::super::frame::Frame;
 use super::*;
 use crate::proto::{Body, Header};
 
-/// One request as it was asked for.
+/// A request as made by the client.
 #[derive(Debug, Clone)]
 struct Truth {
     method: String,
@@ -25,7 +25,7 @@ struct Truth {
     trailers: Vec<(String, String)>,
 }
 
-/// An I/O object that writes down what is written to it, write by write.
+/// An I/O object that records every write.
 struct Tap<T>(T, Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
@@ -60,7 +60,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
     }
 }
 
-/// Numbers without order, the same in every run (xorshift64).
+/// A reproducible pseudo-random sequence (xorshift64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -76,7 +76,7 @@ impl Numbers {
     }
 }
 
-/// A request with parts that repeat, parts that do not, and now and then a
+/// Generates a request with recurring parts, unique parts, and occasionally a
 /// head that takes several frames.
 fn truth(number: usize, numbers: &mut Numbers) -> Truth {
     let posts = numbers.below(2) == 0;
@@ -108,7 +108,7 @@ fn truth(number: usize, numbers: &mut Numbers) -> Truth {
     }
 }
 
-/// The writes of a client that makes these requests, many at a time, to a
+/// Returns the writes of a client that makes these requests concurrently to a
 /// server that allows a header table of `table` bytes.
 fn traffic(truths: &[Truth], table: u32) -> Vec<Vec<u8>> {
     let writes = Arc::new(Mutex::new(Vec::new()));
@@ -164,8 +164,8 @@ fn traffic(truths: &[Truth], table: u32) -> Vec<Vec<u8>> {
     std::mem::take(&mut writes.lock().unwrap())
 }
 
-/// Some requests and their traffic.
-fn scene(seed: u64, table: u32) -> (Vec<Truth>, Vec<Vec<u8>>) {
+/// Generates requests and their traffic.
+fn requests_and_traffic(seed: u64, table: u32) -> (Vec<Truth>, Vec<Vec<u8>>) {
     let mut numbers = Numbers(seed);
     let truths: Vec<Truth> = (0..60).map(|number| truth(number, &mut numbers)).collect();
     let writes = traffic(&truths, table);
@@ -178,7 +178,7 @@ fn sorted(fields: impl Iterator<Item = (String, String)>) -> Vec<(String, String
     fields
 }
 
-/// The request's fields, cookies in crumbs.
+/// Returns the fields of a request, with cookies split into pairs.
 fn fields(headers: &[Header]) -> impl Iterator<Item = (String, String)> {
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     headers.iter().flat_map(move |header| {
@@ -190,8 +190,8 @@ fn fields(headers: &[Header]) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The request is all of the truth.
-fn equals(request: &Request, truth: &Truth) -> bool {
+/// Reports whether the request matches the truth completely.
+fn matches(request: &Request, truth: &Truth) -> bool {
     let sent = truth.headers.iter().chain(&truth.trailers).cloned();
     request.complete
         && request.partial.is_empty()
@@ -202,10 +202,10 @@ fn equals(request: &Request, truth: &Truth) -> bool {
         && sorted(fields(&request.headers)) == sorted(sent)
 }
 
-/// What is known of the request is true.
+/// Reports whether the known parts of the request match the truth.
 fn agrees(request: &Request, truth: &Truth) -> bool {
     if request.complete {
-        return equals(request, truth);
+        return matches(request, truth);
     }
     let sent: Vec<(String, String)> = [
         (":method".to_owned(), truth.method.clone()),
@@ -235,11 +235,11 @@ fn agrees(request: &Request, truth: &Truth) -> bool {
         && within(&request.body, &truth.body)
 }
 
-/// The known bytes of the body are those of the truth, at the places that the
-/// gaps leave them.
+/// Reports whether the known bytes of the body occur in the truth at the
+/// positions that the gaps allow.
 fn within(body: &Body, truth: &[u8]) -> bool {
-    /// The pieces, each with the gap behind it, lie in `truth`: at its
-    /// beginning, or anywhere in it.
+    /// Reports whether the pieces, each followed by its gap, occur in `truth`:
+    /// at its start, or anywhere in it.
     fn fit(pieces: &[(&[u8], Option<u64>)], truth: &[u8], anywhere: bool) -> bool {
         let Some((&(known, gap), rest)) = pieces.split_first() else {
             return true;
@@ -280,7 +280,7 @@ enum Piece<'a> {
 fn assert_all(out: &[Request], truths: &[Truth]) {
     assert_eq!(out.len(), truths.len());
     for truth in truths {
-        assert!(out.iter().any(|request| equals(request, truth)), "{:?}", truth.path);
+        assert!(out.iter().any(|request| matches(request, truth)), "{:?}", truth.path);
     }
 }
 
@@ -291,7 +291,7 @@ fn assert_none_wrong(out: &[Request], truths: &[Truth]) {
     }
 }
 
-/// The frames of a whole stream, each with its header; the preface first.
+/// Splits a complete stream into its preface and its frames.
 fn frames(bytes: &[u8]) -> Vec<&[u8]> {
     let (preface, mut rest) = bytes.split_at(PREFACE.len());
     let mut frames = vec![preface];
@@ -306,7 +306,7 @@ fn frames(bytes: &[u8]) -> Vec<&[u8]> {
 #[test]
 fn every_request_is_read() {
     for (seed, table) in [(1, 4096), (2, 0), (3, 200), (4, 1 << 16)] {
-        let (truths, writes) = scene(seed, table);
+        let (truths, writes) = requests_and_traffic(seed, table);
         let bytes = writes.concat();
         assert!(frames(&bytes).iter().any(|frame| frame[3] == CONTINUATION));
         let (out, counters) = read(writes.iter().map(|write| Piece::Bytes(write)));
@@ -318,8 +318,8 @@ fn every_request_is_read() {
 }
 
 #[test]
-fn joined_late_at_any_frame_nothing_is_wrong() {
-    let (truths, writes) = scene(5, 4096);
+fn joining_at_any_frame_yields_no_wrong_request() {
+    let (truths, writes) = requests_and_traffic(5, 4096);
     let bytes = writes.concat();
     let frames = frames(&bytes);
     let mut known = 0;
@@ -328,8 +328,8 @@ fn joined_late_at_any_frame_nothing_is_wrong() {
         assert_none_wrong(&out, &truths);
         known += out.iter().filter(|request| request.path.is_some()).count();
     }
-    // Paths are unlike each other, so the client sends each as a literal:
-    // joining late hides none of those that follow.
+    // All paths differ, so the client sends each one as a literal, and joining
+    // late hides none of the later ones.
     let heads =
         frames.iter().enumerate().filter(|(_, frame)| frame[3] == HEADERS && frame.len() > 40);
     let expected: usize = heads.map(|(at, _)| at.min(frames.len() - 1)).sum();
@@ -337,8 +337,8 @@ fn joined_late_at_any_frame_nothing_is_wrong() {
 }
 
 #[test]
-fn every_prefix_is_true() {
-    let (truths, writes) = scene(6, 4096);
+fn every_prefix_is_consistent() {
+    let (truths, writes) = requests_and_traffic(6, 4096);
     let bytes = writes.concat();
     for cut in (0..bytes.len()).step_by(997) {
         let (out, _) = read([Piece::Bytes(&bytes[..cut])]);
@@ -350,11 +350,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn the_cuts_between_writes_do_not_matter(
+    fn the_split_into_writes_does_not_matter(
         seed in 1u64..u64::MAX,
         lens in proptest::collection::vec(10usize..5000, 1..50),
     ) {
-        let (truths, writes) = scene(seed, (seed % 9000) as u32);
+        let (truths, writes) = requests_and_traffic(seed, (seed % 9000) as u32);
         let bytes = writes.concat();
         let (mut rest, mut pieces) = (&bytes[..], Vec::new());
         for len in lens.into_iter().cycle() {
@@ -371,20 +371,20 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_lost_nothing_is_wrong(
+    fn losses_yield_no_wrong_request(
         seed in 1u64..u64::MAX,
         gaps in proptest::collection::vec((1u64..60_000, 1u64..9000, any::<bool>()), 1..20),
         heads in prop_oneof![Just(usize::MAX), 50usize..3000],
         by_frame: bool,
     ) {
-        let (truths, writes) = scene(seed, 4096);
+        let (truths, writes) = requests_and_traffic(seed, 4096);
         let bytes = writes.concat();
         let writes = if by_frame { frames(&bytes) } else { writes.iter().map(|w| &w[..]).collect() };
         let mut gaps = gaps.into_iter();
         let mut next = gaps.next();
         let (mut at, mut pieces) = (0, Vec::new());
         for mut write in writes {
-            // Each write's head, and in it now and then a gap.
+            // The head of each write, sometimes with a gap in it.
             let cut = write.split_off(heads.min(write.len())..).unwrap_or_default();
             while let Some((distance, len, counted)) = next {
                 let start = distance.saturating_sub(at);

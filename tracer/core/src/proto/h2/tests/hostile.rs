@@ -1,4 +1,4 @@
-//! What is not HTTP/2, or is out to do harm.
+//! Input that is not HTTP/2, or is malicious.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn memory_is_bounded() {
     assert_eq!(kept, (20 * 80 + 980) * 16384);
     assert_eq!(out[0].body.data.len(), MAX_BODY);
 
-    // A header block without an end.
+    // An endless header block.
     connection.data(&opening(), true, BootTime(0), &mut out);
     connection.data(&frame(HEADERS, 0, 1, &data), true, BootTime(0), &mut out);
     for _ in 0..200 {
@@ -34,7 +34,7 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn other_protocols_are_left_alone() {
+fn other_protocols_are_not_read() {
     for other in [&b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"[..], b"\x16\x03\x01\0\x05hello"] {
         let (out, connection) = requests(&[other, other]);
         assert_eq!(out, []);
@@ -43,9 +43,9 @@ fn other_protocols_are_left_alone() {
 }
 
 proptest! {
-    /// Random frames, of which some are right, in random writes with gaps.
+    /// Random frames, some of them valid, in random writes with gaps.
     #[test]
-    fn noise_does_no_harm(
+    fn noise_is_harmless(
         frames in proptest::collection::vec(
             (0u8..0x11, any::<u8>(), 0u32..6, proptest::collection::vec(any::<u8>(), 0..40)),
             0..40,

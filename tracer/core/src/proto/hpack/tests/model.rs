@@ -1,5 +1,5 @@
-//! The decoder against a model encoder that takes any liberty the rules allow,
-//! with blocks lost, cut and joined late.
+//! Tests the decoder against a model encoder that uses every freedom the
+//! specification allows, with blocks lost, truncated and joined late.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// An encoder that keeps its table to the letter of RFC 7541 section 4 and
-/// takes any representation that the rules allow, as `choice` says.
+/// An encoder that manages its table exactly as in RFC 7541 section 4 and uses
+/// the representation that `choice` selects.
 struct Encoder {
     table: VecDeque<(Vec<u8>, Vec<u8>)>,
     limit: usize,
@@ -74,8 +74,8 @@ impl Encoder {
     }
 }
 
-/// One header block: a new limit or none, the fields with their choices, and
-/// what happens to it.
+/// A header block: an optional new limit, the fields with their choices, and
+/// what happens to the block.
 #[derive(Debug, Clone)]
 struct Plan {
     limit: Option<usize>,
@@ -87,7 +87,7 @@ struct Plan {
 enum Fate {
     Seen,
     Lost,
-    /// A gap at this share of the block, of this many bytes.
+    /// A gap at this fraction of the block, with this many bytes.
     Gap(f64, usize),
 }
 
@@ -103,10 +103,10 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 proptest! {
-    /// Whatever is lost, and wherever the connection is joined: what is known
-    /// is true, and a block that is all there has all its fields.
+    /// Whatever is lost, and wherever the connection is joined, every known
+    /// field is correct, and a complete block yields all its fields.
     #[test]
-    fn known_fields_are_true(plans in proptest::collection::vec(plan(), 1..40), late: bool) {
+    fn known_fields_are_correct(plans in proptest::collection::vec(plan(), 1..40), late: bool) {
         let mut encoder = Encoder { table: VecDeque::new(), limit: 4096 };
         let mut decoder = if late { Decoder::joined() } else { Decoder::new() };
         if late {
@@ -128,7 +128,7 @@ proptest! {
             match plan.fate {
                 Fate::Seen => {
                     let fields = decode(&mut decoder, &block);
-                    prop_assert!(is_known_of(&fields, &truth), "{:?} of {:?}", fields, truth);
+                    prop_assert!(is_consistent(&fields, &truth), "{:?} of {:?}", fields, truth);
                     prop_assert_eq!(fields.len(), truth.len());
                 }
                 Fate::Lost => decoder.forget(),
@@ -139,7 +139,7 @@ proptest! {
                     let gap = Gap { at, len: Some(len as u64) };
                     let gaps = if len > 0 { vec![gap] } else { Vec::new() };
                     let section = decoder.decode(&block, &gaps);
-                    prop_assert!(is_known_of(&section.fields, &truth), "{section:?} of {truth:?}");
+                    prop_assert!(is_consistent(&section.fields, &truth), "{section:?} of {truth:?}");
                     prop_assert!(!matches!(section.end, End::Invalid(_)));
                     if section.end == End::Complete {
                         prop_assert_eq!(section.fields.len(), truth.len());
@@ -149,9 +149,9 @@ proptest! {
         }
     }
 
-    /// Every prefix of a block says the beginning of what the block says.
+    /// Every prefix of a block yields a prefix of its fields.
     #[test]
-    fn every_prefix_is_true(fields in proptest::collection::vec((0u8..6, 0u8..8, any::<u8>()), 0..12)) {
+    fn every_prefix_is_consistent(fields in proptest::collection::vec((0u8..6, 0u8..8, any::<u8>()), 0..12)) {
         let mut encoder = Encoder { table: VecDeque::new(), limit: 4096 };
         let (mut block, mut truth) = (Vec::new(), Vec::new());
         for (name, value, choice) in fields {
@@ -163,12 +163,12 @@ proptest! {
             let gap = [Gap { at: cut, len: None }];
             let section = Decoder::new().decode(&block[..cut], &gap);
             prop_assert_eq!(section.end, End::Cut);
-            prop_assert!(is_known_of(&section.fields, &truth));
+            prop_assert!(is_consistent(&section.fields, &truth));
         }
     }
 
     #[test]
-    fn noise_does_no_harm(
+    fn noise_is_harmless(
         blocks: Vec<Vec<u8>>,
         at in proptest::collection::vec((0usize..64, proptest::option::of(0u64..64)), 0..4),
     ) {
