@@ -26,7 +26,7 @@ use tracer_core::{
     rules::Rules,
     stream::Sent,
 };
-use tracer_formats::export::{Entry, har, pcapng};
+use tracer_formats::{Evidence, har, pcapng};
 use tracer_tests::{
     corpus::recorded,
     recorder::{PATIENCE, Server, Tool, free_port, in_own_network, ran, records},
@@ -107,8 +107,8 @@ fn folder() -> TempDir {
     tempfile::Builder::new().prefix("tracer-formats-").tempdir().expect("a folder")
 }
 
-fn entries(all: &[Decoded]) -> Vec<Entry<'_>> {
-    all.iter().map(|decoded| Entry { decoded, phase: Some("idle") }).collect()
+fn entries(all: &[Decoded]) -> Vec<Evidence<'_>> {
+    all.iter().map(|decoded| Evidence { decoded, phase: Some("idle") }).collect()
 }
 
 /// The corpus as tracer writes it.

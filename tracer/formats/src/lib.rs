@@ -1,11 +1,36 @@
 //! File formats of other tools: HTTP archives (HAR) and packet captures
 //! (pcapng, pcap).
 //!
-//! [`import`] reads recordings in place of what the kernel captures, and
-//! [`export`] writes requests as evidence that DevTools, mitmproxy and
-//! Wireshark open. Both work on readers and writers that the caller opened.
+//! ```text
+//!              read                                                   write
+//! [har]        mitmproxy, DevTools, PCAPdroid, Charles ─▶ requests ─┐
+//!                                                                   ├─▶ pipeline ─▶ evidence
+//! [pcapng]     Wireshark, tcpdump, PCAPdroid, tracer   ─▶ events ───┘
+//! ```
+//!
+//! Each format is read and written in one module. Recordings go through the
+//! same decoding and judgement as captured sends. A recording contains less: a
+//! HAR has requests as a tool understood them, a capture has packets and no
+//! processes. Everything that a recording lacks or lost is counted.
+//!
+//! This crate is separate from `tracer-core` because other tools' formats
+//! change for reasons that do not concern decoding and judgement, and because
+//! reading captured TLS needs ciphers, which the core does without. Like the
+//! core, it is pure: it works on readers and writers that the caller opened.
 
 #![forbid(unsafe_code)]
 
-pub mod export;
-pub mod import;
+mod evidence;
+mod json;
+mod recording;
+
+pub mod har;
+pub mod pcapng;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    evidence::Evidence,
+    recording::{CLOCK, DETECT_LEN, ReadError, Recording},
+};

@@ -25,7 +25,7 @@ use tracer_core::{
     rules::Rules,
     stream::Sent,
 };
-use tracer_formats::import::{self, Recording, har, pcapng};
+use tracer_formats::{CLOCK, DETECT_LEN, Recording, har, pcapng};
 
 /// Decode recorded traces (`tracer run --record`), other tools' recordings (HAR,
 /// pcapng) or raw HTTP/1.1 requests.
@@ -75,7 +75,7 @@ impl Contents {
         let is_trace = head.len() >= trace::MAGIC.len() && head[..7] == trace::MAGIC[..7];
         match format {
             Format::Auto if is_trace => Self::Trace,
-            Format::Auto => Recording::of(head).map_or(Self::Http, Self::Recording),
+            Format::Auto => Recording::detect(head).map_or(Self::Http, Self::Recording),
             Format::Http => Self::Http,
             Format::Trace => Self::Trace,
             Format::Har => Self::Recording(Recording::Har),
@@ -130,7 +130,7 @@ fn file<W: Write>(
     };
     let mut file = BufReader::new(file);
     let mut head = Vec::new();
-    file.by_ref().take(import::ENOUGH as u64).read_to_end(&mut head).context("cannot read it")?;
+    file.by_ref().take(DETECT_LEN as u64).read_to_end(&mut head).context("cannot read it")?;
     let contents = Contents::of(args.format, &head);
     let mut whole = head.chain(file);
     let mut pipeline = Pipeline::new(Arc::clone(rules));
@@ -214,7 +214,7 @@ fn archive<W: Write>(
 ) -> anyhow::Result<()> {
     let mut reader = har::Reader::new(from);
     let mut outputs = Vec::new();
-    pipeline.push(Event::Clock(import::CLOCK), &mut outputs);
+    pipeline.push(Event::Clock(CLOCK), &mut outputs);
     let read = loop {
         match reader.request() {
             Ok(Some(sent)) => {

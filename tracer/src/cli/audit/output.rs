@@ -34,7 +34,7 @@ use tracer_core::{
     record::trace::{self, TraceError},
     rules::Rules,
 };
-use tracer_formats::export::{Entry, har, pcapng};
+use tracer_formats::{Evidence, har, pcapng};
 
 pub(super) const JOURNAL: &str = "run.json";
 pub(super) const TRACE: &str = "trace";
@@ -160,10 +160,10 @@ impl Folder {
             out.write_all(b"\n")
         })?;
         self.replace(HTML, |out| html::write(&report, out))?;
-        let entries: Vec<Entry<'_>> = gathered
+        let entries: Vec<Evidence<'_>> = gathered
             .evidence()
             .into_iter()
-            .map(|(phase, decoded)| Entry { decoded, phase: phase.map(Phase::name) })
+            .map(|(phase, decoded)| Evidence { decoded, phase: phase.map(Phase::name) })
             .collect();
         // What proves an answer is shown as it was sent.
         self.replace(HAR, |out| har::write(out, &entries, &Redactor::off()))?;

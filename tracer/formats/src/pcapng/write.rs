@@ -10,10 +10,12 @@
 //!
 //! There were packets on the network, but with other bytes: encrypted, and cut
 //! elsewhere. These are the bytes that the application sent, in the form of
-//! HTTP/1.1 (`wire`), so no packets are made up for them.
+//! HTTP/1.1 (`http1`), so no packets are made up for them.
 //!
 //! A request longer than a packet goes on in the next. What is missing is
 //! missing from the positions, and at a request's end from the packet's length.
+
+pub(crate) mod http1;
 
 use std::{
     collections::HashMap,
@@ -23,11 +25,14 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    Entry,
-    wire::{self, Piece},
+use self::http1::Piece;
+use super::format::{
+    BYTE_ORDER_MAGIC, CLEAR_INTERFACE, PLAINTEXT_INTERFACE, UID_COMMENT, block,
+    link::UPPER_PDU,
+    option, tag,
+    tcp_flags::{ACK, PUSH},
 };
-use crate::import::pcapng::{CLEAR, PLAINTEXT, UPPER_PDU, tag};
+use crate::Evidence;
 use tracer_core::{
     alert::{Alert, Found},
     record::Transport,
@@ -43,20 +48,15 @@ const MAX_FINDINGS: usize = 16;
 /// The longest comment: its length has 16 bits, and nobody reads so much.
 const MAX_COMMENT: usize = 4096;
 
-/// PSH and ACK: the last bytes of a request.
-const LAST: u16 = 0x18;
-/// ACK alone: more of it follows.
-const MORE: u16 = 0x10;
-
 /// Writes a capture of the requests, in the order in which they are given.
 ///
 /// # Errors
 /// When it cannot be written to.
-pub fn write(out: impl Write, entries: &[Entry<'_>]) -> io::Result<()> {
+pub fn write(out: impl Write, entries: &[Evidence<'_>]) -> io::Result<()> {
     let mut file = File { out };
     file.section()?;
-    file.interface(PLAINTEXT, "plaintext, as TLS libraries were given it")?;
-    file.interface(CLEAR, "what was sent in the clear")?;
+    file.interface(PLAINTEXT_INTERFACE, "plaintext, as TLS libraries were given it")?;
+    file.interface(CLEAR_INTERFACE, "what was sent in the clear")?;
     let mut connections: HashMap<Ends, Place> = HashMap::new();
     for entry in entries {
         let connection = &entry.decoded.sent.connection;
@@ -84,39 +84,39 @@ struct File<W> {
 
 impl<W: Write> File<W> {
     fn section(&mut self) -> io::Result<()> {
-        const APPLICATION: u16 = 4;
         const VERSION: [u8; 4] = [1, 0, 0, 0];
         /// The section's length is not told.
         const LENGTH: [u8; 8] = [0xff; 8];
-        let mut body = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &VERSION, &LENGTH].concat();
-        option(&mut body, APPLICATION, concat!("tracer ", env!("CARGO_PKG_VERSION")).as_bytes());
+        let mut body = [&BYTE_ORDER_MAGIC.to_le_bytes()[..], &VERSION, &LENGTH].concat();
+        put_option(
+            &mut body,
+            option::SECTION_APPLICATION,
+            concat!("tracer ", env!("CARGO_PKG_VERSION")).as_bytes(),
+        );
         end_options(&mut body);
-        self.block(0x0a0d_0d0a, &body)
+        self.block(block::SECTION_HEADER, &body)
     }
 
     fn interface(&mut self, name: &str, description: &str) -> io::Result<()> {
-        const NAME: u16 = 2;
-        const DESCRIPTION: u16 = 3;
-        const RESOLUTION: u16 = 9;
         const NANOSECONDS: &[u8] = &[9];
         let mut body = [&UPPER_PDU.to_le_bytes()[..], &[0; 6]].concat();
-        option(&mut body, NAME, name.as_bytes());
-        option(&mut body, DESCRIPTION, description.as_bytes());
-        option(&mut body, RESOLUTION, NANOSECONDS);
+        put_option(&mut body, option::INTERFACE_NAME, name.as_bytes());
+        put_option(&mut body, option::INTERFACE_DESCRIPTION, description.as_bytes());
+        put_option(&mut body, option::INTERFACE_RESOLUTION, NANOSECONDS);
         end_options(&mut body);
-        self.block(1, &body)
+        self.block(block::INTERFACE, &body)
     }
 
-    fn request(&mut self, entry: &Entry<'_>, place: &mut Place) -> io::Result<()> {
+    fn request(&mut self, entry: &Evidence<'_>, place: &mut Place) -> io::Result<()> {
         let sent = &entry.decoded.sent;
         let request = &sent.message;
         let shaken = place.websocket == Some(sent.connection.key);
-        if wire::opens_websocket(request) {
+        if http1::opens_websocket(request) {
             place.websocket = Some(sent.connection.key);
         } else if shaken {
             place.websocket = None;
         }
-        let pieces = wire::pieces(request, shaken);
+        let pieces = http1::pieces(request, shaken);
         let mut comments = comments(entry);
         let mut rest = pieces.iter().peekable();
         while let Some(piece) = rest.next() {
@@ -138,7 +138,7 @@ impl<W: Write> File<W> {
                 self.packet(entry, place.seq, chunk, gap, last, &comments)?;
                 place.seq = place.seq.wrapping_add(chunk.len() as u32);
                 // Said once.
-                comments.retain(|comment| comment.starts_with(UID));
+                comments.retain(|comment| comment.starts_with(UID_COMMENT));
             }
         }
         Ok(())
@@ -147,15 +147,13 @@ impl<W: Write> File<W> {
     /// A packet behind which `gap` bytes of the request are missing.
     fn packet(
         &mut self,
-        entry: &Entry<'_>,
+        entry: &Evidence<'_>,
         seq: u32,
         bytes: &[u8],
         gap: u64,
         last: bool,
         comments: &[String],
     ) -> io::Result<()> {
-        const COMMENT: u16 = 1;
-        const FLAGS: u16 = 2;
         /// It was sent, not received.
         const OUTBOUND: [u8; 4] = [2, 0, 0, 0];
         let connection = &entry.decoded.sent.connection;
@@ -176,10 +174,12 @@ impl<W: Write> File<W> {
         }
         body.extend_from_slice(&data);
         pad(&mut body);
-        comments.iter().for_each(|comment| option(&mut body, COMMENT, comment.as_bytes()));
-        option(&mut body, FLAGS, &OUTBOUND);
+        comments
+            .iter()
+            .for_each(|comment| put_option(&mut body, option::COMMENT, comment.as_bytes()));
+        put_option(&mut body, option::PACKET_FLAGS, &OUTBOUND);
         end_options(&mut body);
-        self.block(6, &body)
+        self.block(block::ENHANCED_PACKET, &body)
     }
 
     fn block(&mut self, kind: u32, body: &[u8]) -> io::Result<()> {
@@ -192,11 +192,8 @@ impl<W: Write> File<W> {
     }
 }
 
-/// Begins the comment that names the UID, in PCAPdroid's form.
-const UID: &str = "u-";
-
 /// What is said of a request: a line of what it is, one a finding, and its UID.
-fn comments(entry: &Entry<'_>) -> Vec<String> {
+fn comments(entry: &Evidence<'_>) -> Vec<String> {
     let alert = Alert::of(entry.decoded);
     let process = &alert.process;
     let content = &alert.content;
@@ -220,7 +217,7 @@ fn comments(entry: &Entry<'_>) -> Vec<String> {
         format!("{kind}{class}: {}{cut}, by {}", found.value, found.chain)
     };
     all.extend(content.findings.iter().take(MAX_FINDINGS).map(finding));
-    all.push(format!("{UID}{}", process.uid));
+    all.push(format!("{UID_COMMENT}{}", process.uid));
     for comment in &mut all {
         let end =
             (0..=MAX_COMMENT.min(comment.len())).rev().find(|&at| comment.is_char_boundary(at));
@@ -252,8 +249,8 @@ fn tags(
     };
     put(tag::DISSECTOR, b"http");
     let ends = [
-        (local, tag::IPV4_FROM, tag::IPV6_FROM, tag::PORT_FROM),
-        (remote, tag::IPV4_TO, tag::IPV6_TO, tag::PORT_TO),
+        (local, tag::IPV4_SOURCE, tag::IPV6_SOURCE, tag::SOURCE_PORT),
+        (remote, tag::IPV4_DESTINATION, tag::IPV6_DESTINATION, tag::DESTINATION_PORT),
     ];
     for (end, v4, v6, port) in ends {
         let Some(end) = end else { continue };
@@ -264,10 +261,10 @@ fn tags(
         put(port, &u32::from(end.port()).to_be_bytes());
     }
     if local.is_some() || remote.is_some() {
-        put(tag::PORT_TYPE, &tag::TCP.to_be_bytes());
+        put(tag::PORT_TYPE, &tag::PORT_TYPE_TCP.to_be_bytes());
     }
     let next = seq.wrapping_add(len as u32);
-    let flags = if last { LAST } else { MORE };
+    let flags = if last { PUSH | ACK } else { ACK };
     let mut info = 1_u16.to_be_bytes().to_vec();
     for number in [seq, next, 0] {
         info.extend(number.to_be_bytes());
@@ -280,7 +277,7 @@ fn tags(
     out
 }
 
-fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+fn put_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
     body.extend(code.to_le_bytes());
     body.extend((value.len() as u16).to_le_bytes());
     body.extend_from_slice(value);
@@ -288,7 +285,7 @@ fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
 }
 
 fn end_options(body: &mut Vec<u8>) {
-    body.extend([0; 4]);
+    put_option(body, option::END, b"");
 }
 
 fn pad(body: &mut Vec<u8>) {

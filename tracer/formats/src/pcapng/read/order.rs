@@ -18,6 +18,7 @@ use std::{
 use bytes::Bytes;
 
 use super::tls::{self, KeyLog, Plain};
+use crate::recording::HOOK;
 use tracer_core::record::{BootTime, Connection, Event, Process, Record, Transport};
 
 /// Segments of one connection that wait: what a receive window of 4 MiB holds
@@ -230,7 +231,7 @@ impl Sender<'_> {
     fn record(&self, segment: Held, offset: u32) -> Record {
         let Held { time, seq, payload, len, .. } = segment;
         Record {
-            hook: super::HOOK,
+            hook: HOOK,
             time,
             process: self.process.clone(),
             connection: self.connection,

@@ -9,7 +9,7 @@ use tracer_core::proto::{HeadCut, Protocol, Request};
 
 /// A part of a request's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Known ones.
     Bytes(Vec<u8>),
     /// So many that are not. Of a gap whose length nobody can tell, one.
@@ -21,7 +21,7 @@ const MAX_GAP: u64 = 1 << 28;
 
 /// A request's bytes. A WebSocket's message is a frame; its handshake stands
 /// before it, unless that was `shaken` already.
-pub(super) fn pieces(request: &Request, shaken: bool) -> Vec<Piece> {
+pub(crate) fn pieces(request: &Request, shaken: bool) -> Vec<Piece> {
     let mut out = Out(vec![Piece::Bytes(Vec::new())]);
     if request.protocol != Protocol::WebSocket {
         head(request, &mut out);
@@ -42,7 +42,7 @@ pub(super) fn pieces(request: &Request, shaken: bool) -> Vec<Piece> {
 
 /// The request opens a WebSocket: in HTTP/1, or in HTTP/2 (RFC 8441), where the
 /// method alone shows it.
-pub(super) fn opens_websocket(request: &Request) -> bool {
+pub(crate) fn opens_websocket(request: &Request) -> bool {
     let upgrade = request.header("upgrade").unwrap_or_default();
     match request.protocol {
         Protocol::WebSocket => true,

@@ -20,7 +20,7 @@
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 
-use super::super::json::{Text, Value};
+use crate::json::{Text, Value};
 use tracer_core::{
     content,
     proto::{Body, Gap, Limits, ws},

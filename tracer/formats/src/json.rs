@@ -13,7 +13,7 @@ use std::io::{self, BufRead};
 
 use memchr::memchr2;
 
-use super::ImportError;
+use crate::ReadError;
 
 /// How deep values may nest. HAR nests eight deep; what tools add of their own
 /// (call stacks) is skipped, which needs no stack.
@@ -31,25 +31,25 @@ const MAX_COST: usize = 16 << 20;
 
 /// A string.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Text {
+pub(crate) struct Text {
     /// The bytes kept of it.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// How many were not kept.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
     /// The file ends within it.
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl Text {
     /// All of it is here.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.dropped == 0 && !self.cut
     }
 }
 
 /// A value.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// `null`, or what stood where the file was cut.
     #[default]
     Null,
@@ -65,7 +65,7 @@ pub(super) enum Value {
 
 impl Value {
     /// The first member of that name.
-    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn member(&self, name: &str) -> Option<&Value> {
         match self {
             Self::Object(members) => members.iter().find(|(n, _)| n == name).map(|(_, v)| v),
             _ => None,
@@ -73,7 +73,7 @@ impl Value {
     }
 
     /// The member of that name, where it is a string.
-    pub(super) fn text(&self, name: &str) -> Option<&Text> {
+    pub(crate) fn text(&self, name: &str) -> Option<&Text> {
         match self.member(name) {
             Some(Self::Text(text)) => Some(text),
             _ => None,
@@ -81,7 +81,7 @@ impl Value {
     }
 
     /// The member of that name, where it is a number.
-    pub(super) fn number(&self, name: &str) -> Option<f64> {
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
         match self.member(name) {
             Some(Self::Scalar(text)) => text.parse().ok(),
             _ => None,
@@ -89,7 +89,7 @@ impl Value {
     }
 
     /// The elements of the array of that name.
-    pub(super) fn list(&self, name: &str) -> &[Value] {
+    pub(crate) fn list(&self, name: &str) -> &[Value] {
         match self.member(name) {
             Some(Self::List(list)) => list,
             _ => &[],
@@ -99,24 +99,24 @@ impl Value {
 
 /// Reads one file.
 #[derive(Debug)]
-pub(super) struct Reader<R> {
+pub(crate) struct Reader<R> {
     from: R,
     at: u64,
 }
 
 impl<R: BufRead> Reader<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub(crate) fn new(from: R) -> Self {
         Self { from, at: 0 }
     }
 
     /// How many bytes were read.
     #[cfg(test)]
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.at
     }
 
     /// Skips the mark that some tools begin a file of UTF-8 with.
-    pub(super) fn byte_order_mark(&mut self) -> Result<(), ImportError> {
+    pub(crate) fn byte_order_mark(&mut self) -> Result<(), ReadError> {
         if self.peek()? == Some(0xef) {
             self.take(3);
         }
@@ -124,7 +124,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Enters the object or array that comes next; says whether there is one.
-    pub(super) fn enter(&mut self, bracket: u8) -> Result<bool, ImportError> {
+    pub(crate) fn enter(&mut self, bracket: u8) -> Result<bool, ReadError> {
         let enters = self.next_byte()? == bracket;
         if enters {
             self.take(1);
@@ -133,7 +133,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The name of the next member; `None` at the object's end.
-    pub(super) fn next_name(&mut self, first: bool) -> Result<Option<String>, ImportError> {
+    pub(crate) fn next_name(&mut self, first: bool) -> Result<Option<String>, ReadError> {
         if self.ends(b'}', first)? {
             return Ok(None);
         }
@@ -150,21 +150,21 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Whether another element comes in an array.
-    pub(super) fn next_element(&mut self, first: bool) -> Result<bool, ImportError> {
+    pub(crate) fn next_element(&mut self, first: bool) -> Result<bool, ReadError> {
         self.ends(b']', first).map(|ends| !ends)
     }
 
     /// Reads the value that comes next into `value`, which holds what came
     /// before an error. What nests too deep, or costs too much, is left out:
     /// the answer says whether something was.
-    pub(super) fn value(&mut self, value: &mut Value) -> Result<bool, ImportError> {
+    pub(crate) fn value(&mut self, value: &mut Value) -> Result<bool, ReadError> {
         let mut cost = 0;
         self.nested(value, 0, &mut cost)?;
         Ok(cost > MAX_COST)
     }
 
     /// Reads over the value that comes next.
-    pub(super) fn skip(&mut self) -> Result<(), ImportError> {
+    pub(crate) fn skip(&mut self) -> Result<(), ReadError> {
         let mut depth = 0_u64;
         loop {
             match self.next_byte()? {
@@ -192,7 +192,7 @@ impl<R: BufRead> Reader<R> {
         value: &mut Value,
         depth: usize,
         cost: &mut usize,
-    ) -> Result<(), ImportError> {
+    ) -> Result<(), ReadError> {
         *cost += size_of::<(String, Value)>();
         if depth == MAX_NESTING || *cost > MAX_COST {
             *cost = MAX_COST + 1;
@@ -241,7 +241,7 @@ impl<R: BufRead> Reader<R> {
 
     /// Whether an object or array ends here; takes the comma before another
     /// element.
-    fn ends(&mut self, bracket: u8, first: bool) -> Result<bool, ImportError> {
+    fn ends(&mut self, bracket: u8, first: bool) -> Result<bool, ReadError> {
         let byte = self.next_byte()?;
         if byte == b',' && !first {
             self.take(1);
@@ -257,7 +257,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Reads a string, and keeps at most `max` bytes of it.
-    fn string(&mut self, text: &mut Text, max: usize) -> Result<(), ImportError> {
+    fn string(&mut self, text: &mut Text, max: usize) -> Result<(), ReadError> {
         self.take(1);
         text.cut = true;
         // The first half of a pair of surrogates.
@@ -265,7 +265,7 @@ impl<R: BufRead> Reader<R> {
         loop {
             let buffer = fill(&mut self.from)?;
             if buffer.is_empty() {
-                return Err(ImportError::Cut);
+                return Err(ReadError::Cut);
             }
             let end = memchr2(b'"', b'\\', buffer);
             let plain = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
@@ -293,8 +293,8 @@ impl<R: BufRead> Reader<R> {
         text: &mut Text,
         max: usize,
         high: &mut Option<u16>,
-    ) -> Result<(), ImportError> {
-        let escape = self.peek()?.ok_or(ImportError::Cut)?;
+    ) -> Result<(), ReadError> {
+        let escape = self.peek()?.ok_or(ReadError::Cut)?;
         self.take(1);
         if escape != b'u' {
             lone(high.take(), text, max);
@@ -331,10 +331,10 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Four hexadecimal digits.
-    fn unit(&mut self) -> Result<u16, ImportError> {
+    fn unit(&mut self) -> Result<u16, ReadError> {
         let mut unit = 0;
         for _ in 0..4 {
-            let byte = self.peek()?.ok_or(ImportError::Cut)?;
+            let byte = self.peek()?.ok_or(ReadError::Cut)?;
             let digit = char::from(byte).to_digit(16);
             let digit = digit.ok_or_else(|| self.malformed("an escape is none"))?;
             unit = unit << 4 | digit as u16;
@@ -344,7 +344,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// A number or literal.
-    fn scalar(&mut self) -> Result<String, ImportError> {
+    fn scalar(&mut self) -> Result<String, ReadError> {
         /// The longest that a double is ever written with, and more.
         const MAX: usize = 400;
         let mut scalar = String::new();
@@ -365,17 +365,17 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The next byte that is no white space; an error where there is none.
-    fn next_byte(&mut self) -> Result<u8, ImportError> {
+    fn next_byte(&mut self) -> Result<u8, ReadError> {
         loop {
             match self.peek()? {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.take(1),
                 Some(byte) => return Ok(byte),
-                None => return Err(ImportError::Cut),
+                None => return Err(ReadError::Cut),
             }
         }
     }
 
-    fn peek(&mut self) -> Result<Option<u8>, ImportError> {
+    fn peek(&mut self) -> Result<Option<u8>, ReadError> {
         Ok(fill(&mut self.from)?.first().copied())
     }
 
@@ -384,13 +384,13 @@ impl<R: BufRead> Reader<R> {
         self.at += bytes as u64;
     }
 
-    fn malformed(&self, what: &str) -> ImportError {
-        ImportError::Damaged(format!("{what}, at byte {}", self.at))
+    fn malformed(&self, what: &str) -> ReadError {
+        ReadError::Damaged(format!("{what}, at byte {}", self.at))
     }
 }
 
 /// As `fill_buf`, and goes on after a signal.
-fn fill(from: &mut impl BufRead) -> Result<&[u8], ImportError> {
+fn fill(from: &mut impl BufRead) -> Result<&[u8], ReadError> {
     // Twice, since a buffer that is returned cannot be asked for in a loop.
     while let Err(err) = from.fill_buf() {
         if err.kind() != io::ErrorKind::Interrupted {

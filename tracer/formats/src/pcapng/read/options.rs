@@ -4,6 +4,8 @@
 //! code u16 │ length u16 │ value │ padding to 4 bytes      … code 0 ends them
 //! ```
 
+use super::super::format::option;
+
 /// The order of bytes in which a capture was written: its machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endian {
@@ -51,7 +53,7 @@ impl<'a> Iterator for Options<'a> {
         let len = usize::from(self.endian.u16(self.rest, 2)?);
         let value = self.rest.get(4..4 + len)?;
         self.rest = self.rest.get(4 + len.next_multiple_of(4)..).unwrap_or_default();
-        (code != 0).then_some((code, value))
+        (code != option::END).then_some((code, value))
     }
 }
 

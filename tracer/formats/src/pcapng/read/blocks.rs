@@ -30,17 +30,17 @@ use std::io::Read;
 use bytes::Bytes;
 
 use super::{
-    super::ImportError,
+    super::format::{
+        BYTE_ORDER_MAGIC, CLEAR_INTERFACE, PLAINTEXT_INTERFACE, UID_COMMENT, block, option,
+    },
     Owner,
     options::{Endian, Options},
 };
+use crate::ReadError;
 use tracer_core::record::{BootTime, Transport};
 
-/// The section header's type: the same in either byte order.
-const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
-
-/// Behind the section header's length, in the section's byte order.
-const BYTE_ORDER: u32 = 0x1a2b_3c4d;
+/// Type of a section header, as bytes.
+const SECTION: [u8; 4] = block::SECTION_HEADER.to_be_bytes();
 
 /// The classic format's magics: times in microseconds, and in nanoseconds.
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
@@ -55,17 +55,11 @@ const MAX_INTERFACES: usize = 4096;
 /// PCAPdroid's number among the private enterprises (IANA).
 const PCAPDROID: u32 = 62652;
 
-/// Begins the name of an interface that holds plaintext of TLS.
-pub(crate) const PLAINTEXT: &str = "tracer-tls";
-
-/// Begins the name of one that holds what was sent in the clear.
-pub(crate) const CLEAR: &str = "tracer-tcp";
-
-/// A file begins like a capture.
-pub fn is_one(head: &[u8]) -> bool {
+/// Reports whether a file starts like a capture.
+pub fn is_capture(head: &[u8]) -> bool {
     let magic = |endian: Endian, at| endian.u32(head, at);
     [Endian::Little, Endian::Big].into_iter().any(|endian| {
-        head.starts_with(&SECTION) && magic(endian, 8) == Some(BYTE_ORDER)
+        head.starts_with(&SECTION) && magic(endian, 8) == Some(BYTE_ORDER_MAGIC)
             || matches!(magic(endian, 0), Some(MICROSECONDS | NANOSECONDS))
     })
 }
@@ -155,7 +149,7 @@ impl<R: Read> Blocks<R> {
     }
 
     /// The next entry; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, ImportError> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, ReadError> {
         loop {
             let entry = match self.format {
                 None => {
@@ -188,8 +182,8 @@ impl<R: Read> Blocks<R> {
     }
 
     /// Finds the format.
-    fn begin(&mut self) -> Result<(), ImportError> {
-        const NONE: ImportError = ImportError::Other("this is no packet capture");
+    fn begin(&mut self) -> Result<(), ReadError> {
+        const NONE: ReadError = ReadError::WrongFormat("this is no packet capture");
         let mut magic = [0; 4];
         if fill(&mut self.from, &mut magic)? < magic.len() {
             return Err(NONE);
@@ -212,11 +206,12 @@ impl<R: Read> Blocks<R> {
     }
 
     /// Reads a section header behind its type.
-    fn section(&mut self) -> Result<(), ImportError> {
+    fn section(&mut self) -> Result<(), ReadError> {
         let mut start = [0; 8];
         self.exactly(&mut start)?;
         let orders = [Endian::Little, Endian::Big];
-        let endian = orders.into_iter().find(|order| order.u32(&start, 4) == Some(BYTE_ORDER));
+        let endian =
+            orders.into_iter().find(|order| order.u32(&start, 4) == Some(BYTE_ORDER_MAGIC));
         let endian = endian.ok_or_else(|| damaged("a section has no byte order"))?;
         let len = endian.u32(&start, 0).unwrap_or_default();
         self.body(len, 12, endian)?;
@@ -227,7 +222,7 @@ impl<R: Read> Blocks<R> {
 
     /// The rest of a block of which `done` bytes were read: its body without
     /// the length at its end.
-    fn body(&mut self, len: u32, done: u32, endian: Endian) -> Result<Bytes, ImportError> {
+    fn body(&mut self, len: u32, done: u32, endian: Endian) -> Result<Bytes, ReadError> {
         if !(done + 4..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
             return Err(damaged("a block has an impossible length"));
         }
@@ -235,7 +230,7 @@ impl<R: Read> Blocks<R> {
         let rest = u64::from(len - done);
         self.from.by_ref().take(rest).read_to_end(&mut body)?;
         if (body.len() as u64) < rest {
-            return Err(ImportError::Cut);
+            return Err(ReadError::Cut);
         }
         let end = body.len() - 4;
         if endian.u32(&body, end) != Some(len) {
@@ -245,12 +240,12 @@ impl<R: Read> Blocks<R> {
         Ok(body.into())
     }
 
-    fn block(&mut self) -> Result<Found, ImportError> {
+    fn block(&mut self) -> Result<Found, ReadError> {
         let mut start = [0; 4];
         match fill(&mut self.from, &mut start)? {
             0 => return Ok(Found::End),
             4 => {}
-            _ => return Err(ImportError::Cut),
+            _ => return Err(ReadError::Cut),
         }
         if start == SECTION {
             self.section()?;
@@ -268,7 +263,7 @@ impl<R: Read> Blocks<R> {
             return Ok(Found::End);
         };
         let entry = match kind {
-            1 => {
+            block::INTERFACE => {
                 let interface = interface(&body, endian).ok_or_else(cut_block)?;
                 // Their numbers are their places: none may be left out.
                 if interfaces.len() == MAX_INTERFACES {
@@ -277,14 +272,18 @@ impl<R: Read> Blocks<R> {
                 interfaces.push(interface);
                 None
             }
-            2 | 6 => Some(enhanced(&body, kind, endian, interfaces).ok_or_else(cut_block)?),
-            3 => Some(simple(&body, endian, interfaces, last).ok_or_else(cut_block)?),
-            5 => {
+            block::PACKET | block::ENHANCED_PACKET => {
+                Some(enhanced(&body, kind, endian, interfaces).ok_or_else(cut_block)?)
+            }
+            block::SIMPLE_PACKET => {
+                Some(simple(&body, endian, interfaces, last).ok_or_else(cut_block)?)
+            }
+            block::INTERFACE_STATISTICS => {
                 statistics(&body, endian, interfaces);
                 None
             }
-            10 => secrets(&body, endian),
-            0x0bad | 0x4000_0bad => package(&body, endian),
+            block::DECRYPTION_SECRETS => secrets(&body, endian),
+            kind if block::CUSTOM.contains(&kind) => package(&body, endian),
             _ => None,
         };
         Ok(entry.map_or(Found::Nothing, |entry| Found::Entry(Box::new(entry))))
@@ -295,12 +294,12 @@ impl<R: Read> Blocks<R> {
         endian: Endian,
         nanos: u64,
         link: u16,
-    ) -> Result<Option<Entry>, ImportError> {
+    ) -> Result<Option<Entry>, ReadError> {
         let mut header = [0; 16];
         match fill(&mut self.from, &mut header)? {
             0 => return Ok(None),
             16 => {}
-            _ => return Err(ImportError::Cut),
+            _ => return Err(ReadError::Cut),
         }
         let [seconds, fraction, captured, len] =
             [0, 4, 8, 12].map(|at| endian.u32(&header, at).unwrap_or_default());
@@ -310,7 +309,7 @@ impl<R: Read> Blocks<R> {
         let mut bytes = Vec::new();
         self.from.by_ref().take(captured.into()).read_to_end(&mut bytes)?;
         if bytes.len() < captured as usize {
-            return Err(ImportError::Cut);
+            return Err(ReadError::Cut);
         }
         let time = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * nanos;
         let time = BootTime(time);
@@ -319,9 +318,9 @@ impl<R: Read> Blocks<R> {
         Ok(Some(Entry::Packet(Packet { time, link, bytes, len, owner: None, transport: None })))
     }
 
-    fn exactly(&mut self, buffer: &mut [u8]) -> Result<(), ImportError> {
+    fn exactly(&mut self, buffer: &mut [u8]) -> Result<(), ReadError> {
         let read = fill(&mut self.from, buffer)?;
-        if read < buffer.len() { Err(ImportError::Cut) } else { Ok(()) }
+        if read < buffer.len() { Err(ReadError::Cut) } else { Ok(()) }
     }
 }
 
@@ -332,19 +331,16 @@ enum Found {
     End,
 }
 
-fn damaged(what: &str) -> ImportError {
-    ImportError::Damaged(what.to_owned())
+fn damaged(what: &str) -> ReadError {
+    ReadError::Damaged(what.to_owned())
 }
 
-fn cut_block() -> ImportError {
+fn cut_block() -> ReadError {
     damaged("a block is shorter than its contents, or names no interface")
 }
 
 /// `link type u16 │ 0 u16 │ snap length u32 │ options`.
 fn interface(body: &[u8], endian: Endian) -> Option<Interface> {
-    const NAME: u16 = 2;
-    const RESOLUTION: u16 = 9;
-    const OFFSET: u16 = 14;
     let snap = endian.u32(body, 4)?;
     let mut interface = Interface {
         link: endian.u16(body, 0)?,
@@ -355,14 +351,16 @@ fn interface(body: &[u8], endian: Endian) -> Option<Interface> {
     };
     for (code, value) in Options::new(body.get(8..).unwrap_or_default(), endian) {
         match code {
-            NAME if value.starts_with(PLAINTEXT.as_bytes()) => {
+            option::INTERFACE_NAME if value.starts_with(PLAINTEXT_INTERFACE.as_bytes()) => {
                 interface.transport = Some(Transport::Tls);
             }
-            NAME if value.starts_with(CLEAR.as_bytes()) => {
+            option::INTERFACE_NAME if value.starts_with(CLEAR_INTERFACE.as_bytes()) => {
                 interface.transport = Some(Transport::Tcp);
             }
-            RESOLUTION => interface.clock.resolution = value.first().copied().unwrap_or(6),
-            OFFSET => {
+            option::INTERFACE_RESOLUTION => {
+                interface.clock.resolution = value.first().copied().unwrap_or(6)
+            }
+            option::INTERFACE_OFFSET => {
                 interface.clock.offset =
                     endian.number::<8>(value, 0).unwrap_or_default().cast_signed();
             }
@@ -380,10 +378,8 @@ fn enhanced(
     endian: Endian,
     interfaces: &mut [Interface],
 ) -> Option<Entry> {
-    const COMMENT: u16 = 1;
-    const DROPPED: u16 = 4;
     let number = match kind {
-        2 => endian.u16(body, 0)?.into(),
+        block::PACKET => endian.u16(body, 0)?.into(),
         _ => endian.u32(body, 0)?,
     };
     let interface = interfaces.get_mut(usize::try_from(number).ok()?)?;
@@ -398,9 +394,9 @@ fn enhanced(
     let options = body.get(end.next_multiple_of(4)..).unwrap_or_default();
     for (code, value) in Options::new(options, endian) {
         match code {
-            COMMENT => owner = owner.or_else(|| uid_comment(value)),
+            option::COMMENT => owner = owner.or_else(|| uid_comment(value)),
             // Lost since the last packet; statistics count the same again.
-            DROPPED if kind == 6 => {
+            option::PACKET_DROPPED if kind == block::ENHANCED_PACKET => {
                 let more = endian.number::<8>(value, 0).unwrap_or(0);
                 interface.dropped = interface.dropped.saturating_add(more);
             }
@@ -435,14 +431,14 @@ fn simple(body: &Bytes, endian: Endian, interfaces: &[Interface], time: BootTime
 
 /// `interface u32 │ time u32, u32 │ options`.
 fn statistics(body: &[u8], endian: Endian, interfaces: &mut [Interface]) {
-    const BY_INTERFACE: u16 = 5;
-    const BY_SYSTEM: u16 = 7;
     let number = endian.u32(body, 0).and_then(|number| usize::try_from(number).ok());
     let Some(interface) = number.and_then(|number| interfaces.get_mut(number)) else {
         return;
     };
     let lost: u64 = Options::new(body.get(12..).unwrap_or_default(), endian)
-        .filter(|(code, _)| matches!(*code, BY_INTERFACE | BY_SYSTEM))
+        .filter(|(code, _)| {
+            matches!(*code, option::STATISTICS_DROPPED | option::STATISTICS_DROPPED_BY_SYSTEM)
+        })
         .filter_map(|(_, value)| endian.number::<8>(value, 0))
         // -1: not known.
         .filter(|&count| count != u64::MAX)
@@ -461,7 +457,7 @@ fn secrets(body: &Bytes, endian: Endian) -> Option<Entry> {
 
 /// PCAPdroid's comment on a packet: `u-10123`.
 fn uid_comment(comment: &[u8]) -> Option<Owner> {
-    let number = std::str::from_utf8(comment).ok()?.strip_prefix("u-")?;
+    let number = std::str::from_utf8(comment).ok()?.strip_prefix(UID_COMMENT)?;
     // -1: it does not know either.
     let uid = number.parse().ok()?;
     Some(Owner { uid, name: String::new() })
@@ -481,7 +477,7 @@ fn package(body: &[u8], endian: Endian) -> Option<Entry> {
 }
 
 /// Reads until the buffer is full or the file ends; returns how much.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<usize, ImportError> {
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<usize, ReadError> {
     let mut filled = 0;
     while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
         match from.read(room) {

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    super::nobody,
-    HOOK, Owner,
+    Owner,
     link::{Segment, Tcp},
     order::{Held, Order, Sender},
     pdu::Pdu,
     tls::KeyLog,
 };
+use crate::recording::{HOOK, unknown_process};
 use tracer_core::record::{BootTime, Connection, Event, Process, Record, Transport};
 
 /// Connections followed at a time, as many as the [`stream`](tracer_core::stream)
@@ -228,7 +228,7 @@ impl Flow {
         Self {
             number: *count,
             client: Client::Unknown,
-            process: nobody(),
+            process: unknown_process(),
             last: BootTime::default(),
             order: Order::default(),
         }
@@ -248,7 +248,7 @@ impl Flow {
             // As long as the kernel's names.
             let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).filter(|&end| end < 16);
             let comm = name.get(..end.max().unwrap_or(0)).unwrap_or_default().to_owned();
-            self.process = Process { uid, comm, ..nobody() };
+            self.process = Process { uid, comm, ..unknown_process() };
         }
     }
 

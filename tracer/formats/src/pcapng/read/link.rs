@@ -12,21 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::Owner;
-
-// Link types (tcpdump.org/linktypes.html).
-const NULL: u16 = 0;
-const ETHERNET: u16 = 1;
-const RAW: u16 = 101;
-const LOOP: u16 = 108;
-const LINUX_SLL: u16 = 113;
-const IPV4: u16 = 228;
-const IPV6: u16 = 229;
-/// Plaintext, by Wireshark's tags: [`pdu`](super::pdu).
-pub(crate) const UPPER_PDU: u16 = 252;
-const LINUX_SLL2: u16 = 276;
-/// As BSDs number [`RAW`] in files of their own.
-const BSD_RAW: [u16; 2] = [12, 14];
+use super::{super::format::link::*, Owner};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

@@ -5,10 +5,10 @@ mod connections;
 mod files;
 
 use super::*;
-use crate::import::ImportError;
+use crate::ReadError;
 use tracer_core::record::{Event, Record};
 
-fn read(file: &[u8]) -> (Vec<Event>, Counters, Result<(), ImportError>) {
+fn read(file: &[u8]) -> (Vec<Event>, Counters, Result<(), ReadError>) {
     let mut reader = Reader::new(file);
     let mut all = Vec::new();
     let end = loop {

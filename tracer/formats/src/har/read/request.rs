@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::{
-    super::json::{Text, Value},
     body::{self, Declared},
     protocol,
 };
+use crate::json::{Text, Value};
 use tracer_core::{
     proto::{HeadCut, Header, Request},
     record::{BootTime, Transport},

@@ -29,22 +29,15 @@ mod tls;
 
 use std::{collections::VecDeque, io::Read};
 
-pub use self::blocks::is_one;
+pub use self::blocks::is_capture;
 use self::{
     blocks::{Blocks, Entry, Packet},
     flows::Flows,
     link::Unread,
 };
-pub(crate) use self::{
-    blocks::{CLEAR, PLAINTEXT},
-    link::UPPER_PDU,
-    pdu::tag,
-};
-use super::{CLOCK, ImportError};
-use tracer_core::{
-    packages,
-    record::{Event, Hook},
-};
+use super::format::link::UPPER_PDU;
+use crate::{CLOCK, ReadError};
+use tracer_core::{packages, record::Event};
 
 /// What of a capture was read, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,7 +84,7 @@ pub struct Reader<R> {
     counters: Counters,
     ended: bool,
     /// What ended the file early; told after what was read.
-    end: Option<ImportError>,
+    end: Option<ReadError>,
 }
 
 impl<R: Read> Reader<R> {
@@ -112,7 +105,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// When the file cannot be read further. What was read before was given
     /// out before.
-    pub fn event(&mut self) -> Result<Option<Event>, ImportError> {
+    pub fn event(&mut self) -> Result<Option<Event>, ReadError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
@@ -172,10 +165,6 @@ impl<R: Read> Reader<R> {
         }
     }
 }
-
-/// A capture says nothing of hooks. This one claims least: that somebody asked
-/// to send this.
-const HOOK: Hook = Hook::SysEnter;
 
 /// Who sent, as PCAPdroid says it.
 #[derive(Debug, Clone, PartialEq, Eq)]

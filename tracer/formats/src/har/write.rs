@@ -16,7 +16,7 @@ use std::{
 use data_encoding::BASE64;
 use serde::Serialize;
 
-use super::{Entry, UNKNOWN};
+use crate::Evidence;
 use tracer_core::{
     alert::{
         redact::Redactor,
@@ -27,6 +27,9 @@ use tracer_core::{
     proto::{Protocol, Request},
     record::{Hook, Transport},
 };
+
+/// Host of URLs whose host is not known.
+const UNKNOWN_HOST: &str = "unknown.invalid";
 
 /// Fields whose values tell nothing about the user that the request does not
 /// show otherwise; what the others hold is hidden with the rest.
@@ -56,7 +59,7 @@ const PLAIN_FIELDS: [&str; 18] = [
 ///
 /// # Errors
 /// When it cannot be written to.
-pub fn write(mut out: impl Write, entries: &[Entry<'_>], redactor: &Redactor) -> io::Result<()> {
+pub fn write(mut out: impl Write, entries: &[Evidence<'_>], redactor: &Redactor) -> io::Result<()> {
     let creator = Creator { name: "tracer", version: env!("CARGO_PKG_VERSION") };
     write!(out, "{{\"log\":{{\"version\":\"1.2\",\"creator\":")?;
     serde_json::to_writer(&mut out, &creator)?;
@@ -187,7 +190,7 @@ struct Told<'a> {
 }
 
 impl<'a> HarEntry<'a> {
-    fn of(entry: &Entry<'a>, redactor: &Redactor) -> Self {
+    fn of(entry: &Evidence<'a>, redactor: &Redactor) -> Self {
         let decoded = entry.decoded;
         let sent = &decoded.sent;
         let alert = Alert::of(decoded).redacted(redactor);
@@ -281,7 +284,7 @@ fn url(request: &Request, alert: &Alert, path: &str) -> String {
     };
     let remote = alert.connection.remote.map(|remote| remote.to_string());
     let authority = request.authority.clone().or(remote);
-    let authority = authority.as_deref().unwrap_or(UNKNOWN);
+    let authority = authority.as_deref().unwrap_or(UNKNOWN_HOST);
     // A target in its absolute form holds them itself.
     match path.starts_with('/') {
         true => format!("{scheme}://{authority}{path}"),

@@ -8,11 +8,13 @@ use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{
-    Entry, har, pcapng,
-    wire::{Piece, pieces},
+use crate::{
+    CLOCK, Evidence, har,
+    pcapng::{
+        self,
+        http1::{Piece, pieces},
+    },
 };
-use crate::import;
 use tracer_core::{
     alert::{
         fixtures,
@@ -135,8 +137,8 @@ fn decode(requests: Vec<(Request, Connection)>) -> Vec<Decoded> {
     decoded(outputs)
 }
 
-fn entries(all: &[Decoded]) -> Vec<Entry<'_>> {
-    all.iter().map(|decoded| Entry { decoded, phase: Some("idle") }).collect()
+fn entries(all: &[Decoded]) -> Vec<Evidence<'_>> {
+    all.iter().map(|decoded| Evidence { decoded, phase: Some("idle") }).collect()
 }
 
 fn pcapng_of(all: &[Decoded]) -> Vec<u8> {
@@ -152,7 +154,7 @@ fn har_of(all: &[Decoded], redactor: &Redactor) -> String {
 }
 
 fn read_pcapng(file: &[u8]) -> Vec<Decoded> {
-    let mut reader = import::pcapng::Reader::new(file);
+    let mut reader = pcapng::Reader::new(file);
     let mut pipeline = pipeline();
     let mut outputs = Vec::new();
     while let Some(event) = reader.event().expect("a capture") {
@@ -166,10 +168,10 @@ fn read_pcapng(file: &[u8]) -> Vec<Decoded> {
 }
 
 fn read_har(file: &str) -> Vec<Decoded> {
-    let mut reader = import::har::Reader::new(file.as_bytes());
+    let mut reader = har::Reader::new(file.as_bytes());
     let mut pipeline = pipeline();
     let mut outputs = Vec::new();
-    pipeline.push(Event::Clock(import::CLOCK), &mut outputs);
+    pipeline.push(Event::Clock(CLOCK), &mut outputs);
     while let Some(sent) = reader.request().expect("an archive") {
         pipeline.request(sent, &mut outputs);
     }

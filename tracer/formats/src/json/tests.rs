@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read(json: &[u8]) -> (Value, Result<bool, ImportError>) {
+fn read(json: &[u8]) -> (Value, Result<bool, ReadError>) {
     let mut value = Value::Null;
     // A buffer of one byte meets every boundary.
     let read = Reader::new(io::BufReader::with_capacity(1, json)).value(&mut value);
@@ -47,7 +47,7 @@ fn what_stands_before_a_cut_is_kept() {
     let whole = br#"{"url":"https://a.test/p","n":[1,{"x":"y"}],"z":null}"#;
     for len in 0..whole.len() {
         let (value, read) = read(&whole[..len]);
-        assert!(matches!(read, Err(ImportError::Cut)), "{len}: {read:?}");
+        assert!(matches!(read, Err(ReadError::Cut)), "{len}: {read:?}");
         if let Some(url) = value.text("url") {
             assert!(b"https://a.test/p".starts_with(&url.bytes));
             assert_eq!(url.cut, len < 25, "{len}");
@@ -59,7 +59,7 @@ fn what_stands_before_a_cut_is_kept() {
 fn what_is_no_json_is_an_error() {
     for json in ["{1:2}", "{\"a\" 1}", "[1 2]", "[,]", "\"\\uzzzz\"", "}", "{\"a\":}"] {
         let (_, read) = read(json.as_bytes());
-        assert!(matches!(read, Err(ImportError::Damaged(_))), "{json}: {read:?}");
+        assert!(matches!(read, Err(ReadError::Damaged(_))), "{json}: {read:?}");
     }
     let long = format!("[{}]", "1".repeat(1000));
     assert!(read(long.as_bytes()).1.is_err());

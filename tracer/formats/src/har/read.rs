@@ -12,6 +12,7 @@
 //! what the tools made of that.
 
 mod body;
+mod order;
 mod request;
 mod time;
 #[cfg(test)]
@@ -23,15 +24,15 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{
-    ImportError,
+use self::order::Order;
+use crate::{
+    ReadError,
     json::{self, Value},
-    nobody,
-    order::Order,
+    recording::{HOOK, unknown_process},
 };
 use tracer_core::{
     proto::{Protocol, Request, ws},
-    record::{BootTime, Connection, Hook, Transport},
+    record::{BootTime, Connection, Transport},
     stream::Sent,
 };
 
@@ -69,7 +70,7 @@ pub struct Reader<R> {
     /// The WebSocket whose messages come next.
     socket: Option<Socket>,
     /// What ends the file early; told once all before it is given out.
-    end: Option<ImportError>,
+    end: Option<ReadError>,
     counters: Counters,
     /// When the last entry began: one without a time is taken to follow it.
     last: BootTime,
@@ -122,7 +123,7 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// When the file cannot be read further. What was read before was given
     /// out before.
-    pub fn request(&mut self) -> Result<Option<Sent<Request>>, ImportError> {
+    pub fn request(&mut self) -> Result<Option<Sent<Request>>, ReadError> {
         loop {
             if let Some(sent) = self.order.overflow() {
                 return Ok(Some(sent));
@@ -151,7 +152,7 @@ impl<R: BufRead> Reader<R> {
         &self.counters
     }
 
-    fn step(&mut self) -> Result<(), ImportError> {
+    fn step(&mut self) -> Result<(), ReadError> {
         self.place = match self.place {
             Place::Start => {
                 self.find_entries()?;
@@ -171,8 +172,9 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Goes to the first entry.
-    fn find_entries(&mut self) -> Result<(), ImportError> {
-        const NONE: ImportError = ImportError::Other("this JSON is no HAR: it has no log.entries");
+    fn find_entries(&mut self) -> Result<(), ReadError> {
+        const NONE: ReadError =
+            ReadError::WrongFormat("this JSON is no HAR: it has no log.entries");
         self.json.byte_order_mark()?;
         for (name, bracket) in [("log", b'{'), ("entries", b'[')] {
             if name == "log" && !self.json.enter(b'{')? {
@@ -208,7 +210,7 @@ impl<R: BufRead> Reader<R> {
             request::without_provisional(&mut request);
         }
         let connection = entry.connection(&request, transport);
-        let sent = Sent { connection, hook: HOOK, process: nobody(), message: request };
+        let sent = Sent { connection, hook: HOOK, process: unknown_process(), message: request };
         if let Value::List(messages) = entry.messages {
             self.socket = Some(Socket { handshake: sent.clone(), messages: messages.into_iter() });
         }
@@ -220,13 +222,9 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// A recording says nothing of hooks. This one claims least: that somebody
-/// asked to send this.
-const HOOK: Hook = Hook::SysEnter;
-
 impl Entry {
     /// Reads the entry that comes next.
-    fn read(&mut self, json: &mut json::Reader<impl BufRead>) -> Result<(), ImportError> {
+    fn read(&mut self, json: &mut json::Reader<impl BufRead>) -> Result<(), ReadError> {
         if !json.enter(b'{')? {
             return json.skip();
         }
@@ -270,7 +268,7 @@ impl Entry {
 }
 
 /// A string; a number is taken for one.
-fn word(json: &mut json::Reader<impl BufRead>) -> Result<Option<Vec<u8>>, ImportError> {
+fn word(json: &mut json::Reader<impl BufRead>) -> Result<Option<Vec<u8>>, ReadError> {
     let mut value = Value::Null;
     json.value(&mut value)?;
     Ok(match value {

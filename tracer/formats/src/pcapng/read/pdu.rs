@@ -12,25 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 
+use super::super::format::{tag, tcp_flags::PUSH};
 use tracer_core::record::Transport;
-
-/// The tags (Wireshark's `epan/exported_pdu.h`).
-pub(crate) mod tag {
-    pub(crate) const END: u16 = 0;
-    pub(crate) const DISSECTOR: u16 = 12;
-    pub(crate) const IPV4_FROM: u16 = 20;
-    pub(crate) const IPV4_TO: u16 = 21;
-    pub(crate) const IPV6_FROM: u16 = 22;
-    pub(crate) const IPV6_TO: u16 = 23;
-    /// The protocol that ports are of: [`TCP`].
-    pub(crate) const PORT_TYPE: u16 = 24;
-    pub(crate) const TCP: u32 = 2;
-    pub(crate) const PORT_FROM: u16 = 25;
-    pub(crate) const PORT_TO: u16 = 26;
-    /// `version u16 │ seq u32 │ next seq u32 │ last ack u32 │ reassembled u8 │
-    /// flags u16 │ urgent u16`.
-    pub(crate) const TCP_INFO: u16 = 34;
-}
 
 /// Bytes that one side of a connection sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +39,6 @@ pub(super) struct Place {
 /// Reads a packet that was `len` bytes long; `None` where it is not of a
 /// protocol that is read here.
 pub(super) fn parse(packet: &Bytes, len: u32, transport: Option<Transport>) -> Option<Pdu> {
-    const PUSH: u32 = 8;
     let mut at = 0;
     let (mut ips, mut ports) = ([None; 2], [None; 2]);
     let (mut place, mut dissector) = (None, None);
@@ -72,15 +54,17 @@ pub(super) fn parse(packet: &Bytes, len: u32, transport: Option<Transport>) -> O
         match kind {
             tag::END => break,
             tag::DISSECTOR => dissector = value.split(|&b| b == 0).next(),
-            tag::IPV4_FROM => ips[0] = ipv4(),
-            tag::IPV4_TO => ips[1] = ipv4(),
-            tag::IPV6_FROM => ips[0] = ipv6(),
-            tag::IPV6_TO => ips[1] = ipv6(),
-            tag::PORT_FROM => ports[0] = u16::try_from(number(value)).ok(),
-            tag::PORT_TO => ports[1] = u16::try_from(number(value)).ok(),
+            tag::IPV4_SOURCE => ips[0] = ipv4(),
+            tag::IPV4_DESTINATION => ips[1] = ipv4(),
+            tag::IPV6_SOURCE => ips[0] = ipv6(),
+            tag::IPV6_DESTINATION => ips[1] = ipv6(),
+            tag::SOURCE_PORT => ports[0] = u16::try_from(number(value)).ok(),
+            tag::DESTINATION_PORT => ports[1] = u16::try_from(number(value)).ok(),
             tag::TCP_INFO => {
                 let [seq, flags] = [2..6, 15..17].map(|range| value.get(range).map(number));
-                place = seq.zip(flags).map(|(seq, flags)| Place { seq, push: flags & PUSH != 0 });
+                place = seq
+                    .zip(flags)
+                    .map(|(seq, flags)| Place { seq, push: flags & u32::from(PUSH) != 0 });
             }
             _ => {}
         }

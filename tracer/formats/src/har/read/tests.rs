@@ -25,7 +25,7 @@ fn har(entries: &[Json]) -> String {
     json!({"log": {"version": "1.2", "pages": [{"id": "page_1"}], "entries": entries}}).to_string()
 }
 
-fn read(file: &[u8]) -> (Vec<Sent<Request>>, Counters, Result<(), ImportError>) {
+fn read(file: &[u8]) -> (Vec<Sent<Request>>, Counters, Result<(), ReadError>) {
     let mut reader = Reader::new(file);
     let mut all = Vec::new();
     let end = loop {
@@ -340,7 +340,7 @@ fn what_was_not_sent_is_no_request() {
 fn other_json_is_no_har() {
     for file in ["{}", "[]", "{\"log\":[]}", "{\"log\":{\"entries\":{}}}", "7"] {
         let (_, _, end) = read(file.as_bytes());
-        assert!(matches!(end, Err(ImportError::Other(_))), "{file}: {end:?}");
+        assert!(matches!(end, Err(ReadError::WrongFormat(_))), "{file}: {end:?}");
     }
 }
 
@@ -372,7 +372,7 @@ fn every_prefix_says_less_and_nothing_else() {
         if len >= entries {
             assert!(end.is_ok());
         } else {
-            assert!(matches!(end, Err(ImportError::Cut)), "{len}: {end:?}");
+            assert!(matches!(end, Err(ReadError::Cut)), "{len}: {end:?}");
         }
         for (sent, known) in all.iter().zip(&known) {
             let (part, all) = (&sent.message, &known.message);

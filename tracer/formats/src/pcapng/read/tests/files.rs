@@ -160,7 +160,7 @@ fn the_classic_format_is_read() {
             assert_eq!((&record.payload[..], record.time.0), (GET, 1_000_000_000 + nanos));
             for cut in 24..file.len() {
                 let (_, _, end) = read(&file[..cut]);
-                assert_eq!(matches!(end, Err(ImportError::Cut)), cut > 24, "{cut}");
+                assert_eq!(matches!(end, Err(ReadError::Cut)), cut > 24, "{cut}");
             }
         }
     }
@@ -249,7 +249,7 @@ fn every_prefix_gives_the_packets_before_it() {
         assert!(all.starts_with(&events), "{len}");
         match end {
             Ok(()) => ends += 1,
-            Err(ImportError::Cut) => {}
+            Err(ReadError::Cut) => {}
             Err(err) => panic!("{len}: {err}"),
         }
     }
@@ -265,15 +265,15 @@ fn damage_is_told() {
         file[at] = byte;
         read(&file).2
     };
-    assert!(matches!(read(b"no capture").2, Err(ImportError::Other(_))));
+    assert!(matches!(read(b"no capture").2, Err(ReadError::WrongFormat(_))));
     // The byte order, a length, its repetition, an interface's number.
     for (at, byte) in [(8, 0), (4, 29), (24, 99), (60, 7)] {
-        assert!(matches!(damaged(at, byte), Err(ImportError::Damaged(_))), "{at}");
+        assert!(matches!(damaged(at, byte), Err(ReadError::Damaged(_))), "{at}");
     }
     // A length beyond all bounds allocates nothing.
     let mut huge = File::new(false).bytes;
     huge.extend([6, 0, 0, 0, 0xfc, 0xff, 0xff, 0xff]);
-    assert!(matches!(read(&huge).2, Err(ImportError::Damaged(_))));
+    assert!(matches!(read(&huge).2, Err(ReadError::Damaged(_))));
 }
 
 proptest! {
