@@ -58,8 +58,8 @@ pub(super) enum Role<'a> {
     Field,
 }
 
-/// Number of times that unmarked bytes are passed to decompressors: once for
-/// documents, and separately for fields, which are numerous and mostly random.
+/// Maximum number of attempts to decompress unmarked bytes. Documents and fields
+/// are counted separately, since fields are numerous and mostly random.
 const MAX_GUESSES: u32 = 16;
 
 /// Minimum length of text in which an encoding is looked for.
@@ -385,8 +385,8 @@ impl<'e> Engine<'e> {
             }
     }
 
-    /// Does the same for hexadecimal digits, half of which decode to text by
-    /// themselves: `30` to `39` are digits again.
+    /// Does the same for decoded hexadecimal text, which is often text by chance:
+    /// `30` to `39` decode to digits again.
     fn is_plausible_hex(&mut self, bytes: &[u8], truncated: bool) -> bool {
         /// Minimum length from which being text is sufficient evidence.
         const MIN_TEXT: usize = 16;

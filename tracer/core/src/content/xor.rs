@@ -30,7 +30,7 @@ const GZIP_MAGIC: usize = 3;
 /// levels follows.
 const ZLIB: u8 = 0x78;
 
-/// Number of bytes in which the first URL is searched.
+/// Number of bytes searched for the first URL.
 const WINDOW: usize = 2048;
 
 /// Maximum key length that the scheme confirms by itself, with its remaining

@@ -1,10 +1,10 @@
 //! Determines the position of a record in the byte stream of its connection.
 //!
 //! ```text
-//!            send           next              send + len
-//!              |              |                    |
-//!  ... already |  delivered   |  tail: announced,  |  not announced yet
-//!      sent    |  to the state|  not captured      |
+//!            send            next              send + len
+//!              |               |                    |
+//!  ... already |  delivered    |  tail: announced,  |  not announced yet
+//!      sent    |  to the parser|  not captured      |
 //! ```
 //!
 //! The tail remains open until the next record, which shows what became of it.

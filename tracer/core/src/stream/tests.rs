@@ -411,7 +411,7 @@ proptest! {
     fn known_bytes_never_shift(base in any::<u32>(), calls in prop::collection::vec(call(), 1..60)) {
         let mut streams = streams();
         let mut sent = 0_u64;
-        let mut told = None;
+        let mut reported = None;
         let mut known = std::collections::BTreeSet::new();
         let mut reached = 0;
         let mut delivered = 0;
@@ -439,7 +439,7 @@ proptest! {
                     ..record(base.wrapping_add(sent as u32), b"")
                 };
                 let mut out = Vec::new();
-                let at = told.get_or_insert(sent);
+                let at = reported.get_or_insert(sent);
                 streams.push(&record, &mut out);
                 known.extend(sent + offset..sent + offset + captured);
                 reached = reached.max(sent + offset + captured);
@@ -452,7 +452,7 @@ proptest! {
                             delivered += bytes.len();
                         }
                         Received::Gap(len) => *at += len.expect("positions tell"),
-                        told => prop_assert!(false, "{told:?}"),
+                        other => prop_assert!(false, "{other:?}"),
                     }
                 }
                 prop_assert!(gave_up || *at == reached.max(sent + offset));
@@ -464,7 +464,7 @@ proptest! {
                 let mut out = Vec::new();
                 streams.flush_stale(BootTime(time), &mut out);
                 for part in out {
-                    if let (Received::Gap(len), Some(at)) = (part.message.1, &mut told) {
+                    if let (Received::Gap(len), Some(at)) = (part.message.1, &mut reported) {
                         *at += len.expect("only a known tail settles");
                     }
                 }

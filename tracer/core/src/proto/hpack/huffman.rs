@@ -91,7 +91,6 @@ impl Code {
 ///
 /// Fails if the string contains end-of-string, or if the padding is longer than
 /// seven bits or not a prefix of the end-of-string code.
-/// code or longer than seven bits.
 pub(super) fn decode(input: &[u8], whole: bool, out: &mut Vec<u8>) -> Result<(), Invalid> {
     // The next bits, left-aligned, and the number of them that are input.
     let (mut bits, mut have) = (0u64, 0u32);

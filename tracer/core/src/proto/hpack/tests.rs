@@ -3,14 +3,9 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::*;
+use crate::proto::wire::tests::unhex;
 
 mod model;
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-    digits.chunks(2).map(byte).collect()
-}
 
 fn whole(name: &[u8], value: &[u8]) -> Field {
     let text = |s: &[u8]| Text::Whole(Bytes::copy_from_slice(s));
