@@ -262,7 +262,7 @@ fn a_kernel_without_type_information_is_refused() {
     let ended = tracer_bin::run(&mut command);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
-    let said = format!("this kernel ({}, {ARCH}) shows no type information", release.trim());
+    let said = format!("this kernel ({}, {ARCH}) has no type information", release.trim());
     assert!(ended.stderr.contains(&said), "{}", ended.stderr);
     assert!(ended.stderr.contains("5.10.*-android12-9-* (aarch64)"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("watching"), "{}", ended.stderr);

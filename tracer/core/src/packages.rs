@@ -1,8 +1,8 @@
-//! Which package has which UID on Android: `/data/system/packages.list`.
+//! Android's list of packages and their UIDs: `/data/system/packages.list`.
 //!
-//! One line a package, fields separated by spaces; each release of Android has
-//! appended some, and none has changed those before
-//! (`PackageManagerService`'s `Settings.writePackageListLPr`):
+//! Each line is a package, with fields separated by spaces. Releases of Android appended
+//! fields, but none changed the existing ones (`Settings.writePackageListLPr` in
+//! `PackageManagerService`):
 //!
 //! ```text
 //! com.example.app 10123 0 /data/user/0/com.example.app default:targetSdkVersion=34 3003 0 42 1 @system
@@ -11,40 +11,38 @@
 //!                                                                  profileable by shell  version
 //! ```
 //!
-//! A UID is the user's number times 100 000 plus the package's id:
+//! A UID is the user's number times 100 000, plus the package's id:
 //!
-//! | id | whose |
+//! | id | owner |
 //! |---|---|
-//! | below 10 000 | the system's; many packages share one |
-//! | 10 000–19 999 | an application's, or several that share it |
-//! | 20 000–29 999 | the SDK sandbox of the application 10 000 below |
-//! | 90 000–99 999 | isolated processes: in no list, so they are nobody's here |
+//! | below 10 000 | the system; many packages share an id |
+//! | 10 000–19 999 | an application, or several that share the id |
+//! | 20 000–29 999 | the SDK sandbox of the application whose id is 10 000 lower |
+//! | 90 000–99 999 | isolated processes, which the list does not contain |
 //!
-//! Isolated processes (a browser's renderers) may not open sockets of their own.
+//! Isolated processes (a browser's renderers) are not allowed to open sockets.
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use tracer_ebpf::UIDS_PER_USER;
 
-/// The packages that are kept of a list. There are 10 000 ids for applications.
+/// Maximum number of packages read of a list. There are 10 000 ids for applications.
 const MAX_PACKAGES: usize = 16_384;
 
-/// The longest name of a package: of a file on Android's file systems, which its
-/// folder is named by.
+/// Maximum length of a package name, which is also the name of the package's folder.
 const MAX_NAME: usize = 255;
 
-/// How far the id of an SDK sandbox lies above its application's
+/// Difference between the ids of an SDK sandbox and its application
 /// (`Process.FIRST_SDK_SANDBOX_UID`).
 const SANDBOX: u32 = 10_000;
 
 /// The ids of applications.
 const APPS: std::ops::RangeInclusive<u32> = 10_000..=19_999;
 
-/// Ids of processes that are in no list: those of app zygotes, and isolated
-/// ones.
+/// Ids that the list does not contain: those of app zygotes and isolated processes.
 const ISOLATED: std::ops::RangeInclusive<u32> = 90_000..=99_999;
 
-/// The packages that are installed.
+/// The installed packages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackageList {
     ids: HashMap<String, u32>,
@@ -54,11 +52,11 @@ pub struct PackageList {
 }
 
 impl PackageList {
-    /// Reads a list. What is no entry is skipped, and counted.
+    /// Parses a list. Malformed lines are skipped and counted.
     pub fn parse(text: &[u8]) -> Self {
         let mut list = Self::default();
         for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let Some((name, id)) = entry(line) else {
+            let Some((name, id)) = parse_entry(line) else {
                 list.malformed += 1;
                 continue;
             };
@@ -67,7 +65,7 @@ impl PackageList {
                 continue;
             }
             if list.ids.contains_key(name) {
-                // The list names each package once.
+                // A package occurs only once in a valid list.
                 list.malformed += 1;
                 continue;
             }
@@ -77,50 +75,50 @@ impl PackageList {
         list
     }
 
-    /// A package's id.
+    /// Returns the id of a package.
     pub fn id(&self, package: &str) -> Option<u32> {
         self.ids.get(package).copied()
     }
 
-    /// The packages of an id, in the list's order.
+    /// Returns the packages with an id, in the order of the list.
     pub fn names(&self, id: u32) -> &[String] {
         self.names.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// How many packages it has.
+    /// Returns the number of packages.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether it has none.
+    /// Reports whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// How many lines could not be read.
+    /// Returns the number of malformed lines.
     pub fn malformed(&self) -> usize {
         self.malformed
     }
 
-    /// How many packages were too many.
+    /// Returns the number of packages beyond the limit.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 }
 
-/// A line's package and id.
-fn entry(line: &[u8]) -> Option<(&str, u32)> {
+/// Parses the package and the id in a line.
+fn parse_entry(line: &[u8]) -> Option<(&str, u32)> {
     let mut fields = std::str::from_utf8(line).ok()?.split(' ');
     let name = fields.next().filter(|name| is_name(name))?;
     let uid: u32 = fields.next()?.parse().ok()?;
     let debuggable = fields.next()?;
     let _folder = fields.next().filter(|folder| !folder.is_empty())?;
     let id = uid % UIDS_PER_USER;
-    // No package is installed under an isolated process's id.
+    // Packages are not installed with the ids of isolated processes.
     (matches!(debuggable, "0" | "1") && !ISOLATED.contains(&id)).then_some((name, id))
 }
 
-/// Whether a text can be a package's name (`android` has no dot).
+/// Reports whether a text is a valid package name (`android` has no dot).
 pub fn is_name(text: &str) -> bool {
     let is_part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -129,8 +127,8 @@ pub fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME && text.split('.').all(is_part)
 }
 
-/// The id of the package that a UID belongs to: an SDK sandbox's is its
-/// application's. `None` for isolated processes, which no list tells of.
+/// Returns the id of the package that a UID belongs to; for an SDK sandbox, that of its
+/// application. Returns `None` for isolated processes, which the list does not contain.
 pub fn id_of(uid: u32) -> Option<u32> {
     let id = uid % UIDS_PER_USER;
     match id.checked_sub(SANDBOX) {
@@ -139,13 +137,13 @@ pub fn id_of(uid: u32) -> Option<u32> {
     }
 }
 
-/// All ids that a package's processes have: its own, and its SDK sandbox's.
+/// Returns all ids of a package's processes: its own, and that of its SDK sandbox.
 pub fn ids_of(id: u32) -> impl Iterator<Item = u32> {
     std::iter::once(id).chain(APPS.contains(&id).then_some(id + SANDBOX))
 }
 
-/// The package that a process's name on Android says it is of:
-/// `com.android.chrome:privileged_process0`. The process can change it.
+/// Returns the package in the name of a process on Android, such as
+/// `com.android.chrome:privileged_process0`. A process can change its name.
 pub fn of_process_name(name: &str) -> Option<&str> {
     let package = name.split(':').next().unwrap_or(name);
     (package.contains('.') && is_name(package)).then_some(package)

@@ -1,8 +1,8 @@
-//! How long it takes to find the TLS functions in a browser's hundreds of
-//! megabytes: Debian's Chromium, where it is installed, and the arm64 one that
-//! `cargo xtask setup --tests` fetches to be looked into.
+//! Measures the time to locate the TLS functions in a browser's executable, which has
+//! hundreds of megabytes: Debian's Chromium, if it is installed, and the arm64 build that
+//! `cargo xtask setup --tests` downloads.
 //!
-//! Wall time on a warm page cache, which is what a user waits for.
+//! The result is the wall time with a warm page cache, as a user experiences it.
 //!
 //! Run it with `cargo bench --package tracer-host --bench locate`.
 
@@ -11,7 +11,7 @@ use std::{fs::File, path::Path, time::Duration};
 use criterion::Criterion;
 use tracer_host::locate::{Cache, FileSource, locate};
 
-/// What is looked into, if it is here.
+/// The files to analyze; missing ones are skipped.
 const FILES: [(&str, &str); 3] = [
     ("Chromium", "/usr/lib/chromium/chromium"),
     ("Chromium for arm64", concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/arm64/chromium")),
@@ -26,7 +26,7 @@ fn main() {
         .configure_from_args();
     for (name, path) in FILES {
         if !Path::new(path).is_file() {
-            println!("SKIPPED locate/{name}: {path} is not here");
+            println!("SKIPPED locate/{name}: {path} is missing");
             continue;
         }
         criterion.bench_function(&format!("locate/{name}"), |bencher| {

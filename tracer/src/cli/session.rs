@@ -39,9 +39,7 @@ impl Session {
 
     /// What is to be done each second.
     pub(super) fn tick(&mut self) -> anyhow::Result<()> {
-        if let Some(now) = hook::now() {
-            self.pipeline.tick(now, &mut self.outputs);
-        }
+        self.pipeline.tick(hook::now(), &mut self.outputs);
         self.flush_recording()?;
         self.deliver()?;
         if let Some(store) = &self.store {

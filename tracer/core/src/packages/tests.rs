@@ -1,10 +1,10 @@
-//! Lists as the releases write them, and as they do not.
+//! Tests with lists of all releases, and with malformed ones.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// As many columns as each release writes, from the first on.
+/// A list with the columns of each release, from the oldest on.
 const RELEASES: &str = "\
 android 1000 0 /data/system
 com.android.settings 1000 0 /data/user_de/0/com.android.settings platform
@@ -17,7 +17,7 @@ com.later.release 10127 0 /data/user/0/com.later.release default none 0 42 1 @nu
 ";
 
 #[test]
-fn lists_of_all_releases_are_read() {
+fn parses_lists_of_all_releases() {
     let list = PackageList::parse(RELEASES.as_bytes());
     assert_eq!((list.len(), list.malformed(), list.left_out()), (8, 0, 0));
     assert_eq!(list.id("com.android.chrome"), Some(10123));
@@ -28,7 +28,7 @@ fn lists_of_all_releases_are_read() {
 }
 
 #[test]
-fn what_is_no_entry_is_counted() {
+fn counts_malformed_lines() {
     let lines: [&[u8]; 9] = [
         b"com.example",
         b"com.example 10001",
@@ -38,20 +38,20 @@ fn what_is_no_entry_is_counted() {
         b"com.example 10001 2 /data",
         b"com..example 10001 0 /data",
         b"com.ex\xffample 10001 0 /data",
-        // Isolated processes are nobody's.
+        // The id of an isolated process.
         b"com.example 99001 0 /data",
     ];
     let mut text = lines.join(&b'\n');
     text.extend(b"\n\ncom.example 10001 0 /data\ncom.example 10002 0 /data\n");
     let list = PackageList::parse(&text);
     assert_eq!((list.len(), list.malformed()), (1, lines.len() + 1));
-    // The first counts.
+    // The first entry counts.
     assert_eq!(list.id("com.example"), Some(10001));
     assert!(list.names(10002).is_empty());
 }
 
 #[test]
-fn a_list_without_end_has_one() {
+fn number_of_packages_is_limited() {
     let mut text = String::new();
     for at in 0..MAX_PACKAGES + 3 {
         text += &format!("com.p{at} 10001 0 /data\n");
@@ -61,13 +61,13 @@ fn a_list_without_end_has_one() {
 }
 
 #[test]
-fn every_user_has_the_package_and_isolated_processes_nobody() {
+fn id_of_covers_users_sandboxes_and_isolated_processes() {
     for (uid, id) in [
         (10123, Some(10123)),
         (1_010_123, Some(10123)),
         (99_910_123, Some(10123)),
         (1000, Some(1000)),
-        // SDK sandboxes, also of another user.
+        // SDK sandboxes of the first and of another user.
         (20123, Some(10123)),
         (1_020_123, Some(10123)),
         (30000, Some(30000)),
@@ -82,7 +82,7 @@ fn every_user_has_the_package_and_isolated_processes_nobody() {
 }
 
 #[test]
-fn a_process_is_named_after_its_package() {
+fn process_name_contains_the_package() {
     let name = of_process_name;
     assert_eq!(name("com.android.chrome:privileged_process0"), Some("com.android.chrome"));
     assert_eq!(name("org.mozilla.firefox"), Some("org.mozilla.firefox"));
@@ -96,7 +96,7 @@ proptest! {
     fn every_line_is_counted_once(text in "([a-z.]{1,9}( [0-9]{1,6}( [01]( /[a-z]{1,3})?)?)?\n){0,20}") {
         let list = PackageList::parse(text.as_bytes());
         prop_assert_eq!(list.len() + list.malformed(), text.lines().count());
-        // A list that was cut says nothing that the whole does not.
+        // A truncated list has no other entries.
         for end in 0..text.len() {
             let cut = PackageList::parse(&text.as_bytes()[..end]);
             prop_assert!(cut.ids.iter().all(|(name, id)| list.id(name) == Some(*id)));
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), uid: u32) {
+    fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), uid: u32) {
         let list = PackageList::parse(&bytes);
         if let Some(id) = id_of(uid) {
             let _ = list.names(id);

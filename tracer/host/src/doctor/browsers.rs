@@ -1,44 +1,41 @@
-//! The browsers that run, and whether their TLS functions are found.
+//! Checks whether the TLS functions of running browsers are found.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
+    fs::File,
     path::Path,
 };
 
 use super::{Check, State};
 use crate::{
-    hook::Mapping,
+    hook::{Mapping, cmdline, executable, mappings, processes},
     locate::{Cache, FileSource, Library, locate},
 };
 use tracer_core::rules::Rules;
 
-/// Files that are looked into at most. A browser maps some hundred.
+/// Maximum number of files that are analyzed. A browser maps about a hundred.
 const MAX_FILES: usize = 4096;
 
-/// The most that is read of a command line: its first argument.
-const MAX_NAME: usize = 4096;
-
-/// What was found.
+/// The results of the checks.
 pub(super) struct Browsers {
     pub(super) checks: Vec<Check>,
     pub(super) misses: Vec<String>,
 }
 
-/// What is known of a browser.
+/// A running browser.
 #[derive(Default)]
 struct Running {
     processes: usize,
-    /// Processes of which nobody but root can see what they map.
+    /// Number of processes whose maps only root can read.
     hidden: usize,
-    /// `SSL_write in FILE`.
+    /// Functions found, as `SSL_write in FILE`.
     found: Vec<String>,
-    /// `FILE: why not`.
+    /// Functions not found, as `FILE: reason`.
     missing: Vec<String>,
 }
 
 impl Running {
-    fn add(&mut self, file: &Inside) {
+    fn add(&mut self, file: &Analysis) {
         for (to, from) in [(&mut self.found, &file.found), (&mut self.missing, &file.missing)] {
             if let Some(text) = from
                 && !to.contains(text)
@@ -49,9 +46,9 @@ impl Running {
     }
 }
 
-/// What a file holds.
+/// The TLS functions in a file.
 #[derive(Default)]
-struct Inside {
+struct Analysis {
     found: Option<String>,
     missing: Option<String>,
 }
@@ -66,67 +63,63 @@ pub(super) fn check(rules: &Rules) -> Browsers {
         };
         let browser = running.entry(name).or_default();
         browser.processes += 1;
-        let Ok(maps) = fs::read_to_string(format!("/proc/{tgid}/maps")) else {
+        let Ok(mappings) = mappings(tgid) else {
             browser.hidden += 1;
             continue;
         };
-        for mapping in maps.lines().filter_map(Mapping::parse) {
+        for mapping in mappings {
             if files.len() >= MAX_FILES && !files.contains_key(&mapping.id) {
                 continue;
             }
-            browser.add(
-                files.entry(mapping.id.clone()).or_insert_with(|| look(tgid, &mapping, &mut cache)),
-            );
+            let file = files.entry(mapping.id.clone());
+            browser.add(file.or_insert_with(|| analyze(tgid, &mapping, &mut cache)));
         }
     }
     let mut all = Browsers { checks: Vec::new(), misses: Vec::new() };
     if running.is_empty() {
-        all.checks.push(Check::ok("browsers", "none that the rules know runs now").next(
-            "start the browser and run `tracer doctor` again: it says whether what the \
-                 browser encrypts can be read",
+        all.checks.push(Check::ok("browsers", "no known browser is running").next(
+            "start the browser and run `tracer doctor` again, to check whether its encrypted \
+             traffic can be read",
         ));
     }
     for (name, browser) in running {
-        let check = told(name, &browser);
+        let check = browser_check(name, &browser);
         if check.state == State::Warning {
-            all.misses.push(format!("what {name} encrypts"));
+            all.misses.push(format!("the plaintext of {name}'s encrypted traffic"));
         }
         all.checks.push(check);
     }
     all
 }
 
-fn told(name: &str, browser: &Running) -> Check {
+fn browser_check(name: &str, browser: &Running) -> Check {
     let processes = browser.processes;
     let found = browser.found.join(", ");
     let missing = browser.missing.join(", ");
     if !found.is_empty() {
-        return Check::ok("browsers", format!("{name} runs ({processes} processes): {found}"));
+        return Check::ok(
+            "browsers",
+            format!("{name} is running ({processes} processes): {found}"),
+        );
     }
     if browser.hidden > 0 {
-        let says = format!("{name} runs, and only root can see which libraries it has");
-        return Check::new("browsers", State::Unknown, says).next("run it as root");
+        let says = format!("{name} is running, but only root can see its libraries");
+        return Check::new("browsers", State::Unknown, says).next("run `tracer doctor` as root");
     }
-    let why = if missing.is_empty() { "no TLS library was found".to_owned() } else { missing };
-    Check::new("browsers", State::Warning, format!("{name} runs ({processes} processes): {why}"))
-        .next(
-            "what it encrypts stays unread; `tracer locate FILE` says more of a file. Please \
-             report the browser's version",
-        )
+    let reason = if missing.is_empty() { "no TLS library was found".to_owned() } else { missing };
+    let says = format!("{name} is running ({processes} processes): {reason}");
+    Check::new("browsers", State::Warning, says).next(
+        "its encrypted traffic stays unread; `tracer locate FILE` shows details of a file. Please \
+         report the browser's version",
+    )
 }
 
-fn processes() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// Which browser a process is, by its executable or, on Android, its name.
+/// Identifies the browser of a process by its executable or, on Android, its name.
 fn browser(rules: &Rules, tgid: u32) -> Option<&str> {
-    let exe = fs::read_link(format!("/proc/{tgid}/exe")).ok();
-    let exe = exe.map(|exe| exe.to_string_lossy().into_owned());
-    let line = fs::read(format!("/proc/{tgid}/cmdline")).unwrap_or_default();
+    let exe = executable(tgid).map(|exe| exe.to_string_lossy().into_owned());
+    let line = cmdline(tgid);
     let name = line.split(|&byte| byte == 0).next().unwrap_or_default();
-    let name = String::from_utf8_lossy(name.get(..MAX_NAME).unwrap_or(name));
+    let name = String::from_utf8_lossy(name);
     [exe.as_deref(), Some(&*name)]
         .into_iter()
         .flatten()
@@ -134,31 +127,29 @@ fn browser(rules: &Rules, tgid: u32) -> Option<&str> {
         .map(|browser| browser.name.as_str())
 }
 
-/// Looks into a file that a process has mapped.
-fn look(tgid: u32, mapping: &Mapping, cache: &mut Cache) -> Inside {
-    // Root can open what is mapped whatever became of its path.
-    let file = File::open(format!("/proc/{tgid}/map_files/{}", mapping.range))
-        .or_else(|_| File::open(Path::new(&mapping.path)));
+/// Looks for TLS functions in a file that a process has mapped.
+fn analyze(tgid: u32, mapping: &Mapping, cache: &mut Cache) -> Analysis {
+    let file = mapping.open(tgid).or_else(|_| File::open(Path::new(&mapping.path)));
     let Some(source) = file.ok().and_then(|file| FileSource::new(file).ok()) else {
-        return Inside::default();
+        return Analysis::default();
     };
     let Ok(located) = locate(&source, &mapping.path, cache) else {
-        // Neither a library nor an archive of some.
-        return Inside::default();
+        // Neither a library nor an archive of libraries.
+        return Analysis::default();
     };
     let findings = || located.iter().map(|one| &one.findings);
     let functions: Vec<String> =
         findings().flat_map(|one| &one.functions).map(|one| one.name.to_string()).collect();
     if !functions.is_empty() {
         let found = format!("{} in {}", functions.join(", "), mapping.path);
-        return Inside { found: Some(found), missing: None };
+        return Analysis { found: Some(found), missing: None };
     }
-    // What holds no TLS library lacks nothing.
+    // Missing functions are expected in a file without a TLS library.
     let tls = findings().filter(|one| one.libraries.iter().any(|lib| *lib != Library::Nspr));
     let reasons: Vec<String> =
         tls.flat_map(|one| &one.missing).map(|one| one.reason.to_string()).collect();
     let missing = reasons.first().map(|reason| format!("{}: {reason}", mapping.path));
-    Inside { found: None, missing }
+    Analysis { found: None, missing }
 }
 
 #[cfg(test)]
@@ -166,14 +157,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_is_read_hidden_or_not_read() {
-        let state = |browser: &Running| told("B", browser).state;
+    fn browser_check_covers_all_outcomes() {
+        let state = |browser: &Running| browser_check("B", browser).state;
         let mut browser = Running { processes: 2, ..Running::default() };
         assert_eq!(state(&browser), State::Warning);
         browser.hidden = 1;
         assert_eq!(state(&browser), State::Unknown);
-        browser.add(&Inside { found: Some("SSL_write in /f".into()), missing: None });
-        browser.add(&Inside { found: Some("SSL_write in /f".into()), missing: None });
-        assert_eq!(told("B", &browser).says, "B runs (2 processes): SSL_write in /f");
+        browser.add(&Analysis { found: Some("SSL_write in /f".into()), missing: None });
+        browser.add(&Analysis { found: Some("SSL_write in /f".into()), missing: None });
+        let says = browser_check("B", &browser).says;
+        assert_eq!(says, "B is running (2 processes): SSL_write in /f");
     }
 }

@@ -1,4 +1,4 @@
-//! What the kernel says of itself.
+//! Checks of the kernel and its configuration.
 
 use std::{
     fs::{self, File},
@@ -11,19 +11,19 @@ use flate2::read::MultiGzDecoder;
 use super::{Check, State};
 use crate::hook::BTF_PATH;
 
-/// The oldest kernel that has what the programs use.
+/// The oldest supported kernel.
 const OLDEST: (u32, u32) = (5, 10);
 
-/// The most that is read of a kernel's configuration: they have 300 KiB.
+/// Maximum number of bytes read of a kernel's configuration. It usually has 300 KiB.
 const MAX_CONFIG: u64 = 4 << 20;
 
-/// Options without which nothing works, with what they are for.
-const NEEDED: [(&str, &str); 2] =
+/// Options that tracer cannot work without, and their purpose.
+const REQUIRED: [(&str, &str); 2] =
     [("BPF_SYSCALL", "programs in the kernel"), ("BPF_EVENTS", "programs at tracepoints")];
 
-/// Options without which something is missing, with what.
-const USEFUL: [(&str, &str); 2] = [
-    ("UPROBES", "what applications encrypt"),
+/// Options that a part of tracer needs, and their purpose.
+const RECOMMENDED: [(&str, &str); 2] = [
+    ("UPROBES", "reading encrypted traffic"),
     ("DEBUG_INFO_BTF", "layouts of the kernel's structures"),
 ];
 
@@ -53,19 +53,19 @@ fn kernel(release: &str) -> Check {
     let says = format!("Linux {release} on {}", std::env::consts::ARCH);
     match version(release) {
         Some(version) if version < OLDEST => Check::new("kernel", State::Warning, says)
-            .next(format!("tracer is made for Linux {}.{} and newer", OLDEST.0, OLDEST.1)),
+            .next(format!("tracer needs Linux {}.{} or newer", OLDEST.0, OLDEST.1)),
         Some(_) => Check::ok("kernel", says),
         None => Check::new("kernel", State::Unknown, says),
     }
 }
 
-/// `6.1.0-13-amd64`, `5.10.157-android13-4-…`.
+/// Parses `6.1.0-13-amd64` or `5.10.157-android13-4-…`.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// The kernel shows its configuration itself, or it lies beside it.
+/// Reads the configuration from `/proc`, or from the file next to the kernel's image.
 fn read_config(release: &str) -> io::Result<String> {
     let mut config = String::new();
     match File::open("/proc/config.gz") {
@@ -80,27 +80,28 @@ fn read_config(release: &str) -> io::Result<String> {
 
 fn config(config: Option<&str>) -> Check {
     let Some(config) = config else {
-        let says = "the kernel does not show its configuration";
+        let says = "the kernel's configuration was not found";
         return Check::new("config", State::Unknown, says);
     };
     let lacks = |(option, _): &&(&str, &str)| !is_built_in(config, option);
-    let list = |options: &[(&str, &str)]| {
+    let missing = |options: &[(&str, &str)]| {
         let missing = options.iter().filter(lacks);
-        missing.map(|(name, what)| format!("CONFIG_{name} ({what})")).collect::<Vec<_>>().join(", ")
+        let names = missing.map(|(name, purpose)| format!("CONFIG_{name} ({purpose})"));
+        names.collect::<Vec<_>>().join(", ")
     };
-    let (needed, useful) = (list(&NEEDED), list(&USEFUL));
-    if !needed.is_empty() {
-        return Check::new("config", State::Problem, format!("lacks {needed}"))
-            .next("use a kernel that was built with these; tracer cannot do without");
+    let (required, recommended) = (missing(&REQUIRED), missing(&RECOMMENDED));
+    if !required.is_empty() {
+        return Check::new("config", State::Problem, format!("missing: {required}"))
+            .next("use a kernel that was built with these options; tracer requires them");
     }
-    if !useful.is_empty() {
-        return Check::new("config", State::Warning, format!("lacks {useful}"))
-            .next("use a kernel that was built with these to see all");
+    if !recommended.is_empty() {
+        return Check::new("config", State::Warning, format!("missing: {recommended}"))
+            .next("use a kernel that was built with these options to capture everything");
     }
-    Check::ok("config", "has what tracer uses")
+    Check::ok("config", "all options that tracer uses are set")
 }
 
-/// Whether an option is `y`.
+/// Reports whether an option is set to `y`.
 fn is_built_in(config: &str, option: &str) -> bool {
     let value = |line: &str| {
         line.strip_prefix("CONFIG_")?.strip_prefix(option)?.strip_prefix('=').map(|v| v == "y")
@@ -112,28 +113,28 @@ fn btf() -> Check {
     match fs::metadata(BTF_PATH) {
         Ok(file) => Check::ok("btf", format!("{BTF_PATH}, {} KiB", file.len() >> 10)),
         Err(err) => Check::new("btf", State::Warning, format!("no {BTF_PATH}: {err}")).next(
-            "without type information tracer runs only on kernels whose layouts it knows: the \
-             hooks below say; otherwise use a kernel with CONFIG_DEBUG_INFO_BTF",
+            "without type information, tracer supports only the kernels in its table of layouts: \
+             if the hooks below work, this is one; otherwise use a kernel with \
+             CONFIG_DEBUG_INFO_BTF",
         ),
     }
 }
 
-/// `none [integrity] confidentiality`: the one in brackets holds.
+/// Parses `none [integrity] confidentiality`, where the active level is in brackets.
 fn lockdown(text: Option<&str>) -> Check {
     let level = text.and_then(|text| Some(text.split_once('[')?.1.split_once(']')?.0));
     match level {
         Some("confidentiality") => Check::new(
             "lockdown",
             State::Problem,
-            "confidentiality: programs may not read the kernel's memory",
+            "confidentiality: programs are not allowed to read the kernel's memory",
         )
         .next("boot with lockdown=integrity or lockdown=none, or without Secure Boot"),
-        Some(level) => Check::ok("lockdown", format!("{level}, which lets tracer work")),
-        // Not mounted, or not built in.
+        Some(level) => Check::ok("lockdown", format!("{level}, which permits tracer")),
         None => Check::new(
             "lockdown",
             State::Unknown,
-            "the kernel does not show it: /sys/kernel/security is not mounted, or has none",
+            "/sys/kernel/security is not mounted, or the kernel has no lockdown",
         ),
     }
 }
@@ -141,16 +142,16 @@ fn lockdown(text: Option<&str>) -> Check {
 fn selinux(enforce: Option<&str>, context: Option<&str>) -> Check {
     let context = context.filter(|context| !context.is_empty()).unwrap_or("unknown");
     match enforce {
-        None => Check::ok("selinux", "is not in use"),
+        None => Check::ok("selinux", "not in use"),
         Some("0") => Check::ok("selinux", format!("permissive; the context is {context}")),
-        // The context may be permissive by itself (Magisk's, KernelSU's): only
-        // trying tells.
+        // The context itself may be permissive (those of Magisk and KernelSU are), so only
+        // a test of the hooks can decide.
         Some(_) => Check::ok("selinux", format!("enforcing; the context is {context}"))
-            .next("if the hooks fail: use a root shell of Magisk, KernelSU or `adb root`"),
+            .next("if the hooks fail, use a root shell of Magisk, KernelSU or `adb root`"),
     }
 }
 
-/// Lines of `device folder type options …` (proc(5)).
+/// Parses lines of `device folder type options …` (proc(5)).
 fn mounts(mounts: &str) -> Check {
     let mounted = |kind: &str| {
         let folder = |line: &str| {
@@ -160,26 +161,26 @@ fn mounts(mounts: &str) -> Check {
         };
         mounts.lines().find_map(folder)
     };
-    let shown = |kind| match mounted(kind) {
-        Some(folder) => format!("{kind} at {folder}"),
+    let describe = |kind| match mounted(kind) {
+        Some(folder) => format!("{kind} is mounted at {folder}"),
         None => format!("{kind} is not mounted"),
     };
-    let says = format!("{}, {}", shown("tracefs"), shown("debugfs"));
+    let says = format!("{}, {}", describe("tracefs"), describe("debugfs"));
     if mounted("tracefs").is_some() || Path::new("/sys/bus/event_source/devices/uprobe").exists() {
         return Check::ok("mounts", says);
     }
     Check::new("mounts", State::Warning, says)
-        .next("this kernel makes uprobes there: mount -t tracefs tracefs /sys/kernel/tracing")
+        .next("this kernel needs it for uprobes: mount -t tracefs tracefs /sys/kernel/tracing")
 }
 
-/// On Android: the list of packages.
+/// Checks the list of packages, on Android only.
 fn packages() -> Option<Check> {
     const LIST: &str = "/data/system/packages.list";
 
     Path::new("/system/build.prop").exists().then(|| match File::open(LIST) {
         Ok(_) => Check::ok("packages", format!("{LIST} can be read")),
         Err(err) => Check::new("packages", State::Warning, format!("cannot read {LIST}: {err}"))
-            .next("--package needs it: use a root shell, or watch by --uid"),
+            .next("--package needs it; use a root shell, or --uid instead"),
     })
 }
 
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_are_told_apart() {
+    fn kernel_check_compares_versions() {
         assert_eq!(version("6.1.0-13-amd64"), Some((6, 1)));
         assert_eq!(version("5.10.157-android13-4-00003-gdeadbeef"), Some((5, 10)));
         assert_eq!(version("custom"), None);
@@ -198,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_says_what_it_lacks() {
+    fn config_check_names_missing_options() {
         let full = "CONFIG_BPF_SYSCALL=y\nCONFIG_BPF_EVENTS=y\nCONFIG_UPROBES=y\n\
                     CONFIG_DEBUG_INFO_BTF=y\n";
         assert_eq!(config(Some(full)).state, State::Ok);
         let blind = full.replace("CONFIG_UPROBES=y", "# CONFIG_UPROBES is not set");
         let check = config(Some(&blind));
         assert_eq!(check.state, State::Warning);
-        assert!(check.says.contains("CONFIG_UPROBES (what applications encrypt)"));
-        // A longer name, and a module, are not it.
+        assert!(check.says.contains("CONFIG_UPROBES (reading encrypted traffic)"));
+        // An option with a longer name does not count, nor does a module.
         let other =
             full.replace("BPF_EVENTS=y", "BPF_EVENTS_X=y").replace("SYSCALL=y", "SYSCALL=m");
         assert_eq!(config(Some(&other)).state, State::Problem);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lockdown_in_brackets_holds() {
+    fn lockdown_level_is_in_brackets() {
         let state = |text| lockdown(Some(text)).state;
         assert_eq!(state("none [integrity] confidentiality"), State::Ok);
         assert_eq!(state("none integrity [confidentiality]"), State::Problem);
@@ -223,18 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn selinux_says_in_which_context() {
+    fn selinux_check_shows_the_context() {
         let check = selinux(Some("1"), Some("u:r:magisk:s0"));
         assert!(check.says.contains("enforcing; the context is u:r:magisk:s0"));
         assert!(check.next.is_some());
         assert_eq!(selinux(Some("0"), None).next, None);
-        assert_eq!(selinux(None, None).says, "is not in use");
+        assert_eq!(selinux(None, None).says, "not in use");
     }
 
     #[test]
     fn mounts_are_found_by_their_type() {
         let text = "proc /proc proc rw 0 0\ntracefs /sys/kernel/tracing tracefs rw 0 0\n";
-        assert!(mounts(text).says.starts_with("tracefs at /sys/kernel/tracing, debugfs is not"));
+        let says = mounts(text).says;
+        assert!(says.starts_with("tracefs is mounted at /sys/kernel/tracing, debugfs is not"));
         assert_eq!(mounts(text).state, State::Ok);
         assert!(mounts("").says.starts_with("tracefs is not mounted"));
     }

@@ -1,13 +1,13 @@
-//! What of tracer works on this machine, and what to do where it does not.
+//! Checks whether tracer works on this machine, and suggests what to do if not.
 //!
 //! ```text
-//! kernel    release, configuration, type information, lockdown, SELinux ┐
-//! hooks     capabilities; programs load, attach and fire; TLS probes    ├─▶ Report
-//! browsers  those that run, and whether their TLS functions are found   ┘
+//! kernel    release, configuration, type information, lockdown, SELinux  ┐
+//! hooks     capabilities; programs load, attach and fire; TLS probes     ├─▶ Report
+//! browsers  running browsers; their TLS functions are found              ┘
 //! ```
 //!
-//! Only the hooks decide whether `tracer run` would work: the kernel's checks
-//! say why they do not.
+//! Only the hooks decide whether `tracer run` would work. The checks of the kernel
+//! explain why the hooks fail.
 
 mod browsers;
 mod hooks;
@@ -18,28 +18,28 @@ use serde::Serialize;
 use crate::hook::SocketHook;
 use tracer_core::rules::Rules;
 
-/// The version of the report's JSON form (`docs/reference/doctor.md`). It grows when a
-/// field changes its meaning or goes.
+/// Version of the report's JSON format (`docs/reference/doctor.md`). Incremented when a
+/// field changes its meaning or is removed.
 pub const SCHEMA: u32 = 1;
 
-/// How something is.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// As it should be.
+    /// Everything is in order.
     Ok,
-    /// It is not there, and not needed: something else does its work.
+    /// Not available, and not needed because there is an alternative.
     Absent,
-    /// It could not be checked.
+    /// Could not be checked.
     Unknown,
-    /// tracer works, and misses something.
+    /// tracer works, but misses something.
     Warning,
     /// tracer does not work.
     Problem,
 }
 
 impl State {
-    /// Its name, as people read it.
+    /// Returns the name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -51,16 +51,16 @@ impl State {
     }
 }
 
-/// One thing that was checked.
+/// A check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Which: a name that stays.
+    /// Name of the check. Names do not change between versions.
     pub check: &'static str,
-    /// How it is.
+    /// The result.
     pub state: State,
-    /// What was found.
+    /// Details of the result.
     pub says: String,
-    /// What to do next; `None` where nothing has to be done.
+    /// The next step, if there is anything to do.
     pub next: Option<String>,
 }
 
@@ -78,20 +78,20 @@ impl Check {
     }
 }
 
-/// All that was checked.
+/// The results of all checks.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// tracer's version.
+    /// Version of tracer.
     pub tracer: &'static str,
-    /// `tracer run` would work.
+    /// True if `tracer run` would work.
     pub works: bool,
-    /// The checks, in the order in which one would look for a cause.
+    /// The checks, in the order in which a cause is best looked for.
     pub checks: Vec<Check>,
-    /// What a run would see here.
+    /// Traffic that a run would see on this machine.
     pub sees: Vec<String>,
-    /// What it would not.
+    /// Traffic that it would not see.
     pub misses: Vec<String>,
 }
 
@@ -106,29 +106,29 @@ impl Report {
 
         let mut sees = Vec::new();
         let mut misses = Vec::new();
-        match hooks.taken {
+        match hooks.chosen {
             None => misses.push("anything: sends cannot be captured".to_owned()),
             Some(hook) => {
-                let (seen, missed) = seen_by(hook);
+                let (seen, missed) = coverage(hook);
                 sees.push(seen.to_owned());
                 misses.push(missed.to_owned());
             }
         }
-        if hooks.taken.is_some() && hooks.tls {
+        if hooks.chosen.is_some() && hooks.tls {
             sees.push(
-                "what is given to OpenSSL, BoringSSL, GnuTLS and NSS to be encrypted, where their \
-                 functions are found"
+                "the plaintext written to OpenSSL, BoringSSL, GnuTLS and NSS, if their functions \
+                 are found"
                     .to_owned(),
             );
-            misses.push("what other libraries encrypt; HTTP/3".to_owned());
-        } else if hooks.taken.is_some() {
-            misses.push("what applications encrypt".to_owned());
+            misses.push("the plaintext of other TLS libraries; HTTP/3".to_owned());
+        } else if hooks.chosen.is_some() {
+            misses.push("the plaintext of encrypted traffic".to_owned());
         }
         misses.extend(browsers.misses);
         Self {
             schema: SCHEMA,
             tracer: env!("CARGO_PKG_VERSION"),
-            works: hooks.taken.is_some(),
+            works: hooks.chosen.is_some(),
             checks,
             sees,
             misses,
@@ -136,21 +136,23 @@ impl Report {
     }
 }
 
-/// What a hook sees of sends, and what not (`docs/reference/hooks.md`).
-fn seen_by(hook: SocketHook) -> (&'static str, &'static str) {
+/// Describes the sends that a hook sees, and those that it does not see
+/// (`docs/reference/hooks.md`).
+fn coverage(hook: SocketHook) -> (&'static str, &'static str) {
     match hook {
         SocketHook::Kprobe | SocketHook::Fentry => (
             "TCP and UDP sends over IPv4 and IPv6, by any system call and io_uring",
-            "the content of sendfile and splice (its length is counted)",
+            "the content sent by sendfile and splice (its length is counted)",
         ),
         SocketHook::TcpTracepoint => (
             "TCP sends over IPv4 and IPv6, by any system call and io_uring; UDP sends of 64-bit \
              processes",
-            "UDP by io_uring and of 32-bit processes; the content of sendfile and splice (its \
-             length is counted)",
+            "UDP sends by io_uring and of 32-bit processes; the content sent by sendfile and \
+             splice (its length is counted)",
         ),
         SocketHook::SysEnter => (
-            "TCP and UDP sends of 64-bit processes, over IPv4 and IPv6, as they are asked for",
+            "TCP and UDP sends of 64-bit processes over IPv4 and IPv6, as the process requests \
+             them",
             "io_uring, sendfile and splice; 32-bit processes (counted)",
         ),
     }

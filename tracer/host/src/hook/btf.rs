@@ -1,4 +1,4 @@
-//! The kernel's type information (BTF), as far as field offsets need it.
+//! A parser for the kernel's type information (BTF), as far as field offsets need it.
 //!
 //! ```text
 //! +--------+----------------------------+---------------------------+
@@ -7,63 +7,66 @@
 //! +--------+----------------------------+---------------------------+
 //! ```
 //!
-//! Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h. The file is
-//! the kernel's own, yet every index in it is checked.
+//! Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h. Although the file
+//! comes from the kernel, every index in it is checked.
 
 use std::collections::HashMap;
 
 use thiserror::Error;
 
-/// Members may be structs of structs; deeper than this is a broken file.
+/// Maximum depth of nested structs and of typedefs. A deeper file is malformed.
 const MAX_DEPTH: usize = 32;
 
-/// Why a field's offset is not known.
+/// A reason for which a field's offset is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BtfError {
     /// The data does not follow the format.
     #[error("the kernel's BTF is malformed: {0}")]
     Malformed(&'static str),
-    /// No such struct.
+    /// The struct does not exist.
     #[error("this kernel has no struct {0}")]
     NoStruct(String),
-    /// No such member.
+    /// The struct does not have the member.
     #[error("this kernel's struct {0} has no member {1}")]
     NoMember(String, String),
-    /// No such constant.
+    /// The constant does not exist.
     #[error("this kernel has no constant {0}")]
     NoConstant(String),
 }
 
-/// A parsed BTF file: where each type lies in it.
+/// A parsed BTF file.
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// Where each type's record begins in `types`; type 1 is the first.
+    /// Offset in `types` of each type's record; the first is that of type 1.
     starts: Vec<u32>,
-    /// Structs and unions by name.
+    /// Ids of structs and unions by name.
     structs: HashMap<&'a [u8], u32>,
 }
 
-/// A type's kind (`BTF_KIND_*`), as far as it matters here.
+/// The kind of a type (`BTF_KIND_*`), as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A struct or union.
     Struct,
-    /// Another name for, or a qualifier of, the type it refers to.
+    /// A typedef or a qualifier of the type it refers to.
     Alias,
-    /// An enum of 32 bits.
+    /// A 32-bit enum.
     Enum,
     /// Anything else.
     Other,
 }
 
-/// A type's record: its name, kind, number of extras, and where they begin.
+/// The record of a type.
 struct Type {
+    /// Offset of the name in the strings.
     name: u32,
     kind: Kind,
     bitfields: bool,
+    /// Number of extras.
     vlen: usize,
     refers_to: u32,
+    /// Offset of the extras in the types.
     extras: usize,
 }
 
@@ -72,24 +75,25 @@ impl<'a> Btf<'a> {
     pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
         const MAGIC: u16 = 0xeb9f;
         if u16_at(data, 0) != Some(MAGIC) {
-            return Err(BtfError::Malformed("it does not begin with the magic number"));
+            return Err(BtfError::Malformed("bad magic number"));
         }
         let word = |at| u32_at(data, at).map(|n| n as usize);
         let section = |off: usize, len: usize| {
             let from = word(4)?.checked_add(word(off)?)?;
             data.get(from..from.checked_add(word(len)?)?)
         };
-        let types = section(8, 12).ok_or(BtfError::Malformed("its types lie outside of it"))?;
+        let types =
+            section(8, 12).ok_or(BtfError::Malformed("the type section exceeds the file"))?;
         let strings =
-            section(16, 20).ok_or(BtfError::Malformed("its strings lie outside of it"))?;
+            section(16, 20).ok_or(BtfError::Malformed("the string section exceeds the file"))?;
 
         let mut btf = Self { types, strings, starts: Vec::new(), structs: HashMap::new() };
         let mut at = 0;
         while at < types.len() {
             let id = btf.starts.len() as u32 + 1;
-            let start = u32::try_from(at).map_err(|_| BtfError::Malformed("it is too large"))?;
+            let start = u32::try_from(at).map_err(|_| BtfError::Malformed("too large"))?;
             let (ty, len) = type_at(types, at)
-                .ok_or(BtfError::Malformed("a type is cut or of no known kind"))?;
+                .ok_or(BtfError::Malformed("a type is truncated or of an unknown kind"))?;
             btf.starts.push(start);
             if ty.kind == Kind::Struct && ty.name != 0 {
                 btf.structs.entry(btf.string(ty.name)).or_insert(id);
@@ -99,9 +103,9 @@ impl<'a> Btf<'a> {
         Ok(btf)
     }
 
-    /// The offset in bytes of a member, which may be a path through members
-    /// (`__sk_common.skc_family`). Anonymous structs and unions are looked
-    /// through, as in C.
+    /// Returns the offset in bytes of a member, which may be a path through members
+    /// (`__sk_common.skc_family`). As in C, members of anonymous structs and unions
+    /// count as members of the enclosing one.
     pub fn offset(&self, of: &str, path: &str) -> Result<u32, BtfError> {
         let no_member = || BtfError::NoMember(of.to_owned(), path.to_owned());
         let mut id =
@@ -115,7 +119,7 @@ impl<'a> Btf<'a> {
         Ok(bits / 8)
     }
 
-    /// The value of a constant of any enum.
+    /// Returns the value of a constant in any enum.
     pub fn constant(&self, name: &str) -> Result<u32, BtfError> {
         self.starts
             .iter()
@@ -129,7 +133,7 @@ impl<'a> Btf<'a> {
             .ok_or_else(|| BtfError::NoConstant(name.to_owned()))
     }
 
-    /// A member's type and its offset in bits.
+    /// Returns the type of a member and its offset in bits.
     fn member(&self, id: u32, name: &[u8], depth: usize) -> Option<(u32, u32)> {
         let ty = self.resolve(id)?;
         if ty.kind != Kind::Struct || depth > MAX_DEPTH {
@@ -154,7 +158,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The type behind typedefs and qualifiers.
+    /// Resolves typedefs and qualifiers.
     fn resolve(&self, mut id: u32) -> Option<Type> {
         for _ in 0..MAX_DEPTH {
             let start = *self.starts.get(usize::try_from(id).ok()?.checked_sub(1)?)?;
@@ -173,7 +177,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// The type whose record begins at `at`, and its length.
+/// Parses the record at `at`; returns the type and the record's length.
 fn type_at(types: &[u8], at: usize) -> Option<(Type, usize)> {
     const HEAD: usize = 12;
     let info = u32_at(types, at + 4)?;
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_found_in_any_enum() {
+    fn finds_constants_in_any_enum() {
         let file = sample();
         let btf = Btf::parse(&file).unwrap();
         assert_eq!(btf.constant("ITER_IOVEC"), Ok(4));
@@ -295,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_is_missing() {
+    fn errors_name_the_missing_item() {
         let file = sample();
         let btf = Btf::parse(&file).unwrap();
         assert_eq!(btf.offset("mutex", "owner"), Err(BtfError::NoStruct("mutex".into())));
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_struct_in_itself_ends() {
+    fn recursive_struct_is_an_error() {
         let mut b = Builder::default();
         b.structure("loop", &[("", 1, 0)]);
         let file = b.build();
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn every_prefix_and_flipped_byte_is_survived() {
+    fn no_prefix_or_flipped_byte_panics() {
         let file = sample();
         for len in 0..file.len() {
             let _ = Btf::parse(&file[..len]).map(|b| b.offset("sock", "__sk_common.inner"));

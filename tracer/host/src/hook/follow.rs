@@ -1,26 +1,25 @@
-//! Follows processes in scope to their TLS libraries.
+//! Probes the TLS libraries of processes in scope.
 //!
-//! The programs tell when a process in scope executes something or maps a file
-//! to run it ([`tracer_ebpf::Mapped`]). A thread of its own then reads the
-//! process's maps, looks into the files it does not know yet ([`locate`]), and
-//! probes what it finds: one attachment a file, for every process that maps
-//! it, since the next one may write sooner than it could be attached to. The
-//! programs themselves leave processes alone that are out of scope.
+//! The programs notify the daemon when a process in scope executes a program or maps a
+//! file as executable ([`tracer_ebpf::Mapped`]). A separate thread then reads the maps of
+//! the process, analyzes new files ([`locate`]), and probes the functions it finds. A probe
+//! is attached once for each file, for all processes: the next process to map the file may
+//! write before a probe of its own could be attached. The programs ignore processes out of
+//! scope.
 //!
-//! # How long a process can stay unseen
+//! # Delay until a process is probed
 //!
-//! A file that `--exe` names is probed before it runs, and one that is probed
-//! already stays so for [`LINGER`]: neither misses a write. A library that
-//! nobody in scope mapped before is probed 4 to 27 ms (median 19 ms) after it
-//! was mapped, if it is named like a TLS library (measured before, with libssl
-//! and curl: 18 of 20 first requests were read). WebKitGTK loads GnuTLS with
-//! its first connection, whose first requests to a near server it can send
-//! sooner. A file that contains a browser takes the 0.5 to 1 s that it takes to
-//! look into it (docs/measurements/performance.md), and has to wait for the files before it.
+//! A file named by `--exe` is probed before it runs, and a probed file stays probed for
+//! [`LINGER`], so neither misses a write. A library that no process in scope has mapped
+//! before is probed 4 to 27 ms (median 19 ms) after it was mapped, if its name is that of a
+//! TLS library (measured with libssl and curl: 18 of 20 first requests were read).
+//! WebKitGTK loads GnuTLS with its first connection, and can send the first requests to a
+//! near server sooner. A file that contains a browser takes 0.5 to 1 s to analyze
+//! (docs/measurements/performance.md), and waits for the files before it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    fs::{self, File},
+    fs::File,
     io,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
@@ -37,65 +36,62 @@ use aya::{
     },
 };
 
+use super::proc::{self, MappedId, Mapping};
 use crate::locate::{Cache, FileSource, Function, Library, Name, locate};
 
-/// Looks again so long after a process mapped something: the programs tell
-/// when the mapping begins, and a look can come before it is there.
-const AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+/// Delays after which the maps of a process are read again: the notification is sent when
+/// the mapping begins, and the first read can be too early.
+const RETRIES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
-/// How often processes that ended are looked for.
+/// Interval at which ended processes are removed.
 const SWEEP: Duration = Duration::from_secs(2);
 
-/// A file stays probed so long after its last process in scope ended: command
-/// line programs come and go, and the next one should not have to wait.
+/// Time for which a file stays probed after its last process in scope ended: command line
+/// programs run repeatedly, and the next run should be probed from its start.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Files remembered at a time, found to hold something or not. A process maps
-/// some hundred.
+/// Maximum number of files remembered, with or without a TLS library. A process maps about
+/// a hundred.
 const MAX_FILES: usize = 16_384;
 
-/// A file, by the device and inode that `/proc/PID/maps` shows. On some file
-/// systems (btrfs, overlayfs) the device is another than `stat`'s.
-type MappedId = (String, u64);
-
-/// A file, by the device and inode that `stat` shows.
+/// Device and inode of a file, from `stat`.
 type FileId = (u64, u64);
 
-/// What became of the libraries of the processes in scope.
+/// The outcome of analyzing a file of a process in scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
-    /// A file is probed.
+    /// The file is probed.
     Probed {
-        /// Its path, as the process has it.
+        /// Path of the file in the process's mount namespace.
         file: PathBuf,
-        /// What is probed in it.
+        /// The probed functions.
         functions: Vec<String>,
-        /// How long ago its first process in scope mapped it.
+        /// Time since the first process in scope mapped the file.
         after: Duration,
     },
-    /// A file holds a TLS library, and no function to probe was found in it,
-    /// or it could not be probed: what it sends stays unread.
+    /// The file contains a TLS library, but its functions were not found or could not be
+    /// probed: what it sends stays unread.
     Missed {
-        /// Its path, as the process has it.
+        /// Path of the file in the process's mount namespace.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The programs for one function.
+/// Returns the names of the entry and return programs of a function.
 fn programs(name: Name) -> Option<(&'static str, &'static str)> {
     match name {
         Name::SslWrite => Some(("ssl_write", "ssl_write_return")),
         Name::SslWriteEx => Some(("ssl_write_ex", "ssl_write_ex_return")),
         Name::GnutlsRecordSend => Some(("gnutls_record_send", "gnutls_record_send_return")),
         Name::PrWrite => Some(("pr_write", "pr_write_return")),
-        // The AEAD seals would give TLS twice.
+        // Probing the AEAD functions would capture TLS writes twice.
         _ => None,
     }
 }
 
-/// Loads the probes' programs, to be attached later.
+/// Loads the programs for probes, to be attached later.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
     for name in [Name::SslWrite, Name::SslWriteEx, Name::GnutlsRecordSend, Name::PrWrite] {
         let Some((enter, leave)) = programs(name) else {
@@ -110,11 +106,10 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
 }
 
 pub(super) fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProgramError> {
-    ebpf.program_mut(name).expect("the object has the programs it is built from").try_into()
+    ebpf.program_mut(name).expect("the object file contains all programs").try_into()
 }
 
-/// The thread that follows. It ends when nobody can tell it of processes any
-/// more.
+/// The thread that probes libraries. It ends when all senders of processes are dropped.
 pub struct Follower {
     processes: mpsc::Sender<u32>,
     news: mpsc::Receiver<Followed>,
@@ -122,16 +117,15 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins to follow, with the processes that run already and the files
-    /// that will be executed.
+    /// Starts with the running processes, and with files that will be executed.
     pub(super) fn start(
         ebpf: Arc<Mutex<Ebpf>>,
         running: &[u32],
         executables: &[PathBuf],
     ) -> io::Result<Self> {
-        let (processes, told) = mpsc::channel();
-        let (tell, news) = mpsc::channel();
-        let mut work = Work {
+        let (processes, receiver) = mpsc::channel();
+        let (sender, news) = mpsc::channel();
+        let mut worker = Worker {
             ebpf,
             cache: Cache::new(),
             files: HashMap::new(),
@@ -139,31 +133,32 @@ impl Follower {
             backlog: VecDeque::new(),
             due: BTreeMap::new(),
             swept: Instant::now(),
-            news: tell,
+            news: sender,
         };
         for path in executables {
-            work.prepare(path);
+            worker.prepare(path);
         }
         for tgid in running {
-            work.look(*tgid, Instant::now());
+            worker.inspect(*tgid, Instant::now());
         }
-        while work.next_of_backlog() {}
-        let thread =
-            thread::Builder::new().name("tracer-follow".into()).spawn(move || work.run(&told))?;
+        while worker.analyze_next() {}
+        let thread = thread::Builder::new()
+            .name("tracer-follow".into())
+            .spawn(move || worker.run(&receiver))?;
         Ok(Self { processes, news, thread: Some(thread) })
     }
 
-    /// Where to tell of processes that may have mapped a library.
+    /// Returns a sender for processes that may have mapped a library.
     pub(super) fn processes(&self) -> mpsc::Sender<u32> {
         self.processes.clone()
     }
 
-    /// What was newly probed or missed.
+    /// Returns the outcomes since the last call.
     pub fn news(&self) -> impl Iterator<Item = Followed> {
         self.news.try_iter()
     }
 
-    /// Waits for the thread, when nobody can tell it of processes any more.
+    /// Waits for the thread. All senders of processes must be dropped.
     pub fn join(mut self) {
         drop(self.processes);
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
@@ -172,42 +167,42 @@ impl Follower {
     }
 }
 
-/// A file that a process in scope has mapped.
-struct Known {
-    /// The probes in it: program and link.
+/// A file that was analyzed.
+struct KnownFile {
+    /// Probes in it: program and link.
     links: Vec<(&'static str, UProbeLinkId)>,
-    /// The processes in scope that map it.
+    /// Processes in scope that map it.
     users: HashSet<u32>,
-    /// When the last of them had ended.
+    /// Time at which its last process was found to have ended.
     unused: Option<Instant>,
-    /// It is probed whether processes map it or not: it is to be executed.
+    /// Set if it stays probed without any process, because it will be executed.
     keep: bool,
 }
 
-/// A file that waits to be looked into, and the process that mapped it.
-struct Waiting {
+/// A file to be analyzed, and the process that mapped it.
+struct PendingFile {
     tgid: u32,
     since: Instant,
     mapping: Mapping,
 }
 
-struct Work {
+struct Worker {
     ebpf: Arc<Mutex<Ebpf>>,
     cache: Cache,
-    files: HashMap<FileId, Known>,
-    /// The same files as maps name them.
+    files: HashMap<FileId, KnownFile>,
+    /// The same files by their ids in maps.
     mapped: HashMap<MappedId, FileId>,
-    /// Files that are not named like a TLS library and may hold one inside:
-    /// looked into one at a time, whenever there is nothing more urgent.
-    backlog: VecDeque<Waiting>,
-    /// Processes to look at again.
+    /// Files whose names are not those of TLS libraries, but which may contain one.
+    /// They are analyzed one at a time, when there is nothing more urgent.
+    backlog: VecDeque<PendingFile>,
+    /// Processes to inspect again.
     due: BTreeMap<Instant, (u32, Instant)>,
     swept: Instant,
     news: mpsc::Sender<Followed>,
 }
 
-impl Work {
-    fn run(&mut self, told: &mpsc::Receiver<u32>) {
+impl Worker {
+    fn run(&mut self, processes: &mpsc::Receiver<u32>) {
         loop {
             let now = Instant::now();
             let next = self.due.keys().next().copied().unwrap_or(now + SWEEP);
@@ -216,15 +211,15 @@ impl Work {
             } else {
                 Duration::ZERO
             };
-            match told.recv_timeout(pause) {
+            match processes.recv_timeout(pause) {
                 Ok(first) => {
                     let now = Instant::now();
-                    // A process that starts maps one library after the other.
-                    let processes: HashSet<u32> =
-                        std::iter::once(first).chain(told.try_iter()).collect();
-                    for tgid in processes {
-                        self.look(tgid, now);
-                        for pause in AGAIN {
+                    // A starting process maps one library after another.
+                    let distinct: HashSet<u32> =
+                        std::iter::once(first).chain(processes.try_iter()).collect();
+                    for tgid in distinct {
+                        self.inspect(tgid, now);
+                        for pause in RETRIES {
                             self.due.insert(Instant::now() + pause, (tgid, now));
                         }
                     }
@@ -236,53 +231,52 @@ impl Work {
                 && *entry.key() <= Instant::now()
             {
                 let (tgid, since) = entry.remove();
-                self.look(tgid, since);
+                self.inspect(tgid, since);
             }
             if self.swept.elapsed() >= SWEEP {
                 self.swept = Instant::now();
                 self.sweep();
             }
-            self.next_of_backlog();
+            self.analyze_next();
         }
     }
 
-    /// Looks at what a process has mapped; `since` is when it did.
-    fn look(&mut self, tgid: u32, since: Instant) {
-        let Ok(maps) = fs::read_to_string(format!("/proc/{tgid}/maps")) else {
-            // It has ended.
+    /// Reads the maps of a process, which was notified at `since`.
+    fn inspect(&mut self, tgid: u32, since: Instant) {
+        let Ok(mappings) = proc::mappings(tgid) else {
+            // The process has ended.
             return;
         };
-        for mapping in maps.lines().filter_map(Mapping::parse) {
-            let waiting = Waiting { tgid, since, mapping };
-            // What is named like a TLS library is looked into at once. A large
-            // program with hundreds of libraries would hold up the one that the
-            // next process writes to: half a second for each browser's worth.
-            if self.is_known(&waiting) {
+        for mapping in mappings {
+            let pending = PendingFile { tgid, since, mapping };
+            if self.add_user(&pending) {
                 continue;
             }
-            if waiting.mapping.likely() || self.backlog.len() >= MAX_FILES {
-                self.look_into(&waiting);
+            // A file with the name of a TLS library is analyzed at once. Behind a large
+            // program with hundreds of libraries it would have to wait for half a second
+            // and more.
+            if has_tls_name(&pending.mapping.path) || self.backlog.len() >= MAX_FILES {
+                self.analyze(&pending);
             } else {
-                self.backlog.push_back(waiting);
+                self.backlog.push_back(pending);
             }
         }
     }
 
-    /// Looks into the file that has waited longest. Answers whether there was
-    /// one.
-    fn next_of_backlog(&mut self) -> bool {
-        let Some(waiting) = self.backlog.pop_front() else {
+    /// Analyzes the first file of the backlog; returns false if there is none.
+    fn analyze_next(&mut self) -> bool {
+        let Some(pending) = self.backlog.pop_front() else {
             return false;
         };
-        if !self.is_known(&waiting) {
-            self.look_into(&waiting);
+        if !self.add_user(&pending) {
+            self.analyze(&pending);
         }
         true
     }
 
-    /// Whether a process maps a file that was looked into; it is then a user of
-    /// it.
-    fn is_known(&mut self, Waiting { tgid, mapping, .. }: &Waiting) -> bool {
+    /// Adds the process to the users of a known file; returns false if the file is not
+    /// known.
+    fn add_user(&mut self, PendingFile { tgid, mapping, .. }: &PendingFile) -> bool {
         let known = self.mapped.get(&mapping.id).and_then(|id| self.files.get_mut(id));
         known.is_some_and(|known| {
             known.users.insert(*tgid);
@@ -291,35 +285,32 @@ impl Work {
         })
     }
 
-    fn look_into(&mut self, waiting: &Waiting) {
-        let Waiting { tgid, since, mapping } = waiting;
-        // Not by its path, which may be another file's by now, or one in
-        // another mount namespace.
-        let open = format!("/proc/{tgid}/map_files/{}", mapping.range);
-        let Some(id) = self.file(Path::new(&open), &mapping.path, *since) else {
+    fn analyze(&mut self, pending: &PendingFile) {
+        let PendingFile { tgid, since, mapping } = pending;
+        let file = mapping.open(*tgid);
+        let Some(id) = file.ok().and_then(|file| self.add_file(file, &mapping.path, *since)) else {
             return;
         };
         if self.mapped.len() >= MAX_FILES {
             self.mapped.clear();
         }
         self.mapped.insert(mapping.id.clone(), id);
-        self.is_known(waiting);
+        self.add_user(pending);
     }
 
-    /// Probes a file that is to be executed, before it is.
+    /// Probes a file before it is executed.
     fn prepare(&mut self, path: &Path) {
         let since = Instant::now();
-        if let Some(id) = self.file(path, &path.to_string_lossy(), since)
+        if let Ok(file) = File::open(path)
+            && let Some(id) = self.add_file(file, &path.to_string_lossy(), since)
             && let Some(known) = self.files.get_mut(&id)
         {
             known.keep = true;
         }
     }
 
-    /// Opens a file, and probes it if it was not known before. `None` where it
-    /// is gone or no regular file.
-    fn file(&mut self, open: &Path, name: &str, since: Instant) -> Option<FileId> {
-        let opened = File::open(open).ok()?;
+    /// Probes a file if it is new, and returns its id.
+    fn add_file(&mut self, opened: File, name: &str, since: Instant) -> Option<FileId> {
         let metadata = opened.metadata().ok()?;
         let id = (metadata.dev(), metadata.ino());
         if !self.files.contains_key(&id) {
@@ -327,26 +318,26 @@ impl Work {
                 self.files.retain(|_, known| !known.links.is_empty());
             }
             let links = self.probe(opened, name, since);
-            let known = Known { links, users: HashSet::new(), unused: None, keep: false };
+            let known = KnownFile { links, users: HashSet::new(), unused: None, keep: false };
             self.files.insert(id, known);
         }
         Some(id)
     }
 
-    /// Probes a file that was not known before.
+    /// Analyzes a file, attaches probes, and reports the outcome.
     fn probe(
         &mut self,
         opened: File,
         name: &str,
         since: Instant,
     ) -> Vec<(&'static str, UProbeLinkId)> {
-        // The open file outlives the process, and whatever becomes of its path.
+        // The open file stays valid when the process ends or its path changes.
         let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         let Ok(source) = opened.try_clone().and_then(FileSource::new) else {
             return Vec::new();
         };
         let Ok(found) = locate(&source, name, &mut self.cache) else {
-            // Not an ELF file or an archive of some: nothing that sends.
+            // Neither an ELF file nor an archive of ELF files.
             return Vec::new();
         };
         let mut links = Vec::new();
@@ -363,8 +354,8 @@ impl Work {
                     Err(err) => reasons.push(format!("{}: {err}", function.name)),
                 }
             }
-            // A file that holds no TLS library lacks nothing.
-            if located.findings.libraries.iter().any(|library| speaks_tls(*library)) {
+            // Missing functions are expected in a file without a TLS library.
+            if located.findings.libraries.iter().any(|library| encrypts(*library)) {
                 let missing = located.findings.missing.iter();
                 reasons.extend(missing.map(|missing| format!("{}", missing.reason)));
             }
@@ -379,7 +370,7 @@ impl Work {
         links
     }
 
-    /// Attaches a function's two probes.
+    /// Attaches the two probes of a function.
     fn attach(
         &self,
         function: &Function,
@@ -389,7 +380,7 @@ impl Work {
             return Ok(None);
         };
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        // The return first: an entry without its return would be of no use.
+        // The return first: an entry probe without a return probe would have no effect.
         let returned = uprobe(&mut ebpf, leave)?.attach(
             function.return_probe_offset(),
             path,
@@ -409,14 +400,12 @@ impl Work {
         }
     }
 
-    /// Detaches from files whose processes have all ended some time ago.
+    /// Detaches from files whose processes all ended at least [`LINGER`] ago.
     fn sweep(&mut self) {
         let mut alive: HashMap<u32, bool> = HashMap::new();
         let mut gone = Vec::new();
         for (id, known) in &mut self.files {
-            known.users.retain(|tgid| {
-                *alive.entry(*tgid).or_insert_with(|| Path::new(&format!("/proc/{tgid}")).exists())
-            });
+            known.users.retain(|tgid| *alive.entry(*tgid).or_insert_with(|| proc::exists(*tgid)));
             if !known.users.is_empty() || known.keep {
                 continue;
             }
@@ -440,42 +429,15 @@ impl Work {
     }
 }
 
-/// Whether a library's absence of findings is worth telling: it encrypts what
-/// an application sends.
-fn speaks_tls(library: Library) -> bool {
+/// Reports whether a library itself encrypts, so that its functions should be found.
+fn encrypts(library: Library) -> bool {
     !matches!(library, Library::Nspr)
 }
 
-/// A file mapped to be executed: a line of `/proc/PID/maps` (proc(5)).
-pub(crate) struct Mapping {
-    pub(crate) range: String,
-    pub(crate) id: MappedId,
-    pub(crate) path: String,
-}
-
-impl Mapping {
-    /// `start-end perms offset dev inode path`; `None` for what is not
-    /// executable or not a file.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.splitn(6, ' ');
-        let range = fields.next()?;
-        let permissions = fields.next()?;
-        let _offset = fields.next()?;
-        let device = fields.next()?;
-        let inode = fields.next()?.parse().ok()?;
-        let path = fields.next()?.trim_start();
-        (permissions.contains('x') && inode != 0 && path.starts_with('/')).then(|| Self {
-            range: range.to_owned(),
-            id: (device.to_owned(), inode),
-            path: path.to_owned(),
-        })
-    }
-
-    /// Whether it is named like a TLS library.
-    fn likely(&self) -> bool {
-        let name = self.path.rsplit('/').next().unwrap_or_default();
-        ["ssl", "tls", "nspr", "nss3", "cronet"].iter().any(|part| name.contains(part))
-    }
+/// Reports whether a path has the name of a TLS library.
+fn has_tls_name(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    ["ssl", "tls", "nspr", "nss3", "cronet"].iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]
@@ -483,20 +445,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn maps_are_read() {
-        let line = "7f00-7f10 r-xp 00001000 fe:00 1234                       /usr/lib/lib ssl.so (deleted)";
-        let mapping = Mapping::parse(line).unwrap();
-        assert_eq!(mapping.range, "7f00-7f10");
-        assert_eq!(mapping.id, ("fe:00".to_owned(), 1234));
-        assert_eq!(mapping.path, "/usr/lib/lib ssl.so (deleted)");
-        assert!(mapping.likely());
-        for line in [
-            "7f00-7f10 r--p 00001000 fe:00 1234 /usr/lib/libssl.so.3",
-            "7f00-7f10 r-xp 00000000 00:00 0 [vdso]",
-            "7f00-7f10 r-xp 00000000 00:00 0 ",
-            "",
-        ] {
-            assert!(Mapping::parse(line).is_none(), "{line}");
-        }
+    fn recognizes_names_of_tls_libraries() {
+        assert!(has_tls_name("/usr/lib/x86_64-linux-gnu/libssl.so.3"));
+        assert!(has_tls_name("/usr/lib/libgnutls.so.30 (deleted)"));
+        assert!(!has_tls_name("/opt/ssl/libc.so.6"));
     }
 }

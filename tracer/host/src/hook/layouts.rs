@@ -1,4 +1,4 @@
-//! The layouts of kernels that have no BTF: `rules/layouts.toml`.
+//! Struct layouts of kernels without BTF, from `layouts.toml`.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -6,25 +6,24 @@ use serde::Deserialize;
 
 use super::{btf::BtfError, offsets::Layout};
 
-/// The embedded table.
-const EMBEDDED: &str = include_str!("../../../rules/layouts.toml");
+const EMBEDDED: &str = include_str!("layouts.toml");
 
-/// Kernels of one layout.
+/// Kernels that share a layout.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kernel {
-    /// What their releases begin with.
+    /// Beginning of their releases.
     release: String,
-    /// Of which their releases contain one.
+    /// Strings of which their releases contain one.
     marks: Vec<String>,
-    /// Their architecture, as `uname -m` says it.
+    /// Architecture, as `uname -m` prints it.
     arch: String,
-    // Every entry has to say where it comes from; nothing reads it at run time.
+    // Every entry must name its source, although nothing reads it at run time.
     #[serde(rename = "source")]
     _source: String,
-    /// `struct.path` and its offset.
+    /// Offsets by `struct.path`.
     offsets: BTreeMap<String, u32>,
-    /// Constants of enums.
+    /// Values of enum constants.
     constants: BTreeMap<String, u32>,
 }
 
@@ -35,12 +34,12 @@ struct Table {
 }
 
 static KERNELS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
-    let table: Table = toml::from_str(EMBEDDED).expect("the embedded table, which a test reads");
+    let table: Table = toml::from_str(EMBEDDED).expect("a test parses the embedded table");
     table.kernel
 });
 
-/// The layout of a kernel, by its release and architecture.
-pub(super) fn known(release: &str, arch: &str) -> Option<&'static Kernel> {
+/// Finds the layout of a kernel by its release and architecture.
+pub(super) fn find(release: &str, arch: &str) -> Option<&'static Kernel> {
     KERNELS.iter().find(|kernel| {
         kernel.arch == arch
             && release.starts_with(&kernel.release)
@@ -48,13 +47,13 @@ pub(super) fn known(release: &str, arch: &str) -> Option<&'static Kernel> {
     })
 }
 
-/// What is in the table, for people.
-pub(super) fn names() -> Vec<String> {
-    let each = |kernel: &Kernel| {
+/// Returns a readable list of the kernels in the table.
+pub(super) fn supported() -> Vec<String> {
+    let releases = |kernel: &Kernel| {
         let mark = |mark: &String| format!("{}*{mark}* ({})", kernel.release, kernel.arch);
         kernel.marks.iter().map(mark).collect::<Vec<_>>()
     };
-    KERNELS.iter().flat_map(each).collect()
+    KERNELS.iter().flat_map(releases).collect()
 }
 
 impl Layout for &Kernel {
@@ -78,7 +77,7 @@ mod tests {
     const GKI: &str = "5.10.66-android12-9-00018-g75d0d4dc9b42-ab7820379";
 
     #[test]
-    fn every_entry_has_all_that_is_asked_for() {
+    fn every_entry_has_all_required_offsets() {
         for kernel in KERNELS.iter() {
             for mark in &kernel.marks {
                 let release = format!("{}1{mark}2", kernel.release);
@@ -90,16 +89,16 @@ mod tests {
     }
 
     #[test]
-    fn a_gki_of_5_10_is_known() {
+    fn finds_a_gki_of_5_10() {
         let offsets = without_btf(GKI, "aarch64").unwrap();
         assert_eq!((offsets.task.tgid, offsets.sock.protocol), (1484, 548));
-        // Its type has the direction in the lowest bit: a write is 5.
+        // The lowest bit of the type is the direction, so the type of a write is 5.
         assert_eq!(5 & offsets.msg.kind_mask, offsets.msg.iovec);
         assert_eq!(offsets.msg.ubuf, NO_KIND);
     }
 
     #[test]
-    fn others_are_refused() {
+    fn rejects_other_kernels() {
         for (release, arch) in [
             (GKI, "x86_64"),
             ("5.10.66-android12-8-00018-g75d0d4dc9b42", "aarch64"),
@@ -107,9 +106,9 @@ mod tests {
             ("5.15.41-android13-8-00055-g4f5025129fe8", "aarch64"),
             ("4.19.157-perf", "aarch64"),
         ] {
-            let refused = without_btf(release, arch).unwrap_err();
-            assert!(matches!(refused, OffsetsError::Unknown { .. }), "{release}");
-            assert!(refused.to_string().contains(release), "{refused}");
+            let error = without_btf(release, arch).unwrap_err();
+            assert!(matches!(error, OffsetsError::Unknown { .. }), "{release}");
+            assert!(error.to_string().contains(release), "{error}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The kernel boundary: loads the programs, says who is watched, and drains
-//! the ring buffer into [`record::Event`](tracer_core::record::Event)s.
+//! The kernel boundary: loads the programs, sets the scope, and drains the ring
+//! buffer into [`record::Event`](tracer_core::record::Event)s.
 //!
-//! The order is fixed: load, follow processes, set the scope, then attach what
-//! captures. A process that starts meanwhile is caught by the programs; one
-//! that ran before, by a scan of `/proc`.
+//! The order is fixed: load, follow processes, set the scope, then attach the
+//! capturing programs. The programs catch a process that starts in the meantime; a
+//! scan of `/proc` finds those that were already running.
 
 mod btf;
 mod follow;
@@ -12,6 +12,7 @@ mod offsets;
 mod packages;
 mod poll;
 mod probetest;
+mod proc;
 mod reader;
 mod scope;
 mod selftest;
@@ -29,10 +30,14 @@ use aya::{
     programs::{ProgramError, ProgramInfo, RawTracePoint},
     util::KernelVersion,
 };
+use rustix::{
+    rand::{GetRandomFlags, getrandom},
+    thread::{CapabilitySet, CapabilitySets},
+};
 use thiserror::Error;
 use tracer_ebpf::{Settings, TGIDS_PER_PAGE, UIDS_PER_USER};
 
-pub(crate) use self::follow::Mapping;
+pub(crate) use self::proc::{Mapping, cmdline, executable, mappings, processes};
 pub use self::{
     btf::{Btf, BtfError},
     follow::{Followed, Follower},
@@ -46,115 +51,114 @@ pub use self::{
     socket::SocketHook,
 };
 
-/// The programs, built by `build.rs`.
+/// The object file with the programs, built by `build.rs`.
 static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-programs"));
 
-/// The ring buffer's size unless the user says otherwise, in bytes.
+/// Default size of the ring buffer in bytes.
 ///
-/// A thousand full heads of 16 KiB: what a busy browser sends while the
-/// daemon sleeps between two polls, many times over.
+/// It has room for a thousand full heads of 16 KiB: many times what a busy browser
+/// sends while the daemon sleeps between two polls.
 pub const DEFAULT_RING: u32 = 16 << 20;
 
-/// Why capturing could not begin.
+/// An error that prevents capturing.
 #[derive(Debug, Error)]
 pub enum HookError {
-    /// The process may not load programs.
+    /// The process is not permitted to load programs.
     #[error(
-        "tracer needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE) to watch what others \
-         send.\nRun it again with sudo, or in a root shell (`su`) on Android."
+        "tracer needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE) to watch other \
+         processes.\nRun it again with sudo, or in a root shell (`su`) on Android."
     )]
     NotPermitted,
-    /// The build left the programs out.
+    /// The programs were not built.
     #[error(
         "this tracer was built with AYA_BUILD_SKIP and contains no programs for the kernel.\n\
          Build it again with `cargo xtask build`."
     )]
     NoPrograms,
-    /// Layouts.
+    /// The kernel's struct layouts are unknown.
     #[error(transparent)]
     Offsets(#[from] OffsetsError),
-    /// The kernel did not take the programs.
+    /// The kernel rejected the object file.
     #[error(
-        "the kernel refused tracer's programs: {}\n\
+        "the kernel rejected tracer's programs: {}\n\
          tracer needs Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS. If this \
-         is one, please report `uname -r` and this message.", chain(.0)
+         kernel has them, please report `uname -r` and this message.", chain(.0)
     )]
     Load(#[source] EbpfError),
-    /// The kernel did not take one program.
-    #[error("the kernel refused the program {name}: {}", chain(.source))]
+    /// The kernel rejected a program.
+    #[error("the kernel rejected the program {name}: {}", chain(.source))]
     Program {
-        /// Which.
+        /// Name of the program.
         name: &'static str,
-        /// Why.
+        /// The cause.
         source: ProgramError,
     },
-    /// The programs are attached, and the kernel does not run them.
-    #[error("a test on loopback, {what}, gave {records} records instead of one")]
-    Silent {
-        /// Which send.
-        what: &'static str,
-        /// How many records there were.
+    /// The programs are attached, but a test did not produce exactly one record.
+    #[error("{test} produced {records} records instead of one")]
+    WrongRecords {
+        /// Description of the test.
+        test: &'static str,
+        /// Number of records.
         records: u32,
     },
     /// None of the hooks works.
-    #[error(
-        "what applications send cannot be taken on this kernel:{}\n{}",
-        listed(.0),
-        next_step(.0)
-    )]
+    #[error("sends cannot be captured on this kernel:{}\n{}", list(.0), next_step(.0))]
     NoHook(Vec<(SocketHook, Self)>),
     /// A map could not be used.
     #[error("cannot use the kernel map {name}: {}", chain(.source))]
     Map {
-        /// Which.
+        /// Name of the map.
         name: &'static str,
-        /// Why.
+        /// The cause.
         source: MapError,
     },
-    /// Scope.
+    /// The scope could not be set.
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    /// The system has no thread to spare.
+    /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
-    /// The list of packages.
+    /// The list of packages cannot be watched for changes.
     #[error(
         "cannot watch {folder} for packages: {source}\n\
          --package is for Android, and needs root there. Elsewhere use --exe or --uid.",
         folder = folder.display()
     )]
     Packages {
-        /// The folder of the list.
+        /// Folder of the list.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There is only one reading end.
-    #[error("the ring buffer is being read already")]
+    /// The reader was already taken; there is only one.
+    #[error("the ring buffer already has a reader")]
     Taken,
-    /// Something under /proc or /sys.
+    /// The kernel returned no random numbers.
+    #[error("cannot get random numbers: {0}")]
+    Random(#[source] io::Error),
+    /// A file in /proc or /sys cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-fn listed(tried: &[(SocketHook, HookError)]) -> String {
+fn list(tried: &[(SocketHook, HookError)]) -> String {
     tried.iter().map(|(hook, err)| format!("\n  {hook}: {err}")).collect()
 }
 
 fn next_step(tried: &[(SocketHook, HookError)]) -> &'static str {
     if tried.len() < SocketHook::ALL.len() {
-        "Leave --hook out: tracer then takes the best hook that works here."
+        "Omit --hook: tracer then uses the best hook that works on this machine."
     } else {
-        "Run `tracer doctor`, which says more, and please report what it prints."
+        "Run `tracer doctor` for details, and please report what it prints."
     }
 }
 
-/// An error with its causes on one line.
+/// Formats an error and its causes.
 fn chain(err: &dyn std::error::Error) -> String {
     let mut text = err.to_string();
     let mut source = err.source();
@@ -165,12 +169,12 @@ fn chain(err: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    brief(&text)
+    shorten(&text)
 }
 
-/// A long text's beginning and end: the verifier's log is thousands of lines,
-/// and says what is wrong in its last ones.
-fn brief(text: &str) -> String {
+/// Keeps the first and last lines of a long text: the verifier's log has thousands of
+/// lines, and the error is in the last ones.
+fn shorten(text: &str) -> String {
     const FIRST: usize = 2;
     const LAST: usize = 8;
     let lines: Vec<&str> = text.lines().collect();
@@ -181,22 +185,22 @@ fn brief(text: &str) -> String {
     format!("{}\n…\n{}", first.join("\n"), last.join("\n"))
 }
 
-/// How to capture.
+/// Options for capturing.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Who is watched.
+    /// The processes to watch.
     pub watch: Watch,
-    /// The ring buffer's size in bytes; rounded up to a power of two.
+    /// Size of the ring buffer in bytes, rounded up to a power of two.
     pub ring: u32,
-    /// Where sends are taken. [`choose`] says what works.
+    /// The hook for socket sends. [`choose`] finds one that works.
     pub hook: SocketHook,
 }
 
-/// The loaded and attached programs. Dropping it, and its [`Follower`],
-/// detaches them.
+/// The loaded and attached programs. They are detached when this and its [`Follower`]
+/// are dropped.
 pub struct Capture {
     ebpf: Arc<Mutex<Ebpf>>,
-    /// Processes in scope that ran before the programs did.
+    /// Processes in scope that were running before the programs were attached.
     running: Vec<u32>,
     /// Files that processes in scope will execute.
     executables: Vec<PathBuf>,
@@ -205,7 +209,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Loads the programs, sets the scope, and attaches them.
+    /// Loads the programs, sets the scope, and attaches the programs.
     pub fn start(options: &Options) -> Result<Self, HookError> {
         let mut ebpf = load(options)?;
         for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
@@ -218,9 +222,9 @@ impl Capture {
         Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running, executables, packages })
     }
 
-    /// Attaches a program that does nothing in the place of the one that
-    /// captures: what the hook itself costs. For benchmarks, and only where
-    /// they compare: at `sys_enter` and at TCP's tracepoint.
+    /// Attaches a program that does nothing instead of the capturing one, so that
+    /// benchmarks can measure the cost of the hook itself. Only for `sys_enter` and
+    /// TCP's tracepoint.
     pub fn start_null(hook: SocketHook) -> Result<Self, HookError> {
         let mut ebpf = load(&Options { watch: Watch::default(), ring: DEFAULT_RING, hook })?;
         match hook {
@@ -233,8 +237,8 @@ impl Capture {
         Ok(Self { ebpf, running: Vec::new(), executables: Vec::new(), packages: Vec::new() })
     }
 
-    /// Begins to follow the processes in scope to their TLS libraries. Files
-    /// that the rules name are looked into at once, which takes half a second
+    /// Starts to probe the TLS libraries of the processes in scope. Executables that
+    /// are known in advance are analyzed before this returns, which takes half a second
     /// for a browser.
     pub fn follow(&self) -> Result<Follower, HookError> {
         follow::load(&mut self.ebpf())
@@ -243,9 +247,9 @@ impl Capture {
             .map_err(HookError::Thread)
     }
 
-    /// Puts the packages that the rules name in scope, by the list of those that
-    /// are installed, and keeps doing so while the list changes. `follower` is
-    /// told of processes that come into scope so.
+    /// Puts the watched packages in scope, looks up their ids in the list of installed
+    /// packages, and repeats this when the list changes. Processes that come into scope
+    /// are passed to `follower`.
     pub fn follow_packages(
         &self,
         list: &Path,
@@ -255,19 +259,19 @@ impl Capture {
         Packages::start(ebpf, &self.packages, list, follower.map(Follower::processes))
     }
 
-    /// Sends the programs' own diagnostics to the `log` crate's logger.
+    /// Sends the programs' log messages to the `log` crate's logger.
     pub fn diagnostics(
         &self,
     ) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, aya_log::Error> {
         aya_log::EbpfLogger::init(&mut self.ebpf())
     }
 
-    /// Takes the reading end; there is only one.
+    /// Takes the reader; there is only one.
     pub fn reader(&self) -> Result<Reader, HookError> {
         Reader::new(&mut self.ebpf())
     }
 
-    /// What the kernel says of the loaded programs, by name.
+    /// Returns the kernel's information about the loaded programs, with their names.
     pub fn programs(&self) -> Vec<(String, ProgramInfo)> {
         self.ebpf()
             .programs()
@@ -276,7 +280,7 @@ impl Capture {
     }
 
     fn ebpf(&self) -> MutexGuard<'_, Ebpf> {
-        // A panic while it was held left no half-made state behind.
+        // No operation under the lock leaves an inconsistent state if it panics.
         self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -288,8 +292,8 @@ fn attach(ebpf: &mut Ebpf, name: &'static str, tracepoint: &'static str) -> Resu
         .map_err(|source| HookError::Program { name, source })
 }
 
-/// Loads a program. The verifier gives up with EAGAIN when a signal is pending
-/// (`do_check` in kernel/bpf/verifier.c), which is no answer.
+/// Calls `load` again if the verifier stopped with EAGAIN, which it does when a signal is
+/// pending (`do_check` in kernel/bpf/verifier.c).
 fn retry(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
     const TIMES: usize = 10;
     for _ in 1..TIMES {
@@ -307,7 +311,7 @@ fn raw_tracepoint<'a>(
     name: &'static str,
 ) -> Result<&'a mut RawTracePoint, HookError> {
     ebpf.program_mut(name)
-        .expect("the object has the programs it is built from")
+        .expect("the object file contains all programs")
         .try_into()
         .map_err(|source| HookError::Program { name, source })
 }
@@ -316,7 +320,7 @@ fn load(options: &Options) -> Result<Ebpf, HookError> {
     load_for(options, std::process::id())
 }
 
-/// Loads the object. `own` is the process that is never in scope.
+/// Loads the object file. The process `own` is never in scope.
 fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
     if PROGRAMS.is_empty() {
         return Err(HookError::NoPrograms);
@@ -327,7 +331,7 @@ fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
     let offsets = running_kernel()?;
     let cpus = possible_cpus()?;
     let settings = Settings {
-        key_seed: random(),
+        key_seed: random()?,
         own_tgid: own,
         everyone: options.watch.everyone_slot(),
         task_btf: u32::from(has_task_btf()),
@@ -350,35 +354,29 @@ fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
         .map_err(HookError::Load)
 }
 
-/// Whether this process has the capability to load tracing programs. Asked
-/// beforehand because the kernel's own answer says less.
+/// Reports whether this process has the capabilities to load tracing programs. Checked in
+/// advance because the kernel's error is less specific.
 pub(crate) fn may_load() -> bool {
-    const CAP_SYS_ADMIN: u32 = 21;
-    const CAP_PERFMON: u32 = 38;
-    const CAP_BPF: u32 = 39;
-
-    let Ok(status) = fs::read_to_string("/proc/self/status") else {
-        // Without /proc nothing is known; the kernel will say.
-        return true;
-    };
-    let Some(effective) = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-    else {
-        return true;
-    };
-    let has = |cap| effective >> cap & 1 != 0;
-    has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+    match rustix::thread::capabilities(None) {
+        Ok(CapabilitySets { effective, .. }) => {
+            effective.contains(CapabilitySet::SYS_ADMIN)
+                || effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON)
+        }
+        // Unknown, so let the kernel decide.
+        Err(_) => true,
+    }
 }
 
-/// `bpf_get_current_task_btf` came with Linux 5.11, and needs BTF.
+/// Reports whether the kernel has `bpf_get_current_task_btf`, which came with Linux 5.11
+/// and needs BTF.
 fn has_task_btf() -> bool {
     Path::new(BTF_PATH).exists()
         && KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 11, 0))
 }
 
-/// One more than the highest number a CPU can have.
+/// Returns one more than the highest possible CPU number. The scratch map is indexed by
+/// CPU number, so [`aya::util::nr_cpus`], which counts the CPUs, is too low if there are
+/// gaps in the numbers.
 fn possible_cpus() -> Result<u32, HookError> {
     const PATH: &str = "/sys/devices/system/cpu/possible";
     let read = |source| HookError::Read { path: PATH, source };
@@ -392,7 +390,7 @@ fn possible_cpus() -> Result<u32, HookError> {
         .ok_or_else(|| read(io::Error::from(io::ErrorKind::InvalidData)))
 }
 
-/// One more than the highest process id.
+/// Returns one more than the highest possible process id.
 fn pid_max() -> Result<u32, HookError> {
     const PATH: &str = "/proc/sys/kernel/pid_max";
     let read = |source| HookError::Read { path: PATH, source };
@@ -400,10 +398,13 @@ fn pid_max() -> Result<u32, HookError> {
     text.trim().parse().map_err(|_| read(io::Error::from(io::ErrorKind::InvalidData)))
 }
 
-/// A number nobody can guess, from the standard library's hash seed.
-fn random() -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-    RandomState::new().build_hasher().finish()
+/// Returns an unpredictable number.
+fn random() -> Result<u64, HookError> {
+    let mut bytes = [0; 8];
+    // Requests of up to 256 bytes are never answered partially (getrandom(2)).
+    getrandom(&mut bytes, GetRandomFlags::empty())
+        .map_err(|errno| HookError::Random(errno.into()))?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -411,11 +412,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_log_is_cut_in_the_middle() {
+    fn shorten_keeps_the_first_and_last_lines() {
         let log: Vec<String> = (0..1000).map(|n| format!("line {n}")).collect();
-        let shown = brief(&log.join("\n"));
+        let shown = shorten(&log.join("\n"));
         assert!(shown.starts_with("line 0\nline 1\n…\nline 992"), "{shown}");
         assert!(shown.ends_with("line 999"));
-        assert_eq!(brief("one\ntwo"), "one\ntwo");
+        assert_eq!(shorten("one\ntwo"), "one\ntwo");
     }
 }

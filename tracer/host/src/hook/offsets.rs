@@ -1,5 +1,5 @@
-//! The running kernel's struct layouts, for programs that have no CO-RE: from
-//! its BTF, or for a few kernels without from `rules/layouts.toml`.
+//! Struct layouts of the running kernel, for programs without CO-RE: from its BTF,
+//! or, for a few kernels without BTF, from `layouts.toml`.
 
 use std::{ffi::CStr, fs, io, sync::OnceLock};
 
@@ -14,53 +14,53 @@ use super::{
     layouts,
 };
 
-/// Where the kernel shows its type information.
+/// Path of the kernel's type information.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
-/// Why the layouts are not known.
+/// A reason for which the layouts are unknown.
 #[derive(Debug, Error)]
 pub enum OffsetsError {
-    /// The kernel's BTF is there and cannot be read.
+    /// The kernel has BTF, but it cannot be read.
     #[error("cannot read {BTF_PATH}: {0}")]
     Unreadable(#[source] io::Error),
-    /// The kernel has no BTF, and its layouts are not known otherwise.
+    /// The kernel has no BTF, and is not in the table of layouts.
     #[error(
-        "this kernel ({release}, {arch}) shows no type information ({BTF_PATH}), and tracer does \
-         not know its layouts otherwise.\n\
+        "this kernel ({release}, {arch}) has no type information ({BTF_PATH}), and tracer does \
+         not know its layouts.\n\
          Use a kernel built with CONFIG_DEBUG_INFO_BTF (Debian, Fedora, Arch, Ubuntu and Android \
-         from android13-5.15 on have it). Without it tracer knows: {}.", known.join(", ")
+         from android13-5.15 on have it). Without it, tracer supports: {}.", supported.join(", ")
     )]
     Unknown {
-        /// `uname -r`.
+        /// The output of `uname -r`.
         release: String,
-        /// `uname -m`.
+        /// The output of `uname -m`.
         arch: String,
-        /// What is known without BTF.
-        known: Vec<String>,
+        /// Kernels that are supported without BTF.
+        supported: Vec<String>,
     },
-    /// The kernel's structs are not as expected.
+    /// The kernel's structs differ from those that tracer supports.
     #[error("{0}\nThis kernel is not supported yet; please report `uname -r` and this message.")]
     Btf(#[from] BtfError),
-    /// A struct's fields lie further apart than the programs read.
+    /// A field is beyond the part of its struct that the programs read.
     #[error(
-        "in this kernel {of}.{member} lies at byte {offset}, beyond the {reach} that tracer \
+        "in this kernel, {of}.{member} is at byte {offset}, beyond the {reach} bytes that tracer \
          reads\nThis kernel is not supported yet; please report `uname -r` and this message."
     )]
     OutOfReach {
-        /// The struct.
+        /// Name of the struct.
         of: &'static str,
-        /// The field.
+        /// Name of the field.
         member: &'static str,
-        /// Where it lies.
+        /// Offset of the field.
         offset: u32,
-        /// How far the programs read.
+        /// Number of bytes that the programs read.
         reach: usize,
     },
 }
 
-/// The running kernel's layouts.
+/// Returns the layouts of the running kernel.
 pub fn running_kernel() -> Result<Offsets, OffsetsError> {
-    /// Megabytes were read for them, and each hook that is tried asks.
+    /// Cached because every hook that is tried needs them, and BTF is megabytes long.
     static KNOWN: OnceLock<Offsets> = OnceLock::new();
 
     if let Some(known) = KNOWN.get() {
@@ -82,24 +82,24 @@ fn read() -> Result<Offsets, OffsetsError> {
     }
 }
 
-/// The layouts of a kernel that has no BTF.
+/// Returns the layouts of a kernel without BTF.
 pub(super) fn without_btf(release: &str, arch: &str) -> Result<Offsets, OffsetsError> {
-    match layouts::known(release, arch) {
+    match layouts::find(release, arch) {
         Some(layout) => from_layout(&layout),
         None => Err(OffsetsError::Unknown {
             release: release.to_owned(),
             arch: arch.to_owned(),
-            known: layouts::names(),
+            supported: layouts::supported(),
         }),
     }
 }
 
-/// A kernel's struct layouts, wherever they are known from.
+/// A source of a kernel's struct layouts.
 pub(super) trait Layout {
-    /// The offset in bytes of a member, which may be a path through members.
+    /// Returns the offset in bytes of a member, which may be a path through members.
     fn offset(&self, of: &str, path: &str) -> Result<u32, BtfError>;
 
-    /// The value of an enum's constant.
+    /// Returns the value of an enum constant.
     fn constant(&self, name: &str) -> Result<u32, BtfError>;
 }
 
@@ -113,7 +113,7 @@ impl Layout for Btf<'_> {
     }
 }
 
-/// Collects what the programs need.
+/// Collects the offsets that the programs need.
 pub(super) fn from_layout(layout: &impl Layout) -> Result<Offsets, OffsetsError> {
     let (compat_word, compat_mask) = compat(layout);
     let sock = |member: &'static str| {
@@ -170,10 +170,10 @@ pub(super) fn from_layout(layout: &impl Layout) -> Result<Offsets, OffsetsError>
     })
 }
 
-/// A message's layout, and how this kernel numbers the kinds of memory.
+/// Collects the offsets in a message, and the numbers of the iterator kinds.
 fn msg(layout: &impl Layout) -> Result<MsgOffsets, OffsetsError> {
-    /// Up to Linux 5.13 the type's two lowest bits are the direction and a
-    /// flag (include/linux/uio.h).
+    /// Up to Linux 5.13, the two lowest bits of the type are the direction and a flag
+    /// (include/linux/uio.h).
     const FLAGS: u32 = 3;
 
     let iter = |member: &str| layout.offset("msghdr", &format!("msg_iter.{member}"));
@@ -215,7 +215,7 @@ fn msg(layout: &impl Layout) -> Result<MsgOffsets, OffsetsError> {
     }
 }
 
-/// Where a task says that it is in a 32-bit system call, and by which bit.
+/// Returns the offset of the word with the flag for 32-bit system calls, and its mask.
 fn compat(layout: &impl Layout) -> (u32, u32) {
     /// arch/x86/include/asm/thread_info.h
     const TS_COMPAT: u32 = 1 << 1;
@@ -229,7 +229,7 @@ fn compat(layout: &impl Layout) -> (u32, u32) {
     };
     match layout.offset("task_struct", member) {
         Ok(offset) => (offset, mask),
-        // The kernel cannot run 32-bit processes; any word will do.
+        // The kernel cannot run 32-bit processes: with this mask no flag is ever set.
         Err(_) => (0, 0),
     }
 }
@@ -239,13 +239,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_running_kernels_layouts_are_found() {
+    fn finds_the_running_kernels_layouts() {
         let Ok(data) = fs::read(BTF_PATH) else {
             eprintln!("SKIPPED: needs {BTF_PATH}");
             return;
         };
         let offsets = from_layout(&Btf::parse(&data).unwrap()).unwrap();
-        // Fixed since Linux 2.6: struct sock_common begins with daddr, rcv_saddr.
+        // Since Linux 2.6, struct sock_common begins with daddr and rcv_saddr.
         assert_eq!((offsets.sock.daddr, offsets.sock.rcv_saddr), (0, 4));
         assert_eq!(offsets.sock.family, 16);
     }

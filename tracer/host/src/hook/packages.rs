@@ -1,4 +1,4 @@
-//! Puts applications of Android in scope by their packages.
+//! Puts Android applications in scope by their packages.
 //!
 //! ```text
 //! packages.list ──▶ PackageList ──▶ ids in scope ──▶ SCOPE_APP
@@ -7,9 +7,9 @@
 //! inotify on its folder
 //! ```
 //!
-//! A thread of its own waits for the list to be replaced, so that a browser that
-//! is installed later is watched before it is started. An id that is a wanted
-//! package's no more is out of scope: the next package may get it.
+//! A separate thread waits until the list is replaced, so that a browser that is
+//! installed later is watched before it starts. An id that no longer belongs to a watched
+//! package leaves the scope, since another package may be assigned it.
 
 use std::{
     collections::BTreeSet,
@@ -35,45 +35,44 @@ use tokio::sync::mpsc;
 
 use super::{
     HookError,
-    scope::{SLOT, named, owned},
+    scope::{SLOT, named, with_uid},
 };
 use tracer_core::packages::{PackageList, id_of, ids_of};
 
-/// The most that is read of a list. A phone's has 100 KiB.
+/// Maximum number of bytes read of a list. That of a phone has about 100 KiB.
 const MAX_LIST: u64 = 8 << 20;
 
-/// News that may wait. The list changes when the user installs something.
+/// Maximum number of events that wait. The list changes when the user installs something.
 const WAITING: usize = 1024;
 
-/// What became of the packages that are to be watched.
+/// A change in the scope of Android applications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PackageNews {
-    /// An application is in scope.
+    /// An application came into scope.
     Watched {
-        /// Its id.
+        /// Id of the application.
         app: u32,
-        /// All packages of that id. Those that were not asked for are watched
-        /// as well: nothing that they send tells them apart.
+        /// All packages with that id. Those that were not requested are watched as well:
+        /// their sends cannot be distinguished.
         names: Vec<String>,
     },
-    /// An application is out of scope: none of its packages is to be watched, or
-    /// they are gone.
+    /// An application left the scope because its watched packages were removed.
     Gone {
-        /// Its id.
+        /// Id of the application.
         app: u32,
     },
-    /// Packages that are not installed. They are waited for.
+    /// Watched packages that are not installed yet.
     Awaited(Vec<String>),
-    /// Parts of the list were not understood: so many lines.
+    /// Number of lines in the list that could not be read.
     Malformed(usize),
-    /// The list cannot be read, or the scope not be written; the reason.
+    /// The list could not be read or the scope could not be written, with the reason.
     Failed(String),
 }
 
-/// The thread that follows the list. It ends when this is dropped.
+/// The thread that follows the list of packages. It ends when this is dropped.
 pub struct Packages {
     news: mpsc::Receiver<PackageNews>,
-    /// Closed to end the thread.
+    /// Closed on drop, which ends the thread.
     _stop: PipeWriter,
 }
 
@@ -88,14 +87,14 @@ impl Packages {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        // Before the list is read: no replacement is missed.
+        // Start watching before reading the list, so that no replacement is missed.
         let changes = watch(folder).map_err(|errno| HookError::Packages {
             folder: folder.to_owned(),
             source: errno.into(),
         })?;
         let (stopped, stop) = io::pipe().map_err(HookError::Thread)?;
-        let (tell, news) = mpsc::channel(WAITING);
-        let mut work = Work {
+        let (sender, news) = mpsc::channel(WAITING);
+        let mut worker = Worker {
             ebpf,
             wanted: wanted.iter().cloned().collect(),
             list: list.to_owned(),
@@ -103,28 +102,28 @@ impl Packages {
             awaited: Vec::new(),
             malformed: 0,
             processes,
-            news: tell,
+            news: sender,
         };
-        work.update();
+        worker.update();
         thread::Builder::new()
             .name("tracer-packages".into())
-            .spawn(move || work.run(changes, &stopped))
+            .spawn(move || worker.run(changes, &stopped))
             .map_err(HookError::Thread)?;
         Ok(Self { news, _stop: stop })
     }
 
-    /// The next news; `None` when there will be none.
+    /// Waits for the next change; returns `None` when the thread has ended.
     pub async fn next(&mut self) -> Option<PackageNews> {
         self.news.recv().await
     }
 
-    /// News that is there already.
+    /// Returns the changes that are already available.
     pub fn pending(&mut self) -> impl Iterator<Item = PackageNews> {
         std::iter::from_fn(|| self.news.try_recv().ok())
     }
 }
 
-/// Asks to be told of files that come to a folder, by rename or by writing.
+/// Subscribes to files that appear in a folder, by a rename or by writing.
 fn watch(folder: &Path) -> Result<OwnedFd, Errno> {
     let changes = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     let events = inotify::WatchFlags::MOVED_TO
@@ -135,11 +134,11 @@ fn watch(folder: &Path) -> Result<OwnedFd, Errno> {
     Ok(changes)
 }
 
-struct Work {
+struct Worker {
     ebpf: Arc<Mutex<Ebpf>>,
     wanted: BTreeSet<String>,
     list: PathBuf,
-    /// Those in scope, by id, with their packages.
+    /// Ids in scope, with their packages.
     watched: Vec<(u32, Vec<String>)>,
     awaited: Vec<String>,
     malformed: usize,
@@ -147,12 +146,12 @@ struct Work {
     news: mpsc::Sender<PackageNews>,
 }
 
-impl Work {
+impl Worker {
     fn run(mut self, changes: OwnedFd, stopped: &PipeReader) {
-        /// Room for the events of a folder that is written to much.
-        const ROOM: usize = 16 << 10;
-        let mut room = vec![MaybeUninit::uninit(); ROOM];
-        let mut events = inotify::Reader::new(&changes, &mut room);
+        /// Size of the buffer for inotify events, enough for a busy folder.
+        const BUFFER: usize = 16 << 10;
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+        let mut events = inotify::Reader::new(&changes, &mut buffer);
         loop {
             let mut ready =
                 [PollFd::new(&changes, PollFlags::IN), PollFd::new(stopped, PollFlags::empty())];
@@ -176,18 +175,18 @@ impl Work {
         }
     }
 
-    /// Whether an event may be about the list: all are that have no name (events
-    /// were lost).
+    /// Reports whether an event can concern the list. An event without a name means that
+    /// events were lost.
     fn is_list(&self, event: &inotify::Event<'_>) -> bool {
         let own = self.list.file_name().map(|name| name.as_encoded_bytes());
         event.file_name().is_none_or(|name| Some(name.to_bytes()) == own)
     }
 
-    /// Reads the list, and brings the scope up to it.
+    /// Reads the list and updates the scope.
     fn update(&mut self) {
         let list = match read(&self.list) {
             Ok(list) => list,
-            // It is written when the first package is; until then there is none.
+            // The system writes the list when the first package is installed.
             Err(err) if err.kind() == io::ErrorKind::NotFound => PackageList::default(),
             Err(err) => {
                 return self.fail(&format!("cannot read {}: {err}", self.list.display()));
@@ -196,36 +195,36 @@ impl Work {
         let unread = list.malformed() + list.left_out();
         if unread != self.malformed {
             self.malformed = unread;
-            self.tell(PackageNews::Malformed(unread));
+            self.send(PackageNews::Malformed(unread));
         }
         let ids: BTreeSet<u32> = self.wanted.iter().filter_map(|name| list.id(name)).collect();
         let watched: Vec<_> = ids.iter().map(|&id| (id, list.names(id).to_vec())).collect();
-        if let Err(err) = self.scope(&ids) {
+        if let Err(err) = self.write_scope(&ids) {
             return self.fail(&err.to_string());
         }
         let before = std::mem::replace(&mut self.watched, watched.clone());
         for (app, _) in before.iter().filter(|(app, _)| !ids.contains(app)) {
-            self.tell(PackageNews::Gone { app: *app });
+            self.send(PackageNews::Gone { app: *app });
         }
         for (app, names) in watched.into_iter().filter(|entry| !before.contains(entry)) {
             self.follow(app);
-            self.tell(PackageNews::Watched { app, names });
+            self.send(PackageNews::Watched { app, names });
         }
         let missing = self.wanted.iter().filter(|name| list.id(name).is_none());
         let awaited: Vec<_> = missing.cloned().collect();
         if awaited != self.awaited {
             self.awaited.clone_from(&awaited);
-            self.tell(PackageNews::Awaited(awaited));
+            self.send(PackageNews::Awaited(awaited));
         }
     }
 
-    /// Writes those that come or go into the programs' map.
-    fn scope(&self, ids: &BTreeSet<u32>) -> Result<(), HookError> {
+    /// Writes the ids that entered or left the scope into the programs' map.
+    fn write_scope(&self, ids: &BTreeSet<u32>) -> Result<(), HookError> {
         let map = |source: MapError| HookError::Map { name: "SCOPE_APP", source };
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slots: Array<_, u8> =
             Array::try_from(named(&mut ebpf, "SCOPE_APP")).map_err(map)?;
-        let slot = u8::try_from(SLOT).expect("slots are bytes, like those of processes");
+        let slot = u8::try_from(SLOT).expect("policy slots fit in a byte");
         let gone = self.watched.iter().map(|&(id, _)| id).filter(|id| !ids.contains(id));
         for (id, slot) in gone.map(|id| (id, 0)).chain(ids.iter().map(|&id| (id, slot))) {
             for id in ids_of(id) {
@@ -235,23 +234,23 @@ impl Work {
         Ok(())
     }
 
-    /// Has the processes looked into that an application has already.
+    /// Passes the running processes of an application to the follower.
     fn follow(&self, app: u32) {
         let Some(processes) = &self.processes else {
             return;
         };
-        for tgid in owned(|uid| id_of(uid) == Some(app)) {
-            // The follower ends last.
+        for tgid in with_uid(|uid| id_of(uid) == Some(app)) {
+            // The follower ends after this thread.
             let _ = processes.send(tgid);
         }
     }
 
     fn fail(&self, reason: &str) {
-        self.tell(PackageNews::Failed(reason.to_owned()));
+        self.send(PackageNews::Failed(reason.to_owned()));
     }
 
-    fn tell(&self, news: PackageNews) {
-        // Full only if nobody has listened for a thousand changes.
+    fn send(&self, news: PackageNews) {
+        // The channel is full only if the receiver ignored a thousand changes.
         let _ = self.news.try_send(news);
     }
 }

@@ -1,42 +1,42 @@
 //! The thread that polls the ring buffer.
 //!
-//! Records never wake anybody: a wake-up costs the sender eleven microseconds,
-//! a poll that finds nothing costs the daemon one. The pause between polls
-//! grows while nothing comes and is short while something does. Only a mapped
-//! library wakes the thread, as it has to be probed before it is used.
+//! Records do not wake it: a wake-up costs the sender eleven microseconds, a poll of
+//! an empty ring costs the daemon one. The pause between polls is short while
+//! records arrive, and grows while there are none. Only a mapped library wakes the
+//! thread, because it must be probed before it is used.
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
-    io::{self, Read as _},
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::mpsc;
 
-use super::{Follower, HookError, Reader, reader::Entry};
+use super::{Follower, HookError, Reader, proc, reader::Entry};
 use tracer_core::record::{BootTime, Clock, Event, Losses};
 
-/// The pause while records come.
+/// Pause between polls while records arrive.
 const BUSY: Duration = Duration::from_millis(1);
-/// The longest pause. 16 MiB of ring hold what is sent in it many times over.
+/// Longest pause between polls. 16 MiB of ring hold many times what is sent in it.
 const IDLE: Duration = Duration::from_millis(20);
-/// How often the counters are read.
-const COUNT: Duration = Duration::from_secs(1);
-/// Events handed over at once.
+/// Interval at which the counters are read.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of events in a batch.
 const BATCH: usize = 256;
-/// Batches that may wait for the decoder. With heads of 16 KiB at most 256 MiB,
-/// and a few hundred KiB in practice; behind that the ring fills, and what it
-/// cannot hold is counted.
+/// Maximum number of batches that wait for the decoder: at most 256 MiB with heads of
+/// 16 KiB, and a few hundred KiB in practice. Beyond that the ring fills up, and the
+/// records it has no room for are counted.
 const WAITING: usize = 64;
 
-/// Events from the kernel, in batches.
+/// Batches of events from the kernel.
 pub struct Events {
     batches: mpsc::Receiver<Vec<Event>>,
     stop: Arc<AtomicBool>,
@@ -44,7 +44,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Begins to poll; `follower` is told of processes that map libraries.
+    /// Starts to poll. Processes that map libraries are passed to `follower`.
     pub fn start(reader: Reader, follower: Option<&Follower>) -> io::Result<Self> {
         let mapped = follower.map(Follower::processes);
         let (sender, batches) = mpsc::channel(WAITING);
@@ -56,17 +56,18 @@ impl Events {
         Ok(Self { batches, stop, thread: Some(thread) })
     }
 
-    /// The next events; `None` when the thread has ended and all were taken.
+    /// Waits for the next batch; returns `None` when the thread has ended and all
+    /// batches were taken.
     pub async fn next(&mut self) -> Option<Vec<Event>> {
         self.batches.recv().await
     }
 
-    /// Has the thread take what is left in the ring, and end.
+    /// Makes the thread drain the ring and end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Why the thread ended, once [`Events::next`] gave `None`.
+    /// Returns the thread's result, once [`Events::next`] has returned `None`.
     pub fn join(mut self) -> Result<(), HookError> {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
@@ -76,19 +77,22 @@ impl Events {
     }
 }
 
+/// Error of sending a batch to a receiver that was dropped.
+struct Closed;
+
 struct Poller {
     reader: Reader,
     batches: mpsc::Sender<Vec<Event>>,
     mapped: Option<std::sync::mpsc::Sender<u32>>,
     losses: Losses,
     counted: Instant,
-    /// Processes whose executable was told, by id and thread name: one that
-    /// executes something else changes its name.
-    told: HashSet<(u32, String)>,
+    /// Processes whose executable was reported, by id and thread name: a process that
+    /// executes another program changes its name.
+    reported: HashSet<(u32, String)>,
 }
 
-/// Processes remembered in [`Poller::told`].
-const MAX_TOLD: usize = 4096;
+/// Maximum number of processes in [`Poller::reported`].
+const MAX_REPORTED: usize = 4096;
 
 impl Poller {
     fn new(
@@ -102,155 +106,137 @@ impl Poller {
             mapped,
             losses: Losses::default(),
             counted: Instant::now(),
-            told: HashSet::new(),
+            reported: HashSet::new(),
         }
     }
 
     fn run(mut self, stop: &AtomicBool) -> Result<(), HookError> {
-        let mut pause = BUSY;
-        if self.send(clock().map(Event::Clock).into_iter().collect()).is_err() {
-            return Ok(());
+        match self.poll(stop) {
+            Ok(result) => result,
+            Err(Closed) => Ok(()),
         }
+    }
+
+    fn poll(&mut self, stop: &AtomicBool) -> Result<Result<(), HookError>, Closed> {
+        let mut pause = BUSY;
+        self.send(vec![Event::Clock(clock())])?;
         loop {
-            // Read before the ring: what was sent before the stop is in it.
+            // Read before the ring, which then has all that was sent before the stop.
             let stopping = stop.load(Ordering::Relaxed);
             let batch = self.batch();
             let more = batch.len() >= BATCH;
             pause = if batch.is_empty() { (pause * 2).min(IDLE) } else { BUSY };
-            if !batch.is_empty() && self.send(batch).is_err() {
-                return Ok(());
+            if !batch.is_empty() {
+                self.send(batch)?;
             }
             if more {
                 continue;
             }
-            if stopping || self.counted.elapsed() >= COUNT {
+            if stopping || self.counted.elapsed() >= COUNT_INTERVAL {
                 self.counted = Instant::now();
-                let losses = self.reader.losses()?;
-                if (stopping || losses != self.losses)
-                    && self.send(vec![Event::Lost(losses)]).is_err()
-                {
-                    return Ok(());
+                let losses = match self.reader.losses() {
+                    Ok(losses) => losses,
+                    Err(error) => return Ok(Err(error)),
+                };
+                if stopping || losses != self.losses {
+                    self.send(vec![Event::Lost(losses)])?;
                 }
                 self.losses = losses;
             }
             if stopping {
-                return Ok(());
+                return Ok(Ok(()));
             }
             if pause > BUSY {
                 self.reader.wait(pause);
             } else {
-                // With records in the ring, waiting would be no pause.
+                // `wait` would return at once while there are records in the ring.
                 thread::sleep(pause);
             }
         }
     }
 
-    /// What is in the ring, up to [`BATCH`].
+    /// Takes up to [`BATCH`] events from the ring.
     fn batch(&mut self) -> Vec<Event> {
         let mut batch = Vec::new();
         while batch.len() < BATCH {
-            let Some(record) = self.reader.entry() else {
+            let Some(entry) = self.reader.entry() else {
                 break;
             };
-            match record {
+            match entry {
                 Ok(Entry::Mapped { tgid }) => {
                     if let Some(mapped) = &self.mapped {
-                        // The follower ends last.
+                        // The follower ends after this thread.
                         let _ = mapped.send(tgid);
                     }
                 }
                 Ok(Entry::Sent(record)) => {
                     let key = (record.process.tgid, record.process.comm.clone());
-                    if !self.told.contains(&key) {
-                        batch.extend(program(key.0));
-                        if self.told.len() >= MAX_TOLD {
-                            self.told.clear();
+                    if !self.reported.contains(&key) {
+                        batch.extend(describe_program(key.0));
+                        if self.reported.len() >= MAX_REPORTED {
+                            self.reported.clear();
                         }
-                        self.told.insert(key);
+                        self.reported.insert(key);
                     }
                     batch.push(Event::Sent(record));
                 }
-                // Both sides are built together: only a defect can do this.
-                Err(malformed) => {
-                    log::error!("a record from the kernel cannot be read: {malformed}")
-                }
+                // Both sides are built together, so this is a bug.
+                Err(malformed) => log::error!("malformed record from the kernel: {malformed}"),
             }
         }
         batch
     }
 
-    /// An error: nobody listens any more.
-    fn send(&self, batch: Vec<Event>) -> Result<(), ()> {
-        self.batches.blocking_send(batch).map_err(drop)
+    fn send(&self, batch: Vec<Event>) -> Result<(), Closed> {
+        self.batches.blocking_send(batch).map_err(|_| Closed)
     }
 }
 
-/// What a process runs and how it was started, if it still runs.
-fn program(tgid: u32) -> impl Iterator<Item = Event> {
-    let exe = executable(tgid);
+/// Returns the executable and the arguments of a process, if it still runs.
+fn describe_program(tgid: u32) -> impl Iterator<Item = Event> {
+    let exe = proc::executable(tgid);
     let arguments = exe.as_deref().map(|exe| arguments(tgid, exe));
     let path = exe.map(|exe| exe.to_string_lossy().into_owned());
     let executable = path.map(|path| Event::Executable { tgid, path });
     executable.into_iter().chain(arguments.map(|arguments| Event::Arguments { tgid, arguments }))
 }
 
-fn executable(tgid: u32) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{tgid}/exe")).ok()
-}
-
-/// The most that is read of a command line: options stand at its beginning.
-const MAX_ARGUMENTS: u64 = 16 << 10;
-
-/// How far up a browser's own processes are looked at: main process, zygote,
-/// network process.
+/// Maximum number of processes in a browser whose arguments are read: the network
+/// process, the zygote, the main process.
 const MAX_ANCESTORS: usize = 4;
 
-/// The arguments of a process, and of those above it that run the same program:
-/// a browser's network process is started by its main process, and only that
-/// one has the options that the user gave.
+/// Returns the arguments of a process and of its ancestors that run the same program:
+/// a browser's main process starts its network process, and only the main process has
+/// the user's options.
 fn arguments(tgid: u32, exe: &Path) -> Vec<String> {
     let mut all = Vec::new();
     let mut process = tgid;
     for _ in 0..MAX_ANCESTORS {
-        let mut line = Vec::new();
-        if let Ok(file) = File::open(format!("/proc/{process}/cmdline")) {
-            let _ = file.take(MAX_ARGUMENTS).read_to_end(&mut line);
-        }
+        let line = proc::cmdline(process);
         let line = line.strip_suffix(b"\0").unwrap_or(&line);
-        // Chromium writes its command line anew, with spaces between.
+        // Chromium rewrites its command line, separated by spaces.
         let separator = if line.contains(&0) { 0 } else { b' ' };
         let arguments = line.split(|&b| b == separator);
         all.extend(arguments.map(|one| String::from_utf8_lossy(one).into_owned()));
-        match parent(process) {
-            Some(above) if executable(above).as_deref() == Some(exe) => process = above,
+        match proc::parent(process) {
+            Some(parent) if proc::executable(parent).as_deref() == Some(exe) => process = parent,
             _ => break,
         }
     }
     all
 }
 
-/// The fourth field of `/proc/PID/stat` (proc(5)); the second, the name, stands
-/// in parentheses and can hold anything.
-fn parent(process: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(1)?.parse().ok()
+/// Reads both clocks.
+fn clock() -> Clock {
+    Clock { boot: now(), unix: nanoseconds(clock_gettime(ClockId::Realtime)) }
 }
 
-/// Reads both clocks. The kernel tells the time since boot in hundredths of a
-/// second here, which is enough to date an alert; the order of records comes
-/// from their own nanoseconds.
-fn clock() -> Option<Clock> {
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
-    let seconds: f64 = uptime.split(' ').next()?.parse().ok()?;
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    Some(Clock {
-        boot: BootTime((seconds * 1e9) as u64),
-        unix: u64::try_from(unix.as_nanos()).ok()?,
-    })
+/// Returns the time since boot, on the clock of the records.
+pub fn now() -> BootTime {
+    BootTime(nanoseconds(clock_gettime(ClockId::Boottime)))
 }
 
-/// The time since boot, as records have it.
-pub fn now() -> Option<BootTime> {
-    clock().map(|clock| clock.boot)
+fn nanoseconds(time: Timespec) -> u64 {
+    let duration = Duration::try_from(time).unwrap_or_default();
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The reading end: drains the ring buffer, adds up the counters.
+//! Reads the ring buffer and the counters.
 
 use std::{
     fs,
@@ -20,28 +20,28 @@ use tracer_core::record::{Losses, Malformed, Record};
 /// An entry of the ring buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// Somebody in scope sent.
+    /// A process in scope sent something.
     Sent(Record),
     /// A process in scope may have mapped a library.
     Mapped {
-        /// The process.
+        /// The process id.
         tgid: u32,
     },
 }
 
-/// The process of a [`Mapped`] entry.
-fn mapped(entry: &[u8]) -> Option<u32> {
+/// Returns the process of a [`Mapped`] entry.
+fn parse_mapped(entry: &[u8]) -> Option<u32> {
     let (head, rest) = entry.split_first_chunk::<4>()?;
     let (tgid, _) = rest.split_first_chunk()?;
     (entry.len() == size_of::<Mapped>() && head[2] == MAPPED).then(|| u32::from_ne_bytes(*tgid))
 }
 
-/// Reads records and counters. Outlives a borrow of [`super::Capture`], so
-/// that a thread of its own can poll it.
+/// Reads records and counters. It does not borrow from [`super::Capture`], so that
+/// a separate thread can poll it.
 pub struct Reader {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
-    /// The programs that were loaded by then.
+    /// The programs that were loaded when this was created.
     programs: Vec<ProgramFd>,
 }
 
@@ -61,26 +61,27 @@ impl Reader {
         })
     }
 
-    /// Takes the next entry, if there is one. Records never wake the reader:
-    /// call it until it has no more, then sleep a little.
+    /// Takes the next entry, if there is one. Records never wake the reader: call
+    /// this until it returns `None`, then sleep for a short time.
     pub fn entry(&mut self) -> Option<Result<Entry, Malformed>> {
         let entry = self.ring.next()?;
-        Some(match mapped(&entry) {
+        Some(match parse_mapped(&entry) {
             Some(tgid) => Ok(Entry::Mapped { tgid }),
             None => Record::from_kernel(&entry).map(Entry::Sent),
         })
     }
 
-    /// Waits until a process in scope maps a library, or for `timeout`. With
-    /// records in the ring it returns at once.
+    /// Waits until a process in scope maps a library, or for `timeout`. Returns at
+    /// once if the ring is not empty.
     pub fn wait(&self, timeout: Duration) {
         let mut fds = [PollFd::new(&self.ring, PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).ok();
-        // Interrupted by a signal or not: the caller looks at the ring.
+        // If a signal interrupts it, the caller polls the ring early.
         let _ = poll(&mut fds, timeout.as_ref());
     }
 
-    /// What was not delivered since the programs were loaded, and how much was.
+    /// Returns the counts of delivered and lost sends since the programs were
+    /// loaded.
     pub fn losses(&self) -> Result<Losses, HookError> {
         let mut losses = Losses::default();
         for counter in Counter::ALL {
@@ -90,15 +91,15 @@ impl Reader {
                 .map_err(|source| HookError::Map { name: "COUNTERS", source })?;
             losses.set(counter, cpus.iter().sum());
         }
-        losses.set(Counter::Missed, self.programs.iter().filter_map(missed).sum());
+        losses.set(Counter::Missed, self.programs.iter().filter_map(missed_runs).sum());
         Ok(losses)
     }
 }
 
-/// How often the kernel skipped a program because another task was within it
-/// on the same CPU (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c, from Linux
-/// 5.12 on).
-fn missed(program: &ProgramFd) -> Option<u64> {
+/// Returns how often the kernel skipped a program because another task was inside
+/// it on the same CPU (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c, since Linux
+/// 5.12).
+fn missed_runs(program: &ProgramFd) -> Option<u64> {
     let fd = program.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let count = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;

@@ -1,8 +1,7 @@
-//! Who is watched: rules from the command line, written into the programs' maps.
+//! The processes to watch, and their representation in the programs' maps.
 
 use std::{
     collections::{HashMap as StdHashMap, HashSet},
-    ffi::OsStr,
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
@@ -18,34 +17,34 @@ use tracer_ebpf::{
     DEFAULT_HEAD, DEFAULT_TLS_HEAD, EXE_NAME_LEN, ExeName, Inode, MAX_POLICIES, Policy, UID_SLOTS,
 };
 
-use super::{HookError, raw_tracepoint};
+use super::{HookError, proc, raw_tracepoint};
 
-/// One thing to watch.
+/// A filter that selects processes to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// Every process of a UID.
+    /// All processes with this UID.
     Uid(u32),
     /// A running process and its descendants.
     Pid(u32),
-    /// Processes that execute a file of this name, and their descendants.
+    /// Processes that execute a file with this name, and their descendants.
     ExeName(String),
     /// Processes that execute this file, and their descendants.
     ExePath(PathBuf),
-    /// An application of Android, whichever user runs it. Its id is looked up
-    /// by [`super::Capture::follow_packages`].
+    /// An Android application, for every user. [`super::Capture::follow_packages`] looks
+    /// up its id.
     Package(String),
-    /// Everybody but tracer itself.
+    /// All processes except tracer itself.
     Everyone,
 }
 
-/// What to watch, and how much of it to take.
+/// The processes to watch, and the limits for capturing their sends.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    /// The rules; a process that meets any of them is watched.
+    /// Filters; a process that matches any of them is watched.
     pub rules: Vec<Rule>,
-    /// Bytes of each send to capture.
+    /// Number of bytes to capture of each send.
     pub head_bytes: u32,
-    /// Bytes of each write to a TLS library to capture.
+    /// Number of bytes to capture of each write to a TLS library.
     pub tls_head_bytes: u32,
 }
 
@@ -55,45 +54,45 @@ impl Default for Watch {
     }
 }
 
-/// Why a rule could not be followed.
+/// An error in a filter.
 #[derive(Debug, Error)]
 pub enum ScopeError {
-    /// More rules than there are policies.
-    #[error("{0} rules are too many: at most {max} can be watched at once", max = MAX_POLICIES - 1)]
+    /// There are more filters than policies.
+    #[error("cannot watch {0} things at once; at most {max} are possible", max = MAX_POLICIES - 1)]
     TooMany(usize),
-    /// A name that exec cannot be matched against.
+    /// The name is too long to be matched in exec.
     #[error(
-        "{0}: an executable's name or path can have at most {max} bytes; \
-         use its last component",
+        "the name or path of an executable can have at most {max} bytes: {0}\n\
+         Use the last component of the path.",
         max = EXE_NAME_LEN - 1
     )]
     LongName(String),
-    /// No such process.
-    #[error("no process has the id {0}; `ps -e` lists those that run")]
+    /// The process does not exist.
+    #[error("there is no process with id {0}; `ps -e` lists the running processes")]
     NoProcess(u32),
-    /// No such file.
+    /// The executable does not exist.
     #[error(
         "cannot find the executable {path}: {source}\n\
-         Give the path of a file that exists, or only its name to watch whatever is so named."
+         Use the path of an existing file, or only its name to watch every file with that name."
     )]
     NoFile {
-        /// The path.
+        /// Path of the executable.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// The policy slot of every rule. One policy serves all of them for now.
+/// The policy slot of every filter. They share one policy for now.
 pub(super) const SLOT: u32 = 1;
 
 impl Watch {
-    /// The policy slot for those that no other rule names, or 0.
+    /// Returns the policy slot for processes without any other policy, or 0.
     pub(super) fn everyone_slot(&self) -> u32 {
         if self.rules.contains(&Rule::Everyone) { SLOT } else { 0 }
     }
 
-    /// The packages that are named.
+    /// Returns the packages to watch.
     pub(super) fn packages(&self) -> Vec<String> {
         let package = |rule: &Rule| match rule {
             Rule::Package(name) => Some(name.clone()),
@@ -103,10 +102,9 @@ impl Watch {
     }
 }
 
-/// Writes the rules into the programs' maps, and returns the processes in
-/// scope that run already. The programs that follow
-/// processes are attached already, so that no fork is missed between the scan
-/// of `/proc` and the first send.
+/// Writes the filters into the programs' maps, and returns the running processes in scope.
+/// The programs that follow processes must be attached before, so that no fork after the
+/// scan of `/proc` is missed.
 pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookError> {
     if watch.rules.len() >= MAX_POLICIES as usize {
         return Err(ScopeError::TooMany(watch.rules.len()).into());
@@ -143,7 +141,7 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookErro
     Ok(watch.with_owners(running))
 }
 
-/// Says how much of each send is taken.
+/// Writes the limits for capturing.
 pub(super) fn set_policy(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
     let policy =
         Policy { head_bytes: watch.head_bytes, tls_head_bytes: watch.tls_head_bytes, inherit: 1 };
@@ -152,7 +150,7 @@ pub(super) fn set_policy(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError
     policies.set(SLOT, policy, 0).map_err(map)
 }
 
-/// Puts processes in scope that run already.
+/// Puts running processes in scope.
 pub(super) fn put_in_scope(
     ebpf: &mut Ebpf,
     processes: impl IntoIterator<Item = u32>,
@@ -170,11 +168,11 @@ pub(super) fn put_in_scope(
 }
 
 pub(super) fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Map {
-    ebpf.map_mut(name).expect("the object has the maps it is built from")
+    ebpf.map_mut(name).expect("the object file contains all maps")
 }
 
 impl Watch {
-    /// The names and paths that exec is matched against.
+    /// Returns the names and paths that are matched in exec.
     fn exe_names(&self) -> Result<Vec<ExeName>, ScopeError> {
         let texts = self.rules.iter().filter_map(|rule| match rule {
             Rule::ExeName(name) => Some(name.as_bytes()),
@@ -184,7 +182,7 @@ impl Watch {
         texts
             .map(|text| {
                 let mut name: ExeName = [0; EXE_NAME_LEN];
-                // The last byte stays NUL: the kernel reads strings.
+                // The last byte stays NUL, as in the strings that the kernel reads.
                 match name.get_mut(..text.len()) {
                     Some(part) if text.len() < EXE_NAME_LEN => part.copy_from_slice(text),
                     _ => return Err(ScopeError::LongName(String::from_utf8_lossy(text).into())),
@@ -194,8 +192,8 @@ impl Watch {
             .collect()
     }
 
-    /// The files that exec is matched against. A file that is replaced later
-    /// (an update) is still matched by its path.
+    /// Returns the files that are matched in exec. A file that is replaced later, by an
+    /// update, is still matched by its path.
     fn inodes(&self) -> Result<Vec<Inode>, ScopeError> {
         self.rules
             .iter()
@@ -211,9 +209,11 @@ impl Watch {
             .collect()
     }
 
-    /// The processes that run already and meet a rule, with their descendants.
+    /// Returns the running processes that match a filter by id or executable, and their
+    /// descendants.
     fn running(&self) -> Result<HashSet<u32>, ScopeError> {
-        let processes = processes();
+        let processes: StdHashMap<u32, u32> =
+            proc::processes().filter_map(|pid| Some((pid, proc::parent(pid)?))).collect();
         let mut found = HashSet::new();
         for rule in &self.rules {
             match rule {
@@ -222,14 +222,14 @@ impl Watch {
                 }
                 Rule::Pid(pid) => return Err(ScopeError::NoProcess(*pid)),
                 Rule::ExeName(_) | Rule::ExePath(_) => {
-                    found.extend(processes.keys().filter(|pid| runs(**pid, rule)));
+                    found.extend(processes.keys().filter(|pid| executes(**pid, rule)));
                 }
                 Rule::Uid(_) | Rule::Package(_) | Rule::Everyone => {}
             }
         }
         found.remove(&std::process::id());
-        // Children are found by their parents until nothing is added. The
-        // depth of the process tree bounds the rounds.
+        // Add children until there are no more. The depth of the process tree bounds the
+        // number of iterations.
         loop {
             let children: Vec<u32> = processes
                 .iter()
@@ -245,10 +245,9 @@ impl Watch {
 }
 
 impl Watch {
-    /// The files that the rules name, as far as they can be told beforehand:
-    /// those at a path, and those of a name where programs are installed. (A
-    /// browser's command is often a script; the program lies in a folder of
-    /// its own name.)
+    /// Returns the executables that are known in advance: those with a path, and those
+    /// with a matching name in the usual folders. (A browser's command is often a script,
+    /// and the program is in a folder with the same name.)
     pub(super) fn executables(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for rule in &self.rules {
@@ -268,7 +267,7 @@ impl Watch {
         files
     }
 
-    /// Adds the running processes that are in scope by their user.
+    /// Adds the running processes that are in scope by their UID.
     fn with_owners(&self, mut running: HashSet<u32>) -> Vec<u32> {
         let everyone = self.rules.contains(&Rule::Everyone);
         let uids: HashSet<u32> = self
@@ -280,22 +279,19 @@ impl Watch {
             })
             .collect();
         if everyone || !uids.is_empty() {
-            let owned = |pid: &u32| {
-                everyone
-                    || fs::metadata(format!("/proc/{pid}"))
-                        .is_ok_and(|proc| uids.contains(&proc.uid()))
-            };
-            running.extend(processes().into_keys().filter(owned));
+            let owned =
+                |pid: &u32| everyone || proc::uid(*pid).is_some_and(|uid| uids.contains(&uid));
+            running.extend(proc::processes().filter(owned));
         }
         running.remove(&std::process::id());
         running.into_iter().collect()
     }
 }
 
-/// Whether a process runs the executable that a rule names, or was executed by
-/// that name: a script's, or a link's.
-fn runs(pid: u32, rule: &Rule) -> bool {
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+/// Reports whether a process runs the executable of a filter, or was executed by that name:
+/// that of a script or a link.
+fn executes(pid: u32, rule: &Rule) -> bool {
+    let exe = proc::executable(pid).unwrap_or_default();
     match rule {
         Rule::ExePath(path) => {
             let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
@@ -303,62 +299,25 @@ fn runs(pid: u32, rule: &Rule) -> bool {
                 (Ok(a), Ok(b)) => same(a, b) || exe == *path,
                 _ => exe == *path,
             };
-            runs || executed_by(pid).is_some_and(|by| by == *path)
+            runs || proc::executed_name(pid).is_some_and(|name| name == *path)
         }
         Rule::ExeName(name) => {
             let is_named = |path: &Path| path.file_name().is_some_and(|file| file == name.as_str());
-            is_named(&exe) || executed_by(pid).is_some_and(|by| is_named(&by))
+            is_named(&exe) || proc::executed_name(pid).is_some_and(|name| is_named(&name))
         }
         _ => false,
     }
 }
 
-/// The name that a process was executed by, as far as can still be told: the
-/// kernel names its thread after that name's last component, and it is among
-/// its first arguments, a script's behind its interpreter and that one's own
-/// argument (execve(2)). Who changes both is not found, nor who changes one.
-fn executed_by(pid: u32) -> Option<PathBuf> {
-    const COMM_LEN: usize = 15;
-    const MAX_BEFORE: usize = 2;
-
-    let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let comm = comm.strip_suffix(b"\n")?;
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let fits = |argument: &&[u8]| {
-        let name = argument.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        !name.is_empty() && name.get(..COMM_LEN).unwrap_or(name) == comm
-    };
-    let name = arguments.split(|&byte| byte == 0).take(1 + MAX_BEFORE).find(fits)?;
-    Some(PathBuf::from(OsStr::from_bytes(name)))
-}
-
-/// The running processes whose UID is as wanted.
-pub(super) fn owned(wanted: impl Fn(u32) -> bool) -> Vec<u32> {
-    let owner = |pid: &u32| fs::metadata(format!("/proc/{pid}")).map(|proc| proc.uid());
-    let mut found: Vec<u32> = processes().into_keys().collect();
-    found.retain(|pid| *pid != std::process::id() && owner(pid).is_ok_and(&wanted));
-    found
-}
-
-/// Every process and its parent.
-fn processes() -> StdHashMap<u32, u32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return StdHashMap::new();
-    };
-    entries
-        .filter_map(|entry| {
-            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat =
-                fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-            // `pid (comm) state ppid …`; comm may hold anything but ends at the last `)`.
-            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
-            Some((pid, parent))
-        })
+/// Returns the running processes, other than tracer, whose UID satisfies a predicate.
+pub(super) fn with_uid(predicate: impl Fn(u32) -> bool) -> Vec<u32> {
+    proc::processes()
+        .filter(|pid| *pid != std::process::id() && proc::uid(*pid).is_some_and(&predicate))
         .collect()
 }
 
-/// A device number as the kernel holds it inside (`MKDEV`: 20-bit minor), from
-/// the form that `stat` gives (`new_encode_dev`; include/linux/kdev_t.h).
+/// Converts a device number from the format of `stat` (`new_encode_dev`) to the kernel's
+/// internal one (`MKDEV`, 20-bit minor; include/linux/kdev_t.h).
 fn kernel_dev(dev: u64) -> u64 {
     let major = (dev >> 8) & 0xfff;
     let minor = (dev & 0xff) | ((dev >> 12) & 0xf_ff00);
@@ -370,8 +329,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn device_numbers_are_packed_as_the_kernel_does() {
-        // 8:1, and 259:65537 whose minor needs more than eight bits.
+    fn kernel_dev_matches_mkdev() {
+        // 8:1, and 259:65537, whose minor number has more than eight bits.
         assert_eq!(kernel_dev(0x801), 8 << 20 | 1);
         assert_eq!(
             kernel_dev((65537 & 0xff) | 259 << 8 | (65537 & !0xff) << 12),
@@ -380,13 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_is_found_behind_any_name() {
-        let own = std::process::id();
-        assert!(processes().contains_key(&own));
-    }
-
-    #[test]
-    fn names_end_with_a_nul() {
+    fn exe_names_leave_room_for_a_nul() {
         let watch =
             |name: &str| Watch { rules: vec![Rule::ExeName(name.to_owned())], ..Watch::default() };
         assert!(watch(&"x".repeat(EXE_NAME_LEN - 1)).exe_names().is_ok());

@@ -1,8 +1,8 @@
-//! Finds the hook to use: the first that loads, attaches, and fires. That a
-//! program is attached does not mean that the kernel runs it.
+//! Chooses the hook: the first that loads, attaches and fires. An attached program
+//! is not necessarily run by the kernel.
 //!
-//! The test is a few sends on loopback by this process, which alone is in the
-//! scope of programs loaded for it.
+//! The test makes a few sends on loopback. Only this process is in the scope of the
+//! programs that are loaded for it.
 
 use std::{
     io::{self, Write as _},
@@ -14,27 +14,28 @@ use super::{
 };
 use tracer_core::record::Transport;
 
-/// What was chosen.
+/// The result of choosing a hook.
 #[derive(Debug)]
 pub struct Choice {
-    /// The hook.
+    /// The hook that works.
     pub hook: SocketHook,
-    /// Those that were tried before, and why they do not work here.
+    /// Hooks that were tried before it, and the reasons for which they do not work.
     pub passed_over: Vec<(SocketHook, HookError)>,
 }
 
-/// Chooses the first of `hooks` that works here.
+/// Chooses the first of `hooks` that works on this machine.
 pub fn choose(hooks: &[SocketHook]) -> Result<Choice, HookError> {
     let mut passed_over = Vec::new();
     for &hook in hooks {
         match test(hook) {
             Ok(()) => return Ok(Choice { hook, passed_over }),
-            // No other hook would help.
+            // These errors do not depend on the hook.
             Err(
                 err @ (HookError::NotPermitted
                 | HookError::NoPrograms
                 | HookError::Offsets(_)
                 | HookError::Load(_)
+                | HookError::Random(_)
                 | HookError::Read { .. }),
             ) => return Err(err),
             Err(err) => passed_over.push((hook, err)),
@@ -43,82 +44,83 @@ pub fn choose(hooks: &[SocketHook]) -> Result<Choice, HookError> {
     Err(HookError::NoHook(passed_over))
 }
 
-/// Whether a hook works here.
+/// Tests whether a hook works on this machine.
 pub fn test(hook: SocketHook) -> Result<(), HookError> {
-    /// Room for some hundred sends, this process's others included.
+    /// Enough for some hundred sends, including others by this process.
     const RING: u32 = 64 << 10;
 
     let options = Options { watch: Watch::default(), ring: RING, hook };
-    // Nobody has this process id: this process is not left out.
+    // No process has the id 0, so this process is not exempt.
     let mut ebpf = load_for(&options, 0)?;
     scope::set_policy(&mut ebpf, &options.watch)?;
     scope::put_in_scope(&mut ebpf, [std::process::id()])?;
     hook.attach(&mut ebpf)?;
     let mut reader = Reader::new(&mut ebpf)?;
-    for what in [What::Tcp, What::Udp(false), What::Udp(true)] {
-        let mark = random().to_ne_bytes();
-        // Where loopback cannot be used, attaching has to be enough.
-        let Ok(to) = what.send(&mark) else {
+    for send in [TestSend::Tcp, TestSend::UdpV4, TestSend::UdpV6] {
+        let mark = random()?.to_ne_bytes();
+        // If loopback is not available, successful attachment has to be enough.
+        let Ok(destination) = send.send(&mark) else {
             continue;
         };
         let mut records = 0;
         while let Some(entry) = reader.entry() {
             if let Ok(Entry::Sent(record)) = entry
                 && record.payload == mark[..]
-                && record.connection.remote == Some(to)
-                && record.connection.transport == what.transport()
+                && record.connection.remote == Some(destination)
+                && record.connection.transport == send.transport()
             {
                 records += 1;
             }
         }
         if records != 1 {
-            return Err(HookError::Silent { what: what.name(), records });
+            return Err(HookError::WrongRecords { test: send.name(), records });
         }
     }
     Ok(())
 }
 
-/// A send to this process itself.
+/// A send by this process to itself.
 #[derive(Clone, Copy)]
-enum What {
+enum TestSend {
     Tcp,
-    /// Over IPv6 or not.
-    Udp(bool),
+    UdpV4,
+    UdpV6,
 }
 
-impl What {
+impl TestSend {
     fn name(self) -> &'static str {
         match self {
-            Self::Tcp => "TCP",
-            Self::Udp(false) => "UDP over IPv4",
-            Self::Udp(true) => "UDP over IPv6",
+            Self::Tcp => "a TCP send on loopback",
+            Self::UdpV4 => "a UDP send over IPv4 on loopback",
+            Self::UdpV6 => "a UDP send over IPv6 on loopback",
         }
     }
 
     fn transport(self) -> Transport {
         match self {
             Self::Tcp => Transport::Tcp,
-            Self::Udp(_) => Transport::Udp,
+            Self::UdpV4 | Self::UdpV6 => Transport::Udp,
         }
     }
 
-    /// Sends, and says where to.
+    /// Sends `bytes` and returns the destination.
     fn send(self, bytes: &[u8]) -> io::Result<SocketAddr> {
-        let loopback = |ip: IpAddr| SocketAddr::new(ip, 0);
         match self {
             Self::Tcp => {
-                let listener = TcpListener::bind(loopback(Ipv4Addr::LOCALHOST.into()))?;
-                let to = listener.local_addr()?;
-                TcpStream::connect(to)?.write_all(bytes)?;
-                Ok(to)
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let destination = listener.local_addr()?;
+                TcpStream::connect(destination)?.write_all(bytes)?;
+                Ok(destination)
             }
-            Self::Udp(v6) => {
-                let ip = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-                let socket = UdpSocket::bind(loopback(ip))?;
-                let to = socket.local_addr()?;
-                socket.send_to(bytes, to)?;
-                Ok(to)
-            }
+            Self::UdpV4 => send_udp(Ipv4Addr::LOCALHOST.into(), bytes),
+            Self::UdpV6 => send_udp(Ipv6Addr::LOCALHOST.into(), bytes),
         }
     }
+}
+
+fn send_udp(loopback: IpAddr, bytes: &[u8]) -> io::Result<SocketAddr> {
+    let socket = UdpSocket::bind((loopback, 0))?;
+    let destination = socket.local_addr()?;
+    socket.send_to(bytes, destination)?;
+    Ok(destination)
 }

@@ -1,4 +1,4 @@
-//! Where sends are taken: the hooks at sockets, and which of them work here.
+//! The hooks for socket sends.
 
 use std::{fmt, io};
 
@@ -10,28 +10,28 @@ use aya::{
 use super::{HookError, attach, retry};
 use tracer_core::record;
 
-/// A way to take what is sent on sockets.
+/// A hook that captures socket sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SocketHook {
-    /// The protocols' `sendmsg` functions, by kprobe: sees io_uring and the
-    /// length of sendfile as well.
+    /// kprobes on the protocols' `sendmsg` functions. Also sees io_uring, and the length
+    /// of what sendfile sends.
     Kprobe,
-    /// The same functions by fentry. Needs trampolines, which Android's kernels
-    /// do not have. The kernel may preempt the programs, and then skips them for
-    /// other tasks on the CPU: under load, sends are missed (and counted).
+    /// fentry programs on the same functions. Needs trampolines, which Android's kernels
+    /// do not have. The kernel may preempt the programs, and skips them for other tasks
+    /// on the CPU in the meantime: under load, sends are missed (and counted).
     Fentry,
-    /// TCP at a tracepoint (Linux 6.16), everything else at `sys_enter`: there
-    /// is no such tracepoint for UDP.
+    /// A tracepoint for TCP (Linux 6.16), and `sys_enter` for everything else: UDP has no
+    /// such tracepoint.
     TcpTracepoint,
-    /// The `sys_enter` raw tracepoint, which every kernel has. Runs at every
-    /// system call of the machine, and does not see io_uring and sendfile.
+    /// The `sys_enter` raw tracepoint, which every kernel has. Runs at every system call
+    /// on the machine, and does not see io_uring and sendfile.
     SysEnter,
 }
 
-/// Programs and the functions that they are attached to.
-type Places = &'static [(&'static str, &'static str)];
+/// Names of programs and of the kernel functions that they are attached to.
+type Attachments = &'static [(&'static str, &'static str)];
 
-const FENTRY: Places = &[
+const FENTRY: Attachments = &[
     ("fentry_tcp_sendmsg", "tcp_sendmsg"),
     ("fentry_udp_sendmsg", "udp_sendmsg"),
     ("fentry_udpv6_sendmsg", "udpv6_sendmsg"),
@@ -40,7 +40,7 @@ const FENTRY: Places = &[
     ("fentry_vm_mmap_pgoff", "vm_mmap_pgoff"),
 ];
 
-const KPROBE: Places = &[
+const KPROBE: Attachments = &[
     ("kprobe_sendmsg", "tcp_sendmsg"),
     ("kprobe_udp_sendmsg", "udp_sendmsg"),
     ("kprobe_sendmsg", "udpv6_sendmsg"),
@@ -49,15 +49,15 @@ const KPROBE: Places = &[
     ("kprobe_vm_mmap_pgoff", "vm_mmap_pgoff"),
 ];
 
-/// Functions that not every kernel has: without IPv6, without MPTCP, from
-/// Linux 6.5 on. The self-test notices one that is only hidden.
+/// Functions that a kernel may lack: one without IPv6, one without MPTCP, and Linux 6.5
+/// or newer. If such a function exists but cannot be probed, the self-test fails.
 const OPTIONAL: [&str; 3] = ["udpv6_sendmsg", "mptcp_sendmsg", "tcp_sendpage"];
 
 impl SocketHook {
-    /// All of them, the best first.
+    /// All hooks, the best first.
     pub const ALL: [Self; 4] = [Self::Kprobe, Self::Fentry, Self::TcpTracepoint, Self::SysEnter];
 
-    /// Its name, as `--hook` takes it.
+    /// Returns the name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
@@ -67,7 +67,7 @@ impl SocketHook {
         }
     }
 
-    /// What its records of a transport say they were taken by.
+    /// Returns the hook that is stored in its records of a transport.
     pub fn record(self, transport: record::Transport) -> record::Hook {
         match self {
             Self::Fentry => record::Hook::Fentry,
@@ -79,7 +79,8 @@ impl SocketHook {
         }
     }
 
-    /// How many of its programs may be in the middle of a record on one CPU.
+    /// Returns the number of its programs that can be capturing at the same time on one
+    /// CPU.
     pub(super) fn scratches(self) -> u32 {
         match self {
             Self::Fentry => 4,
@@ -88,7 +89,7 @@ impl SocketHook {
         }
     }
 
-    /// Loads and attaches its programs.
+    /// Loads and attaches the programs.
     pub(super) fn attach(self, ebpf: &mut Ebpf) -> Result<(), HookError> {
         match self {
             Self::Fentry => {
@@ -96,9 +97,9 @@ impl SocketHook {
                     name: "fentry_tcp_sendmsg",
                     source: ProgramError::Btf(err),
                 })?;
-                each(FENTRY, |program, function| fentry(ebpf, &btf, program, function))
+                attach_all(FENTRY, |program, function| fentry(ebpf, &btf, program, function))
             }
-            Self::Kprobe => each(KPROBE, |program, function| kprobe(ebpf, program, function)),
+            Self::Kprobe => attach_all(KPROBE, |program, function| kprobe(ebpf, program, function)),
             Self::TcpTracepoint => {
                 attach(ebpf, "sock_send_length", "sock_send_length")?;
                 attach(ebpf, "tcp_sendmsg_locked", "tcp_sendmsg_locked")?;
@@ -115,11 +116,11 @@ impl fmt::Display for SocketHook {
     }
 }
 
-fn each(
-    places: Places,
+fn attach_all(
+    attachments: Attachments,
     mut attach: impl FnMut(&'static str, &'static str) -> Result<(), ProgramError>,
 ) -> Result<(), HookError> {
-    for &(name, function) in places {
+    for &(name, function) in attachments {
         match attach(name, function) {
             Err(err) if OPTIONAL.contains(&function) && is_absent(&err) => {}
             result => result.map_err(|source| HookError::Program { name, source })?,
@@ -143,10 +144,10 @@ fn kprobe(ebpf: &mut Ebpf, name: &str, function: &str) -> Result<(), ProgramErro
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::programs::Program {
-    ebpf.program_mut(name).expect("the object has the programs it is built from")
+    ebpf.program_mut(name).expect("the object file contains all programs")
 }
 
-/// Whether a kernel has no such function.
+/// Reports whether attaching failed because the kernel lacks the function.
 fn is_absent(err: &ProgramError) -> bool {
     if let ProgramError::Btf(BtfError::UnknownBtfTypeName { .. }) = err {
         return true;

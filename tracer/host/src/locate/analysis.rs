@@ -1,4 +1,4 @@
-//! One ELF file: every way to find a function, in order.
+//! Analyzes an ELF file with every method of finding functions, in order.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,26 +14,24 @@ use super::strings::Strings;
 use super::symbols::{self, Symbol};
 use super::{Arch, Findings, Function, Library, Method, Missing, Name, Reason};
 
-/// Bytes of a function of unknown length that are looked through for branches
-/// into its prologue.
+/// Number of bytes of a function of unknown length that are searched for branches into its
+/// prologue.
 const UNSIZED_FUNCTION: u64 = 512;
 
-/// Functions that every BoringSSL has and no OpenSSL: `SSL_write` alone does
-/// not tell them apart.
+/// Functions that every BoringSSL has and no OpenSSL has. Both have `SSL_write`.
 const BORINGSSL_ONLY: [&str; 3] =
     ["SSL_CTX_set_custom_verify", "SSL_CTX_set_grease_enabled", "BORINGSSL_self_test"];
 
-/// Examines the ELF file in `file`, or takes what `cache` knows of it.
-/// Positions in the answer count from the beginning of the file that `file`
-/// is a part of.
-pub(super) fn examine(file: Part<'_>, cache: &mut Cache) -> io::Result<Findings> {
+/// Analyzes the ELF file in `file`, unless `cache` has its findings. Offsets in the result
+/// are relative to the whole source of which `file` is a part.
+pub(super) fn analyze(file: Part<'_>, cache: &mut Cache) -> io::Result<Findings> {
     let image = match Image::read(file) {
         Ok(image) => image,
         Err(ElfError::Io(error)) => return Err(error),
         Err(ElfError::Reason(reason)) => return Ok(Findings::unread(&reason)),
     };
     let build_id = image.build_id()?;
-    let key = Key::of(file, build_id.as_deref(), cache)?;
+    let key = Key::new(file, build_id.as_deref(), cache)?;
     let mut findings = match key.as_ref().and_then(|key| cache.findings(key)) {
         Some(findings) => findings.clone(),
         None => {
@@ -78,31 +76,31 @@ impl<'a> Analysis<'a> {
         })
     }
 
-    /// Whether the function was found, or is known to be there more than once.
+    /// Reports whether the function was found or is already known to be missing.
     fn is_settled(&self, name: Name) -> bool {
         self.functions.iter().any(|function| function.name == name)
             || self.missing.iter().any(|missing| missing.name == name)
     }
 
-    /// Looks the functions up in the symbol tables, the one the loader uses
-    /// first; gives those that are imported.
+    /// Looks up the functions in the symbol tables, starting with the one that the loader
+    /// uses. Returns the imported functions.
     fn by_symbols(&mut self, dynamic: &Dynamic) -> io::Result<BTreeSet<Name>> {
         let mut imported = BTreeSet::new();
         if let Some(table) = &dynamic.symbols {
             let symbols = Symbols::read(self.image.file, table)?;
             imported = symbols.imported();
-            self.take(&symbols, Method::Export)?;
+            self.add_symbols(&symbols, Method::Export)?;
         }
         if let Some(table) = self.image.symtab() {
-            self.take(&Symbols::read(self.image.file, &table)?, Method::Symtab)?;
+            self.add_symbols(&Symbols::read(self.image.file, &table)?, Method::Symtab)?;
         }
         if let Some(symbols) = self.minidebuginfo()? {
-            self.take(&symbols, Method::MiniDebugInfo)?;
+            self.add_symbols(&symbols, Method::MiniDebugInfo)?;
         }
         Ok(imported)
     }
 
-    /// The symbols of the ELF file that is compressed in `.gnu_debugdata`.
+    /// Reads the symbols of the compressed ELF file in `.gnu_debugdata`.
     fn minidebuginfo(&self) -> io::Result<Option<Symbols>> {
         let Some(range) = self.image.section(".gnu_debugdata")? else {
             return Ok(None);
@@ -121,8 +119,8 @@ impl<'a> Analysis<'a> {
         image.symtab().map(|table| Symbols::read(image.file, &table)).transpose()
     }
 
-    /// Takes the functions that `symbols` knows and no table before did.
-    fn take(&mut self, symbols: &Symbols, method: Method) -> io::Result<()> {
+    /// Adds the functions in `symbols` that no earlier table has.
+    fn add_symbols(&mut self, symbols: &Symbols, method: Method) -> io::Result<()> {
         for name in Name::ALL {
             let found = symbols.defined(name);
             let Some((first, rest)) = found.split_first() else {
@@ -133,7 +131,7 @@ impl<'a> Analysis<'a> {
             }
             let library = symbols.library_of(name);
             self.libraries.insert(library);
-            // Versions of a symbol can be several names of one function.
+            // Several versions of a symbol can have the same address.
             if rest.iter().any(|other| other.address != first.address) {
                 self.missing.push(Missing { name, reason: Reason::NotUnique(found.len()) });
                 continue;
@@ -156,7 +154,7 @@ impl<'a> Analysis<'a> {
             return Ok(());
         }
         let outcome = boringssl::find(self.image, &strings)?;
-        if outcome.is_there {
+        if outcome.is_present {
             self.libraries.insert(Library::BoringSsl);
         }
         for found in outcome.found {
@@ -166,14 +164,14 @@ impl<'a> Analysis<'a> {
             let (start, end) = (found.addresses.start, found.addresses.end);
             self.add(found.name, Library::BoringSsl, Method::StringXref, start, end - start)?;
         }
-        if outcome.is_there {
-            let expected = |missing: &Missing| missing.name.expected_of(Library::BoringSsl);
+        if outcome.is_present {
+            let expected = |missing: &Missing| missing.name.is_expected_in(Library::BoringSsl);
             self.missing.extend(outcome.missing.into_iter().filter(expected));
         }
         Ok(())
     }
 
-    /// Adds the function at `address`, of `size` bytes (0 for unknown).
+    /// Adds the function at `address`, with a size of `size` bytes (0 if unknown).
     fn add(
         &mut self,
         name: Name,
@@ -189,7 +187,7 @@ impl<'a> Analysis<'a> {
             return Ok(());
         };
         let probes = match self.image.arch {
-            // Longer than can be looked through: the entry is always right.
+            // Too long to search for branches. A probe at the entry is always correct.
             _ if size > MAX_FUNCTION => Probes::entry(),
             Arch::Arm64 => Probes::entry(),
             Arch::X86_64 => {
@@ -211,10 +209,10 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
-    /// Says of every function that could be expected why it was not found.
+    /// Adds the reason for every expected function that was not found.
     fn explain(&mut self, imported: &BTreeSet<Name>, dynamic: &Dynamic) {
         for name in Name::ALL {
-            let expected = self.libraries.iter().any(|library| name.expected_of(*library));
+            let expected = self.libraries.iter().any(|library| name.is_expected_in(*library));
             let imported = imported.contains(&name);
             let reason = match (imported, expected, self.libraries.is_empty()) {
                 _ if self.is_settled(name) => continue,
@@ -228,7 +226,7 @@ impl<'a> Analysis<'a> {
     }
 }
 
-/// The libraries that a file needs and that can have `name`, by their names.
+/// Returns the needed libraries that may export `name`, judging by their file names.
 fn origins(name: Name, dynamic: &Dynamic) -> Vec<String> {
     let hints: &[&str] = match name {
         Name::GnutlsRecordSend => &["gnutls"],
@@ -239,7 +237,7 @@ fn origins(name: Name, dynamic: &Dynamic) -> Vec<String> {
     dynamic.needed.iter().filter(hinted).cloned().collect()
 }
 
-/// What a symbol table says of the wanted functions.
+/// The symbols of the functions in [`Name`], and of [`BORINGSSL_ONLY`].
 struct Symbols(Vec<Symbol>);
 
 impl Symbols {
@@ -254,19 +252,19 @@ impl Symbols {
         self.0.iter().filter(move |symbol| Some(symbol.name) == index)
     }
 
-    /// The symbols of `name` that have an address.
+    /// Returns the symbols of `name` that have an address.
     fn defined(&self, name: Name) -> Vec<&Symbol> {
         self.named(name).filter(|symbol| symbol.address.is_some()).collect()
     }
 
-    /// The functions that are only referred to.
+    /// Returns the functions that are referenced but not defined.
     fn imported(&self) -> BTreeSet<Name> {
         let imported =
             |name: &Name| self.defined(*name).is_empty() && self.named(*name).count() > 0;
         Name::ALL.into_iter().filter(imported).collect()
     }
 
-    /// Whose function `name` is, in a file with these symbols.
+    /// Returns the library that defines `name` in a file with these symbols.
     fn library_of(&self, name: Name) -> Library {
         match name {
             Name::GnutlsRecordSend => Library::GnuTls,

@@ -1,8 +1,8 @@
-//! Functions of a stripped, statically linked BoringSSL.
+//! Finds functions of a stripped, statically linked BoringSSL.
 //!
-//! BoringSSL reports errors with `ERR_put_error(library, 0, reason, __FILE__,
-//! __LINE__)`, so its code refers to the names of its source files, and which
-//! reasons a function can give tells which function it is:
+//! BoringSSL reports errors with `ERR_put_error(library, 0, reason, __FILE__, __LINE__)`. So
+//! its code refers to the names of its source files, and the set of reasons that a function
+//! reports identifies the function:
 //!
 //! ```text
 //! strings    "…/ssl/ssl_lib.cc", "…/cipher/aead.cc.inc"
@@ -10,12 +10,12 @@
 //!            mov ecx, …  (not PIE)
 //! starts     the unwind table, padding and a frame, or the target of a call
 //! reasons    mov edx, 226                mov w2, #226
-//! rules      SSL_write gives 226, 215 and 111: exactly one function does
+//! signature  SSL_write reports 226, 215 and 111: exactly one function does
 //! ```
 //!
-//! Found so on all of 28 builds of Chromium, Qt WebEngine and CEF from 2018 to
-//! 2026, at the address the symbol table gave where there was one, and nowhere
-//! in programs without BoringSSL.
+//! This found the functions in all of 28 builds of Chromium, Qt WebEngine and CEF from 2018 to
+//! 2026, at the address in the symbol table if there was one, and found nothing in programs
+//! without BoringSSL.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,38 +23,37 @@ use std::ops::Range;
 
 use super::code::{self, End, MAX_FUNCTION, OVERLAP, Reference, Walk};
 use super::elf::Image;
-use super::rules::{Pick, RULES, Rule};
+use super::signatures::{Pick, SIGNATURES, Signature};
 use super::strings::Strings;
 use super::unwind::UnwindTable;
 use super::{Arch, Missing, Name, Reason};
 
-/// References followed. Real programs have about 35 to `ssl_lib.cc` and 60 to
+/// Maximum number of references. Real programs have about 35 to `ssl_lib.cc` and 60 to
 /// `aead.cc`.
 const MAX_REFERENCES: usize = 2048;
-/// Called addresses near the references that are considered.
+/// Maximum number of call targets near the references.
 const MAX_STARTS: usize = 1 << 20;
-/// Bytes of code followed in all. Real programs need less than 1 MiB; what
-/// needs more was made to.
+/// Maximum number of bytes of code that are decoded. Real programs need less than 1 MiB, so a
+/// program that needs more is an attack.
 const MAX_WALKED: usize = 32 << 20;
 
 /// A function that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) name: Name,
-    /// Its addresses.
     pub(super) addresses: Range<u64>,
 }
 
-/// What the search gave.
+/// The result of the search.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// There is a BoringSSL, not only a mention of its files.
-    pub(super) is_there: bool,
+    /// True if the file contains BoringSSL, and not only the name of one of its files.
+    pub(super) is_present: bool,
     pub(super) found: Vec<Found>,
     pub(super) missing: Vec<Missing>,
 }
 
-/// Searches `image` for the functions of [`RULES`].
+/// Searches `image` for the functions in [`SIGNATURES`].
 pub(super) fn find(image: &Image<'_>, strings: &Strings) -> io::Result<Outcome> {
     let mut outcome = Outcome::default();
     let references = references(image, strings)?;
@@ -63,8 +62,8 @@ pub(super) fn find(image: &Image<'_>, strings: &Strings) -> io::Result<Outcome> 
     } else {
         Search::new(image, &references)?.functions()?
     };
-    outcome.is_there = strings.boringssl || !references.is_empty();
-    for (name, rules) in RULES {
+    outcome.is_present = strings.boringssl || !references.is_empty();
+    for (name, signatures) in SIGNATURES {
         let file = name.source_file();
         let targets: Vec<u64> = strings.addresses(file).collect();
         let functions = match &functions {
@@ -84,7 +83,7 @@ pub(super) fn find(image: &Image<'_>, strings: &Strings) -> io::Result<Outcome> 
         } else if users.is_empty() {
             Reason::NoReferences
         } else {
-            match choose(rules, &users) {
+            match choose(signatures, &users) {
                 Ok((start, walk)) => {
                     outcome.found.push(Found { name: *name, addresses: start..walk.end });
                     continue;
@@ -97,7 +96,7 @@ pub(super) fn find(image: &Image<'_>, strings: &Strings) -> io::Result<Outcome> 
     Ok(outcome)
 }
 
-/// Where the code refers to the source file names.
+/// Finds the references of the code to the names of the source files.
 fn references(image: &Image<'_>, strings: &Strings) -> io::Result<Vec<Reference>> {
     let targets: Vec<u64> = strings.all_addresses().collect();
     let mut references = Vec::new();
@@ -106,7 +105,7 @@ fn references(image: &Image<'_>, strings: &Strings) -> io::Result<Vec<Reference>
     }
     scan_code(image, |arch, address, window| {
         code::references(arch, image.fixed, window, address, &targets, |reference| {
-            // One more than the cap tells that there were too many.
+            // Keep one more than the limit, to show that it was exceeded.
             if references.len() <= MAX_REFERENCES {
                 references.push(reference);
             }
@@ -117,7 +116,7 @@ fn references(image: &Image<'_>, strings: &Strings) -> io::Result<Vec<Reference>
     Ok(references)
 }
 
-/// Hands out all executable segments in overlapping windows.
+/// Calls `visit` with all executable segments, in overlapping windows.
 fn scan_code(image: &Image<'_>, mut visit: impl FnMut(Arch, u64, &[u8])) -> io::Result<()> {
     for segment in image.segments.iter().filter(|segment| segment.executable) {
         image.file.windows(segment.offset, segment.size(), OVERLAP, |offset, window| {
@@ -127,23 +126,23 @@ fn scan_code(image: &Image<'_>, mut visit: impl FnMut(Arch, u64, &[u8])) -> io::
     Ok(())
 }
 
-/// A function that refers to a source file's name.
+/// A function that refers to the name of a source file.
 struct User {
     walk: Walk,
-    /// The strings it refers to.
+    /// Addresses of the names it refers to.
     targets: Vec<u64>,
 }
 
-/// The search for the functions around references.
+/// The search for the functions that contain references.
 struct Search<'a> {
     image: &'a Image<'a>,
     references: &'a [Reference],
     unwind: Option<UnwindTable<'a>>,
-    /// The addresses near the references that are called, sorted.
+    /// Call targets near the references, sorted.
     called: Vec<u64>,
-    /// Functions followed already, by start.
+    /// Functions that were decoded, by start.
     walked: BTreeMap<u64, Option<Walk>>,
-    /// Bytes of code that may still be followed.
+    /// Number of bytes of code that may still be decoded.
     budget: usize,
 }
 
@@ -159,8 +158,8 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The functions that hold the references, by start. References whose
-    /// function's start is not certain are left out.
+    /// Returns the functions that contain references, by start. Omits functions whose start
+    /// is not certain.
     fn functions(mut self) -> io::Result<Result<BTreeMap<u64, User>, Reason>> {
         let mut users: BTreeMap<u64, User> = BTreeMap::new();
         for reference in self.references {
@@ -178,11 +177,11 @@ impl<'a> Search<'a> {
         Ok(if self.budget == 0 { Err(Reason::TooComplex) } else { Ok(users) })
     }
 
-    /// Where the function that holds the instruction at `at` begins.
+    /// Returns the start of the function that contains the instruction at `at`.
     ///
-    /// A start needs two of: an unwind entry, a call to it, padding before it,
-    /// a frame set up at it. One alone can be chance, or the part of a
-    /// function that the compiler moved out of the way.
+    /// A start must have two of these properties: it has an unwind entry, is a call target,
+    /// follows padding, or sets up a frame. A single one can be a coincidence, or mark the
+    /// cold part of a function that the compiler moved away.
     fn start_of(&mut self, at: u64) -> io::Result<Option<u64>> {
         let Some(segment) = self.image.code_at(at) else {
             return Ok(None);
@@ -196,35 +195,35 @@ impl<'a> Search<'a> {
             let code = self.image.read_address(function.start, 16)?;
             let certain = self.called.binary_search(&function.start).is_ok()
                 || self.image.arch == Arch::X86_64 && code::x86::begins_with_frame(&code);
-            let holds = self.holds(function.start, Some(function.end), at)?;
-            return Ok((certain && holds).then_some(function.start));
+            let contains = self.contains(function.start, Some(function.end), at)?;
+            return Ok((certain && contains).then_some(function.start));
         }
 
-        // Nearest first: what lies further back is another function.
+        // Nearest first: starts further back belong to other functions.
         let from = self.called.partition_point(|start| *start < lowest);
         let to = self.called.partition_point(|start| *start <= at);
         let mut starts = self.called.get(from..to).unwrap_or_default().to_vec();
         if self.image.arch == Arch::X86_64 {
-            // The frame can reach a few bytes beyond the reference's own.
+            // The code that sets up the frame can extend a few bytes beyond `at`.
             let len = usize::try_from(at - lowest).unwrap_or(0) + 16;
             let code = self.image.read_address(lowest, len)?;
             starts.extend(code::x86::padded_starts(&code, lowest).filter(|start| *start <= at));
             starts.sort_unstable();
         }
         for start in starts.into_iter().rev() {
-            if self.holds(start, None, at)? {
+            if self.contains(start, None, at)? {
                 return Ok(Some(start));
             }
         }
         Ok(None)
     }
 
-    /// Whether following the code from `start` comes upon the instruction at
-    /// `at` before the function ends.
-    fn holds(&mut self, start: u64, end: Option<u64>, at: u64) -> io::Result<bool> {
+    /// Reports whether decoding from `start` reaches the instruction at `at` before the
+    /// function ends.
+    fn contains(&mut self, start: u64, end: Option<u64>, at: u64) -> io::Result<bool> {
         if !self.walked.contains_key(&start) {
-            let most = end.map_or(MAX_FUNCTION, |end| end - start);
-            let len = usize::try_from(most).unwrap_or(0);
+            let max = end.map_or(MAX_FUNCTION, |end| end - start);
+            let len = usize::try_from(max).unwrap_or(0);
             self.budget = self.budget.saturating_sub(len);
             let code =
                 if self.budget == 0 { Vec::new() } else { self.image.read_address(start, len)? };
@@ -236,17 +235,17 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The addresses within a function's length of a reference that are called
-/// from anywhere in the code, sorted.
+/// Returns the call targets that are at most the length of a function away from a reference,
+/// sorted.
 fn called_near(image: &Image<'_>, references: &[Reference]) -> io::Result<Vec<u64>> {
-    // The references are sorted, so merging their surroundings is too.
+    // The references are sorted, and so are the ranges around them.
     let mut near: Vec<Range<u64>> = Vec::new();
     for reference in references {
-        let around =
+        let range =
             reference.at.saturating_sub(MAX_FUNCTION)..reference.at.saturating_add(MAX_FUNCTION);
         match near.last_mut() {
-            Some(last) if around.start <= last.end => last.end = around.end,
-            _ => near.push(around),
+            Some(last) if range.start <= last.end => last.end = range.end,
+            _ => near.push(range),
         }
     }
     let (Some(first), Some(last)) = (near.first(), near.last()) else {
@@ -270,14 +269,17 @@ fn called_near(image: &Image<'_>, references: &[Reference]) -> io::Result<Vec<u6
     Ok(called)
 }
 
-/// The one function that the rules single out.
-fn choose<'a>(rules: &[Rule], users: &[(u64, &'a Walk)]) -> Result<(u64, &'a Walk), Reason> {
-    for rule in rules {
+/// Chooses the function that matches the signatures.
+fn choose<'a>(
+    signatures: &[Signature],
+    users: &[(u64, &'a Walk)],
+) -> Result<(u64, &'a Walk), Reason> {
+    for signature in signatures {
         let mut matching: Vec<(u64, &Walk)> =
-            users.iter().filter(|(_, walk)| rule.holds(walk)).copied().collect();
+            users.iter().filter(|(_, walk)| signature.matches(walk)).copied().collect();
         matching.sort_by_key(|(_, walk)| walk.last_line);
         let count = matching.len();
-        return match (rule.pick, matching.as_slice()) {
+        return match (signature.pick, matching.as_slice()) {
             (_, []) => continue,
             (Pick::Only, [only]) => Ok(*only),
             (Pick::LastOf(expected), [.., (_, before), last])

@@ -1,4 +1,4 @@
-//! Findings remembered by what the file is, not by where it is.
+//! A cache of findings, keyed by the content of files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,27 +9,27 @@ use sha2::{Digest, Sha256};
 use super::Findings;
 use super::source::Part;
 
-/// Raised whenever the search changes, so that what an older version found, or
-/// did not find, is searched again.
+/// Version of the search. Incremented whenever the search changes, which invalidates the
+/// findings of older versions.
 const VERSION: u32 = 1;
 
-/// Files remembered. A desktop has a few hundred that map TLS libraries.
+/// Maximum number of files in a cache. The applications of a desktop map a few hundred files.
 const MAX_ENTRIES: usize = 4096;
 
-/// What identifies a file's content.
+/// Identifies the content of a file.
 ///
-/// A build id is chosen by whoever links the file, and stays the same when it
-/// is stripped. The size beside it tells those copies apart; a program that
-/// forges another's build id and size only hides itself or draws a probe on a
-/// function of its own, which it could as well by other means.
+/// The linker sets the build id, and stripping the file keeps it, so the size is needed to
+/// distinguish the copies. A program that forges the build id and the size of another file
+/// can only hide itself, or make tracer probe one of its own functions at a wrong place. It
+/// could achieve both by other means.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Key(String);
 
 impl Key {
-    /// The key of `file`; `None` where `cache` keeps nothing. A file without a
-    /// build id is read whole.
-    pub(super) fn of(
+    /// Creates the key of `file`; returns `None` if `cache` is disabled. A file without a
+    /// build id is hashed.
+    pub(super) fn new(
         file: Part<'_>,
         build_id: Option<&str>,
         cache: &Cache,
@@ -47,7 +47,7 @@ impl Key {
     }
 }
 
-/// Findings by content, for a process's lifetime or, as JSON, for longer.
+/// Findings by content, for the lifetime of the process or, as JSON, for longer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cache {
     version: u32,
@@ -57,20 +57,20 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache that keeps nothing.
+    /// Creates a cache that stores nothing.
     pub fn disabled() -> Self {
         Self::default()
     }
 
-    /// An empty cache.
+    /// Creates an empty cache.
     pub fn new() -> Self {
         Self { version: VERSION, enabled: true, entries: BTreeMap::new() }
     }
 
-    /// What [`Cache::to_json`] wrote. What was written by another version, or
-    /// is no such JSON, gives an empty cache.
+    /// Restores a cache from [`Cache::to_json`]. Returns an empty cache if the JSON is
+    /// invalid or from another version.
     ///
-    /// The file decides where probes go: it has to be the caller's own.
+    /// The JSON determines the positions of probes, so it must come from a trusted file.
     pub fn from_json(json: &[u8]) -> Self {
         let read = serde_json::from_slice::<Self>(json).ok();
         match read.filter(|cache| cache.version == VERSION && cache.entries.len() <= MAX_ENTRIES) {
@@ -79,18 +79,18 @@ impl Cache {
         }
     }
 
-    /// The cache as JSON.
+    /// Serializes the cache.
     pub fn to_json(&self) -> String {
-        // Strings and numbers only: there is nothing that could fail.
+        // Strings and numbers always serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// How many files are remembered.
+    /// Returns the number of files in the cache.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Reports whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -101,7 +101,7 @@ impl Cache {
 
     pub(super) fn insert(&mut self, key: Key, findings: Findings) {
         if self.entries.len() >= MAX_ENTRIES {
-            // Any one will do: what is lost is found again.
+            // Evict any entry: its file will be analyzed again if necessary.
             self.entries.pop_first();
         }
         self.entries.insert(key, findings);

@@ -1,8 +1,8 @@
-//! The parts of an ELF file that finding a function needs.
+//! A reader for the parts of an ELF file that are needed to locate functions.
 //!
-//! Only what the loader itself believes is used where there is a choice: the
-//! program headers and the dynamic table. Sections, which a file can lack or
-//! lie about, only add `.symtab` and `.gnu_debugdata`.
+//! It relies on the program headers and the dynamic table, which the loader uses as well.
+//! Section headers can be missing or wrong, so only `.symtab` and `.gnu_debugdata` are found
+//! by them.
 //!
 //! Source: the System V ABI's object file format; `elf(5)`.
 
@@ -14,28 +14,28 @@ use object::elf;
 use super::source::{Fields, Part};
 use super::{Arch, Reason};
 
-/// Program headers read. Real files have about 10.
+/// Maximum number of program headers. Real files have about 10.
 const MAX_SEGMENTS: usize = 128;
-/// Section headers read. Real files have about 40.
+/// Maximum number of section headers. Real files have about 40.
 const MAX_SECTIONS: usize = 4096;
-/// Bytes of a note segment read. The build id comes among the first.
+/// Maximum number of bytes read of a note segment. The build id is among the first notes.
 const MAX_NOTES: usize = 64 << 10;
-/// Bytes of the dynamic table read: 4096 entries.
+/// Maximum number of bytes read of the dynamic table: 4096 entries.
 const MAX_DYNAMIC: usize = 64 << 10;
-/// Libraries a file can need, as far as they are reported.
+/// Maximum number of needed libraries that are reported.
 const MAX_NEEDED: usize = 256;
-/// The longest file or section name read.
+/// Maximum length of a file or section name.
 const MAX_NAME: usize = 256;
-/// Bytes of a build id kept: SHA-512 is the longest hash in use.
+/// Maximum length of a build id: SHA-512 is the longest hash in use.
 const MAX_BUILD_ID: usize = 64;
 
 const EHDR_SIZE: usize = 64;
 const PHDR_SIZE: usize = 56;
 const SHDR_SIZE: usize = 64;
-/// The size of an `Elf64_Sym`.
+/// Size of an `Elf64_Sym`.
 pub(super) const SYM_SIZE: usize = 24;
 
-/// Why a file is not read further.
+/// An error that ends the analysis of a file.
 #[derive(Debug)]
 pub(super) enum ElfError {
     Io(io::Error),
@@ -54,14 +54,14 @@ impl From<Reason> for ElfError {
     }
 }
 
-/// A `PT_LOAD` segment's file-backed part.
+/// The file-backed part of a `PT_LOAD` segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// Its virtual addresses, the zero-filled tail left out.
+    /// Virtual addresses, without the zero-filled tail.
     pub(super) addresses: Range<u64>,
-    /// Where it begins in the file.
+    /// Offset in the file.
     pub(super) offset: u64,
-    /// It is mapped executable.
+    /// True if the segment is mapped as executable.
     pub(super) executable: bool,
 }
 
@@ -71,37 +71,37 @@ impl Segment {
     }
 }
 
-/// Where a symbol table and its names are in the file.
+/// The position of a symbol table in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SymbolTable {
-    /// The `Elf64_Sym` entries.
+    /// Offsets of the `Elf64_Sym` entries.
     pub(super) symbols: Range<u64>,
-    /// The string table.
+    /// Offsets of the string table.
     pub(super) strings: Range<u64>,
 }
 
-/// What the dynamic table tells.
+/// The contents of the dynamic table.
 #[derive(Debug, Default)]
 pub(super) struct Dynamic {
     /// `.dynsym`.
     pub(super) symbols: Option<SymbolTable>,
-    /// `DT_NEEDED`: the libraries that are loaded with this file.
+    /// `DT_NEEDED`: the libraries that are loaded together with this file.
     pub(super) needed: Vec<String>,
 }
 
-/// An ELF file for one of the supported machines.
+/// An ELF file of a supported architecture.
 pub(super) struct Image<'a> {
     pub(super) file: Part<'a>,
     pub(super) arch: Arch,
-    /// It is loaded at its own addresses (`ET_EXEC`), so code can hold them.
+    /// True if it is loaded at fixed addresses (`ET_EXEC`), which its code can contain.
     pub(super) fixed: bool,
     pub(super) segments: Vec<Segment>,
-    /// The address of `.eh_frame_hdr`.
+    /// Addresses of `.eh_frame_hdr`.
     pub(super) eh_frame_hdr: Option<Range<u64>>,
     notes: Vec<Range<u64>>,
     dynamic: Option<Range<u64>>,
     sections: Vec<Section>,
-    /// `.shstrtab`.
+    /// Offsets of `.shstrtab`.
     section_names: Range<u64>,
 }
 
@@ -113,7 +113,7 @@ struct Section {
     link: u32,
 }
 
-/// Whether `head` begins like an ELF file.
+/// Reports whether `head` is the beginning of an ELF file.
 pub(super) fn is_elf(head: &[u8]) -> bool {
     head.starts_with(&elf::ELFMAG)
 }
@@ -121,17 +121,17 @@ pub(super) fn is_elf(head: &[u8]) -> bool {
 impl<'a> Image<'a> {
     /// Reads the headers of `file`.
     pub(super) fn read(file: Part<'a>) -> Result<Self, ElfError> {
-        let cut = || Reason::Malformed("its ELF header is cut short".into());
+        let truncated = || Reason::Malformed("the ELF header is truncated".into());
         let header = file.read(0, EHDR_SIZE)?;
         if !is_elf(&header) {
-            return Err(Reason::Malformed("it is no ELF file".into()).into());
+            return Err(Reason::Malformed("not an ELF file".into()).into());
         }
-        let arch = machine(&header).ok_or_else(cut)??;
-        let phoff = header.u64(32).ok_or_else(cut)?;
-        let phentsize = header.u16(54).ok_or_else(cut)?;
-        let phnum = header.u16(56).ok_or_else(cut)?;
+        let arch = machine(&header).ok_or_else(truncated)??;
+        let phoff = header.u64(32).ok_or_else(truncated)?;
+        let phentsize = header.u16(54).ok_or_else(truncated)?;
+        let phnum = header.u16(56).ok_or_else(truncated)?;
         if usize::from(phentsize) != PHDR_SIZE || usize::from(phnum) > MAX_SEGMENTS {
-            return Err(Reason::Malformed("its program headers are not credible".into()).into());
+            return Err(Reason::Malformed("the program headers are invalid".into()).into());
         }
         let (sections, section_names) = section_headers(&file, &header)?;
         let mut image = Self {
@@ -149,11 +149,11 @@ impl<'a> Image<'a> {
         for header in headers.chunks_exact(PHDR_SIZE) {
             image.add_segment(header);
         }
-        // Scanning must cost no more than the file is long, whatever the
-        // headers say: segments that share much of the file are refused.
+        // The cost of scanning must be bounded by the size of the file, whatever the headers
+        // claim. So segments that share much of the file are rejected.
         let scanned = image.segments.iter().fold(0u64, |sum, s| sum.saturating_add(s.size()));
         if scanned > file.size().saturating_mul(2) {
-            return Err(Reason::Malformed("its segments overlap".into()).into());
+            return Err(Reason::Malformed("the segments overlap".into()).into());
         }
         Ok(image)
     }
@@ -164,7 +164,7 @@ impl<'a> Image<'a> {
         else {
             return;
         };
-        // What is said to be beyond the file's end is not there.
+        // Ignore the part of a segment beyond the end of the file.
         let size = size.min(self.file.size().saturating_sub(offset));
         let Some(end) = address.checked_add(size) else {
             return;
@@ -182,7 +182,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Where the section of that name is in the file.
+    /// Returns the offsets of a section.
     pub(super) fn section(&self, name: &str) -> io::Result<Option<Range<u64>>> {
         for section in &self.sections {
             let at = self.section_names.start.saturating_add(u64::from(section.name));
@@ -193,14 +193,14 @@ impl<'a> Image<'a> {
         Ok(None)
     }
 
-    /// `.symtab`, where the file was not stripped.
+    /// Returns the position of `.symtab`, if the file is not stripped.
     pub(super) fn symtab(&self) -> Option<SymbolTable> {
         let symtab = self.sections.iter().find(|s| s.kind == elf::SHT_SYMTAB)?;
         let strtab = self.sections.get(usize::try_from(symtab.link).ok()?)?;
         Some(SymbolTable { symbols: symtab.range.clone(), strings: strtab.range.clone() })
     }
 
-    /// The `.note.gnu.build-id`, in hexadecimal.
+    /// Returns the `.note.gnu.build-id` in hexadecimal.
     pub(super) fn build_id(&self) -> io::Result<Option<String>> {
         for range in &self.notes {
             let len = usize::try_from(range.end - range.start).unwrap_or(MAX_NOTES);
@@ -212,7 +212,7 @@ impl<'a> Image<'a> {
         Ok(None)
     }
 
-    /// The dynamic table; empty where the file is static.
+    /// Reads the dynamic table, which is empty in a static file.
     pub(super) fn dynamic(&self) -> io::Result<Dynamic> {
         let Some(range) = &self.dynamic else {
             return Ok(Dynamic::default());
@@ -255,13 +255,12 @@ impl<'a> Image<'a> {
         Ok(Dynamic { symbols, needed })
     }
 
-    /// How many symbols there are: `DT_HASH`'s `nchain`.
+    /// Returns the number of symbols: `nchain` of `DT_HASH`.
     fn sysv_hash_symbols(&self, table: u64) -> io::Result<u64> {
         Ok(u64::from(self.read_address(table, 8)?.u32(4).unwrap_or(0)))
     }
 
-    /// How many symbols there are, from `DT_GNU_HASH`, which does not say it:
-    /// the last chain's end.
+    /// Derives the number of symbols from the end of the last chain in `DT_GNU_HASH`.
     ///
     /// ```text
     /// u32 nbuckets, symoffset, bloom_size, bloom_shift
@@ -288,26 +287,26 @@ impl<'a> Image<'a> {
         let Some(skip) = last.checked_sub(first) else {
             return Ok(u64::from(first));
         };
-        // A chain is a few entries long; a page holds any real one.
+        // A chain has a few entries; no real one is longer than a page.
         let chain = self.file.read(chains_at.saturating_add(4 * u64::from(skip)), 4096)?;
         let ends = |hash: &[u8]| hash.u32(0).is_some_and(|hash| hash & 1 == 1);
         let len = chain.chunks_exact(4).position(ends).map_or(0, |end| end as u64 + 1);
         Ok(u64::from(last) + len)
     }
 
-    /// The file offset behind a virtual address. Of segments that overlap the
-    /// first counts.
+    /// Returns the file offset of a virtual address. If segments overlap, the first one
+    /// counts.
     pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
         let segment = self.segments.iter().find(|s| s.addresses.contains(&address))?;
         segment.offset.checked_add(address - segment.addresses.start)
     }
 
-    /// The executable segment that holds `address`.
+    /// Returns the executable segment that contains `address`.
     pub(super) fn code_at(&self, address: u64) -> Option<&Segment> {
         self.segments.iter().find(|s| s.executable && s.addresses.contains(&address))
     }
 
-    /// Up to `len` bytes at `address`, as far as its segment goes.
+    /// Reads up to `len` bytes at `address`, within its segment.
     pub(super) fn read_address(&self, address: u64, len: usize) -> io::Result<Vec<u8>> {
         let Some(segment) = self.segments.iter().find(|s| s.addresses.contains(&address)) else {
             return Ok(Vec::new());
@@ -317,7 +316,7 @@ impl<'a> Image<'a> {
         self.file.read(offset, len.min(left))
     }
 
-    /// The NUL-terminated name at a file offset.
+    /// Reads the NUL-terminated name at a file offset.
     fn c_string(&self, offset: u64) -> io::Result<Option<String>> {
         let bytes = self.file.read(offset, MAX_NAME)?;
         let end = memchr::memchr(0, &bytes);
@@ -326,7 +325,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// The machine, where it is a supported one; `None` where the header is cut.
+/// Returns the architecture, if it is supported; `None` if the header is truncated.
 fn machine(header: &[u8]) -> Option<Result<Arch, Reason>> {
     let [class, data] = header.array(4)?;
     let machine = header.u16(18)?;
@@ -338,8 +337,8 @@ fn machine(header: &[u8]) -> Option<Result<Arch, Reason>> {
     })
 }
 
-/// The section headers and where their names are. A file without them, or
-/// with incredible ones, has none: nothing depends on them.
+/// Reads the section headers, and returns the offsets of their names. Returns no sections if
+/// the headers are missing or invalid: nothing depends on them.
 fn section_headers(file: &Part<'_>, header: &[u8]) -> io::Result<(Vec<Section>, Range<u64>)> {
     let (Some(offset), Some(size), Some(count), Some(names)) =
         (header.u64(40), header.u16(58), header.u16(60), header.u16(62))
@@ -354,8 +353,8 @@ fn section_headers(file: &Part<'_>, header: &[u8]) -> io::Result<(Vec<Section>, 
         .chunks_exact(SHDR_SIZE)
         .filter_map(|entry| {
             let start = entry.u64(24)?;
-            // A section beyond the file's end is kept, empty, since others
-            // refer to sections by number.
+            // Keep a section beyond the end of the file as an empty one, because sections
+            // are referred to by index.
             let range = match start.checked_add(entry.u64(32)?) {
                 Some(end) if end <= file.size() => start..end,
                 _ => 0..0,
@@ -367,7 +366,7 @@ fn section_headers(file: &Part<'_>, header: &[u8]) -> io::Result<(Vec<Section>, 
     Ok((sections, names))
 }
 
-/// The description of the note named `GNU` of type `NT_GNU_BUILD_ID`.
+/// Returns the description of the note named `GNU` with type `NT_GNU_BUILD_ID`.
 fn gnu_build_id(mut notes: &[u8]) -> Option<&[u8]> {
     loop {
         let name_size = usize::try_from(notes.u32(0)?).ok()?;

@@ -1,37 +1,35 @@
-//! MiniDebugInfo: the symbol table that some distributions leave in stripped
-//! files, as an ELF file compressed with xz in the section `.gnu_debugdata`.
+//! MiniDebugInfo: the symbol table that some distributions keep in stripped files, as an ELF
+//! file in the section `.gnu_debugdata`, compressed with xz.
 //!
-//! Only the container is read here; the LZMA2 in it is lzma-rs's work. The
-//! sizes stand in the clear in front of every LZMA2 chunk, so what a section
-//! unpacks to is known, and refused, before a byte of it is unpacked.
+//! This module parses the container; lzma-rs decompresses the LZMA2 data. Each LZMA2 chunk has
+//! its sizes in a header, so the decompressed size is known, and limited, before anything is
+//! decompressed.
 //!
 //! Sources: the .xz file format 1.2.1; the LZMA2 chunk header as in
 //! `lib/xz/xz_dec_lzma2.c` of the kernel; GDB's manual on MiniDebugInfo.
 
 use super::source::Fields;
 
-/// The largest section that is read. Chromium-sized programs have 1–4 MiB.
+/// Maximum size of the section. Programs of Chromium's size have 1–4 MiB.
 pub(super) const MAX_PACKED: usize = 16 << 20;
-/// The largest symbol table that is unpacked.
+/// Maximum size of the decompressed symbol table.
 const MAX_UNPACKED: usize = 64 << 20;
 
-/// How many times its size a section is unpacked to. Symbol tables shrink to a
-/// fifth; a thousandth is an attack.
+/// Maximum compression ratio. That of symbol tables is about 5; a ratio of 1000 is an attack.
 const MAX_RATIO: usize = 64;
 
 const STREAM_HEADER: usize = 12;
 const STREAM_MAGIC: &[u8] = b"\xfd7zXZ\0";
-/// The only filter in use: LZMA2, with one byte of properties.
+/// The only supported filter: LZMA2, with one byte of properties.
 const FILTER_LZMA2: [u8; 2] = [0x21, 1];
 
-/// Unpacks the first stream of an .xz file; `None` where it is none, is
-/// damaged or is too large. The integrity checks are not verified: a wrong
-/// symbol has to pass the same tests as any other.
+/// Decompresses the first stream of an .xz file; returns `None` if it is invalid or too large.
+/// The checksums are not verified: a wrong symbol has to pass the same checks as any other.
 pub(super) fn unpack(xz: &[u8]) -> Option<Vec<u8>> {
     if !xz.starts_with(STREAM_MAGIC) {
         return None;
     }
-    // Stream flags: a zero byte, then the check's type.
+    // Stream flags: a zero byte, then the type of the checksum.
     let check_size = match xz.get(7)? & 0xf {
         0 => 0,
         1..=3 => 4,
@@ -41,21 +39,21 @@ pub(super) fn unpack(xz: &[u8]) -> Option<Vec<u8>> {
         _ => 64,
     };
     let mut rest = xz.get(STREAM_HEADER..)?;
-    let most = MAX_UNPACKED.min(xz.len().saturating_mul(MAX_RATIO));
+    let max = MAX_UNPACKED.min(xz.len().saturating_mul(MAX_RATIO));
     let mut unpacked = Vec::new();
-    // A block begins with its header's size; the index that ends the blocks,
-    // with a zero.
+    // A block begins with the size of its header. The index, which follows the last block,
+    // begins with a zero.
     while *rest.first()? != 0 {
         let header = rest.get(..(usize::from(*rest.first()?) + 1) * 4)?;
         check_block_header(header)?;
         let data = rest.get(header.len()..)?;
         let (packed, size) = chunks(data)?;
-        if size > most - unpacked.len() {
+        if size > max - unpacked.len() {
             return None;
         }
         let mut data = data.get(..packed)?;
         lzma_rs::lzma2_decompress(&mut data, &mut unpacked).ok()?;
-        if unpacked.len() > most {
+        if unpacked.len() > max {
             return None;
         }
         rest = rest.get(header.len() + packed.next_multiple_of(4) + check_size..)?;
@@ -63,7 +61,7 @@ pub(super) fn unpack(xz: &[u8]) -> Option<Vec<u8>> {
     Some(unpacked)
 }
 
-/// Checks that a block is packed with LZMA2 alone.
+/// Checks that LZMA2 is the only filter of a block.
 ///
 /// ```text
 /// u8 size, u8 flags, [varint packed], [varint unpacked], filters, padding, crc32
@@ -80,7 +78,7 @@ fn check_block_header(header: &[u8]) -> Option<()> {
     (filters == 0 && rest.starts_with(&FILTER_LZMA2)).then_some(())
 }
 
-/// How long the LZMA2 data is, and how long what it unpacks to.
+/// Returns the compressed and the decompressed size of the LZMA2 data.
 ///
 /// ```text
 /// 00                                       end
@@ -103,7 +101,7 @@ fn chunks(data: &[u8]) -> Option<(usize, usize)> {
             }
             _ => return None,
         };
-        // No overflow: `at` stays within `data`, a chunk unpacks to 2 MiB.
+        // Cannot overflow: `at` is within `data`, and a chunk has at most 2 MiB.
         at += header + packed;
         unpacked = unpacked.checked_add(size)?;
     }
@@ -113,8 +111,7 @@ fn chunks(data: &[u8]) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// What the xz tool makes of `0..64` three times and `tracer ` 40 times,
-    /// with CRC64.
+    /// The output of the xz tool, with CRC64, for `0..64` three times and `tracer ` 40 times.
     const PACKED: &str = "fd377a585a000004e6d6b4460200210116000000742fe5a3e001d7004d5d00000052500a84f9\
         9bb28021a969d627e03e065a5f048d53d404ba39570509c15524de9db871593160a19ff96f4973f2c8ea8cba1a8b\
         29692180fe33837baada13c5cb1de8260a6563a7854000000000000085b7b851a5ce7175000169d8030000003911\
@@ -134,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn unpacks() {
+    fn unpacks_xz_and_stored_chunks() {
         assert_eq!(unpack(&packed()), Some(unpacked()));
         let mut stored = Vec::new();
         lzma_rs::xz_compress(&mut unpacked().as_slice(), &mut stored).unwrap();
@@ -142,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_unpacks_to_the_same_or_nothing() {
+    fn prefix_unpacks_to_the_whole_or_nothing() {
         let whole = packed();
         for len in 0..whole.len() {
             assert!(unpack(&whole[..len]).is_none_or(|bytes| bytes == unpacked()), "{len}");
@@ -150,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_no_panic() {
+    fn damaged_data_does_not_panic() {
         let whole = packed();
         for at in 0..whole.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff, whole[at] ^ 1] {
@@ -162,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_too_large_is_not_unpacked() {
-        // 40 chunks that say they unpack to 2 MiB each.
+    fn rejects_data_that_is_too_large() {
+        // 40 chunks that claim to unpack to 2 MiB each.
         let mut data = [0xff, 0xff, 0xff, 0, 0, 0x5d, 0].repeat(40);
         data.push(0);
         assert_eq!(chunks(&data), Some((data.len(), 80 << 20)));

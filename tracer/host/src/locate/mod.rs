@@ -1,5 +1,4 @@
-//! Finding the functions that carry a program's plaintext, in the file that
-//! holds them.
+//! Locates the functions of TLS libraries that receive plaintext in ELF files and APKs.
 //!
 //! ```text
 //! file ─┬─ ELF ────────────────────┐
@@ -11,19 +10,18 @@
 //!                                     strings and code
 //! ```
 //!
-//! The first of these that knows a function by exactly one address gives it;
-//! with two addresses none is given, and with none the report says why. A
-//! probe on the wrong function would read memory that is no plaintext, so
-//! there is no guess.
+//! The first source that has exactly one address for a function decides. If it has two
+//! addresses, or if no source has any, the function is reported as missing, with the
+//! reason. A probe on the wrong function would read memory that is not plaintext, so
+//! tracer never guesses.
 //!
-//! For each function there are three places: its entry; the instruction at
-//! which a probe reads the arguments cheapest; and the one at which a return
-//! probe may stand ([`prologue`]).
+//! Each function has three offsets: its entry; the instruction at which a probe reads the
+//! arguments at the lowest cost; and the instruction at which a return probe can be placed
+//! ([`prologue`]).
 //!
-//! Everything here is pure but [`FileSource`]: positions and bytes in, values
-//! out. Files are hostile: a watched program chooses what is in them. What is
-//! read, remembered and followed is bounded, and the file's own claims are
-//! believed only where a wrong one costs nothing but the answer.
+//! Everything here is pure except [`FileSource`]. Files are hostile: a watched program
+//! controls their content. The work and the memory are bounded, and a file's own claims are
+//! only trusted where a wrong one leads to nothing worse than a wrong answer.
 
 use std::fmt;
 use std::io;
@@ -35,28 +33,28 @@ mod boringssl;
 mod cache;
 mod code;
 mod elf;
+mod functions;
 mod minidebuginfo;
 pub mod prologue;
 mod report;
-mod rules;
+mod signatures;
 mod source;
 mod strings;
 mod symbols;
 mod unwind;
-mod wanted;
 mod zip;
 
 #[cfg(test)]
 mod tests;
 
 pub use cache::Cache;
+pub use functions::{Library, Name};
 pub use source::{FileSource, Source};
-pub use wanted::{Library, Name};
 
 use prologue::Probes;
 use source::Part;
 
-/// A machine whose code can be read.
+/// A supported machine architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Arch {
     /// 64-bit x86.
@@ -76,17 +74,17 @@ impl fmt::Display for Arch {
     }
 }
 
-/// How a function was found.
+/// The method by which a function was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// It is in the dynamic symbol table.
+    /// The dynamic symbol table.
     Export,
-    /// It is in the full symbol table.
+    /// The full symbol table.
     Symtab,
-    /// It is in the compressed symbol table that some distributions leave.
+    /// The compressed symbol table that some distributions keep in stripped files.
     MiniDebugInfo,
-    /// By the strings its code refers to and the constants it uses.
+    /// The strings and the constants that its code uses.
     #[serde(rename = "string-xref")]
     StringXref,
 }
@@ -102,124 +100,123 @@ impl fmt::Display for Method {
     }
 }
 
-/// A function and where to probe it.
+/// A located function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
-    /// Which function it is.
+    /// Name of the function.
     pub name: Name,
-    /// Whose it is.
+    /// Library that the function belongs to.
     pub library: Library,
-    /// How it was found.
+    /// Method by which it was found.
     pub method: Method,
-    /// The entry's address, before the loader moves the file.
+    /// Address of the entry before relocation.
     pub virtual_address: u64,
-    /// The entry's position in the file; in an APK, in the APK.
+    /// Offset of the entry in the file (for a library in an APK, in the APK).
     pub file_offset: u64,
-    /// Where to probe it, relative to the entry.
+    /// Positions for probes, relative to the entry.
     pub probes: Probes,
 }
 
 impl Function {
-    /// The position in the file at which a probe sees the arguments.
+    /// Returns the file offset at which a probe sees the arguments.
     pub fn probe_offset(&self) -> u64 {
         self.file_offset.saturating_add(self.probes.arguments.delta)
     }
 
-    /// The position in the file at which a return probe may stand.
+    /// Returns the file offset at which a return probe can be placed.
     pub fn return_probe_offset(&self) -> u64 {
         self.file_offset.saturating_add(self.probes.returns.delta)
     }
 }
 
-/// A function that was not found, and why.
+/// A function that was not found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// The function.
+    /// Name of the function.
     pub name: Name,
-    /// Why there is no address for it.
+    /// Reason for which it was not found.
     pub reason: Reason,
 }
 
-/// Why a function was not found.
+/// A reason for which a function was not found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
-    /// Nothing in the file belongs to a library that has it.
+    /// The file contains no library that has the function.
     NoLibrary,
-    /// The file calls it and has it loaded from another; the libraries it
-    /// needs that can be meant.
+    /// The file imports the function. Contains the needed libraries that may export it.
     Imported(Vec<String>),
-    /// The library is there, its symbol is not.
+    /// The library is present, but not the symbol.
     NoSymbol,
-    /// A symbol names it that does not lead to code.
+    /// The symbol's address is not in a code segment.
     NotCode,
-    /// So many addresses are equally good.
+    /// There is more than one candidate, or one of several expected; contains their number.
     NotUnique(usize),
-    /// OpenSSL without symbols: there is no method for it.
+    /// OpenSSL without symbols, for which there is no method.
     StaticOpenSsl,
-    /// A BoringSSL without the name of the source file that has the function:
-    /// that part is left out, or the names are.
+    /// BoringSSL without the name of the function's source file: either that part of
+    /// BoringSSL or the names are not in the file.
     NoStrings,
-    /// No function of a certain beginning refers to those names.
+    /// No function with a certain start refers to the name of the source file.
     NoReferences,
-    /// None of so many functions that do has the known reasons.
+    /// None of the functions that refer to it, of which this is the number, has a known
+    /// signature.
     NoMatch(usize),
-    /// The file would take more work than any real one.
+    /// The file exceeds a limit that no real file reaches.
     TooComplex,
-    /// The entry of the archive is compressed, so it is never mapped from
-    /// there.
+    /// The library is compressed in the archive, so it is never mapped from there.
     Compressed,
-    /// The file is for a machine that is not supported.
+    /// The architecture is not supported.
     Unsupported(String),
-    /// The file breaks its format's rules.
+    /// The file violates its format.
     Malformed(String),
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoLibrary => f.write_str("no TLS library in this file has it"),
+            Self::NoLibrary => f.write_str("the file contains no TLS library with this function"),
             Self::Imported(from) if from.is_empty() => f.write_str("imported from another file"),
             Self::Imported(from) => write!(f, "imported from {}", from.join(" or ")),
-            Self::NoSymbol => f.write_str("the library has no symbol of that name"),
-            Self::NotCode => f.write_str("its symbol does not lead to code"),
-            Self::NotUnique(count) => write!(f, "{count} candidates, so none is certain"),
-            Self::StaticOpenSsl => f.write_str("OpenSSL is linked in without symbols"),
-            Self::NoStrings => f.write_str(
-                "BoringSSL without its TLS part, or without the names of its source files",
-            ),
+            Self::NoSymbol => f.write_str("the library has no symbol with this name"),
+            Self::NotCode => f.write_str("its symbol does not point to code"),
+            Self::NotUnique(count) => write!(f, "ambiguous: {count} candidates"),
+            Self::StaticOpenSsl => f.write_str("OpenSSL is statically linked without symbols"),
+            Self::NoStrings => {
+                f.write_str("BoringSSL lacks its TLS part or the names of its source files")
+            }
             Self::NoReferences => {
                 f.write_str("no function refers to the names of BoringSSL's source files")
             }
             Self::NoMatch(count) => {
-                write!(f, "none of {count} functions of BoringSSL's gives the known errors")
+                write!(f, "none of {count} functions of BoringSSL has the known error codes")
             }
-            Self::TooComplex => f.write_str("the file takes more work than any real one"),
+            Self::TooComplex => f.write_str("the file exceeds the limits of the search"),
             Self::Compressed => {
-                f.write_str("compressed in the archive: look at the extracted library")
+                f.write_str("compressed in the archive; extract the library and locate it there")
             }
-            Self::Unsupported(what) => write!(f, "not supported: {what}"),
+            Self::Unsupported(what) => write!(f, "unsupported: {what}"),
             Self::Malformed(what) => write!(f, "malformed: {what}"),
         }
     }
 }
 
-/// What an ELF file holds.
+/// The TLS libraries and functions in an ELF file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
-    /// The machine; `None` where the file was not read that far.
+    /// Architecture of the file; `None` if its header could not be read.
     pub arch: Option<Arch>,
-    /// The build id, in hexadecimal.
+    /// Build id in hexadecimal.
     pub build_id: Option<String>,
-    /// The TLS libraries in it.
+    /// TLS libraries in the file.
     pub libraries: Vec<Library>,
-    /// The functions found.
+    /// Functions that were found.
     pub functions: Vec<Function>,
-    /// The functions that could have been expected, and were not found.
+    /// Functions that were expected but not found.
     pub missing: Vec<Missing>,
 }
 
 impl Findings {
-    /// Nothing, of a file that is not read.
+    /// Creates the findings of a file that cannot be read.
     fn unread(reason: &Reason) -> Self {
         let names = Name::ALL.into_iter().filter(|name| name.is_typical());
         Self {
@@ -232,61 +229,60 @@ impl Findings {
     }
 }
 
-/// What a file, or a library in an APK, holds.
+/// The findings in a file, or in a library in an APK.
 ///
-/// It is serialised as the object that `tracer locate --json` prints.
+/// Serializes as the object that `tracer locate --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// The file, as the caller named it.
+    /// Name of the file, as given by the caller.
     pub file: String,
-    /// The library's path in the APK; `None` where the file is one itself.
+    /// Path of the library in the APK; `None` for an ELF file.
     pub entry: Option<String>,
-    /// What is there. Positions count from the beginning of `file`.
+    /// The findings, with offsets from the beginning of `file`.
     pub findings: Findings,
 }
 
-/// Why a file was not looked into.
+/// An error that prevents analyzing a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be read.
+    /// The file cannot be read.
     #[error("cannot be read")]
     Io(#[from] io::Error),
-    /// It is neither of the formats.
+    /// The file has an unknown format.
     #[error("neither an ELF file nor a zip archive")]
-    Unrecognised,
-    /// It is a zip archive without a library.
+    UnknownFormat,
+    /// The file is a zip archive that contains no library.
     #[error("an archive without libraries")]
     NoLibraries,
 }
 
-/// Finds the functions in `source`, an ELF file or an APK. `file` names it in
-/// the answer, and `cache` is asked first.
+/// Locates the functions in `source`, an ELF file or an APK. `file` is its name in the
+/// result.
 ///
-/// An ELF file gives one answer, an APK one for each library.
+/// The result has one element for an ELF file, and one for each library in an APK.
 ///
 /// # Errors
-/// Where the file cannot be read or is of another format. A file of the right
-/// format always gives an answer: what is wrong with it stands in
-/// [`Findings::missing`].
+/// Returns an error if the file cannot be read or has an unknown format. If a file has a
+/// known format, its defects are reported in [`Findings::missing`].
 pub fn locate(source: &dyn Source, file: &str, cache: &mut Cache) -> Result<Vec<Located>, Error> {
     let whole = Part::whole(source);
     let head = whole.read(0, 4)?;
     if elf::is_elf(&head) {
-        let findings = analysis::examine(whole, cache)?;
+        let findings = analysis::analyze(whole, cache)?;
         return Ok(vec![Located { file: file.into(), entry: None, findings }]);
     }
     let archive = if zip::is_zip(&head) { zip::libraries(whole)? } else { None };
-    let archive = archive.ok_or(Error::Unrecognised)?;
+    let archive = archive.ok_or(Error::UnknownFormat)?;
     let mut located = Vec::new();
     for library in archive.entries {
         let findings = match library.data {
-            Some(data) => analysis::examine(data, cache)?,
+            Some(data) => analysis::analyze(data, cache)?,
             None => Findings::unread(&Reason::Compressed),
         };
         located.push(Located { file: file.into(), entry: Some(library.name), findings });
     }
     if archive.incomplete {
-        let reason = Reason::Malformed("parts of the archive cannot be read".into());
+        let reason = Reason::Malformed("part of the archive cannot be read".into());
         let findings = Findings::unread(&reason);
         located.push(Located { file: file.into(), entry: None, findings });
     }

@@ -1,32 +1,30 @@
-//! Where in a function a uprobe is cheap and still sees the arguments.
+//! Chooses the instruction of a function at which a uprobe is cheap and sees the arguments.
 //!
-//! A uprobe replaces an instruction with a breakpoint. Behind the breakpoint
-//! the kernel either emulates the instruction (0.5 µs a hit) or single-steps
-//! a copy of it, which costs a second trap (10 µs a hit). On x86_64 it
-//! emulates `push r64` (since 4.16), `jmp`, `jcc` and `call` to a relative
-//! target, and `nop` (since 3.16); the usual multi-byte forms of `nop` since
-//! 6.16, so those only come second. It does not emulate `endbr64`, `sub` or
-//! `mov`, which is what functions begin with.
+//! A uprobe replaces an instruction with a breakpoint. When it is hit, the kernel either
+//! emulates the instruction (0.5 µs per hit) or single-steps a copy of it, which costs a second
+//! trap (10 µs per hit). On x86_64 it emulates `push r64` (since 4.16), relative `jmp`, `jcc`
+//! and `call`, and `nop` (since 3.16). The usual multi-byte forms of `nop` are emulated since
+//! 6.16, so they are the second choice. `endbr64`, `sub` and `mov`, with which functions begin,
+//! are not emulated.
 //!
-//! So the probe goes to the first emulated instruction on the straight path
-//! from the entry. There it sees every call once, with the arguments where the
-//! caller put them, since each of these is checked:
+//! So the probe is placed at the first emulated instruction on the straight path from the
+//! entry. These conditions ensure that it sees every call exactly once, with the arguments in
+//! their original registers:
 //!
-//! * no branch, call or return comes before the probed instruction (it may be
-//!   one itself: the probe fires before it is executed);
-//! * no branch of the function goes to an instruction behind the entry up to
-//!   and including the probed one, so nothing passes it twice or skips it
-//!   (other functions enter a function at its entry; its own cold part, where
-//!   the compiler moved one away, comes back behind the prologue);
-//! * no instruction before it writes a register that holds an argument;
-//! * the stack pointer has moved by a known number of bytes.
+//! * there is no branch, call or return before the probed instruction (the instruction itself
+//!   may be one, because the probe fires before it executes);
+//! * no branch in the function targets an instruction after the entry, up to and including the
+//!   probed one, so no path reaches it twice or skips it (other functions jump to the entry,
+//!   and a cold part that the compiler moved away returns to a point after the prologue);
+//! * no instruction before it writes a register that contains an argument;
+//! * the change of the stack pointer is known.
 //!
-//! A return probe has narrower terms: the kernel takes the return address from
-//! the top of the stack, so the stack pointer must not have moved at all.
+//! A return probe has a stricter condition: the kernel takes the return address from the top of
+//! the stack, so the stack pointer must be unchanged.
 //!
-//! On arm64 the entry is probed. The kernel simulates branches, ADR and ADRP
-//! (`nop` since 6.13), none of which functions begin with, and a return probe
-//! changes the link register, which has to happen before `paciasp` signs it.
+//! On arm64 the probe is always at the entry. The kernel simulates branches, ADR and ADRP
+//! (`nop` since 6.13), but functions do not begin with these, and a return probe replaces the
+//! link register, which must happen before `paciasp` signs it.
 //!
 //! Sources: `branch_setup_xol_ops` and `push_setup_xol_ops` in
 //! arch/x86/kernel/uprobes.c; `arch_uretprobe_hijack_return_addr` for both
@@ -40,73 +38,72 @@ use serde::{Deserialize, Serialize};
 
 use super::code::x86;
 
-/// How many instructions from the entry are considered. What is not found so
-/// near is not found: the first call or branch comes before.
+/// Maximum number of instructions considered. The first call or branch is usually earlier.
 const MAX_INSTRUCTIONS: usize = 16;
 
-/// The integer arguments in the order of the System V ABI for x86_64, 3.2.3.
+/// Registers of the integer arguments, in order (System V ABI for x86_64, 3.2.3).
 const ARGUMENTS: [Register; 6] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
 
-/// What a hit costs, as far as the instruction decides it.
+/// The cost of a hit, which depends on the probed instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cost {
     /// The kernel emulates the instruction: about 0.5 µs.
     Emulated,
-    /// Kernels since 6.16 emulate it, older ones single-step it.
+    /// The kernel emulates the instruction since 6.16, and single-steps it before.
     Nop,
-    /// The kernel single-steps it: about 10 µs on x86_64.
+    /// The kernel single-steps the instruction: about 10 µs on x86_64.
     Stepped,
 }
 
-/// A place for a uprobe, relative to the function's entry.
+/// The position of a uprobe, relative to the entry of the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Bytes behind the function's entry.
+    /// Distance from the entry in bytes.
     pub delta: u64,
-    /// How many bytes lower the stack pointer is there than at the entry: the
-    /// return address is at `sp + sp_adjust`, the first stack argument 8
-    /// bytes above it (x86_64).
+    /// Number of bytes by which the stack pointer is lower than at the entry. The return
+    /// address is at `sp + sp_adjust`, and the first stack argument is 8 bytes above it
+    /// (x86_64).
     pub sp_adjust: u64,
-    /// What a hit costs.
+    /// Cost of a hit.
     pub cost: Cost,
-    /// The instruction there; empty where it was not decoded (arm64).
+    /// The probed instruction; empty if it was not decoded (arm64).
     pub instruction: String,
 }
 
 impl Probe {
-    /// A probe at the entry, of a function that is not decoded.
+    /// Creates a probe at the entry of a function that is not decoded.
     pub(super) fn entry() -> Self {
         Self { delta: 0, sp_adjust: 0, cost: Cost::Stepped, instruction: String::new() }
     }
 }
 
-/// Where to probe a function.
+/// The positions of the probes of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probes {
-    /// For the arguments.
+    /// The uprobe, which reads the arguments.
     pub arguments: Probe,
-    /// For the return value: a place where a uretprobe may stand.
+    /// The uretprobe, which reads the return value.
     pub returns: Probe,
 }
 
 impl Probes {
-    /// Both at the entry.
+    /// Creates probes at the entry.
     pub(super) fn entry() -> Self {
         Self { arguments: Probe::entry(), returns: Probe::entry() }
     }
 }
 
-/// Chooses where to probe the x86_64 function whose whole `code` is given,
-/// and whose first `arguments` (at most 6) arguments are to be read.
+/// Chooses the probes of an x86_64 function. `code` is the whole function, and `arguments` the
+/// number of arguments to read (at most 6).
 pub(super) fn choose(code: &[u8], arguments: usize) -> Probes {
     let path = straight_path(code, arguments);
     let Some(entry) = path.first() else {
         return Probes::entry();
     };
-    // `min_by_key` takes the first of equals, so the nearest to the entry; of
-    // places that are all single-stepped, that is the entry.
+    // `min_by_key` returns the first of several minima, which is the nearest to the entry. If
+    // all are single-stepped, this is the entry.
     let cheapest = |probe: Option<&Probe>| probe.unwrap_or(entry).clone();
     Probes {
         arguments: cheapest(path.iter().min_by_key(|probe| probe.cost)),
@@ -116,8 +113,8 @@ pub(super) fn choose(code: &[u8], arguments: usize) -> Probes {
     }
 }
 
-/// The places on the straight path from the entry at which a probe sees the
-/// arguments. The entry itself always is one, if it can be decoded.
+/// Returns the positions on the straight path from the entry at which a probe sees the
+/// arguments. The first is the entry itself, if it can be decoded.
 fn straight_path(code: &[u8], arguments: usize) -> Vec<Probe> {
     let held = ARGUMENTS.get(..arguments).unwrap_or(&ARGUMENTS);
     let first_target = first_branch_target(code);
@@ -128,8 +125,7 @@ fn straight_path(code: &[u8], arguments: usize) -> Vec<Probe> {
     let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
     while decoder.can_decode() && path.len() < MAX_INSTRUCTIONS {
         let instruction = decoder.decode();
-        // From the first place on that a branch goes to, it is passed by more
-        // than the calls.
+        // From the first branch target on, more than the calls pass.
         if instruction.is_invalid() || first_target.is_some_and(|at| instruction.ip() >= at) {
             break;
         }
@@ -149,7 +145,7 @@ fn straight_path(code: &[u8], arguments: usize) -> Vec<Probe> {
         if overwrites {
             break;
         }
-        // A negative sum is above its own frame: no compiler's code.
+        // A negative sum is above the function's own frame, which compilers do not generate.
         match stack_growth(&instruction).and_then(|growth| sp_adjust.checked_add_signed(growth)) {
             Some(sum) => sp_adjust = sum,
             None => break,
@@ -158,7 +154,7 @@ fn straight_path(code: &[u8], arguments: usize) -> Vec<Probe> {
     path
 }
 
-/// The lowest address behind the entry that a branch of the function goes to.
+/// Returns the lowest address after the entry that a branch in the function targets.
 fn first_branch_target(code: &[u8]) -> Option<u64> {
     Decoder::with_ip(64, code, 0, DecoderOptions::NONE)
         .into_iter()
@@ -171,7 +167,7 @@ fn first_branch_target(code: &[u8]) -> Option<u64> {
         .min()
 }
 
-/// How the kernel gets past the breakpoint on `instruction`.
+/// Returns the cost of a probe at `instruction`.
 fn cost(instruction: &Instruction, code: &[u8]) -> Cost {
     let start = usize::try_from(instruction.ip()).unwrap_or(usize::MAX);
     let bytes = code.get(start..).unwrap_or_default();
@@ -179,11 +175,11 @@ fn cost(instruction: &Instruction, code: &[u8]) -> Cost {
     match bytes {
         // push r64, push r8–r15
         [0x50..=0x57] | [0x41, 0x50..=0x57] => Cost::Emulated,
-        // jcc rel8, jcc rel32, jmp rel8, jmp rel32, call rel32, nop. A prefix
-        // makes them something else, or refused: none here has one.
+        // jcc rel8, jcc rel32, jmp rel8, jmp rel32, call rel32, nop. With a prefix they are
+        // other instructions, or the kernel does not emulate them.
         [0x70..=0x7f, _] | [0x0f, 0x80..=0x8f, ..] => Cost::Emulated,
         [0xeb, _] | [0xe9 | 0xe8, _, _, _, _] | [0x90] => Cost::Emulated,
-        // The forms that the kernel itself uses (x86_nops), up to 8 bytes.
+        // The forms in the kernel's x86_nops, up to 8 bytes.
         [0x66, 0x90]
         | [0x0f, 0x1f, 0x00]
         | [0x0f, 0x1f, 0x40, 0]
@@ -195,8 +191,8 @@ fn cost(instruction: &Instruction, code: &[u8]) -> Cost {
     }
 }
 
-/// By how many bytes `instruction` lowers the stack pointer; `None` where that
-/// cannot be told.
+/// Returns the number of bytes by which `instruction` lowers the stack pointer; `None` if it
+/// is unknown.
 fn stack_growth(instruction: &Instruction) -> Option<i64> {
     let on_rsp = instruction.op_count() > 0
         && instruction.op0_kind() == OpKind::Register
@@ -216,8 +212,8 @@ fn stack_growth(instruction: &Instruction) -> Option<i64> {
             Mnemonic::Push | Mnemonic::Pop => {
                 Some(-i64::from(instruction.stack_pointer_increment()))
             }
-            // `cmp` and `test` only read it; whatever else names it first
-            // writes it.
+            // `cmp` and `test` only read it. Any other instruction with it as the first
+            // operand writes it.
             Mnemonic::Cmp | Mnemonic::Test => Some(0),
             _ if on_rsp => None,
             _ if instruction.stack_pointer_increment() != 0 => None,

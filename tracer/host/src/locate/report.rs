@@ -1,4 +1,4 @@
-//! [`Located`] for programs (JSON) and for people.
+//! The JSON and the text form of [`Located`].
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ struct Report<'a> {
 struct ReportFunction<'a> {
     name: Name,
     library: Library,
-    /// Positions in the file: the entry, and where to put probes.
+    /// Offsets in the file: of the entry, and for probes.
     file_offset: u64,
     virtual_address: u64,
     probe_offset: u64,

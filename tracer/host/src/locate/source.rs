@@ -1,24 +1,24 @@
-//! Files by position: what [`locate`](super::locate) reads from.
+//! Random access to files.
 //!
-//! A Chromium is 300 MB. Nothing here reads a file whole: headers and tables
-//! are read by range, segments in windows of [`WINDOW`] bytes.
+//! Chromium's executable has 300 MB, so files are never loaded as a whole: headers and tables
+//! are read by range, and segments in windows of [`WINDOW`] bytes.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// How much of a segment or table is in memory at a time.
+/// Number of bytes of a segment or table that are in memory at a time.
 pub(super) const WINDOW: usize = 1 << 20;
 
-/// Bytes that can be read by position.
+/// A source of bytes with random access.
 pub trait Source {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     fn size(&self) -> u64;
 
-    /// Fills `buf` with the bytes from `offset` on.
+    /// Fills `buf` with the bytes at `offset`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] where the range is not wholly inside.
+    /// Returns [`io::ErrorKind::UnexpectedEof`] if the range exceeds the source.
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
 
@@ -47,9 +47,8 @@ impl Source for Vec<u8> {
     }
 }
 
-/// An open file and its size when it was opened.
-///
-/// A file that shrinks meanwhile gives an error, not a wrong answer.
+/// An open file. Its size is fixed when it is opened; if the file shrinks later, reads
+/// return an error.
 #[derive(Debug)]
 pub struct FileSource {
     file: File,
@@ -57,11 +56,11 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// Reads from `file` by position; its cursor is not used.
+    /// Creates a source from an open file. The file's cursor is not used.
     ///
     /// # Errors
-    /// Where the file's metadata cannot be read, or where it is no regular
-    /// file (a FIFO would block the reader).
+    /// Returns an error if the metadata cannot be read, or if it is not a regular file
+    /// (reading a FIFO would block).
     pub fn new(file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -81,7 +80,7 @@ impl Source for FileSource {
     }
 }
 
-/// A part of a source: an entry of an APK, seen as a file of its own.
+/// A part of a source, such as an entry of an APK.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     source: &'a dyn Source,
@@ -90,12 +89,12 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The whole of `source`.
+    /// Returns the part that covers all of `source`.
     pub(super) fn whole(source: &'a dyn Source) -> Self {
         Self { source, start: 0, size: source.size() }
     }
 
-    /// `size` bytes from `start` on; `None` where they are not all there.
+    /// Returns the part of `size` bytes at `start`; `None` if it exceeds this one.
     pub(super) fn sub(&self, start: u64, size: u64) -> Option<Self> {
         let end = start.checked_add(size)?;
         (end <= self.size).then_some(Self {
@@ -105,19 +104,19 @@ impl<'a> Part<'a> {
         })
     }
 
-    /// Where the part begins in the file.
+    /// Returns the offset of the part in the source.
     pub(super) fn start(&self) -> u64 {
         self.start
     }
 
-    /// How many bytes the part has.
+    /// Returns the number of bytes in the part.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Up to `len` bytes from `offset` on: fewer at the end, none beyond it.
+    /// Reads up to `len` bytes at `offset`: fewer at the end, and none beyond it.
     ///
-    /// `len` is the caller's cap, so that no header can ask for memory.
+    /// Callers pass a limit of their own as `len`, never a length from a file alone.
     pub(super) fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let len = self.size.saturating_sub(offset).min(len as u64);
         if len == 0 {
@@ -128,9 +127,9 @@ impl<'a> Part<'a> {
         Ok(buf)
     }
 
-    /// Hands out `size` bytes from `start` on in windows of at most [`WINDOW`]
-    /// bytes, each with its offset. Two windows share `overlap` bytes, so
-    /// that a pattern of up to `overlap + 1` bytes is whole in one of them.
+    /// Calls `visit` with `size` bytes at `start`, in windows of at most [`WINDOW`] bytes,
+    /// each with its offset. Consecutive windows overlap by `overlap` bytes, so that one of
+    /// them contains any given sequence of up to `overlap + 1` bytes.
     pub(super) fn windows(
         &self,
         start: u64,
@@ -144,7 +143,7 @@ impl<'a> Part<'a> {
         let mut at = start;
         while at < end {
             let len = (end - at).min(WINDOW as u64);
-            // `len` is at most WINDOW, so the cast and the slice hold.
+            // `len` is at most WINDOW, so neither the cast nor the slice can fail.
             let window = &mut buf[..len as usize];
             self.source.read_exact_at(self.start.saturating_add(at), window)?;
             visit(at, window);
@@ -157,27 +156,27 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Little-endian fields of `bytes`; `None` beyond its end.
+/// Reads little-endian fields at an offset; returns `None` beyond the end.
 pub(super) trait Fields {
-    /// The `N` bytes at `at`.
+    /// Reads `N` bytes.
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
-    /// The 16-bit field at `at`.
+    /// Reads a 16-bit field.
     fn u16(&self, at: usize) -> Option<u16> {
         self.array(at).map(u16::from_le_bytes)
     }
 
-    /// The 32-bit field at `at`.
+    /// Reads a 32-bit field.
     fn u32(&self, at: usize) -> Option<u32> {
         self.array(at).map(u32::from_le_bytes)
     }
 
-    /// The signed 32-bit field at `at`.
+    /// Reads a signed 32-bit field.
     fn i32(&self, at: usize) -> Option<i32> {
         self.array(at).map(i32::from_le_bytes)
     }
 
-    /// The 64-bit field at `at`.
+    /// Reads a 64-bit field.
     fn u64(&self, at: usize) -> Option<u64> {
         self.array(at).map(u64::from_le_bytes)
     }
@@ -194,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_share_their_overlap() {
+    fn windows_overlap() {
         let bytes: Vec<u8> = (0..WINDOW * 2 + 10).map(|i| (i % 251) as u8).collect();
         let file = Part::whole(&bytes);
         for (start, size, overlap) in
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_end_where_the_part_ends() {
+    fn reads_stop_at_the_end_of_the_part() {
         let bytes: Vec<u8> = (0..100).collect();
         let part = Part::whole(&bytes).sub(10, 20).unwrap();
         assert_eq!(part.read(18, 100).unwrap(), [28, 29]);
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_no_file() {
+    fn file_source_rejects_a_folder() {
         assert!(FileSource::new(File::open("/").unwrap()).is_err());
     }
 }

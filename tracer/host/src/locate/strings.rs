@@ -1,52 +1,53 @@
-//! What a file's strings tell of the TLS library inside.
+//! Recognizes statically linked TLS libraries by their strings.
 
 use std::io;
 
 use memchr::memmem;
 
 use super::elf::Image;
-use super::rules::SourceFile;
+use super::signatures::SourceFile;
 
-/// The longest path of a source file that is recognised.
+/// Maximum length of the path of a source file.
 const MAX_PATH: usize = 512;
-/// Occurrences of the file names followed: one is normal, two where a program
-/// holds two copies.
+/// Maximum number of source file names. Each usually occurs once, or twice in a program with
+/// two copies of the library.
 const MAX_STRINGS: usize = 16;
 
-/// What a file's strings tell of the TLS library inside.
+/// The strings of TLS libraries in a file.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
-    /// Where BoringSSL's source file names are.
+    /// Names of BoringSSL's source files, with their addresses.
     files: Vec<(SourceFile, u64)>,
-    /// The version string of an OpenSSL.
+    /// True if there is a version string of OpenSSL.
     openssl: bool,
-    /// The version string of a BoringSSL.
+    /// True if there is a version string of BoringSSL.
     pub(super) boringssl: bool,
 }
 
 impl Strings {
-    /// Where that source file's names are.
+    /// Returns the addresses of the names of a source file.
     pub(super) fn addresses(&self, file: SourceFile) -> impl Iterator<Item = u64> + '_ {
         self.files.iter().filter(move |(f, _)| *f == file).map(|(_, address)| *address)
     }
 
-    /// Where all source files' names are.
+    /// Returns the addresses of the names of all source files.
     pub(super) fn all_addresses(&self) -> impl Iterator<Item = u64> + '_ {
         self.files.iter().map(|(_, address)| *address)
     }
 
-    /// Whether a BoringSSL can be there. OpenSSL has a file of the same name.
+    /// Reports whether the file may contain BoringSSL. OpenSSL has a source file with the
+    /// same name.
     pub(super) fn is_boringssl(&self) -> bool {
         self.boringssl || !self.files.is_empty() && !self.openssl
     }
 
-    /// Whether OpenSSL's libssl (its libcrypto alone has the version too) is
-    /// there.
+    /// Reports whether the file contains OpenSSL's libssl. (libcrypto alone has the version
+    /// string too.)
     pub(super) fn is_static_openssl(&self) -> bool {
         self.openssl && !self.boringssl && self.addresses(SourceFile::SslLib).next().is_some()
     }
 
-    /// Looks through all mapped segments.
+    /// Searches all mapped segments.
     pub(super) fn find(image: &Image<'_>) -> io::Result<Self> {
         let mut strings = Self::default();
         let version = memmem::Finder::new(b"OpenSSL ");
@@ -79,7 +80,7 @@ impl Strings {
         Ok(strings)
     }
 
-    /// Reads what follows `OpenSSL `: `1.1.1 (compatible; BoringSSL)`, or
+    /// Parses the string after `OpenSSL `: `1.1.1 (compatible; BoringSSL)` or
     /// `3.0.17 1 Jul 2025`.
     fn note_version(&mut self, rest: &[u8]) {
         let end = memchr::memchr(0, rest).unwrap_or(rest.len());
@@ -99,16 +100,16 @@ trait EndsWithYear {
 }
 
 impl EndsWithYear for [u8] {
-    /// A release date at the end makes a version string out of what could
-    /// also be a mention of OpenSSL.
+    /// Reports whether a release date is at the end, which distinguishes a version string
+    /// from other text about OpenSSL.
     fn ends_with_year(&self) -> bool {
         matches!(self, [.., b' ', b'1' | b'2', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'])
     }
 }
 
-/// Where the NUL-terminated string that goes on at `hit` begins. Without a NUL
-/// before it in the window there is none, but at the segment's start: the
-/// window before held it whole.
+/// Returns the start of the NUL-terminated string that contains `hit`. If there is no NUL
+/// before `hit`, the string either starts at the beginning of the segment, or the previous
+/// window contains it.
 fn string_start(window: &[u8], hit: usize, at_start: bool) -> Option<usize> {
     let from = hit.saturating_sub(MAX_PATH);
     match memchr::memrchr(0, window.get(from..hit)?) {

@@ -1,4 +1,4 @@
-//! Functions by name in a symbol table.
+//! Finds functions by name in a symbol table.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,36 +10,35 @@ use super::source::{Fields, Part, WINDOW};
 
 const STT_FUNC: u8 = object::elf::STT_FUNC;
 
-/// Positions in the string table at which a wanted name is looked for. A name
-/// stands there once; suffix sharing adds few.
+/// Maximum number of occurrences of the names in the string table. A name usually occurs
+/// once; suffix sharing adds a few.
 const MAX_NAME_POSITIONS: usize = 256;
 
-/// Hits kept. One name has one address, a few where it has versions.
+/// Maximum number of symbols found. A name has one address, or a few if it has versions.
 const MAX_SYMBOLS: usize = 256;
 
-/// A function symbol with one of the names asked for.
+/// A function symbol with one of the requested names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Symbol {
-    /// Which of the names, by position.
+    /// Index of the name.
     pub(super) name: usize,
-    /// The address; `None` where the table imports the function.
+    /// Address of the function; `None` if it is imported.
     pub(super) address: Option<u64>,
-    /// How many bytes the function has; 0 where the table does not say.
+    /// Size of the function in bytes; 0 if the table does not have it.
     pub(super) size: u64,
 }
 
-/// Finds the function symbols of `table` that bear one of `names`.
+/// Finds the function symbols in `table` that have one of `names`.
 ///
-/// The string table is searched first, which leaves a few positions to
-/// compare each symbol with: an unstripped browser has millions of symbols,
-/// and their names need not be read one by one.
+/// An unstripped browser has millions of symbols. The string table is searched first, so that
+/// each symbol only has to be compared with a few string offsets.
 pub(super) fn find(file: Part<'_>, table: &SymbolTable, names: &[&str]) -> io::Result<Vec<Symbol>> {
     let positions = name_positions(file, table, names)?;
     let mut found = Vec::new();
     if positions.is_empty() {
         return Ok(found);
     }
-    // Whole entries to a window: the step is the window less the overlap.
+    // With this overlap, every window starts at the beginning of an entry.
     let overlap = WINDOW % SYM_SIZE;
     let size = table.symbols.end.saturating_sub(table.symbols.start);
     file.windows(table.symbols.start, size, overlap, |_, window| {
@@ -55,8 +54,8 @@ pub(super) fn find(file: Part<'_>, table: &SymbolTable, names: &[&str]) -> io::R
     Ok(found)
 }
 
-/// Where in the string table a symbol name can point to for each of `names`.
-/// Linkers share suffixes, so the byte before the name can be anything.
+/// Returns the offsets of `names` in the string table. Linkers share suffixes, so the byte
+/// before a name can be anything.
 fn name_positions(
     file: Part<'_>,
     table: &SymbolTable,
@@ -86,7 +85,7 @@ fn symbol(entry: &[u8], name: usize) -> Option<Symbol> {
     let kind = entry.get(4)? & 0xf;
     let section = entry.u16(6)?;
     let imported = section == object::elf::SHN_UNDEF;
-    // An import can be untyped; a definition of a function is STT_FUNC.
+    // An import can have no type; the definition of a function is STT_FUNC.
     (imported || kind == STT_FUNC).then_some(Symbol {
         name,
         address: if imported { None } else { Some(entry.u64(8)?) },

@@ -1,11 +1,10 @@
-//! Function bounds from the unwind tables, where they cover an address.
+//! Finds function bounds in the unwind tables.
 //!
-//! `.eh_frame_hdr` is a sorted table of all functions with unwind
-//! information. Current Chromium builds leave it out for nearly all of their
-//! code; others have it for all.
+//! `.eh_frame_hdr` is a sorted table of all functions with unwind information. In current
+//! Chromium builds it covers almost none of the code; in other programs, all of it.
 //!
-//! Source: LSB Core, "Exception Frames"; the encodings are the only ones that
-//! GNU ld, gold and lld write.
+//! Source: LSB Core, "Exception Frames". The supported encodings are the only ones that GNU
+//! ld, gold and lld write.
 
 use std::io;
 use std::ops::Range;
@@ -13,22 +12,22 @@ use std::ops::Range;
 use super::elf::Image;
 use super::source::Fields;
 
-/// `udata4` count, `datarel|sdata4` table.
+/// The encodings of the count (`udata4`) and of the table (`datarel|sdata4`).
 const COUNT_UDATA4: u8 = 0x03;
 const TABLE_DATAREL_SDATA4: u8 = 0x3b;
-/// Bytes of a table entry: where a function starts, where its FDE is.
+/// Size of a table entry: the offsets of a function and of its FDE.
 const ENTRY: u64 = 8;
 
-/// The functions that unwind tables describe.
+/// The table of functions with unwind information.
 pub(super) struct UnwindTable<'a> {
     image: &'a Image<'a>,
-    /// The address of `.eh_frame_hdr`, which its offsets are relative to.
+    /// Address of `.eh_frame_hdr`, to which its offsets are relative.
     base: u64,
     entries: u64,
 }
 
 impl<'a> UnwindTable<'a> {
-    /// Opens `.eh_frame_hdr`; `None` where there is none in the known form.
+    /// Opens `.eh_frame_hdr`; returns `None` if it is missing or has unknown encodings.
     ///
     /// ```text
     /// u8 version=1, u8 frame encoding, u8 count encoding, u8 table encoding
@@ -46,9 +45,9 @@ impl<'a> UnwindTable<'a> {
         Ok(known.then_some(Self { image, base: range.start, entries: count.min(room) }))
     }
 
-    /// The function that holds `address`.
+    /// Returns the addresses of the function that contains `address`.
     pub(super) fn function(&self, address: u64) -> io::Result<Option<Range<u64>>> {
-        // The last entry that starts at or before the address.
+        // Find the last entry that starts at or before the address.
         let (mut low, mut high) = (0, self.entries);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -63,9 +62,8 @@ impl<'a> UnwindTable<'a> {
         let Some((start, fde)) = self.entry(index)? else {
             return Ok(None);
         };
-        // u32 length, u32 CIE, i32 function (relative to itself), u32 size.
-        // Other encodings exist; this one is proven by its agreeing with the
-        // table.
+        // u32 length, u32 CIE, i32 function (relative to itself), u32 size. There are other
+        // encodings; if the function agrees with the table, it is this one.
         let fde_bytes = self.image.read_address(fde, 16)?;
         let (Some(relative), Some(size)) = (fde_bytes.i32(8), fde_bytes.u32(12)) else {
             return Ok(None);

@@ -1,9 +1,9 @@
-//! The libraries inside an APK.
+//! Lists the libraries in an APK.
 //!
-//! Android maps libraries straight from the APK where they are stored without
-//! compression, so a probe goes to the APK's inode, at the entry's data plus
-//! the offset in the ELF file. Only the directory at the archive's end and the
-//! local headers of the libraries are read.
+//! If a library is stored without compression, Android maps it directly from the APK. A probe
+//! is then placed in the APK, at the offset of the entry's data plus the offset in the ELF
+//! file. Only the directory at the end of the archive and the local headers of the libraries
+//! are read.
 //!
 //! Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12–4.3.16, 4.5.3.
 
@@ -22,41 +22,41 @@ const ENTRY_MAGIC: &[u8] = b"PK\x01\x02";
 const ENTRY_SIZE: usize = 46;
 const LOCAL_MAGIC: &[u8] = b"PK\x03\x04";
 const LOCAL_SIZE: usize = 30;
-/// The extra field with the 64-bit sizes.
+/// Id of the extra field with 64-bit values.
 const EXTRA_ZIP64: u16 = 1;
-/// A field whose value is in the extra field.
+/// Value of a 32-bit field whose 64-bit value is in the extra field.
 const IN_EXTRA: u32 = u32::MAX;
 
-/// The end record can have a comment of up to 65535 bytes behind it.
+/// Maximum size of the end record, including a comment of up to 65535 bytes.
 const MAX_END: usize = END_SIZE + 65_535;
-/// Bytes of the directory read. A large APK has some 20 000 entries of 100
+/// Maximum number of bytes read of the directory. A large APK has about 20 000 entries of 100
 /// bytes.
 const MAX_DIRECTORY: usize = 32 << 20;
-/// Libraries reported of one archive.
+/// Maximum number of libraries reported of one archive.
 const MAX_LIBRARIES: usize = 1024;
 
 /// A library in the archive.
 pub(super) struct Library<'a> {
-    /// Its path in the archive.
+    /// Path in the archive.
     pub(super) name: String,
-    /// Its bytes; `None` where they are compressed, so that nobody maps them
-    /// from here.
+    /// The library's bytes; `None` if it is compressed and so cannot be mapped from the
+    /// archive.
     pub(super) data: Option<Part<'a>>,
 }
 
 /// The `.so` entries of an archive.
 pub(super) struct Libraries<'a> {
     pub(super) entries: Vec<Library<'a>>,
-    /// There are more, or parts of the directory could not be read.
+    /// True if there are more libraries, or if part of the directory could not be read.
     pub(super) incomplete: bool,
 }
 
-/// Whether `head` begins like a zip archive.
+/// Reports whether `head` is the beginning of a zip archive.
 pub(super) fn is_zip(head: &[u8]) -> bool {
     head.starts_with(LOCAL_MAGIC) || head.starts_with(END_MAGIC)
 }
 
-/// Lists the libraries of `archive`; `None` where it has no directory.
+/// Lists the libraries in `archive`; returns `None` if it has no directory.
 pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a>>> {
     let Some((start, size)) = directory(archive)? else {
         return Ok(None);
@@ -64,8 +64,8 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
     let len = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = archive.read(start, len.min(MAX_DIRECTORY))?;
     let mut found = Libraries { entries: Vec::new(), incomplete: bytes.len() < len };
-    // Files in a sound archive do not overlap, so that together they are no
-    // longer than it. In one that was made to take long they are.
+    // The entries of a valid archive do not overlap, so the sum of their sizes is at most the
+    // size of the archive. This bounds the work for a malicious one.
     let mut unread = archive.size();
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
@@ -95,7 +95,7 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
     Ok(Some(found))
 }
 
-/// Where the central directory is: offset and size.
+/// Returns the offset and the size of the central directory.
 fn directory(archive: Part<'_>) -> io::Result<Option<(u64, u64)>> {
     let tail_at = archive.size().saturating_sub(MAX_END as u64);
     let tail = archive.read(tail_at, MAX_END)?;
@@ -109,7 +109,7 @@ fn directory(archive: Part<'_>) -> io::Result<Option<(u64, u64)>> {
         if size != IN_EXTRA && start != IN_EXTRA {
             return Ok(Some((u64::from(start), u64::from(size))));
         }
-        // Zip64: a locator stands before the end record and leads to another.
+        // Zip64: a locator before the end record points to the Zip64 end record.
         let end_at = tail_at + at as u64;
         let Some(locator_at) = end_at.checked_sub(LOCATOR64_SIZE) else {
             continue;
@@ -131,15 +131,15 @@ fn directory(archive: Part<'_>) -> io::Result<Option<(u64, u64)>> {
 /// A file in the central directory.
 struct Entry<'b> {
     name: &'b [u8],
-    /// Neither compressed nor encrypted.
+    /// True if the data is neither compressed nor encrypted.
     stored: bool,
     size: u64,
-    /// Where its local header is.
+    /// Offset of the local header.
     header: u64,
 }
 
 impl<'b> Entry<'b> {
-    /// Reads the first entry of `bytes`; with it, the bytes behind it.
+    /// Reads the first entry of `bytes`; returns it and the rest.
     fn split(bytes: &'b [u8]) -> Option<(Self, &'b [u8])> {
         let fixed = bytes.get(..ENTRY_SIZE).filter(|fixed| fixed.starts_with(ENTRY_MAGIC))?;
         let name_len = usize::from(fixed.u16(28)?);
@@ -149,8 +149,8 @@ impl<'b> Entry<'b> {
         let (extra, rest) = rest.split_at_checked(extra_len)?;
         let rest = rest.get(comment_len..)?;
 
-        // The extra field holds the 64-bit values in this order, each only
-        // where its 32-bit field does not.
+        // The extra field contains the 64-bit values in this order, but only those whose
+        // 32-bit field is `IN_EXTRA`.
         let mut wide = extra_field(extra, EXTRA_ZIP64).unwrap_or_default().chunks_exact(8);
         let mut value = |narrow: u32| {
             if narrow == IN_EXTRA { wide.next()?.u64(0) } else { Some(u64::from(narrow)) }
@@ -163,7 +163,7 @@ impl<'b> Entry<'b> {
         Some((Self { name, stored, size, header }, rest))
     }
 
-    /// The data of a stored entry, behind its local header.
+    /// Returns the data of a stored entry, which follows its local header.
     fn data<'a>(&self, archive: Part<'a>) -> io::Result<Option<Part<'a>>> {
         let header = archive.read(self.header, LOCAL_SIZE)?;
         let (true, Some(name), Some(extra)) =
@@ -176,7 +176,7 @@ impl<'b> Entry<'b> {
     }
 }
 
-/// The extra field of that kind.
+/// Returns the extra field of a kind.
 fn extra_field(mut extra: &[u8], kind: u16) -> Option<&[u8]> {
     loop {
         let (found, len) = (extra.u16(0)?, usize::from(extra.u16(2)?));

@@ -1,16 +1,15 @@
-//! arm64 code: the dozen instructions that matter, by their encodings in the
-//! Arm Architecture Reference Manual, C4.1.
+//! A decoder for the dozen relevant arm64 instructions. Encodings are from the Arm
+//! Architecture Reference Manual, C4.1.
 
 use super::{End, MAX_FUNCTION, Reference, Walk};
 use crate::locate::source::Fields;
 
-/// Bytes of an instruction.
+/// Size of an instruction in bytes.
 const SIZE: u64 = 4;
-/// How far after its ADRP an ADD can stand: compilers schedule a few
-/// instructions in between.
+/// Maximum distance of an ADD from its ADRP: compilers schedule a few instructions in between.
 const MAX_PAIR_DISTANCE: usize = 12;
 
-/// What an instruction is to us.
+/// A decoded instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// `adrp rd, page`
@@ -27,7 +26,7 @@ enum Kind {
     Call(u64),
     /// `blr` and its authenticating forms
     CallRegister,
-    /// `br`, `ret`, `eret`, `brk`, `udf`: control does not go on behind it
+    /// `br`, `ret`, `eret`, `brk`, `udf`: control does not reach the next instruction
     Stop,
     /// Anything else
     Other,
@@ -62,25 +61,25 @@ fn decode(word: u32, address: u64) -> Kind {
     }
 }
 
-/// The target of a branch whose field of `bits` bits counts instructions.
+/// Returns the target of a branch with an offset of `bits` bits, in instructions.
 fn relative(address: u64, field: u32, bits: u32) -> u64 {
     address.wrapping_add_signed(signed(field, bits) * SIZE.cast_signed())
 }
 
-/// The low `bits` (1–32) bits of `field` as a signed number.
+/// Sign-extends the low `bits` (1–32) bits of `field`.
 fn signed(field: u32, bits: u32) -> i64 {
     let shift = 32 - bits;
     i64::from((field << shift).cast_signed() >> shift)
 }
 
-/// The instructions of `code` with their addresses.
+/// Returns the instructions in `code` with their addresses.
 fn words(code: &[u8], address: u64) -> impl Iterator<Item = (u64, u32)> + '_ {
     code.chunks_exact(SIZE as usize)
         .enumerate()
         .filter_map(move |(i, word)| Some((address.wrapping_add(i as u64 * SIZE), word.u32(0)?)))
 }
 
-/// Reports every ADRP that an ADD shortly after completes to one of `targets`.
+/// Finds every ADRP that a subsequent ADD completes to one of `targets`.
 pub(super) fn references(
     code: &[u8],
     address: u64,
@@ -88,7 +87,7 @@ pub(super) fn references(
     mut found: impl FnMut(Reference),
 ) {
     for (i, (at, word)) in words(code, address).enumerate() {
-        // The cheap test first: most instructions are none.
+        // A cheap test first: most instructions are not ADRP.
         if word & 0x9f00_0000 != 0x9000_0000 {
             continue;
         }
@@ -115,7 +114,7 @@ pub(super) fn references(
     }
 }
 
-/// Reports the targets of `bl`.
+/// Finds the targets of `bl`.
 pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
     for (at, word) in words(code, address) {
         if let Kind::Call(target) = decode(word, at) {
@@ -126,7 +125,7 @@ pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
 
 pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
     let mut walk = Walk { end: start, ..Walk::default() };
-    // How far the branches seen so far reach.
+    // The highest target of a branch so far.
     let mut reach = start;
     for (at, word) in words(code, start) {
         walk.end = at + SIZE;
@@ -150,7 +149,7 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
             End::Known(end) => walk.end >= end,
             End::Unknown(_) => match kind {
                 Kind::Branch(_) | Kind::Stop => walk.end > reach || end.is_start(walk.end),
-                // The callee may not return: the caller can end with a call.
+                // A function can end with a call of one that does not return.
                 Kind::Call(_) | Kind::CallRegister => end.is_start(walk.end),
                 _ => false,
             },
@@ -166,9 +165,9 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
 mod tests {
     use super::*;
 
-    /// Words as an assembler gives them, at 0x1000.
+    /// Instructions from an assembler, at 0x1000.
     #[test]
-    fn decodes() {
+    fn decodes_instructions() {
         for (word, kind) in [
             (0x9000_0003, Kind::Adrp { rd: 3, page: 0x1000 }),
             (0xb000_0003, Kind::Adrp { rd: 3, page: 0x2000 }),
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_add_belongs_to_the_last_adrp_of_its_register() {
+    fn add_completes_the_last_adrp_of_its_register() {
         let bytes = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
         let found = |words: &[u32]| {
             let mut all = Vec::new();

@@ -1,8 +1,7 @@
-//! Reading machine code, as little of it as the search for a function needs.
+//! Decodes machine code, as far as the search for functions needs it.
 //!
-//! Each machine's module answers the same three questions about a window of
-//! code: which instructions form one of these addresses, which addresses are
-//! called, and what does the function that starts here do until it ends.
+//! The module of each architecture has the same three functions: one finds the instructions
+//! that compute given addresses, one finds call targets, and one decodes a function to its end.
 
 use std::collections::BTreeSet;
 
@@ -11,56 +10,54 @@ use super::Arch;
 mod arm64;
 pub(super) mod x86;
 
-/// The most a function is followed, in bytes. The functions looked for have
-/// 150–1500; what is longer cannot be one of them.
+/// Maximum number of bytes of a function. The functions to locate have 150–1500 bytes.
 pub(super) const MAX_FUNCTION: u64 = 16 << 10;
 
-/// Windows of code have to share this many bytes so that no instruction pair
-/// that forms an address is cut: 16 instructions of arm64.
+/// Number of bytes by which windows of code overlap, so that one window contains both
+/// instructions that compute an address: 16 instructions of arm64.
 pub(super) const OVERLAP: usize = 64;
 
-/// An instruction that forms an address.
+/// An instruction that computes an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reference {
-    /// Where the instruction is.
+    /// Address of the instruction.
     pub(super) at: u64,
-    /// The address it forms.
+    /// The computed address.
     pub(super) target: u64,
 }
 
-/// What a function was seen to do.
+/// A decoded function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Walk {
-    /// The address behind its last instruction.
+    /// Address after the last instruction.
     pub(super) end: u64,
-    /// Where it forms addresses relative to itself.
+    /// Addresses of the instructions that may refer to strings.
     pub(super) references: BTreeSet<u64>,
-    /// The constants it loads into the third argument: `ERR_put_error`'s
-    /// reason.
+    /// Constants passed as the third argument: the reason in `ERR_put_error`.
     pub(super) reasons: BTreeSet<u32>,
-    /// The largest constant it loads into the fifth: `ERR_put_error`'s line.
+    /// Largest constant passed as the fifth argument: the line in `ERR_put_error`.
     pub(super) last_line: u32,
 }
 
-/// Where a function ends.
+/// The end of a function.
 #[derive(Clone, Copy)]
 pub(super) enum End<'a> {
-    /// At a known address.
+    /// A known address.
     Known(u64),
-    /// Where control cannot go further, or at one of these (sorted) addresses
-    /// other functions begin at.
+    /// The point that control flow cannot pass, or one of these (sorted) addresses at which
+    /// other functions start.
     Unknown(&'a [u64]),
 }
 
 impl End<'_> {
-    /// Whether another function begins at `address`.
+    /// Reports whether another function starts at `address`.
     fn is_start(&self, address: u64) -> bool {
         matches!(self, Self::Unknown(starts) if starts.binary_search(&address).is_ok())
     }
 }
 
-/// Reports the instructions of `code` that form one of `targets`. In a program
-/// loaded at `fixed` addresses they can do so without the instruction pointer.
+/// Finds the instructions in `code` that compute one of `targets`. In a program loaded at
+/// `fixed` addresses, they do not have to be relative to the instruction pointer.
 pub(super) fn references(
     arch: Arch,
     fixed: bool,
@@ -80,11 +77,10 @@ pub(super) fn references(
     }
 }
 
-/// Reports what the direct calls of `code` call.
+/// Finds the targets of direct calls in `code`.
 ///
-/// On x86_64, data and the middles of instructions can look like calls, so
-/// only targets at which compilers put functions are reported; even so, a
-/// target is evidence, not proof.
+/// On x86_64, data and parts of instructions can look like calls. So targets that are not
+/// aligned like functions are ignored, and the rest is evidence, not proof.
 pub(super) fn calls(arch: Arch, code: &[u8], address: u64, found: impl FnMut(u64)) {
     match arch {
         Arch::X86_64 => x86::calls(code, address, found),
@@ -92,8 +88,8 @@ pub(super) fn calls(arch: Arch, code: &[u8], address: u64, found: impl FnMut(u64
     }
 }
 
-/// Follows the function at `start` to its end. `code` begins there; `None`
-/// where it holds what is no code, or is too short.
+/// Decodes the function at `start`, where `code` begins, to its end. Returns `None` if the
+/// code is invalid or too short.
 pub(super) fn walk(arch: Arch, code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
     match arch {
         Arch::X86_64 => x86::walk(code, start, end),

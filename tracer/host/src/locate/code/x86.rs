@@ -1,23 +1,23 @@
-//! x86_64 code.
+//! A decoder for x86_64 code.
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
 
 use super::{End, MAX_FUNCTION, Reference, Walk};
 use crate::locate::source::Fields;
 
-/// Compilers align functions so when optimising for speed.
+/// The alignment of functions in code that is optimized for speed.
 pub(in crate::locate) const FUNCTION_ALIGNMENT: u64 = 16;
 
-/// `int3`, which linkers fill the space between functions with.
+/// `int3`, the padding between functions.
 const INT3: u8 = 0xcc;
 /// `endbr64`
 const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
 /// `push rbp; mov rbp, rsp`, in its two encodings.
 const FRAMES: [&[u8]; 2] = [&[0x55, 0x48, 0x89, 0xe5], &[0x55, 0x48, 0x8b, 0xec]];
 
-/// Reports every `lea r64, [rip+disp32]` (`48|4c 8d /r`, modrm & c7 = 05) of
-/// one of `targets`. Searching the opcode's byte is some twenty times as fast
-/// as decoding, and whoever uses a hit decodes the function around it.
+/// Finds every `lea r64, [rip+disp32]` (`48|4c 8d /r`, modrm & c7 = 05) of one of `targets`.
+/// Searching for the opcode is about twenty times as fast as decoding. Callers decode the
+/// function that contains a match.
 pub(super) fn references(
     code: &[u8],
     address: u64,
@@ -45,8 +45,8 @@ pub(super) fn references(
     }
 }
 
-/// Reports every `mov ecx, imm32` (`b9`) of one of `targets`: the fourth
-/// argument, which `ERR_put_error` takes the file name in.
+/// Finds every `mov ecx, imm32` (`b9`) of one of `targets`: the fourth argument, which is the
+/// file name in `ERR_put_error`.
 pub(super) fn absolute_references(
     code: &[u8],
     address: u64,
@@ -64,9 +64,9 @@ pub(super) fn absolute_references(
     }
 }
 
-/// Reports the aligned targets of `call rel32` (`e8`).
+/// Finds the aligned targets of `call rel32` (`e8`).
 ///
-/// `jmp rel32` is left out: jumps go to the middle of functions too.
+/// `jmp rel32` is ignored, because jumps also target the middle of functions.
 pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
     for opcode in memchr::memchr_iter(0xe8, code) {
         let Some(displacement) = code.i32(opcode + 1) else {
@@ -80,14 +80,14 @@ pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
     }
 }
 
-/// Whether a function with a frame pointer begins here.
+/// Reports whether `code` begins like a function with a frame pointer.
 pub(in crate::locate) fn begins_with_frame(code: &[u8]) -> bool {
     let code = code.strip_prefix(ENDBR64).unwrap_or(code);
     FRAMES.iter().any(|frame| code.starts_with(frame))
 }
 
-/// Reports, nearest first, the aligned addresses before `code`'s end that
-/// follow padding and begin like a function with a frame pointer.
+/// Returns the aligned addresses in `code` that follow padding and begin like a function with
+/// a frame pointer, the last one first.
 pub(in crate::locate) fn padded_starts(
     code: &[u8],
     address: u64,
@@ -103,8 +103,7 @@ pub(in crate::locate) fn padded_starts(
 
 pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
     let mut walk = Walk { end: start, ..Walk::default() };
-    // How far the branches seen so far reach: a `ret` before that is not the
-    // function's end.
+    // The highest target of a branch so far. A `ret` before it is not the end of the function.
     let mut reach = start;
     let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
     while decoder.can_decode() {
@@ -113,7 +112,7 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
             return None;
         }
         walk.end = instruction.next_ip();
-        note(&instruction, &mut walk);
+        record(&instruction, &mut walk);
         let flow = instruction.flow_control();
         let target = match flow {
             FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
@@ -130,14 +129,14 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
             | FlowControl::Return
             | FlowControl::Interrupt
             | FlowControl::Exception => true,
-            // The callee may not return: the caller can end with a call.
+            // A function can end with a call of one that does not return.
             FlowControl::Call => is_boundary(code, start, walk.end, end),
             _ => false,
         };
         let ends = match end {
             End::Known(end) => walk.end >= end,
-            // A tail call's target is beyond the end, so `reach` alone would
-            // run into the next function.
+            // The target of a tail call is beyond the end, so `reach` alone would continue
+            // into the next function.
             End::Unknown(_) => {
                 last && (walk.end > reach || is_boundary(code, start, walk.end, end))
             }
@@ -149,8 +148,8 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
     None
 }
 
-/// Notes what an instruction tells about the function.
-fn note(instruction: &iced_x86::Instruction, walk: &mut Walk) {
+/// Records the constants and references of an instruction.
+fn record(instruction: &iced_x86::Instruction, walk: &mut Walk) {
     match instruction.code() {
         Code::Mov_r32_imm32 => match instruction.op0_register() {
             Register::EDX => {
@@ -169,8 +168,8 @@ fn note(instruction: &iced_x86::Instruction, walk: &mut Walk) {
     }
 }
 
-/// Whether a function begins at `address`, or after padding up to the next
-/// aligned address.
+/// Reports whether a function starts at `address`, or after padding to the next aligned
+/// address.
 fn is_boundary(code: &[u8], start: u64, address: u64, end: End<'_>) -> bool {
     let Some(aligned) = address.checked_next_multiple_of(FUNCTION_ALIGNMENT) else {
         return true;
@@ -188,8 +187,7 @@ fn is_boundary(code: &[u8], start: u64, address: u64, end: End<'_>) -> bool {
     padding.iter().all(|byte| *byte == INT3) && (!padding.is_empty() || begins_with_frame(next))
 }
 
-/// The name and the operand of an instruction, as far as a person needs them
-/// to find it in a disassembly: `push rbp`, `js`.
+/// Formats an instruction so that a reader can find it in a disassembly: `push rbp`, `js`.
 pub(in crate::locate) fn describe(instruction: &iced_x86::Instruction) -> String {
     let mnemonic = format!("{:?}", instruction.mnemonic()).to_lowercase();
     match instruction.mnemonic() {
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_lea_with_rip() {
+    fn references_finds_lea_relative_to_rip() {
         let found = |code: &[u8]| {
             let mut all = Vec::new();
             references(code, 0x1000, &[0x1010], |r| all.push(r.at));
@@ -224,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_ends_where_no_branch_reaches_beyond() {
+    fn function_ends_after_the_last_branch_target() {
         // js +1; ret; ret
         assert_eq!(end_of(&[0x78, 1, 0xc3, 0xc3, 0x90]), Some(4));
         // ret
@@ -234,18 +232,18 @@ mod tests {
         tail_call[..2].copy_from_slice(&[0xeb, 16]);
         tail_call.extend([0xc3; 16]);
         assert_eq!(end_of(&tail_call), Some(2));
-        // call (of what does not return); int3
+        // call (of a function that does not return); int3
         let mut calls = vec![0xcc; 32];
         calls[..5].copy_from_slice(&[0xe8, 0, 0, 0, 0]);
         assert_eq!(end_of(&calls), Some(5));
-        // cut short; no code
+        // truncated; invalid
         assert_eq!(end_of(&[0x90, 0x90]), None);
         assert_eq!(end_of(&[0x06]), None);
     }
 
     #[test]
-    fn a_function_ends_where_another_is_known_to_begin() {
-        // js +0x20; ret, and a call of what follows
+    fn function_ends_at_the_known_start_of_another() {
+        // js +0x20; ret; and the next function is a known call target
         let mut code = vec![0x78, 0x20];
         code.extend([0x90; 13]);
         code.extend([0xc3; 50]);
@@ -255,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_of_the_third_and_fifth_argument() {
+    fn walk_collects_constants_of_the_third_and_fifth_argument() {
         let code = [
             &[0xba, 226, 0, 0, 0][..],       // mov edx, 226
             &[0x41, 0xb8, 0xc1, 3, 0, 0],    // mov r8d, 961
@@ -268,7 +266,7 @@ mod tests {
         let walk = walk(&code, 0x1000, End::Unknown(&[])).unwrap();
         assert_eq!(walk.reasons.into_iter().collect::<Vec<_>>(), [226]);
         assert_eq!(walk.last_line, 961);
-        // The lea, and ecx as an address of a program that is not moved.
+        // The lea, and the mov to ecx, which is an address in a program loaded at fixed ones.
         assert_eq!(walk.references.into_iter().collect::<Vec<_>>(), [0x100b, 0x1016]);
     }
 }

@@ -7,8 +7,8 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(digit).collect()
 }
 
-/// How real functions begin: the argument probe's place, stack adjustment and
-/// instruction; the return probe's place.
+/// Beginnings of real functions, with the position, stack adjustment and instruction of the
+/// argument probe, and the position of the return probe.
 #[test]
 fn real_prologues() {
     let cases = [
@@ -49,25 +49,25 @@ fn real_prologues() {
     }
 }
 
-/// What must keep a probe from going further down.
+/// Code after which a probe would be wrong.
 #[test]
-fn the_entry_where_nothing_else_is_safe() {
+fn probes_the_entry_if_nothing_else_is_safe() {
     let entry = [
-        // mov rdi, rsi; push rbp: an argument is gone
+        // mov rdi, rsi; push rbp: overwrites an argument
         "4889f755",
-        // mov edx, 1; push rbp: so is a part of one
+        // mov edx, 1; push rbp: overwrites a part of an argument
         "ba0100000055",
         // sete dl; push rbp
         "0f94c255",
-        // sub rsp, 8; and rsp, -16; push rbp: by how much is not known
+        // sub rsp, 8; and rsp, -16; push rbp: unknown change of the stack pointer
         "4883ec084883e4f055",
         // mov rsp, rax; push rbp
         "4889c455",
-        // sub rsp, 8; L: push rbx; …; jmp L: passed more than once
+        // sub rsp, 8; L: push rbx; …; jmp L: reached more than once
         "4883ec085390ebfc",
-        // sub rsp, 8; L: xor eax, eax; push rbx; jmp L: the same
+        // sub rsp, 8; L: xor eax, eax; push rbx; jmp L: reached more than once
         "4883ec0831c053ebfb",
-        // jmp rax; push rbp: not passed at all
+        // jmp rax; push rbp: not reached
         "ffe055",
         // ret; push rbp
         "c355",
@@ -82,35 +82,35 @@ fn the_entry_where_nothing_else_is_safe() {
 }
 
 #[test]
-fn what_does_not_keep_it() {
-    let further = [
-        // mov rax, rdi; push rbp: arguments are only read
+fn probes_after_harmless_instructions() {
+    let cases = [
+        // mov rax, rdi; push rbp: only reads an argument
         ("4889f855", 3, 0, "push rbp"),
-        // cmp rsp, rax; push rbp: so is the stack pointer
+        // cmp rsp, rax; push rbp: only reads the stack pointer
         ("4839c455", 3, 0, "push rbp"),
         // lea rsp, [rsp-0x20]; push rbp
         ("488d6424e055", 5, 32, "push rbp"),
         // sub rsp, 0x100; push rbx
         ("4881ec0001000053", 7, 256, "push rbx"),
-        // mov rcx, rax; push rbp: not one of three arguments
+        // mov rcx, rax; push rbp: overwrites a register that is not one of three arguments
         ("4889c155", 3, 0, "push rbp"),
         // sub rsp, 8; jns forward; ret
         ("4883ec08790190c3", 4, 8, "jns"),
-        // sub rsp, 8; jmp to the entry, as a loop of calls does
+        // sub rsp, 8; jmp to the entry: a recursive call
         ("4883ec08ebfa", 4, 8, "jmp"),
     ];
-    for (hex, delta, sp_adjust, instruction) in further {
+    for (hex, delta, sp_adjust, instruction) in cases {
         let probe = choose(&bytes(hex), 3).arguments;
         assert_eq!(probe.cost, Cost::Emulated, "{hex}");
         assert_eq!((probe.delta, probe.sp_adjust), (delta, sp_adjust), "{hex}");
         assert_eq!(probe.instruction, instruction);
     }
-    // The fourth argument counts where it is one.
+    // With four arguments, the register is one of them.
     assert_eq!(choose(&bytes("4889c155"), 4).arguments.delta, 0);
 }
 
 #[test]
-fn what_the_kernel_emulates() {
+fn cost_depends_on_the_instruction() {
     let emulated = [
         "50",
         "57",
@@ -129,7 +129,7 @@ fn what_the_kernel_emulates() {
         "f30f1efa", // endbr64
         "4883ec08", // sub rsp, 8
         "6650",     // push ax
-        "4850",     // push rax with a needless prefix
+        "4850",     // push rax with a redundant prefix
         "66e90000", // jmp rel16
         "4190",     // xchg r8d, eax
         "ff30",     // push [rax]
@@ -137,7 +137,7 @@ fn what_the_kernel_emulates() {
         "c3",
         "ffe0",
         "e300",                 // ret, jmp rax, jrcxz
-        "662e0f1f840000000000", // nop with a segment prefix: refused
+        "662e0f1f840000000000", // nop with a segment prefix: not emulated
     ];
     let all = [(&emulated[..], Cost::Emulated), (&nops, Cost::Nop), (&stepped, Cost::Stepped)];
     for (cases, cost) in all {
@@ -148,7 +148,7 @@ fn what_the_kernel_emulates() {
 }
 
 #[test]
-fn a_nop_comes_second() {
+fn nop_is_the_second_choice() {
     // sub rsp, 8; nop (5 bytes); push rbx
     let probe = choose(&bytes("4883ec080f1f44000053"), 3).arguments;
     assert_eq!((probe.delta, probe.cost), (9, Cost::Emulated));
@@ -158,16 +158,16 @@ fn a_nop_comes_second() {
 }
 
 #[test]
-fn nothing_to_decode_is_the_entry() {
+fn probes_the_entry_of_undecodable_code() {
     assert_eq!(choose(&[], 3), Probes::entry());
     assert_eq!(choose(&[0x06, 0x55], 3).arguments.delta, 0);
 }
 
 proptest! {
-    /// Whatever the code, a probe is at the beginning of an instruction, and
-    /// only known pushes and pops are between it and the entry for returns.
+    /// In any code, a probe is at the start of an instruction on the straight path, and a
+    /// return probe is at a point where the stack pointer is unchanged.
     #[test]
-    fn any_code(code in prop::collection::vec(any::<u8>(), 0..256), arguments in 0usize..10) {
+    fn probes_are_on_the_straight_path_of_any_code(code in prop::collection::vec(any::<u8>(), 0..256), arguments in 0usize..10) {
         let probes = choose(&code, arguments);
         prop_assert_eq!(probes.returns.sp_adjust, 0);
         for probe in [&probes.arguments, &probes.returns] {

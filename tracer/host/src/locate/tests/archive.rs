@@ -1,17 +1,17 @@
-//! APKs.
+//! Tests with APKs.
 
 use super::elf_file::{CODE, ElfFile};
 use super::{findings, located};
 use crate::locate::{Arch, Cache, Error, Name, Reason, locate};
 
-/// A file for an archive.
+/// A file in an archive.
 struct Entry {
     name: &'static str,
     method: u16,
     data: Vec<u8>,
 }
 
-/// Makes an archive; with 64-bit sizes and positions if `wide`.
+/// Builds an archive, with 64-bit sizes and offsets if `wide` is set.
 fn archive(entries: &[Entry], wide: bool) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
@@ -21,7 +21,7 @@ fn archive(entries: &[Entry], wide: bool) -> Vec<u8> {
         file.extend(b"PK\x03\x04");
         file.extend([0; 22]);
         file.extend((entry.name.len() as u16).to_le_bytes());
-        // Alignment is made with an extra field in the local header only.
+        // Only the local header has an extra field, as a means of alignment.
         file.extend(5u16.to_le_bytes());
         file.extend(entry.name.as_bytes());
         file.extend([0; 5]);
@@ -82,7 +82,7 @@ fn library(arch: Arch) -> Vec<u8> {
 }
 
 #[test]
-fn stored_libraries_are_found_where_they_are_mapped() {
+fn finds_functions_in_stored_libraries() {
     for wide in [false, true] {
         let elf = library(Arch::Arm64);
         let file = archive(
@@ -118,7 +118,7 @@ fn stored_libraries_are_found_where_they_are_mapped() {
 }
 
 #[test]
-fn a_library_that_is_not_read_does_not_hide_the_others() {
+fn unreadable_library_does_not_hide_the_others() {
     let mut other = library(Arch::X86_64);
     other[4] = 1;
     let file = archive(
@@ -136,7 +136,7 @@ fn a_library_that_is_not_read_does_not_hide_the_others() {
 }
 
 #[test]
-fn what_cannot_be_read_of_an_archive_is_said() {
+fn reports_unreadable_parts_of_an_archive() {
     let whole = archive(
         &[
             Entry { name: "lib/x86_64/a.so", method: 0, data: library(Arch::X86_64) },
@@ -144,7 +144,7 @@ fn what_cannot_be_read_of_an_archive_is_said() {
         ],
         false,
     );
-    // The second directory entry loses its magic number.
+    // Damage the magic number of the second directory entry.
     let mut damaged = whole.clone();
     let second = memchr::memmem::rfind(&damaged, b"PK\x01\x02").unwrap();
     damaged[second] = 0;
@@ -154,7 +154,7 @@ fn what_cannot_be_read_of_an_archive_is_said() {
     assert_eq!(all[1].entry, None);
     assert!(matches!(all[1].findings.reason(Name::SslWrite), Some(Reason::Malformed(_))));
 
-    // Every prefix is no archive, or one with the same libraries.
+    // A prefix either is not an archive, or has the same libraries.
     for len in (0..whole.len()).step_by(331).chain(whole.len() - 40..whole.len()) {
         let prefix = whole[..len].to_vec();
         match locate(&prefix, "prefix", &mut Cache::disabled()) {
@@ -162,22 +162,22 @@ fn what_cannot_be_read_of_an_archive_is_said() {
                 all.iter_mut().for_each(|located| located.file = "file".into());
                 assert_eq!(all, located(&whole), "{len}");
             }
-            Err(error) => assert!(matches!(error, Error::Unrecognised), "{len}: {error}"),
+            Err(error) => assert!(matches!(error, Error::UnknownFormat), "{len}: {error}"),
         }
     }
 }
 
 #[test]
-fn other_files_are_refused() {
-    let refused = |file: &[u8]| locate(&file.to_vec(), "f", &mut Cache::disabled()).unwrap_err();
-    assert!(matches!(refused(b""), Error::Unrecognised));
-    assert!(matches!(refused(b"#!/bin/sh\n"), Error::Unrecognised));
+fn rejects_other_files() {
+    let error = |file: &[u8]| locate(&file.to_vec(), "f", &mut Cache::disabled()).unwrap_err();
+    assert!(matches!(error(b""), Error::UnknownFormat));
+    assert!(matches!(error(b"#!/bin/sh\n"), Error::UnknownFormat));
     let text = archive(&[Entry { name: "a.txt", method: 0, data: vec![1] }], false);
-    assert!(matches!(refused(&text), Error::NoLibraries));
+    assert!(matches!(error(&text), Error::NoLibraries));
 }
 
 #[test]
-fn entries_that_share_their_bytes_are_not_read_again_and_again() {
+fn overlapping_entries_are_not_all_read() {
     let mut file = archive(
         &[
             Entry { name: "a.so", method: 0, data: library(Arch::X86_64) },
@@ -186,7 +186,7 @@ fn entries_that_share_their_bytes_are_not_read_again_and_again() {
         ],
         false,
     );
-    // All three become as long as the archive nearly is.
+    // Make each of the three almost as long as the archive.
     let size = (file.len() as u32 - 1000).to_le_bytes();
     let entries: Vec<usize> = memchr::memmem::find_iter(&file, b"PK\x01\x02").collect();
     for at in entries {

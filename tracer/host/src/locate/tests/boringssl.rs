@@ -1,4 +1,4 @@
-//! Made BoringSSLs: the right function, or none.
+//! Tests with generated programs that contain BoringSSL.
 
 use super::elf_file::{CODE, ElfFile, STRINGS};
 use super::findings;
@@ -8,24 +8,24 @@ use crate::locate::{Arch, Library, Method, Name, Reason};
 const SSL_LIB: &str = "../../third_party/boringssl/src/ssl/ssl_lib.cc";
 const AEAD: &str = "../../third_party/boringssl/src/crypto/fipsmodule/cipher/aead.cc.inc";
 
-/// How a function begins, and what is before it.
+/// Properties of the start of a function.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Start {
-    /// Padding, a frame, and a call to it.
+    /// It follows padding, has a frame, and is called.
     Usual,
-    /// Padding and a frame.
+    /// It follows padding and has a frame.
     NotCalled,
-    /// A call to it, and nothing else (x86_64).
+    /// It is only called (x86_64).
     NoFrame,
-    /// Nothing (x86_64).
-    Nothing,
+    /// It has none of these properties (x86_64).
+    Bare,
 }
 
-/// A program with a BoringSSL, function by function.
+/// A program with BoringSSL, built function by function.
 struct Program {
     file: ElfFile,
     strings: [u64; 2],
-    /// Where the functions' error function is.
+    /// Address of the function that reports errors.
     error: u64,
 }
 
@@ -61,7 +61,7 @@ impl Program {
         }
     }
 
-    /// Adds a function of ssl_lib.cc that gives these reasons, from `line` on.
+    /// Adds a function of ssl_lib.cc that reports `reasons`, on lines from `line`.
     fn ssl(&mut self, start: Start, reasons: &[u32], line: u32) -> u64 {
         self.function(start, self.strings[0], reasons, line)
     }
@@ -112,7 +112,7 @@ impl Program {
             self.file.code.extend([0x41, 0xb8]);
             self.file.code.extend((line + i as u32).to_le_bytes());
             self.x86_call(self.error);
-            // nop: the js above goes to a whole instruction
+            // nop, so that the js above targets the start of an instruction
             self.file.code.push(0x90);
         }
         if start == Start::NotCalled || start == Start::Usual {
@@ -128,7 +128,7 @@ impl Program {
     }
 
     fn arm64_function(&mut self, start: Start, path: u64, reasons: &[u32], line: u32) -> u64 {
-        // The caller ends with a call that does not return: no padding.
+        // The previous function ends with a call that does not return, without padding.
         if start == Start::Usual {
             self.bl(self.here() + 4);
         }
@@ -155,7 +155,7 @@ impl Program {
 const BOTH: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
 
 #[test]
-fn finds_ssl_write_among_its_like() {
+fn finds_ssl_write_among_similar_functions() {
     for arch in BOTH {
         let mut program = Program::new(arch);
         program.ssl(Start::Usual, &[226], 300);
@@ -181,7 +181,7 @@ fn finds_ssl_write_among_its_like() {
 }
 
 #[test]
-fn knows_the_earlier_eras() {
+fn finds_functions_of_older_versions() {
     for arch in BOTH {
         let mut program = Program::new(arch);
         program.ssl(Start::Usual, &[226, 215], 400);
@@ -193,7 +193,7 @@ fn knows_the_earlier_eras() {
         assert_eq!(until_2021.function(Name::AeadSealScatter).virtual_address, scatter);
         assert_eq!(until_2021.function(Name::AeadSeal).virtual_address, seal);
 
-        // The later of two in the source, whichever the linker put first.
+        // The last of two in the source file, which the linker put first.
         let mut program = Program::new(arch);
         let write = program.ssl(Start::Usual, &[226, 215], 1000);
         program.ssl(Start::Usual, &[226, 215], 900);
@@ -203,7 +203,7 @@ fn knows_the_earlier_eras() {
 }
 
 #[test]
-fn two_candidates_are_none() {
+fn two_candidates_are_ambiguous() {
     for arch in BOTH {
         let mut program = Program::new(arch);
         program.ssl(Start::Usual, &[226, 215, 111], 500);
@@ -216,14 +216,14 @@ fn two_candidates_are_none() {
 }
 
 #[test]
-fn the_last_of_three_is_none() {
+fn last_of_two_needs_exactly_two_candidates() {
     for arch in BOTH {
         let mut program = Program::new(arch);
         for line in [500, 600, 700] {
             program.ssl(Start::Usual, &[226, 215], line);
         }
         assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(3)));
-        // Nor is the later of two that cannot be told apart, nor one alone.
+        // A single candidate and two on the same line are ambiguous too.
         let mut program = Program::new(arch);
         program.ssl(Start::Usual, &[226, 215], 500);
         assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(1)));
@@ -233,7 +233,7 @@ fn the_last_of_three_is_none() {
 }
 
 #[test]
-fn decoys_alone_are_none() {
+fn similar_functions_do_not_match() {
     for arch in BOTH {
         let mut program = Program::new(arch);
         program.ssl(Start::Usual, &[226, 111], 500);
@@ -245,7 +245,7 @@ fn decoys_alone_are_none() {
 }
 
 #[test]
-fn reasons_of_two_neighbours_are_not_joined() {
+fn reasons_of_adjacent_functions_are_separate() {
     for arch in BOTH {
         let mut program = Program::new(arch);
         program.ssl(Start::Usual, &[226, 215], 500);
@@ -255,7 +255,7 @@ fn reasons_of_two_neighbours_are_not_joined() {
 }
 
 #[test]
-fn a_mention_of_the_file_is_no_boringssl() {
+fn file_name_alone_is_not_boringssl() {
     for arch in BOTH {
         let findings = findings(&Program::new(arch).build());
         assert_eq!(findings.libraries, []);
@@ -264,7 +264,7 @@ fn a_mention_of_the_file_is_no_boringssl() {
 }
 
 #[test]
-fn a_start_needs_two_signs() {
+fn start_needs_two_properties() {
     let found = |start| {
         let mut program = Program::new(Arch::X86_64);
         let write = program.ssl(start, &[226, 215, 111], 500);
@@ -275,11 +275,11 @@ fn a_start_needs_two_signs() {
     assert_eq!(found(Start::Usual), 1);
     assert_eq!(found(Start::NotCalled), 1);
     assert_eq!(found(Start::NoFrame), 1);
-    assert_eq!(found(Start::Nothing), 0);
+    assert_eq!(found(Start::Bare), 0);
 }
 
 #[test]
-fn an_unwind_entry_gives_the_start_but_not_of_a_moved_part() {
+fn unwind_entry_gives_the_start_except_of_a_cold_part() {
     let build = |start| {
         let mut program = Program::new(Arch::X86_64);
         let write = program.ssl(start, &[226, 215, 111], 500);
@@ -289,44 +289,44 @@ fn an_unwind_entry_gives_the_start_but_not_of_a_moved_part() {
     };
     let (write, certain) = build(Start::NotCalled);
     assert_eq!(certain.function(Name::SslWrite).virtual_address, write);
-    // `f.cold` has an entry of its own, and is neither called nor framed.
-    let (_, moved) = build(Start::Nothing);
-    assert_eq!(moved.reason(Name::SslWrite), Some(&Reason::NoReferences));
+    // `f.cold` has its own entry, but is not called and has no frame.
+    let (_, cold) = build(Start::Bare);
+    assert_eq!(cold.reason(Name::SslWrite), Some(&Reason::NoReferences));
 }
 
 #[test]
-fn openssl_linked_in_is_named_and_not_searched() {
+fn static_openssl_is_reported_and_not_searched() {
     let mut program = Program::new(Arch::X86_64);
     program.ssl(Start::Usual, &[226, 215, 111], 500);
     program.file.strings = b"OpenSSL 3.0.17 1 Jul 2025\0../ssl/ssl_lib.c\0".to_vec();
     let found = findings(&program.build());
     assert_eq!(found.libraries, [Library::OpenSsl]);
     assert_eq!(found.reason(Name::SslWrite), Some(&Reason::StaticOpenSsl));
-    // libcrypto alone is no TLS library.
+    // libcrypto alone is not a TLS library.
     program.file.strings = b"OpenSSL 3.0.17 1 Jul 2025\0../crypto/err/err.c\0".to_vec();
     assert_eq!(findings(&program.build()).libraries, []);
 }
 
 #[test]
-fn a_program_made_to_take_long_is_given_up() {
+fn search_has_a_limit() {
     let mut program = Program::new(Arch::Arm64);
     let (path, here) = (program.strings[0], program.here());
     let pages = (path >> 12).wrapping_sub(here >> 12) as u32;
     let adrp = 0x9000_0003 | (pages & 3) << 29 | ((pages >> 2) & 0x7_ffff) << 5;
-    // Within one page ADRP stays the same.
+    // Within one page, the ADRP instruction is the same.
     for _ in 0..250 {
         program.words(&[adrp, 0x9100_0063 | ((path & 0xfff) as u32) << 10]);
     }
     assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NoReferences));
     let mut program = Program::new(Arch::X86_64);
     for _ in 0..3000 {
-        program.ssl(Start::Nothing, &[226], 1);
+        program.ssl(Start::Bare, &[226], 1);
     }
     assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::TooComplex));
 }
 
 #[test]
-fn what_has_a_symbol_is_not_searched_again() {
+fn symbols_take_precedence_over_the_search() {
     let mut program = Program::new(Arch::X86_64);
     let sealv = program.aead(&[117, 115, 104]);
     let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
@@ -338,7 +338,7 @@ fn what_has_a_symbol_is_not_searched_again() {
 }
 
 #[test]
-fn a_program_that_is_not_moved_holds_addresses_themselves() {
+fn absolute_addresses_count_in_fixed_programs_only() {
     for fixed in [true, false] {
         let mut program = Program::new(Arch::X86_64);
         program.file.fixed = true;
@@ -346,19 +346,18 @@ fn a_program_that_is_not_moved_holds_addresses_themselves() {
         program.file.fixed = fixed;
         let findings = findings(&program.build());
         let found: Vec<_> = findings.functions.iter().map(|f| f.virtual_address).collect();
-        // In one that is moved, the same number is no address.
+        // In a relocatable program, the same number is not an address.
         assert_eq!(found, if fixed { vec![write] } else { vec![] });
     }
 }
 
-/// Strings, references and calls are whole in one of two windows, wherever the
-/// border is.
+/// One of two windows contains the whole string, reference or call, wherever the boundary is.
 #[test]
-fn nothing_is_lost_between_windows() {
-    for before_border in [1, 10, 45, 46, 60] {
+fn finds_everything_across_window_boundaries() {
+    for before_boundary in [1, 10, 45, 46, 60] {
         let mut program = Program::new(Arch::X86_64);
         program.file.strings.clear();
-        let at = WINDOW - before_border;
+        let at = WINDOW - before_boundary;
         program.file.code.resize(at, 0xcc);
         program.file.code[at - 1] = 0;
         program.strings[0] = program.here();
@@ -366,12 +365,12 @@ fn nothing_is_lost_between_windows() {
         program.file.code.push(0);
         let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
         let string = findings(&program.build());
-        assert_eq!(string.function(Name::SslWrite).virtual_address, write, "{before_border}");
+        assert_eq!(string.function(Name::SslWrite).virtual_address, write, "{before_boundary}");
 
         let mut program = Program::new(Arch::X86_64);
-        program.file.code.resize(WINDOW - before_border - 32, 0xcc);
+        program.file.code.resize(WINDOW - before_boundary - 32, 0xcc);
         let write = program.ssl(Start::NoFrame, &[226, 215, 111], 500);
         let code = findings(&program.build());
-        assert_eq!(code.function(Name::SslWrite).virtual_address, write, "{before_border}");
+        assert_eq!(code.function(Name::SslWrite).virtual_address, write, "{before_boundary}");
     }
 }

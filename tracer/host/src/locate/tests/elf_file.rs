@@ -1,4 +1,4 @@
-//! Makes small ELF files.
+//! Builds small ELF files.
 //!
 //! ```text
 //! offset   address
@@ -8,12 +8,12 @@
 //! 0x04000  0x04000   dynamic table, symbols, names, hash table
 //! 0x07000  0x07000   .eh_frame_hdr, FDEs
 //! 0x10000  0x11000   code              ─ executable segment
-//! behind             .symtab, .strtab, .gnu_debugdata, sections
+//! after the code     .symtab, .strtab, .gnu_debugdata, sections
 //! ```
 
 use crate::locate::Arch;
 
-/// Where the strings are.
+/// Address and offset of the strings.
 pub(super) const STRINGS: u64 = 0x400;
 const DYNAMIC: u64 = 0x4000;
 const DYNSYM: u64 = 0x5000;
@@ -21,13 +21,13 @@ const DYNSTR: u64 = 0x6000;
 const HASH: u64 = 0x6800;
 const UNWIND: u64 = 0x7000;
 const CODE_OFFSET: u64 = 0x10000;
-/// Where the code is mapped.
+/// Address of the code.
 pub(super) const CODE: u64 = 0x11000;
 
-/// A symbol: name, address (0 imports it), size.
+/// A symbol: name, address (0 for an import), size.
 pub(super) type Symbol = (&'static str, u64, u64);
 
-/// What goes into the file.
+/// The contents of a file.
 #[derive(Clone)]
 pub(super) struct ElfFile {
     pub(super) arch: Arch,
@@ -40,9 +40,9 @@ pub(super) struct ElfFile {
     pub(super) debugdata: Vec<u8>,
     /// Functions with unwind information: address and size, sorted.
     pub(super) unwind: Vec<(u64, u32)>,
-    /// Loaded at its own addresses.
+    /// Set for a program that is loaded at fixed addresses.
     pub(super) fixed: bool,
-    /// Use DT_HASH in place of DT_GNU_HASH.
+    /// Set to use DT_HASH instead of DT_GNU_HASH.
     pub(super) sysv_hash: bool,
 }
 
@@ -122,7 +122,7 @@ impl ElfFile {
             names.push(0);
         }
         dynamic.extend([10, names.len() as u64]);
-        // One bucket, or none, and one chain of all exported symbols.
+        // At most one bucket, with a chain of all exported symbols.
         let imports = self.exports.iter().filter(|symbol| symbol.1 == 0).count() as u32 + 1;
         let all = self.exports.len() as u32 + 1;
         let hash: Vec<u32> = if self.sysv_hash {
@@ -163,7 +163,7 @@ impl ElfFile {
         }
     }
 
-    /// Appends the sections; gives where their headers are, and how many.
+    /// Appends the sections; returns the offset and the number of their headers.
     fn sections(&self, file: &mut Vec<u8>) -> (u64, u16) {
         let names = b"\0.symtab\0.strtab\0.gnu_debugdata\0.shstrtab\0";
         let mut strtab = vec![0];
@@ -193,7 +193,7 @@ impl ElfFile {
     }
 }
 
-/// A null symbol and the given ones; appends their names.
+/// Builds a table of a null symbol and the given symbols; appends their names.
 fn symbol_table(symbols: &[Symbol], names: &mut Vec<u8>) -> Vec<u8> {
     let mut table = vec![0; 24];
     for (name, address, size) in symbols {

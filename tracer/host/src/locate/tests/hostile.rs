@@ -1,4 +1,4 @@
-//! Damaged and hostile files: an answer, no panic, bounded work.
+//! Damaged and hostile files must not cause panics or unbounded work.
 
 use std::cell::Cell;
 use std::io;
@@ -9,13 +9,13 @@ use super::elf_file::{CODE, ElfFile};
 use super::{Cache, Source, findings, locate};
 use crate::locate::{Arch, Name};
 
-/// Counts what is read.
-struct Counting {
+/// A source that counts the bytes that are read.
+struct CountingSource {
     bytes: Vec<u8>,
     read: Cell<usize>,
 }
 
-impl Source for Counting {
+impl Source for CountingSource {
     fn size(&self) -> u64 {
         self.bytes.size()
     }
@@ -40,12 +40,13 @@ fn sample(arch: Arch) -> Vec<u8> {
     file.build()
 }
 
-/// Where the parts of a made file are that say something about others.
-const TELLING: [std::ops::Range<usize>; 4] =
+/// Ranges of a generated file that refer to other parts of it.
+const METADATA: [std::ops::Range<usize>; 4] =
     [0..0x240, 0x4000..0x4100, 0x5000..0x5080, 0x6800..0x7040];
 
-fn look(file: Vec<u8>) -> Option<usize> {
-    let source = Counting { bytes: file, read: Cell::new(0) };
+/// Returns the number of bytes that are read to locate functions in a file.
+fn bytes_read(file: Vec<u8>) -> Option<usize> {
+    let source = CountingSource { bytes: file, read: Cell::new(0) };
     locate(&source, "hostile", &mut Cache::new()).ok()?;
     Some(source.read.get())
 }
@@ -54,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn mutations_cost_no_more_than_the_file(
+    fn work_on_mutated_files_is_bounded(
         arm64: bool,
         changes in prop::collection::vec((0usize..4, any::<prop::sample::Index>(), any::<u64>(), 1usize..=8), 1..8),
         cut in prop::option::of(0usize..0x12000),
@@ -63,29 +64,30 @@ proptest! {
         let len = file.len();
         for (part, at, value, width) in changes {
             // The section headers are at the end.
-            let range = if part == 0 && value & 1 == 0 { len - 320..len } else { TELLING[part].clone() };
+            let range = if part == 0 && value & 1 == 0 { len - 320..len } else { METADATA[part].clone() };
             let at = (range.start + at.index(range.len())).min(len - width);
             file[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         }
         if let Some(cut) = cut {
             file.truncate(cut);
         }
-        // The segments twice, each of three times, and small reads.
-        let most = file.len() * 16 + (8 << 20);
-        if let Some(read) = look(file) {
-            prop_assert!(read <= most, "{read}");
+        // Segments cover at most twice the file and are scanned three times; the rest are
+        // small reads.
+        let max = file.len() * 16 + (8 << 20);
+        if let Some(read) = bytes_read(file) {
+            prop_assert!(read <= max, "{read}");
         }
     }
 
     #[test]
-    fn noise_after_the_magic_is_harmless(noise in prop::collection::vec(any::<u8>(), 0..4096), zip: bool) {
+    fn noise_after_the_magic_does_not_panic(noise in prop::collection::vec(any::<u8>(), 0..4096), zip: bool) {
         let magic: &[u8] = if zip { b"PK\x05\x06" } else { b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0" };
-        look([magic, &noise].concat());
+        bytes_read([magic, &noise].concat());
     }
 }
 
 #[test]
-fn a_prefix_finds_nothing_else() {
+fn prefix_has_no_other_functions() {
     for arch in [Arch::X86_64, Arch::Arm64] {
         let whole = sample(arch);
         let found = findings(&whole);
@@ -101,7 +103,7 @@ fn a_prefix_finds_nothing_else() {
 }
 
 #[test]
-fn segments_that_all_hold_the_whole_file_are_refused() {
+fn rejects_overlapping_segments() {
     let mut file = sample(Arch::X86_64);
     let size = file.len() as u64;
     let mut segment = file[64..120].to_vec();
@@ -111,6 +113,6 @@ fn segments_that_all_hold_the_whole_file_are_refused() {
         file[64 + 56 * i..120 + 56 * i].copy_from_slice(&segment);
     }
     file[56] = 6;
-    let read = look(file).unwrap();
+    let read = bytes_read(file).unwrap();
     assert!(read < 4096, "{read}");
 }

@@ -1,12 +1,12 @@
-//! Real files: this machine's own.
+//! Libraries that are installed on this machine.
 
 use std::fs::File;
 use std::path::Path;
 
 use crate::locate::{Cache, FileSource, Library, Method, Name, locate};
 
-/// Libraries by the names that distributions give them, and a function each.
-const OF_THIS_MACHINE: [(&str, Library, Name); 6] = [
+/// Paths of libraries in distributions, with one of their functions.
+const INSTALLED: [(&str, Library, Name); 6] = [
     ("x86_64-linux-gnu/libssl.so.3", Library::OpenSsl, Name::SslWriteEx),
     ("aarch64-linux-gnu/libssl.so.3", Library::OpenSsl, Name::SslWriteEx),
     ("x86_64-linux-gnu/libgnutls.so.30", Library::GnuTls, Name::GnutlsRecordSend),
@@ -16,11 +16,11 @@ const OF_THIS_MACHINE: [(&str, Library, Name); 6] = [
 ];
 
 #[test]
-fn libraries_of_this_machine() {
-    for (path, library, name) in OF_THIS_MACHINE {
+fn finds_functions_of_installed_libraries() {
+    for (path, library, name) in INSTALLED {
         let path = Path::new("/usr/lib").join(path);
         let Ok(file) = File::open(&path) else {
-            println!("skipped: no {}", path.display());
+            println!("skipped: {} is not installed", path.display());
             continue;
         };
         let source = FileSource::new(file).unwrap();

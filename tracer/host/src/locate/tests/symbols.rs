@@ -1,4 +1,4 @@
-//! Functions found by name.
+//! Tests of functions that are found by name.
 
 use super::elf_file::{CODE, ElfFile, Symbol};
 use super::findings;
@@ -19,7 +19,7 @@ const SSL_WRITE: Symbol = ("SSL_write", CODE, STEPPED_ENTRY.len() as u64);
 const SSL_WRITE_EX: Symbol = ("SSL_write_ex", CODE + STEPPED_ENTRY.len() as u64, 0);
 
 #[test]
-fn exports_with_their_probes() {
+fn finds_exports_and_their_probes() {
     for sysv_hash in [false, true] {
         let mut file = program();
         file.sysv_hash = sysv_hash;
@@ -40,7 +40,7 @@ fn exports_with_their_probes() {
 }
 
 #[test]
-fn each_library_has_its_functions() {
+fn recognizes_libraries_by_their_functions() {
     let cases: [(&[Symbol], Library, Name); 3] = [
         (
             &[("gnutls_record_send", CODE, 9), ("gnutls_record_send2", CODE + 13, 9)],
@@ -66,7 +66,7 @@ fn each_library_has_its_functions() {
 }
 
 #[test]
-fn the_symbol_table_and_the_compressed_one() {
+fn finds_symbols_in_symtab_and_minidebuginfo() {
     let mut file = program();
     file.symbols = vec![SSL_WRITE, SSL_WRITE_EX];
     assert_eq!(findings(&file.build()).function(Name::SslWrite).method, Method::Symtab);
@@ -80,7 +80,7 @@ fn the_symbol_table_and_the_compressed_one() {
     assert_eq!(found.function(Name::SslWrite).method, Method::MiniDebugInfo);
     assert_eq!(found.function(Name::SslWrite).probes.arguments.delta, 6);
 
-    // An export goes before both.
+    // Exports take precedence.
     file.exports = vec![SSL_WRITE];
     let found = findings(&file.build());
     assert_eq!(found.function(Name::SslWrite).method, Method::Export);
@@ -88,17 +88,17 @@ fn the_symbol_table_and_the_compressed_one() {
 }
 
 #[test]
-fn two_addresses_of_one_name_are_none() {
+fn name_with_two_addresses_is_ambiguous() {
     let mut file = program();
     file.exports = vec![SSL_WRITE, ("SSL_write", CODE + 13, 13)];
     assert_eq!(findings(&file.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(2)));
-    // Two versions of one function are one.
+    // Two versions with the same address are one function.
     file.exports = vec![SSL_WRITE, SSL_WRITE, SSL_WRITE_EX];
     assert_eq!(findings(&file.build()).functions.len(), 2);
 }
 
 #[test]
-fn a_symbol_outside_the_code_is_none() {
+fn symbol_outside_the_code_is_rejected() {
     for address in [0x400, CODE + 0x10_0000, u64::MAX] {
         let mut file = program();
         file.exports = vec![("SSL_write", address, 8)];
@@ -111,7 +111,7 @@ fn a_symbol_outside_the_code_is_none() {
 }
 
 #[test]
-fn an_importer_is_told_from_a_library() {
+fn imported_function_is_reported_as_missing() {
     let mut file = program();
     file.needed = vec!["libc.so.6", "libssl.so.3"];
     file.exports = vec![("SSL_write", 0, 0)];
@@ -125,7 +125,7 @@ fn an_importer_is_told_from_a_library() {
 }
 
 #[test]
-fn json_is_what_the_command_prints() {
+fn json_and_text_forms() {
     let mut file = program();
     file.exports = vec![SSL_WRITE];
     let all = locate(&file.build(), "/lib/libssl.so.3", &mut Cache::disabled()).unwrap();
@@ -149,21 +149,21 @@ fn json_is_what_the_command_prints() {
         }],
         "missing": [{
             "name": "SSL_write_ex",
-            "reason": "the library has no symbol of that name",
+            "reason": "the library has no symbol with this name",
         }],
     });
     assert_eq!(json, expected);
-    let people = format!(
+    let text = format!(
         "/lib/libssl.so.3: OpenSSL, x86_64, build id {}\n  \
          SSL_write     export         at 0x10000, probed at +0x6 (js)\n  \
-         SSL_write_ex  not found: the library has no symbol of that name",
+         SSL_write_ex  not found: the library has no symbol with this name",
         "ab".repeat(20)
     );
-    assert_eq!(all[0].to_string(), people);
+    assert_eq!(all[0].to_string(), text);
 }
 
 #[test]
-fn the_cache_knows_content_not_names() {
+fn cache_identifies_files_by_content() {
     let mut cache = Cache::new();
     let mut file = program();
     for build_id in [vec![1; 20], Vec::new()] {
@@ -177,8 +177,7 @@ fn the_cache_knows_content_not_names() {
         assert_eq!(first[0].findings, again[0].findings);
         assert_eq!(again[0].file, "b");
     }
-    // Without a build id another byte is another file; so is another size
-    // with the same one.
+    // A file without a build id differs by any byte, and one with a build id by its size.
     file.code.push(0x90);
     locate(&file.build(), "c", &mut cache).unwrap();
     file.build_id = vec![1; 20];

@@ -1,16 +1,16 @@
-//! The functions that plaintext passes, and what each needs of a probe.
+//! The functions that receive plaintext, and the libraries that contain them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::rules::SourceFile;
+use super::signatures::SourceFile;
 
-/// A TLS library, or the library that carries its writes.
+/// A TLS library, or a library through which applications write to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Library {
-    /// OpenSSL, or one with its interface (LibreSSL).
+    /// OpenSSL, or a library with the same interface (LibreSSL).
     OpenSsl,
     /// BoringSSL.
     BoringSsl,
@@ -31,7 +31,7 @@ impl fmt::Display for Library {
     }
 }
 
-/// A function that is looked for.
+/// The name of a function to locate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Name {
     /// `int SSL_write(SSL *, const void *buf, int len)`
@@ -41,27 +41,26 @@ pub enum Name {
     /// in OpenSSL since 1.1.1
     #[serde(rename = "SSL_write_ex")]
     SslWriteEx,
-    /// `ssize_t gnutls_record_send(gnutls_session_t, const void *buf,
-    /// size_t len)`. It calls `gnutls_record_send2`, so that one is not
-    /// looked for.
+    /// `ssize_t gnutls_record_send(gnutls_session_t, const void *buf, size_t len)`. It calls
+    /// `gnutls_record_send2`, which is not located for this reason.
     #[serde(rename = "gnutls_record_send")]
     GnutlsRecordSend,
     /// `PRInt32 PR_Write(PRFileDesc *, const void *buf, PRInt32 len)`
     #[serde(rename = "PR_Write")]
     PrWrite,
-    /// BoringSSL's seal of TLS records, until December 2025.
+    /// Encrypts TLS records in BoringSSL until December 2025.
     #[serde(rename = "EVP_AEAD_CTX_seal_scatter")]
     AeadSealScatter,
-    /// BoringSSL's seal of QUIC packets, until December 2025.
+    /// Encrypts QUIC packets in BoringSSL until December 2025.
     #[serde(rename = "EVP_AEAD_CTX_seal")]
     AeadSeal,
-    /// BoringSSL's seal of both, since then.
+    /// Encrypts both in BoringSSL since then.
     #[serde(rename = "EVP_AEAD_CTX_sealv")]
     AeadSealv,
 }
 
 impl Name {
-    /// All of them, in the order they are reported in.
+    /// All names, in the order of reports.
     pub(super) const ALL: [Self; 7] = [
         Self::SslWrite,
         Self::SslWriteEx,
@@ -72,7 +71,7 @@ impl Name {
         Self::AeadSealv,
     ];
 
-    /// The symbol.
+    /// Returns the symbol name.
     pub fn symbol(self) -> &'static str {
         match self {
             Self::SslWrite => "SSL_write",
@@ -85,7 +84,7 @@ impl Name {
         }
     }
 
-    /// How many leading integer arguments a probe reads from registers.
+    /// Returns the number of integer arguments that a probe reads from registers.
     pub(super) fn arguments(self) -> usize {
         match self {
             Self::SslWrite | Self::GnutlsRecordSend | Self::PrWrite => 3,
@@ -94,11 +93,11 @@ impl Name {
         }
     }
 
-    /// Whether the function, and so its absence, belongs to `library`.
+    /// Reports whether the function is missing from a `library` without it.
     ///
-    /// The seals are reported where they are found; which of them a BoringSSL
-    /// has depends on its age, so none is missed.
-    pub(super) fn expected_of(self, library: Library) -> bool {
+    /// The AEAD functions are not expected anywhere: a BoringSSL has some of them, depending
+    /// on its age.
+    pub(super) fn is_expected_in(self, library: Library) -> bool {
         match self {
             Self::SslWrite => matches!(library, Library::OpenSsl | Library::BoringSsl),
             Self::SslWriteEx => library == Library::OpenSsl,
@@ -108,13 +107,13 @@ impl Name {
         }
     }
 
-    /// Whether a file without any TLS library is said not to have it. The
-    /// others only exist beside these.
+    /// Reports whether a file without a TLS library is reported as not having the function.
+    /// The other functions only exist together with these.
     pub(super) fn is_typical(self) -> bool {
         matches!(self, Self::SslWrite | Self::GnutlsRecordSend | Self::PrWrite)
     }
 
-    /// The file of BoringSSL's that holds the function.
+    /// Returns the source file of BoringSSL that contains the function.
     pub(super) fn source_file(self) -> SourceFile {
         match self {
             Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => SourceFile::Aead,
