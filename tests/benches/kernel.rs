@@ -28,7 +28,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::sys::Stats;
 use rustix::time::{ClockId, clock_gettime};
 use tracer_host::hook::{
-    Capture, DEFAULT_RING, Entry, HookError, Options, Reader, Rule, SocketHook, Watch, test,
+    Capture, DEFAULT_RING, HookError, Options, RingEntry, RingReader, SocketHook, Target, Watch,
+    test_hook,
 };
 
 /// How often every mode is measured, in turn, so that what else the machine
@@ -100,7 +101,7 @@ fn modes() -> Vec<Mode> {
         let heads = [256, 4 << 10, 16 << 10].map(|bytes| Mode::Head(hook, bytes));
         [Mode::Null(hook), Mode::OutOfScope(hook)].into_iter().chain(heads)
     };
-    let hooks = HOOKS.into_iter().filter(|&hook| match test(hook) {
+    let hooks = HOOKS.into_iter().filter(|&hook| match test_hook(hook) {
         Ok(()) => true,
         Err(err) => {
             println!("SKIPPED {hook}: {err}");
@@ -113,7 +114,7 @@ fn modes() -> Vec<Mode> {
 impl Mode {
     fn attach(self) -> Result<Option<Capture>> {
         let tracer = |hook, uid, head_bytes| {
-            let watch = Watch { rules: vec![Rule::Uid(uid)], head_bytes, ..Watch::default() };
+            let watch = Watch { targets: vec![Target::Uid(uid)], head_bytes, ..Watch::default() };
             Capture::start(&Options { watch, ring: DEFAULT_RING, hook }).map(Some)
         };
         Ok(match self {
@@ -272,10 +273,10 @@ fn send_as_told() -> Result<()> {
 }
 
 /// Takes the records of a burst from the ring, and checks that it is them.
-fn empty_ring(reader: &mut Reader, mode: Mode, call: Call) -> Result<()> {
+fn empty_ring(reader: &mut RingReader, mode: Mode, call: Call) -> Result<()> {
     let mut records = 0;
     while let Some(entry) = reader.entry() {
-        records += usize::from(matches!(entry?, Entry::Sent(_)));
+        records += usize::from(matches!(entry?, RingEntry::Record(_)));
     }
     let sent = matches!((mode, call), (Mode::Head(..), Call::Send(_)));
     let due = if sent { call.burst() } else { 0 };

@@ -17,8 +17,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use tracer_host::hook::{
-    Capture, DEFAULT_RING, Entry, Followed, Follower, HookError, Options, Reader, Rule, SocketHook,
-    Watch,
+    Capture, DEFAULT_RING, Follower, HookError, Options, ProbeEvent, RingEntry, RingReader,
+    SocketHook, Target, Watch,
 };
 
 /// How often every mode is measured, in turn.
@@ -105,7 +105,7 @@ fn main() -> Result<()> {
 
 /// The programs, and who reads what they take.
 struct Probed {
-    reader: Reader,
+    reader: RingReader,
     // Detached with the last of both.
     _follower: Follower,
     _capture: Capture,
@@ -118,18 +118,18 @@ impl Probed {
             Mode::OutOfScope => (OTHER, 32 << 10),
             Mode::Head(bytes) => (WRITER, bytes),
         };
-        let watch = Watch { rules: vec![Rule::Uid(uid)], tls_head_bytes, ..Watch::default() };
+        let watch = Watch { targets: vec![Target::Uid(uid)], tls_head_bytes, ..Watch::default() };
         let capture =
             Capture::start(&Options { watch, ring: DEFAULT_RING, hook: SocketHook::SysEnter })?;
         let reader = capture.reader()?;
         // Who runs already is looked at before this returns.
         let follower = capture.follow()?;
         let library = |news| {
-            let Followed::Probed { file, functions, .. } = news else { return false };
+            let ProbeEvent::Probed { file, functions, .. } = news else { return false };
             file.to_string_lossy().contains("libssl")
                 && functions.iter().any(|f| f == "SSL_write_ex")
         };
-        ensure!(follower.news().any(library), "{mode}: libssl is not probed");
+        ensure!(follower.events().any(library), "{mode}: libssl is not probed");
         Ok(Some(Self { reader, _follower: follower, _capture: capture }))
     }
 
@@ -137,7 +137,7 @@ impl Probed {
     fn empty_ring(&mut self, mode: Mode, writes: usize) -> Result<()> {
         let mut records = 0;
         while let Some(entry) = self.reader.entry() {
-            records += usize::from(matches!(entry?, Entry::Sent(_)));
+            records += usize::from(matches!(entry?, RingEntry::Record(_)));
         }
         let due = if matches!(mode, Mode::Head(_)) { writes } else { 0 };
         ensure!(records == due, "{mode}: {records} records of {due} writes");

@@ -10,12 +10,12 @@ use aya::programs::ProgramError;
 use rustix::time::{ClockId, clock_gettime};
 use tracer_core::record::{BootTime, Losses, Record};
 use tracer_host::hook::{
-    self, Capture, Entry, HookError, Options, Reader, Rule, SocketHook, Watch,
+    self, Capture, HookError, Options, RingEntry, RingReader, SocketHook, Target, Watch,
 };
 
 /// A capture and its reading end.
 pub struct Live {
-    reader: Reader,
+    reader: RingReader,
     // Dropped last: the programs stay attached as long as somebody reads.
     _capture: Capture,
 }
@@ -24,13 +24,13 @@ pub struct Live {
 pub const RING: u32 = 4 << 20;
 
 impl Live {
-    /// Watches by the rules, with heads of the default length.
+    /// Watches the targets, with heads of the default length.
     ///
     /// # Panics
     /// When the kernel refuses: the test asked for root before.
-    pub fn watch(rules: impl IntoIterator<Item = Rule>) -> Self {
-        let rules = rules.into_iter().collect();
-        Self::start(Watch { rules, ..Watch::default() }, RING)
+    pub fn watch(targets: impl IntoIterator<Item = Target>) -> Self {
+        let targets = targets.into_iter().collect();
+        Self::start(Watch { targets, ..Watch::default() }, RING)
     }
 
     /// Watches with a head and a ring of its own size, in bytes, by the hook
@@ -59,8 +59,8 @@ impl Live {
     pub fn records(&mut self) -> Vec<Record> {
         std::iter::from_fn(|| self.reader.entry())
             .filter_map(|entry| match entry.expect("an entry as the programs write it") {
-                Entry::Sent(record) => Some(record),
-                Entry::Mapped { .. } => None,
+                RingEntry::Record(record) => Some(record),
+                RingEntry::Mapped { .. } => None,
             })
             .collect()
     }
@@ -73,7 +73,10 @@ impl Live {
     pub fn mappings(&mut self) -> usize {
         std::iter::from_fn(|| self.reader.entry())
             .filter(|entry| {
-                matches!(entry.as_ref().expect("as the programs write it"), Entry::Mapped { .. })
+                matches!(
+                    entry.as_ref().expect("as the programs write it"),
+                    RingEntry::Mapped { .. }
+                )
             })
             .count()
     }
@@ -115,7 +118,7 @@ pub fn best() -> SocketHook {
 /// When the kernel has it, and it does not work: the verifier refused a
 /// program, or the kernel does not run it.
 pub fn lacking(hook: SocketHook) -> Option<HookError> {
-    let err = hook::test(hook).err()?;
+    let err = hook::test_hook(hook).err()?;
     let refused = matches!(
         &err,
         HookError::Program { source: ProgramError::LoadError { verifier_log, .. }, .. }

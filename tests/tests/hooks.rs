@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr};
 
 use tracer_core::record::{Loss, Record, Transport};
-use tracer_host::hook::{Rule, SocketHook, Watch};
+use tracer_host::hook::{SocketHook, Target, Watch};
 use tracer_tests::{
     live::{Live, hooks, lacking},
     payload::payload,
@@ -57,7 +57,7 @@ struct All {
 impl All {
     fn start() -> Self {
         let uid = unused_uid();
-        let watch = Watch { rules: vec![Rule::Uid(uid)], ..Watch::default() };
+        let watch = Watch { targets: vec![Target::Uid(uid)], ..Watch::default() };
         let live = |&hook| (hook, Live::by(hook, watch.clone(), RING));
         Self { sandbox: Sandbox::new(SENDER), uid, lives: hooks().iter().map(live).collect() }
     }

@@ -12,7 +12,7 @@ use tracer_core::{
     record::{Loss, Record},
     stream::{Counters, Limits, Streams},
 };
-use tracer_host::hook::{Rule, Watch};
+use tracer_host::hook::{Target, Watch};
 use tracer_tests::{
     live::{Live, RING},
     payload::{body, number, payload},
@@ -25,7 +25,7 @@ const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
 fn watch(uid: u32, head_bytes: u32) -> Watch {
     let heads = Watch { head_bytes, ..Watch::default() };
-    Watch { rules: vec![Rule::Uid(uid)], ..heads }
+    Watch { targets: vec![Target::Uid(uid)], ..heads }
 }
 
 /// Reads while the senders run, and what is left when all have ended.

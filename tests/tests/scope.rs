@@ -10,7 +10,7 @@ use std::{
 };
 
 use tracer_core::record::Record;
-use tracer_host::hook::Rule;
+use tracer_host::hook::Target;
 use tracer_tests::{
     live::{self, Live},
     peer::{self, Udp},
@@ -50,7 +50,7 @@ fn a_uid_is_watched_and_no_other() {
     let (watched, other) = (unused_uid(), unused_uid());
     // Shares the slot of the programs' filter with the watched one.
     let alike = watched ^ 0x8000_0000;
-    let mut live = Live::watch([Rule::Uid(watched)]);
+    let mut live = Live::watch([Target::Uid(watched)]);
     for (len, uid) in [(1, other), (2, alike), (3, 0), (4, watched), (5, other)] {
         sandbox.sender().uid(uid).sends(len, &udp).run();
     }
@@ -70,7 +70,7 @@ fn several_rules_watch_whoever_meets_any() {
     let (one, two, other) = (unused_uid(), unused_uid(), unused_uid());
     let name = sandbox.unused_name();
     let program = sandbox.copy(&name);
-    let mut live = Live::watch([Rule::Uid(one), Rule::ExeName(name), Rule::Uid(two)]);
+    let mut live = Live::watch([Target::Uid(one), Target::ExeName(name), Target::Uid(two)]);
     for (len, uid) in [(1, one), (2, other), (3, two)] {
         sandbox.sender().uid(uid).sends(len, &udp).run();
     }
@@ -92,7 +92,7 @@ fn a_process_is_watched_with_its_children_of_before_and_after() {
     let stranger = sandbox.sender().then("await").sends(3, &udp).start();
     parent.says();
 
-    let mut live = Live::watch([Rule::Pid(parent.pid())]);
+    let mut live = Live::watch([Target::Pid(parent.pid())]);
     stranger.end();
     let parent = parent.end();
     let records = live.records();
@@ -109,7 +109,7 @@ fn a_process_that_does_not_run_cannot_be_watched() {
     }
     let sandbox = Sandbox::new(SENDER);
     let gone = sandbox.sender().run().pid;
-    let watch = tracer_host::hook::Watch { rules: vec![Rule::Pid(gone)], ..Default::default() };
+    let watch = tracer_host::hook::Watch { targets: vec![Target::Pid(gone)], ..Default::default() };
     let options = tracer_host::hook::Options { watch, ring: 1 << 16, hook: live::best() };
     let error = tracer_host::hook::Capture::start(&options).err().expect("it is gone");
     assert!(error.to_string().contains(&gone.to_string()), "{error}");
@@ -125,7 +125,7 @@ fn an_executable_is_watched_by_name() {
     let program = sandbox.copy(&name);
     let longer = sandbox.copy(&format!("{name}y"));
     let shorter = sandbox.copy(&name[..name.len() - 1]);
-    let mut live = Live::watch([Rule::ExeName(name)]);
+    let mut live = Live::watch([Target::ExeName(name)]);
     sandbox.sender().sends(1, &udp).run();
     Sender::of(&longer).sends(2, &udp).run();
     Sender::of(&shorter).sends(3, &udp).run();
@@ -150,7 +150,7 @@ fn an_executable_is_watched_by_path() {
     let link = sandbox.path().join("link");
     fs::hard_link(&program, &link).expect("a link");
 
-    let mut live = Live::watch([Rule::ExePath(program.clone())]);
+    let mut live = Live::watch([Target::ExePath(program.clone())]);
     sandbox.sender().sends(1, &udp).run();
     Sender::of(&same_name).sends(2, &udp).run();
     Sender::of(&program).sends(3, &udp).run();
@@ -171,7 +171,7 @@ fn a_link_is_watched_by_its_own_name() {
     let (sandbox, udp) = setup();
     let name = sandbox.unused_name();
     let link = sandbox.link(&name);
-    let mut live = Live::watch([Rule::ExeName(name)]);
+    let mut live = Live::watch([Target::ExeName(name)]);
     sandbox.sender().sends(1, &udp).run();
     Sender::of(&link).sends(2, &udp).run();
     assert_eq!(lengths(&live.records()), [2]);
@@ -186,7 +186,7 @@ fn a_link_is_watched_by_its_path() {
     let (sandbox, udp) = setup();
     let link = sandbox.link("link");
     let stranger = sandbox.copy("stranger");
-    let mut live = Live::watch([Rule::ExePath(link.clone())]);
+    let mut live = Live::watch([Target::ExePath(link.clone())]);
     Sender::of(&stranger).sends(1, &udp).run();
     Sender::of(&link).sends(2, &udp).run();
     sandbox.sender().sends(3, &udp).run();
@@ -203,7 +203,7 @@ fn a_script_is_watched_by_its_own_name_and_path() {
     let script = |name: &str, len: u32| sandbox.script(name, &["open udp4", &send(len)]);
     let name = sandbox.unused_name();
     let (named, with_path, stranger) = (script(&name, 1), script("path", 2), script("other", 3));
-    let mut live = Live::watch([Rule::ExeName(name), Rule::ExePath(with_path.clone())]);
+    let mut live = Live::watch([Target::ExeName(name), Target::ExePath(with_path.clone())]);
     for script in [named, stranger, with_path] {
         Sender::of(&script).run();
     }
@@ -234,10 +234,10 @@ fn what_runs_already_is_watched() {
         Sender::of(&script).start(),
     ];
     let mut live = Live::watch([
-        Rule::ExeName(name),
-        Rule::ExePath(by_path),
-        Rule::ExeName(link_name),
-        Rule::ExeName(script_name),
+        Target::ExeName(name),
+        Target::ExePath(by_path),
+        Target::ExeName(link_name),
+        Target::ExeName(script_name),
     ]);
     for sender in running {
         sender.end();
@@ -254,7 +254,7 @@ fn scope_outlives_exec() {
     let name = sandbox.unused_name();
     let program = sandbox.copy(&name);
     let other = sandbox.copy("other");
-    let mut live = Live::watch([Rule::ExeName(name)]);
+    let mut live = Live::watch([Target::ExeName(name)]);
     let sender = Sender::of(&program).sends(1, &udp).then(format!("exec {}", other.display()));
     let ended = sender.sends(2, &udp).run();
     let records = live.records();
@@ -272,7 +272,7 @@ fn an_orphan_stays_watched() {
     let (sandbox, udp) = setup();
     let name = sandbox.unused_name();
     let program = sandbox.copy(&name);
-    let mut live = Live::watch([Rule::ExeName(name)]);
+    let mut live = Live::watch([Target::ExeName(name)]);
     let other = sandbox.path().join("sender");
     Sender::of(&program)
         .then(format!("run {}", other.display()))
@@ -299,7 +299,7 @@ fn a_child_that_executes_nothing_is_watched() {
         to.ip(),
         to.port()
     );
-    let mut live = Live::watch([Rule::ExeName(name)]);
+    let mut live = Live::watch([Target::ExeName(name)]);
     let shell = Command::new(shell).arg("-c").arg(script).spawn().expect("bash");
     let pid = shell.id();
     assert!(shell.wait_with_output().expect("its end").status.success());
@@ -323,7 +323,7 @@ fn no_first_send_is_missed() {
     let (sandbox, udp) = setup();
     let name = sandbox.unused_name();
     let program = sandbox.copy(&name);
-    let mut live = Live::watch([Rule::ExeName(name)]);
+    let mut live = Live::watch([Target::ExeName(name)]);
     for pair in (1..=CHILDREN).collect::<Vec<_>>().chunks(2) {
         // Two at a time: one for each processor of a small machine.
         let both: Vec<_> =
@@ -350,7 +350,7 @@ fn scope_ends_with_the_process() {
     let (sandbox, udp) = setup();
     let watched = sandbox.sender().then("await").sends(1, &udp).start();
     let pid = watched.pid();
-    let mut live = Live::watch([Rule::Pid(pid)]);
+    let mut live = Live::watch([Target::Pid(pid)]);
     watched.end();
     assert_eq!(lengths(&live.records()), [1]);
 
@@ -377,7 +377,7 @@ fn everyone_is_everyone_else() {
     }
     let (sandbox, udp) = setup();
     let to = peer::tcp(false);
-    let mut live = Live::watch([Rule::Everyone]);
+    let mut live = Live::watch([Target::Everyone]);
     let one = sandbox.sender().uid(unused_uid()).sends(1, &udp).run();
     let mut stream = TcpStream::connect(to).expect("loopback");
     stream.write_all(b"by the test itself").expect("loopback");
@@ -406,8 +406,8 @@ fn captures_do_not_disturb_each_other() {
     }
     let (sandbox, udp) = setup();
     let (one, two) = (unused_uid(), unused_uid());
-    let mut first = Live::watch([Rule::Uid(one)]);
-    let mut second = Live::watch([Rule::Uid(one), Rule::Uid(two)]);
+    let mut first = Live::watch([Target::Uid(one)]);
+    let mut second = Live::watch([Target::Uid(one), Target::Uid(two)]);
     sandbox.sender().uid(one).sends(1, &udp).run();
     drop(second.records());
     sandbox.sender().uid(two).sends(2, &udp).run();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tracer_core::record::{Hook, Loss, Record, Transport};
-use tracer_host::hook::{Rule, SocketHook, Watch};
+use tracer_host::hook::{SocketHook, Target, Watch};
 use tracer_tests::{
     live::{Live, RING, boot_time, hooks},
     payload::payload,
@@ -25,7 +25,7 @@ struct Watched {
 impl Watched {
     fn start(hook: SocketHook, watch: Watch) -> Self {
         let uid = unused_uid();
-        let watch = Watch { rules: vec![Rule::Uid(uid)], ..watch };
+        let watch = Watch { targets: vec![Target::Uid(uid)], ..watch };
         Self { hook, sandbox: Sandbox::new(SENDER), uid, live: Live::by(hook, watch, RING) }
     }
 

@@ -50,7 +50,7 @@ use tracer_core::{
     record::{Clock, trace},
     rules::Rules,
 };
-use tracer_host::hook::{Capture, DEFAULT_RING, Events, Options, Rule, Watch, choose};
+use tracer_host::hook::{Capture, DEFAULT_RING, Events, Options, Target, Watch, choose};
 
 /// Audit a browser: start it, open pages that nobody else knows, restart it, go
 /// private, clear its data, and see who is told of them.
@@ -120,7 +120,7 @@ struct Plan {
     name: String,
     /// The browser's name in the rules.
     browser: Option<String>,
-    watched: Vec<Rule>,
+    watched: Vec<Target>,
     /// The same in the words of the command line.
     words: Vec<String>,
     package: Option<String>,
@@ -154,7 +154,7 @@ async fn audit(
     // Whoever may not attach the programs has made no folder.
     let choice = choose(args.hook.hooks())?;
     let watch = Watch {
-        rules: plan.watched.clone(),
+        targets: plan.watched.clone(),
         head_bytes: DEFAULT_HEAD,
         tls_head_bytes: DEFAULT_TLS_HEAD,
     };
@@ -229,7 +229,7 @@ async fn audit(
                 _ = flush.tick() => {
                     session.tick()?;
                     if let Some(follower) = &follower {
-                        follower.news().for_each(|news| tell(&news, false));
+                        follower.events().for_each(|news| tell(&news, false));
                     }
                 }
                 _ = &mut stopped, if !done => {
@@ -307,7 +307,7 @@ impl Args {
         let scenario = own.or(ready).unwrap_or_else(Scenario::by_hand);
 
         let mut words = Vec::new();
-        let mut watched = self.packages.rules(rules)?;
+        let mut watched = self.packages.targets(rules)?;
         words.extend(package.iter().map(|package| format!("--package {package}")));
         let mut exes = self.exe.clone();
         if watched.is_empty() && exes.is_empty() {
@@ -319,7 +319,7 @@ impl Args {
         }
         for exe in exes.iter().chain(&self.also_exe) {
             words.push(format!("--exe {exe}"));
-            watched.push(super::run::rule_of_exe(exe));
+            watched.push(super::run::exe_target(exe));
         }
         if watched.len() == self.also_exe.len() {
             return Err(Usage(
@@ -436,8 +436,8 @@ fn warn_of_others(plan: &Plan) {
         let entry = entry.ok()?;
         let exe = fs::read_link(entry.path().join("exe")).ok()?;
         let is_it = plan.watched.iter().any(|rule| match rule {
-            Rule::ExeName(name) => exe.file_name().is_some_and(|file| file == name.as_str()),
-            Rule::ExePath(path) => exe == *path,
+            Target::ExeName(name) => exe.file_name().is_some_and(|file| file == name.as_str()),
+            Target::ExePath(path) => exe == *path,
             _ => false,
         });
         is_it.then(|| entry.file_name().to_string_lossy().into_owned())

@@ -26,7 +26,9 @@ use tracer_core::{
     pipeline::{Output, Pipeline},
     rules::Rules,
 };
-use tracer_host::hook::{Capture, DEFAULT_RING, Events, Options, Rule, SocketHook, Watch, choose};
+use tracer_host::hook::{
+    Capture, DEFAULT_RING, Events, Options, SocketHook, Target, Watch, choose,
+};
 
 /// See an alert: two clients visit the same pages; one of them reports each to
 /// a collector, the other does not. Everything stays on loopback.
@@ -81,7 +83,7 @@ const DISTINCT_ID: &str = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
 
 pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     let watch = Watch {
-        rules: [Manners::Tattling, Manners::Discreet].map(|m| Rule::Uid(m.uid())).to_vec(),
+        targets: [Manners::Tattling, Manners::Discreet].map(|m| Target::Uid(m.uid())).to_vec(),
         ..Watch::default()
     };
     let hook = choose(&SocketHook::ALL)?.hook;

@@ -21,7 +21,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = Report::of_this_machine(&args.rules.load()?);
+    let report = Report::collect(&args.rules.load()?);
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &report)?;
@@ -50,8 +50,8 @@ fn shown(report: &Report) -> String {
 }
 
 fn line(check: &Check) -> String {
-    let Check { check, state, says, next } = check;
-    let mut line = format!("{:<8} {check:<14} {}\n", state.name(), printable(says));
+    let Check { check, state, message, next } = check;
+    let mut line = format!("{:<8} {check:<14} {}\n", state.name(), printable(message));
     if let Some(next) = next {
         line += &format!("{:23} → {}\n", "", printable(next));
     }
@@ -68,7 +68,7 @@ mod tests {
         let check = |check, state, next: Option<&str>| Check {
             check,
             state,
-            says: "so it\x1b is".into(),
+            message: "so it\x1b is".into(),
             next: next.map(str::to_owned),
         };
         let report = Report {

@@ -9,7 +9,7 @@ use tracer_core::{
     record::Event,
     rules::{Role, Rules},
 };
-use tracer_host::hook::{Capture, Follower, HookError, PackageNews, Packages, Rule};
+use tracer_host::hook::{Capture, Follower, HookError, PackageEvent, PackageWatcher, Target};
 
 /// Stands for every browser that the rules know.
 const BROWSERS: &str = "browsers";
@@ -35,15 +35,16 @@ impl Wanted {
     }
 
     /// What to watch.
-    pub(super) fn rules(&self, known: &Rules) -> Result<Vec<Rule>, Usage> {
-        let mut rules = Vec::new();
+    pub(super) fn targets(&self, known: &Rules) -> Result<Vec<Target>, Usage> {
+        let mut targets = Vec::new();
         for name in &self.package {
             if name == BROWSERS {
                 let browsers = known.browsers().iter().filter(|one| one.role == Role::Browser);
                 let packages = browsers.flat_map(|browser| &browser.packages);
-                rules.extend(packages.map(|package| Rule::Package(package.as_str().to_owned())));
+                targets
+                    .extend(packages.map(|package| Target::Package(package.as_str().to_owned())));
             } else if is_name(name) {
-                rules.push(Rule::Package(name.clone()));
+                targets.push(Target::Package(name.clone()));
             } else {
                 return Err(Usage(format!(
                     "`{}` is no package: write its full name, as in `com.android.chrome` (`pm \
@@ -52,7 +53,7 @@ impl Wanted {
                 )));
             }
         }
-        Ok(rules)
+        Ok(targets)
     }
 
     /// Begins to follow the list, if packages are watched.
@@ -75,13 +76,13 @@ impl Wanted {
 
 /// The packages that a run watches.
 pub(super) struct Followed {
-    packages: Option<Packages>,
+    packages: Option<PackageWatcher>,
     all: bool,
 }
 
 impl Followed {
     /// The next news; never any if no packages are watched.
-    pub(super) async fn next(&mut self) -> PackageNews {
+    pub(super) async fn next(&mut self) -> PackageEvent {
         if let Some(packages) = &mut self.packages {
             if let Some(news) = packages.next().await {
                 return news;
@@ -94,9 +95,9 @@ impl Followed {
 
     /// Takes the news that is there already.
     pub(super) fn pending(&mut self, session: &mut Session) -> anyhow::Result<()> {
-        let news: Vec<_> = self.packages.iter_mut().flat_map(Packages::pending).collect();
+        let news: Vec<_> = self.packages.iter_mut().flat_map(PackageWatcher::pending).collect();
         if self.packages.is_some()
-            && !news.iter().any(|one| matches!(one, PackageNews::Watched { .. }))
+            && !news.iter().any(|one| matches!(one, PackageEvent::Watched { .. }))
         {
             eprintln!("tracer: none of the packages is installed; they are waited for");
         }
@@ -104,13 +105,13 @@ impl Followed {
     }
 
     /// Hands the names on, and says what is to be said.
-    pub(super) fn take(&self, news: PackageNews, session: &mut Session) -> anyhow::Result<()> {
+    pub(super) fn take(&self, news: PackageEvent, session: &mut Session) -> anyhow::Result<()> {
         if let Some(said) = said(&news, self.all) {
             eprintln!("tracer: {}", printable(&said));
         }
         let event = match news {
-            PackageNews::Watched { app, names } => Event::Packages { app, names },
-            PackageNews::Gone { app } => Event::Packages { app, names: Vec::new() },
+            PackageEvent::Watched { app, names } => Event::Packages { app, names },
+            PackageEvent::Gone { app } => Event::Packages { app, names: Vec::new() },
             _ => return Ok(()),
         };
         session.take(vec![event])
@@ -118,25 +119,25 @@ impl Followed {
 }
 
 /// What is said of news; `all`: every browser was asked for.
-fn said(news: &PackageNews, all: bool) -> Option<String> {
+fn said(news: &PackageEvent, all: bool) -> Option<String> {
     Some(match news {
-        PackageNews::Watched { app, names } => match names.as_slice() {
+        PackageEvent::Watched { app, names } => match names.as_slice() {
             [name] => format!("watches {name} (id {app}, of every user)"),
             names => {
                 format!("watches id {app} of every user, which is shared by {}", listed(names))
             }
         },
-        PackageNews::Gone { app } => format!("id {app} is watched no more: its package is gone"),
-        PackageNews::Awaited(names) if names.is_empty() || all => return None,
-        PackageNews::Awaited(names) => {
+        PackageEvent::Gone { app } => format!("id {app} is watched no more: its package is gone"),
+        PackageEvent::Awaited(names) if names.is_empty() || all => return None,
+        PackageEvent::Awaited(names) => {
             format!("not installed, and waited for: {}", listed(names))
         }
-        PackageNews::Malformed(0) => return None,
-        PackageNews::Malformed(lines) => format!(
+        PackageEvent::Malformed(0) => return None,
+        PackageEvent::Malformed(lines) => format!(
             "{lines} lines of the list of packages were not understood; packages in them are not \
              watched (give their UIDs by --uid)"
         ),
-        PackageNews::Failed(reason) => {
+        PackageEvent::Failed(reason) => {
             format!("packages that are installed from now on are not watched: {reason}")
         }
     })
@@ -162,20 +163,20 @@ mod tests {
 
     #[test]
     fn browsers_are_those_of_the_rules_and_no_parts_of_the_system() {
-        let rules = args(&[BROWSERS]).rules(&Rules::default()).unwrap();
-        let has = |name: &str| rules.contains(&Rule::Package(name.to_owned()));
+        let targets = args(&[BROWSERS]).targets(&Rules::default()).unwrap();
+        let has = |name: &str| targets.contains(&Target::Package(name.to_owned()));
         assert!(has("com.android.chrome") && has("com.mi.globalbrowser"));
         assert!(!has("com.miui.home"), "a launcher");
-        assert!(args(&["chrome or so"]).rules(&Rules::default()).is_err());
+        assert!(args(&["chrome or so"]).targets(&Rules::default()).is_err());
     }
 
     #[test]
     fn what_is_shared_and_what_is_missing_is_said() {
         let names = |count: usize| (0..count).map(|at| format!("p.n{at}")).collect::<Vec<_>>();
-        let watched = |count| PackageNews::Watched { app: 10001, names: names(count) };
+        let watched = |count| PackageEvent::Watched { app: 10001, names: names(count) };
         assert!(said(&watched(1), false).unwrap().starts_with("watches p.n0 (id 10001"));
         assert!(said(&watched(6), false).unwrap().ends_with("p.n3 and 2 more"));
-        let awaited = PackageNews::Awaited(names(1));
+        let awaited = PackageEvent::Awaited(names(1));
         assert!(said(&awaited, false).unwrap().contains("waited for: p.n0"));
         assert_eq!(said(&awaited, true), None);
     }

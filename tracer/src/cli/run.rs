@@ -25,7 +25,7 @@ use tracer_core::{
     rules::Rules,
 };
 use tracer_host::hook::{
-    Capture, DEFAULT_RING, Events, Followed, Follower, Options, Rule, SocketHook, Watch, choose,
+    Capture, DEFAULT_RING, Events, Follower, Options, ProbeEvent, SocketHook, Target, Watch, choose,
 };
 
 /// Watch applications: alerts go to standard output, a line each; everything
@@ -114,24 +114,24 @@ impl HookArg {
 
 impl Args {
     fn watch(&self, known: &Rules) -> Result<Watch, Usage> {
-        let mut rules = Vec::new();
+        let mut targets = Vec::new();
         for user in &self.uid {
-            rules.push(Rule::Uid(users::uid(user)?));
+            targets.push(Target::Uid(users::uid(user)?));
         }
-        rules.extend(self.exe.iter().map(|exe| rule_of_exe(exe)));
-        rules.extend(self.pid.iter().copied().map(Rule::Pid));
-        rules.extend(self.packages.rules(known)?);
+        targets.extend(self.exe.iter().map(|exe| exe_target(exe)));
+        targets.extend(self.pid.iter().copied().map(Target::Pid));
+        targets.extend(self.packages.targets(known)?);
         if self.all {
-            rules.push(Rule::Everyone);
+            targets.push(Target::Everyone);
         }
-        if rules.is_empty() {
+        if targets.is_empty() {
             return Err(Usage(
                 "nothing to watch: give --exe, --package, --uid, --pid or --all (`tracer run --help`)"
                     .into(),
             ));
         }
         Ok(Watch {
-            rules,
+            targets,
             head_bytes: self.head_bytes.unwrap_or(DEFAULT_HEAD),
             tls_head_bytes: self.head_bytes.unwrap_or(DEFAULT_TLS_HEAD),
         })
@@ -170,11 +170,11 @@ impl Args {
 }
 
 /// Whoever executes a file of this name, or at this path.
-pub(super) fn rule_of_exe(exe: &str) -> Rule {
+pub(super) fn exe_target(exe: &str) -> Target {
     if exe.contains('/') {
-        Rule::ExePath(std::path::absolute(exe).unwrap_or_else(|_| exe.into()))
+        Target::ExePath(std::path::absolute(exe).unwrap_or_else(|_| exe.into()))
     } else {
-        Rule::ExeName(exe.to_owned())
+        Target::ExeName(exe.to_owned())
     }
 }
 
@@ -227,7 +227,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
         let choice = choose(args.hook.hooks())?;
         if args.verbose {
-            for (hook, reason) in &choice.passed_over {
+            for (hook, reason) in &choice.rejected {
                 eprintln!(
                     "tracer: cannot take sends by {hook}: {}",
                     printable(&reason.to_string())
@@ -258,7 +258,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                         log.flush();
                     }
                     if let Some(follower) = &follower {
-                        follower.news().for_each(|news| tell(&news, args.verbose));
+                        follower.events().for_each(|news| tell(&news, args.verbose));
                     }
                     session.tick()?;
                 }
@@ -271,7 +271,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         // It can tell the follower of processes, whose end is waited for.
         drop(packages);
         if let Some(follower) = follower {
-            follower.news().for_each(|news| tell(&news, args.verbose));
+            follower.events().for_each(|news| tell(&news, args.verbose));
             follower.join();
         }
         session.summary();
@@ -343,9 +343,9 @@ impl log::Log for Diagnostics {
 }
 
 /// Says what became of a library.
-pub(super) fn tell(news: &Followed, verbose: bool) {
+pub(super) fn tell(news: &ProbeEvent, verbose: bool) {
     match news {
-        Followed::Probed { file, functions, after } => {
+        ProbeEvent::Probed { file, functions, after } => {
             if verbose {
                 eprintln!(
                     "tracer: reads {} in {} ({} ms after it was mapped)",
@@ -355,7 +355,7 @@ pub(super) fn tell(news: &Followed, verbose: bool) {
                 );
             }
         }
-        Followed::Missed { file, reason } => eprintln!(
+        ProbeEvent::Missed { file, reason } => eprintln!(
             "tracer: cannot read what is encrypted by {}: {}",
             printable(&file.to_string_lossy()),
             printable(reason)

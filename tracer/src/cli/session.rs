@@ -39,7 +39,7 @@ impl Session {
 
     /// What is to be done each second.
     pub(super) fn tick(&mut self) -> anyhow::Result<()> {
-        self.pipeline.tick(hook::now(), &mut self.outputs);
+        self.pipeline.tick(hook::boot_time(), &mut self.outputs);
         self.flush_recording()?;
         self.deliver()?;
         if let Some(store) = &self.store {

@@ -103,12 +103,12 @@ fn browser_check(name: &str, browser: &Running) -> Check {
         );
     }
     if browser.hidden > 0 {
-        let says = format!("{name} is running, but only root can see its libraries");
-        return Check::new("browsers", State::Unknown, says).next("run `tracer doctor` as root");
+        let message = format!("{name} is running, but only root can see its libraries");
+        return Check::new("browsers", State::Unknown, message).next("run `tracer doctor` as root");
     }
     let reason = if missing.is_empty() { "no TLS library was found".to_owned() } else { missing };
-    let says = format!("{name} is running ({processes} processes): {reason}");
-    Check::new("browsers", State::Warning, says).next(
+    let message = format!("{name} is running ({processes} processes): {reason}");
+    Check::new("browsers", State::Warning, message).next(
         "its encrypted traffic stays unread; `tracer locate FILE` shows details of a file. Please \
          report the browser's version",
     )
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(state(&browser), State::Unknown);
         browser.add(&Analysis { found: Some("SSL_write in /f".into()), missing: None });
         browser.add(&Analysis { found: Some("SSL_write in /f".into()), missing: None });
-        let says = browser_check("B", &browser).says;
-        assert_eq!(says, "B is running (2 processes): SSL_write in /f");
+        let message = browser_check("B", &browser).message;
+        assert_eq!(message, "B is running (2 processes): SSL_write in /f");
     }
 }

@@ -3,7 +3,7 @@
 use aya::programs::ProgramError;
 
 use super::{Check, State};
-use crate::hook::{HookError, SocketHook, may_load, test, test_probes};
+use crate::hook::{HookError, SocketHook, may_load, test_hook, test_probes};
 
 /// The results of the checks.
 pub(super) struct Hooks {
@@ -22,7 +22,7 @@ pub(super) fn check() -> Hooks {
         return without_privileges();
     }
     let mut checks = vec![Check::ok(PRIVILEGES, "this process can load programs")];
-    let results = SocketHook::ALL.map(|hook| (hook, test(hook)));
+    let results = SocketHook::ALL.map(|hook| (hook, test_hook(hook)));
     let chosen = results.iter().find(|(_, result)| result.is_ok()).map(|(hook, _)| *hook);
     checks.extend(results.into_iter().map(|(hook, result)| hook_check(hook, result, chosen)));
 
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(hook_check(hook, Ok(()), Some(hook)).state, State::Ok);
         let absent = hook_check(hook, no_record(), Some(SocketHook::SysEnter));
         assert_eq!((absent.state, &absent.next), (State::Absent, &None));
-        assert!(absent.says.starts_with("loads and attaches, but does not fire correctly: "));
+        assert!(absent.message.starts_with("loads and attaches, but does not fire correctly: "));
         let problem = hook_check(hook, no_record(), None);
         assert_eq!(problem.state, State::Problem);
         assert!(problem.next.is_some());

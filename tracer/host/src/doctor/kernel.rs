@@ -50,12 +50,12 @@ fn text(path: &str) -> io::Result<String> {
 }
 
 fn kernel(release: &str) -> Check {
-    let says = format!("Linux {release} on {}", std::env::consts::ARCH);
+    let message = format!("Linux {release} on {}", std::env::consts::ARCH);
     match version(release) {
-        Some(version) if version < OLDEST => Check::new("kernel", State::Warning, says)
+        Some(version) if version < OLDEST => Check::new("kernel", State::Warning, message)
             .next(format!("tracer needs Linux {}.{} or newer", OLDEST.0, OLDEST.1)),
-        Some(_) => Check::ok("kernel", says),
-        None => Check::new("kernel", State::Unknown, says),
+        Some(_) => Check::ok("kernel", message),
+        None => Check::new("kernel", State::Unknown, message),
     }
 }
 
@@ -80,8 +80,8 @@ fn read_config(release: &str) -> io::Result<String> {
 
 fn config(config: Option<&str>) -> Check {
     let Some(config) = config else {
-        let says = "the kernel's configuration was not found";
-        return Check::new("config", State::Unknown, says);
+        let message = "the kernel's configuration was not found";
+        return Check::new("config", State::Unknown, message);
     };
     let lacks = |(option, _): &&(&str, &str)| !is_built_in(config, option);
     let missing = |options: &[(&str, &str)]| {
@@ -165,11 +165,11 @@ fn mounts(mounts: &str) -> Check {
         Some(folder) => format!("{kind} is mounted at {folder}"),
         None => format!("{kind} is not mounted"),
     };
-    let says = format!("{}, {}", describe("tracefs"), describe("debugfs"));
+    let message = format!("{}, {}", describe("tracefs"), describe("debugfs"));
     if mounted("tracefs").is_some() || Path::new("/sys/bus/event_source/devices/uprobe").exists() {
-        return Check::ok("mounts", says);
+        return Check::ok("mounts", message);
     }
-    Check::new("mounts", State::Warning, says)
+    Check::new("mounts", State::Warning, message)
         .next("this kernel needs it for uprobes: mount -t tracefs tracefs /sys/kernel/tracing")
 }
 
@@ -206,7 +206,7 @@ mod tests {
         let blind = full.replace("CONFIG_UPROBES=y", "# CONFIG_UPROBES is not set");
         let check = config(Some(&blind));
         assert_eq!(check.state, State::Warning);
-        assert!(check.says.contains("CONFIG_UPROBES (reading encrypted traffic)"));
+        assert!(check.message.contains("CONFIG_UPROBES (reading encrypted traffic)"));
         // An option with a longer name does not count, nor does a module.
         let other =
             full.replace("BPF_EVENTS=y", "BPF_EVENTS_X=y").replace("SYSCALL=y", "SYSCALL=m");
@@ -226,18 +226,18 @@ mod tests {
     #[test]
     fn selinux_check_shows_the_context() {
         let check = selinux(Some("1"), Some("u:r:magisk:s0"));
-        assert!(check.says.contains("enforcing; the context is u:r:magisk:s0"));
+        assert!(check.message.contains("enforcing; the context is u:r:magisk:s0"));
         assert!(check.next.is_some());
         assert_eq!(selinux(Some("0"), None).next, None);
-        assert_eq!(selinux(None, None).says, "not in use");
+        assert_eq!(selinux(None, None).message, "not in use");
     }
 
     #[test]
     fn mounts_are_found_by_their_type() {
         let text = "proc /proc proc rw 0 0\ntracefs /sys/kernel/tracing tracefs rw 0 0\n";
-        let says = mounts(text).says;
-        assert!(says.starts_with("tracefs is mounted at /sys/kernel/tracing, debugfs is not"));
+        let message = mounts(text).message;
+        assert!(message.starts_with("tracefs is mounted at /sys/kernel/tracing, debugfs is not"));
         assert_eq!(mounts(text).state, State::Ok);
-        assert!(mounts("").says.starts_with("tracefs is not mounted"));
+        assert!(mounts("").message.starts_with("tracefs is not mounted"));
     }
 }

@@ -59,18 +59,19 @@ pub struct Check {
     /// The result.
     pub state: State,
     /// Details of the result.
-    pub says: String,
+    #[serde(rename = "says")]
+    pub message: String,
     /// The next step, if there is anything to do.
     pub next: Option<String>,
 }
 
 impl Check {
-    fn new(check: &'static str, state: State, says: impl Into<String>) -> Self {
-        Self { check, state, says: says.into(), next: None }
+    fn new(check: &'static str, state: State, message: impl Into<String>) -> Self {
+        Self { check, state, message: message.into(), next: None }
     }
 
-    fn ok(check: &'static str, says: impl Into<String>) -> Self {
-        Self::new(check, State::Ok, says)
+    fn ok(check: &'static str, message: impl Into<String>) -> Self {
+        Self::new(check, State::Ok, message)
     }
 
     fn next(self, next: impl Into<String>) -> Self {
@@ -97,7 +98,7 @@ pub struct Report {
 
 impl Report {
     /// Checks this machine.
-    pub fn of_this_machine(rules: &Rules) -> Self {
+    pub fn collect(rules: &Rules) -> Self {
         let mut checks = kernel::checks();
         let hooks = hooks::check();
         checks.extend(hooks.checks);

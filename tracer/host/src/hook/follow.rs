@@ -59,7 +59,7 @@ type FileId = (u64, u64);
 
 /// The outcome of analyzing a file of a process in scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Followed {
+pub enum ProbeEvent {
     /// The file is probed.
     Probed {
         /// Path of the file in the process's mount namespace.
@@ -112,7 +112,7 @@ pub(super) fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProb
 /// The thread that probes libraries. It ends when all senders of processes are dropped.
 pub struct Follower {
     processes: mpsc::Sender<u32>,
-    news: mpsc::Receiver<Followed>,
+    events: mpsc::Receiver<ProbeEvent>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -124,7 +124,7 @@ impl Follower {
         executables: &[PathBuf],
     ) -> io::Result<Self> {
         let (processes, receiver) = mpsc::channel();
-        let (sender, news) = mpsc::channel();
+        let (sender, events) = mpsc::channel();
         let mut worker = Worker {
             ebpf,
             cache: Cache::new(),
@@ -133,7 +133,7 @@ impl Follower {
             backlog: VecDeque::new(),
             due: BTreeMap::new(),
             swept: Instant::now(),
-            news: sender,
+            events: sender,
         };
         for path in executables {
             worker.prepare(path);
@@ -145,7 +145,7 @@ impl Follower {
         let thread = thread::Builder::new()
             .name("tracer-follow".into())
             .spawn(move || worker.run(&receiver))?;
-        Ok(Self { processes, news, thread: Some(thread) })
+        Ok(Self { processes, events, thread: Some(thread) })
     }
 
     /// Returns a sender for processes that may have mapped a library.
@@ -154,8 +154,8 @@ impl Follower {
     }
 
     /// Returns the outcomes since the last call.
-    pub fn news(&self) -> impl Iterator<Item = Followed> {
-        self.news.try_iter()
+    pub fn events(&self) -> impl Iterator<Item = ProbeEvent> {
+        self.events.try_iter()
     }
 
     /// Waits for the thread. All senders of processes must be dropped.
@@ -198,7 +198,7 @@ struct Worker {
     /// Processes to inspect again.
     due: BTreeMap<Instant, (u32, Instant)>,
     swept: Instant,
-    news: mpsc::Sender<Followed>,
+    events: mpsc::Sender<ProbeEvent>,
 }
 
 impl Worker {
@@ -363,9 +363,9 @@ impl Worker {
         let file = PathBuf::from(name);
         if !functions.is_empty() {
             let after = since.elapsed();
-            let _ = self.news.send(Followed::Probed { file, functions, after });
+            let _ = self.events.send(ProbeEvent::Probed { file, functions, after });
         } else if !reasons.is_empty() {
-            let _ = self.news.send(Followed::Missed { file, reason: reasons.join("; ") });
+            let _ = self.events.send(ProbeEvent::Missed { file, reason: reasons.join("; ") });
         }
         links
     }

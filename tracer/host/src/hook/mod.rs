@@ -40,14 +40,14 @@ use tracer_ebpf::{Settings, TGIDS_PER_PAGE, UIDS_PER_USER};
 pub(crate) use self::proc::{Mapping, cmdline, executable, mappings, processes};
 pub use self::{
     btf::{Btf, BtfError},
-    follow::{Followed, Follower},
+    follow::{Follower, ProbeEvent},
     offsets::{BTF_PATH, OffsetsError, running_kernel},
-    packages::{PackageNews, Packages},
-    poll::{Events, now},
+    packages::{PackageEvent, PackageWatcher},
+    poll::{Events, boot_time},
     probetest::test_probes,
-    reader::{Entry, Reader},
-    scope::{Rule, ScopeError, Watch},
-    selftest::{Choice, choose, test},
+    reader::{RingEntry, RingReader},
+    scope::{ScopeError, Target, Watch},
+    selftest::{Choice, choose, test_hook},
     socket::SocketHook,
 };
 
@@ -254,9 +254,9 @@ impl Capture {
         &self,
         list: &Path,
         follower: Option<&Follower>,
-    ) -> Result<Packages, HookError> {
+    ) -> Result<PackageWatcher, HookError> {
         let ebpf = Arc::clone(&self.ebpf);
-        Packages::start(ebpf, &self.packages, list, follower.map(Follower::processes))
+        PackageWatcher::start(ebpf, &self.packages, list, follower.map(Follower::processes))
     }
 
     /// Sends the programs' log messages to the `log` crate's logger.
@@ -267,8 +267,8 @@ impl Capture {
     }
 
     /// Takes the reader; there is only one.
-    pub fn reader(&self) -> Result<Reader, HookError> {
-        Reader::new(&mut self.ebpf())
+    pub fn reader(&self) -> Result<RingReader, HookError> {
+        RingReader::new(&mut self.ebpf())
     }
 
     /// Returns the kernel's information about the loaded programs, with their names.

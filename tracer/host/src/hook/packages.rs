@@ -47,7 +47,7 @@ const WAITING: usize = 1024;
 
 /// A change in the scope of Android applications.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PackageNews {
+pub enum PackageEvent {
     /// An application came into scope.
     Watched {
         /// Id of the application.
@@ -70,13 +70,13 @@ pub enum PackageNews {
 }
 
 /// The thread that follows the list of packages. It ends when this is dropped.
-pub struct Packages {
-    news: mpsc::Receiver<PackageNews>,
+pub struct PackageWatcher {
+    events: mpsc::Receiver<PackageEvent>,
     /// Closed on drop, which ends the thread.
     _stop: PipeWriter,
 }
 
-impl Packages {
+impl PackageWatcher {
     pub(super) fn start(
         ebpf: Arc<Mutex<Ebpf>>,
         wanted: &[String],
@@ -93,7 +93,7 @@ impl Packages {
             source: errno.into(),
         })?;
         let (stopped, stop) = io::pipe().map_err(HookError::Thread)?;
-        let (sender, news) = mpsc::channel(WAITING);
+        let (sender, events) = mpsc::channel(WAITING);
         let mut worker = Worker {
             ebpf,
             wanted: wanted.iter().cloned().collect(),
@@ -102,24 +102,24 @@ impl Packages {
             awaited: Vec::new(),
             malformed: 0,
             processes,
-            news: sender,
+            events: sender,
         };
         worker.update();
         thread::Builder::new()
             .name("tracer-packages".into())
             .spawn(move || worker.run(changes, &stopped))
             .map_err(HookError::Thread)?;
-        Ok(Self { news, _stop: stop })
+        Ok(Self { events, _stop: stop })
     }
 
     /// Waits for the next change; returns `None` when the thread has ended.
-    pub async fn next(&mut self) -> Option<PackageNews> {
-        self.news.recv().await
+    pub async fn next(&mut self) -> Option<PackageEvent> {
+        self.events.recv().await
     }
 
     /// Returns the changes that are already available.
-    pub fn pending(&mut self) -> impl Iterator<Item = PackageNews> {
-        std::iter::from_fn(|| self.news.try_recv().ok())
+    pub fn pending(&mut self) -> impl Iterator<Item = PackageEvent> {
+        std::iter::from_fn(|| self.events.try_recv().ok())
     }
 }
 
@@ -143,7 +143,7 @@ struct Worker {
     awaited: Vec<String>,
     malformed: usize,
     processes: Option<std::sync::mpsc::Sender<u32>>,
-    news: mpsc::Sender<PackageNews>,
+    events: mpsc::Sender<PackageEvent>,
 }
 
 impl Worker {
@@ -195,7 +195,7 @@ impl Worker {
         let unread = list.malformed() + list.left_out();
         if unread != self.malformed {
             self.malformed = unread;
-            self.send(PackageNews::Malformed(unread));
+            self.send(PackageEvent::Malformed(unread));
         }
         let ids: BTreeSet<u32> = self.wanted.iter().filter_map(|name| list.id(name)).collect();
         let watched: Vec<_> = ids.iter().map(|&id| (id, list.names(id).to_vec())).collect();
@@ -204,17 +204,17 @@ impl Worker {
         }
         let before = std::mem::replace(&mut self.watched, watched.clone());
         for (app, _) in before.iter().filter(|(app, _)| !ids.contains(app)) {
-            self.send(PackageNews::Gone { app: *app });
+            self.send(PackageEvent::Gone { app: *app });
         }
         for (app, names) in watched.into_iter().filter(|entry| !before.contains(entry)) {
             self.follow(app);
-            self.send(PackageNews::Watched { app, names });
+            self.send(PackageEvent::Watched { app, names });
         }
         let missing = self.wanted.iter().filter(|name| list.id(name).is_none());
         let awaited: Vec<_> = missing.cloned().collect();
         if awaited != self.awaited {
             self.awaited.clone_from(&awaited);
-            self.send(PackageNews::Awaited(awaited));
+            self.send(PackageEvent::Awaited(awaited));
         }
     }
 
@@ -246,12 +246,12 @@ impl Worker {
     }
 
     fn fail(&self, reason: &str) {
-        self.send(PackageNews::Failed(reason.to_owned()));
+        self.send(PackageEvent::Failed(reason.to_owned()));
     }
 
-    fn send(&self, news: PackageNews) {
+    fn send(&self, event: PackageEvent) {
         // The channel is full only if the receiver ignored a thousand changes.
-        let _ = self.news.try_send(news);
+        let _ = self.events.try_send(event);
     }
 }
 

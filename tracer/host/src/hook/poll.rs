@@ -20,7 +20,7 @@ use std::{
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::mpsc;
 
-use super::{Follower, HookError, Reader, proc, reader::Entry};
+use super::{Follower, HookError, RingReader, proc, reader::RingEntry};
 use tracer_core::record::{BootTime, Clock, Event, Losses};
 
 /// Pause between polls while records arrive.
@@ -45,7 +45,7 @@ pub struct Events {
 
 impl Events {
     /// Starts to poll. Processes that map libraries are passed to `follower`.
-    pub fn start(reader: Reader, follower: Option<&Follower>) -> io::Result<Self> {
+    pub fn start(reader: RingReader, follower: Option<&Follower>) -> io::Result<Self> {
         let mapped = follower.map(Follower::processes);
         let (sender, batches) = mpsc::channel(WAITING);
         let stop = Arc::new(AtomicBool::new(false));
@@ -81,7 +81,7 @@ impl Events {
 struct Closed;
 
 struct Poller {
-    reader: Reader,
+    reader: RingReader,
     batches: mpsc::Sender<Vec<Event>>,
     mapped: Option<std::sync::mpsc::Sender<u32>>,
     losses: Losses,
@@ -96,7 +96,7 @@ const MAX_REPORTED: usize = 4096;
 
 impl Poller {
     fn new(
-        reader: Reader,
+        reader: RingReader,
         batches: mpsc::Sender<Vec<Event>>,
         mapped: Option<std::sync::mpsc::Sender<u32>>,
     ) -> Self {
@@ -163,13 +163,13 @@ impl Poller {
                 break;
             };
             match entry {
-                Ok(Entry::Mapped { tgid }) => {
+                Ok(RingEntry::Mapped { tgid }) => {
                     if let Some(mapped) = &self.mapped {
                         // The follower ends after this thread.
                         let _ = mapped.send(tgid);
                     }
                 }
-                Ok(Entry::Sent(record)) => {
+                Ok(RingEntry::Record(record)) => {
                     let key = (record.process.tgid, record.process.comm.clone());
                     if !self.reported.contains(&key) {
                         batch.extend(describe_program(key.0));
@@ -228,11 +228,11 @@ fn arguments(tgid: u32, exe: &Path) -> Vec<String> {
 
 /// Reads both clocks.
 fn clock() -> Clock {
-    Clock { boot: now(), unix: nanoseconds(clock_gettime(ClockId::Realtime)) }
+    Clock { boot: boot_time(), unix: nanoseconds(clock_gettime(ClockId::Realtime)) }
 }
 
 /// Returns the time since boot, on the clock of the records.
-pub fn now() -> BootTime {
+pub fn boot_time() -> BootTime {
     BootTime(nanoseconds(clock_gettime(ClockId::Boottime)))
 }
 

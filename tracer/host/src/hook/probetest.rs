@@ -7,7 +7,7 @@ use aya::programs::uprobe::UProbeScope;
 
 use super::{
     HookError, Options, SocketHook, Watch, follow, load_for, proc, random,
-    reader::{Entry, Reader},
+    reader::{RingEntry, RingReader},
     scope,
 };
 use tracer_core::record::Hook;
@@ -32,13 +32,13 @@ pub fn test_probes() -> Result<(), HookError> {
             .and_then(|probe| probe.attach(offset, "/proc/self/exe", UProbeScope::AllProcesses))
             .map_err(failed)?;
     }
-    let mut reader = Reader::new(&mut ebpf)?;
+    let mut reader = RingReader::new(&mut ebpf)?;
     let mark = random()?.to_ne_bytes();
     let write: Write = black_box(fake_ssl_write);
     write(mark.as_ptr(), mark.as_ptr(), mark.len() as i32);
     let mut records = 0;
     while let Some(entry) = reader.entry() {
-        if let Ok(Entry::Sent(record)) = entry
+        if let Ok(RingEntry::Record(record)) = entry
             && record.hook == Hook::SslWrite
             && record.payload == mark[..]
         {

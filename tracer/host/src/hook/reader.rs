@@ -19,9 +19,9 @@ use tracer_core::record::{Losses, Malformed, Record};
 
 /// An entry of the ring buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// A process in scope sent something.
-    Sent(Record),
+pub enum RingEntry {
+    /// A send of a process in scope.
+    Record(Record),
     /// A process in scope may have mapped a library.
     Mapped {
         /// The process id.
@@ -38,14 +38,14 @@ fn parse_mapped(entry: &[u8]) -> Option<u32> {
 
 /// Reads records and counters. It does not borrow from [`super::Capture`], so that
 /// a separate thread can poll it.
-pub struct Reader {
+pub struct RingReader {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     /// The programs that were loaded when this was created.
     programs: Vec<ProgramFd>,
 }
 
-impl Reader {
+impl RingReader {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, HookError> {
         let programs = ebpf
             .programs()
@@ -63,11 +63,11 @@ impl Reader {
 
     /// Takes the next entry, if there is one. Records never wake the reader: call
     /// this until it returns `None`, then sleep for a short time.
-    pub fn entry(&mut self) -> Option<Result<Entry, Malformed>> {
+    pub fn entry(&mut self) -> Option<Result<RingEntry, Malformed>> {
         let entry = self.ring.next()?;
         Some(match parse_mapped(&entry) {
-            Some(tgid) => Ok(Entry::Mapped { tgid }),
-            None => Record::from_kernel(&entry).map(Entry::Sent),
+            Some(tgid) => Ok(RingEntry::Mapped { tgid }),
+            None => Record::from_kernel(&entry).map(RingEntry::Record),
         })
     }
 

@@ -19,9 +19,9 @@ use tracer_ebpf::{
 
 use super::{HookError, proc, raw_tracepoint};
 
-/// A filter that selects processes to watch.
+/// A set of processes to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Rule {
+pub enum Target {
     /// All processes with this UID.
     Uid(u32),
     /// A running process and its descendants.
@@ -40,8 +40,8 @@ pub enum Rule {
 /// The processes to watch, and the limits for capturing their sends.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    /// Filters; a process that matches any of them is watched.
-    pub rules: Vec<Rule>,
+    /// The targets; a process that belongs to any of them is watched.
+    pub targets: Vec<Target>,
     /// Number of bytes to capture of each send.
     pub head_bytes: u32,
     /// Number of bytes to capture of each write to a TLS library.
@@ -50,14 +50,14 @@ pub struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { rules: Vec::new(), head_bytes: DEFAULT_HEAD, tls_head_bytes: DEFAULT_TLS_HEAD }
+        Self { targets: Vec::new(), head_bytes: DEFAULT_HEAD, tls_head_bytes: DEFAULT_TLS_HEAD }
     }
 }
 
-/// An error in a filter.
+/// An error in a target.
 #[derive(Debug, Error)]
 pub enum ScopeError {
-    /// There are more filters than policies.
+    /// There are more targets than policies.
     #[error("cannot watch {0} things at once; at most {max} are possible", max = MAX_POLICIES - 1)]
     TooMany(usize),
     /// The name is too long to be matched in exec.
@@ -83,31 +83,31 @@ pub enum ScopeError {
     },
 }
 
-/// The policy slot of every filter. They share one policy for now.
+/// The policy slot of every target. They share one policy for now.
 pub(super) const SLOT: u32 = 1;
 
 impl Watch {
     /// Returns the policy slot for processes without any other policy, or 0.
     pub(super) fn everyone_slot(&self) -> u32 {
-        if self.rules.contains(&Rule::Everyone) { SLOT } else { 0 }
+        if self.targets.contains(&Target::Everyone) { SLOT } else { 0 }
     }
 
     /// Returns the packages to watch.
     pub(super) fn packages(&self) -> Vec<String> {
-        let package = |rule: &Rule| match rule {
-            Rule::Package(name) => Some(name.clone()),
+        let package = |target: &Target| match target {
+            Target::Package(name) => Some(name.clone()),
             _ => None,
         };
-        self.rules.iter().filter_map(package).collect()
+        self.targets.iter().filter_map(package).collect()
     }
 }
 
-/// Writes the filters into the programs' maps, and returns the running processes in scope.
+/// Writes the targets into the programs' maps, and returns the running processes in scope.
 /// The programs that follow processes must be attached before, so that no fork after the
 /// scan of `/proc` is missed.
 pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookError> {
-    if watch.rules.len() >= MAX_POLICIES as usize {
-        return Err(ScopeError::TooMany(watch.rules.len()).into());
+    if watch.targets.len() >= MAX_POLICIES as usize {
+        return Err(ScopeError::TooMany(watch.targets.len()).into());
     }
     set_policy(ebpf, watch)?;
     let map = |name: &'static str| move |source: MapError| HookError::Map { name, source };
@@ -115,8 +115,8 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookErro
     let mut uids: HashMap<_, u32, u32> =
         HashMap::try_from(named(ebpf, "SCOPE_UID")).map_err(map("SCOPE_UID"))?;
     let mut filter = [0; UID_SLOTS as usize];
-    for rule in &watch.rules {
-        if let Rule::Uid(uid) = rule {
+    for target in &watch.targets {
+        if let Target::Uid(uid) = target {
             uids.insert(uid, SLOT, 0).map_err(map("SCOPE_UID"))?;
             filter[(uid % UID_SLOTS) as usize] = 1;
         }
@@ -174,9 +174,9 @@ pub(super) fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Ma
 impl Watch {
     /// Returns the names and paths that are matched in exec.
     fn exe_names(&self) -> Result<Vec<ExeName>, ScopeError> {
-        let texts = self.rules.iter().filter_map(|rule| match rule {
-            Rule::ExeName(name) => Some(name.as_bytes()),
-            Rule::ExePath(path) => Some(path.as_os_str().as_bytes()),
+        let texts = self.targets.iter().filter_map(|target| match target {
+            Target::ExeName(name) => Some(name.as_bytes()),
+            Target::ExePath(path) => Some(path.as_os_str().as_bytes()),
             _ => None,
         });
         texts
@@ -195,10 +195,10 @@ impl Watch {
     /// Returns the files that are matched in exec. A file that is replaced later, by an
     /// update, is still matched by its path.
     fn inodes(&self) -> Result<Vec<Inode>, ScopeError> {
-        self.rules
+        self.targets
             .iter()
-            .filter_map(|rule| match rule {
-                Rule::ExePath(path) => Some(path),
+            .filter_map(|target| match target {
+                Target::ExePath(path) => Some(path),
                 _ => None,
             })
             .map(|path| {
@@ -209,22 +209,22 @@ impl Watch {
             .collect()
     }
 
-    /// Returns the running processes that match a filter by id or executable, and their
+    /// Returns the running processes that match a target by id or executable, and their
     /// descendants.
     fn running(&self) -> Result<HashSet<u32>, ScopeError> {
         let processes: StdHashMap<u32, u32> =
             proc::processes().filter_map(|pid| Some((pid, proc::parent(pid)?))).collect();
         let mut found = HashSet::new();
-        for rule in &self.rules {
-            match rule {
-                Rule::Pid(pid) if processes.contains_key(pid) => {
+        for target in &self.targets {
+            match target {
+                Target::Pid(pid) if processes.contains_key(pid) => {
                     found.insert(*pid);
                 }
-                Rule::Pid(pid) => return Err(ScopeError::NoProcess(*pid)),
-                Rule::ExeName(_) | Rule::ExePath(_) => {
-                    found.extend(processes.keys().filter(|pid| executes(**pid, rule)));
+                Target::Pid(pid) => return Err(ScopeError::NoProcess(*pid)),
+                Target::ExeName(_) | Target::ExePath(_) => {
+                    found.extend(processes.keys().filter(|pid| executes(**pid, target)));
                 }
-                Rule::Uid(_) | Rule::Package(_) | Rule::Everyone => {}
+                Target::Uid(_) | Target::Package(_) | Target::Everyone => {}
             }
         }
         found.remove(&std::process::id());
@@ -250,17 +250,17 @@ impl Watch {
     /// and the program is in a folder with the same name.)
     pub(super) fn executables(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        for rule in &self.rules {
-            match rule {
-                Rule::ExePath(path) => files.push(path.clone()),
-                Rule::ExeName(name) => {
+        for target in &self.targets {
+            match target {
+                Target::ExePath(path) => files.push(path.clone()),
+                Target::ExeName(name) => {
                     let path = std::env::var_os("PATH").unwrap_or_default();
                     files.extend(std::env::split_paths(&path).map(|dir| dir.join(name)));
                     for parent in ["/usr/lib", "/usr/lib64", "/opt"] {
                         files.push(Path::new(parent).join(name).join(name));
                     }
                 }
-                Rule::Uid(_) | Rule::Pid(_) | Rule::Package(_) | Rule::Everyone => {}
+                Target::Uid(_) | Target::Pid(_) | Target::Package(_) | Target::Everyone => {}
             }
         }
         files.retain(|file| file.is_file());
@@ -269,12 +269,12 @@ impl Watch {
 
     /// Adds the running processes that are in scope by their UID.
     fn with_owners(&self, mut running: HashSet<u32>) -> Vec<u32> {
-        let everyone = self.rules.contains(&Rule::Everyone);
+        let everyone = self.targets.contains(&Target::Everyone);
         let uids: HashSet<u32> = self
-            .rules
+            .targets
             .iter()
-            .filter_map(|rule| match rule {
-                Rule::Uid(uid) => Some(*uid),
+            .filter_map(|target| match target {
+                Target::Uid(uid) => Some(*uid),
                 _ => None,
             })
             .collect();
@@ -288,12 +288,12 @@ impl Watch {
     }
 }
 
-/// Reports whether a process runs the executable of a filter, or was executed by that name:
+/// Reports whether a process runs the executable of a target, or was executed by that name:
 /// that of a script or a link.
-fn executes(pid: u32, rule: &Rule) -> bool {
+fn executes(pid: u32, target: &Target) -> bool {
     let exe = proc::executable(pid).unwrap_or_default();
-    match rule {
-        Rule::ExePath(path) => {
+    match target {
+        Target::ExePath(path) => {
             let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
             let runs = match (fs::metadata(format!("/proc/{pid}/exe")), fs::metadata(path)) {
                 (Ok(a), Ok(b)) => same(a, b) || exe == *path,
@@ -301,7 +301,7 @@ fn executes(pid: u32, rule: &Rule) -> bool {
             };
             runs || proc::executed_name(pid).is_some_and(|name| name == *path)
         }
-        Rule::ExeName(name) => {
+        Target::ExeName(name) => {
             let is_named = |path: &Path| path.file_name().is_some_and(|file| file == name.as_str());
             is_named(&exe) || proc::executed_name(pid).is_some_and(|name| is_named(&name))
         }
@@ -340,8 +340,10 @@ mod tests {
 
     #[test]
     fn exe_names_leave_room_for_a_nul() {
-        let watch =
-            |name: &str| Watch { rules: vec![Rule::ExeName(name.to_owned())], ..Watch::default() };
+        let watch = |name: &str| Watch {
+            targets: vec![Target::ExeName(name.to_owned())],
+            ..Watch::default()
+        };
         assert!(watch(&"x".repeat(EXE_NAME_LEN - 1)).exe_names().is_ok());
         assert!(watch(&"x".repeat(EXE_NAME_LEN)).exe_names().is_err());
     }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    HookError, Options, SocketHook, Watch, load_for, random, reader::Entry, reader::Reader, scope,
+    HookError, Options, SocketHook, Watch, load_for, random, reader::RingEntry, reader::RingReader,
+    scope,
 };
 use tracer_core::record::Transport;
 
@@ -20,15 +21,15 @@ pub struct Choice {
     /// The hook that works.
     pub hook: SocketHook,
     /// Hooks that were tried before it, and the reasons for which they do not work.
-    pub passed_over: Vec<(SocketHook, HookError)>,
+    pub rejected: Vec<(SocketHook, HookError)>,
 }
 
 /// Chooses the first of `hooks` that works on this machine.
 pub fn choose(hooks: &[SocketHook]) -> Result<Choice, HookError> {
-    let mut passed_over = Vec::new();
+    let mut rejected = Vec::new();
     for &hook in hooks {
-        match test(hook) {
-            Ok(()) => return Ok(Choice { hook, passed_over }),
+        match test_hook(hook) {
+            Ok(()) => return Ok(Choice { hook, rejected }),
             // These errors do not depend on the hook.
             Err(
                 err @ (HookError::NotPermitted
@@ -38,14 +39,14 @@ pub fn choose(hooks: &[SocketHook]) -> Result<Choice, HookError> {
                 | HookError::Random(_)
                 | HookError::Read { .. }),
             ) => return Err(err),
-            Err(err) => passed_over.push((hook, err)),
+            Err(err) => rejected.push((hook, err)),
         }
     }
-    Err(HookError::NoHook(passed_over))
+    Err(HookError::NoHook(rejected))
 }
 
 /// Tests whether a hook works on this machine.
-pub fn test(hook: SocketHook) -> Result<(), HookError> {
+pub fn test_hook(hook: SocketHook) -> Result<(), HookError> {
     /// Enough for some hundred sends, including others by this process.
     const RING: u32 = 64 << 10;
 
@@ -55,7 +56,7 @@ pub fn test(hook: SocketHook) -> Result<(), HookError> {
     scope::set_policy(&mut ebpf, &options.watch)?;
     scope::put_in_scope(&mut ebpf, [std::process::id()])?;
     hook.attach(&mut ebpf)?;
-    let mut reader = Reader::new(&mut ebpf)?;
+    let mut reader = RingReader::new(&mut ebpf)?;
     for send in [TestSend::Tcp, TestSend::UdpV4, TestSend::UdpV6] {
         let mark = random()?.to_ne_bytes();
         // If loopback is not available, successful attachment has to be enough.
@@ -64,7 +65,7 @@ pub fn test(hook: SocketHook) -> Result<(), HookError> {
         };
         let mut records = 0;
         while let Some(entry) = reader.entry() {
-            if let Ok(Entry::Sent(record)) = entry
+            if let Ok(RingEntry::Record(record)) = entry
                 && record.payload == mark[..]
                 && record.connection.remote == Some(destination)
                 && record.connection.transport == send.transport()

@@ -361,7 +361,7 @@ async fn sleep(seconds: u64) {
 
 /// The time since boot, which records have too.
 pub(super) fn now() -> BootTime {
-    hook::now()
+    hook::boot_time()
 }
 
 /// Makes the pages of all phases.
