@@ -150,7 +150,7 @@ impl Ways {
             // What is no text was not handed out, and is unwrapped here.
             if !self.contents.contains_key(at)
                 && let Some(outer) = before.and_then(|before| self.contents.get(before))
-                && let Some(bytes) = content::undo(name, outer, MAX_STEP)
+                && let Some(bytes) = content::decode_step(name, outer, MAX_STEP)
             {
                 self.contents.insert(at.to_owned(), bytes);
             }

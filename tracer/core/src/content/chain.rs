@@ -13,7 +13,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::xor_key::Key;
+use super::xor_key::XorKey;
 
 /// Maximum number of characters of a name in a rendered chain. Names come from
 /// the request, and the chain has to stay readable.
@@ -137,7 +137,7 @@ pub enum Step<'a> {
     /// Text whose letters were rotated by 13 places.
     Rot13,
     /// Bytes masked with a short key by exclusive or.
-    Xor(Key),
+    Xor(XorKey),
     /// JSON or JavaScript escapes in text that is neither.
     Escaped,
     /// Base64 with `+` and `/`, or with neither of the two pairs (RFC 4648

@@ -43,7 +43,7 @@ mod xor_key;
 pub use chain::{Chain, Coding, Path, Segment, Step};
 pub use multipart::boundary as multipart_boundary;
 pub use text::percent_decode;
-pub use xor_key::Key;
+pub use xor_key::XorKey;
 
 use crate::proto::Request;
 
@@ -155,7 +155,7 @@ pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'
 ///
 /// This is for showing how a value was wrapped; [`unwrap`] has already
 /// established that it was.
-pub fn undo(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
+pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
     let coding = [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd]
         .into_iter()
         .find(|coding| step == coding.name() || step == Step::ContentEncoding(*coding).to_string());
@@ -163,7 +163,7 @@ pub fn undo(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
         return Some(compress::decode(coding, input, limit).bytes);
     }
     if let Some(key) = step.strip_prefix("xor:") {
-        return Some(Key::parse(key)?.apply(input.get(..limit).unwrap_or(input)));
+        return Some(XorKey::parse(key)?.apply(input.get(..limit).unwrap_or(input)));
     }
     match step {
         "base64" | "base64url" => {

@@ -30,7 +30,7 @@ pub(super) struct Part<'d> {
     pub(super) base64: bool,
     pub(super) content: &'d [u8],
     /// Set if the input ends inside the part.
-    pub(super) cut: bool,
+    pub(super) truncated: bool,
 }
 
 /// Returns the boundary declared by a `Content-Type`.
@@ -110,8 +110,8 @@ pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item 
 }
 
 /// Reads the headers and content of a part.
-fn read(part: &[u8], cut: bool) -> Part<'_> {
-    let mut read = Part { cut, ..Part::default() };
+fn read(part: &[u8], truncated: bool) -> Part<'_> {
+    let mut read = Part { truncated, ..Part::default() };
     let mut rest = part;
     for _ in 0..MAX_HEADERS {
         let Some(end) = memchr(b'\n', rest) else {
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(parts[0].content, b"{\"a\": 1}");
         assert_eq!((parts[1].name, parts[1].filename), (Some(&b"plain"[..]), None));
         assert_eq!(parts[1].content, b"one\r\ntwo");
-        assert!(!parts[0].cut && !parts[1].cut);
+        assert!(!parts[0].truncated && !parts[1].truncated);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
                 // A truncated boundary looks like content.
                 let known = part.content.len().min(whole.content.len());
                 assert_eq!(part.content[..known], whole.content[..known], "{len}");
-                assert!(part.cut || part == *whole, "{len}");
+                assert!(part.truncated || part == *whole, "{len}");
             }
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct Field<'d> {
     /// The content of a length-delimited field; `None` for numbers.
     pub(super) payload: Option<&'d [u8]>,
     /// Set if the input ends inside the payload.
-    pub(super) cut: bool,
+    pub(super) truncated: bool,
 }
 
 /// The way in which a message ended.
@@ -39,7 +39,7 @@ pub(super) enum End {
     /// The input ended after a field.
     Complete,
     /// The input ended inside a field.
-    Cut,
+    Truncated,
     /// The next bytes are not a field.
     Malformed,
 }
@@ -76,10 +76,10 @@ impl<'d> Fields<'d> {
         }
         let number = u32::try_from(number).map_err(|_| End::Malformed)?;
         let skip = |at: &mut &'d [u8], len: usize| -> Result<(), End> {
-            *at = at.get(len..).ok_or(End::Cut)?;
+            *at = at.get(len..).ok_or(End::Truncated)?;
             Ok(())
         };
-        let mut field = Field { number, payload: None, cut: false };
+        let mut field = Field { number, payload: None, truncated: false };
         match tag & 7 {
             0 => {
                 varint(&mut at)?;
@@ -91,7 +91,7 @@ impl<'d> Fields<'d> {
                 if i32::try_from(len).is_err() {
                     return Err(End::Malformed);
                 }
-                field.cut = len > at.len();
+                field.truncated = len > at.len();
                 let (payload, rest) = at.split_at(len.min(at.len()));
                 field.payload = Some(payload);
                 at = rest;
@@ -117,8 +117,8 @@ impl<'d> Iterator for Fields<'d> {
         }
         match self.field() {
             Ok(field) => {
-                if field.cut {
-                    self.end = Some(End::Cut);
+                if field.truncated {
+                    self.end = Some(End::Truncated);
                 }
                 Some(field)
             }
@@ -140,16 +140,16 @@ fn varint(input: &mut &[u8]) -> Result<u64, End> {
             return Ok(value);
         }
     }
-    Err(if input.len() < 10 { End::Cut } else { End::Malformed })
+    Err(if input.len() < 10 { End::Truncated } else { End::Malformed })
 }
 
 /// Reports whether the input consists of fields. Payloads are not inspected.
-fn is_message(input: &[u8], cut: bool) -> bool {
+fn is_message(input: &[u8], truncated: bool) -> bool {
     let mut fields = Fields::new(input);
     let count = fields.by_ref().count();
     match fields.end() {
         Some(End::Complete) => count > 0,
-        Some(End::Cut) => cut && count > 0,
+        Some(End::Truncated) => truncated && count > 0,
         _ => false,
     }
 }
@@ -162,7 +162,7 @@ fn is_message(input: &[u8], cut: bool) -> bool {
 /// thousands.
 fn is_wrapped_text(input: &[u8]) -> bool {
     let mut fields = Fields::new(input);
-    let Some(Field { payload: Some(payload), cut: false, .. }) = fields.next() else {
+    let Some(Field { payload: Some(payload), truncated: false, .. }) = fields.next() else {
         return false;
     };
     !payload.is_empty() && fields.next().is_none() && fields.end() == Some(End::Complete)
@@ -177,13 +177,13 @@ pub(super) enum PayloadKind {
     Other,
 }
 
-/// Classifies a payload. `cut` means that the input ends inside it.
-pub(super) fn classify(payload: &[u8], cut: bool) -> PayloadKind {
-    let message = match text::as_text(payload, cut) {
-        Some(_) => !cut && is_wrapped_text(payload),
+/// Classifies a payload. `truncated` means that the input ends inside it.
+pub(super) fn classify(payload: &[u8], truncated: bool) -> PayloadKind {
+    let message = match text::as_text(payload, truncated) {
+        Some(_) => !truncated && is_wrapped_text(payload),
         // Data that starts like a compressed stream may be a truncated one.
-        None if cut && compress::magic(payload).is_some() => false,
-        None => is_message(payload, cut),
+        None if truncated && compress::magic(payload).is_some() => false,
+        None => is_message(payload, truncated),
     };
     if message { PayloadKind::Message } else { PayloadKind::Other }
 }
@@ -202,10 +202,10 @@ pub(super) fn is_plausible_text_field(input: &[u8]) -> bool {
 
 fn holds_text(input: &[u8], depth: usize) -> bool {
     Fields::new(input).any(|field| {
-        field.payload.is_some_and(|payload| match classify(payload, field.cut) {
+        field.payload.is_some_and(|payload| match classify(payload, field.truncated) {
             PayloadKind::Message => depth > 0 && holds_text(payload, depth - 1),
             PayloadKind::Other => {
-                let is_text = text::as_text(payload, field.cut).is_some();
+                let is_text = text::as_text(payload, field.truncated).is_some();
                 let compressed =
                     matches!(compress::magic(payload), Some(Coding::Gzip | Coding::Zstd));
                 compressed || (is_text && payload.len() >= MIN_EVIDENCE)
@@ -219,7 +219,7 @@ fn holds_text(input: &[u8], depth: usize) -> bool {
 pub(super) struct GrpcMessage<'d> {
     pub(super) payload: &'d [u8],
     /// Set if the input ends inside the payload.
-    pub(super) cut: bool,
+    pub(super) truncated: bool,
 }
 
 /// Returns the messages of a gRPC stream: `compressed: u8, length: u32,
@@ -234,7 +234,7 @@ pub(super) fn grpc(input: &[u8]) -> impl Iterator<Item = GrpcMessage<'_>> {
         let len = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok()?;
         let (payload, after) = content.split_at(len.min(content.len()));
         rest = after;
-        Some(GrpcMessage { payload, cut: len > payload.len() })
+        Some(GrpcMessage { payload, truncated: len > payload.len() })
     })
 }
 
@@ -243,7 +243,7 @@ pub(super) fn is_plausible_grpc(input: &[u8], truncated: bool) -> bool {
     is_grpc(input, truncated)
         && grpc(input).any(|message| {
             compress::magic(message.payload).is_some()
-                || is_plausible(message.payload, message.cut)
+                || is_plausible(message.payload, message.truncated)
                 || is_plausible_text_field(message.payload)
         })
 }
@@ -251,12 +251,12 @@ pub(super) fn is_plausible_grpc(input: &[u8], truncated: bool) -> bool {
 /// Reports whether the lengths in a gRPC stream match the input exactly.
 pub(super) fn is_grpc(input: &[u8], truncated: bool) -> bool {
     let mut used = 0;
-    let mut cut = false;
+    let mut ends_early = false;
     for message in grpc(input) {
         used += 5 + message.payload.len();
-        cut |= message.cut;
+        ends_early |= message.truncated;
     }
-    used > 5 && used == input.len() && (!cut || truncated)
+    used > 5 && used == input.len() && (!ends_early || truncated)
 }
 
 #[cfg(test)]
@@ -284,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn distinguishes_cut_from_malformed() {
+    fn distinguishes_truncated_from_malformed() {
         let end = |input: &[u8]| {
             let mut fields = Fields::new(input);
             fields.by_ref().for_each(drop);
             fields.end()
         };
-        assert_eq!(end(&[0x0a, 9, 1]), Some(End::Cut));
-        assert_eq!(end(&[0x80]), Some(End::Cut));
+        assert_eq!(end(&[0x0a, 9, 1]), Some(End::Truncated));
+        assert_eq!(end(&[0x80]), Some(End::Truncated));
         assert_eq!(end(&[0x00, 1]), Some(End::Malformed));
         assert_eq!(end(&[0x0f]), Some(End::Malformed));
         assert_eq!(end(&[0xff; 12]), Some(End::Malformed));

@@ -13,7 +13,7 @@
 
 use super::{
     form, json, text,
-    xor_key::{Key, MAX_LEN, repeating_mask},
+    xor_key::{MAX_LEN, XorKey, repeating_mask},
 };
 
 /// The start of nearly every reported URL.
@@ -57,7 +57,7 @@ pub(super) fn cost(len: usize) -> usize {
 
 /// Returns the key of length `len` that yields the scheme at `at` and a host
 /// after it: a name with a dot, followed by a character that can end it.
-fn address_key(bytes: &[u8], at: usize, len: u8) -> Option<Key> {
+fn address_key(bytes: &[u8], at: usize, len: u8) -> Option<XorKey> {
     let (masked, rest) = bytes.get(at..)?.split_first_chunk()?;
     let known = repeating_mask(SCHEME, masked, len)?;
     let key = known.get(..len.into())?.iter().cycle().skip(SCHEME.len() % usize::from(len.max(1)));
@@ -74,17 +74,17 @@ fn address_key(bytes: &[u8], at: usize, len: u8) -> Option<Key> {
         count += 1;
     }
     let ends = end.is_none_or(|byte| b"/:?#\"'\\& ,;|<>\t\r\n".contains(&byte));
-    (dots > 0 && count > 3 && ends).then(|| Key::from_known(SCHEME, masked, at, len)).flatten()
+    (dots > 0 && count > 3 && ends).then(|| XorKey::from_known(SCHEME, masked, at, len)).flatten()
 }
 
 /// Returns the shortest key that yields text with a URL.
-pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<Key> {
+pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<XorKey> {
     let window = bytes.get(..bytes.len().min(WINDOW)).filter(|bytes| bytes.len() >= MIN_TEXT)?;
     let max_len = if bytes.len() < MIN_LEN { MAX_LEN_CONFIRMED } else { MAX_LEN };
     let keys = (1..=max_len).flat_map(|len| {
         (0..window.len()).filter_map(move |at| Some((address_key(window, at, len)?, at)))
     });
-    let is_plausible = |(key, at): &(Key, usize)| {
+    let is_plausible = |(key, at): &(XorKey, usize)| {
         let plain = key.apply(bytes);
         // The longer the key, the less of the scheme is left to confirm it.
         let is_known = key.bytes().len() <= usize::from(MAX_LEN_CONFIRMED)
@@ -98,7 +98,7 @@ pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<Key> {
 
 /// Returns the one-byte key that yields text with a URL from bytes that are
 /// text as well. Longer keys do not yield text from text.
-pub(super) fn text_key_of_text(masked: &str) -> Option<Key> {
+pub(super) fn text_key_of_text(masked: &str) -> Option<XorKey> {
     let bytes = masked.as_bytes();
     if bytes.len() < MIN_TEXT || !may_have_scheme(bytes) {
         return None;
@@ -107,7 +107,7 @@ pub(super) fn text_key_of_text(masked: &str) -> Option<Key> {
         may_have_scheme(masked.get(..3)?).then_some(())?;
         address_key(bytes, at, 1)
     });
-    let is_text = |key: &Key| text::as_text(&key.apply(bytes), false).is_some();
+    let is_text = |key: &XorKey| text::as_text(&key.apply(bytes), false).is_some();
     keys.take(MAX_TRIES).find(is_text)
 }
 
@@ -124,7 +124,7 @@ fn may_have_scheme(bytes: &[u8]) -> bool {
 
 /// Returns candidate keys for masked compressed data. Decompression shows
 /// whether one is right.
-pub(super) fn compressed_keys(bytes: &[u8]) -> impl Iterator<Item = Key> {
+pub(super) fn compressed_keys(bytes: &[u8]) -> impl Iterator<Item = XorKey> {
     let masked = bytes.first_chunk::<8>();
     let gzip = (1..=MAX_LEN).filter_map(move |len| {
         // A one-byte key shows in the magic number alone.
@@ -134,14 +134,14 @@ pub(super) fn compressed_keys(bytes: &[u8]) -> impl Iterator<Item = Key> {
             let key = masked?[0] ^ GZIP[0];
             rest.for_each(|(byte, plain)| *byte = plain ^ key);
         }
-        let key = Key::from_known(GZIP, &header, 0, len)?;
+        let key = XorKey::from_known(GZIP, &header, 0, len)?;
         // Compression level and operating system.
         let after = [8, 9].map(|at| bytes.get(at).map(|byte| byte ^ key.byte_at(at)));
         matches!(after, [Some(0 | 2 | 4), Some(0..=13 | 0xff)]).then_some(key)
     });
     let zlib = masked.and_then(|masked| {
         let byte = masked[0] ^ ZLIB;
-        let key = Key::from_byte(byte)?;
+        let key = XorKey::from_byte(byte)?;
         matches!(masked[1] ^ byte, 0x01 | 0x5e | 0x9c | 0xda).then_some(key)
     });
     gzip.chain(zlib)
@@ -154,8 +154,8 @@ mod tests {
     const PLAIN: &[u8] =
         b"{\"t\":\"Nachrichten \xc3\xbcber\",\"u\":\"https://news.example.org/a?b=c\",\"n\":[1,2]}";
 
-    fn key(bytes: &[u8]) -> Key {
-        Key::parse(&data_encoding::HEXLOWER.encode(bytes)).unwrap()
+    fn key(bytes: &[u8]) -> XorKey {
+        XorKey::parse(&data_encoding::HEXLOWER.encode(bytes)).unwrap()
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
             let masked = key.apply(PLAIN);
             assert_eq!(text_key(&masked, false), Some(key), "{len}");
             assert_eq!(key.apply(&masked), PLAIN);
-            assert_eq!(Key::parse(&key.to_string()), Some(key));
+            assert_eq!(XorKey::parse(&key.to_string()), Some(key));
             // A truncated input works too, as long as it contains the host of
             // the URL.
             assert_eq!(text_key(&masked[..56], true), Some(key), "{len}");
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn random_and_plain_bytes_have_no_key() {
-        assert_eq!(Key::parse("001122334455667788"), None);
+        assert_eq!(XorKey::parse("001122334455667788"), None);
         assert_eq!(text_key(PLAIN, false), None);
         let mut state = 7u64;
         for len in (40..2000).step_by(7) {

@@ -8,12 +8,12 @@ pub(super) const MAX_LEN: u8 = 8;
 
 /// A short key, repeated over the data that it masks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct XorKey {
     bytes: [u8; 8],
     len: u8,
 }
 
-impl Key {
+impl XorKey {
     /// Derives the key of length `len` that maps `plain`, at position `at`, to
     /// `masked`.
     pub(super) fn from_known(
@@ -65,13 +65,13 @@ impl Key {
 }
 
 /// Writes the key in hexadecimal.
-impl fmt::Display for Key {
+impl fmt::Display for XorKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for XorKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -12,7 +12,7 @@ use crate::content::{
     msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
     xor,
-    xor_key::Key,
+    xor_key::XorKey,
 };
 
 /// Minimum length of an unmarked input that is passed to decompressors.
@@ -171,14 +171,14 @@ impl Engine<'_> {
             let mut name = [0; 16];
             let key = Some(field_name(field.number, &mut name));
             let chain = context.chain.then(Step::Protobuf(field.number));
-            let here = Context { chain: &chain, key, container, truncated: field.cut };
-            match protobuf::classify(payload, field.cut) {
+            let here = Context { chain: &chain, key, container, truncated: field.truncated };
+            match protobuf::classify(payload, field.truncated) {
                 protobuf::PayloadKind::Message => self.protobuf(payload, here),
                 protobuf::PayloadKind::Other => self.look(payload, here, Role::Field),
             }
         }
         match fields.end() {
-            Some(protobuf::End::Cut) => self.report.cut += 1,
+            Some(protobuf::End::Truncated) => self.report.cut += 1,
             Some(protobuf::End::Malformed) => {
                 self.report.damaged += 1;
                 self.runs(fields.rest(), context, Step::Text);
@@ -195,7 +195,7 @@ impl Engine<'_> {
                 return;
             }
             used += 5 + message.payload.len();
-            let here = Context { truncated: message.cut, ..context.with_chain(&chain) };
+            let here = Context { truncated: message.truncated, ..context.with_chain(&chain) };
             self.look(message.payload, here, Role::Document(Label::Protobuf));
         }
         self.trailing(bytes, used, context);
@@ -292,7 +292,7 @@ impl Engine<'_> {
         }
     }
 
-    fn unmasked(&mut self, key: Key, plain: &[u8], context: Context<'_>) -> bool {
+    fn unmasked(&mut self, key: XorKey, plain: &[u8], context: Context<'_>) -> bool {
         if self.charge_output(plain.len()) {
             let chain = context.chain.then(Step::Xor(key));
             self.look(plain, context.with_chain(&chain), Role::Document(Label::Unknown));

@@ -145,7 +145,8 @@ impl Engine<'_> {
             };
             let chain = context.chain.then(Step::Multipart(&name));
             // Only the end of the known bytes can truncate a part.
-            let here = Context { chain: &chain, key: Some(&name), container, truncated: part.cut };
+            let here =
+                Context { chain: &chain, key: Some(&name), container, truncated: part.truncated };
             self.part(&part, here);
         }
     }
