@@ -117,8 +117,17 @@ impl<R: BufRead> Reader<R> {
 
     /// Skips the mark that some tools begin a file of UTF-8 with.
     pub(crate) fn byte_order_mark(&mut self) -> Result<(), ReadError> {
-        if self.peek()? == Some(0xef) {
-            self.take(3);
+        const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+        if self.peek()? != Some(MARK[0]) {
+            return Ok(());
+        }
+        // Byte by byte: the file or the buffer may end within the mark.
+        for expected in MARK {
+            match self.peek()? {
+                Some(byte) if byte == expected => self.take(1),
+                Some(_) => return Err(self.malformed("the byte order mark is not one of UTF-8")),
+                None => return Err(ReadError::Cut),
+            }
         }
         Ok(())
     }

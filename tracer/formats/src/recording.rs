@@ -64,7 +64,51 @@ pub(crate) fn unknown_process() -> Process {
 
 #[cfg(test)]
 mod tests {
-    use super::Recording;
+    use super::{ReadError, Recording};
+    use crate::{har, pcapng};
+
+    fn read(kind: Recording, file: &[u8]) -> Result<(), ReadError> {
+        // A buffer of one byte meets every boundary.
+        let file = std::io::BufReader::with_capacity(1, file);
+        match kind {
+            Recording::Har => {
+                let mut reader = har::Reader::new(file);
+                while reader.request()?.is_some() {}
+            }
+            Recording::Pcapng => {
+                let mut reader = pcapng::Reader::new(file);
+                while reader.event()?.is_some() {}
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_prefix_of_every_small_file_is_read_as_every_kind() {
+        const SMALL: [&[u8]; 7] = [
+            b"\xef\xbb\xbf{\"log\":{\"entries\":[]}}",
+            b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x1c\0\0\0",
+            b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\xff\xff\0\0\x01\0\0\0",
+            b"\xa1\xb2\x3c\x4d\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\xff\xff\0\0\0\x01",
+            b"\xef\xbbx",
+            b"\xfe\xff\0{",
+            b"POST / HTTP/1.1\r\n\r\n",
+        ];
+        for kind in [Recording::Har, Recording::Pcapng] {
+            for byte in 0..=u8::MAX {
+                assert!(read(kind, &[byte]).is_err(), "{byte:#x} as {kind:?}");
+            }
+            for file in SMALL {
+                for len in 0..file.len() {
+                    let _ = read(kind, &file[..len]);
+                }
+            }
+        }
+        read(Recording::Har, SMALL[0]).expect("a HAR without entries");
+        for capture in &SMALL[1..4] {
+            read(Recording::Pcapng, capture).expect("a capture without packets");
+        }
+    }
 
     #[test]
     fn formats_are_detected_from_the_first_bytes() {
