@@ -376,3 +376,50 @@ fn python() -> Option<PathBuf> {
     let has_sdk = has_sdk.is_ok_and(|output| output.status.success());
     skip::met(has_sdk, "SensorsAnalyticsSDK (`cargo xtask setup --tests`)").then_some(python)
 }
+
+/// Runs tracer with its standard error on a full disk, or closed, and returns its exit code.
+fn code_without_stderr(arguments: &[&str], closed: bool) -> Option<i32> {
+    let redirect = if closed { "2>&-" } else { "2>/dev/full" };
+    let status = Command::new("sh")
+        .args(["-c", &format!("exec \"$@\" {redirect} >/dev/null"), "sh"])
+        .arg(tracer_bin::path())
+        .args(arguments)
+        .status();
+    status.expect("sh").code()
+}
+
+#[test]
+fn a_standard_error_that_fails_changes_no_exit_code() {
+    let request = corpus::folder().join(REPORT);
+    for closed in [false, true] {
+        let code = |arguments: &[&str]| code_without_stderr(arguments, closed);
+        assert_eq!(code(&["decode", "/no/such/file", text(&request)]), Some(1));
+        assert_eq!(code(&["locate", "/no/such/file", "/dev/null"]), Some(1));
+        assert_eq!(code(&["rules", "check", "/no/such/folder"]), Some(1));
+        assert_eq!(code(&["alerts", "--store", "/no/such/file"]), Some(1));
+        assert_eq!(code(&["report", "/no/such/folder"]), Some(1));
+        assert_eq!(code(&["run"]), Some(2));
+        assert_eq!(code(&["decode"]), Some(2));
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(code(&["demo"]), Some(0));
+        }
+    }
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_ends_quietly() {
+    let request = corpus::folder().join(REPORT);
+    for (redirect, code, said) in [("| true", 0, ""), (">/dev/full", 1, "No space left on device")]
+    {
+        let script = format!("( \"$@\" ; echo $? >&2 ) {redirect}");
+        let output = Command::new("sh")
+            .args(["-c", &script, "sh"])
+            .arg(tracer_bin::path())
+            .args(["decode", "--json", text(&request)])
+            .output()
+            .expect("sh");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.ends_with(&format!("{code}\n")), "{redirect}: {stderr}");
+        assert!(stderr.contains(said), "{redirect}: {stderr}");
+    }
+}

@@ -122,7 +122,7 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     if list.shown == 0 {
         let what = if args.identifiers { "identifier" } else { "alert" };
         let all = reader.count().with_context(|| cannot_read(&path))?;
-        eprintln!("tracer: no such {what} in {} ({all} alerts in all)", path.display());
+        message!("no such {what} in {} ({all} alerts in all)", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -156,8 +156,8 @@ fn open(named: Option<&Path>) -> anyhow::Result<Option<(PathBuf, Reader)>> {
 }
 
 fn nothing(path: &Path) {
-    eprintln!(
-        "tracer: nothing was kept in {} yet; `sudo tracer run` keeps its alerts in root's store: \
+    message!(
+        "nothing was kept in {} yet; `sudo tracer run` keeps its alerts in root's store: \
          `sudo tracer alerts` shows them",
         path.display()
     );

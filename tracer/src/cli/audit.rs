@@ -204,7 +204,7 @@ async fn audit(
     let mut packages = args.packages.follow(&capture, follower.as_ref())?;
     packages.pending(&mut session)?;
     let mut events = Events::start(capture.reader()?, follower.as_ref())?;
-    eprintln!("tracer: audits {}; writes to {}", plan.name, folder.path().display());
+    message!("audits {}; writes to {}", plan.name, folder.path().display());
 
     let mut driver = Driver {
         scenario: &plan.scenario,
@@ -243,7 +243,7 @@ async fn audit(
         // After each phase, so that a run that is killed has one.
         let mut report = |_: &Journal| {
             if let Err(err) = folder.report(Arc::clone(&rules), args.show_values) {
-                eprintln!("tracer: no report yet: {err:#}");
+                message!("no report yet: {err:#}");
             }
         };
         let ended = tokio::select! {
@@ -252,7 +252,7 @@ async fn audit(
             _ = terminate.recv() => None,
         };
         if ended.is_none() {
-            eprintln!("tracer: ends early; what was gathered is reported");
+            message!("ends early; what was gathered is reported");
             driver.interrupted();
         }
         driver.actions.end_all().await;
@@ -271,7 +271,7 @@ async fn audit(
     folder.journal(&driver.journal)?;
     let report = folder.report(rules, args.show_values)?;
     print(&report)?;
-    eprintln!("tracer: the report is {}", folder.file(output::HTML).display());
+    message!("the report is {}", folder.file(output::HTML).display());
     match ended {
         Some(ended) => ended.map(|()| ExitCode::SUCCESS),
         None => Ok(ExitCode::from(INTERRUPTED)),
@@ -444,8 +444,8 @@ fn warn_of_others(plan: &Plan) {
     });
     let running: Vec<String> = running.take(4).collect();
     if !running.is_empty() {
-        eprintln!(
-            "tracer: it runs already (pid {}), and what that sends counts as the audit's: better \
+        message!(
+            "it runs already (pid {}), and what that sends counts as the audit's: better \
              close it first",
             running.join(", ")
         );

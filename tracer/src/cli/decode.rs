@@ -109,7 +109,7 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
                 return Err(err);
             }
             out.flush()?;
-            eprintln!("tracer: {}: {err:#}", path.display());
+            message!("{}: {err:#}", path.display());
             failed = true;
         }
     }
@@ -364,7 +364,7 @@ impl<'a, W: Write> Printer<'a, W> {
     /// Something about the file that is no request.
     fn note(&mut self, text: &str) -> io::Result<()> {
         self.out.flush()?;
-        eprintln!("tracer: {}: {text}", printable(&self.source));
+        message!("{}: {text}", printable(&self.source));
         Ok(())
     }
 }

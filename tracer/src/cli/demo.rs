@@ -91,14 +91,19 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     let mut events = Events::start(capture.reader()?, None)?;
     let server = serve().context("cannot serve on loopback")?;
 
-    println!("Two clients visit the same {} pages; tracer watches what both send.", PAGES.len());
-    println!("One is discreet. The other reports as a phone maker's browser did in 2020.\n");
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "Two clients visit the same {} pages; tracer watches what both send.",
+        PAGES.len()
+    )?;
+    writeln!(out, "One is discreet. The other reports as a phone maker's browser did in 2020.\n")?;
     for manners in [Manners::Discreet, Manners::Tattling] {
         let status = client_process(manners, server)?;
         ensure!(status.success(), "the {} client failed: {status}", manners.name());
-        println!("client {} (uid {}): done", manners.name(), manners.uid());
+        writeln!(out, "client {} (uid {}): done", manners.name(), manners.uid())?;
     }
-    println!();
+    writeln!(out)?;
 
     events.stop();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -132,15 +137,15 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
             .count()
     };
     let (caught, accused) = (alerts(Manners::Tattling), alerts(Manners::Discreet));
-    println!();
+    writeln!(out)?;
     print_summary(&pipeline);
-    println!("\nThe tattling client: {caught} alerts for {} pages reported.", PAGES.len());
-    println!("The discreet client: {accused} alerts.");
+    writeln!(out, "\nThe tattling client: {caught} alerts for {} pages reported.", PAGES.len())?;
+    writeln!(out, "The discreet client: {accused} alerts.")?;
     if caught == PAGES.len() && accused == 0 {
-        println!("Next: tracer run --exe NAME   (see `tracer run --help`)");
+        writeln!(out, "Next: tracer run --exe NAME   (see `tracer run --help`)")?;
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("tracer: the demo did not go as it should; please report what is printed above");
+    message!("the demo did not go as it should; please report what is printed above");
     Ok(ExitCode::FAILURE)
 }
 

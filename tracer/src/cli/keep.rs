@@ -45,15 +45,13 @@ impl Args {
             return None;
         }
         let Some(place) = default_place() else {
-            eprintln!("tracer: alerts are not kept: there is no home to keep them in (--store)");
+            message!("alerts are not kept: there is no home to keep them in (--store)");
             return None;
         };
         Store::open(&place)
             .inspect_err(|err| {
                 let path = place.path().display();
-                eprintln!(
-                    "tracer: alerts are not kept: cannot use {path}: {err} (--store, --no-store)"
-                );
+                message!("alerts are not kept: cannot use {path}: {err} (--store, --no-store)");
             })
             .ok()
     }
@@ -79,8 +77,8 @@ pub(super) fn tell(news: &News) {
                 .filter(|(count, _)| *count > 0)
                 .map(|(count, what)| format!("{count} {what}"))
                 .collect();
-            eprintln!("tracer: the store has forgotten {}", parts.join(", "));
+            message!("the store has forgotten {}", parts.join(", "));
         }
-        News::Failed(why) => eprintln!("tracer: the store cannot be written to: {why}"),
+        News::Failed(why) => message!("the store cannot be written to: {why}"),
     }
 }

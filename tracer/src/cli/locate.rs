@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Err(err) => {
                 out.flush()?;
                 let err = anyhow::Error::from(err);
-                eprintln!("tracer: {}: {err:#}", path.display());
+                message!("{}: {err:#}", path.display());
                 failed = true;
             }
         }

@@ -1,6 +1,9 @@
 //! The command line: what the binary does, kept in the library so that tests
 //! can drive it.
 
+#[macro_use]
+mod terminal;
+
 mod alerts;
 mod audit;
 mod compare;
@@ -96,7 +99,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("tracer: {err:#}");
+            message!("{err:#}");
             ExitCode::from(if err.is::<Usage>() { 2 } else { 1 })
         }
     }

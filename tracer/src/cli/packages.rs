@@ -99,7 +99,7 @@ impl Followed {
         if self.packages.is_some()
             && !news.iter().any(|one| matches!(one, PackageEvent::Watched { .. }))
         {
-            eprintln!("tracer: none of the packages is installed; they are waited for");
+            message!("none of the packages is installed; they are waited for");
         }
         news.into_iter().try_for_each(|one| self.take(one, session))
     }
@@ -107,7 +107,7 @@ impl Followed {
     /// Hands the names on, and says what is to be said.
     pub(super) fn take(&self, news: PackageEvent, session: &mut Session) -> anyhow::Result<()> {
         if let Some(said) = said(&news, self.all) {
-            eprintln!("tracer: {}", printable(&said));
+            message!("{}", printable(&said));
         }
         let event = match news {
             PackageEvent::Watched { app, names } => Event::Packages { app, names },

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::rule_files;
+use super::{rule_files, terminal};
 use tracer_core::{
     alert::printable,
     rules::{EMBEDDED, Rules, RulesFile, Tables},
@@ -64,14 +64,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             Err(err) => {
                 out.flush()?;
-                eprintln!("{}", printable(&err.to_string()));
+                terminal::print_line(format_args!("{}", printable(&err.to_string())));
                 failed = true;
             }
         }
     }
     if !failed && let Err(err) = Rules::with_overrides(&files[EMBEDDED.len()..]) {
         out.flush()?;
-        eprintln!("{}", printable(&err.to_string()));
+        terminal::print_line(format_args!("{}", printable(&err.to_string())));
         failed = true;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

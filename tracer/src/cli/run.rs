@@ -228,12 +228,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let choice = choose(args.hook.hooks())?;
         if args.verbose {
             for (hook, reason) in &choice.rejected {
-                eprintln!(
-                    "tracer: cannot take sends by {hook}: {}",
-                    printable(&reason.to_string())
-                );
+                message!("cannot take sends by {hook}: {}", printable(&reason.to_string()));
             }
-            eprintln!("tracer: takes sends by {}", choice.hook);
+            message!("takes sends by {}", choice.hook);
         }
         let options = Options { watch, ring: args.ring_mib << 20, hook: choice.hook };
         let capture = Capture::start(&options)?;
@@ -243,7 +240,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut packages = args.packages.follow(&capture, follower.as_ref())?;
         packages.pending(&mut session)?;
         let mut events = Events::start(capture.reader()?, follower.as_ref())?;
-        eprintln!("tracer: watching; Ctrl-C ends it");
+        message!("watching; Ctrl-C ends it");
 
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -313,7 +310,7 @@ pub(super) fn follow(capture: &Capture) -> Option<Follower> {
     capture
         .follow()
         .inspect_err(|err| {
-            eprintln!("tracer: what applications encrypt will stay unread: {err}");
+            message!("what applications encrypt will stay unread: {err}");
         })
         .ok()
 }
@@ -335,7 +332,7 @@ impl log::Log for Diagnostics {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("tracer: {}", record.args());
+            message!("{}", record.args());
         }
     }
 
@@ -347,16 +344,16 @@ pub(super) fn tell(news: &ProbeEvent, verbose: bool) {
     match news {
         ProbeEvent::Probed { file, functions, after } => {
             if verbose {
-                eprintln!(
-                    "tracer: reads {} in {} ({} ms after it was mapped)",
+                message!(
+                    "reads {} in {} ({} ms after it was mapped)",
                     functions.join(", "),
                     printable(&file.to_string_lossy()),
                     after.as_millis()
                 );
             }
         }
-        ProbeEvent::Missed { file, reason } => eprintln!(
-            "tracer: cannot read what is encrypted by {}: {}",
+        ProbeEvent::Missed { file, reason } => message!(
+            "cannot read what is encrypted by {}: {}",
             printable(&file.to_string_lossy()),
             printable(reason)
         ),

@@ -1,10 +1,7 @@
 //! Everything from the events on, live: the core, and all that is told and
 //! kept.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write as _},
-};
+use std::{fs::File, io::BufWriter};
 
 use anyhow::Context as _;
 
@@ -94,11 +91,11 @@ impl Session {
         print_summary(&self.pipeline);
         let dropped: u64 = self.sinks.iter().map(|sink| sink.dropped()).sum();
         if dropped > 0 {
-            eprintln!("tracer: {dropped} lines were not taken by the system's log");
+            message!("{dropped} lines were not taken by the system's log");
         }
         let lost = self.store.as_ref().map_or(0, Writer::lost);
         if lost > 0 {
-            eprintln!("tracer: {lost} entries are not in the store: it did not keep up, or failed");
+            message!("{lost} entries are not in the store: it did not keep up, or failed");
         }
     }
 }
@@ -106,24 +103,26 @@ impl Session {
 /// The last words of a run: what was seen, and what was not.
 pub(super) fn print_summary(pipeline: &Pipeline) {
     let totals = pipeline.totals();
-    eprintln!(
-        "tracer: {} sends, {} requests read, {} alerts, {} reports by pages (not alerted)",
-        totals.sends, totals.requests, totals.alerts, totals.by_pages
+    message!(
+        "{} sends, {} requests read, {} alerts, {} reports by pages (not alerted)",
+        totals.sends,
+        totals.requests,
+        totals.alerts,
+        totals.by_pages
     );
     if let Some(unread) = unread(totals) {
-        eprintln!("tracer: not read: {unread}");
+        message!("not read: {unread}");
     }
     let applications = pipeline.accounts().applications();
     for (application, account) in applications.iter().take(MAX_LINES) {
-        eprintln!("tracer: {}", application_line(application, account));
+        message!("{}", application_line(application, account));
     }
     if let Some(more) = applications.len().checked_sub(MAX_LINES).filter(|&more| more > 0) {
-        eprintln!("tracer: and {more} applications that sent less (all of them: --json)");
+        message!("and {more} applications that sent less (all of them: --json)");
     }
     for (loss, _, total) in pipeline.losses().since(&Losses::default()) {
-        eprintln!("tracer: {total} {}", loss.explain());
+        message!("{total} {}", loss.explain());
     }
-    let _ = io::stderr().flush();
 }
 
 /// What was not read; `None` where that is nothing.

@@ -144,7 +144,7 @@ impl Actions {
         let operator = self.operator.as_mut()?;
         // What was typed before the question was no answer to it.
         while operator.try_recv().is_ok() {}
-        eprintln!("tracer: please {what}\n        then press Enter (s, Enter: leave it out)");
+        message!("please {what}\n        then press Enter (s, Enter: leave it out)");
         let line = operator.recv().await?;
         Some(if line.trim().eq_ignore_ascii_case("s") { Answered::Skip } else { Answered::Done })
     }

@@ -65,19 +65,19 @@ impl Driver<'_> {
     /// Goes through all phases. `report` is told of each one's end.
     pub(super) async fn drive(&mut self, report: &mut impl FnMut(&Journal)) -> anyhow::Result<()> {
         for (i, phase) in Phase::ALL.into_iter().enumerate() {
-            eprintln!("tracer: phase {} of {}: {}", i + 1, Phase::ALL.len(), phase.title());
+            message!("phase {} of {}: {}", i + 1, Phase::ALL.len(), phase.title());
             self.begin(phase)?;
             let outcome = match self.phase(phase).await {
                 Ok(()) => Outcome::Done,
                 Err(Stop::Skipped(reason)) => {
-                    eprintln!("tracer: left out: {reason}");
+                    message!("left out: {reason}");
                     Outcome::Skipped { reason }
                 }
                 Err(Stop::Failed(reason)) if phase == Phase::Fresh => {
                     anyhow::bail!("the browser cannot be started: {reason}");
                 }
                 Err(Stop::Failed(reason)) => {
-                    eprintln!("tracer: failed: {reason}");
+                    message!("failed: {reason}");
                     Outcome::Failed { reason }
                 }
             };
@@ -325,15 +325,15 @@ impl Driver<'_> {
         if let Some(visit) = visits.and_then(|visits| visits.last_mut()) {
             visit.served = served;
             if served == Some(false) {
-                eprintln!("tracer: the browser did not ask for {}", visit.canary.url);
+                message!("the browser did not ask for {}", visit.canary.url);
             }
         }
         let visits = self.journal.stages.iter().flat_map(|stage| &stage.visits);
         let missed = visits.filter(|visit| visit.served == Some(false)).count();
         if served == Some(false) && missed == 1 {
-            eprintln!(
-                "        (do the scenario's commands work by hand, run by the same user? \
-                 docs/guides/audit.md says what browsers need)"
+            message!(
+                "check that the scenario's commands work by hand, run by the same user \
+                 (docs/guides/audit.md lists what browsers need)"
             );
         }
         self.folder.journal(&self.journal)
