@@ -423,3 +423,35 @@ fn a_standard_output_that_nobody_reads_ends_quietly() {
         assert!(stderr.contains(said), "{redirect}: {stderr}");
     }
 }
+
+#[test]
+fn outputs_follow_no_link_and_a_recording_replaces_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("target"), "kept").expect("a file");
+    fs::write(at("own"), "kept").expect("a file");
+    std::os::unix::fs::symlink(at("target"), at("link")).expect("a link");
+    let mut cases = vec![
+        (["--alerts", "link"].as_slice(), "symbolic link"),
+        (&["--record", "link"], "--force"),
+        (&["--record", "link", "--force"], "symbolic link"),
+        (&["--record", "own"], "--force"),
+    ];
+    if rustix::process::geteuid().is_root() {
+        fs::write(at("foreign"), "kept").expect("a file");
+        std::os::unix::fs::chown(at("foreign"), Some(65_510), Some(65_510)).expect("its owner");
+        cases.push((&["--alerts", "foreign"], "another user"));
+        cases.push((&["--record", "foreign", "--force"], "another user"));
+    }
+    for (options, expected) in cases {
+        let mut command = tracer_bin::command([&["run", "--all", "--no-store"], options].concat());
+        let ended = tracer_bin::run(command.current_dir(folder.path()));
+        assert_eq!(ended.code, Some(1), "{options:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(options[0]), "{options:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{options:?}: {}", ended.stderr);
+    }
+    for entry in fs::read_dir(folder.path()).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        assert_eq!(fs::read_to_string(&path).expect("a file"), "kept", "{}", path.display());
+    }
+}

@@ -11,5 +11,6 @@
 pub mod cli;
 pub mod sink;
 pub mod store;
+mod files;
 
 mod random;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::sink::private_file;
+use crate::files::{self, Existing};
 use tracer_audit::{compare::Comparison, report::Report};
 
 /// More is no report: the lists in one are capped.
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let reports: Vec<Report> = args.runs.iter().map(|run| read(run)).collect::<Result<_, _>>()?;
     let comparison = Comparison::new(&reports);
     if let Some(path) = &args.html {
-        private_file(path, false)
+        files::create(path, Existing::Replace)
             .and_then(|mut file| file.write_all(comparison.html().as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))?;
         return Ok(ExitCode::SUCCESS);

@@ -15,7 +15,8 @@ use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
 use super::{Usage, keep, packages, session::Session, style, users};
 use crate::{
-    sink::{Human, Json, Log, Sink, SystemLog, private_file},
+    files::{self, Existing},
+    sink::{Human, Json, Log, Sink, SystemLog},
     store::{Store, Writer},
 };
 use tracer_core::{
@@ -67,12 +68,16 @@ pub(super) struct Args {
     /// Print JSON lines (docs/reference/alerts.md describes them)
     #[arg(long)]
     json: bool,
-    /// Append the alerts as JSON lines to this file, which only its owner can read
+    /// Append the alerts as JSON lines to this file. It must be yours, and is made readable by
+    /// you only
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
-    /// Record every captured send into this file, unredacted, for `tracer decode`
+    /// Record every captured send into this new file, unredacted, for `tracer decode`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Let --record replace a file that exists
+    #[arg(long, requires = "record")]
+    force: bool,
     #[command(flatten)]
     rules: super::rules::Folder,
     #[command(flatten)]
@@ -139,9 +144,11 @@ impl Args {
 
     /// Opened before anything is attached: an error here should cost nothing.
     fn files(&self) -> anyhow::Result<Files> {
-        let alerts = self.alerts.as_deref().map(|path| open(path, true).context("for --alerts"));
+        let alerts =
+            self.alerts.as_deref().map(|path| open(path, Existing::Append).context("for --alerts"));
+        let existing = if self.force { Existing::Replace } else { Existing::Refuse };
         let recording = self.record.as_deref().map(|path| {
-            let file = open(path, false).context("for --record")?;
+            let file = open(path, existing).context("for --record")?;
             trace::Writer::new(BufWriter::new(file)).context("cannot begin the recording")
         });
         Ok(Files { alerts: alerts.transpose()?, recording: recording.transpose()? })
@@ -210,8 +217,8 @@ impl LogName {
     }
 }
 
-fn open(path: &Path, append: bool) -> anyhow::Result<File> {
-    private_file(path, append).with_context(|| format!("cannot write {}", path.display()))
+fn open(path: &Path, existing: Existing) -> anyhow::Result<File> {
+    files::create(path, existing).with_context(|| format!("cannot write {}", path.display()))
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {

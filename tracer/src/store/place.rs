@@ -4,15 +4,13 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io,
-    os::unix::fs::{
-        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-    },
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use super::{StoreError, at};
+use crate::files;
 
-const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
 /// SQLite's files beside the database in WAL mode. It gives them the mode of
@@ -80,18 +78,19 @@ impl Place {
                 .recursive(true)
                 .mode(FOLDER_MODE)
                 .create(folder)
-                .and_then(|()| own(folder, fs::FileType::is_dir))
+                .and_then(|()| own_folder(folder))
                 .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE)))
                 .map_err(at(folder))?;
         }
-        let made = OpenOptions::new().create_new(true).write(true).mode(FILE_MODE).open(path);
+        let made =
+            OpenOptions::new().create_new(true).write(true).mode(files::OWNER_ONLY).open(path);
         match made {
             Ok(_) => Ok(()),
             // It is not opened for a look: closing it again would drop the locks
             // that SQLite has on it in this process (fcntl(2)).
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                own(path, fs::FileType::is_file).map_err(at(path))
-            }
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => fs::symlink_metadata(path)
+                .and_then(|metadata| files::check_file(&metadata))
+                .map_err(at(path)),
             Err(err) => Err(at(path)(err)),
         }
     }
@@ -99,7 +98,8 @@ impl Place {
     /// Closes the files to others.
     pub(super) fn close_to_others(&self) -> Result<(), StoreError> {
         let path = self.path();
-        let close = |path: &Path| fs::set_permissions(path, Permissions::from_mode(FILE_MODE));
+        let close =
+            |path: &Path| fs::set_permissions(path, Permissions::from_mode(files::OWNER_ONLY));
         close(path).map_err(at(path))?;
         for suffix in BESIDE {
             let beside = beside(path, suffix);
@@ -118,22 +118,19 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// That it is what it should be and this user's. In a folder that others can
-/// write to, a link could lead anywhere.
-fn own(path: &Path, is_it: impl Fn(&fs::FileType) -> bool) -> io::Result<()> {
-    let found = fs::symlink_metadata(path)?;
-    let wrong = |what| Err(io::Error::other(what));
-    if !is_it(&found.file_type()) {
-        return wrong("it is something else than tracer keeps there (a link, or no file)");
+/// Checks that the path names a folder of the caller's, and no link to one.
+fn own_folder(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Err(io::Error::other("it is not a folder (a link is not followed)"));
     }
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return wrong("it belongs to another user");
-    }
-    Ok(())
+    files::check_owner(&metadata)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,189 @@
+//! Opens the files that tracer writes, so that only their owner can read them.
+//!
+//! tracer usually runs as root, and the paths it is given may lie in folders that other users can
+//! write to. So no symbolic link is followed at the end of a path, and an existing file is used
+//! only if it is a regular file with one name that belongs to the caller.
+
+use std::{
+    fs::{File, Metadata, Permissions},
+    io,
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt as _, PermissionsExt as _},
+    },
+    path::Path,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
+
+/// Mode of every file that tracer writes.
+pub(crate) const OWNER_ONLY: u32 = 0o600;
+
+/// What to do with a file that exists already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Append to it.
+    Append,
+    /// Empty it.
+    Replace,
+    /// Fail.
+    Refuse,
+}
+
+/// Opens a file for writing, with mode 0600 whatever the umask.
+///
+/// # Errors
+/// If the path names a symbolic link, anything but a regular file, a file of another user, a file
+/// with several names, or, with [`Existing::Refuse`], any file at all.
+pub(crate) fn create(path: &Path, existing: Existing) -> io::Result<File> {
+    create_at(CWD, path, existing)
+}
+
+/// Like [`create`], with `path` relative to an open directory.
+pub(crate) fn create_at(folder: impl AsFd, path: &Path, existing: Existing) -> io::Result<File> {
+    // Without NONBLOCK, opening a FIFO would wait for a reader.
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let new = flags | OFlags::CREATE | OFlags::EXCL;
+    match openat(&folder, path, new, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => return Ok(file.into()),
+        Err(Errno::EXIST) => {}
+        Err(err) => return Err(err.into()),
+    }
+    if existing == Existing::Refuse {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "it exists; name another file, or replace it with --force",
+        ));
+    }
+    let flags = if existing == Existing::Append { flags | OFlags::APPEND } else { flags };
+    let file = match openat(&folder, path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) => return Err(io::Error::other(LINK)),
+        // A FIFO without a reader.
+        Err(Errno::NXIO) => return Err(io::Error::other(NOT_A_FILE)),
+        Err(err) => return Err(err.into()),
+    };
+    let metadata = file.metadata()?;
+    check_file(&metadata)?;
+    if metadata.nlink() > 1 {
+        return Err(io::Error::other("it has a second name (a hard link); name another file"));
+    }
+    file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+    if existing == Existing::Replace {
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
+const LINK: &str = "it is a symbolic link; name the file that it points to";
+const NOT_A_FILE: &str = "it is not a regular file; name another one";
+
+/// Checks that the metadata is of a regular file of the caller's.
+pub(crate) fn check_file(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_symlink() {
+        return Err(io::Error::other(LINK));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other(NOT_A_FILE));
+    }
+    check_owner(metadata)
+}
+
+/// Checks that the metadata is of something that belongs to the caller.
+pub(crate) fn check_owner(metadata: &Metadata) -> io::Result<()> {
+    let caller = rustix::process::geteuid().as_raw();
+    if metadata.uid() != caller {
+        return Err(io::Error::other(format!(
+            "it belongs to another user (UID {}, and tracer runs as UID {caller}); name another \
+             path",
+            metadata.uid()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::Write as _,
+        os::unix::fs::{chown, symlink},
+    };
+
+    use super::*;
+
+    const ALL: [Existing; 3] = [Existing::Append, Existing::Replace, Existing::Refuse];
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn new_files_are_private_whatever_the_umask() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = rustix::process::umask(Mode::empty());
+        for (at, existing) in ALL.into_iter().enumerate() {
+            let path = folder.path().join(at.to_string());
+            create(&path, existing).unwrap();
+            assert_eq!(mode(&path), 0o600);
+        }
+        rustix::process::umask(before);
+    }
+
+    #[test]
+    fn existing_files_are_appended_to_replaced_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (existing, expected) in
+            [(Existing::Append, "old new"), (Existing::Replace, " new"), (Existing::Refuse, "old")]
+        {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+            match create(&path, existing) {
+                Ok(mut file) => {
+                    file.write_all(b" new").unwrap();
+                    assert_eq!(mode(&path), 0o600);
+                }
+                Err(err) => {
+                    assert_eq!(existing, Existing::Refuse);
+                    assert!(err.to_string().contains("--force"), "{err}");
+                    assert_eq!(mode(&path), 0o644);
+                }
+            }
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn links_pipes_folders_and_files_of_other_users_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("target"), "kept").unwrap();
+        fs::set_permissions(at("target"), Permissions::from_mode(0o644)).unwrap();
+        symlink(at("target"), at("link")).unwrap();
+        symlink(at("new"), at("dangling")).unwrap();
+        fs::write(at("linked"), "kept").unwrap();
+        fs::hard_link(at("linked"), at("second name")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        rustix::fs::mkfifoat(CWD, at("fifo"), Mode::RUSR | Mode::WUSR).unwrap();
+        let mut names = vec!["link", "dangling", "second name", "folder", "fifo"];
+        if rustix::process::geteuid().is_root() {
+            fs::write(at("foreign"), "kept").unwrap();
+            chown(at("foreign"), Some(65_510), Some(65_510)).unwrap();
+            names.push("foreign");
+        }
+        for name in names {
+            for existing in ALL {
+                let err = create(&at(name), existing).unwrap_err();
+                assert!(!err.to_string().is_empty(), "{name}");
+            }
+        }
+        assert_eq!(fs::read_to_string(at("target")).unwrap(), "kept");
+        assert_eq!(mode(&at("target")), 0o644);
+        assert_eq!(fs::read_to_string(at("linked")).unwrap(), "kept");
+        assert!(!at("new").exists());
+    }
+}
