@@ -1,14 +1,109 @@
 //! `tracer audit` on real browsers: who is convicted of what, and who is not.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tracer_tests::{
     audited::{chromium, firefox, variant},
-    tracer_bin,
+    skip, tracer_bin,
     web::COLLECTOR,
 };
+
+/// Audits a "browser" that is a shell script, run as the user `daemon`, and whose `clear` command
+/// is `attack`. Returns how the audit ended, and its run.json.
+fn attacked(folder: &Path, attack: &str) -> (tracer_bin::Ended, Value) {
+    let temporary = folder.join("tmp");
+    fs::create_dir(&temporary).expect("a folder");
+    fs::set_permissions(&temporary, Permissions::from_mode(0o755)).expect("its mode");
+    let modes = folder.join("modes");
+    fs::write(&modes, "").expect("a file");
+    fs::set_permissions(&modes, Permissions::from_mode(0o666)).expect("its mode");
+    let list = format!(
+        "stat -c '%a %U' {{profile}}/../.. {{profile}}/.. {{profile}} {{profile}}/user.js > {}",
+        modes.display()
+    );
+    let mut scenario = format!(
+        "name = 'a script'\nexecutables = ['no-such-browser']\nsite = 'plain'\nsettle = 0\ndwell = 0\n\
+         [[file]]\npath = '{{profile}}/user.js'\ntext = 'of the scenario'\n[commands]\n\
+         start = ['sh', '-c', \"{list}\"]\nclear = ['sh', '-c', \"{attack}\"]\n"
+    );
+    for phase in ["fresh", "cleared"] {
+        scenario += &format!("[phases.{phase}]\npages = 0\nseconds = 0\n");
+    }
+    for phase in [
+        "declined",
+        "idle",
+        "pages",
+        "typed",
+        "restart",
+        "private",
+        "private_restart",
+        "reinstalled",
+    ] {
+        scenario += &format!("[phases.{phase}]\nskip = 'not wanted here'\n");
+    }
+    fs::write(folder.join("scenario.toml"), scenario).expect("a scenario");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 000; exec \"$@\"", "sh"])
+        .arg(tracer_bin::path())
+        .args(["audit", "--unattended", "--as", "daemon", "--scenario"])
+        .arg(folder.join("scenario.toml"))
+        .arg("--out")
+        .arg(folder.join("out"))
+        .env("TMPDIR", &temporary)
+        .stdin(Stdio::null());
+    let ended = tracer_bin::run(&mut command);
+    let left: Vec<_> = fs::read_dir(&temporary).expect("a folder").collect();
+    assert!(left.is_empty(), "{left:?}: {}", ended.stderr);
+    let run = fs::read(folder.join("out/run.json"))
+        .unwrap_or_else(|err| panic!("{err}: {}", ended.stderr));
+    (ended, serde_json::from_slice(&run).expect("JSON"))
+}
+
+#[test]
+fn a_browser_user_cannot_lead_root_through_links() {
+    let is_there = fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains("\ndaemon:"));
+    if !skip::root() || !skip::met(is_there, "a user named daemon") {
+        return;
+    }
+    let attacks = [
+        // The profile becomes a link to a folder of root's.
+        "rm -rf {profile}; ln -s TARGET {profile}",
+        // A file of the profile becomes a link to a file of root's.
+        "rm {profile}/user.js; ln -s TARGET/file {profile}/user.js",
+        // Likewise, to a file that does not exist.
+        "rm {profile}/user.js; ln -s TARGET/user.js {profile}/user.js",
+    ];
+    for attack in attacks {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("its mode");
+        let target = folder.path().join("target");
+        fs::create_dir(&target).expect("a folder");
+        fs::write(target.join("file"), "of root's").expect("a file");
+        let attack = attack.replace("TARGET", target.to_str().expect("UTF-8"));
+        let (ended, run) = attacked(folder.path(), &attack);
+
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let outcome = &run["stages"][8]["outcome"];
+        assert!(outcome.to_string().contains("cannot prepare"), "{attack}: {run:#}");
+        assert_eq!(fs::read_dir(&target).expect("a folder").count(), 1, "{attack}");
+        assert_eq!(fs::read_to_string(target.join("file")).expect("a file"), "of root's");
+        for path in [&target, &target.join("file")] {
+            assert_eq!(fs::metadata(path).expect("it is there").uid(), 0, "{attack}");
+        }
+        // What nobody has attacked has these modes, with a umask of 000.
+        let modes = fs::read_to_string(folder.path().join("modes")).expect("modes");
+        assert_eq!(modes, "711 root\n700 daemon\n700 daemon\n600 daemon\n");
+    }
+}
 
 /// The extension tells in full, whatever the mode, under one number.
 fn tattling() -> Value {
@@ -64,7 +159,6 @@ fn the_tattling_browser_is_convicted() {
     assert!(sums.expect("sha256sum").success());
     let listed = fs::read_to_string(audited.out().join("SHA256SUMS")).expect("sums");
     for entry in fs::read_dir(audited.out()).expect("a folder") {
-        use std::os::unix::fs::PermissionsExt as _;
         let entry = entry.expect("an entry");
         let mode = entry.metadata().expect("its mode").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());

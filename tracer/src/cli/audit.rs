@@ -24,12 +24,15 @@ use tokio::{
 };
 use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD};
 
-pub(super) use self::output::Folder;
 use self::{
     actions::Actions,
     drive::{Driver, now},
     scratch::Scratch,
     site::Site,
+};
+pub(super) use self::{
+    output::Folder,
+    scratch::{FilesArgs, files},
 };
 use super::{
     Usage, packages,
@@ -37,7 +40,6 @@ use super::{
     session::Session,
     users::{self, User},
 };
-use crate::sink::private_file;
 use tracer_audit::{
     canary,
     journal::{JOURNAL_SCHEMA, Journal, Subject},
@@ -159,7 +161,7 @@ async fn audit(
         tls_head_bytes: DEFAULT_TLS_HEAD,
     };
     let capture = Capture::start(&Options { watch, ring: DEFAULT_RING, hook: choice.hook })?;
-    let folder = Folder::create(&args.out(&plan.name))?;
+    let folder = Folder::new(&args.out(&plan.name))?;
     let scratch = Scratch::create(user.as_ref())?;
     let place = args.site.as_deref().unwrap_or(&plan.scenario.site);
     let (site, pages) = match place {
@@ -191,7 +193,8 @@ async fn audit(
     let journal = journal(&plan, &mut actions)?;
     folder.journal(&journal)?;
 
-    let trace = private_file(&folder.file(output::TRACE), false)
+    let trace = folder
+        .create(output::TRACE)
         .with_context(|| format!("cannot write to {}", folder.path().display()))?;
     let mut session = Session {
         pipeline: Pipeline::new(Arc::clone(&rules)),
@@ -385,7 +388,7 @@ fn values(
         values.insert("port", site.port.to_string());
         if let (Some(spki), Some(ca)) = (&site.spki, &site.ca) {
             values.insert("spki", spki.clone());
-            values.insert("ca", scratch.file("ca.pem", ca)?.display().to_string());
+            values.insert("ca", scratch.certificate(ca)?.display().to_string());
         }
     }
     if let Some(package) = &plan.package {

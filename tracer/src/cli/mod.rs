@@ -71,6 +71,9 @@ enum Command {
     /// One of the demo's clients
     #[command(hide = true)]
     DemoClient(demo::ClientArgs),
+    /// Changes the files of an audited browser's user, as that user
+    #[command(hide = true)]
+    AuditFiles(audit::FilesArgs),
 }
 
 /// A mistake in how tracer was called, as opposed to one in what it met.
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),
+        Command::AuditFiles(args) => audit::files(&args),
     };
     match result {
         Ok(code) => code,

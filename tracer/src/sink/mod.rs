@@ -6,12 +6,7 @@
 
 mod system;
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
-};
+use std::io::{self, Write};
 
 pub use self::system::{Log, SystemLog};
 use tracer_core::{
@@ -99,22 +94,4 @@ impl<W: Write> Sink for Json<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
-}
-
-/// Opens a file that only its owner can read, to append to or to begin anew.
-/// A file that is there and that others can read is closed to them.
-pub fn private_file(path: &Path, append: bool) -> io::Result<File> {
-    const OWNER_ONLY: u32 = 0o600;
-    let file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .append(append)
-        .truncate(!append)
-        .mode(OWNER_ONLY)
-        .open(path)?;
-    // The mode above counts only for a file that was not there.
-    if file.metadata()?.is_file() {
-        file.set_permissions(std::fs::Permissions::from_mode(OWNER_ONLY))?;
-    }
-    Ok(file)
 }

@@ -159,7 +159,7 @@ impl Driver<'_> {
 
     /// What a new profile has.
     async fn prepare(&mut self) -> Result<(), Stop> {
-        self.scratch.prepare(&self.scenario.files, &self.actions)?;
+        self.scratch.prepare(&self.scenario.files, &self.actions).await?;
         if let Some(prepare) = &self.scenario.commands.prepare {
             self.actions.run(prepare).await?;
         }

@@ -11,7 +11,7 @@
 //! ```
 
 use std::{
-    fs::{self, File},
+    fs::{DirBuilder, File, Permissions},
     io::{self, BufReader, BufWriter, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -20,9 +20,10 @@ use std::{
 
 use anyhow::Context as _;
 use data_encoding::HEXLOWER;
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat, renameat};
 use sha2::{Digest as _, Sha256};
 
-use crate::sink::private_file;
+use crate::files::{self, Existing};
 use tracer_audit::{
     Gathered, Gatherer, html,
     journal::{JOURNAL_SCHEMA, Journal},
@@ -47,41 +48,67 @@ const SUMS: &str = "SHA256SUMS";
 /// Of a new folder: what is in it concerns its owner.
 const OWNER_ONLY: u32 = 0o700;
 
-/// An audit's folder.
+/// An audit's folder, which is held open: a user who can write to the folder that it lies in
+/// could put a link in its place.
 pub(in crate::cli) struct Folder {
     path: PathBuf,
+    folder: File,
 }
 
 impl Folder {
-    /// A new one.
-    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
-        match fs::DirBuilder::new().mode(OWNER_ONLY).create(path) {
-            Ok(()) => {}
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                let mut entries = fs::read_dir(path)
-                    .with_context(|| format!("cannot write to {}", path.display()))?;
-                anyhow::ensure!(
-                    entries.next().is_none(),
-                    "{} is not empty: name a new folder with --out",
-                    path.display()
-                );
-                fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))?;
-            }
-            Err(err) => {
+    /// Makes a new one.
+    pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
+        // Without a slash at its end, behind which a link would be followed.
+        let path: &Path = &path.components().collect::<PathBuf>();
+        match DirBuilder::new().mode(OWNER_ONLY).create(path) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(err).with_context(|| format!("cannot make {}", path.display()));
             }
+            _ => {}
         }
-        Ok(Self { path: path.to_owned() })
+        let cannot = || format!("cannot write to {}", path.display());
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = openat(CWD, path, flags, Mode::empty()).map_err(io::Error::from);
+        let this = Self { path: path.to_owned(), folder: File::from(folder.with_context(cannot)?) };
+        this.folder.metadata().and_then(|it| files::check_owner(&it)).with_context(cannot)?;
+        anyhow::ensure!(
+            this.names()?.is_empty(),
+            "{} is not empty: name a new folder with --out",
+            path.display()
+        );
+        this.folder.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+        Ok(this)
     }
 
-    /// One that is there.
+    /// Opens one that an audit has written.
     pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Self> {
+        let folder = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let this = Self { path: path.to_owned(), folder };
         anyhow::ensure!(
-            path.join(JOURNAL).is_file(),
+            this.read(JOURNAL).is_ok_and(|file| file.metadata().is_ok_and(|it| it.is_file())),
             "{} holds no audit: it has no {JOURNAL}",
             path.display()
         );
-        Ok(Self { path: path.to_owned() })
+        Ok(this)
+    }
+
+    /// Opens a file to write to, and empties it.
+    pub(super) fn create(&self, name: &str) -> io::Result<File> {
+        files::create_at(&self.folder, Path::new(name), Existing::Replace)
+    }
+
+    /// Opens a file to read.
+    fn read(&self, name: &str) -> io::Result<File> {
+        // NONBLOCK: a FIFO is not waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(openat(&self.folder, name, flags, Mode::empty())?.into())
+    }
+
+    /// The names of its files.
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = Dir::read_from(&self.folder)?.collect::<rustix::io::Result<Vec<_>>>()?;
+        let names = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        Ok(names.filter(|name| name != "." && name != "..").collect())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -107,21 +134,22 @@ impl Folder {
         name: &str,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> anyhow::Result<()> {
-        let path = self.file(name);
-        let part = self.file(&format!(".{name}.part"));
+        let part = format!(".{name}.part");
         let written = (|| {
-            let mut out = BufWriter::new(private_file(&part, false)?);
+            let mut out = BufWriter::new(self.create(&part)?);
             write(&mut out)?;
             out.into_inner()?.sync_all()?;
-            fs::rename(&part, &path)
+            Ok::<_, io::Error>(renameat(&self.folder, &part, &self.folder, name)?)
         })();
-        written.with_context(|| format!("cannot write {}", path.display()))
+        written.with_context(|| format!("cannot write {}", self.file(name).display()))
     }
 
     /// Reads what was gathered.
     fn gather(&self, rules: Arc<Rules>) -> anyhow::Result<Gathered> {
-        let text =
-            fs::read(self.file(JOURNAL)).with_context(|| format!("cannot read {JOURNAL}"))?;
+        let mut text = Vec::new();
+        self.read(JOURNAL)
+            .and_then(|mut file| file.read_to_end(&mut text))
+            .with_context(|| format!("cannot read {JOURNAL}"))?;
         let journal: Journal =
             serde_json::from_slice(&text).with_context(|| format!("{JOURNAL} is none"))?;
         anyhow::ensure!(
@@ -129,7 +157,7 @@ impl Folder {
             "{JOURNAL} is of version {}, and this tracer reads version {JOURNAL_SCHEMA}",
             journal.schema
         );
-        let file = File::open(self.file(TRACE)).with_context(|| format!("cannot read {TRACE}"))?;
+        let file = self.read(TRACE).with_context(|| format!("cannot read {TRACE}"))?;
         let mut gatherer = Gatherer::new(journal, rules);
         let mut reader = trace::Reader::new(BufReader::new(file))?;
         loop {
@@ -174,15 +202,13 @@ impl Folder {
 
     /// Writes the sums of all other files, as sha256sum(1) checks them.
     fn sums(&self) -> anyhow::Result<()> {
-        let mut names: Vec<String> = fs::read_dir(&self.path)?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name != SUMS && !name.starts_with('.'))
-            .collect();
+        let mut names = self.names()?;
+        names.retain(|name| name != SUMS && !name.starts_with('.'));
         names.sort();
         let mut lines = String::new();
         for name in names {
             let mut digest = Sha256::new();
-            let mut file = File::open(self.file(&name))?;
+            let mut file = self.read(&name)?;
             let mut buffer = vec![0; 1 << 16];
             loop {
                 match file.read(&mut buffer)? {

@@ -1,75 +1,406 @@
-//! What the browser under audit may write to, and is removed afterwards.
+//! The temporary folder that holds the profile of the browser under audit.
+//!
+//! ```text
+//! tracer-audit-XXXXXX   tracer's own: others may pass through it, and change nothing
+//! ├── ca.pem            the certificate of the audit's server, readable by all
+//! └── home              of the browser's user, mode 0700
+//!     └── profile       {profile}
+//! ```
+//!
+//! The browser's user can replace anything in `home` at any moment, for example by a symbolic link
+//! to a file of root's. So tracer, which is root, does nothing in there itself: it runs its own
+//! binary as that user ([`Request`]), in `home`, which it holds open and does not look up again.
 
 use std::{
-    fs,
-    os::unix::fs::{PermissionsExt as _, chown},
-    path::{Path, PathBuf},
+    fs::{self, File, Permissions},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::{
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::{
+            fs::{MetadataExt as _, PermissionsExt as _},
+            process::CommandExt as _,
+        },
+    },
+    path::{Component, Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use tempfile::TempDir;
+use anyhow::{Context as _, bail, ensure};
+use rustix::{
+    fs::{AtFlags, CWD, Gid, MemfdFlags, Mode, OFlags, Uid, chownat, mkdirat, openat, unlinkat},
+    io::Errno,
+};
+use serde::{Deserialize, Serialize};
 
 use super::{super::users::User, actions::Actions};
 use tracer_audit::scenario::{ProfileFile, fill};
+use tracer_core::alert::printable;
 
-/// A folder of the browser's user.
+const HOME: &str = "home";
+const PROFILE: &str = "profile";
+/// Files that tracer itself writes beside `home`.
+const CERTIFICATE: &str = "ca.pem";
+
+/// Lets others pass through a folder whose names they know.
+const PASSABLE: u32 = 0o711;
+
+/// Hidden subcommand that carries out a [`Request`].
+const SUBCOMMAND: &str = "audit-files";
+
+/// Time that a request may take. The user that it runs as can stop it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The temporary folder of an audit.
 pub(super) struct Scratch {
-    folder: TempDir,
+    path: PathBuf,
+    folder: OwnedFd,
+    home: OwnedFd,
+    /// The browser's user, where that is another than tracer's.
     user: Option<User>,
 }
 
 impl Scratch {
     pub(super) fn create(user: Option<&User>) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tracer-audit-").tempdir();
-        let folder = folder.context("no folder for the browser's profile")?;
-        let scratch = Self { folder, user: user.cloned() };
-        scratch.give(scratch.folder.path())?;
-        Ok(scratch)
+        let user = user.filter(|user| user.uid != rustix::process::geteuid().as_raw());
+        let parent = std::env::temp_dir();
+        if user.is_some() {
+            check_parent(&parent)?;
+        }
+        let path = tempfile::Builder::new()
+            .prefix("tracer-audit-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&parent)
+            .with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?
+            .keep();
+        Self::fill(&path, user)
+            .inspect_err(|_| {
+                let _ = fs::remove_dir_all(&path);
+            })
+            .with_context(|| format!("cannot prepare {}", path.display()))
+    }
+
+    fn fill(path: &Path, user: Option<&User>) -> anyhow::Result<Self> {
+        let folder = open_folder(CWD, path)?;
+        mkdirat(&folder, HOME, Mode::RWXU)?;
+        let home = open_folder(folder.as_fd(), Path::new(HOME))?;
+        if let Some(user) = user {
+            // Nobody else can change `folder`: the name still stands for what was made.
+            let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+            chownat(&folder, HOME, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .with_context(|| format!("cannot give it to {}", user.name))?;
+            rustix::fs::fchmod(&folder, Mode::from_raw_mode(PASSABLE))?;
+        }
+        Ok(Self { path: path.to_owned(), folder, home, user: user.cloned() })
     }
 
     /// The browser's profile.
     pub(super) fn profile(&self) -> PathBuf {
-        self.folder.path().join("profile")
+        self.path.join(HOME).join(PROFILE)
     }
 
-    /// Writes a file, and gives its path.
-    pub(super) fn file(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
-        let path = self.folder.path().join(name);
-        self.write(&path, text)?;
+    /// Writes the certificate of the audit's server, and returns its path.
+    pub(super) fn certificate(&self, pem: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path.join(CERTIFICATE);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let written = openat(&self.folder, CERTIFICATE, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(io::Error::from)
+            .and_then(|file| {
+                let mut file = File::from(file);
+                file.write_all(pem.as_bytes())?;
+                file.set_permissions(Permissions::from_mode(0o644))
+            });
+        written.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
-    /// Makes a new profile, if there is none.
-    pub(super) fn prepare(&self, files: &[ProfileFile], actions: &Actions) -> anyhow::Result<()> {
+    /// Makes the profile's folder, if there is none, and writes the scenario's files into it.
+    pub(super) async fn prepare(
+        &self,
+        files: &[ProfileFile],
+        actions: &Actions,
+    ) -> anyhow::Result<()> {
         let profile = self.profile();
-        if !profile.is_dir() {
-            fs::create_dir(&profile)
-                .with_context(|| format!("cannot make {}", profile.display()))?;
-            fs::set_permissions(&profile, fs::Permissions::from_mode(0o700))?;
-            self.give(&profile)?;
+        let files = files
+            .iter()
+            .map(|file| {
+                let path = PathBuf::from(fill(&file.path, &actions.values));
+                let below = path.strip_prefix(&profile).ok().filter(|below| {
+                    let mut parts = below.components().peekable();
+                    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+                });
+                let below = below.and_then(Path::to_str).with_context(|| {
+                    format!(
+                        "the scenario's file {} is not in the profile; begin its path with \
+                         {{profile}}/",
+                        printable(&file.path)
+                    )
+                })?;
+                Ok(NewFile { path: below.into(), text: fill(&file.text, &actions.values) })
+            })
+            .collect::<anyhow::Result<_>>()?;
+        let (request, user) = (Request::Prepare { files }, self.user.clone());
+        let home = self.home.try_clone()?;
+        // In a thread: the capture goes on meanwhile.
+        tokio::task::spawn_blocking(move || request.run(home.as_fd(), user.as_ref()))
+            .await?
+            .with_context(|| format!("cannot prepare {}", profile.display()))
+    }
+
+    fn remove(&self) -> anyhow::Result<()> {
+        Request::Clear.run(self.home.as_fd(), self.user.as_ref())?;
+        match unlinkat(&self.folder, CERTIFICATE, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(err) => return Err(err.into()),
         }
-        files.iter().try_for_each(|file| {
-            let path = PathBuf::from(fill(&file.path, &actions.values));
-            if let Some(parent) = path.parent()
-                && !parent.is_dir()
-            {
-                fs::create_dir_all(parent)?;
-                self.give(parent)?;
+        unlinkat(&self.folder, HOME, AtFlags::REMOVEDIR)?;
+        Ok(fs::remove_dir(&self.path)?)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(err) = self.remove() {
+            message!("cannot remove {}; remove it yourself: {err:#}", self.path.display());
+        }
+    }
+}
+
+/// Checks that no other user can rename or replace the folder at `path`.
+fn check_parent(path: &Path) -> anyhow::Result<()> {
+    const OTHERS_MAY_WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    let path = path.canonicalize().with_context(|| format!("cannot use {}", path.display()))?;
+    for folder in path.ancestors() {
+        let metadata = fs::symlink_metadata(folder)?;
+        let owned = [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid());
+        let open = metadata.mode() & OTHERS_MAY_WRITE != 0 && metadata.mode() & STICKY == 0;
+        ensure!(
+            owned && !open,
+            "other users can replace {}; set TMPDIR to a folder that only root can change",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+fn open_folder(at: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(at, path, flags, Mode::empty())?)
+}
+
+/// What is done in `home`, by the user that it belongs to.
+#[derive(Debug, Serialize, Deserialize)]
+enum Request {
+    /// Make the profile's folder, and write files into it.
+    Prepare { files: Vec<NewFile> },
+    /// Remove everything.
+    Clear,
+}
+
+/// A file of the profile.
+#[derive(Debug, Serialize, Deserialize)]
+struct NewFile {
+    /// Path below the profile.
+    path: PathBuf,
+    text: String,
+}
+
+impl Request {
+    fn run(&self, home: BorrowedFd<'_>, user: Option<&User>) -> anyhow::Result<()> {
+        match user {
+            Some(user) => self.run_as(user, home),
+            None => self.carry_out(home),
+        }
+    }
+
+    /// Runs this binary as a user, with `home` as its working directory.
+    ///
+    /// The user controls that process. It is given a request that is no secret, and all that is
+    /// taken from it is a line to show.
+    fn run_as(&self, user: &User, home: BorrowedFd<'_>) -> anyhow::Result<()> {
+        let request = rustix::fs::memfd_create("tracer-request", MemfdFlags::CLOEXEC)?;
+        let mut request = File::from(request);
+        serde_json::to_writer(&request, self)?;
+        request.rewind()?;
+        let mut child = Command::new("/proc/self/exe")
+            .arg(SUBCOMMAND)
+            .env_clear()
+            .uid(user.uid)
+            .gid(user.gid)
+            .current_dir(format!("/proc/self/fd/{}", home.as_raw_fd()))
+            .stdin(request)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| {
+                format!("cannot run tracer as {}; make its binary executable for all", user.name)
+            })?;
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
             }
-            self.write(&path, &fill(&file.text, &actions.values))
-        })
-    }
-
-    fn write(&self, path: &Path, text: &str) -> anyhow::Result<()> {
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        self.give(path)
-    }
-
-    fn give(&self, path: &Path) -> anyhow::Result<()> {
-        if let Some(user) = &self.user {
-            chown(path, Some(user.uid), Some(user.gid))
-                .with_context(|| format!("cannot give {} to {}", path.display(), user.name))?;
+            if begun.elapsed() > PATIENCE {
+                child.kill()?;
+                child.wait()?;
+                bail!("the process of {} did not end within {PATIENCE:?}", user.name);
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        if !status.success() {
+            let said = first_line(&mut child);
+            bail!("as {}: {}", user.name, said.unwrap_or_else(|| status.to_string()));
         }
         Ok(())
+    }
+
+    fn carry_out(&self, home: BorrowedFd<'_>) -> anyhow::Result<()> {
+        match self {
+            Self::Prepare { files } => {
+                let profile = make_folder(home, PROFILE)?;
+                files.iter().try_for_each(|file| {
+                    file.write(profile.as_fd())
+                        .with_context(|| format!("cannot write {}", file.path.display()))
+                })
+            }
+            Self::Clear => clear(home),
+        }
+    }
+}
+
+impl NewFile {
+    /// Writes the file, and makes the folders that lead to it. Links are not followed.
+    fn write(&self, profile: BorrowedFd<'_>) -> anyhow::Result<()> {
+        let mut folder = profile.try_clone_to_owned()?;
+        let mut parts = self.path.components().peekable();
+        while let Some(part) = parts.next() {
+            let Component::Normal(name) = part else {
+                bail!("it is not below the profile");
+            };
+            if parts.peek().is_some() {
+                folder = make_folder(folder.as_fd(), name)?;
+                continue;
+            }
+            // NONBLOCK: a FIFO is not waited for.
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let file = openat(&folder, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+            let mut file = File::from(file.map_err(io::Error::from)?);
+            ensure!(file.metadata()?.is_file(), "it is not a regular file");
+            file.set_len(0)?;
+            file.write_all(self.text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a folder, after making it if there is none.
+fn make_folder(at: BorrowedFd<'_>, name: impl AsRef<Path>) -> anyhow::Result<OwnedFd> {
+    let name = name.as_ref();
+    let made = match mkdirat(at, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => open_folder(at, name),
+        Err(err) => Err(err.into()),
+    };
+    made.with_context(|| format!("cannot make the folder {}, or it is a link", name.display()))
+}
+
+/// Removes all entries of a folder. `remove_dir_all` follows no links.
+fn clear(folder: BorrowedFd<'_>) -> anyhow::Result<()> {
+    let folder = match folder.as_raw_fd() == CWD.as_raw_fd() {
+        true => PathBuf::from("."),
+        false => format!("/proc/self/fd/{}", folder.as_raw_fd()).into(),
+    };
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let removed = match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path()),
+            false => fs::remove_file(entry.path()),
+        };
+        removed.with_context(|| format!("cannot remove {}", entry.path().display()))?;
+    }
+    Ok(())
+}
+
+/// The first line that a process has written to its standard error, without waiting for more.
+fn first_line(child: &mut Child) -> Option<String> {
+    const MAX: usize = 1024;
+    let mut stderr = child.stderr.take()?;
+    // A process that the user has left behind may hold the other end open.
+    rustix::io::ioctl_fionbio(&stderr, true).ok()?;
+    let mut text = vec![0; MAX];
+    let length = stderr.read(&mut text).ok()?;
+    let text = String::from_utf8_lossy(text.get(..length)?).into_owned();
+    let line = text.lines().next()?;
+    Some(printable(line.strip_prefix("tracer: ").unwrap_or(line)))
+}
+
+/// Arguments of the hidden subcommand: none, the request comes by standard input.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct FilesArgs {}
+
+/// Carries out a request in the working directory, as the user that it was started by.
+pub(in crate::cli) fn files(_: &FilesArgs) -> anyhow::Result<ExitCode> {
+    let request: Request = serde_json::from_reader(io::stdin().lock())
+        .context("standard input holds no request of `tracer audit`")?;
+    request.carry_out(CWD)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn write(home: &Path, path: &str) -> anyhow::Result<()> {
+        let files = vec![NewFile { path: path.into(), text: "text".into() }];
+        Request::Prepare { files }.carry_out(open_folder(CWD, home).unwrap().as_fd())
+    }
+
+    #[test]
+    fn a_profile_is_filled_and_cleared() {
+        let home = tempfile::tempdir().unwrap();
+        let profile = home.path().join(PROFILE);
+        for _ in 0..2 {
+            write(home.path(), "Default/Preferences").unwrap();
+            assert_eq!(fs::read(profile.join("Default/Preferences")).unwrap(), b"text");
+            assert_eq!(fs::metadata(&profile).unwrap().mode() & 0o777, 0o700);
+        }
+        fs::write(home.path().join("file"), "").unwrap();
+        symlink("/", home.path().join("link")).unwrap();
+        Request::Clear.carry_out(open_folder(CWD, home.path()).unwrap().as_fd()).unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_in_a_profile_are_not_followed() {
+        let (home, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let profile = home.path().join(PROFILE);
+        let attempts = [
+            (PROFILE, "user.js", target.path().to_owned()),
+            ("profile/user.js", "user.js", target.path().join("new")),
+            ("profile/sub", "sub/user.js", target.path().to_owned()),
+        ];
+        for (link, path, to) in attempts {
+            let _ = fs::remove_dir_all(&profile);
+            let link = home.path().join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(to, &link).unwrap();
+            write(home.path(), path).unwrap_err();
+            assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+            fs::remove_file(link).unwrap();
+        }
+        write(home.path(), "../outside").unwrap_err();
+        assert!(!home.path().join("outside").exists());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_replace_is_refused() {
+        check_parent(Path::new("/tmp")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let err = check_parent(folder.path()).unwrap_err();
+        assert!(err.to_string().contains("TMPDIR"), "{err}");
     }
 }
