@@ -3,12 +3,13 @@
 //! would like to slip into a page.
 
 use tracer_audit::{
+    canary::Extent,
     journal::{Outcome, Subject},
     phase::Phase,
     report::{
-        Answer, Count, Item, ItemKind, Life, Lifeline, PhaseReport, Protection, Question,
-        REPORT_SCHEMA, Reading, RecipientReport, Report, Scope, ScopeCount, Step, Told, ToldTo,
-        Verdict, VisitReport,
+        Answer, Conclusion, Count, DecodeStep, DisclosureReport, ExtentCount, IdentifierReport,
+        Item, ItemKind, Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading,
+        RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
 use tracer_core::judge::{Category, Recipient, Sender, Severity};
@@ -96,10 +97,10 @@ pub fn clean() -> Report {
     recipient.who = Recipient::Maker { name: "Quiet Foundation".into() };
     recipient.hosts = vec!["incoming.telemetry.quiet.example.org".into()];
     report.identifiers.truncate(1);
-    let lifeline = &mut report.identifiers[0];
-    (lifeline.value, lifeline.with_visits) = ("‹a11ce000›".into(), false);
-    lifeline.place = "quiet.example.org body > gzip > json.clientId".into();
-    lifeline.recipients = vec!["quiet.example.org".into()];
+    let identifier = &mut report.identifiers[0];
+    (identifier.value, identifier.with_visits) = ("‹a11ce000›".into(), false);
+    identifier.place = "quiet.example.org body > gzip > json.clientId".into();
+    identifier.recipients = vec!["quiet.example.org".into()];
     for verdict in &mut report.verdicts {
         let none = || "None of 23 pages was told of.".to_owned();
         (verdict.answer, verdict.detail) = match verdict.question {
@@ -155,11 +156,11 @@ pub fn hostile() -> Report {
     recipient.recipient = long.clone();
     recipient.hosts = (0..40).map(|i| format!("{i}.{long}")).collect();
     report.recipients.extend(vec![recipient; 300]);
-    let mut lifeline = report.identifiers[0].clone();
-    lifeline.value = "9".repeat(900);
-    lifeline.class = Some(r#""><img src="https://x.example/?leak" onerror="alert(1)">"#.into());
-    lifeline.other_applications = vec![long.clone(); 30];
-    report.identifiers.extend(vec![lifeline; 150]);
+    let mut identifier = report.identifiers[0].clone();
+    identifier.value = "9".repeat(900);
+    identifier.class = Some(r#""><img src="https://x.example/?leak" onerror="alert(1)">"#.into());
+    identifier.other_applications = vec![long.clone(); 30];
+    report.identifiers.extend(vec![identifier; 150]);
     for told in report.disclosures.iter_mut().take(4) {
         told.path = Some(format!("/{}?<b>&q={SCRIPT}", "a".repeat(3000)));
         told.application = "مستعرض \u{2066}evil\u{2069}".into();
@@ -202,7 +203,7 @@ fn act(report: &mut Report, phase: Phase, began: u64, duration: u64, pages: u64)
             url: url.clone(),
             at_ms,
             served: Some(true),
-            told: vec![ToldTo { recipient: COLLECTOR.into(), scope: Scope::Full }],
+            told: vec![VisitRecipient { recipient: COLLECTOR.into(), scope: Extent::Full }],
         });
         let request = report.disclosures.len() as u64 * 7 + 12;
         report.disclosures.push(page_view(request, phase, at_ms + 640, id, &url));
@@ -239,13 +240,13 @@ fn url(visit: u64) -> String {
     )
 }
 
-fn step(name: &str, bytes: u64, excerpt: &str) -> Step {
+fn step(name: &str, bytes: u64, excerpt: &str) -> DecodeStep {
     let excerpt = (!excerpt.is_empty()).then(|| excerpt.to_owned());
-    Step { name: name.into(), bytes: Some(bytes), excerpt }
+    DecodeStep { name: name.into(), bytes: Some(bytes), excerpt }
 }
 
 /// A request as of the Sensors Analytics SDK, in 2020's form.
-fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Told {
+fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> DisclosureReport {
     let outer = vec![
         step(
             "body",
@@ -265,7 +266,7 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Told {
         steps.push(step(name, value.len() as u64, value));
         steps
     };
-    Told {
+    DisclosureReport {
         id,
         phase: Some(phase),
         time: Some(format!(
@@ -296,7 +297,7 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Told {
                 class: None,
                 value: url.into(),
                 visit: Some(visit),
-                scope: Some(Scope::Full),
+                scope: Some(Extent::Full),
                 chain: CHAIN.into(),
                 steps: steps("json[0].properties.url", url),
             },
@@ -314,8 +315,8 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Told {
 }
 
 /// What is typed, to an advertiser.
-fn letters(id: u64, at_ms: u64, visit: u64) -> Told {
-    Told {
+fn letters(id: u64, at_ms: u64, visit: u64) -> DisclosureReport {
+    DisclosureReport {
         id,
         at_ms,
         recipient: ADVERTISER.into(),
@@ -333,7 +334,7 @@ fn letters(id: u64, at_ms: u64, visit: u64) -> Told {
             class: None,
             value: "‹77f0aa12›".into(),
             visit: Some(visit),
-            scope: Some(Scope::Typed),
+            scope: Some(Extent::Typed),
             chain: "query:q".into(),
             steps: vec![
                 step("path", 48, "/complete?q=‹77f0aa12›&cp=9"),
@@ -362,7 +363,7 @@ fn recipients() -> Vec<RecipientReport> {
             hosts: vec!["sa.collector.example.com".into(), "cfg.collector.example.com".into()],
             requests: 104,
             visits: 23,
-            scope: Some(Scope::Full),
+            scope: Some(Extent::Full),
             identifiers: 2,
             phases,
             unread_bytes: 2_683,
@@ -373,7 +374,7 @@ fn recipients() -> Vec<RecipientReport> {
             hosts: vec!["suggest.ads.example.net".into()],
             requests: 18,
             visits: 2,
-            scope: Some(Scope::Typed),
+            scope: Some(Extent::Typed),
             identifiers: 0,
             phases: vec![Phase::Typed],
             unread_bytes: 24_410,
@@ -392,11 +393,11 @@ fn recipients() -> Vec<RecipientReport> {
     ]
 }
 
-fn identifiers() -> Vec<Lifeline> {
+fn identifiers() -> Vec<IdentifierReport> {
     let counts = |phases: &[Phase]| {
         phases.iter().zip([3, 3, 1, 3, 2, 3, 3, 3]).map(|(p, n)| (*p, n)).collect()
     };
-    let line = |value: &str, class: &str, place: &str, life, phases| Lifeline {
+    let line = |value: &str, class: &str, place: &str, life, phases| IdentifierReport {
         value: value.into(),
         class: Some(class.into()),
         place: format!("{COLLECTOR} body > form:data_list > base64 > gzip > {place}"),
@@ -408,32 +409,38 @@ fn identifiers() -> Vec<Lifeline> {
     };
     let before = &Phase::ALL[..8];
     vec![
-        Lifeline {
+        IdentifierReport {
             other_applications: vec!["com.example.launcher".into()],
-            ..line(UUID, "uuid", "json[0].distinct_id", Life::Installation, counts(before))
+            ..line(UUID, "uuid", "json[0].distinct_id", Persistence::Installation, counts(before))
         },
-        line("‹e2210b7f›", "uuid", "json[0].distinct_id", Life::Unknown, counts(&[Phase::Cleared])),
+        line(
+            "‹e2210b7f›",
+            "uuid",
+            "json[0].distinct_id",
+            Persistence::Unknown,
+            counts(&[Phase::Cleared]),
+        ),
         line(
             "‹19ac44d0›",
             "android_id",
             "json[0].properties.$device_id",
-            Life::Device,
+            Persistence::Device,
             counts(&[Phase::Fresh, Phase::Pages, Phase::Private, Phase::Cleared]),
         ),
-        Lifeline {
+        IdentifierReport {
             with_visits: false,
             ..line(
                 "‹30b5e6aa›",
                 "session",
                 "json[0].session",
-                Life::Session,
+                Persistence::Session,
                 counts(&[Phase::Fresh, Phase::Declined, Phase::Idle]),
             )
         },
     ]
 }
 
-fn tattling_verdicts(report: &Report) -> Vec<Verdict> {
+fn tattling_verdicts(report: &Report) -> Vec<Conclusion> {
     use Answer::{CannotTell, No, Yes};
     let ids = |wanted: &dyn Fn(Phase) -> bool| -> Vec<u64> {
         let of = report.disclosures.iter().filter(|told| told.phase.is_some_and(wanted));
@@ -446,7 +453,7 @@ fn tattling_verdicts(report: &Report) -> Vec<Verdict> {
                       detail: &str,
                       count: Option<(u64, u64)>,
                       evidence: Vec<u64>| {
-        verdicts.push(Verdict {
+        verdicts.push(Conclusion {
             question,
             title: title.into(),
             answer,
@@ -553,7 +560,7 @@ fn tattling_verdicts(report: &Report) -> Vec<Verdict> {
         Question::SameAfterReinstall,
         CannotTell,
         "The same after it was installed again?",
-        "The phase was left out: the scenario has no way to reinstall it.",
+        "The phase was skipped: the scenario has no command to reinstall it.",
         None,
         vec![],
     );
@@ -622,7 +629,7 @@ fn tattling_verdicts(report: &Report) -> Vec<Verdict> {
         None,
         vec![],
     );
-    verdicts[0].scopes = vec![ScopeCount { scope: Scope::Full, visits: 23 }];
+    verdicts[0].scopes = vec![ExtentCount { scope: Extent::Full, visits: 23 }];
     verdicts[0].protection = Some(Protection::EncodingOnly);
     verdicts
 }

@@ -337,7 +337,7 @@ fn a_killed_run_still_reports() {
     again.arg(audited.out());
     let again = tracer_bin::run(&mut again);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
-    assert!(again.stdout.contains("has not come to its end"), "{}", again.stdout);
+    assert!(again.stdout.contains("did not finish"), "{}", again.stdout);
     audited.answers(&[("urls", "yes", None), ("same_after_clearing", "cannot_tell", None)]);
     assert_eq!(audited.json("report.json")["complete"], false);
     // Its browser outlives a killed tracer, and is ended here.
@@ -361,5 +361,9 @@ fn ctrl_c_keeps_what_was_gathered() {
     audited.answers(&[("urls", "no", None)]);
     let report = audited.json("report.json");
     assert_eq!(report["complete"], false);
-    assert!(report["notes"].to_string().contains("ended by its user"), "{:#}", report["notes"]);
+    assert!(
+        report["notes"].to_string().contains("The user ended the run"),
+        "{:#}",
+        report["notes"]
+    );
 }

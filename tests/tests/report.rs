@@ -250,8 +250,8 @@ fn what_cannot_be_compared_is_said() {
     fs::write(named("other.json"), "[]").unwrap();
     let good = folder.path().to_str().unwrap();
     for (other, words) in [
-        ("newer.json", "the report's schema is 2, and this version reads up to 1"),
-        ("other.json", "this is no report of an audit"),
+        ("newer.json", "the report has schema 2, and this version reads schemas up to 1"),
+        ("other.json", "not the report of an audit"),
         ("missing.json", "cannot read"),
     ] {
         let ended = compare(&[good, &named(other)]);

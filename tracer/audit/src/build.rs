@@ -1,42 +1,42 @@
-//! The report, from what was gathered.
+//! Builds the report from what was observed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    facts::{Facts, reading},
-    gather::Gathered,
-    journal::{How, Outcome, Stage, Visit},
-    lifelines::Line,
-    mentions::Ways,
+    canary::Extent,
+    conclusions::{self, MIN_PERCENT_READ, plural},
+    facts::{Facts, RequestFacts, reading},
+    gather::Observations,
+    identifiers::IdentifierHistory,
+    journal::{OpenMethod, Outcome, Stage, Visit},
+    mentions::DecodeSteps,
     report::{
-        Item, ItemKind, Lifeline, PhaseReport, REPORT_SCHEMA, Reading, RecipientReport, Report,
-        Scope, Told, ToldTo, VisitReport,
+        DisclosureReport, IdentifierReport, Item, ItemKind, PhaseReport, REPORT_SCHEMA, Reading,
+        RecipientReport, Report, VisitRecipient, VisitReport,
     },
-    verdicts::{self, PERCENT_NEEDED, plural},
 };
 use tracer_core::{
     alert::{redact::Redactor, rfc3339},
     record::BootTime,
 };
 
-/// Disclosing requests that are in a report.
+/// Number of disclosing requests in a report.
 const MAX_DISCLOSURES: usize = 500;
 
-/// Identifiers that are in a report.
-const MAX_LIFELINES: usize = 100;
+/// Number of identifiers in a report.
+const MAX_IDENTIFIERS: usize = 100;
 
-/// Recipients, and servers of unread bytes, that are in a report.
+/// Number of recipients in a report, and of servers that received unread bytes.
 const MAX_RECIPIENTS: usize = 100;
 
 impl Report {
     /// Answers the audit's questions.
     ///
-    /// With a redactor that redacts, values that tell about a person or device
-    /// are digests. The audit's own pages are shown: nobody else ever opened
-    /// them.
-    pub fn of(gathered: &Gathered, redactor: &Redactor) -> Self {
-        let facts = Facts::of(gathered);
-        let journal = &gathered.journal;
+    /// If `redactor` redacts, values that reveal something about a person or device become digests.
+    /// The audit's own pages are never redacted.
+    pub fn new(observations: &Observations, redactor: &Redactor) -> Self {
+        let facts = Facts::new(observations);
+        let journal = &observations.journal;
         let time = |at: BootTime| rfc3339(journal.clock.unix(at));
         let complete = journal.ended.is_some()
             && !journal.interrupted
@@ -44,7 +44,7 @@ impl Report {
                 .stages
                 .iter()
                 .all(|stage| matches!(stage.outcome, Outcome::Done | Outcome::Skipped { .. }));
-        let uncounted = facts.told.len().saturating_sub(MAX_DISCLOSURES) as u64;
+        let unlisted = facts.disclosing.len().saturating_sub(MAX_DISCLOSURES) as u64;
         Self {
             schema: REPORT_SCHEMA,
             run: journal.run.clone(),
@@ -54,7 +54,7 @@ impl Report {
             ended: journal.ended.map(time),
             complete,
             redacted: redactor.redacts(),
-            verdicts: verdicts::all(&facts),
+            verdicts: conclusions::all(&facts),
             phases: journal
                 .stages
                 .iter()
@@ -63,81 +63,81 @@ impl Report {
                 .collect(),
             recipients: recipients(&facts),
             identifiers: facts
-                .lines
+                .identifiers
                 .iter()
-                .take(MAX_LIFELINES)
-                .map(|line| lifeline(line, &facts, redactor))
+                .take(MAX_IDENTIFIERS)
+                .map(|history| identifier(history, &facts, redactor))
                 .collect(),
             disclosures: facts
-                .told
+                .disclosing
                 .iter()
                 .take(MAX_DISCLOSURES)
-                .map(|told| disclosure(&facts, told, redactor))
+                .map(|request| disclosure(&facts, request, redactor))
                 .collect(),
-            disclosures_uncounted: uncounted + gathered.kept_uncounted,
-            reading: reading_report(gathered),
-            notes: notes(gathered),
+            disclosures_uncounted: unlisted + observations.disclosing_dropped,
+            reading: reading_report(observations),
+            notes: notes(observations),
         }
     }
 }
 
-fn since(gathered: &Gathered, at: BootTime) -> u64 {
-    at.since(gathered.journal.began).as_millis().try_into().unwrap_or(u64::MAX)
+fn since(observations: &Observations, at: BootTime) -> u64 {
+    at.since(observations.journal.began).as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 fn phase(facts: &Facts<'_>, index: usize, stage: &Stage) -> PhaseReport {
-    let gathered = facts.gathered;
-    let own = || gathered.own.iter().filter(|own| own.stage == Some(index));
+    let observations = facts.observations;
+    let own = || observations.own.iter().filter(|own| own.stage == Some(index));
     PhaseReport {
         phase: stage.phase,
         title: stage.phase.title().to_owned(),
         outcome: stage.outcome.clone(),
-        began: Some(rfc3339(gathered.journal.clock.unix(stage.began))),
+        began: Some(rfc3339(observations.journal.clock.unix(stage.began))),
         began_ms: (!matches!(stage.outcome, Outcome::Skipped { .. }))
-            .then(|| since(gathered, stage.began)),
+            .then(|| since(observations, stage.began)),
         duration_ms: stage
             .ended
             .map(|end| end.since(stage.began).as_millis().try_into().unwrap_or(u64::MAX)),
         visits: stage.visits.iter().map(|each| visit(facts, each)).collect(),
         requests: own().count() as u64,
-        page_requests: gathered.page_requests.get(&index).copied().unwrap_or_default(),
+        page_requests: observations.page_requests.get(&index).copied().unwrap_or_default(),
         unread_bytes: own().map(|own| own.unread).sum(),
     }
 }
 
 fn visit(facts: &Facts<'_>, visit: &Visit) -> VisitReport {
-    let mut told: BTreeMap<&str, Scope> = BTreeMap::new();
-    for each in &facts.told {
+    let mut learned: BTreeMap<&str, Extent> = BTreeMap::new();
+    for each in &facts.disclosing {
         for item in &each.items {
             if item.kind == ItemKind::Visit
                 && item.visit == Some(visit.canary.id)
                 && let Some(scope) = item.scope
             {
-                let known = told.entry(&each.recipient).or_insert(scope);
+                let known = learned.entry(&each.recipient).or_insert(scope);
                 *known = (*known).max(scope);
             }
         }
     }
     let url = match visit.how {
-        How::Searched => format!("(search) {}", visit.canary.title),
-        How::Opened | How::Typed => visit.canary.url.clone(),
+        OpenMethod::Searched => format!("(search) {}", visit.canary.title),
+        OpenMethod::Opened | OpenMethod::Typed => visit.canary.url.clone(),
     };
     VisitReport {
         id: visit.canary.id,
         url,
-        at_ms: since(facts.gathered, visit.at),
+        at_ms: since(facts.observations, visit.at),
         served: visit.served,
-        told: told
+        told: learned
             .into_iter()
-            .map(|(recipient, scope)| ToldTo { recipient: recipient.to_owned(), scope })
+            .map(|(recipient, scope)| VisitRecipient { recipient: recipient.to_owned(), scope })
             .collect(),
     }
 }
 
 fn recipients(facts: &Facts<'_>) -> Vec<RecipientReport> {
-    let gathered = facts.gathered;
+    let observations = facts.observations;
     let mut list: BTreeMap<&str, RecipientReport> = BTreeMap::new();
-    for own in &gathered.own {
+    for own in &observations.own {
         let entry = list.entry(&own.recipient).or_insert_with(|| RecipientReport {
             recipient: own.recipient.clone(),
             who: own.who.clone(),
@@ -154,7 +154,7 @@ fn recipients(facts: &Facts<'_>) -> Vec<RecipientReport> {
         if !entry.hosts.contains(&own.host) {
             entry.hosts.push(own.host.clone());
         }
-        if let Some(phase) = gathered.phase(own.stage)
+        if let Some(phase) = observations.phase(own.stage)
             && !entry.phases.contains(&phase)
         {
             entry.phases.push(phase);
@@ -162,8 +162,8 @@ fn recipients(facts: &Facts<'_>) -> Vec<RecipientReport> {
     }
     for (name, entry) in &mut list {
         let items = || {
-            let theirs = facts.told.iter().filter(|told| told.recipient == *name);
-            theirs.flat_map(|told| &told.items)
+            let theirs = facts.disclosing.iter().filter(|request| request.recipient == *name);
+            theirs.flat_map(|request| &request.items)
         };
         let visits: BTreeSet<u64> = items()
             .filter(|item| item.kind == ItemKind::Visit)
@@ -171,8 +171,10 @@ fn recipients(facts: &Facts<'_>) -> Vec<RecipientReport> {
             .collect();
         entry.visits = visits.len() as u64;
         entry.scope = items().filter_map(|item| item.scope).max();
-        let theirs = |line: &&Line| line.places.iter().any(|(recipient, _)| recipient == name);
-        entry.identifiers = facts.lines.iter().filter(theirs).count() as u64;
+        let theirs = |history: &&IdentifierHistory| {
+            history.places.iter().any(|(recipient, _)| recipient == name)
+        };
+        entry.identifiers = facts.identifiers.iter().filter(theirs).count() as u64;
     }
     let mut list: Vec<_> = list.into_values().collect();
     list.sort_by_key(|one| std::cmp::Reverse((one.visits, one.identifiers, one.requests)));
@@ -180,18 +182,26 @@ fn recipients(facts: &Facts<'_>) -> Vec<RecipientReport> {
     list
 }
 
-fn lifeline(line: &Line, facts: &Facts<'_>, redactor: &Redactor) -> Lifeline {
+fn identifier(
+    history: &IdentifierHistory,
+    facts: &Facts<'_>,
+    redactor: &Redactor,
+) -> IdentifierReport {
     let recipients: BTreeSet<&String> =
-        line.places.iter().map(|(recipient, _)| recipient).collect();
-    Lifeline {
-        value: redactor.value(&line.value),
-        class: line.class.clone(),
-        place: line.places.first().map(|(to, chain)| format!("{to}: {chain}")).unwrap_or_default(),
+        history.places.iter().map(|(recipient, _)| recipient).collect();
+    IdentifierReport {
+        value: redactor.value(&history.value),
+        class: history.class.clone(),
+        place: history
+            .places
+            .first()
+            .map(|(to, chain)| format!("{to}: {chain}"))
+            .unwrap_or_default(),
         recipients: recipients.into_iter().cloned().collect(),
-        with_visits: line.with_visits,
-        life: line.life,
-        phases: line.phases.iter().map(|(phase, requests)| (*phase, *requests)).collect(),
-        other_applications: line
+        with_visits: history.with_visits,
+        life: history.life,
+        phases: history.phases.iter().map(|(phase, requests)| (*phase, *requests)).collect(),
+        other_applications: history
             .applications
             .iter()
             .filter(|name| Some(&name[..]) != facts.browser)
@@ -200,14 +210,18 @@ fn lifeline(line: &Line, facts: &Facts<'_>, redactor: &Redactor) -> Lifeline {
     }
 }
 
-fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &Redactor) -> Told {
-    let decoded = &told.kept.decoded;
+fn disclosure(
+    facts: &Facts<'_>,
+    disclosing: &RequestFacts<'_>,
+    redactor: &Redactor,
+) -> DisclosureReport {
+    let decoded = &disclosing.request.decoded;
     let request = &decoded.sent.message;
-    let chains = told.items.iter().map(|item| &item.chain[..]);
-    let mut ways = Ways::of(request, chains, redactor.redacts());
-    let items = told.items.iter().map(|item| {
+    let chains = disclosing.items.iter().map(|item| &item.chain[..]);
+    let mut decode_steps = DecodeSteps::new(request, chains, redactor.redacts());
+    let items = disclosing.items.iter().map(|item| {
         let value = match item.kind {
-            ItemKind::Visit | ItemKind::PageTitle => of_visit(facts, item, redactor),
+            ItemKind::Visit | ItemKind::PageTitle => page_value(facts, item, redactor),
             ItemKind::Url => redactor.url(&item.value),
             ItemKind::UiEvent => item.value.clone(),
             ItemKind::Identifier
@@ -217,18 +231,18 @@ fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &
             | ItemKind::TypedText
             | ItemKind::PageText => redactor.value(&item.value),
         };
-        let steps = ways.steps(&item.chain, &value);
+        let steps = decode_steps.steps(&item.chain, &value);
         Item { value, steps, ..item.clone() }
     });
     let items = items.collect();
-    Told {
-        id: told.id,
-        phase: told.phase,
+    DisclosureReport {
+        id: disclosing.id,
+        phase: disclosing.phase,
         time: decoded.unix.map(rfc3339),
-        at_ms: since(facts.gathered, request.time),
-        recipient: told.recipient.clone(),
-        who: told.who.clone(),
-        host: request.authority.clone().unwrap_or_else(|| told.recipient.clone()),
+        at_ms: since(facts.observations, request.time),
+        recipient: disclosing.recipient.clone(),
+        who: disclosing.who.clone(),
+        host: request.authority.clone().unwrap_or_else(|| disclosing.recipient.clone()),
         method: request.method.clone(),
         path: request.path.as_deref().map(|path| redactor.url(path)),
         sdk: decoded.findings.sdk.clone(),
@@ -242,25 +256,25 @@ fn disclosure(facts: &Facts<'_>, told: &super::facts::ToldFacts<'_>, redactor: &
     }
 }
 
-/// What an item tells of one of the audit's pages. What stands beside that in
-/// the same value is not the audit's, and is left out where values are redacted.
-fn of_visit(facts: &Facts<'_>, item: &Item, redactor: &Redactor) -> String {
-    let page = facts.gathered.canaries.iter().find(|canary| Some(canary.id) == item.visit);
+/// Returns the value of an item that mentions a page of the audit. In redacted reports, only the
+/// page is shown, and not the text around it.
+fn page_value(facts: &Facts<'_>, item: &Item, redactor: &Redactor) -> String {
+    let page = facts.observations.canaries.iter().find(|canary| Some(canary.id) == item.visit);
     match (page, item.scope) {
-        (Some(page), Some(Scope::Full)) if redactor.redacts() => page.url.clone(),
-        (Some(page), Some(Scope::HostPath)) if redactor.redacts() => {
+        (Some(page), Some(Extent::Full)) if redactor.redacts() => page.url.clone(),
+        (Some(page), Some(Extent::HostPath)) if redactor.redacts() => {
             page.url.split('?').next().unwrap_or_default().to_owned()
         }
-        (Some(page), Some(Scope::Host)) if redactor.redacts() => page.host().to_owned(),
+        (Some(page), Some(Extent::Host)) if redactor.redacts() => page.host().to_owned(),
         (Some(page), None) if redactor.redacts() => page.title.clone(),
         _ => item.value.clone(),
     }
 }
 
-fn reading_report(gathered: &Gathered) -> Reading {
-    let share = reading(gathered);
+fn reading_report(observations: &Observations) -> Reading {
+    let share = reading(observations);
     let mut unread: BTreeMap<String, u64> = BTreeMap::new();
-    for (_, account) in gathered.accounts.applications() {
+    for (_, account) in observations.accounts.applications() {
         for server in account.servers.list() {
             *unread.entry(server.name.clone()).or_default() += server.unread_bytes;
         }
@@ -269,50 +283,53 @@ fn reading_report(gathered: &Gathered) -> Reading {
     unread.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     unread.truncate(MAX_RECIPIENTS);
     Reading {
-        percent_needed: PERCENT_NEEDED,
+        percent_needed: MIN_PERCENT_READ,
         percent_read: share.percent,
         content_bytes: share.content,
         read_bytes: share.read,
         opaque_bytes: share.opaque,
-        lost: gathered.losses.since(&Default::default()).map(|(_, count, _)| count).sum(),
+        lost: observations.losses.since(&Default::default()).map(|(_, count, _)| count).sum(),
         unread,
     }
 }
 
-/// What a reader has to know beside the answers.
-fn notes(gathered: &Gathered) -> Vec<String> {
-    let journal = &gathered.journal;
+/// Returns losses and problems, one sentence each.
+fn notes(observations: &Observations) -> Vec<String> {
+    let journal = &observations.journal;
     let mut notes = Vec::new();
     if journal.interrupted {
-        notes.push("The run was ended by its user before all phases were done.".to_owned());
+        notes.push("The user ended the run before all phases were done.".to_owned());
     } else if journal.ended.is_none() {
         let at = journal.stages.iter().rfind(|stage| stage.outcome == Outcome::Running);
         let at =
             at.map_or(String::new(), |stage| format!(" in the phase \"{}\"", stage.phase.title()));
         notes.push(format!(
-            "The run has not come to its end{at}: this is a report of what was gathered until then."
+            "The run did not finish{at}; the report covers what was recorded until then."
         ));
     }
     for stage in &journal.stages {
         if let Outcome::Failed { reason } = &stage.outcome {
             notes.push(format!("The phase \"{}\" failed: {reason}", stage.phase.title()));
         }
+        if matches!(stage.outcome, Outcome::Skipped { .. }) {
+            continue;
+        }
         let unserved = stage.visits.iter().filter(|visit| visit.served == Some(false)).count();
         if unserved > 0 {
             let pages = plural(unserved as u64, "page");
             notes.push(format!(
-                "In the phase \"{}\", {pages} did not reach the audit's server.",
+                "In the phase \"{}\", the browser did not request {pages}.",
                 stage.phase.title()
             ));
         }
     }
-    for (loss, count, _) in gathered.losses.since(&Default::default()) {
+    for (loss, count, _) in observations.losses.since(&Default::default()) {
         notes.push(format!("Not captured: {count} {}", loss.explain()));
     }
-    if gathered.missing_bytes > 0 {
+    if observations.missing_bytes > 0 {
         notes.push(format!(
-            "{} bytes of requests were sent and are not known.",
-            gathered.missing_bytes
+            "{} bytes of requests were sent and not captured.",
+            observations.missing_bytes
         ));
     }
     notes

@@ -1,29 +1,26 @@
-//! Canaries: pages with URLs that nobody has ever seen, so that who names one
-//! was told of it.
+//! Canaries: pages with made-up URLs. Anyone who mentions one has learned of it from the browser.
 //!
 //! ```text
 //! https://news-lokifa.tracer-audit.test:8443/tarumi-benoko-vasitu?q=domire-kapolu-nefosa
 //!              host                             path                      query
 //! ```
 //!
-//! Each part has words of its own, so that how much somebody knows can be
-//! told. They are made-up words and not digits: those look like identifiers,
-//! and what removes identifiers from URLs would remove them.
+//! Each part has words of its own, which show how much of the URL was disclosed. They are words and
+//! not digits, because digits look like identifiers: software that removes identifiers from URLs
+//! would remove them.
 
 use serde::{Deserialize, Serialize};
 
-use super::report::Scope;
-
-/// A page that is opened.
+/// A page of an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
-    /// Its number in the run, from 1.
+    /// Number of the page in the run, from 1.
     pub id: u64,
     /// Its URL.
     pub url: String,
-    /// Its host and port, as the URL has them.
+    /// Host and port, as in the URL.
     pub authority: String,
-    /// The word in its host; `None` where all pages have one host.
+    /// The word in its host; `None` if all pages have the same host.
     pub host_word: Option<String>,
     /// The words in its path.
     pub path_word: String,
@@ -33,48 +30,77 @@ pub struct Canary {
     pub title: String,
 }
 
-/// Where canaries live.
+/// Where an audit's pages are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Site {
-    /// Every name below this domain leads to our server, on this port.
+pub enum Hosting {
+    /// On the audit's own server, which has this port and every name below this domain.
     Wildcard {
         /// The domain.
         domain: String,
         /// The port.
         port: u16,
     },
-    /// Pages below this URL; whether they exist does not matter.
+    /// Below this URL. The pages do not have to exist.
     Below(String),
 }
 
-/// Random bytes that a canary is made of.
+/// Number of random bytes that a canary is made of.
 pub const SEED: usize = 36;
 
-/// What tells that a value is about one of our pages.
+/// How much of a page's address is disclosed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// Text that was typed into the address bar.
+    Typed,
+    /// A hash of the URL or host.
+    Hash,
+    /// The host.
+    Host,
+    /// Host and path.
+    HostPath,
+    /// The URL with its query.
+    Full,
+}
+
+impl Extent {
+    /// Returns the extent in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Typed => "as typed",
+            Self::Hash => "as a hash",
+            Self::Host => "host",
+            Self::HostPath => "host and path",
+            Self::Full => "full URL",
+        }
+    }
+}
+
+/// A mention of a page in a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mention {
     /// Its address, or part of it.
-    Address(Scope),
+    Address(Extent),
     /// Its title.
     Title,
 }
 
 impl Canary {
-    /// A page of this site, of random bytes.
-    pub fn new(id: u64, site: &Site, random: &[u8; SEED]) -> Self {
-        // 18 bits a word: no two runs have a path in common.
+    /// Makes up a page from random bytes.
+    pub fn new(id: u64, hosting: &Hosting, random: &[u8; SEED]) -> Self {
+        // A word has 18 bits: no two runs have a path in common.
         let words = |from: usize| {
             let word = |at: usize| word(random.get(at..at + 3).unwrap_or_default());
             format!("{}-{}-{}", word(from), word(from + 3), word(from + 6))
         };
         let host_word = word(&random[..4]);
         let (path_word, query_word, title) = (words(4), words(14), words(24));
-        let (authority, base, host_word) = match site {
-            Site::Wildcard { domain, port } => {
+        let (authority, base, host_word) = match hosting {
+            Hosting::Wildcard { domain, port } => {
                 let authority = format!("news-{host_word}.{domain}:{port}");
                 (authority.clone(), format!("https://{authority}/"), Some(host_word))
             }
-            Site::Below(url) => {
+            Hosting::Below(url) => {
                 let base = format!("{}/", url.trim_end_matches('/'));
                 let rest = base.split_once("://").map_or(&base[..], |(_, rest)| rest);
                 (rest.split('/').next().unwrap_or_default().to_owned(), base, None)
@@ -84,7 +110,7 @@ impl Canary {
         Self { id, url, authority, host_word, path_word, query_word, title }
     }
 
-    /// Its host.
+    /// Returns its host.
     pub fn host(&self) -> &str {
         self.authority.rsplit_once(':').map_or(&self.authority, |(host, port)| {
             // A port, and not the end of an IPv6 address.
@@ -92,26 +118,25 @@ impl Canary {
         })
     }
 
-    /// What a value, in lower case, says of it; the most where it says several
-    /// things.
+    /// Returns the most that a text in lower case mentions of the page.
     pub fn mentioned_in(&self, text: &str) -> Option<Mention> {
         let has = |word: &str| text.contains(word);
-        // A path that says as much as all of it: what follows may be cut.
+        // The query alone identifies the page: the rest may be cut.
         if has(&self.query_word) {
-            Some(Mention::Address(Scope::Full))
+            Some(Mention::Address(Extent::Full))
         } else if has(&self.path_word) {
-            Some(Mention::Address(Scope::HostPath))
+            Some(Mention::Address(Extent::HostPath))
         } else if has(&self.title) {
             Some(Mention::Title)
         } else if self.host_word.as_deref().is_some_and(has) {
-            Some(Mention::Address(Scope::Host))
+            Some(Mention::Address(Extent::Host))
         } else {
             None
         }
     }
 }
 
-/// A word of as many syllables as there are bytes.
+/// Makes a word with one syllable per byte.
 fn word(bytes: &[u8]) -> String {
     const BEGIN: &[u8; 16] = b"bdfgklmnprstvzhj";
     const END: &[u8; 4] = b"aeio";
@@ -132,26 +157,26 @@ mod tests {
     }
 
     fn wildcard() -> Canary {
-        let site = Site::Wildcard { domain: "audit.test".into(), port: 8443 };
-        Canary::new(1, &site, &seed(1))
+        let hosting = Hosting::Wildcard { domain: "audit.test".into(), port: 8443 };
+        Canary::new(1, &hosting, &seed(1))
     }
 
     #[test]
-    fn every_part_is_told_apart() {
+    fn each_part_of_a_url_is_recognised() {
         let canary = wildcard();
         let url = canary.url.clone();
         let (host_path, _) = url.split_once('?').unwrap();
-        assert_eq!(canary.mentioned_in(&url), Some(Mention::Address(Scope::Full)));
-        assert_eq!(canary.mentioned_in(host_path), Some(Mention::Address(Scope::HostPath)));
-        assert_eq!(canary.mentioned_in(canary.host()), Some(Mention::Address(Scope::Host)));
+        assert_eq!(canary.mentioned_in(&url), Some(Mention::Address(Extent::Full)));
+        assert_eq!(canary.mentioned_in(host_path), Some(Mention::Address(Extent::HostPath)));
+        assert_eq!(canary.mentioned_in(canary.host()), Some(Mention::Address(Extent::Host)));
         assert_eq!(canary.mentioned_in(&canary.title), Some(Mention::Title));
         assert_eq!(canary.mentioned_in("https://www.audit.test:8443/"), None);
     }
 
     #[test]
-    fn no_two_are_alike() {
-        let site = Site::Below("https://example.org/dir/".into());
-        let (one, two) = (Canary::new(1, &site, &seed(1)), Canary::new(2, &site, &seed(2)));
+    fn pages_of_one_site_differ() {
+        let hosting = Hosting::Below("https://example.org/dir/".into());
+        let (one, two) = (Canary::new(1, &hosting, &seed(1)), Canary::new(2, &hosting, &seed(2)));
         assert!(one.url.starts_with("https://example.org/dir/"), "{}", one.url);
         assert_eq!((one.host(), one.mentioned_in("example.org")), ("example.org", None));
         assert_eq!(two.mentioned_in(&one.url), None);

@@ -1,14 +1,14 @@
-//! What the answers are made from: visits, what was told of them, identifiers.
+//! The facts that answers are made from: visits, what was disclosed of them, identifiers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    canary::Mention,
-    gather::{Gathered, Kept, Own, counted},
-    journal::{How, Outcome},
-    lifelines::Line,
+    canary::{Canary, Extent, Mention},
+    gather::{DisclosingRequest, Observations, OwnRequest, counted},
+    identifiers::IdentifierHistory,
+    journal::{OpenMethod, Outcome},
     phase::Phase,
-    report::{Item, ItemKind, Scope},
+    report::{Item, ItemKind},
 };
 use tracer_core::{
     account::Account,
@@ -16,17 +16,17 @@ use tracer_core::{
     judge::Recipient,
 };
 
-/// What was gathered, looked at from the questions.
+/// Observations in the form in which questions are answered.
 pub(super) struct Facts<'a> {
-    pub(super) gathered: &'a Gathered,
+    pub(super) observations: &'a Observations,
     pub(super) visits: Vec<VisitFacts>,
     /// The requests that disclose something, in order.
-    pub(super) told: Vec<ToldFacts<'a>>,
-    pub(super) lines: Vec<Line>,
+    pub(super) disclosing: Vec<RequestFacts<'a>>,
+    pub(super) identifiers: &'a [IdentifierHistory],
     pub(super) percent_read: Option<u8>,
-    /// How many applications made requests.
+    /// Number of applications that made requests.
     pub(super) applications: u64,
-    /// The one that made most of them: the browser.
+    /// The application that made most of them: the browser.
     pub(super) browser: Option<&'a str>,
 }
 
@@ -35,125 +35,123 @@ pub(super) struct Facts<'a> {
 pub(super) struct VisitFacts {
     pub(super) id: u64,
     pub(super) phase: Phase,
-    /// The browser's own request for the page was read.
+    /// True if the browser's own request for the page was read.
     pub(super) read: bool,
     served: Option<bool>,
 }
 
 impl VisitFacts {
-    /// Whether the page was opened, as far as anybody knows.
+    /// Reports whether the page was opened, as far as is known.
     fn was_made(&self) -> bool {
         self.read || self.served != Some(false)
     }
 }
 
 /// A request that discloses something.
-pub(super) struct ToldFacts<'a> {
+pub(super) struct RequestFacts<'a> {
     pub(super) id: u64,
     pub(super) phase: Option<Phase>,
     pub(super) recipient: String,
     pub(super) who: Recipient,
-    /// Without their steps.
+    /// What it discloses, without the steps.
     pub(super) items: Vec<Item>,
-    pub(super) kept: &'a Kept,
+    pub(super) request: &'a DisclosingRequest,
 }
 
-impl ToldFacts<'_> {
-    /// Whether it holds this identifier.
-    pub(super) fn holds(&self, value: &str) -> bool {
-        let findings = &self.kept.decoded.findings;
+impl RequestFacts<'_> {
+    /// Reports whether it contains this identifier.
+    pub(super) fn contains(&self, value: &str) -> bool {
+        let findings = &self.request.decoded.findings;
         findings.list.iter().any(|one| one.value == value)
             || findings.candidates.iter().any(|one| one.value == value)
     }
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn of(gathered: &'a Gathered) -> Self {
-        let stages = gathered.journal.stages.iter();
+    pub(super) fn new(observations: &'a Observations) -> Self {
+        let stages = observations.journal.stages.iter();
         let visits = stages.flat_map(|stage| {
-            // A search opens no page of ours.
-            let pages = stage.visits.iter().filter(|visit| visit.how != How::Searched);
+            // A search does not open the page.
+            let pages = stage.visits.iter().filter(|visit| visit.how != OpenMethod::Searched);
             pages.map(|visit| VisitFacts {
                 id: visit.canary.id,
                 phase: stage.phase,
-                read: gathered.read_visits.contains(&visit.canary.id),
+                read: observations.read_visits.contains(&visit.canary.id),
                 served: visit.served,
             })
         });
         let visits = visits.collect();
-        let lines = gathered.lifelines.lines();
-        let told = gathered.kept.iter().map(|kept| ToldFacts {
-            id: kept.id(),
-            phase: gathered.phase(kept.stage),
-            recipient: kept.recipient.clone(),
-            who: kept.decoded.recipient.clone(),
-            items: items(gathered, kept, &lines),
-            kept,
+        let disclosing = observations.disclosing.iter().map(|request| RequestFacts {
+            id: request.id(),
+            phase: observations.phase(request.stage),
+            recipient: request.recipient.clone(),
+            who: request.decoded.recipient.clone(),
+            items: items(observations, request),
+            request,
         });
-        let mut told: Vec<_> = told.filter(|told| !told.items.is_empty()).collect();
-        told.sort_by_key(|told| told.kept.decoded.sent.message.time);
+        let mut disclosing: Vec<_> =
+            disclosing.filter(|request| !request.items.is_empty()).collect();
+        disclosing.sort_by_key(|one| one.request.decoded.sent.message.time);
         let mut applications: BTreeMap<&str, u64> = BTreeMap::new();
-        for own in &gathered.own {
+        for own in &observations.own {
             *applications.entry(own.application.name()).or_default() += 1;
         }
         let browser = applications.iter().max_by_key(|(_, requests)| **requests);
         Self {
-            gathered,
+            observations,
             visits,
-            told,
-            lines,
-            percent_read: reading(gathered).percent,
+            disclosing,
+            identifiers: &observations.identifiers,
+            percent_read: reading(observations).percent,
             browser: browser.map(|(name, _)| *name),
             applications: applications.len() as u64,
         }
     }
 
-    /// Whether a phase was gone through, at least in part.
+    /// Reports whether a phase was gone through, at least in part.
     pub(super) fn was_done(&self, phase: Phase) -> bool {
-        self.gathered
+        self.observations
             .journal
             .stages
             .iter()
             .any(|stage| stage.phase == phase && !matches!(stage.outcome, Outcome::Skipped { .. }))
     }
 
-    /// The pages that were opened in these phases, as far as anybody knows.
+    /// Returns the visits of these phases whose pages were opened, as far as is known.
     pub(super) fn made(&self, phases: &[Phase]) -> impl Iterator<Item = &VisitFacts> {
         self.visits.iter().filter(move |visit| phases.contains(&visit.phase) && visit.was_made())
     }
 
-    /// Why a phase has no pages.
-    pub(super) fn left_out(&self, phase: Phase) -> Option<String> {
-        let stage = self.gathered.journal.stages.iter().find(|stage| stage.phase == phase);
+    /// Explains why a phase has no pages.
+    pub(super) fn why_without_pages(&self, phase: Phase) -> String {
+        let title = phase.title();
+        let stage = self.observations.journal.stages.iter().find(|stage| stage.phase == phase);
         match stage.map(|stage| &stage.outcome) {
-            None => Some(format!("the run ended before the phase \"{}\"", phase.title())),
+            None => format!("the run ended before the phase \"{title}\""),
             Some(Outcome::Skipped { reason }) => {
-                Some(format!("the phase \"{}\" was left out: {reason}", phase.title()))
+                format!("the phase \"{title}\" was skipped: {reason}")
             }
-            Some(Outcome::Failed { reason }) => {
-                Some(format!("the phase \"{}\" failed: {reason}", phase.title()))
-            }
-            Some(_) if self.visits.iter().any(|visit| visit.phase == phase) => Some(format!(
-                "none of the pages opened in the phase \"{}\" reached the audit's server",
-                phase.title()
-            )),
-            Some(_) => Some(format!("no page was opened in the phase \"{}\"", phase.title())),
+            Some(Outcome::Failed { reason }) => format!("the phase \"{title}\" failed: {reason}"),
+            Some(_) if self.visits.iter().any(|visit| visit.phase == phase) => format!(
+                "none of the pages opened in the phase \"{title}\" reached the audit's server"
+            ),
+            Some(_) => format!("no page was opened in the phase \"{title}\""),
         }
     }
 
-    /// How many requests of the browser's own were read in a phase.
+    /// Returns the number of the browser's own requests in a phase.
     pub(super) fn requests(&self, phase: Phase) -> u64 {
         self.own(phase).count() as u64
     }
 
-    /// The browser's own requests in a phase.
-    pub(super) fn own(&self, phase: Phase) -> impl Iterator<Item = &'a Own> {
-        let gathered = self.gathered;
-        gathered.own.iter().filter(move |own| gathered.phase(own.stage) == Some(phase))
+    /// Returns the browser's own requests in a phase.
+    pub(super) fn own(&self, phase: Phase) -> impl Iterator<Item = &'a OwnRequest> {
+        let observations = self.observations;
+        observations.own.iter().filter(move |own| observations.phase(own.stage) == Some(phase))
     }
 }
 
-/// How much was read, of all applications together.
+/// The share of the traffic of all applications that was read, in bytes.
 pub(super) struct ReadShare {
     pub(super) percent: Option<u8>,
     pub(super) content: u64,
@@ -161,11 +159,11 @@ pub(super) struct ReadShare {
     pub(super) opaque: u64,
 }
 
-pub(super) fn reading(gathered: &Gathered) -> ReadShare {
-    let applications = gathered.accounts.applications();
+pub(super) fn reading(observations: &Observations) -> ReadShare {
+    let applications = observations.accounts.applications();
     let accounts = || {
         let known = applications.iter().map(|(_, account)| *account);
-        known.chain([gathered.accounts.others()])
+        known.chain([observations.accounts.others()])
     };
     let sum = |of: fn(&Account) -> u64| accounts().map(of).sum::<u64>();
     let (content, read) = (sum(Account::content), sum(Account::read));
@@ -180,11 +178,11 @@ pub(super) fn reading(gathered: &Gathered) -> ReadShare {
     }
 }
 
-/// The fewest letters of what was typed that tell something.
+/// Number of typed letters that identify a visit.
 const MIN_TYPED: usize = 4;
 
-/// What a request tells, gravest first.
-fn items(gathered: &Gathered, kept: &Kept, lines: &[Line]) -> Vec<Item> {
+/// Returns what a request discloses: pages first, identifiers last.
+fn items(observations: &Observations, request: &DisclosingRequest) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     let item = |kind, value: &str, chain: &str| Item {
         kind,
@@ -195,7 +193,7 @@ fn items(gathered: &Gathered, kept: &Kept, lines: &[Line]) -> Vec<Item> {
         chain: chain.to_owned(),
         steps: Vec::new(),
     };
-    for named in &kept.named {
+    for named in &request.mentions {
         let (kind, scope) = match named.mention {
             Mention::Address(scope) => (ItemKind::Visit, Some(scope)),
             Mention::Title => (ItemKind::PageTitle, None),
@@ -203,28 +201,28 @@ fn items(gathered: &Gathered, kept: &Kept, lines: &[Line]) -> Vec<Item> {
         let visit = Some(named.canary);
         items.push(Item { visit, scope, ..item(kind, &named.value, &named.chain) });
     }
-    let named = items.len();
-    for disclosure in counted(&kept.decoded) {
+    let mentions = items.len();
+    for disclosure in counted(&request.decoded) {
         let finding = &disclosure.finding;
         let base = Item {
             class: finding.class.clone(),
             ..item(ItemKind::Url, &finding.value, &finding.chain)
         };
-        // What names a visit is there already, in words that nobody else has.
-        if items[..named].iter().any(|item| item.chain == finding.chain) {
+        // The words of a page already show which visit the value reveals.
+        if items[..mentions].iter().any(|item| item.chain == finding.chain) {
             continue;
         }
         let kind = match finding.kind {
             Kind::VisitedUrlHash => {
-                if let Some(visit) = hashed(gathered, disclosure.visited.as_ref()) {
-                    let (visit, scope) = (Some(visit), Some(Scope::Hash));
+                if let Some(visit) = hashed(observations, disclosure.visited.as_ref()) {
+                    let (visit, scope) = (Some(visit), Some(Extent::Hash));
                     items.push(Item { kind: ItemKind::Visit, visit, scope, ..base });
                 }
                 continue;
             }
             Kind::TypedText => {
-                if let Some(visit) = typed(gathered, &finding.value) {
-                    let (visit, scope) = (Some(visit), Some(Scope::Typed));
+                if let Some(visit) = typed(observations, &finding.value) {
+                    let (visit, scope) = (Some(visit), Some(Extent::Typed));
                     let base = base.clone();
                     items.push(Item { kind: ItemKind::Visit, visit, scope, ..base });
                 }
@@ -235,46 +233,48 @@ fn items(gathered: &Gathered, kept: &Kept, lines: &[Line]) -> Vec<Item> {
             Kind::PageText => ItemKind::PageText,
             Kind::UiEvent => ItemKind::UiEvent,
             Kind::ContentItem => ItemKind::ContentItem,
-            // As the phases tell them.
+            // Added below, by their use in the phases.
             Kind::Identifier => continue,
             Kind::PersonalDetail => ItemKind::PersonalDetail,
         };
         items.push(Item { kind, ..base });
     }
-    let findings = &kept.decoded.findings;
+    let findings = &request.decoded.findings;
     let values = findings.list.iter().map(|one| (&one.value, &one.chain));
     let candidates = findings.candidates.iter().map(|one| (&one.value, &one.chain));
     let mut seen = BTreeSet::new();
     for (value, chain) in values.chain(candidates) {
-        if let Some(line) = lines.iter().find(|line| line.value == *value)
+        if let Some(known) = observations.identifiers.iter().find(|known| known.value == *value)
             && seen.insert(value)
         {
-            let class = line.class.clone();
+            let class = known.class.clone();
             items.push(Item { class, ..item(ItemKind::Identifier, value, chain) });
         }
     }
     items
 }
 
-/// The visit that a hash is of.
-fn hashed(gathered: &Gathered, visited: Option<&Visited>) -> Option<u64> {
+/// Returns the visit whose URL or host was hashed.
+fn hashed(observations: &Observations, visited: Option<&Visited>) -> Option<u64> {
     let found = match visited? {
         Visited::Page { url, .. } => {
-            gathered.canaries.iter().find(|canary| url.contains(&canary.path_word))
+            observations.canaries.iter().find(|canary| url.contains(&canary.path_word))
         }
-        Visited::Host { host, .. } => gathered.canaries.iter().find(|canary| canary.host() == host),
+        Visited::Host { host, .. } => {
+            observations.canaries.iter().find(|canary| canary.host() == host)
+        }
         Visited::No | Visited::Unknown => None,
     };
     found.map(|canary| canary.id)
 }
 
-/// The visit whose address, or search, begins like this.
-fn typed(gathered: &Gathered, text: &str) -> Option<u64> {
+/// Returns the visit whose address or search begins with `text`.
+fn typed(observations: &Observations, text: &str) -> Option<u64> {
     let text = text.to_lowercase();
     let bare = text.trim_start_matches("https://").trim_start_matches("http://");
-    let visits = gathered.journal.stages.iter().flat_map(|stage| &stage.visits);
-    let mut typed = visits.filter(|visit| visit.how != How::Opened);
-    let is_beginning = |canary: &super::canary::Canary| {
+    let visits = observations.journal.stages.iter().flat_map(|stage| &stage.visits);
+    let mut typed = visits.filter(|visit| visit.how != OpenMethod::Opened);
+    let is_beginning = |canary: &Canary| {
         let whole = canary.url.split_once("://").map_or(&canary.url[..], |(_, rest)| rest);
         bare.len() >= MIN_TYPED && (whole.starts_with(bare) || canary.title.starts_with(bare))
     };

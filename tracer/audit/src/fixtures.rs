@@ -1,12 +1,13 @@
 //! A report for tests: one of everything.
 
 use super::{
+    canary::Extent,
     journal::{Outcome, Subject},
     phase::Phase,
     report::{
-        Answer, Count, Item, ItemKind, Life, Lifeline, PhaseReport, Protection, Question,
-        REPORT_SCHEMA, Reading, RecipientReport, Report, Scope, ScopeCount, Step, Told, ToldTo,
-        Verdict, VisitReport,
+        Answer, Conclusion, Count, DecodeStep, DisclosureReport, ExtentCount, IdentifierReport,
+        Item, ItemKind, Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading,
+        RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
 use tracer_core::judge::{Recipient, Sender, Severity};
@@ -40,18 +41,18 @@ pub(crate) fn report() -> Report {
             hosts: vec!["t.collector.example".into()],
             requests: 3,
             visits: 1,
-            scope: Some(Scope::Full),
+            scope: Some(Extent::Full),
             identifiers: 1,
             phases: vec![Phase::Pages],
             unread_bytes: 0,
         }],
-        identifiers: vec![Lifeline {
+        identifiers: vec![IdentifierReport {
             value: "‹0badcafe›".into(),
             class: Some("uuid".into()),
             place: "collector.example body > json.uuid".into(),
             recipients: vec![COLLECTOR.into()],
             with_visits: true,
-            life: Life::Installation,
+            life: Persistence::Installation,
             phases: vec![(Phase::Pages, 1)],
             other_applications: vec!["org.example.other".into()],
         }],
@@ -71,8 +72,8 @@ pub(crate) fn report() -> Report {
 }
 
 /// An answer without numbers.
-pub(crate) fn verdict(question: Question, answer: Answer) -> Verdict {
-    Verdict {
+pub(crate) fn verdict(question: Question, answer: Answer) -> Conclusion {
+    Conclusion {
         question,
         title: format!("{question:?}?"),
         answer,
@@ -85,10 +86,10 @@ pub(crate) fn verdict(question: Question, answer: Answer) -> Verdict {
     }
 }
 
-fn urls() -> Verdict {
-    Verdict {
+fn urls() -> Conclusion {
+    Conclusion {
         count: Some(Count { told: 1, of: 1 }),
-        scopes: vec![ScopeCount { scope: Scope::Full, visits: 1 }],
+        scopes: vec![ExtentCount { scope: Extent::Full, visits: 1 }],
         protection: Some(Protection::EncodingOnly),
         evidence: vec![12],
         ..verdict(Question::Urls, Answer::Yes)
@@ -108,7 +109,7 @@ fn phase() -> PhaseReport {
             url: URL.into(),
             at_ms: 2000,
             served: Some(true),
-            told: vec![ToldTo { recipient: COLLECTOR.into(), scope: Scope::Full }],
+            told: vec![VisitRecipient { recipient: COLLECTOR.into(), scope: Extent::Full }],
         }],
         requests: 3,
         page_requests: 1,
@@ -116,13 +117,13 @@ fn phase() -> PhaseReport {
     }
 }
 
-fn told() -> Told {
-    let step = |name: &str, bytes, excerpt: &str| Step {
+fn told() -> DisclosureReport {
+    let step = |name: &str, bytes, excerpt: &str| DecodeStep {
         name: name.into(),
         bytes: Some(bytes),
         excerpt: (!excerpt.is_empty()).then(|| excerpt.into()),
     };
-    Told {
+    DisclosureReport {
         id: 12,
         phase: Some(Phase::Pages),
         time: Some("2026-11-22T10:00:03Z".into()),
@@ -144,7 +145,7 @@ fn told() -> Told {
             class: None,
             value: URL.into(),
             visit: Some(1),
-            scope: Some(Scope::Full),
+            scope: Some(Extent::Full),
             chain: "body > gzip > json.url".into(),
             steps: vec![
                 step("body", 120, ""),

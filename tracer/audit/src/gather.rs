@@ -1,5 +1,8 @@
-//! Gathering: what the browser sent in which phase, and what of it tells of the
-//! audit's pages.
+//! Gathers what the browser sent in which phase, and which of it mentions the audit's pages.
+//!
+//! A [`Gatherer`] is fed with the events of an audit while it runs, or with those of its trace
+//! afterwards. Both lead to the same observations: a request is classified by what the journal says
+//! about the time at which it was sent, and a journal only grows at its end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,9 +11,9 @@ use std::{
 
 use super::{
     canary::{Canary, Mention},
-    journal::{How, Journal, Outcome},
-    lifelines::Lifelines,
-    mentions::{Named, named},
+    identifiers::{IdentifierHistory, IdentifierTracker},
+    journal::{Journal, OpenMethod, Outcome, Stage},
+    mentions::{CanaryMention, find_mentions},
     phase::Phase,
 };
 use tracer_core::{
@@ -22,159 +25,218 @@ use tracer_core::{
     rules::Rules,
 };
 
-/// Disclosing requests that are kept whole. An audit of ten minutes has some
-/// hundred.
-const MAX_KEPT: usize = 2048;
+/// Number of disclosing requests that are kept whole. An audit of ten minutes has a few hundred.
+const MAX_DISCLOSING: usize = 2048;
 
-/// Bytes of bodies that are kept with them.
-const MAX_KEPT_BYTES: usize = 64 << 20;
+/// Total size of their bodies, in bytes.
+const MAX_DISCLOSING_BYTES: usize = 64 << 20;
 
-/// Requests of the browser's own that are counted one by one.
-const MAX_COUNTED: usize = 1 << 16;
+/// Number of the browser's own requests that are kept.
+const MAX_OWN: usize = 1 << 16;
 
-/// Gathers what an audit's browser sent.
+/// Decodes what an audit's browser sends, and keeps what its report needs.
 pub struct Gatherer {
     pipeline: Pipeline,
     outputs: Vec<Output>,
-    gathered: Gathered,
-    kept_bytes: usize,
+    journal: Journal,
+    pages: Vec<Page>,
+    /// The browser's own requests.
+    own: Vec<OwnRequest>,
+    /// Those of them that disclose something, whole.
+    disclosing: Vec<DisclosingRequest>,
+    disclosing_bytes: usize,
+    disclosing_dropped: u64,
+    /// The first request for each page, by stage.
+    visits: Vec<(Option<usize>, Arc<Decoded>)>,
+    read_visits: BTreeSet<u64>,
+    page_requests: BTreeMap<usize, u64>,
+    identifiers: IdentifierTracker,
 }
 
-/// All that was gathered.
-pub struct Gathered {
+/// A page of the audit, and the time from which the browser can know it.
+struct Page {
+    canary: Canary,
+    known_from: BootTime,
+}
+
+/// Everything that a report is made of.
+pub struct Observations {
     pub(super) journal: Journal,
     pub(super) canaries: Vec<Canary>,
-    /// Who made the browser's own requests, and to whom.
-    pub(super) own: Vec<Own>,
-    /// Those that disclose something, whole.
-    pub(super) kept: Vec<Kept>,
-    /// The visits' own requests, one a page.
-    visits: Vec<(Option<usize>, Decoded)>,
-    pub(super) kept_uncounted: u64,
-    /// Requests by pages, by the number of their stage.
-    pub(super) page_requests: BTreeMap<usize, u64>,
-    /// The visits whose own request was read.
+    /// The browser's own requests.
+    pub(super) own: Vec<OwnRequest>,
+    /// Those of them that disclose something, whole.
+    pub(super) disclosing: Vec<DisclosingRequest>,
+    /// Number of disclosing requests that were not kept.
+    pub(super) disclosing_dropped: u64,
+    /// The first request for each page, by stage.
+    visits: Vec<(Option<usize>, Arc<Decoded>)>,
+    /// Pages whose own request was read, by [`Canary::id`].
     pub(super) read_visits: BTreeSet<u64>,
-    pub(super) lifelines: Lifelines,
+    /// Number of requests by pages, by stage.
+    pub(super) page_requests: BTreeMap<usize, u64>,
+    pub(super) identifiers: Vec<IdentifierHistory>,
     pub(super) losses: Losses,
     pub(super) accounts: Accounts,
+    /// True if `accounts` includes all connections, and not only those that have ended.
+    pub(super) all_accounted: bool,
     pub(super) missing_bytes: u64,
 }
 
 /// A request of the browser's own.
 #[derive(Debug, Clone)]
-pub(super) struct Own {
-    /// Its number in the run.
+pub(super) struct OwnRequest {
+    /// Number of the request in the run.
     pub(super) id: u64,
-    /// In which stage of the journal.
+    /// Index of the journal's stage.
     pub(super) stage: Option<usize>,
     pub(super) recipient: String,
     pub(super) host: String,
     pub(super) who: Recipient,
     pub(super) application: Application,
-    /// Bytes of it that are not known or could not be read through.
+    /// Number of its bytes that are unknown or could not be read.
     pub(super) unread: u64,
 }
 
 /// A request that discloses something.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct DisclosingRequest {
+    /// Index of the journal's stage.
     pub(super) stage: Option<usize>,
     pub(super) recipient: String,
-    pub(super) named: Vec<Named>,
-    pub(super) decoded: Decoded,
+    pub(super) mentions: Vec<CanaryMention>,
+    pub(super) decoded: Arc<Decoded>,
 }
 
 impl Gatherer {
-    /// For the run of this journal.
+    /// Creates a gatherer for the run of this journal.
     pub fn new(journal: Journal, rules: Arc<Rules>) -> Self {
-        let visits = journal.stages.iter().flat_map(|stage| &stage.visits);
-        let canaries = visits.map(|visit| visit.canary.clone()).collect();
         let mut pipeline = Pipeline::new(rules);
         if let Some(browser) = &journal.subject.browser {
-            // Whatever its process is called: it is what is audited.
+            // Whatever the name of its process, this browser is the one that is audited.
             pipeline.assume(browser);
         }
+        let pages = pages(&journal);
         Self {
             pipeline,
             outputs: Vec::new(),
-            gathered: Gathered {
-                journal,
-                canaries,
-                own: Vec::new(),
-                kept: Vec::new(),
-                visits: Vec::new(),
-                kept_uncounted: 0,
-                page_requests: BTreeMap::new(),
-                read_visits: BTreeSet::new(),
-                lifelines: Lifelines::default(),
-                losses: Losses::default(),
-                accounts: Accounts::default(),
-                missing_bytes: 0,
-            },
-            kept_bytes: 0,
+            journal,
+            pages,
+            own: Vec::new(),
+            disclosing: Vec::new(),
+            disclosing_bytes: 0,
+            disclosing_dropped: 0,
+            visits: Vec::new(),
+            read_visits: BTreeSet::new(),
+            page_requests: BTreeMap::new(),
+            identifiers: IdentifierTracker::default(),
         }
     }
 
-    /// Takes the next event of the trace.
+    /// Replaces the journal by a later state of it.
+    ///
+    /// A new stage or visit has to be passed on before the events that it causes.
+    pub fn update_journal(&mut self, journal: Journal) {
+        self.pages = pages(&journal);
+        self.journal = journal;
+    }
+
+    /// Adds the next event.
     pub fn push(&mut self, event: Event) {
         self.pipeline.push(event, &mut self.outputs);
-        self.take();
+        self.take_outputs();
     }
 
-    /// There are no more.
+    /// Returns what was observed until now. Connections that are still open are not in the
+    /// accounts, and requests that are not complete are missing.
+    pub fn observations(&self) -> Observations {
+        self.observations_with(self.pipeline.accounts().clone(), false)
+    }
+
+    /// Ends all connections, and returns what was observed in the whole run.
     #[must_use]
-    pub fn finish(mut self) -> Gathered {
+    pub fn finish(mut self) -> Observations {
         self.pipeline.finish(&mut self.outputs);
-        self.take();
-        self.gathered.losses = *self.pipeline.losses();
-        self.gathered.missing_bytes = self.pipeline.totals().missing_bytes;
-        self.gathered.accounts = self.pipeline.into_accounts();
-        self.gathered
+        self.take_outputs();
+        self.observations_with(self.pipeline.accounts().clone(), true)
     }
 
-    fn take(&mut self) {
+    fn observations_with(&self, accounts: Accounts, all_accounted: bool) -> Observations {
+        let journal = &self.journal;
+        let stage = |at: Option<usize>| journal.effective_stage(at?);
+        let mut page_requests: BTreeMap<usize, u64> = BTreeMap::new();
+        for (at, count) in &self.page_requests {
+            if let Some(at) = stage(Some(*at)) {
+                *page_requests.entry(at).or_default() += count;
+            }
+        }
+        let own = self.own.iter().map(|own| OwnRequest { stage: stage(own.stage), ..own.clone() });
+        let disclosing = self
+            .disclosing
+            .iter()
+            .map(|request| DisclosingRequest { stage: stage(request.stage), ..request.clone() });
+        let visits = self.visits.iter().map(|(at, decoded)| (stage(*at), Arc::clone(decoded)));
+        let phase = |at| Some(journal.stages.get(stage(Some(at))?)?.phase);
+        Observations {
+            journal: journal.clone(),
+            canaries: self.pages.iter().map(|page| page.canary.clone()).collect(),
+            own: own.collect(),
+            disclosing: disclosing.collect(),
+            disclosing_dropped: self.disclosing_dropped,
+            visits: visits.collect(),
+            read_visits: self.read_visits.clone(),
+            page_requests,
+            identifiers: self.identifiers.histories(phase),
+            losses: *self.pipeline.losses(),
+            accounts,
+            all_accounted,
+            missing_bytes: self.pipeline.totals().missing_bytes,
+        }
+    }
+
+    fn take_outputs(&mut self) {
         for output in std::mem::take(&mut self.outputs) {
             if let Output::Request(decoded) = output {
-                self.request(*decoded);
+                self.add(*decoded);
             }
         }
     }
 
-    fn request(&mut self, decoded: Decoded) {
-        let all = &mut self.gathered;
+    fn add(&mut self, decoded: Decoded) {
         let request = &decoded.sent.message;
         let authority = request.authority.as_deref().unwrap_or_default();
-        let stage = all.stage_at(request.time);
-        let named = named(request, &all.canaries);
-        if let Some(visited) = all.page_of(authority) {
-            // A visit, or something of the page's.
+        let stage = self.journal.stage_at(request.time);
+        let pages = self.pages_at(request.time);
+        let mentions = find_mentions(request, &pages);
+        let host = host_of_authority(authority);
+        if pages.iter().any(|page| page.host() == host) {
+            // The visit itself, or something that the page loads.
             let path = request.target();
-            let is_it =
-                |canary: &&Canary| canary.host() == visited && path.contains(&canary.path_word);
-            let page = all.canaries.iter().find(is_it);
-            if let Some(page) = page.map(|canary| canary.id)
-                && all.read_visits.insert(page)
-            {
-                all.visits.push((stage, decoded));
+            let visited =
+                pages.iter().find(|page| page.host() == host && path.contains(&page.path_word));
+            let visited = visited.map(|page| page.id);
+            if visited.is_some_and(|id| self.read_visits.insert(id)) {
+                self.visits.push((stage, Arc::new(decoded)));
             }
             return;
         }
-        let addresses = named.iter().any(|named| matches!(named.mention, Mention::Address(_)));
-        let own = match decoded.sender {
-            Sender::Navigation => addresses && !all.was_searched(&named),
-            // Our pages name nobody else: who tells of them is not a page.
+        let mentions_address =
+            mentions.iter().any(|one| matches!(one.mention, Mention::Address(_)));
+        let is_own = match decoded.sender {
+            Sender::Navigation => mentions_address && !self.was_searched(&mentions),
+            // The audit's own pages mention no other page, so a mention does not come from them.
             Sender::Page => {
                 matches!(decoded.recipient, Recipient::Maker { .. })
-                    || (!named.is_empty() && all.pages_are_ours())
+                    || (!mentions.is_empty() && serves_pages(&pages))
             }
             _ => true,
         };
-        if !own {
+        if !is_own {
             if decoded.sender == Sender::Page
+                && !request.update
                 && let Some(stage) = stage
             {
-                *all.page_requests.entry(stage).or_default() += 1;
+                *self.page_requests.entry(stage).or_default() += 1;
             }
             return;
         }
@@ -185,12 +247,11 @@ impl Gatherer {
         };
         let recipient =
             Site::of_host(&host).map_or_else(|| host.clone(), |site| site.as_str().to_owned());
-        if let Some(stage) = stage.and_then(|stage| all.journal.stages.get(stage)) {
-            let with_visits = addresses || tells_of_visit(&decoded);
-            all.lifelines.take(&decoded, &recipient, stage.phase, with_visits);
+        if let Some(stage) = stage {
+            let with_visits = mentions_address || reveals_visit(&decoded);
+            self.identifiers.add(&decoded, &recipient, stage, with_visits);
         }
-        let again = request.update;
-        let own = Own {
+        let own = OwnRequest {
             id: decoded.number,
             stage,
             recipient: recipient.clone(),
@@ -199,41 +260,76 @@ impl Gatherer {
             application: decoded.application.clone(),
             unread: request.unread_bytes + decoded.findings.report.unread(),
         };
-        if let Some(at) = all.own.iter().rposition(|known| again && known.id == own.id) {
-            all.own[at] = own;
-        } else if all.own.len() < MAX_COUNTED {
-            all.own.push(own);
+        let known = self.own.iter().rposition(|known| request.update && known.id == own.id);
+        if let Some(at) = known {
+            self.own[at] = own;
+        } else if self.own.len() < MAX_OWN {
+            self.own.push(own);
         }
-        if named.is_empty() && !discloses(&decoded) {
+        if mentions.is_empty() && counted(&decoded).next().is_none() {
             return;
         }
-        let kept = Kept { stage, recipient, named, decoded };
-        if let Some(known) = all.kept.iter_mut().find(|known| known.id() == kept.id()) {
-            *known = kept;
+        let decoded = Arc::new(decoded);
+        self.keep(DisclosingRequest { stage, recipient, mentions, decoded });
+    }
+
+    fn keep(&mut self, request: DisclosingRequest) {
+        if let Some(known) = self.disclosing.iter_mut().find(|known| known.id() == request.id()) {
+            *known = request;
             return;
         }
-        self.kept_bytes += kept.decoded.sent.message.body.data.len();
-        if all.kept.len() < MAX_KEPT && self.kept_bytes < MAX_KEPT_BYTES {
-            all.kept.push(kept);
+        self.disclosing_bytes += request.decoded.sent.message.body.data.len();
+        if self.disclosing.len() < MAX_DISCLOSING && self.disclosing_bytes < MAX_DISCLOSING_BYTES {
+            self.disclosing.push(request);
         } else {
-            all.kept_uncounted += 1;
+            self.disclosing_dropped += 1;
         }
+    }
+
+    /// Returns the pages that the browser could know at this time.
+    fn pages_at(&self, time: BootTime) -> Vec<&Canary> {
+        let known = self.pages.iter().filter(|page| page.known_from <= time);
+        known.map(|page| &page.canary).collect()
+    }
+
+    /// Reports whether the pages that a request mentions were all typed as a search.
+    fn was_searched(&self, mentions: &[CanaryMention]) -> bool {
+        let visits = || self.journal.stages.iter().flat_map(|stage| &stage.visits);
+        mentions.iter().all(|one| {
+            visits().any(|visit| visit.canary.id == one.canary && visit.how == OpenMethod::Searched)
+        })
     }
 }
 
-impl Kept {
-    /// Its number in the run.
+/// Returns the pages of a journal.
+fn pages(journal: &Journal) -> Vec<Page> {
+    let mut pages: Vec<Page> = Vec::new();
+    for visit in journal.stages.iter().flat_map(|stage| &stage.visits) {
+        if !pages.iter().any(|page| page.canary.id == visit.canary.id) {
+            pages.push(Page { canary: visit.canary.clone(), known_from: visit.at });
+        }
+    }
+    pages
+}
+
+/// Reports whether tracer serves the pages, and therefore knows their content.
+fn serves_pages(pages: &[&Canary]) -> bool {
+    pages.iter().any(|page| page.host_word.is_some())
+}
+
+impl DisclosingRequest {
+    /// Returns the number of the request in the run.
     pub(super) fn id(&self) -> u64 {
         self.decoded.number
     }
 }
 
-/// Whether a hash of a visit, or what was typed, is in it.
-fn tells_of_visit(decoded: &Decoded) -> bool {
+/// Reports whether a request contains a hash of a visited URL, or typed text.
+fn reveals_visit(decoded: &Decoded) -> bool {
     counted(decoded).any(|one| matches!(one.finding.kind, Kind::VisitedUrlHash | Kind::TypedText))
 }
 
-/// The disclosures that are sure enough, and of something.
+/// Returns the disclosures that are certain and severe enough to count in an audit.
 pub(super) fn counted(decoded: &Decoded) -> impl Iterator<Item = &tracer_core::judge::Disclosure> {
     decoded
         .disclosures
@@ -241,22 +337,32 @@ pub(super) fn counted(decoded: &Decoded) -> impl Iterator<Item = &tracer_core::j
         .filter(|one| one.verdict.severity > Severity::Info && one.confidence.level > Level::Low)
 }
 
-fn discloses(decoded: &Decoded) -> bool {
-    counted(decoded).next().is_some()
+impl Journal {
+    /// Returns the index of the last stage that began at or before `time`. A browser also sends
+    /// when it is stopped, so what is sent between two stages belongs to the first of them.
+    fn stage_at(&self, time: BootTime) -> Option<usize> {
+        self.stages.iter().rposition(|stage| stage.began <= time)
+    }
+
+    /// Returns the index of the stage that the requests of this stage belong to: the last one that
+    /// was not skipped.
+    fn effective_stage(&self, stage: usize) -> Option<usize> {
+        let is_done = |stage: &Stage| !matches!(stage.outcome, Outcome::Skipped { .. });
+        self.stages.get(..=stage)?.iter().rposition(is_done)
+    }
 }
 
-impl Gathered {
-    /// The run's journal.
+impl Observations {
+    /// Returns the run's journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// The visits, and the requests that disclose something, whole and in their
-    /// order, each with its phase.
+    /// Returns the visits and the requests that disclose something, in order, each with its phase.
     pub fn evidence(&self) -> Vec<(Option<Phase>, &Decoded)> {
-        let visits = self.visits.iter().map(|(stage, decoded)| (*stage, decoded));
-        let kept = self.kept.iter().map(|kept| (kept.stage, &kept.decoded));
-        let all = visits.chain(kept).map(|(stage, decoded)| (self.phase(stage), decoded));
+        let visits = self.visits.iter().map(|(stage, decoded)| (*stage, &**decoded));
+        let disclosing = self.disclosing.iter().map(|request| (request.stage, &*request.decoded));
+        let all = visits.chain(disclosing).map(|(stage, decoded)| (self.phase(stage), decoded));
         let mut all: Vec<_> = all.collect();
         all.sort_by_key(|(_, decoded)| decoded.sent.message.time);
         all
@@ -264,34 +370,6 @@ impl Gathered {
 
     pub(super) fn phase(&self, stage: Option<usize>) -> Option<Phase> {
         Some(self.journal.stages.get(stage?)?.phase)
-    }
-
-    /// What is sent after a phase's end, and before the next one's beginning,
-    /// is that phase's: a browser reports when it is stopped, too.
-    fn stage_at(&self, time: BootTime) -> Option<usize> {
-        let begun = |stage: &super::journal::Stage| {
-            stage.began <= time && !matches!(stage.outcome, Outcome::Skipped { .. })
-        };
-        self.journal.stages.iter().rposition(begun)
-    }
-
-    /// The host of this authority, where it is one of the pages'.
-    fn page_of(&self, authority: &str) -> Option<String> {
-        let host = host_of_authority(authority);
-        self.canaries.iter().any(|canary| canary.host() == host).then(|| host.to_owned())
-    }
-
-    /// Whether we serve the pages, and so know what is in them.
-    fn pages_are_ours(&self) -> bool {
-        self.canaries.iter().any(|canary| canary.host_word.is_some())
-    }
-
-    /// Whether a request that names these is the search that the audit typed.
-    fn was_searched(&self, named: &[Named]) -> bool {
-        let visits = || self.journal.stages.iter().flat_map(|stage| &stage.visits);
-        named.iter().all(|named| {
-            visits().any(|visit| visit.canary.id == named.canary && visit.how == How::Searched)
-        })
     }
 }
 

@@ -1,56 +1,56 @@
-//! The journal: what an audit did, and when. It is `run.json`, written anew at
-//! each step, so that a run that is killed leaves what a report needs.
+//! The journal: what an audit did, and when. It is `run.json`, rewritten at each step, so that a
+//! run that is killed leaves everything that a report needs.
 
 use serde::{Deserialize, Serialize};
 
 use super::{canary::Canary, phase::Phase};
 use tracer_core::record::{BootTime, Clock};
 
-/// The version of the journal.
+/// Version of the journal's format.
 pub const JOURNAL_SCHEMA: u32 = 1;
 
-/// What was done.
+/// What an audit did. Stages and visits are only ever added at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
     /// [`JOURNAL_SCHEMA`].
     pub schema: u32,
-    /// Which run this is: a random number.
+    /// Random number that identifies the run.
     pub run: String,
-    /// What digests in the report are made with, in hexadecimal.
+    /// Key of the digests in the report, in hexadecimal.
     pub redaction_key: String,
-    /// What is audited.
+    /// The audited browser.
     pub subject: Subject,
-    /// What ties the times below to the time of day.
+    /// Relates the times below to the time of day.
     pub clock: Clock,
-    /// When the run began.
+    /// Time at which the run began.
     pub began: BootTime,
-    /// When it ended; nothing while it runs, and in one that was killed.
+    /// Time at which it ended; `None` while it runs, or if it was killed.
     pub ended: Option<BootTime>,
-    /// The user ended it early.
+    /// True if the user ended the run early.
     pub interrupted: bool,
-    /// What was begun, in order.
+    /// The phases that were begun, in order.
     pub stages: Vec<Stage>,
 }
 
-/// What is audited.
+/// An audited browser.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Subject {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Its version, where it says it.
+    /// Its version, if it reports one.
     pub version: Option<String>,
-    /// The browser's name in the rules, where they know it.
+    /// Its name in the rules, if they contain it.
     pub browser: Option<String>,
-    /// What was watched, in the words of the command line.
+    /// The options that selected the watched processes.
     pub watched: Vec<String>,
-    /// The scenario.
+    /// Name of the scenario.
     pub scenario: String,
     /// The kernel, and the machine's architecture.
     pub system: String,
 }
 
 impl Subject {
-    /// Its name and version. Many programs say their name with it:
+    /// Returns name and version. Many programs report their name as a part of the version:
     /// `Chromium 156.0`.
     pub fn full_name(&self) -> String {
         match &self.version {
@@ -61,16 +61,16 @@ impl Subject {
     }
 }
 
-/// A phase that was begun, or left out.
+/// A phase that was begun or skipped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
-    /// Which.
+    /// The phase.
     pub phase: Phase,
-    /// When it began.
+    /// Time at which it began.
     pub began: BootTime,
-    /// When it ended; nothing while it runs.
+    /// Time at which it ended; `None` while it runs.
     pub ended: Option<BootTime>,
-    /// How.
+    /// How it ended.
     pub outcome: Outcome,
     /// The pages that were opened.
     pub visits: Vec<Visit>,
@@ -80,20 +80,20 @@ pub struct Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Outcome {
-    /// It has not. In a report: the run was killed in it.
+    /// It has not ended. In a report: the run was killed during it.
     Running,
-    /// As it should.
+    /// It was completed.
     Done,
-    /// The user ended the run in it.
+    /// The user ended the run during it.
     Interrupted,
-    /// It was left out.
+    /// It was skipped.
     Skipped {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Something went wrong.
+    /// It failed.
     Failed {
-        /// What.
+        /// The error.
         reason: String,
     },
 }
@@ -104,23 +104,23 @@ pub struct Visit {
     /// The page.
     pub canary: Canary,
     /// How it was opened.
-    pub how: How,
-    /// When.
+    pub how: OpenMethod,
+    /// Time at which the browser was made to open it.
     pub at: BootTime,
-    /// Whether its server was asked for it; `None` where the server is not
-    /// ours.
+    /// Whether the browser requested it: false if the audit's server received no request, or if the
+    /// operator did not open it. `None` for pages on another server.
     pub served: Option<bool>,
 }
 
 /// How a page is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum How {
-    /// By a command, as by a link.
+pub enum OpenMethod {
+    /// By a command, as if a link was followed.
     Opened,
-    /// Its address was typed.
+    /// By typing its address.
     Typed,
-    /// Its words were typed as a search.
+    /// By typing its title as a search.
     Searched,
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_said_once() {
+    fn full_name_does_not_repeat_the_name() {
         let of = |version: Option<&str>| {
             let version = version.map(str::to_owned);
             Subject { name: "Chromium".into(), version, ..Subject::default() }.full_name()

@@ -1,33 +1,31 @@
-//! The audit: the researcher's experiment, from what was done and what was
-//! sent to answers.
+//! Audits: from what was done to a browser, and what it sent, to answers.
 //!
 //! ```text
-//! run.json ─▶ Journal ──┐  what was done: phases, visits
-//!                       ├─▶ Gathered ─▶ Facts ─▶ verdicts ─▶ Report ─▶ report.json
-//! trace ───▶ Pipeline ──┘  what was sent                       │  └──▶ report.html
-//!                                                              └─────▶ compare
+//! run.json ─▶ Journal ─┐  phases, visits
+//!                      ├─▶ Gatherer ─▶ Observations ─▶ Facts ─▶ conclusions ─▶ Report
+//! events ──────────────┘  what was sent                                          │
+//!                                              report.json, report.html, compare ◀┘
 //! ```
 //!
-//! Pure, like the rest of the core: `cli::audit` acts, and this looks at what
-//! came of it, as often as one likes. In which phase something was sent is told
-//! by time, and what a request tells of by words that are in no other URL
-//! ([`canary`]).
+//! This crate is pure: `cli::audit` acts, and passes on what it did and captured. The phase of a
+//! request follows from its time, and the pages that it mentions from words that occur in no other
+//! URL ([`canary`]).
 
 mod build;
 pub mod canary;
 pub mod compare;
+mod conclusions;
 mod facts;
 #[cfg(test)]
 mod fixtures;
 mod gather;
 pub mod html;
+mod identifiers;
 pub mod journal;
-mod lifelines;
 mod mentions;
 pub mod phase;
 pub mod report;
 pub mod scenario;
-mod verdicts;
 
-pub use gather::{Gathered, Gatherer};
-pub use verdicts::PERCENT_NEEDED;
+pub use conclusions::MIN_PERCENT_READ;
+pub use gather::{Gatherer, Observations};

@@ -1,35 +1,34 @@
-//! What a request says of the audit's pages: every value in it is looked at,
-//! through every encoding.
+//! Finds mentions of the audit's pages in a request, through every encoding.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    canary::{Canary, Mention},
-    report::{Scope, Step},
+    canary::{Canary, Extent, Mention},
+    report::DecodeStep,
 };
 use tracer_core::{
     content::{self, Limits},
     proto::Request,
 };
 
-/// A canary that a request names.
+/// A mention of a page in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct CanaryMention {
     /// [`Canary::id`].
     pub(super) canary: u64,
     pub(super) mention: Mention,
-    /// What of the value names it: a URL, a host, a title.
+    /// The part of the value that mentions the page: a URL, a host, a title.
     pub(super) value: String,
-    /// How it was wrapped.
+    /// Encodings around the value.
     pub(super) chain: String,
 }
 
-/// The longest part of a value that is kept around a canary's words.
+/// Length of the text that is kept around a page's words, in bytes.
 const MAX_VALUE: usize = 512;
 
-/// The canaries that a request names, each in the way that tells most of it.
-pub(super) fn named(request: &Request, canaries: &[Canary]) -> Vec<Named> {
-    let mut found: Vec<(usize, Named)> = Vec::new();
+/// Returns the pages that a request mentions, each with the value that reveals most of it.
+pub(super) fn find_mentions(request: &Request, canaries: &[&Canary]) -> Vec<CanaryMention> {
+    let mut found: Vec<(usize, CanaryMention)> = Vec::new();
     if canaries.is_empty() {
         return Vec::new();
     }
@@ -40,14 +39,14 @@ pub(super) fn named(request: &Request, canaries: &[Canary]) -> Vec<Named> {
                 continue;
             };
             let (rank, len) = (rank(mention), text.len());
-            let named = |value: &str, chain: String| Named {
+            let found_in = |value: &str, chain: String| CanaryMention {
                 canary: canary.id,
                 mention,
-                value: around(value, word(canary, mention)).to_owned(),
+                value: enclosing_text(value, word(canary, mention)).to_owned(),
                 chain,
             };
-            // A page's address and its title are two things; of each, what
-            // tells most, and of that, the innermost value.
+            // Address and title are separate mentions. Of each, the value that reveals most counts,
+            // and of several such values the innermost one.
             let same = found.iter_mut().find(|(_, known)| {
                 known.canary == canary.id
                     && (known.mention == Mention::Title) == (mention == Mention::Title)
@@ -56,40 +55,40 @@ pub(super) fn named(request: &Request, canaries: &[Canary]) -> Vec<Named> {
                 Some((known_len, known)) => {
                     let known_rank = self::rank(known.mention);
                     if rank > known_rank || (rank == known_rank && len < *known_len) {
-                        *known = named(value.text, value.chain.to_string());
+                        *known = found_in(value.text, value.chain.to_string());
                         *known_len = len;
                     }
                 }
-                None => found.push((len, named(value.text, value.chain.to_string()))),
+                None => found.push((len, found_in(value.text, value.chain.to_string()))),
             }
         }
     });
-    found.into_iter().map(|(_, named)| named).collect()
+    found.into_iter().map(|(_, mention)| mention).collect()
 }
 
-fn rank(mention: Mention) -> Option<Scope> {
+fn rank(mention: Mention) -> Option<Extent> {
     match mention {
         Mention::Address(scope) => Some(scope),
         Mention::Title => None,
     }
 }
 
-/// The word of the canary's that a mention goes by.
+/// Returns the words of a page that make up a mention.
 fn word(canary: &Canary, mention: Mention) -> &str {
     match mention {
-        Mention::Address(Scope::Full) => &canary.query_word,
-        Mention::Address(Scope::HostPath) => &canary.path_word,
+        Mention::Address(Extent::Full) => &canary.query_word,
+        Mention::Address(Extent::HostPath) => &canary.path_word,
         Mention::Address(_) => canary.host_word.as_deref().unwrap_or_default(),
         Mention::Title => &canary.title,
     }
 }
 
-/// The part of `text` around `word` that hangs together.
-fn around<'a>(text: &'a str, word: &str) -> &'a str {
+/// Returns the part of `text` around `word` up to the next delimiter on both sides.
+fn enclosing_text<'a>(text: &'a str, word: &str) -> &'a str {
     let ends = |c: char| {
         c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | ',' | '{' | '}')
     };
-    // In ASCII, lower case is as long as upper case.
+    // Changing the case of ASCII does not change the length.
     let Some(at) = text.to_ascii_lowercase().find(word) else {
         return &text[..text.floor_char_boundary(MAX_VALUE)];
     };
@@ -103,31 +102,30 @@ fn around<'a>(text: &'a str, word: &str) -> &'a str {
     &text[start..end]
 }
 
-/// The longest excerpt of a step, in bytes.
+/// Length of a step's excerpt, in bytes.
 const MAX_EXCERPT: usize = 160;
 
-/// The same where values are redacted: enough to know a format by, too little
-/// of whatever stands there.
+/// Length of an excerpt in a redacted report: enough to recognise a format, too short for a value.
 const MAX_REDACTED: usize = 8;
 
-/// The most bytes that a step is unwrapped to.
+/// Length to which a step is decoded, in bytes.
 const MAX_STEP: usize = 1 << 20;
 
-/// What stands on the ways to a request's values.
-pub(super) struct Ways {
-    /// The contents at the end of each chain, and of each beginning of one.
+/// The contents between a request's raw bytes and its values.
+pub(super) struct DecodeSteps {
+    /// Content by chain, for each chain and each prefix of one.
     contents: HashMap<String, Vec<u8>>,
     room: usize,
 }
 
-impl Ways {
-    /// To the values at the ends of `chains`: the request is read once for all.
-    pub(super) fn of<'a>(
+impl DecodeSteps {
+    /// Decodes a request once for all `chains`.
+    pub(super) fn new<'a>(
         request: &Request,
         chains: impl Iterator<Item = &'a str>,
         redacts: bool,
     ) -> Self {
-        let wanted: HashSet<&str> = chains.flat_map(beginnings).collect();
+        let wanted: HashSet<&str> = chains.flat_map(prefixes).collect();
         let mut contents = HashMap::new();
         let kept = |bytes: &[u8]| bytes[..bytes.len().min(MAX_STEP)].to_vec();
         contents.insert("body".to_owned(), kept(request.body.prefix()));
@@ -141,13 +139,13 @@ impl Ways {
         Self { contents, room }
     }
 
-    /// The steps to `value`, at the end of `chain`, the raw bytes first.
-    pub(super) fn steps(&mut self, chain: &str, value: &str) -> Vec<Step> {
+    /// Returns the steps of `chain`, which leads to `value`, the raw bytes first.
+    pub(super) fn steps(&mut self, chain: &str, value: &str) -> Vec<DecodeStep> {
         let mut before: Option<&str> = None;
         let mut steps = Vec::new();
-        for at in beginnings(chain) {
+        for at in prefixes(chain) {
             let name = at.rsplit(" > ").next().unwrap_or(at);
-            // What is no text was not handed out, and is unwrapped here.
+            // `content::unwrap` passes on text only. Binary content is decoded here.
             if !self.contents.contains_key(at)
                 && let Some(outer) = before.and_then(|before| self.contents.get(before))
                 && let Some(bytes) = content::decode_step(name, outer, MAX_STEP)
@@ -155,7 +153,7 @@ impl Ways {
                 self.contents.insert(at.to_owned(), bytes);
             }
             let bytes = self.contents.get(at);
-            steps.push(Step {
+            steps.push(DecodeStep {
                 name: name.to_owned(),
                 bytes: bytes.map(|bytes| bytes.len() as u64),
                 excerpt: bytes.map(|bytes| excerpt(bytes, self.room)),
@@ -169,15 +167,15 @@ impl Ways {
     }
 }
 
-/// `a`, `a > b` and `a > b > c` of `a > b > c`.
-fn beginnings(chain: &str) -> impl Iterator<Item = &str> {
+/// Returns `a`, `a > b` and `a > b > c` for `a > b > c`.
+fn prefixes(chain: &str) -> impl Iterator<Item = &str> {
     let ends = chain.match_indices(" > ").map(|(at, _)| at);
     ends.chain([chain.len()]).map(|end| &chain[..end])
 }
 
-/// The beginning of a text, or of bytes that are none, as hexadecimal.
+/// Returns the beginning of a text, or the first bytes of binary data in hexadecimal.
 fn excerpt(bytes: &[u8], room: usize) -> String {
-    // A text that is cut is one all the same.
+    // The cut may be within a character.
     let head = &bytes[..bytes.len().min(room)];
     let (shown, all) = match std::str::from_utf8(head) {
         Ok(text) if !text.chars().any(char::is_control) => (text.to_owned(), head.len()),
@@ -194,21 +192,21 @@ fn excerpt(bytes: &[u8], room: usize) -> String {
     format!("{shown}{}", if all < bytes.len() { "…" } else { "" })
 }
 
-/// Bytes that are shown of what is no text.
+/// Number of bytes that are shown of binary data.
 const MAX_HEX: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use super::{super::canary::Site, *};
+    use super::{super::canary::Hosting, *};
     use tracer_core::proto::parse_http1;
 
     fn canary() -> Canary {
-        let site = Site::Wildcard { domain: "audit.test".into(), port: 8443 };
-        Canary::new(7, &site, &std::array::from_fn(|i| (i * 37) as u8))
+        let hosting = Hosting::Wildcard { domain: "audit.test".into(), port: 8443 };
+        Canary::new(7, &hosting, &std::array::from_fn(|i| (i * 37) as u8))
     }
 
-    fn steps_to(request: &Request, chain: &str, value: &str, redacts: bool) -> Vec<Step> {
-        Ways::of(request, [chain].into_iter(), redacts).steps(chain, value)
+    fn steps_to(request: &Request, chain: &str, value: &str, redacts: bool) -> Vec<DecodeStep> {
+        DecodeSteps::new(request, [chain].into_iter(), redacts).steps(chain, value)
     }
 
     fn post(body: &str) -> Request {
@@ -221,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn the_most_telling_and_innermost_value_is_taken() {
+    fn the_most_revealing_and_innermost_value_is_reported() {
         let canary = canary();
         let inner = format!(r#"{{"h":"{}","u":"{}"}}"#, canary.host(), canary.url);
         let body = format!(r#"{{"data":"{}"}}"#, data_encoding::BASE64.encode(inner.as_bytes()));
         let request = post(&body);
-        let named = named(&request, std::slice::from_ref(&canary));
+        let named = find_mentions(&request, &[&canary]);
         assert_eq!(named.len(), 1, "{named:?}");
-        assert_eq!(named[0].mention, Mention::Address(Scope::Full));
+        assert_eq!(named[0].mention, Mention::Address(Extent::Full));
         assert_eq!(named[0].value, canary.url);
         assert_eq!(named[0].chain, "body > json.data > base64 > json.u");
 
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_is_shown_from_the_raw_bytes_on() {
+    fn steps_begin_with_the_raw_bytes() {
         use std::io::Write as _;
         let canary = canary();
         let inner = format!(r#"[{{"u":"{}"}}]"#, canary.url);
@@ -255,7 +253,7 @@ mod tests {
         let packed = gzip.finish().unwrap();
         let body = format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&packed));
         let request = post(&body);
-        let named = named(&request, std::slice::from_ref(&canary));
+        let named = find_mentions(&request, &[&canary]);
         assert_eq!(named[0].chain, "body > json.d > base64 > gzip > json[0].u");
         let steps = steps_to(&request, &named[0].chain, &named[0].value, false);
         assert_eq!(steps[2].bytes, Some(packed.len() as u64));
@@ -266,21 +264,24 @@ mod tests {
         let masked: Vec<u8> =
             inner.bytes().zip([0xa5, 0x11].iter().cycle()).map(|(a, b)| a ^ b).collect();
         let request = post(&format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&masked)));
-        let named = super::named(&request, std::slice::from_ref(&canary));
+        let named = find_mentions(&request, &[&canary]);
         assert_eq!(named[0].chain, "body > json.d > base64 > xor:a511 > json[0].u");
         let steps = steps_to(&request, &named[0].chain, &named[0].value, false);
         assert!(steps[3].excerpt.as_deref().unwrap().starts_with("[{\"u\""), "{steps:?}");
     }
 
     #[test]
-    fn a_value_is_cut_where_it_hangs_together() {
-        assert_eq!(around("see \"http://a/x?q=WORD\", please", "word"), "http://a/x?q=WORD");
-        assert_eq!(around("word", "word"), "word");
-        assert_eq!(around("ä word ö", "word"), "word");
+    fn enclosing_text_ends_at_delimiters() {
+        assert_eq!(
+            enclosing_text("see \"http://a/x?q=WORD\", please", "word"),
+            "http://a/x?q=WORD"
+        );
+        assert_eq!(enclosing_text("word", "word"), "word");
+        assert_eq!(enclosing_text("ä word ö", "word"), "word");
     }
 
     #[test]
-    fn other_requests_name_nothing() {
-        assert_eq!(named(&post(r#"{"u":"https://other.example/"}"#), &[canary()]), []);
+    fn other_urls_are_not_mentions() {
+        assert_eq!(find_mentions(&post(r#"{"u":"https://other.example/"}"#), &[&canary()]), []);
     }
 }

@@ -1,37 +1,36 @@
-//! The phases of an audit: what is done to the browser, in which order.
+//! The phases of an audit, in their order.
 
 use serde::{Deserialize, Serialize};
 
-/// A phase. Their order is that of the experiment: each begins where the one
-/// before has left the browser.
+/// A phase of an audit. Each one starts with the browser in the state in which the previous one left
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// The first start of a new installation, before anything is agreed to.
+    /// First start of a new installation, before any consent.
     Fresh,
-    /// What the browser asks to be allowed was declined.
+    /// Everything that the browser asks for is declined.
     Declined,
-    /// It is left alone.
+    /// The browser is left alone.
     Idle,
-    /// Pages are opened. Where the scenario has a way to agree, it is taken
-    /// before.
+    /// Pages are opened, after consent is given if the scenario has a command for it.
     Pages,
     /// An address and a search are typed.
     Typed,
-    /// It is stopped and started, and pages are opened.
+    /// The browser is restarted, and pages are opened.
     Restart,
     /// Pages are opened in private windows.
     Private,
-    /// The same, once more, after it was stopped and started.
+    /// The browser is restarted, and pages are opened in private windows.
     PrivateRestart,
-    /// Its data was cleared; it is started, and pages are opened.
+    /// The browser's data is cleared, and pages are opened.
     Cleared,
-    /// It was removed and installed again; it is started, and pages are opened.
+    /// The browser is removed and installed again, and pages are opened.
     Reinstalled,
 }
 
 impl Phase {
-    /// All of them, in their order.
+    /// All phases, in their order.
     pub const ALL: [Self; 10] = [
         Self::Fresh,
         Self::Declined,
@@ -45,14 +44,14 @@ impl Phase {
         Self::Reinstalled,
     ];
 
-    /// Those before this one.
+    /// Returns the phases before this one.
     pub fn before(self) -> &'static [Self] {
         const ALL: &[Phase] = &Phase::ALL;
         let until = ALL.iter().position(|phase| *phase == self);
         &ALL[..until.unwrap_or_default()]
     }
 
-    /// What it is called in scenarios and reports.
+    /// Returns its name in scenarios and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
@@ -68,7 +67,7 @@ impl Phase {
         }
     }
 
-    /// What it is called for people.
+    /// Returns its name in words.
     pub fn title(self) -> &'static str {
         match self {
             Self::Fresh => "fresh start, before consent",
@@ -84,7 +83,7 @@ impl Phase {
         }
     }
 
-    /// Whether it is about private windows.
+    /// Reports whether its pages are opened in private windows.
     pub fn is_private(self) -> bool {
         matches!(self, Self::Private | Self::PrivateRestart)
     }
@@ -95,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_files() {
+    fn names_are_the_serialized_ones() {
         for phase in Phase::ALL {
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
         }

@@ -1,148 +1,147 @@
-//! The report: all that an audit found, in plain values. Its JSON form is
-//! `report.json`; `docs/reference/report.md` describes it.
+//! The report: everything that an audit found, in plain values. Its JSON form is `report.json`;
+//! `docs/reference/report.md` describes it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    canary::Extent,
     journal::{Outcome, Subject},
     phase::Phase,
 };
 use tracer_core::judge::{Recipient, Sender, Severity};
 
-/// The version of the report's schema. It grows when a field changes its
-/// meaning or goes.
+/// Version of the report's schema. It increases when a field is removed or changes its meaning.
 pub const REPORT_SCHEMA: u32 = 1;
 
-/// What an audit found.
+/// Everything that an audit found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`REPORT_SCHEMA`].
     pub schema: u32,
-    /// Which run this is: a random number.
+    /// Random number that identifies the run.
     pub run: String,
-    /// Which tracer wrote the report.
+    /// Version of tracer that wrote the report.
     pub tracer: String,
-    /// What was audited.
+    /// The audited browser.
     pub subject: Subject,
-    /// When the run began, RFC 3339.
+    /// Time at which the run began, RFC 3339.
     pub began: Option<String>,
-    /// When it ended; null for a run that was killed.
+    /// Time at which it ended; null for a run that was killed.
     pub ended: Option<String>,
-    /// Whether all phases came to their end. Otherwise, [`Report::notes`] says
-    /// why.
+    /// True if every phase was completed or skipped on purpose. Otherwise, [`Report::notes`] gives
+    /// the reason.
     pub complete: bool,
-    /// Values that tell about a person or device are digests.
+    /// True if values that reveal something about a person or device are digests.
     pub redacted: bool,
     /// The answers.
-    pub verdicts: Vec<Verdict>,
-    /// What was done.
+    pub verdicts: Vec<Conclusion>,
+    /// The phases, in order.
     pub phases: Vec<PhaseReport>,
-    /// Who was sent anything by the browser itself, those with most
-    /// disclosures first.
+    /// Recipients of the browser's own requests, those that learned of the most pages first.
     pub recipients: Vec<RecipientReport>,
-    /// The identifiers, those that went with URLs first.
-    pub identifiers: Vec<Lifeline>,
-    /// The requests that disclose something, in order.
-    pub disclosures: Vec<Told>,
-    /// Disclosing requests beyond those in the list.
+    /// Identifiers, those sent with visited pages first.
+    pub identifiers: Vec<IdentifierReport>,
+    /// Requests that disclose something, in order.
+    pub disclosures: Vec<DisclosureReport>,
+    /// Number of disclosing requests that are not in the list.
     pub disclosures_uncounted: u64,
-    /// How much was read.
+    /// How much of the traffic was read.
     pub reading: Reading,
-    /// What else the reader has to know: losses, what went wrong.
+    /// Losses and problems, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// What is no report that can be read.
+/// Why a report cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// Other JSON, or none.
-    #[error("this is no report of an audit")]
+pub enum ReadError {
+    /// It is not JSON, or not a report.
+    #[error("not the report of an audit")]
     Form(#[from] serde_json::Error),
-    /// A later version wrote it.
+    /// A later version of tracer wrote it.
     #[error(
-        "the report's schema is {found}, and this version reads up to {REPORT_SCHEMA}: take a newer tracer"
+        "the report has schema {found}, and this version reads schemas up to {REPORT_SCHEMA}; use a newer tracer"
     )]
     Newer {
-        /// Its schema.
+        /// The report's schema.
         found: u64,
     },
 }
 
 impl Report {
-    /// Reads `report.json`.
+    /// Parses `report.json`.
     ///
     /// # Errors
-    /// When it is something else, or of a newer schema.
-    pub fn from_json(json: &[u8]) -> Result<Self, Unreadable> {
-        /// What all versions have in common.
+    /// Returns an error for anything else, and for a newer schema.
+    pub fn from_json(json: &[u8]) -> Result<Self, ReadError> {
+        /// The part that all versions have in common.
         #[derive(Deserialize)]
         struct Versioned {
             schema: u64,
         }
         let Versioned { schema: found } = serde_json::from_slice(json)?;
         if found > u64::from(REPORT_SCHEMA) {
-            return Err(Unreadable::Newer { found });
+            return Err(ReadError::Newer { found });
         }
         Ok(serde_json::from_slice(json)?)
     }
 
-    /// The answer to a question.
-    pub fn verdict(&self, question: Question) -> Option<&Verdict> {
+    /// Returns the answer to a question.
+    pub fn verdict(&self, question: Question) -> Option<&Conclusion> {
         self.verdicts.iter().find(|verdict| verdict.question == question)
     }
 }
 
-/// What an audit answers.
+/// A question that an audit answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Does the browser send the URLs of visited pages, or parts of them?
     Urls,
-    /// Does it in private mode?
+    /// Does it send them in private mode?
     UrlsInPrivateMode,
-    /// Before consent was given?
+    /// Does it send them before consent is given?
     UrlsBeforeConsent,
-    /// After it was declined?
+    /// Does it send them after consent is declined?
     UrlsAfterDeclining,
-    /// To its maker?
+    /// Does it send them to its maker?
     ToMaker,
-    /// To others?
+    /// Does it send them to others?
     ToThirdParties,
-    /// Is an identifier attached to what tells of pages?
+    /// Is an identifier sent with them?
     Identifier,
-    /// Is it the same after a restart?
+    /// Is the identifier the same after a restart?
     SameAfterRestart,
-    /// In private mode the same as in normal mode?
+    /// Is it the same in private mode as in normal mode?
     SameInPrivateMode,
-    /// In private mode after a restart the same as in private mode before?
+    /// Is it the same in private mode before and after a restart?
     SameInPrivateModeAfterRestart,
-    /// After the data was cleared?
+    /// Is it the same after the data was cleared?
     SameAfterClearing,
-    /// After it was installed again?
+    /// Is it the same after the browser was reinstalled?
     SameAfterReinstall,
-    /// In other applications?
+    /// Do other applications send it too?
     SameInOtherApplications,
     /// Does it send personal details?
     PersonalDetails,
-    /// Is anything that discloses sent before consent?
+    /// Does it send anything that identifies or discloses before consent?
     BeforeConsent,
-    /// After declining?
+    /// Does it do so after consent was declined?
     AfterDeclining,
-    /// Does it report what is done in its interface?
+    /// Does it report actions in its interface?
     InterfaceEvents,
-    /// Which pieces of content are read?
+    /// Does it report which pieces of content are read?
     ContentItems,
-    /// What is typed, letter by letter?
+    /// Does it send what is typed, letter by letter?
     TypedLetters,
-    /// Titles or texts of pages?
+    /// Does it send titles or texts of pages?
     PageText,
-    /// Is history processed on the device: are counts sent, and no URLs?
+    /// Is the history processed on the device: are counts sent, and no URLs?
     ProcessedLocally,
 }
 
 impl Question {
-    /// Whether it asks what is sent without consent.
-    pub(super) fn is_of_consent(self) -> bool {
+    /// Reports whether the question is about pages disclosed without consent.
+    pub(super) fn is_about_consent(self) -> bool {
         matches!(self, Self::UrlsBeforeConsent | Self::UrlsAfterDeclining)
     }
 }
@@ -153,14 +152,14 @@ impl Question {
 pub enum Answer {
     /// Yes: it was seen.
     Yes,
-    /// No: it was looked for, and enough was read to see it.
+    /// No: it was looked for, and enough was read to have seen it.
     No,
-    /// Nobody can tell.
+    /// Neither was shown.
     CannotTell,
 }
 
 impl Answer {
-    /// For people.
+    /// Returns the answer in words.
     pub fn label(self) -> &'static str {
         match self {
             Self::Yes => "yes",
@@ -172,99 +171,68 @@ impl Answer {
 
 /// A question and its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct Conclusion {
     /// The question.
     pub question: Question,
     /// The question in words.
     pub title: String,
     /// The answer.
     pub answer: Answer,
-    /// Why, in a sentence or two, with the numbers.
+    /// The reason, with numbers.
     pub detail: String,
-    /// Of how many, how many: visits told of, phases an identifier returned in.
-    /// Null where nothing is counted.
+    /// Number of pages that were disclosed, or of identifiers that returned. Null if nothing is
+    /// counted.
     pub count: Option<Count>,
-    /// How much of visited URLs was told, most first; for questions about URLs.
-    pub scopes: Vec<ScopeCount>,
-    /// How what was told is protected; for [`Question::Urls`] and where known.
+    /// How much of the pages' URLs was disclosed, most first; for questions about URLs.
+    pub scopes: Vec<ExtentCount>,
+    /// Protection of the disclosed URLs; for questions about URLs.
     pub protection: Option<Protection>,
-    /// The disclosures that prove it, by [`Told::id`]; at most
-    /// [`MAX_EVIDENCE`].
+    /// The disclosures that prove it, by [`DisclosureReport::id`]; at most [`MAX_EVIDENCE`].
     pub evidence: Vec<u64>,
-    /// How many percent of what was sent in the whole run were read; null where
-    /// nothing was sent.
+    /// Percentage of the run's traffic that was read; null if nothing was sent.
     pub percent_read: Option<u8>,
 }
 
-/// Disclosures named by a verdict: the report lists all.
+/// Number of disclosures that prove one answer. The report lists all of them.
 pub const MAX_EVIDENCE: usize = 16;
 
-/// `told` of `of`.
+/// A number out of a total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// How many.
+    /// The number.
     pub told: u64,
-    /// Of how many.
+    /// The total.
     pub of: u64,
 }
 
-/// How much of a visit somebody was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// What was typed into the address bar.
-    Typed,
-    /// A hash of the URL or host.
-    Hash,
-    /// The host.
-    Host,
-    /// Host and path.
-    HostPath,
-    /// The URL with its query.
-    Full,
-}
-
-impl Scope {
-    /// For people.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Typed => "as typed",
-            Self::Hash => "as a hash",
-            Self::Host => "host",
-            Self::HostPath => "host and path",
-            Self::Full => "full URL",
-        }
-    }
-}
-
-/// How many visits were told in this scope at most.
+/// Number of pages of which no more than this was disclosed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScopeCount {
-    /// How much.
-    pub scope: Scope,
-    /// Of how many visits.
+pub struct ExtentCount {
+    /// The most that was disclosed of them.
+    pub scope: Extent,
+    /// Number of pages.
     pub visits: u64,
 }
 
-/// What protects a value from who carries it, beside TLS.
+/// Protection of a value besides TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
-    /// It stands there as text.
+    /// None: it is sent as text.
     None,
-    /// It is encoded or compressed, which needs no key to undo.
+    /// It is encoded or compressed, which can be undone without a key.
     EncodingOnly,
-    /// It is hashed: who has a list of URLs can look it up.
+    /// It is hashed, which can be undone with a list of URLs.
     Hashed,
-    /// It was encrypted before it was encrypted by TLS, and not read.
+    /// It was encrypted before TLS, and could not be read.
     Encrypted,
 }
 
 impl Protection {
-    /// For people.
+    /// Returns the protection in words.
     pub fn label(self) -> &'static str {
         match self {
-            Self::None => "none beside TLS",
+            Self::None => "none besides TLS",
             Self::EncodingOnly => "encoding only",
             Self::Hashed => "hashed",
             Self::Encrypted => "encrypted beyond TLS",
@@ -272,116 +240,115 @@ impl Protection {
     }
 }
 
-/// A phase, and what came of it.
+/// A phase of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseReport {
-    /// Which.
+    /// The phase.
     pub phase: Phase,
-    /// What it is called for people.
+    /// Its name in words.
     pub title: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// When it began, RFC 3339.
+    /// Time at which it began, RFC 3339.
     pub began: Option<String>,
-    /// The same, in milliseconds since the run began; null for one that was
-    /// left out.
+    /// The same, in milliseconds since the run began; null if it was skipped.
     pub began_ms: Option<u64>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: Option<u64>,
     /// The pages that were opened.
     pub visits: Vec<VisitReport>,
-    /// Requests of the browser's own that were read: not pages', not visits.
+    /// Number of the browser's own requests that were read, without visits and requests by pages.
     pub requests: u64,
-    /// Requests by pages.
+    /// Number of requests by pages.
     pub page_requests: u64,
-    /// Of the requests' bytes, those that are not known or could not be read.
+    /// Number of bytes of the browser's own requests that are unknown or could not be read.
     pub unread_bytes: u64,
 }
 
 /// A page that was opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VisitReport {
-    /// Its number in the run, from 1.
+    /// Number of the page in the run, from 1.
     pub id: u64,
-    /// Its URL: made up for this audit, so that nobody else's.
+    /// Its URL, made up for this audit.
     pub url: String,
-    /// When, in milliseconds since the run began.
+    /// Time at which it was opened, in milliseconds since the run began.
     pub at_ms: u64,
-    /// Whether its server was asked for it; null where the server is not ours.
+    /// Whether the browser requested it; null for pages on another server.
     pub served: Option<bool>,
-    /// Who was told of it by the browser, and how much at most.
-    pub told: Vec<ToldTo>,
+    /// Recipients that learned of it from the browser.
+    pub told: Vec<VisitRecipient>,
 }
 
-/// Somebody who was told of a visit.
+/// A recipient that learned of a visit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldTo {
-    /// The recipient: a registrable domain, or an address.
+pub struct VisitRecipient {
+    /// Registrable domain, or address.
     pub recipient: String,
-    /// How much.
-    pub scope: Scope,
+    /// The most that it learned.
+    pub scope: Extent,
 }
 
 /// A recipient of the browser's own requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecipientReport {
-    /// The registrable domain, or an address.
+    /// Registrable domain, or address.
     pub recipient: String,
-    /// Who that is.
+    /// Its role.
     pub who: Recipient,
-    /// The hosts of it that were asked.
+    /// Its hosts that received requests.
     pub hosts: Vec<String>,
-    /// How many requests it got.
+    /// Number of requests that it received.
     pub requests: u64,
-    /// Of how many visits it was told.
+    /// Number of pages that it learned of.
     pub visits: u64,
-    /// How much of them at most.
-    pub scope: Option<Scope>,
-    /// How many identifiers it got.
+    /// The most that it learned of one.
+    pub scope: Option<Extent>,
+    /// Number of identifiers that it received.
     pub identifiers: u64,
-    /// In which phases it was asked.
+    /// Phases in which it received requests.
     pub phases: Vec<Phase>,
-    /// Bytes to it that could not be read.
+    /// Number of bytes sent to it that could not be read.
     pub unread_bytes: u64,
 }
 
-/// An identifier's life through the phases.
+/// The use of an identifier in the course of the phases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Lifeline {
+pub struct IdentifierReport {
     /// The value, or its digest.
     pub value: String,
-    /// What it is called in the rules, where its name or form says it.
+    /// Its class in the rules, if its name or form shows one.
     pub class: Option<String>,
-    /// Where it stands: the recipient and the chain, of its first time.
+    /// Where it was found: a recipient and a chain.
     pub place: String,
-    /// Who got it.
+    /// Recipients of it.
     pub recipients: Vec<String>,
-    /// Whether it went with what tells of visits.
+    /// True if it was sent together with visited pages.
     pub with_visits: bool,
-    /// How long it lives, as far as the phases tell.
-    pub life: Life,
-    /// In which phases it was sent, in how many requests.
+    /// How long it stays the same, as far as the phases show it.
+    pub life: Persistence,
+    /// Number of requests that carried it, by phase.
     pub phases: Vec<(Phase, u64)>,
     /// Other applications that sent it.
     pub other_applications: Vec<String>,
 }
 
-/// How long an identifier lives.
+/// How long an identifier stays the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Life {
-    /// Seen between one start and the next only: nobody can tell.
+pub enum Persistence {
+    /// Not known: it was only seen between one start and the next.
     Unknown,
-    /// Another value stood in its place after a restart.
+    /// It was replaced by another value after a restart.
     Session,
-    /// It returned after a restart; where the data was cleared, it did not.
+    /// It returned after a restart, and not after the data was cleared.
     Installation,
-    /// It returned after the data was cleared, or after a new installation.
+    /// It returned after the data was cleared, or after the browser was reinstalled.
     Device,
 }
 
-impl Life {
-    /// For people.
+impl Persistence {
+    /// Returns the persistence in words.
     pub fn label(self) -> &'static str {
         match self {
             Self::Unknown => "not known",
@@ -394,69 +361,67 @@ impl Life {
 
 /// A request that discloses something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Told {
-    /// Its number among the run's requests, the same in `evidence.har`.
+pub struct DisclosureReport {
+    /// Number of the request in the run, the same as in `evidence.har`.
     pub id: u64,
-    /// In which phase; null between phases.
+    /// Phase of the request; null if it was sent before the first phase.
     pub phase: Option<Phase>,
-    /// When, RFC 3339.
+    /// Time of the request, RFC 3339.
     pub time: Option<String>,
     /// The same, in milliseconds since the run began.
     pub at_ms: u64,
-    /// The recipient: a registrable domain, or an address.
+    /// Registrable domain, or address.
     pub recipient: String,
-    /// Who that is.
+    /// Role of the recipient.
     pub who: Recipient,
-    /// The host, and port.
+    /// Host and port.
     pub host: String,
     /// The method.
     pub method: Option<String>,
-    /// The path, redacted unless told otherwise.
+    /// The path, redacted if the report is.
     pub path: Option<String>,
     /// The telemetry SDK whose form it has.
     pub sdk: Option<String>,
-    /// Who made the request, all in all.
+    /// Who made the request.
     pub sender: Sender,
-    /// Which application.
+    /// The application that sent it.
     pub application: String,
-    /// How bad it is.
+    /// Severity of the most severe verdict.
     pub severity: Option<Severity>,
-    /// Why.
+    /// Reason of that verdict.
     pub reason: Option<String>,
-    /// All of the request is known.
+    /// True if the whole request is known.
     pub complete: bool,
-    /// Bytes of it that are not known or could not be read.
+    /// Number of its bytes that are unknown or could not be read.
     pub unread_bytes: u64,
-    /// What it tells.
+    /// What it discloses.
     pub items: Vec<Item>,
 }
 
-/// One thing that a request tells.
+/// A piece of information that a request discloses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
-    /// What it is: a visit, or the kind of a finding
-    /// ([alerts](../../../docs/reference/alerts.md)).
+    /// A visit, or the kind of a finding ([alerts](../../../docs/reference/alerts.md)).
     pub kind: ItemKind,
-    /// Which identifier or detail, where that is known.
+    /// Class of the identifier or personal detail, if it is known.
     pub class: Option<String>,
     /// The value, or its digest. URLs of visits are always shown.
     pub value: String,
-    /// The visit it is about, by [`VisitReport::id`].
+    /// The visit that it reveals, by [`VisitReport::id`].
     pub visit: Option<u64>,
-    /// How much of the visit it tells.
-    pub scope: Option<Scope>,
-    /// How it was wrapped, from the outside in.
+    /// How much of the page's address it reveals.
+    pub scope: Option<Extent>,
+    /// Encodings around the value, outermost first.
     pub chain: String,
-    /// What it looked like on the way, from the outside in: the raw bytes
-    /// first, the value last.
-    pub steps: Vec<Step>,
+    /// The value in each step of the chain, from the raw bytes to the value itself.
+    pub steps: Vec<DecodeStep>,
 }
 
-/// What an item is.
+/// Kind of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemKind {
-    /// A visit of the audit's.
+    /// A visit to a page of the audit.
     Visit,
     /// The title of a visited page.
     PageTitle,
@@ -466,11 +431,11 @@ pub enum ItemKind {
     Identifier,
     /// A personal detail.
     PersonalDetail,
-    /// Something done in the interface.
+    /// An action in the interface.
     UiEvent,
     /// A piece of content.
     ContentItem,
-    /// What was searched for.
+    /// Search terms.
     SearchTerms,
     /// Typed text.
     TypedText,
@@ -478,39 +443,38 @@ pub enum ItemKind {
     PageText,
 }
 
-/// A value on the way from the raw bytes.
+/// A value in one step between the raw bytes and the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// How it came from the one before, in the words of the chain: `base64`.
+pub struct DecodeStep {
+    /// Name of the step in the chain: `base64`.
     pub name: String,
-    /// How many bytes it has; null where that is not known.
+    /// Length in bytes; null if unknown.
     pub bytes: Option<u64>,
-    /// Its beginning, bytes that are no text in hexadecimal; a few bytes of it
-    /// where values are redacted. Null where it is not known.
+    /// Its beginning, in hexadecimal if it is binary; shorter in redacted reports. Null if unknown.
     pub excerpt: Option<String>,
 }
 
-/// How much of what was sent was read.
+/// How much of the traffic was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// A "no" needs so many percent.
+    /// Percentage that a "no" requires.
     pub percent_needed: u8,
-    /// Of the whole run; null where nothing was sent.
+    /// Percentage of the run's traffic that was read; null if nothing was sent.
     pub percent_read: Option<u8>,
-    /// Bytes that say something.
+    /// Number of bytes of content.
     pub content_bytes: u64,
-    /// Those that were read.
+    /// Number of them that were read.
     pub read_bytes: u64,
-    /// Bytes in bodies that could not be read through.
+    /// Number of bytes in bodies that could not be decoded.
     pub opaque_bytes: u64,
-    /// Sends that were lost.
+    /// Number of sends that were lost.
     pub lost: u64,
-    /// Where unread bytes went: server and bytes, most first.
+    /// Servers that unread bytes were sent to, and their number, most first.
     pub unread: Vec<(String, u64)>,
 }
 
 impl ItemKind {
-    /// For people.
+    /// Returns the kind in words.
     pub fn label(self) -> &'static str {
         match self {
             Self::Visit => "visited pages",

@@ -168,16 +168,16 @@ async fn audit(
         "loopback" => {
             let site = Site::start(true).await?;
             let domain = site::DOMAIN.to_owned();
-            let pages = canary::Site::Wildcard { domain, port: site.port };
+            let pages = canary::Hosting::Wildcard { domain, port: site.port };
             (Some(site), pages)
         }
         "plain" => {
             let site = Site::start(false).await?;
-            let pages = canary::Site::Below(format!("http://127.0.0.1:{}", site.port));
+            let pages = canary::Hosting::Below(format!("http://127.0.0.1:{}", site.port));
             (Some(site), pages)
         }
         url if url.starts_with("https://") || url.starts_with("http://") => {
-            (None, canary::Site::Below(url.to_owned()))
+            (None, canary::Hosting::Below(url.to_owned()))
         }
         other => {
             return Err(Usage(format!(

@@ -58,11 +58,11 @@ fn recipients(report: &Report) -> Cell {
 
 fn identifier(report: &Report) -> Cell {
     let answer = verdict(report, Question::Identifier).answer;
-    let with_visits = report.identifiers.iter().filter(|lifeline| lifeline.with_visits);
+    let with_visits = report.identifiers.iter().filter(|identifier| identifier.with_visits);
     let mut classes: Vec<String> = with_visits
-        .map(|lifeline| {
-            let class = lifeline.class.as_deref().unwrap_or("of no known class");
-            format!("{class}, {}", lifeline.life.label())
+        .map(|identifier| {
+            let class = identifier.class.as_deref().unwrap_or("of no known class");
+            format!("{class}, {}", identifier.life.label())
         })
         .collect();
     classes.sort();

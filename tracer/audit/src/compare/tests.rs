@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     fixtures::{report, verdict},
-    report::{Question, REPORT_SCHEMA, Unreadable},
+    report::{Question, REPORT_SCHEMA, ReadError},
 };
 
 fn quiet() -> Report {
@@ -119,9 +119,9 @@ fn reports_of_later_versions_are_refused() {
     assert!(read(&json).is_ok());
     json = serde_json::json!({ "schema": REPORT_SCHEMA + 1 });
     let err = read(&json).unwrap_err();
-    assert!(matches!(err, Unreadable::Newer { found: 2 }), "{err}");
+    assert!(matches!(err, ReadError::Newer { found: 2 }), "{err}");
     for other in ["", "[]", "{}", r#"{"schema":-1}"#, r#"{"schema":1}"#] {
         let err = Report::from_json(other.as_bytes()).unwrap_err();
-        assert!(matches!(err, Unreadable::Form(_)), "{other}: {err}");
+        assert!(matches!(err, ReadError::Form(_)), "{other}: {err}");
     }
 }

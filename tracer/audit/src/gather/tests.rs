@@ -1,35 +1,33 @@
-//! Whole audits, from a journal and requests to a report.
+//! Complete audits, from a journal and events to a report.
 
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
-    canary::{SEED, Site as Pages},
-    journal::{JOURNAL_SCHEMA, Stage, Subject, Visit},
-    report::{Answer, Life, Protection, Question, Report, Scope},
+    canary::{Extent, Hosting, SEED},
+    journal::{JOURNAL_SCHEMA, Subject, Visit},
+    report::{Answer, Persistence, Protection, Question, Report},
 };
 use tracer_core::{
     alert::redact::{Key, Redactor},
-    proto::parse_http1,
-    record::{Clock, Connection, Hook, Process, Transport},
-    stream::Sent,
+    record::{Clock, Connection, Hook, Process, Record, Transport},
 };
 
 const SECOND: u64 = 1_000_000_000;
-const MAKER: &str = "collector.example";
+const COLLECTOR: &str = "collector.example";
 
-/// How a browser tells somebody of a page: the body of what it posts.
-type Tattle = fn(&Canary, id: &str) -> String;
+/// Returns the body with which a browser reports a page.
+type Body = fn(&Canary, id: &str) -> String;
 
 /// A browser in an audit.
 struct Browser {
-    tattle: Option<Tattle>,
-    /// Its identifier, by the phase.
+    body: Option<Body>,
+    /// Returns its identifier in a phase.
     id: fn(Phase) -> String,
-    /// Whether it tells in this phase.
-    tells: fn(Phase) -> bool,
-    /// Whether what it sends in this phase passes unseen.
+    /// Reports whether it reports pages in a phase.
+    reports: fn(Phase) -> bool,
+    /// Reports whether tracer sees nothing of it in a phase.
     unseen: fn(Phase) -> bool,
     to: &'static str,
 }
@@ -45,13 +43,18 @@ const INSTALLATION: fn(Phase) -> String = |phase| match phase {
     _ => "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11".into(),
 };
 
-const TATTLING: Browser =
-    Browser { tattle: Some(url), id: INSTALLATION, tells: |_| true, unseen: |_| false, to: MAKER };
+/// Reports every page that it opens.
+const REPORTING: Browser = Browser {
+    body: Some(url),
+    id: INSTALLATION,
+    reports: |_| true,
+    unseen: |_| false,
+    to: COLLECTOR,
+};
 
-/// The journal of an audit that went through all phases but those left out,
-/// with two pages in each that has pages.
-fn journal(left_out: &[Phase]) -> Journal {
-    let site = Pages::Wildcard { domain: "tracer-audit.test".into(), port: 8443 };
+/// The journal of an audit with two pages in each phase. The phases in `skipped` were skipped.
+fn journal(skipped: &[Phase]) -> Journal {
+    let hosting = Hosting::Wildcard { domain: "tracer-audit.test".into(), port: 8443 };
     let mut journal = Journal {
         schema: JOURNAL_SCHEMA,
         run: "1".into(),
@@ -66,7 +69,7 @@ fn journal(left_out: &[Phase]) -> Journal {
     let mut id = 0;
     for (i, phase) in Phase::ALL.into_iter().enumerate() {
         let began = SECOND * 10 * (i as u64 + 1);
-        let outcome = match left_out.contains(&phase) {
+        let outcome = match skipped.contains(&phase) {
             true => Outcome::Skipped { reason: "no command for it".into() },
             false => Outcome::Done,
         };
@@ -75,8 +78,8 @@ fn journal(left_out: &[Phase]) -> Journal {
             id += 1;
             let seed: [u8; SEED] = std::array::from_fn(|i| Sha256::digest([id as u8, i as u8])[0]);
             Visit {
-                canary: Canary::new(id, &site, &seed),
-                how: How::Opened,
+                canary: Canary::new(id, &hosting, &seed),
+                how: OpenMethod::Opened,
                 at: BootTime(began + SECOND * (n + 1)),
                 served: Some(true),
             }
@@ -89,27 +92,41 @@ fn journal(left_out: &[Phase]) -> Journal {
     journal
 }
 
-/// Sends what a browser sends in the course of a journal, and reports.
-fn audit(browser: &Browser, journal: &Journal) -> Report {
-    report(browser, journal, &Redactor::off())
+/// The events of a browser, each request on a connection of its own.
+struct Events(Vec<Event>);
+
+impl Events {
+    fn send(&mut self, at: BootTime, process: u32, request: String) {
+        self.0.push(Event::Sent(Record {
+            hook: Hook::SslWrite,
+            time: at,
+            process: Process { uid: 1000, tgid: process, tid: process, comm: "Network".into() },
+            connection: Connection {
+                key: self.0.len() as u64,
+                transport: Transport::Tls,
+                local: None,
+                remote: None,
+            },
+            within_tls: None,
+            position: None,
+            offset: 0,
+            len: Some(request.len() as u32),
+            payload: request.into_bytes().into(),
+        }));
+    }
+
+    fn post(&mut self, at: BootTime, process: u32, host: &str, body: &str) {
+        let request = format!(
+            "POST /sa HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.send(at, process, request);
+    }
 }
 
-fn report(browser: &Browser, journal: &Journal, redactor: &Redactor) -> Report {
-    let mut gatherer = Gatherer::new(journal.clone(), Arc::default());
-    gatherer.push(Event::Clock(journal.clock));
-    let mut connection = 0;
-    let mut send = |gatherer: &mut Gatherer, at: BootTime, process: u32, text: String| {
-        connection += 1;
-        let process = Process { uid: 1000, tgid: process, tid: process, comm: "Network".into() };
-        let connection =
-            Connection { key: connection, transport: Transport::Tls, local: None, remote: None };
-        let (mut requests, _) = parse_http1(text.as_bytes());
-        let message =
-            tracer_core::proto::Request { time: at, ..requests.pop().expect("a request") };
-        let sent = Sent { connection, hook: Hook::SslWrite, process, message };
-        gatherer.pipeline.request(sent, &mut gatherer.outputs);
-        gatherer.take();
-    };
+/// Returns everything that a browser sends in the course of a journal.
+fn events(browser: &Browser, journal: &Journal) -> Vec<Event> {
+    let mut events = Events(vec![Event::Clock(journal.clock)]);
     for (i, stage) in journal.stages.iter().enumerate() {
         let process = 100 + i as u32;
         for visit in &stage.visits {
@@ -118,32 +135,37 @@ fn report(browser: &Browser, journal: &Journal, redactor: &Redactor) -> Report {
             }
             let canary = &visit.canary;
             let (_, path) = canary.url.split_once(&canary.authority).unwrap();
-            let text = format!(
+            let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Mozilla/5.0\r\n\
                  Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n",
                 canary.authority
             );
-            send(&mut gatherer, visit.at, process, text);
-            if let Some(tattle) = browser.tattle
-                && (browser.tells)(stage.phase)
+            events.send(visit.at, process, request);
+            if let Some(body) = browser.body
+                && (browser.reports)(stage.phase)
             {
-                let body = tattle(canary, &(browser.id)(stage.phase));
-                let text = format!(
-                    "POST /sa HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
-                    browser.to,
-                    body.len()
-                );
-                send(&mut gatherer, BootTime(visit.at.0 + SECOND / 10), process, text);
+                let body = body(canary, &(browser.id)(stage.phase));
+                events.post(BootTime(visit.at.0 + SECOND / 10), process, browser.to, &body);
             }
         }
     }
-    let mut gathered = gatherer.finish();
-    // Requests that came from no connection are in no account.
-    gathered.accounts = read_all();
-    Report::of(&gathered, redactor)
+    events.0
 }
 
-/// Accounts of a browser of which everything was read.
+fn audit(browser: &Browser, journal: &Journal) -> Report {
+    report(browser, journal, &Redactor::off())
+}
+
+fn report(browser: &Browser, journal: &Journal, redactor: &Redactor) -> Report {
+    let mut gatherer = Gatherer::new(journal.clone(), Arc::default());
+    events(browser, journal).into_iter().for_each(|event| gatherer.push(event));
+    let mut observations = gatherer.finish();
+    // A browser that is not seen sends something else that is.
+    observations.accounts = read_all();
+    Report::new(&observations, redactor)
+}
+
+/// Accounts of a browser whose traffic was read completely.
 fn read_all() -> Accounts {
     let mut accounts = Accounts::default();
     let connection = Connection { key: 0, transport: Transport::Tls, local: None, remote: None };
@@ -164,13 +186,13 @@ fn count(report: &Report, question: Question) -> (u64, u64) {
 use Answer::{CannotTell, No, Yes};
 
 #[test]
-fn the_tattling_browser_is_convicted_in_every_point() {
-    let report = audit(&TATTLING, &journal(&[]));
+fn a_browser_that_reports_pages_is_answered_with_yes() {
+    let report = audit(&REPORTING, &journal(&[]));
     assert!(report.complete, "{:?}", report.notes);
     let urls = report.verdict(Question::Urls).unwrap();
     assert_eq!(urls.answer, Yes, "{}", urls.detail);
     assert_eq!(count(&report, Question::Urls), (10, 10));
-    assert_eq!(urls.scopes[0].scope, Scope::Full);
+    assert_eq!(urls.scopes[0].scope, Extent::Full);
     assert_eq!(urls.protection, Some(Protection::EncodingOnly));
     for question in [
         Question::UrlsInPrivateMode,
@@ -195,10 +217,10 @@ fn the_tattling_browser_is_convicted_in_every_point() {
     let first = &report.identifiers[0];
     assert_eq!(
         (&first.value[..], first.life),
-        ("7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", Life::Installation)
+        ("7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", Persistence::Installation)
     );
     assert!(report.phases.iter().flat_map(|phase| &phase.visits).all(|visit| {
-        visit.told.iter().any(|told| told.recipient == MAKER && told.scope == Scope::Full)
+        visit.told.iter().any(|told| told.recipient == COLLECTOR && told.scope == Extent::Full)
     }));
     assert_eq!(report.recipients[0].visits, 18);
     let item = &report.disclosures[0].items[0];
@@ -207,8 +229,8 @@ fn the_tattling_browser_is_convicted_in_every_point() {
 }
 
 #[test]
-fn the_silent_browser_is_acquitted() {
-    let silent = Browser { tattle: None, ..TATTLING };
+fn a_silent_browser_is_answered_with_no() {
+    let silent = Browser { body: None, ..REPORTING };
     let report = audit(&silent, &journal(&[]));
     for question in [
         Question::Urls,
@@ -225,37 +247,35 @@ fn the_silent_browser_is_acquitted() {
         assert_eq!(answer(&report, question), No, "{:#?}", report.verdict(question));
     }
     assert_eq!(count(&report, Question::Urls), (0, 10));
-    // It sent nothing at all.
+    // It sent no requests of its own.
     assert_eq!(answer(&report, Question::ProcessedLocally), CannotTell);
     assert_eq!(answer(&report, Question::SameAfterRestart), CannotTell);
     assert_eq!(report.disclosures, []);
 }
 
 #[test]
-fn counts_without_pages_are_no_history() {
-    let counting = Browser {
-        tattle: Some(|_, id| format!(r#"{{"client_id":"{id}","pages":3}}"#)),
-        ..TATTLING
-    };
+fn counts_of_pages_are_not_urls() {
+    let counting =
+        Browser { body: Some(|_, id| format!(r#"{{"client_id":"{id}","pages":3}}"#)), ..REPORTING };
     let report = audit(&counting, &journal(&[]));
     assert_eq!(answer(&report, Question::Urls), No);
     assert_eq!(answer(&report, Question::ProcessedLocally), Yes);
-    // Nor is it nothing.
+    // They are still disclosures.
     assert_eq!(answer(&report, Question::BeforeConsent), Yes);
     assert_eq!(answer(&report, Question::SameAfterRestart), Yes);
     assert_eq!(answer(&report, Question::SameAfterClearing), No);
 }
 
 #[test]
-fn pages_told_of_after_consent_were_not_told_of_before() {
-    // In each phase, the page of the fresh start is told of, once consent is there.
+fn questions_about_consent_use_the_time_of_the_disclosure() {
+    // In each phase after consent, the page of the first start is reported.
     let mut journal = journal(&[]);
     let first = journal.stages[0].visits[0].canary.clone();
     for stage in &mut journal.stages {
         stage.visits.iter_mut().for_each(|visit| visit.canary = first.clone());
     }
     let patient =
-        Browser { tells: |phase| !matches!(phase, Phase::Fresh | Phase::Declined), ..TATTLING };
+        Browser { reports: |phase| !matches!(phase, Phase::Fresh | Phase::Declined), ..REPORTING };
     let report = audit(&patient, &journal);
     assert_eq!(answer(&report, Question::Urls), Yes);
     assert_eq!(answer(&report, Question::UrlsBeforeConsent), No);
@@ -264,36 +284,36 @@ fn pages_told_of_after_consent_were_not_told_of_before() {
 }
 
 #[test]
-fn the_maker_is_known() {
+fn requests_to_the_maker_are_recognised() {
     let mut journal = journal(&[]);
     journal.subject.browser = Some("Mi Browser".into());
-    let phoning_home = Browser { to: "sa.api.intl.miui.com", ..TATTLING };
+    let phoning_home = Browser { to: "sa.api.intl.miui.com", ..REPORTING };
     let report = audit(&phoning_home, &journal);
     assert_eq!(answer(&report, Question::ToMaker), Yes);
     assert_eq!(answer(&report, Question::ToThirdParties), No);
 }
 
 #[test]
-fn nothing_is_denied_that_was_not_tried_or_not_read() {
-    let silent = Browser { tattle: None, ..TATTLING };
-    let left_out = [Phase::Private, Phase::PrivateRestart, Phase::Declined];
-    let report = audit(&silent, &journal(&left_out));
+fn skipped_phases_and_missing_traffic_lead_to_cannot_tell() {
+    let silent = Browser { body: None, ..REPORTING };
+    let skipped = [Phase::Private, Phase::PrivateRestart, Phase::Declined];
+    let report = audit(&silent, &journal(&skipped));
     let private = report.verdict(Question::UrlsInPrivateMode).unwrap();
     assert_eq!(private.answer, CannotTell);
     assert!(private.detail.contains("no command for it"), "{}", private.detail);
     assert_eq!(answer(&report, Question::AfterDeclining), CannotTell);
 
-    // The journal alone: no byte was seen.
-    let gathered = Gatherer::new(journal(&[]), Arc::default()).finish();
-    let report = Report::of(&gathered, &Redactor::off());
+    // A journal without traffic.
+    let observations = Gatherer::new(journal(&[]), Arc::default()).finish();
+    let report = Report::new(&observations, &Redactor::off());
     for verdict in &report.verdicts {
         assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
     }
 }
 
 #[test]
-fn nothing_is_denied_of_what_may_pass_unseen() {
-    let another = Browser { tattle: None, unseen: |phase| phase.is_private(), ..TATTLING };
+fn visits_that_were_not_seen_lead_to_cannot_tell() {
+    let another = Browser { body: None, unseen: |phase| phase.is_private(), ..REPORTING };
     let report = audit(&another, &journal(&[]));
     for question in [Question::Urls, Question::UrlsBeforeConsent, Question::BeforeConsent] {
         assert_eq!(answer(&report, question), No, "{:#?}", report.verdict(question));
@@ -310,15 +330,15 @@ fn nothing_is_denied_of_what_may_pass_unseen() {
         assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
         assert!(verdict.detail.contains("any page in the phase \"private mode\""), "{verdict:#?}");
     }
-    // What was seen stays true.
-    let report = audit(&Browser { tattle: Some(url), ..another }, &journal(&[]));
+    // Disclosures that were seen still count.
+    let report = audit(&Browser { body: Some(url), ..another }, &journal(&[]));
     assert_eq!(answer(&report, Question::Urls), Yes);
 
-    // A browser that did not open a page had no occasion.
+    // No page was opened.
     let mut journal = journal(&[]);
     let visits = journal.stages.iter_mut().flat_map(|stage| &mut stage.visits);
     visits.for_each(|visit| visit.served = Some(false));
-    let report = audit(&Browser { tattle: None, unseen: |_| true, ..TATTLING }, &journal);
+    let report = audit(&Browser { body: None, unseen: |_| true, ..REPORTING }, &journal);
     for verdict in &report.verdicts {
         assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
     }
@@ -327,38 +347,36 @@ fn nothing_is_denied_of_what_may_pass_unseen() {
 }
 
 #[test]
-fn variants_are_told_apart() {
+fn variants_of_reporting_are_distinguished() {
     let host = Browser {
-        tattle: Some(|canary, id| {
-            format!(r#"{{"distinct_id":"{id}","host":"{}"}}"#, canary.host())
-        }),
-        ..TATTLING
+        body: Some(|canary, id| format!(r#"{{"distinct_id":"{id}","host":"{}"}}"#, canary.host())),
+        ..REPORTING
     };
     let report = audit(&host, &journal(&[]));
     let urls = report.verdict(Question::Urls).unwrap();
-    assert_eq!((urls.answer, urls.scopes[0].scope), (Yes, Scope::Host));
+    assert_eq!((urls.answer, urls.scopes[0].scope), (Yes, Extent::Host));
     assert_eq!(urls.protection, Some(Protection::None));
 
     let hashed = Browser {
-        tattle: Some(|canary, id| {
+        body: Some(|canary, id| {
             let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(canary.url.as_bytes()));
             format!(r#"{{"distinct_id":"{id}","u":"{hash}"}}"#)
         }),
-        ..TATTLING
+        ..REPORTING
     };
     let report = audit(&hashed, &journal(&[]));
     let urls = report.verdict(Question::Urls).unwrap();
-    assert_eq!((urls.answer, urls.scopes[0].scope), (Yes, Scope::Hash), "{}", urls.detail);
+    assert_eq!((urls.answer, urls.scopes[0].scope), (Yes, Extent::Hash), "{}", urls.detail);
     assert_eq!(urls.protection, Some(Protection::Hashed));
 
-    let discreet = Browser { tells: |phase| !phase.is_private(), ..TATTLING };
+    let discreet = Browser { reports: |phase| !phase.is_private(), ..REPORTING };
     let report = audit(&discreet, &journal(&[]));
     assert_eq!(answer(&report, Question::Urls), Yes);
     assert_eq!(answer(&report, Question::UrlsInPrivateMode), No);
     assert_eq!(answer(&report, Question::SameInPrivateMode), CannotTell);
 
     let patient =
-        Browser { tells: |phase| !matches!(phase, Phase::Fresh | Phase::Declined), ..TATTLING };
+        Browser { reports: |phase| !matches!(phase, Phase::Fresh | Phase::Declined), ..REPORTING };
     let report = audit(&patient, &journal(&[]));
     assert_eq!(answer(&report, Question::Urls), Yes);
     assert_eq!(answer(&report, Question::UrlsBeforeConsent), No);
@@ -375,7 +393,7 @@ fn variants_are_told_apart() {
                 }
             )
         },
-        ..TATTLING
+        ..REPORTING
     };
     let report = audit(&rotating, &journal(&[]));
     for question in [
@@ -386,24 +404,24 @@ fn variants_are_told_apart() {
     ] {
         assert_eq!(answer(&report, question), No, "{:#?}", report.verdict(question));
     }
-    assert_eq!(report.identifiers[0].life, Life::Session);
+    assert_eq!(report.identifiers[0].life, Persistence::Session);
 
-    let third = Browser { to: "www.google-analytics.com", ..TATTLING };
+    let third = Browser { to: "www.google-analytics.com", ..REPORTING };
     let report = audit(&third, &journal(&[]));
     assert_eq!(answer(&report, Question::ToMaker), No);
     assert_eq!(answer(&report, Question::ToThirdParties), Yes);
 }
 
 #[test]
-fn a_killed_run_says_so() {
+fn a_killed_run_is_reported_as_unfinished() {
     let mut journal = journal(&[]);
     journal.ended = None;
     journal.stages.truncate(5);
     let last = journal.stages.last_mut().unwrap();
     (last.ended, last.outcome) = (None, Outcome::Running);
-    let report = audit(&TATTLING, &journal);
+    let report = audit(&REPORTING, &journal);
     assert!(!report.complete);
-    assert!(report.notes[0].contains("has not come to its end"), "{:?}", report.notes);
+    assert!(report.notes[0].contains("did not finish"), "{:?}", report.notes);
     assert_eq!(answer(&report, Question::Urls), Yes);
     assert_eq!(answer(&report, Question::SameAfterRestart), CannotTell);
 }
@@ -411,22 +429,81 @@ fn a_killed_run_says_so() {
 #[test]
 fn values_are_redacted_and_pages_are_not() {
     let redactor = Redactor::keyed(Key([7; Key::LEN]));
-    let report = report(&TATTLING, &journal(&[]), &redactor);
+    let report = report(&REPORTING, &journal(&[]), &redactor);
     let text = serde_json::to_string(&report).unwrap();
     assert!(!text.contains("7f3c2a10-9b1e-4c57"), "an identifier is shown");
     assert!(text.contains(&journal(&[]).stages[0].visits[0].canary.url));
     assert!(report.redacted);
-    // What is not redacted can be read again.
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
 }
 
 #[test]
-fn what_stands_beside_a_page_is_redacted() {
+fn text_beside_a_page_is_redacted() {
     let beside = Browser {
-        tattle: Some(|canary, _| format!(r#"{{"u":"{}&who=a-secret-name"}}"#, canary.url)),
-        ..TATTLING
+        body: Some(|canary, _| format!(r#"{{"u":"{}&who=a-secret-name"}}"#, canary.url)),
+        ..REPORTING
     };
     let redactor = Redactor::keyed(Key([7; Key::LEN]));
     let text = serde_json::to_string(&report(&beside, &journal(&[]), &redactor)).unwrap();
     assert!(text.contains(r#""scope":"full""#) && !text.contains("a-secret-name"));
+}
+
+/// Passes on the journal as an audit does: stages and visits as they begin, outcomes later.
+#[test]
+fn reports_made_live_and_from_the_trace_are_equal() {
+    let skipped = [Phase::Declined, Phase::PrivateRestart];
+    let whole = journal(&skipped);
+    let mut all = Events(events(&REPORTING, &whole));
+    // Requests of the browser's own, also during phases that are skipped in the end.
+    for (i, stage) in whole.stages.iter().enumerate() {
+        let body = format!(r#"{{"client_id":"{}","nonce":"{i}"}}"#, INSTALLATION(stage.phase));
+        all.post(BootTime(stage.began.0 + SECOND / 2), 100 + i as u32, "updates.example", &body);
+    }
+    let time = |event: &Event| match event {
+        Event::Sent(record) => record.time,
+        _ => BootTime(0),
+    };
+    let mut all = all.0;
+    all.sort_by_key(time);
+
+    let at = |time: BootTime| {
+        let mut journal = Journal { ended: None, ..whole.clone() };
+        journal.stages.retain(|stage| stage.began <= time);
+        let last = journal.stages.len().saturating_sub(1);
+        for stage in journal.stages.iter_mut().skip(last) {
+            (stage.ended, stage.outcome) = (None, Outcome::Running);
+            stage.visits.retain(|visit| visit.at <= time);
+        }
+        journal
+    };
+    let mut live = Gatherer::new(at(BootTime(0)), Arc::default());
+    for (i, event) in all.iter().enumerate() {
+        live.update_journal(at(time(event)));
+        live.push(event.clone());
+        if i % 8 > 0 {
+            continue;
+        }
+        let interim = Report::new(&live.observations(), &Redactor::off());
+        assert!(!interim.complete);
+        // Open connections may carry what has not been decoded yet.
+        assert!(interim.verdicts.iter().all(|verdict| {
+            verdict.answer != No
+                || [Question::SameAfterClearing, Question::SameAfterReinstall]
+                    .contains(&verdict.question)
+                || verdict.question == Question::ProcessedLocally
+        }));
+    }
+    live.update_journal(whole.clone());
+
+    let mut remade = Gatherer::new(whole, Arc::default());
+    all.into_iter().for_each(|event| remade.push(event));
+    let (live, remade) = (live.finish(), remade.finish());
+    let evidence = |of: &Observations| -> Vec<(Option<Phase>, u64)> {
+        of.evidence().into_iter().map(|(phase, decoded)| (phase, decoded.number)).collect()
+    };
+    assert_eq!(evidence(&live), evidence(&remade));
+    let [live, remade] = [live, remade].map(|of| Report::new(&of, &Redactor::off()));
+    assert_eq!(live, remade);
+    assert_eq!(answer(&live, Question::Urls), Yes);
+    assert!(live.complete && live.reading.percent_read == Some(100), "{:#?}", live.reading);
 }

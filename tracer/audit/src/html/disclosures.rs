@@ -8,8 +8,9 @@ use super::{
     text::{Shown, bytes, counted, number, span, time},
 };
 use crate::{
+    canary::Extent,
     phase::Phase,
-    report::{Item, ItemKind, Report, Scope, Step, Told},
+    report::{DecodeStep, DisclosureReport, Item, ItemKind, Report},
 };
 use tracer_core::judge::{Sender, Severity};
 
@@ -42,7 +43,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section { id: "disclosures", title: "Disclosures", body }
 }
 
-fn disclosure(told: &Told) -> Markup {
+fn disclosure(told: &DisclosureReport) -> Markup {
     html! {
         details.disclosure {
             summary {
@@ -71,7 +72,7 @@ fn disclosure(told: &Told) -> Markup {
 }
 
 /// What a request tells whom, in a line.
-fn summary(told: &Told) -> Markup {
+fn summary(told: &DisclosureReport) -> Markup {
     html! {
         bdi.host { (Shown(&told.recipient)) } " was told "
         @for (i, item) in told.items.iter().take(MAX_IN_SUMMARY).enumerate() {
@@ -103,11 +104,11 @@ fn severity_word(severity: Severity) -> String {
 fn label(item: &Item) -> Markup {
     let what = match item.kind {
         ItemKind::Visit => match item.scope {
-            Some(Scope::Full) | None => "the URL of",
-            Some(Scope::HostPath) => "host and path of",
-            Some(Scope::Host) => "the host of",
-            Some(Scope::Hash) => "a hash of",
-            Some(Scope::Typed) => "what was typed for",
+            Some(Extent::Full) | None => "the URL of",
+            Some(Extent::HostPath) => "host and path of",
+            Some(Extent::Host) => "the host of",
+            Some(Extent::Hash) => "a hash of",
+            Some(Extent::Typed) => "what was typed for",
         },
         ItemKind::PageTitle => "the title of",
         ItemKind::Url => "another URL",
@@ -131,7 +132,7 @@ fn label(item: &Item) -> Markup {
     }
 }
 
-fn facts(told: &Told) -> Markup {
+fn facts(told: &DisclosureReport) -> Markup {
     let sender = match told.sender {
         Sender::Browser => "the browser itself",
         Sender::Extension => "an extension",
@@ -182,7 +183,7 @@ fn item(item: &Item) -> Markup {
 
 /// What a value looked like on the way. Where that is no text, or in a redacted
 /// report, it is not shown: whatever stands beside the value stands there, too.
-fn step(step: &Step, last: bool) -> Markup {
+fn step(step: &DecodeStep, last: bool) -> Markup {
     html! {
         li.value[last] {
             span.step { (Shown(&step.name)) }

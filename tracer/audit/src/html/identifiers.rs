@@ -11,17 +11,17 @@ use super::{
 use crate::{
     journal::Outcome,
     phase::Phase,
-    report::{Life, Lifeline, Report},
+    report::{IdentifierReport, Persistence, Report},
 };
 
 /// More identifiers are only counted; `report.json` has them.
-const MAX_LIFELINES: usize = 100;
+const MAX_IDENTIFIERS: usize = 100;
 /// More recipients of one, or applications that send it, are only counted.
 const MAX_NAMES: usize = 4;
 
 pub(super) fn section(report: &Report) -> Section {
     let phases = columns(report);
-    let more = report.identifiers.len().saturating_sub(MAX_LIFELINES);
+    let more = report.identifiers.len().saturating_sub(MAX_IDENTIFIERS);
     let body = html! {
         @if report.identifiers.is_empty() {
             p { "No identifiers were found." }
@@ -38,13 +38,13 @@ pub(super) fn section(report: &Report) -> Section {
                             @for phase in &phases {
                                 th.phase scope="col" { span { (phase.title()) } }
                             }
-                            th scope="col" { "Life" }
+                            th scope="col" { "Persistence" }
                             th scope="col" { "Sent to" }
                         }
                     }
                     tbody {
-                        @for lifeline in report.identifiers.iter().take(MAX_LIFELINES) {
-                            (row(lifeline, &phases))
+                        @for identifier in report.identifiers.iter().take(MAX_IDENTIFIERS) {
+                            (row(identifier, &phases))
                         }
                     }
                 }
@@ -64,21 +64,21 @@ fn columns(report: &Report) -> Vec<Phase> {
     Phase::ALL.into_iter().filter(|phase| !skipped(*phase)).collect()
 }
 
-fn row(lifeline: &Lifeline, phases: &[Phase]) -> Markup {
-    let counts: BTreeMap<Phase, u64> = lifeline.phases.iter().copied().collect();
+fn row(identifier: &IdentifierReport, phases: &[Phase]) -> Markup {
+    let counts: BTreeMap<Phase, u64> = identifier.phases.iter().copied().collect();
     let (first, last) = (counts.keys().next(), counts.keys().next_back());
-    let life = match lifeline.life {
-        Life::Unknown => "open",
-        Life::Session => "fine",
-        Life::Installation | Life::Device => "adverse",
+    let life = match identifier.life {
+        Persistence::Unknown => "open",
+        Persistence::Session => "fine",
+        Persistence::Installation | Persistence::Device => "adverse",
     };
     html! {
         tr {
             th scope="row" {
-                code { (Shown(&lifeline.value)) }
+                code { (Shown(&identifier.value)) }
                 span.aside {
-                    @if let Some(class) = &lifeline.class { b { (Shown(class)) } " · " }
-                    (Shown(&lifeline.place))
+                    @if let Some(class) = &identifier.class { b { (Shown(class)) } " · " }
+                    (Shown(&identifier.place))
                 }
             }
             @for phase in phases {
@@ -91,12 +91,12 @@ fn row(lifeline: &Lifeline, phases: &[Phase]) -> Markup {
                     }
                 }
             }
-            td { span class={ "life " (life) } { (lifeline.life.label()) } }
+            td { span class={ "life " (life) } { (identifier.life.label()) } }
             td {
-                (names(&lifeline.recipients, MAX_NAMES))
-                @if lifeline.with_visits { span.aside { "together with visited pages" } }
-                @if !lifeline.other_applications.is_empty() {
-                    span.aside { "also sent by " (names(&lifeline.other_applications, MAX_NAMES)) }
+                (names(&identifier.recipients, MAX_NAMES))
+                @if identifier.with_visits { span.aside { "together with visited pages" } }
+                @if !identifier.other_applications.is_empty() {
+                    span.aside { "also sent by " (names(&identifier.other_applications, MAX_NAMES)) }
                 }
             }
         }

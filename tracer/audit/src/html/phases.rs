@@ -17,14 +17,14 @@ use super::{
 use crate::{
     journal::Outcome,
     phase::Phase,
-    report::{PhaseReport, Report, Told, VisitReport},
+    report::{DisclosureReport, PhaseReport, Report, VisitReport},
 };
 
 /// Marks closer to each other than a line's width by this are one.
 const STEPS: u64 = 250;
 
 pub(super) fn section(report: &Report) -> Section {
-    let mut told: HashMap<Option<Phase>, Vec<&Told>> = HashMap::new();
+    let mut told: HashMap<Option<Phase>, Vec<&DisclosureReport>> = HashMap::new();
     for disclosure in &report.disclosures {
         told.entry(disclosure.phase).or_default().push(disclosure);
     }
@@ -44,7 +44,7 @@ pub(super) fn section(report: &Report) -> Section {
                     th.line scope="col" aria-hidden="true" { "Time" }
                     th scope="col" { "Took" }
                     th scope="col" { "Pages" }
-                    th scope="col" { "Told of" }
+                    th scope="col" { "DisclosureReport of" }
                     th scope="col" { "Requests" }
                     th scope="col" { "Disclosing" }
                     th scope="col" { "Unread" }
@@ -68,7 +68,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section { id: "phases", title: "Phases", body }
 }
 
-fn row(phase: &PhaseReport, told: &[&Told]) -> Markup {
+fn row(phase: &PhaseReport, told: &[&DisclosureReport]) -> Markup {
     let skipped = matches!(phase.outcome, Outcome::Skipped { .. });
     let of_visits = phase.visits.iter().filter(|visit| !visit.told.is_empty()).count();
     html! {
@@ -83,7 +83,7 @@ fn row(phase: &PhaseReport, told: &[&Told]) -> Markup {
                     @match phase.duration_ms { Some(ms) => (span(ms)), None => "—" }
                 }
                 td.number data-label="Pages" { (phase.visits.len()) }
-                td.number.told[of_visits > 0] data-label="Told of" { (of_visits) }
+                td.number.told[of_visits > 0] data-label="DisclosureReport of" { (of_visits) }
                 td.number data-label="Requests" {
                     (number(phase.requests))
                     @if phase.page_requests > 0 {
@@ -111,7 +111,7 @@ fn outcome(outcome: &Outcome) -> Markup {
 }
 
 /// The line of time. For the eye only: the row has the numbers.
-fn timeline(phase: &PhaseReport, told: &[&Told]) -> Markup {
+fn timeline(phase: &PhaseReport, told: &[&DisclosureReport]) -> Markup {
     let visits: Vec<u64> = phase.visits.iter().map(|visit| visit.at_ms).collect();
     let told: Vec<u64> = told.iter().map(|told| told.at_ms).collect();
     let all = || visits.iter().chain(&told).copied();
@@ -164,7 +164,7 @@ fn pages(report: &Report, count: usize) -> Markup {
                         th scope="col" { "After" }
                         th scope="col" { "Phase" }
                         th scope="col" { "URL" }
-                        th scope="col" { "Told to" }
+                        th scope="col" { "DisclosureReport to" }
                     }
                 }
                 tbody {
@@ -189,7 +189,7 @@ fn page(phase: &PhaseReport, visit: &VisitReport) -> Markup {
                     span.outcome { "its server was never asked for it" }
                 }
             }
-            td data-label="Told to" {
+            td data-label="DisclosureReport to" {
                 @if visit.told.is_empty() { span.none { "nobody" } } @else {
                     ul.plain {
                         @for told in &visit.told {

@@ -25,7 +25,7 @@ pub(super) fn section(report: &Report) -> Section {
                     tr {
                         th scope="col" { "Recipient" }
                         th scope="col" { "Who that is" }
-                        th scope="col" { "Told of pages" }
+                        th scope="col" { "DisclosureReport of pages" }
                         th scope="col" { "Identifiers" }
                         th scope="col" { "Requests" }
                         th scope="col" { "In phases" }
@@ -55,7 +55,7 @@ fn row(recipient: &RecipientReport) -> Markup {
                 }
             }
             td data-label="Who that is" { (Shown(&recipient.who.describe())) }
-            td.told[recipient.visits > 0] data-label="Told of pages" {
+            td.told[recipient.visits > 0] data-label="DisclosureReport of pages" {
                 @if recipient.visits == 0 { span.none { "none" } } @else {
                     (number(recipient.visits))
                     @if let Some(scope) = recipient.scope { span.aside { (scope.label()) } }

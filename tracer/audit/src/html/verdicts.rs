@@ -8,7 +8,7 @@ use super::{
     page::{Section, caption},
     text::{Shown, number, percent},
 };
-use crate::report::{Answer, MAX_EVIDENCE, Question, Report, Verdict};
+use crate::report::{Answer, Conclusion, MAX_EVIDENCE, Question, Report};
 
 /// More links of one answer are only counted: the requests are listed below.
 const MAX_LINKS: usize = 6;
@@ -78,7 +78,7 @@ pub(super) fn section(report: &Report) -> Section {
                 }
             }
             @for theme in Theme::ALL {
-                @let of_theme = |verdict: &&Verdict| Theme::of(verdict.question) == theme;
+                @let of_theme = |verdict: &&Conclusion| Theme::of(verdict.question) == theme;
                 @if report.verdicts.iter().any(|verdict| of_theme(&verdict)) {
                     tbody {
                         tr.group { th scope="rowgroup" colspan="5" { (theme.title()) } }
@@ -93,7 +93,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section { id: "verdicts", title: "Verdicts", body }
 }
 
-fn row(verdict: &Verdict, listed: &HashSet<u64>) -> Markup {
+fn row(verdict: &Conclusion, listed: &HashSet<u64>) -> Markup {
     html! {
         tr {
             th scope="row" { (Shown(&verdict.title)) }
@@ -112,7 +112,7 @@ fn row(verdict: &Verdict, listed: &HashSet<u64>) -> Markup {
 
 /// An answer, as a word with a symbol: a full circle for yes, an empty one for
 /// no, a dotted one where nobody can tell.
-pub(crate) fn chip(verdict: &Verdict) -> Markup {
+pub(crate) fn chip(verdict: &Conclusion) -> Markup {
     answer(verdict.answer, is_adverse(verdict.question))
 }
 
@@ -137,7 +137,7 @@ fn is_adverse(question: Question) -> bool {
     question != Question::ProcessedLocally
 }
 
-fn count(verdict: &Verdict) -> Markup {
+fn count(verdict: &Conclusion) -> Markup {
     let unit = match verdict.question {
         Question::Urls
         | Question::UrlsInPrivateMode
@@ -155,7 +155,7 @@ fn count(verdict: &Verdict) -> Markup {
 }
 
 /// How much was told of how many, and what protects it.
-fn measures(verdict: &Verdict) -> Markup {
+fn measures(verdict: &Conclusion) -> Markup {
     html! {
         ul.measures {
             @for scope in &verdict.scopes {
@@ -168,7 +168,7 @@ fn measures(verdict: &Verdict) -> Markup {
     }
 }
 
-fn evidence(verdict: &Verdict, listed: &HashSet<u64>) -> Markup {
+fn evidence(verdict: &Conclusion, listed: &HashSet<u64>) -> Markup {
     let ids = &verdict.evidence;
     html! {
         @if ids.is_empty() { span.none { "—" } }

@@ -248,7 +248,7 @@ impl Account {
 }
 
 /// The accounts of all applications.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Accounts {
     applications: HashMap<Application, Entry>,
     /// Those that there was no room for.
@@ -256,7 +256,7 @@ pub struct Accounts {
     turn: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Entry {
     account: Account,
     /// When it was last used: the largest is the latest.

@@ -12,7 +12,7 @@ use super::{
 };
 use tracer_audit::{
     canary::Canary,
-    journal::{How, Journal, Outcome, Stage, Visit},
+    journal::{Journal, OpenMethod, Outcome, Stage, Visit},
     phase::Phase,
     scenario::{Command, Scenario},
 };
@@ -235,7 +235,7 @@ impl Driver<'_> {
         for canary in self.pages_of(phase) {
             let url = canary.url.clone();
             self.actions.values.insert("url", url.clone());
-            self.visit(&canary, How::Opened)?;
+            self.visit(&canary, OpenMethod::Opened)?;
             let mut served = None;
             for _ in 0..TRIES {
                 match &command {
@@ -258,9 +258,11 @@ impl Driver<'_> {
 
     /// An address is typed, and then words.
     async fn typed(&mut self) -> Result<(), Stop> {
-        for (canary, how) in self.pages_of(Phase::Typed).iter().zip([How::Typed, How::Searched]) {
+        for (canary, how) in
+            self.pages_of(Phase::Typed).iter().zip([OpenMethod::Typed, OpenMethod::Searched])
+        {
             let text = match how {
-                How::Searched => canary.title.clone(),
+                OpenMethod::Searched => canary.title.clone(),
                 _ => canary.url.split_once("://").map_or(&canary.url[..], |(_, rest)| rest).into(),
             };
             self.actions.values.insert("text", text.clone());
@@ -280,7 +282,7 @@ impl Driver<'_> {
                 }
             }
             let served = match how {
-                How::Searched => None,
+                OpenMethod::Searched => None,
                 _ => self.is_served(canary).await,
             };
             self.was_served(served)?;
@@ -296,7 +298,7 @@ impl Driver<'_> {
     }
 
     /// Notes a visit before it is made: what tells of it comes later.
-    fn visit(&mut self, canary: &Canary, how: How) -> anyhow::Result<()> {
+    fn visit(&mut self, canary: &Canary, how: OpenMethod) -> anyhow::Result<()> {
         if let Some(site) = &self.site {
             site.add(canary);
         }
@@ -367,7 +369,7 @@ pub(super) fn now() -> BootTime {
 /// Makes the pages of all phases.
 pub(super) fn pages(
     scenario: &Scenario,
-    site: &tracer_audit::canary::Site,
+    site: &tracer_audit::canary::Hosting,
 ) -> anyhow::Result<Vec<(Phase, Vec<Canary>)>> {
     let mut id = 0;
     let mut page = || {

@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::files::{self, Existing};
 use tracer_audit::{
-    Gathered, Gatherer, html,
+    Gatherer, Observations, html,
     journal::{JOURNAL_SCHEMA, Journal},
     phase::Phase,
     report::Report,
@@ -145,7 +145,7 @@ impl Folder {
     }
 
     /// Reads what was gathered.
-    fn gather(&self, rules: Arc<Rules>) -> anyhow::Result<Gathered> {
+    fn gather(&self, rules: Arc<Rules>) -> anyhow::Result<Observations> {
         let mut text = Vec::new();
         self.read(JOURNAL)
             .and_then(|mut file| file.read_to_end(&mut text))
@@ -182,7 +182,7 @@ impl Folder {
             true => Redactor::off(),
             false => Redactor::keyed(key(&gathered.journal().redaction_key)?),
         };
-        let report = Report::of(&gathered, &redactor);
+        let report = Report::new(&gathered, &redactor);
         self.replace(REPORT, |out| {
             serde_json::to_writer_pretty(&mut *out, &report)?;
             out.write_all(b"\n")
