@@ -81,6 +81,7 @@ pub(super) mod tag {
 
 /// TCP flags (RFC 9293, section 3.1).
 pub(super) mod tcp_flags {
+    pub(in super::super) const SYN: u16 = 0x02;
     pub(in super::super) const PUSH: u16 = 0x08;
     pub(in super::super) const ACK: u16 = 0x10;
 }

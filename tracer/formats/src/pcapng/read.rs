@@ -33,7 +33,7 @@ pub use self::blocks::is_capture;
 use self::{
     blocks::{Blocks, Entry, Packet},
     flows::Flows,
-    link::Unread,
+    link::FrameError,
 };
 use super::format::link::UPPER_PDU;
 use crate::{CLOCK, ReadError};
@@ -155,10 +155,10 @@ impl<R: Read> Reader<R> {
         }
         match link::segment(link, &bytes, len) {
             Ok(segment) => self.flows.segment(segment, time, owner, &mut self.ready),
-            Err(Unread::Other) => self.counters.others += 1,
-            Err(Unread::Link) => self.counters.unknown_links += 1,
-            Err(Unread::Malformed) => self.counters.malformed += 1,
-            Err(Unread::Fragment(bytes)) => {
+            Err(FrameError::OtherProtocol) => self.counters.others += 1,
+            Err(FrameError::UnknownLink) => self.counters.unknown_links += 1,
+            Err(FrameError::Malformed) => self.counters.malformed += 1,
+            Err(FrameError::Fragment(bytes)) => {
                 self.counters.fragments += 1;
                 self.counters.fragment_bytes += bytes;
             }

@@ -1,248 +1,192 @@
-//! From a captured frame to a TCP or UDP segment.
+//! Frames to TCP or UDP segments.
 //!
 //! ```text
 //! │ link layer │ IPv4 or IPv6 (extension headers) │ TCP or UDP │ payload │ padding, trailer │
 //!              └──────────── total length ────────────────────┘
 //! ```
 //!
-//! A frame can be cut anywhere: what is missing of the payload is known from
-//! the lengths in the headers.
+//! A frame can be cut anywhere. The length fields of its headers tell how many
+//! bytes of the payload are missing. `etherparse` reads IP; its TCP header has
+//! to be complete, so a frame that is cut within TCP options would lose that
+//! length, and TCP is read here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
+use etherparse::{
+    LaxIpSlice,
+    err::ip::{HeaderError, LaxHeaderSliceError},
+    ether_type, ip_number,
+};
 
-use super::{super::format::link::*, Owner};
+use super::{
+    super::format::{link, tcp_flags},
+    Owner,
+};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-/// Tags of virtual networks before the packet; one or two in practice.
+/// Maximum number of VLAN tags before a packet. One or two occur in practice.
 const MAX_TAGS: usize = 4;
 
-/// Extension headers of IPv6 that are followed. More than one is rare.
-const MAX_EXTENSIONS: usize = 8;
-
-/// What one side of a connection sent.
+/// A segment or datagram that one side of a connection sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
-    /// `None`: a datagram of UDP.
+    /// `None` for UDP.
     pub(super) tcp: Option<Tcp>,
-    /// The captured beginning of the payload.
+    /// The captured start of the payload.
     pub(super) payload: Bytes,
-    /// How long the payload was.
+    /// Length of the payload when it was sent.
     pub(super) len: u32,
 }
 
-/// What TCP's header says (RFC 9293, section 3.1).
+/// Fields of a TCP header (RFC 9293, section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tcp {
     pub(super) seq: u32,
-    /// What the other side had sent so far, where it is valid.
+    /// The acknowledgment number, if the ACK flag is set.
     pub(super) ack: Option<u32>,
     pub(super) syn: bool,
     pub(super) push: bool,
 }
 
-/// Why a frame gives no segment.
+/// Reason why a frame contains no readable segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// It is none: another protocol.
-    Other,
-    /// The link type is not known.
-    Link,
-    /// A header is cut, or contradicts itself.
+pub(super) enum FrameError {
+    /// The frame contains another protocol.
+    OtherProtocol,
+    /// The link type is not supported.
+    UnknownLink,
+    /// A header is cut or contradicts itself.
     Malformed,
-    /// It is a part of an IP packet, of so many bytes.
+    /// The frame contains a fragment of an IP packet, with this number of bytes.
     Fragment(u64),
 }
 
-/// Who sent a frame, by PCAPdroid's trailer behind it:
-/// `0x01072021 │ UID i32 │ name, 20 bytes │ checksum`, in network order.
-pub(super) fn owner(link: u16, frame: &[u8]) -> Option<Owner> {
+/// Reads the sender of a frame from the trailer that PCAPdroid appends:
+/// `0x01072021 │ UID i32 │ name, 20 bytes │ checksum`, in network byte order.
+pub(super) fn owner(link_type: u16, frame: &[u8]) -> Option<Owner> {
     const MAGIC: [u8; 4] = 0x0107_2021_u32.to_be_bytes();
     let (_, trailer) = frame.split_last_chunk::<32>()?;
-    if link != ETHERNET || trailer[..4] != MAGIC {
+    if link_type != link::ETHERNET || trailer[..4] != MAGIC {
         return None;
     }
     let uid = u32::from_be_bytes([trailer[4], trailer[5], trailer[6], trailer[7]]);
     let name = trailer[8..28].split(|&b| b == 0).next().unwrap_or_default();
     let name = String::from_utf8_lossy(name).into_owned();
-    // -1: it does not know either.
+    // -1 means that PCAPdroid does not know the sender.
     (uid != u32::MAX).then_some(Owner { uid, name })
 }
 
-/// The segment in a frame that was `len` bytes long.
-pub(super) fn segment(link: u16, frame: &Bytes, len: u32) -> Result<Segment, Unread> {
-    let at = network(link, frame)?;
-    let packet = frame.get(at..).ok_or(Unread::Malformed)?;
-    let sent = (len as usize).saturating_sub(at);
-    let Network { from, to, protocol, header, len } = match packet.first().map(|b| b >> 4) {
-        Some(4) => ipv4(packet, sent)?,
-        Some(6) => ipv6(packet, sent)?,
-        Some(_) => return Err(Unread::Other),
-        None => return Err(Unread::Malformed),
+/// Reads the segment in a frame whose original length was `len`.
+pub(super) fn segment(link_type: u16, frame: &Bytes, len: u32) -> Result<Segment, FrameError> {
+    let at = ip_offset(link_type, frame)?;
+    let packet = frame.get(at..).ok_or(FrameError::Malformed)?;
+    let (ip, cut) = LaxIpSlice::from_slice(packet).map_err(|err| match err {
+        LaxHeaderSliceError::Content(HeaderError::UnsupportedIpVersion { .. }) => {
+            FrameError::OtherProtocol
+        }
+        _ => FrameError::Malformed,
+    })?;
+    let (headers, stated) = match &ip {
+        LaxIpSlice::Ipv4(ip) => {
+            let extension = ip.extensions().auth.map_or(0, |auth| auth.slice().len());
+            (ip.header().slice().len() + extension, usize::from(ip.header().total_len()))
+        }
+        LaxIpSlice::Ipv6(ip) => {
+            const FIXED_HEADER: usize = 40;
+            let payload = usize::from(ip.header().payload_length());
+            let stated = if payload == 0 { 0 } else { payload + FIXED_HEADER };
+            (FIXED_HEADER + ip.extensions().slice().len(), stated)
+        }
     };
-    let bytes = packet.get(header..).ok_or(Unread::Malformed)?;
-    let Some(len) = len.checked_sub(header) else { return Err(Unread::Malformed) };
-    let (ports, header, tcp, len) = match protocol {
-        TCP => {
+    // The length is 0 in jumbograms, and in packets that are captured before
+    // the network card fills it in (offloading).
+    let total = if stated == 0 { (len as usize).saturating_sub(at) } else { stated };
+    let len = total.checked_sub(headers).ok_or(FrameError::Malformed)?;
+    if ip.is_fragmenting_payload() {
+        return Err(FrameError::Fragment(len as u64));
+    }
+    if cut.is_some() {
+        return Err(FrameError::Malformed);
+    }
+
+    let bytes = ip.payload().payload;
+    let ports = (u16_at(bytes, 0), u16_at(bytes, 2));
+    let (tcp, header, len) = match ip.payload_ip_number() {
+        ip_number::TCP => {
             let (tcp, header) = tcp(bytes)?;
-            (ports(bytes)?, header, Some(tcp), len)
+            (Some(tcp), header, len)
         }
-        UDP => {
-            let said = usize::from(u16_at(bytes, 4)?);
-            // A datagram of more than 64 KiB on loopback says 0.
-            (ports(bytes)?, 8, None, if said < 8 { len } else { said.min(len) })
+        ip_number::UDP => {
+            let stated = usize::from(u16_at(bytes, 4)?);
+            // Datagrams of more than 64 KiB on loopback state 0.
+            (None, 8, if stated < 8 { len } else { stated.min(len) })
         }
-        _ => return Err(Unread::Other),
+        _ => return Err(FrameError::OtherProtocol),
     };
-    let len = len.checked_sub(header).ok_or(Unread::Malformed)?;
-    let known = bytes.get(header..).unwrap_or_default();
-    let known = known.get(..len).unwrap_or(known);
+    let len = len.checked_sub(header).ok_or(FrameError::Malformed)?;
+    let captured = bytes.get(header..).unwrap_or_default();
+    let captured = captured.get(..len).unwrap_or(captured);
     Ok(Segment {
-        from: SocketAddr::new(from, ports.0),
-        to: SocketAddr::new(to, ports.1),
+        from: SocketAddr::new(ip.source_addr().to_canonical(), ports.0?),
+        to: SocketAddr::new(ip.destination_addr().to_canonical(), ports.1?),
         tcp,
-        payload: frame.slice_ref(known),
+        payload: frame.slice_ref(captured),
         len: u32::try_from(len).unwrap_or(u32::MAX),
     })
 }
 
-/// Where the network layer begins.
-fn network(link: u16, frame: &[u8]) -> Result<usize, Unread> {
-    match link {
-        ETHERNET => ethernet(frame, 12),
-        LINUX_SLL => is_ip(u16_at(frame, 14)?, frame, 16),
-        LINUX_SLL2 => is_ip(u16_at(frame, 0)?, frame, 20),
-        // The family's number differs from system to system; the packet says
-        // itself which it is of.
-        NULL | LOOP => Ok(4),
-        RAW | IPV4 | IPV6 => Ok(0),
-        link if BSD_RAW.contains(&link) => Ok(0),
-        _ => Err(Unread::Link),
+/// Returns the offset of the IP header.
+fn ip_offset(link_type: u16, frame: &[u8]) -> Result<usize, FrameError> {
+    match link_type {
+        link::ETHERNET => behind_tags(u16_at(frame, 12)?, frame, 14),
+        link::LINUX_SLL => behind_tags(u16_at(frame, 14)?, frame, 16),
+        link::LINUX_SLL2 => behind_tags(u16_at(frame, 0)?, frame, 20),
+        // The number of the address family differs between systems. The IP
+        // version is in the packet itself.
+        link::NULL | link::LOOP => Ok(4),
+        link::RAW | link::IPV4 | link::IPV6 => Ok(0),
+        link_type if link::BSD_RAW.contains(&link_type) => Ok(0),
+        _ => Err(FrameError::UnknownLink),
     }
 }
 
-/// The type field is at `at`; tags of virtual networks may stand before it.
-fn ethernet(frame: &[u8], mut at: usize) -> Result<usize, Unread> {
+/// Skips the VLAN tags at `at`, where the payload of type `kind` begins.
+fn behind_tags(kind: u16, frame: &[u8], at: usize) -> Result<usize, FrameError> {
+    let (mut kind, mut at) = (kind, at);
     for _ in 0..=MAX_TAGS {
-        match u16_at(frame, at)? {
-            0x8100 | 0x88a8 | 0x9100 => at += 4,
-            kind => return is_ip(kind, frame, at + 2),
+        match kind.into() {
+            ether_type::IPV4 | ether_type::IPV6 => return Ok(at),
+            ether_type::VLAN_TAGGED_FRAME
+            | ether_type::PROVIDER_BRIDGING
+            | ether_type::VLAN_DOUBLE_TAGGED_FRAME => {
+                kind = u16_at(frame, at + 2)?;
+                at += 4;
+            }
+            _ => return Err(FrameError::OtherProtocol),
         }
     }
-    Err(Unread::Malformed)
+    Err(FrameError::Malformed)
 }
 
-/// The EtherType says that IP begins at `at`. Behind a tag (SLL has it like
-/// Ethernet) it begins later.
-fn is_ip(kind: u16, frame: &[u8], at: usize) -> Result<usize, Unread> {
-    match kind {
-        0x0800 | 0x86dd => Ok(at),
-        0x8100 if matches!(u16_at(frame, at + 2)?, 0x0800 | 0x86dd) => Ok(at + 4),
-        _ => Err(Unread::Other),
-    }
-}
-
-/// What IP says of a packet.
-struct Network {
-    from: IpAddr,
-    to: IpAddr,
-    protocol: u8,
-    /// The length of the headers.
-    header: usize,
-    /// The length of the packet, headers included.
-    len: usize,
-}
-
-/// RFC 791, section 3.1.
-fn ipv4(packet: &[u8], sent: usize) -> Result<Network, Unread> {
-    let header = usize::from(packet.first().ok_or(Unread::Malformed)? & 0x0f) * 4;
-    let total = usize::from(u16_at(packet, 2)?);
-    // Offloading hands on packets whose length is not filled in yet.
-    let len = if total == 0 { sent } else { total };
-    if header < 20 || len < header {
-        return Err(Unread::Malformed);
-    }
-    // More fragments, or not the first.
-    if u16_at(packet, 6)? & 0x3fff != 0 {
-        return Err(Unread::Fragment((len - header) as u64));
-    }
-    let ip = |at| Some(IpAddr::V4(Ipv4Addr::from(*packet.get(at..)?.first_chunk::<4>()?)));
-    Ok(Network {
-        from: ip(12).ok_or(Unread::Malformed)?,
-        to: ip(16).ok_or(Unread::Malformed)?,
-        protocol: *packet.get(9).ok_or(Unread::Malformed)?,
-        header,
-        len,
-    })
-}
-
-/// RFC 8200, sections 3 and 4.
-fn ipv6(packet: &[u8], sent: usize) -> Result<Network, Unread> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const AUTHENTICATION: u8 = 51;
-    const DESTINATION: u8 = 60;
-    let payload = usize::from(u16_at(packet, 4)?);
-    // Jumbograms, and offloading.
-    let len = if payload == 0 { sent } else { payload + 40 };
-    let ip = |at| {
-        let octets = packet.get(at..).and_then(|rest| rest.first_chunk::<16>());
-        octets.map(|octets| Ipv6Addr::from(*octets).to_canonical()).ok_or(Unread::Malformed)
-    };
-    let (from, to) = (ip(8)?, ip(24)?);
-    let mut protocol = *packet.get(6).ok_or(Unread::Malformed)?;
-    let mut header = 40;
-    for _ in 0..MAX_EXTENSIONS {
-        let extension = |at: usize| packet.get(header + at).copied().ok_or(Unread::Malformed);
-        let words = match protocol {
-            HOP_BY_HOP | ROUTING | DESTINATION => (usize::from(extension(1)?) + 1) * 8,
-            AUTHENTICATION => (usize::from(extension(1)?) + 2) * 4,
-            FRAGMENT => {
-                // A fragment that is all of its packet is none (RFC 6946).
-                if u16_at(packet, header + 2)? & 0xfff9 != 0 {
-                    let rest = len.saturating_sub(header + 8);
-                    return Err(Unread::Fragment(rest as u64));
-                }
-                8
-            }
-            _ => return Ok(Network { from, to, protocol, header, len }),
-        };
-        protocol = extension(0)?;
-        header += words;
-    }
-    Err(Unread::Malformed)
-}
-
-fn ports(segment: &[u8]) -> Result<(u16, u16), Unread> {
-    Ok((u16_at(segment, 0)?, u16_at(segment, 2)?))
-}
-
-fn tcp(segment: &[u8]) -> Result<(Tcp, usize), Unread> {
-    const SYN: u8 = 0x02;
-    const PUSH: u8 = 0x08;
-    const ACK: u8 = 0x10;
-    let number = |at: usize| {
-        let bytes = segment.get(at..).and_then(|rest| rest.first_chunk::<4>());
-        bytes.map(|bytes| u32::from_be_bytes(*bytes)).ok_or(Unread::Malformed)
-    };
-    let byte = |at: usize| segment.get(at).copied().ok_or(Unread::Malformed);
-    let header = usize::from(byte(12)? >> 4) * 4;
+/// Reads the fixed part of a TCP header. Returns it and the header's length,
+/// options included.
+fn tcp(segment: &[u8]) -> Result<(Tcp, usize), FrameError> {
+    let number =
+        |at: usize| Ok(u32::from(u16_at(segment, at)?) << 16 | u32::from(u16_at(segment, at + 2)?));
+    let flags = u16_at(segment, 12)?;
+    let header = usize::from(flags >> 12) * 4;
     if header < 20 {
-        return Err(Unread::Malformed);
+        return Err(FrameError::Malformed);
     }
-    let flags = byte(13)?;
-    let ack = if flags & ACK != 0 { Some(number(8)?) } else { None };
-    let (syn, push) = (flags & SYN != 0, flags & PUSH != 0);
+    let is_set = |flag| flags & flag != 0;
+    let ack = is_set(tcp_flags::ACK).then(|| number(8)).transpose()?;
+    let (syn, push) = (is_set(tcp_flags::SYN), is_set(tcp_flags::PUSH));
     Ok((Tcp { seq: number(4)?, ack, syn, push }, header))
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Unread> {
+fn u16_at(bytes: &[u8], at: usize) -> Result<u16, FrameError> {
     let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
-    bytes.map(|bytes| u16::from_be_bytes(*bytes)).ok_or(Unread::Malformed)
+    bytes.map(|bytes| u16::from_be_bytes(*bytes)).ok_or(FrameError::Malformed)
 }

@@ -59,7 +59,7 @@ fn every_link_layer_is_read() {
                     assert_eq!((cut.from, cut.to, cut.len), (whole.from, whole.to, whole.len));
                     assert!(whole.payload.starts_with(&cut.payload));
                 }
-                Err(unread) => assert_eq!(unread, Unread::Malformed, "{link} {len}"),
+                Err(err) => assert_eq!(err, FrameError::Malformed, "{link} {len}"),
             }
         }
     }
