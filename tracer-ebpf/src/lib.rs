@@ -196,6 +196,10 @@ pub struct Policy {
 /// Number of slots in the policy table. Slot 0 means out of scope.
 pub const MAX_POLICIES: u32 = 256;
 
+/// Slot of a process that is never in scope, whichever rule it meets: tracer
+/// itself. The slot holds no policy, so children do not inherit it.
+pub const EXEMPT_SLOT: u32 = MAX_POLICIES - 1;
+
 /// Identifies an executable file.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -215,8 +219,6 @@ pub type ExeName = [u8; EXE_NAME_LEN];
 pub struct Settings {
     /// Random seed for keys, which keeps kernel addresses out of records.
     pub key_seed: u64,
-    /// Process id of tracer itself, which is never in scope.
-    pub own_tgid: u32,
     /// Policy slot for processes that have no other policy, or 0.
     pub everyone: u32,
     /// 1 if `bpf_get_current_task_btf` is available (Linux 5.11, with BTF). The
@@ -227,8 +229,6 @@ pub struct Settings {
     pub cpus: u32,
     /// 1 if `sys_enter` ignores TCP sockets because another hook captures them.
     pub tcp_elsewhere: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// Index of a per-CPU counter: delivered sends, and the reasons for which sends in
@@ -301,7 +301,7 @@ mod pod {
 const _: () = {
     assert!(size_of::<Policy>() == 12);
     assert!(size_of::<Inode>() == 16);
-    assert!(size_of::<Settings>() == 32);
+    assert!(size_of::<Settings>() == 24);
     assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4 + 11));
     assert!(size_of::<RecordHeader>() == RecordHeader::SIZE);
 };

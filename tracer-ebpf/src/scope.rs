@@ -9,7 +9,8 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use tracer_ebpf::{
-    Counter, ExeName, Inode, MAX_POLICIES, Policy, TGIDS_PER_PAGE, UID_SLOTS, UIDS_PER_USER,
+    Counter, EXEMPT_SLOT, ExeName, Inode, MAX_POLICIES, Policy, TGIDS_PER_PAGE, UID_SLOTS,
+    UIDS_PER_USER,
 };
 
 use crate::{
@@ -80,7 +81,7 @@ pub(crate) fn watched(task: Task) -> Option<WatchedProcess> {
         },
         slot => u32::from(slot),
     };
-    (slot != 0 && tgid != setting!(own_tgid)).then_some(WatchedProcess { slot, uid, tgid })
+    (slot != 0 && slot != EXEMPT_SLOT).then_some(WatchedProcess { slot, uid, tgid })
 }
 
 #[inline(always)]

@@ -52,7 +52,7 @@ use tracer_core::{
     record::{Clock, trace},
     rules::Rules,
 };
-use tracer_host::hook::{Capture, DEFAULT_RING, Events, Options, Target, Watch, choose};
+use tracer_host::hook::{Capture, DEFAULT_RING, Events, Target, Watch};
 
 /// Audit a browser: start it, open pages that nobody else knows, restart it, go
 /// private, clear its data, and see who is told of them.
@@ -154,13 +154,12 @@ async fn audit(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Whoever may not attach the programs has made no folder.
-    let choice = choose(args.hook.hooks())?;
     let watch = Watch {
         targets: plan.watched.clone(),
         head_bytes: DEFAULT_HEAD,
         tls_head_bytes: DEFAULT_TLS_HEAD,
     };
-    let capture = Capture::start(&Options { watch, ring: DEFAULT_RING, hook: choice.hook })?;
+    let (capture, _) = Capture::start_best(args.hook.hooks(), &watch, DEFAULT_RING)?;
     let folder = Folder::new(&args.out(&plan.name))?;
     let scratch = Scratch::create(user.as_ref())?;
     let place = args.site.as_deref().unwrap_or(&plan.scenario.site);

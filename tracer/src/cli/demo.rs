@@ -26,9 +26,7 @@ use tracer_core::{
     pipeline::{Output, Pipeline},
     rules::Rules,
 };
-use tracer_host::hook::{
-    Capture, DEFAULT_RING, Events, Options, SocketHook, Target, Watch, choose,
-};
+use tracer_host::hook::{Capture, DEFAULT_RING, Events, SocketHook, Target, Watch};
 
 /// See an alert: two clients visit the same pages; one of them reports each to
 /// a collector, the other does not. Everything stays on loopback.
@@ -86,8 +84,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
         targets: [Manners::Tattling, Manners::Discreet].map(|m| Target::Uid(m.uid())).to_vec(),
         ..Watch::default()
     };
-    let hook = choose(&SocketHook::ALL)?.hook;
-    let capture = Capture::start(&Options { watch, ring: DEFAULT_RING, hook })?;
+    let (capture, _) = Capture::start_best(&SocketHook::ALL, &watch, DEFAULT_RING)?;
     let mut events = Events::start(capture.reader()?, None)?;
     let server = serve().context("cannot serve on loopback")?;
 

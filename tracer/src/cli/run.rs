@@ -26,7 +26,7 @@ use tracer_core::{
     rules::Rules,
 };
 use tracer_host::hook::{
-    Capture, DEFAULT_RING, Events, Follower, Options, ProbeEvent, SocketHook, Target, Watch, choose,
+    Capture, DEFAULT_RING, Events, Follower, ProbeEvent, SocketHook, Target, Watch,
 };
 
 /// Watch applications: alerts go to standard output, a line each; everything
@@ -232,15 +232,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
 
-        let choice = choose(args.hook.hooks())?;
+        let (capture, choice) =
+            Capture::start_best(args.hook.hooks(), &watch, args.ring_mib << 20)?;
         if args.verbose {
             for (hook, reason) in &choice.rejected {
                 message!("cannot take sends by {hook}: {}", printable(&reason.to_string()));
             }
             message!("takes sends by {}", choice.hook);
         }
-        let options = Options { watch, ring: args.ring_mib << 20, hook: choice.hook };
-        let capture = Capture::start(&options)?;
         let mut session = session(args, rules, files, named)?;
         let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
         let follower = follow(&capture);

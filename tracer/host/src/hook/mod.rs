@@ -35,9 +35,10 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 use thiserror::Error;
-use tracer_ebpf::{Settings, TGIDS_PER_PAGE, UIDS_PER_USER};
+use tracer_ebpf::{EXEMPT_SLOT, Settings, TGIDS_PER_PAGE, UIDS_PER_USER};
 
 pub(crate) use self::proc::{Mapping, cmdline, executable, mappings, processes};
+use self::selftest::Tested;
 pub use self::{
     btf::{Btf, BtfError},
     follow::{Follower, ProbeEvent},
@@ -47,7 +48,7 @@ pub use self::{
     probetest::test_probes,
     reader::{RingEntry, RingReader},
     scope::{ScopeError, Target, Watch},
-    selftest::{Choice, choose, test_hook},
+    selftest::{Choice, test_hook},
     socket::SocketHook,
 };
 
@@ -192,7 +193,7 @@ pub struct Options {
     pub watch: Watch,
     /// Size of the ring buffer in bytes, rounded up to a power of two.
     pub ring: u32,
-    /// The hook for socket sends. [`choose`] finds one that works.
+    /// The hook for socket sends. [`Capture::start_best`] finds one that works.
     pub hook: SocketHook,
 }
 
@@ -200,6 +201,8 @@ pub struct Options {
 /// are dropped.
 pub struct Capture {
     ebpf: Arc<Mutex<Ebpf>>,
+    /// The reader, until it is taken.
+    reader: Mutex<Option<RingReader>>,
     /// Processes in scope that were running before the programs were attached.
     running: Vec<u32>,
     /// Files that processes in scope will execute.
@@ -212,29 +215,67 @@ impl Capture {
     /// Loads the programs, sets the scope, and attaches the programs.
     pub fn start(options: &Options) -> Result<Self, HookError> {
         let mut ebpf = load(options)?;
-        for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
-            attach(&mut ebpf, name, name)?;
-        }
-        let running = scope::apply(&mut ebpf, &options.watch)?;
+        exempt_self(&mut ebpf)?;
+        let running = follow_scope(&mut ebpf, &options.watch)?;
         options.hook.attach(&mut ebpf)?;
-        let executables = options.watch.executables();
-        let packages = options.watch.packages();
-        Ok(Self { ebpf: Arc::new(Mutex::new(ebpf)), running, executables, packages })
+        let reader = RingReader::new(&mut ebpf)?;
+        Ok(Self::new(ebpf, Some(reader), running, &options.watch))
+    }
+
+    /// Starts with the first of `hooks` that passes its self-test. The programs that were
+    /// loaded for the test are used for the capture.
+    pub fn start_best(
+        hooks: &[SocketHook],
+        watch: &Watch,
+        ring: u32,
+    ) -> Result<(Self, Choice), HookError> {
+        let (Tested { mut ebpf, mut reader }, choice) =
+            selftest::first(hooks, |hook| Options { watch: watch.clone(), ring, hook })?;
+        exempt_self(&mut ebpf)?;
+        reader.restart()?;
+        let running = follow_scope(&mut ebpf, watch)?;
+        Ok((Self::new(ebpf, Some(reader), running, watch), choice))
+    }
+
+    /// Replaces the watched processes without loading the programs again.
+    ///
+    /// `reader` must be the reader of this capture. It drops what is in the ring, and
+    /// counts losses from here on. The hook, the size of the ring, and whether everyone or
+    /// a package is watched cannot change, since they are constants in the programs.
+    pub fn restart(&mut self, watch: &Watch, reader: &mut RingReader) -> Result<(), HookError> {
+        let mut ebpf = self.ebpf();
+        scope::clear(&mut ebpf)?;
+        reader.restart()?;
+        let running = scope::apply(&mut ebpf, watch)?;
+        drop(ebpf);
+        self.running = running;
+        self.executables = watch.executables();
+        Ok(())
+    }
+
+    fn new(ebpf: Ebpf, reader: Option<RingReader>, running: Vec<u32>, watch: &Watch) -> Self {
+        Self {
+            ebpf: Arc::new(Mutex::new(ebpf)),
+            reader: Mutex::new(reader),
+            running,
+            executables: watch.executables(),
+            packages: watch.packages(),
+        }
     }
 
     /// Attaches a program that does nothing instead of the capturing one, so that
     /// benchmarks can measure the cost of the hook itself. Only for `sys_enter` and
     /// TCP's tracepoint.
     pub fn start_null(hook: SocketHook) -> Result<Self, HookError> {
-        let mut ebpf = load(&Options { watch: Watch::default(), ring: DEFAULT_RING, hook })?;
+        let watch = Watch::default();
+        let mut ebpf = load(&Options { watch: watch.clone(), ring: DEFAULT_RING, hook })?;
         match hook {
             SocketHook::TcpTracepoint => {
                 attach(&mut ebpf, "null_tcp_sendmsg_locked", "tcp_sendmsg_locked")?;
             }
             _ => attach(&mut ebpf, "null_sys_enter", "sys_enter")?,
         }
-        let ebpf = Arc::new(Mutex::new(ebpf));
-        Ok(Self { ebpf, running: Vec::new(), executables: Vec::new(), packages: Vec::new() })
+        Ok(Self::new(ebpf, None, Vec::new(), &watch))
     }
 
     /// Starts to probe the TLS libraries of the processes in scope. Executables that
@@ -268,7 +309,10 @@ impl Capture {
 
     /// Takes the reader; there is only one.
     pub fn reader(&self) -> Result<RingReader, HookError> {
-        RingReader::new(&mut self.ebpf())
+        let taken = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut reader = taken.ok_or(HookError::Taken)?;
+        reader.update_programs(&self.ebpf());
+        Ok(reader)
     }
 
     /// Returns the kernel's information about the loaded programs, with their names.
@@ -283,6 +327,19 @@ impl Capture {
         // No operation under the lock leaves an inconsistent state if it panics.
         self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes this process from every scope.
+fn exempt_self(ebpf: &mut Ebpf) -> Result<(), HookError> {
+    scope::set_slots(ebpf, [std::process::id()], EXEMPT_SLOT)
+}
+
+/// Follows processes and puts the watched ones in scope. Returns those that are running.
+fn follow_scope(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookError> {
+    for name in ["sched_process_fork", "sched_process_exec", "sched_process_exit"] {
+        attach(ebpf, name, name)?;
+    }
+    scope::apply(ebpf, watch)
 }
 
 fn attach(ebpf: &mut Ebpf, name: &'static str, tracepoint: &'static str) -> Result<(), HookError> {
@@ -316,12 +373,8 @@ fn raw_tracepoint<'a>(
         .map_err(|source| HookError::Program { name, source })
 }
 
+/// Loads the object file.
 fn load(options: &Options) -> Result<Ebpf, HookError> {
-    load_for(options, std::process::id())
-}
-
-/// Loads the object file. The process `own` is never in scope.
-fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
     if PROGRAMS.is_empty() {
         return Err(HookError::NoPrograms);
     }
@@ -332,12 +385,10 @@ fn load_for(options: &Options, own: u32) -> Result<Ebpf, HookError> {
     let cpus = possible_cpus()?;
     let settings = Settings {
         key_seed: random()?,
-        own_tgid: own,
         everyone: options.watch.everyone_slot(),
         task_btf: u32::from(has_task_btf()),
         cpus,
         tcp_elsewhere: u32::from(options.hook == SocketHook::TcpTracepoint),
-        reserved: 0,
     };
     let pages = pid_max()?.div_ceil(TGIDS_PER_PAGE);
     let apps = !options.watch.packages().is_empty();

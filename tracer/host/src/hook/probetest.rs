@@ -6,7 +6,7 @@ use std::{hint::black_box, io};
 use aya::programs::uprobe::UProbeScope;
 
 use super::{
-    HookError, Options, SocketHook, Watch, follow, load_for, proc, random,
+    HookError, Options, SocketHook, Watch, follow, load, proc, random,
     reader::{RingEntry, RingReader},
     scope,
 };
@@ -19,8 +19,7 @@ pub fn test_probes() -> Result<(), HookError> {
 
     // No socket hook is attached; this one needs the smallest maps.
     let options = Options { watch: Watch::default(), ring: RING, hook: SocketHook::SysEnter };
-    // No process has the id 0, so this process is not exempt.
-    let mut ebpf = load_for(&options, 0)?;
+    let mut ebpf = load(&options)?;
     scope::set_policy(&mut ebpf, &options.watch)?;
     scope::put_in_scope(&mut ebpf, [std::process::id()])?;
     let failed = |source| HookError::Program { name: "for TLS libraries", source };

@@ -41,16 +41,15 @@ fn parse_mapped(entry: &[u8]) -> Option<u32> {
 pub struct RingReader {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
-    /// The programs that were loaded when this was created.
+    /// The programs whose missed runs are counted.
     programs: Vec<ProgramFd>,
+    /// The counts when the capture was last started.
+    before: [u64; Counter::COUNT as usize],
 }
 
 impl RingReader {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, HookError> {
-        let programs = ebpf
-            .programs()
-            .filter_map(|(_, program)| program.fd().ok()?.try_clone().ok())
-            .collect();
+        let programs = loaded_programs(ebpf);
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(HookError::Taken);
         Ok(Self {
             ring: RingBuf::try_from(take("RECORDS")?)
@@ -58,7 +57,20 @@ impl RingReader {
             counters: PerCpuArray::try_from(take("COUNTERS")?)
                 .map_err(|source| HookError::Map { name: "COUNTERS", source })?,
             programs,
+            before: Default::default(),
         })
+    }
+
+    /// Counts the missed runs of every program that is loaded by now.
+    pub(super) fn update_programs(&mut self, ebpf: &Ebpf) {
+        self.programs = loaded_programs(ebpf);
+    }
+
+    /// Drops what is in the ring, and counts from here on.
+    pub(super) fn restart(&mut self) -> Result<(), HookError> {
+        while self.ring.next().is_some() {}
+        self.before = self.counts()?;
+        Ok(())
     }
 
     /// Takes the next entry, if there is one. Records never wake the reader: call
@@ -80,20 +92,35 @@ impl RingReader {
         let _ = poll(&mut fds, timeout.as_ref());
     }
 
-    /// Returns the counts of delivered and lost sends since the programs were
-    /// loaded.
+    /// Returns the counts of delivered and lost sends since the capture was started.
     pub fn losses(&self) -> Result<Losses, HookError> {
+        let counts = self.counts()?;
         let mut losses = Losses::default();
+        for counter in Counter::ALL {
+            let index = counter as usize;
+            losses.set(counter, counts[index].saturating_sub(self.before[index]));
+        }
+        Ok(losses)
+    }
+
+    /// Returns the counts since the programs were loaded, indexed by [`Counter`].
+    fn counts(&self) -> Result<[u64; Counter::COUNT as usize], HookError> {
+        let mut counts = [0; Counter::COUNT as usize];
         for counter in Counter::ALL {
             let cpus = self
                 .counters
                 .get(&(counter as u32), 0)
                 .map_err(|source| HookError::Map { name: "COUNTERS", source })?;
-            losses.set(counter, cpus.iter().sum());
+            counts[counter as usize] = cpus.iter().sum();
         }
-        losses.set(Counter::Missed, self.programs.iter().filter_map(missed_runs).sum());
-        Ok(losses)
+        counts[Counter::Missed as usize] = self.programs.iter().filter_map(missed_runs).sum();
+        Ok(counts)
     }
+}
+
+fn loaded_programs(ebpf: &Ebpf) -> Vec<ProgramFd> {
+    let programs = ebpf.programs();
+    programs.filter_map(|(_, program)| program.fd().ok()?.try_clone().ok()).collect()
 }
 
 /// Returns how often the kernel skipped a program because another task was inside

@@ -8,13 +8,14 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{Array, HashMap, MapError},
     programs::{RawTracePointRunOptions, TestRun as _},
 };
 use thiserror::Error;
 use tracer_ebpf::{
-    DEFAULT_HEAD, DEFAULT_TLS_HEAD, EXE_NAME_LEN, ExeName, Inode, MAX_POLICIES, Policy, UID_SLOTS,
+    DEFAULT_HEAD, DEFAULT_TLS_HEAD, EXE_NAME_LEN, EXEMPT_SLOT, ExeName, Inode, MAX_POLICIES,
+    Policy, TGIDS_PER_PAGE, UID_SLOTS,
 };
 
 use super::{HookError, proc, raw_tracepoint};
@@ -141,6 +142,43 @@ pub(super) fn apply(ebpf: &mut Ebpf, watch: &Watch) -> Result<Vec<u32>, HookErro
     Ok(watch.with_owners(running))
 }
 
+/// Removes all targets, and all processes that are not exempt, from the programs' maps.
+pub(super) fn clear(ebpf: &mut Ebpf) -> Result<(), HookError> {
+    // Targets first: then only children of processes in scope can still come into scope.
+    empty::<u32>(ebpf, "SCOPE_UID")?;
+    empty::<ExeName>(ebpf, "SCOPE_EXE")?;
+    empty::<Inode>(ebpf, "SCOPE_INODE")?;
+    loop {
+        let processes = in_scope(ebpf)?;
+        if processes.is_empty() {
+            return Ok(());
+        }
+        set_slots(ebpf, processes, 0)?;
+    }
+}
+
+fn empty<K: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<(), HookError> {
+    let failed = |source| HookError::Map { name, source };
+    let mut map: HashMap<_, K, u32> = HashMap::try_from(named(ebpf, name)).map_err(failed)?;
+    let keys = map.keys().collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    keys.iter().try_for_each(|key| map.remove(key)).map_err(failed)
+}
+
+/// Returns the processes that are in scope by their ids.
+fn in_scope(ebpf: &mut Ebpf) -> Result<Vec<u32>, HookError> {
+    let failed = |source| HookError::Map { name: "SCOPE_TGID", source };
+    let pages: Array<_, [u8; TGIDS_PER_PAGE as usize]> =
+        Array::try_from(named(ebpf, "SCOPE_TGID")).map_err(failed)?;
+    let mut processes = Vec::new();
+    for page in 0..pages.len() {
+        let slots = pages.get(&page, 0).map_err(failed)?;
+        let used =
+            (0..).zip(slots).filter(|&(_, slot)| slot != 0 && u32::from(slot) != EXEMPT_SLOT);
+        processes.extend(used.map(|(at, _)| page * TGIDS_PER_PAGE + at));
+    }
+    Ok(processes)
+}
+
 /// Writes the limits for capturing.
 pub(super) fn set_policy(ebpf: &mut Ebpf, watch: &Watch) -> Result<(), HookError> {
     let policy =
@@ -155,13 +193,24 @@ pub(super) fn put_in_scope(
     ebpf: &mut Ebpf,
     processes: impl IntoIterator<Item = u32>,
 ) -> Result<(), HookError> {
+    set_slots(ebpf, processes, SLOT)
+}
+
+/// Assigns a policy slot to processes.
+pub(super) fn set_slots(
+    ebpf: &mut Ebpf,
+    processes: impl IntoIterator<Item = u32>,
+    slot: u32,
+) -> Result<(), HookError> {
     let set_scope = raw_tracepoint(ebpf, "set_scope")?;
     let program = |source| HookError::Program { name: "set_scope", source };
-    super::retry(|| set_scope.load()).map_err(program)?;
+    if set_scope.fd().is_err() {
+        super::retry(|| set_scope.load()).map_err(program)?;
+    }
     for tgid in processes {
         let mut options = RawTracePointRunOptions::new();
         options.args[0] = u64::from(tgid);
-        options.args[1] = u64::from(SLOT);
+        options.args[1] = u64::from(slot);
         set_scope.test_run(options).map_err(program)?;
     }
     Ok(())

@@ -9,8 +9,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
 };
 
+use aya::Ebpf;
+
 use super::{
-    HookError, Options, SocketHook, Watch, load_for, random, reader::RingEntry, reader::RingReader,
+    HookError, Options, SocketHook, Watch, load, random, reader::RingEntry, reader::RingReader,
     scope,
 };
 use tracer_core::record::Transport;
@@ -24,12 +26,21 @@ pub struct Choice {
     pub rejected: Vec<(SocketHook, HookError)>,
 }
 
-/// Chooses the first of `hooks` that works on this machine.
-pub fn choose(hooks: &[SocketHook]) -> Result<Choice, HookError> {
+/// Programs that passed the test. They are attached, and this process is in scope.
+pub(super) struct Tested {
+    pub(super) ebpf: Ebpf,
+    pub(super) reader: RingReader,
+}
+
+/// Returns the first of `hooks` that works on this machine, with its programs.
+pub(super) fn first(
+    hooks: &[SocketHook],
+    options: impl Fn(SocketHook) -> Options,
+) -> Result<(Tested, Choice), HookError> {
     let mut rejected = Vec::new();
     for &hook in hooks {
-        match test_hook(hook) {
-            Ok(()) => return Ok(Choice { hook, rejected }),
+        match load_and_test(&options(hook)) {
+            Ok(tested) => return Ok((tested, Choice { hook, rejected })),
             // These errors do not depend on the hook.
             Err(
                 err @ (HookError::NotPermitted
@@ -50,12 +61,14 @@ pub fn test_hook(hook: SocketHook) -> Result<(), HookError> {
     /// Enough for some hundred sends, including others by this process.
     const RING: u32 = 64 << 10;
 
-    let options = Options { watch: Watch::default(), ring: RING, hook };
-    // No process has the id 0, so this process is not exempt.
-    let mut ebpf = load_for(&options, 0)?;
+    load_and_test(&Options { watch: Watch::default(), ring: RING, hook }).map(drop)
+}
+
+fn load_and_test(options: &Options) -> Result<Tested, HookError> {
+    let mut ebpf = load(options)?;
     scope::set_policy(&mut ebpf, &options.watch)?;
     scope::put_in_scope(&mut ebpf, [std::process::id()])?;
-    hook.attach(&mut ebpf)?;
+    options.hook.attach(&mut ebpf)?;
     let mut reader = RingReader::new(&mut ebpf)?;
     for send in [TestSend::Tcp, TestSend::UdpV4, TestSend::UdpV6] {
         let mark = random()?.to_ne_bytes();
@@ -77,7 +90,7 @@ pub fn test_hook(hook: SocketHook) -> Result<(), HookError> {
             return Err(HookError::WrongRecords { test: send.name(), records });
         }
     }
-    Ok(())
+    Ok(Tested { ebpf, reader })
 }
 
 /// A send by this process to itself.
