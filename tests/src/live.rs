@@ -1,40 +1,64 @@
 //! Captures in the running kernel, inside the test's own process.
 //!
-//! A capture's scope is its own, so tests run beside each other. A record is
-//! in the ring before its system call goes on: once a child has ended, all it
-//! sent is there to be read, and nothing has to be waited for.
+//! A capture's scope is its own, so tests run beside each other. A record is in
+//! the ring before its system call returns: once a child has ended, everything it
+//! sent can be read, and there is nothing to wait for.
+//!
+//! Loading the programs takes the verifier longer than most tests take, above all
+//! in an emulated machine. A process therefore keeps the captures that its tests
+//! are done with, and starts them over for the next test.
 
-use std::sync::LazyLock;
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
+    thread,
+};
 
 use aya::programs::ProgramError;
 use rustix::time::{ClockId, clock_gettime};
 use tracer_core::record::{BootTime, Losses, Record};
 use tracer_host::hook::{
-    self, Capture, HookError, Options, RingEntry, RingReader, SocketHook, Target, Watch,
+    Capture, HookError, Options, RingEntry, RingReader, SocketHook, Target, Watch,
 };
 
 /// A capture and its reading end.
 pub struct Live {
-    reader: RingReader,
-    // Dropped last: the programs stay attached as long as somebody reads.
-    _capture: Capture,
+    /// `None` only while it is dropped.
+    loaded: Option<Loaded>,
+    /// `None` if no other test can use the programs.
+    kind: Option<Kind>,
 }
 
+struct Loaded {
+    capture: Capture,
+    reader: RingReader,
+}
+
+/// The properties of loaded programs that cannot be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Kind {
+    hook: SocketHook,
+    ring: u32,
+}
+
+/// Captures that no test uses at the moment. They watch nothing.
+static IDLE: Mutex<Option<HashMap<Kind, Vec<Loaded>>>> = Mutex::new(None);
+
 /// Room for all that one test sends, unless it says otherwise.
-pub const RING: u32 = 4 << 20;
+pub const RING: u32 = 16 << 20;
 
 impl Live {
-    /// Watches the targets, with heads of the default length.
+    /// Watches by the rules, with heads of the default length.
     ///
     /// # Panics
-    /// When the kernel refuses: the test asked for root before.
+    /// If the kernel refuses; the test has made sure that it runs as root.
     pub fn watch(targets: impl IntoIterator<Item = Target>) -> Self {
         let targets = targets.into_iter().collect();
         Self::start(Watch { targets, ..Watch::default() }, RING)
     }
 
-    /// Watches with a head and a ring of its own size, in bytes, by the hook
-    /// that tracer would take.
+    /// Watches with the given heads and ring size in bytes, by the hook that
+    /// tracer would take.
     ///
     /// # Panics
     /// As [`Live::watch`].
@@ -47,9 +71,29 @@ impl Live {
     /// # Panics
     /// As [`Live::watch`].
     pub fn by(hook: SocketHook, watch: Watch, ring: u32) -> Self {
-        let capture = Capture::start(&Options { watch, ring, hook }).expect("a capture");
-        let reader = capture.reader().expect("its reading end");
-        Self { reader, _capture: capture }
+        // That everyone is watched is a constant in the loaded programs.
+        let kind = (!watch.targets.contains(&Target::Everyone)).then_some(Kind { hook, ring });
+        let loaded = match kind.and_then(take_idle) {
+            Some(mut loaded) => {
+                let restarted = loaded.capture.restart(&watch, &mut loaded.reader);
+                restarted.expect("a capture that starts over");
+                loaded
+            }
+            None => {
+                let options = Options { watch, ring, hook };
+                Loaded::new(Capture::start(&options).expect("a capture"))
+            }
+        };
+        Self { loaded: Some(loaded), kind }
+    }
+
+    /// Ends the capture and detaches its programs, which no other test then uses.
+    pub fn detach(mut self) {
+        self.loaded = None;
+    }
+
+    fn reader(&mut self) -> &mut RingReader {
+        &mut self.loaded.as_mut().expect("it is not dropped").reader
     }
 
     /// Takes the records that are in the ring now.
@@ -57,7 +101,7 @@ impl Live {
     /// # Panics
     /// When one of them cannot be read.
     pub fn records(&mut self) -> Vec<Record> {
-        std::iter::from_fn(|| self.reader.entry())
+        std::iter::from_fn(|| self.reader().entry())
             .filter_map(|entry| match entry.expect("an entry as the programs write it") {
                 RingEntry::Record(record) => Some(record),
                 RingEntry::Mapped { .. } => None,
@@ -71,7 +115,7 @@ impl Live {
     /// # Panics
     /// As [`Live::records`].
     pub fn mappings(&mut self) -> usize {
-        std::iter::from_fn(|| self.reader.entry())
+        std::iter::from_fn(|| self.reader().entry())
             .filter(|entry| {
                 matches!(
                     entry.as_ref().expect("as the programs write it"),
@@ -86,14 +130,45 @@ impl Live {
     /// # Panics
     /// When the counters cannot be read.
     pub fn losses(&self) -> Losses {
-        self.reader.losses().expect("the programs' counters")
+        let loaded = self.loaded.as_ref().expect("it is not dropped");
+        loaded.reader.losses().expect("the programs' counters")
     }
 }
 
-/// The hooks that this kernel has, the best first.
+impl Drop for Live {
+    fn drop(&mut self) {
+        // A failed test may leave anything behind.
+        if let (Some(loaded), Some(kind)) = (self.loaded.take(), self.kind)
+            && !thread::panicking()
+        {
+            keep(kind, loaded);
+        }
+    }
+}
+
+impl Loaded {
+    fn new(capture: Capture) -> Self {
+        let reader = capture.reader().expect("its reading end");
+        Self { capture, reader }
+    }
+}
+
+/// Has a capture watch nothing, and keeps it for the next test.
+fn keep(kind: Kind, mut loaded: Loaded) {
+    if loaded.capture.restart(&Watch::default(), &mut loaded.reader).is_ok() {
+        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.get_or_insert_default().entry(kind).or_default().push(loaded);
+    }
+}
+
+fn take_idle(kind: Kind) -> Option<Loaded> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.get_mut(&kind)?.pop()
+}
+
+/// The hooks that this kernel has, best first.
 ///
 /// # Panics
-/// When the kernel has one that does not work.
+/// If the kernel has one that does not work.
 pub fn hooks() -> &'static [SocketHook] {
     static HOOKS: LazyLock<Vec<SocketHook>> = LazyLock::new(|| {
         SocketHook::ALL.into_iter().filter(|&hook| lacking(hook).is_none()).collect()
@@ -101,24 +176,39 @@ pub fn hooks() -> &'static [SocketHook] {
     &HOOKS
 }
 
-/// The hook that tracer would take. The others are not tried for it, which
-/// takes long in an emulated machine.
+/// The hook that tracer would take.
 ///
 /// # Panics
-/// When the kernel has none.
+/// If the kernel has none.
 pub fn best() -> SocketHook {
-    static BEST: LazyLock<SocketHook> =
-        LazyLock::new(|| hook::choose(&SocketHook::ALL).expect("every kernel has sys_enter").hook);
-    *BEST
+    let mut hooks = SocketHook::ALL.into_iter();
+    hooks.find(|&hook| lacking(hook).is_none()).expect("every kernel has sys_enter")
 }
 
-/// Why the kernel does not have a hook; `None` if it does.
+/// The reason why the kernel does not have a hook; `None` if it does. Each hook is
+/// tested once in a process.
 ///
 /// # Panics
-/// When the kernel has it, and it does not work: the verifier refused a
+/// If the kernel has the hook and it does not work: the verifier refused a
 /// program, or the kernel does not run it.
-pub fn lacking(hook: SocketHook) -> Option<HookError> {
-    let err = hook::test_hook(hook).err()?;
+pub fn lacking(hook: SocketHook) -> Option<&'static str> {
+    static TESTED: [OnceLock<Option<String>>; SocketHook::ALL.len()] =
+        [const { OnceLock::new() }; SocketHook::ALL.len()];
+    let place = SocketHook::ALL.iter().position(|&other| other == hook).expect("it is listed");
+    TESTED[place].get_or_init(|| test(hook).map(|err| err.to_string())).as_deref()
+}
+
+/// Runs a hook's self-test, and keeps its programs for the tests.
+fn test(hook: SocketHook) -> Option<HookError> {
+    let mut tried = match Capture::start_best(&[hook], &Watch::default(), RING) {
+        Ok((capture, _)) => {
+            keep(Kind { hook, ring: RING }, Loaded::new(capture));
+            return None;
+        }
+        Err(HookError::NoHook(tried)) => tried,
+        Err(err) => panic!("{hook}: {err}"),
+    };
+    let (_, err) = tried.pop().expect("the hook that was tried");
     let refused = matches!(
         &err,
         HookError::Program { source: ProgramError::LoadError { verifier_log, .. }, .. }

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr};
 use tracer_core::record::{Loss, Record, Transport};
 use tracer_host::hook::{SocketHook, Target, Watch};
 use tracer_tests::{
-    live::{Live, hooks, lacking},
+    live::{Live, RING, hooks, lacking},
     payload::payload,
     peer::{self, Udp, mapped},
     sender::{Sandbox, Sender, unused_uid},
@@ -13,9 +13,6 @@ use tracer_tests::{
 };
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
-
-/// Room for every full head of a test's sends.
-const RING: u32 = 16 << 20;
 
 /// Fires exactly once a send on loopback, or the kernel does not have it.
 fn works(hook: SocketHook) {
