@@ -12,6 +12,9 @@ use crate::{
     workspace::Workspace,
 };
 
+/// The package whose benchmarks load programs into the kernel.
+const KERNEL: &str = "tracer-tests";
+
 /// Sets up, builds the benchmarks and runs them. What they print goes where
 /// this command's own output goes.
 ///
@@ -26,8 +29,8 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<ExitCode> {
     };
     ui.step("build the benchmarks", &mut bench(&["--workspace", "--no-run"]))?;
 
-    let core = bench(&["--quiet", "--workspace", "--exclude", privilege::NEEDS_ROOT]);
-    let mut kernel = bench(&["--quiet", "--package", privilege::NEEDS_ROOT]);
+    let core = bench(&["--quiet", "--workspace", "--exclude", KERNEL]);
+    let mut kernel = bench(&["--quiet", "--package", KERNEL]);
     if Privilege::of_this_process() == Privilege::Sudo {
         privilege::run_through_sudo(&mut kernel)?;
     }

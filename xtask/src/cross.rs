@@ -97,6 +97,18 @@ impl Static {
         &self.triple
     }
 
+    /// Builds every test of the workspace, and the programs that tests start.
+    pub(crate) fn tests(&self, workspace: &Workspace) -> Command {
+        let mut command = self.cargo(workspace, "build");
+        command.args(["--workspace", "--bins", "--tests"]);
+        command
+    }
+
+    /// The directory of what cargo builds for this target, by the profile's folder.
+    pub(crate) fn directory(&self, workspace: &Workspace, profile: &str) -> PathBuf {
+        workspace.target().join(&self.triple).join(profile)
+    }
+
     /// Cargo with a subcommand, for this target.
     pub(crate) fn cargo(&self, workspace: &Workspace, subcommand: &str) -> Command {
         let mut command = match &self.toolchain {

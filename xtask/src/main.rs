@@ -65,14 +65,7 @@ enum Task {
     },
     /// Check format and lints, then run every test that this machine can run,
     /// those of the kernel on other kernels too, in virtual machines
-    Test {
-        /// Leave other kernels out: they take half an hour where there is no KVM
-        #[arg(long)]
-        no_kernels: bool,
-        /// Run only the tests whose name holds this; what else stands here goes to the tests as well
-        #[arg(last = true)]
-        arguments: Vec<String>,
-    },
+    Test(test::Options),
     /// Run the kernel's tests on other kernels, in virtual machines
     Vm(vm::Options),
     /// Build the one static file that users are given, and print its path
@@ -124,7 +117,7 @@ fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Demo { arguments } => demo::run(&workspace, &ui, &arguments),
-        Task::Test { no_kernels, arguments } => test::run(&workspace, &ui, !no_kernels, &arguments),
+        Task::Test(options) => test::run(&workspace, &ui, &options),
         Task::Vm(options) => vm::run(&workspace, &ui, &options),
         Task::Dist { target } => dist::run(&workspace, &ui, target.map_or_else(Arch::host, Ok)?),
         Task::Bench => bench::run(&workspace, &ui),

@@ -11,8 +11,8 @@ use anyhow::{Result, bail};
 
 use crate::{build_cmd, shell};
 
-/// The package whose tests and benchmarks load programs into the kernel.
-pub(crate) const NEEDS_ROOT: &str = "tracer-tests";
+/// Folder of the package whose tests and benchmarks load programs into the kernel.
+pub(crate) const NEEDS_ROOT: &str = "tests";
 
 /// How a command can be run as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,59 +1,79 @@
-//! `cargo xtask test`: format, lints, documentation and every test that this
-//! machine can run, on its own kernel and on others in virtual machines,
-//! closing with what was run and what was not.
+//! `cargo xtask test`: format, lints, documentation, and every test that this
+//! machine can run, on its own kernel and on others in virtual machines.
 //!
-//! A test that finds something missing appends a line `NAME: needs WHAT` to
-//! the file that `TRACER_TEST_SKIPS` names and returns. The test harness counts
-//! it as passed; here it is counted as skipped.
+//! ```text
+//! set up: compiler ─┬─ install and fetch what tests need ─┬─┬─ tests, in two lanes ─┬─ closing
+//!                   └─ format, lints, docs, builds ───────┘ └─ guests ──────────────┘  lines
+//! ```
+//!
+//! A test that lacks something appends a line `NAME: needs WHAT` to the file that
+//! `TRACER_TEST_SKIPS` names and returns. The test harness counts it as passed; here
+//! it is counted as skipped.
 
+mod lanes;
+mod layers;
 mod libtest;
 
 use std::{
     env, fs,
-    io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
+    thread,
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use self::libtest::Tally;
+use self::{
+    lanes::{Binary, Lanes},
+    libtest::Tally,
+};
 use crate::{
-    privilege::{self, NEEDS_ROOT, Privilege},
+    arch::Arch,
+    cross::Static,
+    dist,
     setup::{self, State},
     shell,
     ui::{Ui, elapsed},
-    vm,
+    vm::{self, Accel, Guests, Kernel, Plan},
     workspace::Workspace,
 };
 
-/// Has `tracer` embed nothing: what only reads the code needs no programs, and
-/// each way of calling cargo would build them anew.
-const NO_PROGRAMS: &str = "AYA_BUILD_SKIP";
+/// Which tests to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Run the format, the lints and the tests that need neither root nor other programs
+    #[arg(long, conflicts_with_all = ["all", "no_kernels"])]
+    quick: bool,
+    /// Boot every kernel of `cargo xtask vm --list`, not only the five for every change
+    #[arg(long, conflicts_with = "no_kernels")]
+    all: bool,
+    /// Leave other kernels out
+    #[arg(long)]
+    no_kernels: bool,
+    /// Run only tests whose name contains this; passed to the test harness with its options
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
 
-/// Names the file for skipped tests.
-const SKIPS: &str = "TRACER_TEST_SKIPS";
-
-/// Names the `tracer` that the integration tests run.
-const BINARY: &str = "TRACER_BIN";
-
-/// Names the Python that has the packages of `tests/requirements.txt`.
-const PYTHON: &str = "TRACER_TEST_PYTHON";
-
-/// What was found out so far.
+/// Results so far.
 #[derive(Default)]
 struct Report {
     /// Checks other than tests that failed.
     broken: Vec<String>,
-    /// Checks other than tests that could not be made, with the reason.
+    /// Checks that could not be made, with the reason.
     left_out: Vec<String>,
     tally: Tally,
 }
 
 impl Report {
+    /// Runs a check and reports whether it passed.
     fn check(&mut self, ui: &Ui, name: &str, command: &mut Command) -> bool {
         let result = ui.step(name, command);
+        self.note(name, result)
+    }
+
+    fn note(&mut self, name: &str, result: Result<()>) -> bool {
         if let Err(error) = &result {
             eprintln!("error: {error:#}");
             self.broken.push(name.to_owned());
@@ -62,60 +82,96 @@ impl Report {
     }
 }
 
-/// Runs everything, on other kernels too if `kernels` says so. `arguments` go to
-/// the test harness, here and there, as after `cargo test --`.
+/// Runs the checks and tests that the options ask for.
 ///
 /// # Errors
-/// When setup fails or no test can be started. A failed check or test is told
-/// in the exit code and the closing lines.
-pub(crate) fn run(
-    workspace: &Workspace,
-    ui: &Ui,
-    kernels: bool,
-    arguments: &[String],
-) -> Result<ExitCode> {
+/// If setup fails or no test can be started. The exit code and the closing lines
+/// report a failed check or test.
+pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<ExitCode> {
     let start = Instant::now();
     let state = setup::run(workspace, ui)?;
-    let mut report =
-        Report { left_out: setup::for_tests(workspace, ui, false)?, ..Report::default() };
+    let builder = Static::find_or_install(ui, Arch::host()?)?;
+    let mut report = Report::default();
+    if options.quick {
+        quick(workspace, ui, &builder, &options.arguments, &mut report)?;
+        return Ok(close(ui, &report, start));
+    }
+    let kernels = if options.no_kernels {
+        report.left_out.push("tests on other kernels: --no-kernels was given".to_owned());
+        Vec::new()
+    } else {
+        vm::kernels(options.all)
+    };
 
-    checks(workspace, ui, &state, &mut report);
-    // All targets, because the tests' dependencies change the features of the
-    // rest: a build of the binaries alone would be of no use to the tests.
-    let mut build = workspace.cargo();
-    build.args(["build", "--workspace", "--all-targets"]);
-    if report.check(ui, "build", &mut build) {
-        tests(workspace, ui, arguments, &mut report)?;
-        if kernels {
-            other_kernels(workspace, ui, arguments, &mut report);
-        } else {
-            report.left_out.push("tests on other kernels: --no-kernels says so".to_owned());
-        }
+    // Downloads wait for the network while the compiler keeps the processors busy.
+    let built = thread::scope(|scope| {
+        let needs = scope.spawn(|| {
+            let missing = setup::for_tests(workspace, ui, false);
+            if !kernels.is_empty() {
+                vm::fetch(workspace, ui, &kernels);
+            }
+            missing
+        });
+        checks(workspace, ui, &builder, &mut report);
+        let built = report.check(ui, "build the tests", &mut builder.tests(workspace));
+        report.left_out.extend(needs.join().expect("no panic")?);
+        anyhow::Ok(built)
+    })?;
+    programs(workspace, ui, &state, &mut report);
+    size(workspace, ui, &mut report);
+    if built {
+        all_tests(workspace, ui, &builder, kernels, &options.arguments, &mut report)?;
     }
     Ok(close(ui, &report, start))
 }
 
-/// Format, lints and documentation, with warnings denied.
-fn checks(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
-    let mut format = workspace.cargo();
-    format.args(["fmt", "--all", "--check", "--", "--color", "never"]);
-    report.check(ui, "format", &mut format);
+/// Runs the checks of the inner loop.
+fn quick(
+    workspace: &Workspace,
+    ui: &Ui,
+    builder: &Static,
+    arguments: &[String],
+    report: &mut Report,
+) -> Result<()> {
+    source(workspace, ui, report);
+    lints(workspace, ui, builder, report);
+    let mut build = builder.cargo(workspace, "build");
+    build.args(["--workspace", "--lib", "--bins", "--tests"]);
+    if report.check(ui, "build the tests", &mut build) {
+        let binaries = lanes::binaries(&mut build)?.into_iter().filter(Binary::is_unit);
+        let lanes = Lanes::new(workspace, ui, builder, arguments)?;
+        report.tally.add(lanes.run(vec![binaries.collect()])?);
+    }
+    Ok(())
+}
 
-    let mut lints = workspace.cargo();
-    lints.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
-    report.check(ui, "lints", lints.env(NO_PROGRAMS, "1"));
-
-    programs(workspace, ui, state, report);
-
-    let mut documentation = workspace.cargo();
-    // Not the programs' binary: on the host it is an empty shell.
-    documentation.args(["doc", "--workspace", "--no-deps", "--lib", "--bin", "xtask"]);
-    documentation.env("RUSTDOCFLAGS", "-D warnings").env(NO_PROGRAMS, "1");
+/// Runs the checks that need neither setup nor a build for other machines.
+fn checks(workspace: &Workspace, ui: &Ui, builder: &Static, report: &mut Report) {
+    source(workspace, ui, report);
+    lints(workspace, ui, builder, report);
+    let mut documentation = builder.cargo(workspace, "doc");
+    // The binary of the eBPF programs is an empty shell on the host.
+    documentation.args(["--workspace", "--no-deps", "--lib", "--bin", "xtask"]);
+    documentation.env("RUSTDOCFLAGS", "-D warnings");
     report.check(ui, "documentation", &mut documentation);
 }
 
-/// The lints of the programs as they are built for BPF, where the compiler that
-/// does so brings clippy.
+/// Checks the format and the layers of the crates.
+fn source(workspace: &Workspace, ui: &Ui, report: &mut Report) {
+    let mut format = workspace.cargo();
+    format.args(["fmt", "--all", "--check", "--", "--color", "never"]);
+    report.check(ui, "format", &mut format);
+    report.note("layers", layers::check(workspace));
+}
+
+fn lints(workspace: &Workspace, ui: &Ui, builder: &Static, report: &mut Report) {
+    let mut lints = builder.cargo(workspace, "clippy");
+    lints.args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
+    report.check(ui, "lints", &mut lints);
+}
+
+/// Lints the programs as they are built for BPF, if the compiler that builds them has
+/// clippy.
 fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) {
     const NAME: &str = "lints of the eBPF programs";
     let cargo = |arguments: &[&str]| {
@@ -135,84 +191,57 @@ fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) 
     if state.builds_core {
         command.args(["-Z", "build-std=core"]);
     }
-    // A directory of its own: another compiler's output beside the host's would
-    // have each build the other's anew.
+    // A directory of its own: two compilers that share one build everything again
+    // after each other.
     command.arg("--target-dir").arg(workspace.target().join("bpf-lints"));
     command.args(["--", "-D", "warnings"]);
     crate::workspace::shed_cargo_run(&mut command);
     report.check(ui, NAME, &mut command);
 }
 
-fn tests(workspace: &Workspace, ui: &Ui, arguments: &[String], report: &mut Report) -> Result<()> {
-    let skips = workspace.tools().join("skipped-tests");
-    fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
-    let log = ui.log("tests")?;
-    let mut log =
-        fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-
-    for mut command in test_commands(workspace)? {
-        command.arg("--").args(arguments);
-        command
-            .env(SKIPS, &skips)
-            .env(BINARY, workspace.target().join("debug/tracer"))
-            .env(PYTHON, setup::venv_python(workspace));
-        ui.say(&shell::shown(&command));
-        stream(&mut command, &mut log, &mut report.tally)?;
-    }
-    report.tally.skipped_by_themselves(&read_skips(&skips));
-    Ok(())
-}
-
-/// The kernel's tests once more, on other kernels.
-fn other_kernels(workspace: &Workspace, ui: &Ui, arguments: &[String], report: &mut Report) {
-    let matrix = vm::for_tests(workspace, ui, arguments);
-    eprintln!("{}", matrix.table());
-    report.tally.in_guests(matrix.passed, matrix.failures, matrix.skips);
-    let reasons = matrix.left_out.iter().map(|why| format!("tests on other kernels: {why}"));
-    report.left_out.extend(reasons);
-}
-
-/// One command where this process is root or cannot be; otherwise one for what
-/// needs no root and one whose test binaries, and only those, run through sudo.
-fn test_commands(workspace: &Workspace) -> Result<Vec<Command>> {
-    let test = |arguments: &[&str]| {
-        let mut command = workspace.cargo();
-        command.args(["test", "--no-fail-fast"]).args(arguments);
-        command
+/// Builds the file that users are given and checks its size.
+fn size(workspace: &Workspace, ui: &Ui, report: &mut Report) {
+    let check = || -> Result<()> {
+        let size = dist::size(&dist::build(workspace, ui, Arch::host()?)?)?;
+        let (shown, limit) = (dist::shown(size), dist::shown(dist::MAX_SIZE));
+        ui.say(&format!("size of the release binary: {shown} of at most {limit}"));
+        anyhow::ensure!(size <= dist::MAX_SIZE, "the release binary has {shown}, over {limit}");
+        Ok(())
     };
-    if Privilege::of_this_process() != Privilege::Sudo {
-        return Ok(vec![test(&["--workspace"])]);
-    }
-    let mut as_root = test(&["--package", NEEDS_ROOT]);
-    privilege::run_through_sudo(&mut as_root)?;
-    Ok(vec![test(&["--workspace", "--exclude", NEEDS_ROOT]), as_root])
+    report.note("release binary", check());
 }
 
-/// Runs the tests, showing all but what went well, and counts.
-fn stream(command: &mut Command, log: &mut fs::File, tally: &mut Tally) -> Result<()> {
-    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .spawn()
-        .with_context(|| format!("cannot start {}", shell::shown(command)))?;
-    // The command keeps its end of the pipe open as long as it lives.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    for line in BufReader::new(reader).split(b'\n') {
-        let line = line.context("cannot read what the tests print")?;
-        let line = String::from_utf8_lossy(&line);
-        writeln!(log, "{line}").context("cannot write the tests' log")?;
-        if tally.read(&line) {
-            eprintln!("  {line}");
-        }
+/// Runs the tests on this machine's kernel and, beside them, on the others.
+fn all_tests(
+    workspace: &Workspace,
+    ui: &Ui,
+    builder: &Static,
+    kernels: Vec<Kernel>,
+    arguments: &[String],
+    report: &mut Report,
+) -> Result<()> {
+    let binaries = lanes::binaries(&mut builder.tests(workspace))?;
+    let lanes = Lanes::new(workspace, ui, builder, arguments)?;
+    let guests = (!kernels.is_empty()).then(|| {
+        Guests::prepare(workspace, ui, Plan { kernels, accel: Accel::Auto, boots: 1, arguments })
+    });
+    let (tally, matrix) = thread::scope(|scope| {
+        let guests = guests.map(|guests| scope.spawn(|| guests.boot()));
+        let tally = lanes.run(lanes::split(binaries));
+        let matrix = guests.map(|guests| guests.join().expect("no panic"));
+        (tally, matrix)
+    });
+    report.tally.add(tally?);
+    if let Some(matrix) = matrix {
+        eprintln!("{}", matrix.table());
+        report.tally.in_guests(matrix.passed, matrix.failures, matrix.skips);
+        let reasons = matrix.left_out.iter().map(|why| format!("tests on other kernels: {why}"));
+        report.left_out.extend(reasons);
     }
-    let status = child.wait().context("cannot wait for the tests")?;
-    tally.ended(status.success());
     Ok(())
 }
 
-/// What the tests appended, a line a test.
+/// Reads the lines that tests appended, one for each test.
 fn read_skips(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut skips: Vec<String> = text
@@ -230,7 +259,7 @@ fn test_name(skip: &str) -> &str {
     skip.split_once(": ").map_or(skip, |(name, _)| name)
 }
 
-/// Says what a person and a CI want to know, the shortest last.
+/// Prints what was left out, skipped and failed, and the counts last.
 fn close(ui: &Ui, report: &Report, start: Instant) -> ExitCode {
     let Report { broken, left_out, tally } = report;
     for what in left_out {
@@ -245,7 +274,7 @@ fn close(ui: &Ui, report: &Report, start: Instant) -> ExitCode {
     for name in tally.failures() {
         ui.say(&format!("FAILED test {name}"));
     }
-    // A machine that is meant to have everything is to be told what it lacks.
+    // A machine that is meant to have everything must not silently check less.
     let strict = env::var_os("CI").is_some() && !left_out.is_empty();
     if strict {
         ui.say("FAILED because CI is set and something was left out");

@@ -1,12 +1,15 @@
-//! What a person sees: one line a step, with its time; the output of a step
-//! only when it fails.
+//! Progress for the person at the terminal: one line for each step, with its time.
+//! The output of a step goes to a log and is shown only if the step fails.
 
 use std::{
     fs::{self, File},
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,44 +18,52 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
 
-/// How much of a failed step's log is shown from its end.
+/// Number of lines shown from the end of a failed step's log.
 const TAIL_LINES: usize = 20;
 
-/// How much is shown from its first error on, where that lies before the end:
-/// cargo finishes what else it was doing, at length, after a compiler's error.
+/// Number of lines shown from the first error on, if the error is further up: after
+/// a compiler's error cargo finishes its other jobs and prints a lot.
 const ERROR_LINES: usize = 40;
 
-/// Where nobody's terminal is redrawn, a line this often says that a long step
-/// still runs (and keeps a CI that watches for silence from ending it).
-const HEARTBEAT: Duration = Duration::from_secs(20);
+/// Interval at which a long step reports that it is still running if no terminal is
+/// redrawn. Also keeps a CI that watches for silence from ending it.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Progress on stderr, and a log file for each step.
+/// Shows progress on stderr and writes a log file for each step. Steps may run at
+/// the same time.
 pub(crate) struct Ui {
     logs: PathBuf,
     terminal: bool,
+    running: Mutex<Vec<Running>>,
+}
+
+/// A step that has not ended yet.
+struct Running {
+    label: String,
+    start: Instant,
 }
 
 impl Ui {
-    /// Writes the steps' logs to `logs`, which need not exist yet.
+    /// Writes the logs to `logs`, which need not exist yet.
     pub(crate) fn new(logs: PathBuf) -> Self {
-        Self { logs, terminal: io::stderr().is_terminal() }
+        Self { logs, terminal: io::stderr().is_terminal(), running: Mutex::default() }
     }
 
-    /// Says one thing, also while something is watched.
+    /// Prints a line, also while steps are running.
     pub(crate) fn say(&self, text: &str) {
         eprintln!("{}  {text}", self.clear());
     }
 
-    /// Takes back what is drawn over and over.
+    /// The sequence that erases the line which is being redrawn.
     fn clear(&self) -> &'static str {
         if self.terminal { "\r\x1b[K" } else { "" }
     }
 
-    /// Runs a command quietly: one line when it is done.
+    /// Runs a command quietly and prints one line when it has ended.
     ///
     /// # Errors
-    /// When it cannot be started or fails. The error holds the end of the log
-    /// and the command to run by hand.
+    /// If it cannot be started or fails. The error holds the end of the log and the
+    /// command to run by hand.
     pub(crate) fn step(&self, label: &str, command: &mut Command) -> Result<()> {
         let log = self.log(label)?;
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -75,27 +86,28 @@ impl Ui {
         Ok(())
     }
 
-    /// The log file of a step.
+    /// Returns the path of a step's log.
     ///
     /// # Errors
-    /// When the directory for it cannot be made.
+    /// If the directory cannot be created.
     pub(crate) fn log(&self, label: &str) -> Result<PathBuf> {
         fs::create_dir_all(&self.logs)
             .with_context(|| format!("cannot create {}", self.logs.display()))?;
         Ok(self.logs.join(format!("{}.log", file_name(label))))
     }
 
-    /// Waits for `work`, showing that it goes on and at last how long it took.
+    /// Waits for `work`, shows that it is running, and prints the time it took.
     pub(crate) fn watch<T>(&self, label: &str, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
+        self.running().push(Running { label: label.to_owned(), start });
         let (done, waiting) = mpsc::channel::<()>();
         let result = thread::scope(|scope| {
             scope.spawn(move || {
                 let period = if self.terminal { Duration::from_secs(1) } else { HEARTBEAT };
-                self.redraw(label, Duration::ZERO);
+                self.redraw();
                 while waiting.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
                     if self.terminal {
-                        self.redraw(label, start.elapsed());
+                        self.redraw();
                     } else {
                         eprintln!("  {label} … {} so far", elapsed(start.elapsed()));
                     }
@@ -105,18 +117,29 @@ impl Ui {
             drop(done);
             result
         });
+        self.running().retain(|step| step.start != start || step.label != label);
         eprintln!("{}  {label} ({})", self.clear(), elapsed(start.elapsed()));
         result
     }
 
-    fn redraw(&self, label: &str, time: Duration) {
-        if self.terminal {
-            // Only what fits on one line can be drawn over.
-            let label: String = label.chars().take(60).collect();
-            eprint!("{}  {label} … {}", self.clear(), elapsed(time));
-            // A terminal that went away is no reason to stop the work.
-            let _ = io::stderr().flush();
+    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws the steps that are running on one line, over the previous drawing.
+    fn redraw(&self) {
+        /// Only a line that fits on the terminal can be drawn over.
+        const WIDTH: usize = 70;
+        if !self.terminal {
+            return;
         }
+        let running = self.running();
+        let shown = |step: &Running| format!("{} … {}", step.label, elapsed(step.start.elapsed()));
+        let line = running.iter().map(shown).collect::<Vec<_>>().join(", ");
+        let line: String = line.chars().take(WIDTH).collect();
+        eprint!("{}  {line}", self.clear());
+        // The work goes on if the terminal has gone away.
+        let _ = io::stderr().flush();
     }
 }
 
@@ -131,9 +154,9 @@ fn failure(label: &str, status: ExitStatus, log: &Path, command: &Command) -> St
     )
 }
 
-/// The first error and the end of a log.
+/// Returns the first error and the end of a log.
 fn excerpt(text: &str) -> String {
-    // What a progress bar drew over itself is not worth reading.
+    // A progress bar draws over itself; only its last drawing is of interest.
     let drawn_last = |line| str::rsplit(line, '\r').find(|part| !part.is_empty()).unwrap_or("");
     let lines: Vec<&str> = text.lines().map(drawn_last).collect();
     let error = lines.iter().position(|line| line.starts_with("error"));
@@ -170,7 +193,7 @@ mod tests {
     use super::{Ui, elapsed, excerpt, file_name};
 
     #[test]
-    fn times_read_as_people_say_them() {
+    fn elapsed_times_are_short() {
         assert_eq!(elapsed(Duration::from_millis(430)), "0.4 s");
         assert_eq!(elapsed(Duration::from_secs(34)), "34 s");
         assert_eq!(elapsed(Duration::from_secs(192)), "3m12s");
@@ -178,12 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_named_after_its_step() {
+    fn logs_are_named_after_their_steps() {
         assert_eq!(file_name("build bpf-linker 0.13.0 (LLVM 22)"), "build-bpf-linker-0-13");
     }
 
     #[test]
-    fn without_an_error_the_end_is_shown() {
+    fn excerpts_without_an_error_show_the_end() {
         let log: String = (0..100).map(|n| format!("line {n}\n")).collect();
         let shown = excerpt(&log);
         assert!(shown.starts_with("    line 80\n") && shown.ends_with("    line 99"), "{shown}");
@@ -192,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_is_shown_whatever_follows() {
+    fn excerpts_show_the_first_error() {
         let noise = |count: usize| "noise\n".repeat(count);
         let shown = excerpt(&format!("{}error: the cause\n{}last\n", noise(50), noise(500)));
         assert!(shown.starts_with("    error: the cause\n"), "{shown}");
@@ -202,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_step_tells_cause_and_command() {
+    fn failed_steps_show_cause_and_command() {
         let logs = env::temp_dir().join(format!("xtask-ui-{}", std::process::id()));
         let ui = Ui::new(logs.clone());
         let error = ui

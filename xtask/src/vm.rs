@@ -22,16 +22,13 @@ use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use self::{
-    guest::{PROFILE, size},
-    qemu::Accel,
-};
 use self::{
     guest::{System, TESTS},
-    kernels::{Image, Kernel},
+    kernels::Image,
     qemu::{Boot, Guest, Limits, Qemu},
     results::{Binary, Outcome, Results},
 };
+pub(crate) use self::{kernels::Kernel, qemu::Accel};
 use crate::{
     arch::Arch,
     cross::Static,
@@ -92,8 +89,8 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<E
         boots: options.boots,
         arguments: &options.arguments,
     };
-    let matrix = matrix(workspace, ui, &plan);
-    println!("{}", if plan.boots > 1 { matrix.boots() } else { matrix.table() });
+    let matrix = Guests::prepare(workspace, ui, plan).boot();
+    println!("{}", if options.boots > 1 { matrix.boots() } else { matrix.table() });
     for line in matrix.failures.iter().chain(&matrix.left_out) {
         ui.say(&format!("FAILED {line}"));
     }
@@ -127,10 +124,10 @@ impl Options {
     }
 }
 
-/// Installs what boots guests, and builds for them.
+/// Installs QEMU and the compilers that build for guests.
 ///
 /// # Errors
-/// When something is not to be had.
+/// If one of them is not available.
 pub(crate) fn install(ui: &Ui) -> Result<()> {
     for arch in Arch::ALL {
         Qemu::find_or_install(ui, arch)?;
@@ -139,20 +136,35 @@ pub(crate) fn install(ui: &Ui) -> Result<()> {
     Ok(())
 }
 
-/// The matrix of `cargo xtask test`. `arguments` go to the test harness.
-pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Matrix {
-    let kernels = kernels::ALL.into_iter().filter(|kernel| kernel.in_ci).collect();
-    matrix(workspace, ui, &Plan { kernels, accel: Accel::Auto, boots: 1, arguments })
+/// Installs and fetches everything that the guests of `cargo xtask test` need, so
+/// that preparing them finds it in the cache. Failures are only shown here; the
+/// preparation meets them again.
+pub(crate) fn fetch(workspace: &Workspace, ui: &Ui, kernels: &[Kernel]) {
+    let fetched = || -> Result<()> {
+        install(ui)?;
+        for kernel in kernels {
+            kernel.image(workspace, ui)?;
+        }
+        Ok(())
+    };
+    if let Err(why) = fetched() {
+        ui.say(&format!("kernels: {why:#}"));
+    }
 }
 
-/// What is to be run on what.
-struct Plan<'a> {
-    kernels: Vec<Kernel>,
-    accel: Accel,
-    /// How often each kernel is booted.
-    boots: u32,
-    /// For the test harness.
-    arguments: &'a [String],
+/// The kernels of `cargo xtask test`: those for every change, or all of them.
+pub(crate) fn kernels(all: bool) -> Vec<Kernel> {
+    kernels::ALL.into_iter().filter(|kernel| all || kernel.in_ci).collect()
+}
+
+/// Which tests to run on which kernels.
+pub(crate) struct Plan<'a> {
+    pub(crate) kernels: Vec<Kernel>,
+    pub(crate) accel: Accel,
+    /// Number of times that each kernel is booted.
+    pub(crate) boots: u32,
+    /// Arguments for the test harness.
+    pub(crate) arguments: &'a [String],
 }
 
 /// What became of the tests on each kernel.
@@ -223,36 +235,56 @@ impl Matrix {
     }
 }
 
-/// Boots the kernels, as many at once as there are processors.
-fn matrix(workspace: &Workspace, ui: &Ui, plan: &Plan<'_>) -> Matrix {
-    let mut matrix = Matrix::default();
-    let mut jobs = Vec::new();
-    for arch in Arch::ALL {
-        let kernels: Vec<_> = plan.kernels.iter().filter(|kernel| kernel.arch == arch).collect();
-        if kernels.is_empty() {
-            continue;
-        }
-        match ready(workspace, ui, arch, &kernels, plan.accel, &mut matrix.left_out) {
-            Ok(ready) => jobs.extend(ready),
-            Err(why) => {
-                let names: Vec<_> = kernels.iter().map(|kernel| kernel.name).collect();
-                matrix.left_out.push(format!("{}: {why:#}", names.join(", ")));
+/// Guests that are ready to be booted.
+pub(crate) struct Guests<'a> {
+    ui: &'a Ui,
+    plan: Plan<'a>,
+    jobs: Vec<Job<'a>>,
+    /// Kernels that cannot be booted, with the reason.
+    left_out: Vec<String>,
+}
+
+impl<'a> Guests<'a> {
+    /// Builds the tests and fetches the kernels.
+    pub(crate) fn prepare(workspace: &Workspace, ui: &'a Ui, plan: Plan<'a>) -> Self {
+        let (mut jobs, mut left_out) = (Vec::new(), Vec::new());
+        for arch in Arch::ALL {
+            let kernels: Vec<_> =
+                plan.kernels.iter().filter(|kernel| kernel.arch == arch).collect();
+            if kernels.is_empty() {
+                continue;
+            }
+            match ready(workspace, ui, arch, &kernels, plan.accel, &mut left_out) {
+                Ok(ready) => jobs.extend(ready),
+                Err(why) => {
+                    let names: Vec<_> = kernels.iter().map(|kernel| kernel.name).collect();
+                    left_out.push(format!("{}: {why:#}", names.join(", ")));
+                }
             }
         }
+        Self { ui, plan, jobs, left_out }
     }
-    let at_once = queue::at_once();
-    let label = format!("kernels to boot: {}, {at_once} at once", jobs.len());
-    let boots = |job: Job<'_>| {
-        (1..=plan.boots).map(|nth| job.boot(plan, nth).context(job.kernel.name)).collect::<Vec<_>>()
-    };
-    let done = ui.watch(&label, || queue::run(jobs, at_once, boots));
-    for boot in done.into_iter().flatten() {
-        match boot {
-            Ok(row) => matrix.add(ui, row),
-            Err(why) => matrix.left_out.push(format!("{why:#}")),
+
+    /// Boots them, as many at once as there are processors.
+    pub(crate) fn boot(self) -> Matrix {
+        let Self { ui, plan, jobs, left_out } = self;
+        let mut matrix = Matrix { left_out, ..Matrix::default() };
+        let at_once = queue::at_once();
+        let label = format!("boot {} kernels, {at_once} at once", jobs.len());
+        let boots = |job: Job<'_>| {
+            let boot = |nth| job.boot(&plan, nth).context(job.kernel.name);
+            (1..=plan.boots).map(boot).collect::<Vec<_>>()
+        };
+        let duration = |job: &Job<'_>| job.kernel.duration();
+        let done = ui.watch(&label, || queue::run(jobs, at_once, duration, boots));
+        for boot in done.into_iter().flatten() {
+            match boot {
+                Ok(row) => matrix.add(ui, row),
+                Err(why) => matrix.left_out.push(format!("{why:#}")),
+            }
         }
+        matrix
     }
-    matrix
 }
 
 /// Builds and fetches all that booting the kernels of an architecture needs.

@@ -2,8 +2,8 @@
 //! other run, and the few programs that they start.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,14 +21,14 @@ use crate::{
 
 /// The test binaries of `tests/` that are run in guests: those that need a
 /// kernel and nothing of a whole system.
-pub(super) const TESTS: &[&str] =
-    &["sends", "hooks", "scope", "load", "run", "tls", "packages", "android", "doctor"];
+pub(super) const TESTS: &[&str] = &["kernel", "live"];
+
+/// Their modules, in the order in which the harness runs them.
+pub(super) const MODULES: [&str; 9] =
+    ["hooks", "load", "scope", "sends", "android", "doctor", "packages", "run", "tls"];
 
 /// Programs that the tests or the guest start.
 const PROGRAMS: [&str; 5] = ["guest", "sender", "device", "netd", "tracer"];
-
-/// How they are built: as `cargo xtask dist` builds what users are given.
-pub(crate) const PROFILE: &str = "dist";
 
 /// Debian's packages that tests call programs of. Each runs as it is unpacked.
 const PACKAGES: [&str; 7] =
@@ -61,19 +61,14 @@ impl System {
     /// # Errors
     /// When something cannot be built or fetched.
     pub(super) fn build(workspace: &Workspace, ui: &Ui, arch: Arch) -> Result<Self> {
-        let way = Static::find_or_install(ui, arch)?;
-        let cargo = |arguments: &[&str]| {
-            let mut command = way.cargo(workspace, "build");
-            command.args(["--profile", PROFILE, "--package", "tracer-tests"]);
-            command.args(["--package", "tracer"]).args(arguments);
-            command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
-            command.args(TESTS.iter().flat_map(|name| ["--test", name]));
-            command
-        };
-        let label = format!("build the tests for {} ({})", arch.rust(), way.why());
-        ui.step(&label, &mut cargo(&[]))?;
-        // Once more for the paths: there is nothing left to do.
-        let messages = shell::answer(&mut cargo(&["--message-format=json"]))?;
+        let builder = Static::find_or_install(ui, arch)?;
+        ui.step(
+            &format!("build the tests for {} ({})", arch.rust(), builder.why()),
+            &mut cargo(&builder, workspace, arch)?,
+        )?;
+        // Again for the paths: by now there is nothing to build.
+        let mut command = cargo(&builder, workspace, arch)?;
+        let messages = shell::answer(command.arg("--message-format=json"))?;
         let built = |kind: &str, names: &[&str]| {
             let found: Vec<_> =
                 names.iter().filter_map(|name| executable(&messages, kind, name)).collect();
@@ -164,6 +159,19 @@ impl System {
     }
 }
 
+/// Builds for a guest. This machine's architecture shares the build of the tests on
+/// its own kernel.
+fn cargo(builder: &Static, workspace: &Workspace, arch: Arch) -> Result<Command> {
+    if arch == Arch::host()? {
+        return Ok(builder.tests(workspace));
+    }
+    let mut command = builder.cargo(workspace, "build");
+    command.args(["--package", "tracer-tests", "--package", "tracer"]);
+    command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
+    command.args(TESTS.iter().flat_map(|name| ["--test", name]));
+    Ok(command)
+}
+
 fn utf8(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
@@ -177,12 +185,6 @@ fn executable(messages: &str, kind: &str, name: &str) -> Option<(String, PathBuf
         is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
     });
     Some((name.to_owned(), paths.next()?))
-}
-
-/// A binary's size, for people.
-pub(crate) fn size(path: &Path) -> Result<String> {
-    let bytes = fs::metadata(path)?.len();
-    Ok(format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000))
 }
 
 #[cfg(test)]

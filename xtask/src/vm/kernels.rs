@@ -13,8 +13,8 @@ use crate::{arch::Arch, setup::Archive, ui::Ui, workspace::Workspace};
 
 /// A kernel to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kernel {
-    /// What it is called on the command line.
+pub(crate) struct Kernel {
+    /// Name on the command line.
     pub(super) name: &'static str,
     pub(super) arch: Arch,
     origin: Origin,
@@ -91,6 +91,14 @@ impl Kernel {
             }
         }
         .with_context(|| format!("no kernel {}", self.name))
+    }
+
+    /// Relative duration of the tests on it: newer kernels have slower verifiers, and
+    /// emulating arm64 takes longer.
+    pub(super) fn duration(&self) -> u32 {
+        let newest = u32::from(self.name.contains("newest")) * 2;
+        let rt = u32::from(self.name.contains("-rt")) * 2;
+        newest + rt + u32::from(self.arch != Arch::X86_64)
     }
 
     /// Where it comes from, in a few words.

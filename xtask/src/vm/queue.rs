@@ -1,5 +1,5 @@
-//! Several guests at once: a guest has two processors, and mostly keeps one of
-//! them busy.
+//! Boots several guests at once. A guest has two processors and mostly keeps one
+//! of them busy.
 
 use std::{
     iter,
@@ -7,23 +7,26 @@ use std::{
     thread,
 };
 
-/// More are not booted at once, however many processors there are: each is
-/// given a gigabyte.
+/// Limit on guests at the same time, since each takes a gigabyte of memory.
 const MOST: usize = 4;
 
-/// How many guests this machine has processors for.
+/// Number of guests that this machine has processors for.
 pub(super) fn at_once() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(MOST)
 }
 
-/// Does all jobs, as many at once as `workers` says, the last of them first.
-/// What they gave is in the order of the jobs.
+/// Runs all jobs with `workers` threads, the longest first: a long job that
+/// starts last runs alone. Returns the results in the order of the jobs.
 pub(super) fn run<J: Send, T: Send>(
     jobs: Vec<J>,
     workers: usize,
+    duration: impl Fn(&J) -> u32,
     work: impl Fn(J) -> T + Sync,
 ) -> Vec<T> {
-    let waiting: Mutex<Vec<(usize, J)>> = Mutex::new(jobs.into_iter().enumerate().collect());
+    let mut waiting: Vec<(usize, J)> = jobs.into_iter().enumerate().collect();
+    // They are taken from the end.
+    waiting.sort_by_key(|(_, job)| duration(job));
+    let waiting = Mutex::new(waiting);
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let mut done: Vec<(usize, T)> = thread::scope(|scope| {
         let one = || iter::from_fn(next).map(|(n, job)| (n, work(job))).collect::<Vec<_>>();
@@ -36,24 +39,31 @@ pub(super) fn run<J: Send, T: Send>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{Barrier, Mutex};
 
     use super::run;
 
     #[test]
-    fn each_job_is_done_once_and_keeps_its_place() {
+    fn results_are_in_the_order_of_the_jobs() {
         for workers in [0, 1, 3, 20] {
             let jobs: Vec<u32> = (0..10).collect();
             let doubled: Vec<u32> = (0..10).map(|n| n * 2).collect();
-            assert_eq!(run(jobs, workers, |n| n * 2), doubled);
+            assert_eq!(run(jobs, workers, |n| n % 3, |n| n * 2), doubled);
         }
-        assert!(run(Vec::<u32>::new(), 2, |n| n).is_empty());
+        assert!(run(Vec::<u32>::new(), 2, |n| *n, |n| n).is_empty());
     }
 
     #[test]
-    fn as_many_as_told_are_done_at_once() {
-        // Nobody passes it alone.
+    fn workers_run_at_the_same_time() {
+        // Neither job passes it without the other.
         let both = Barrier::new(2);
-        assert_eq!(run(vec![1, 2], 2, |n| (both.wait(), n).1), [1, 2]);
+        assert_eq!(run(vec![1, 2], 2, |_| 0, |n| (both.wait(), n).1), [1, 2]);
+    }
+
+    #[test]
+    fn the_longest_job_starts_first() {
+        let started = Mutex::new(Vec::new());
+        run(vec![2, 9, 4], 1, |n| *n, |n| started.lock().unwrap().push(n));
+        assert_eq!(started.into_inner().unwrap(), [9, 4, 2]);
     }
 }

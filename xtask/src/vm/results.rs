@@ -14,8 +14,26 @@ pub(super) enum Outcome {
 /// One test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Test {
+    /// `MODULE::NAME`.
     pub(super) name: String,
     pub(super) outcome: Outcome,
+    pub(super) time: Duration,
+}
+
+/// The tests of one module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Module<'a> {
+    pub(super) tests: Vec<&'a Test>,
+}
+
+impl Module<'_> {
+    pub(super) fn count(&self, wanted: impl Fn(&Outcome) -> bool) -> usize {
+        self.tests.iter().filter(|test| wanted(&test.outcome)).count()
+    }
+
+    pub(super) fn time(&self) -> Duration {
+        self.tests.iter().map(|test| test.time).sum()
+    }
 }
 
 /// One test binary.
@@ -23,7 +41,8 @@ pub(super) struct Test {
 pub(super) struct Binary {
     pub(super) name: String,
     pub(super) tests: Vec<Test>,
-    pub(super) time: Duration,
+    /// Time of the last line.
+    time: Duration,
     /// Its exit code, or `killed`; none where it did not end.
     pub(super) exit: Option<String>,
     /// How many tests it said it would run.
@@ -57,6 +76,13 @@ pub(super) struct Results {
 }
 
 impl Results {
+    /// The tests of a module, whichever binary it is in.
+    pub(super) fn module(&self, name: &str) -> Module<'_> {
+        let tests = self.binaries.iter().flat_map(|binary| &binary.tests);
+        let is_in = |test: &&Test| test.name.split("::").next() == Some(name);
+        Module { tests: tests.filter(is_in).collect() }
+    }
+
     /// Reads what came so far; lines that mean nothing are passed over.
     pub(super) fn parse(text: &str) -> Self {
         let mut results = Self::default();
@@ -85,6 +111,7 @@ impl Results {
 impl Binary {
     fn printed(&mut self, rest: &str) {
         let (time, line) = rest.split_once(' ').unwrap_or((rest, ""));
+        let before = self.time;
         if let Ok(time) = time.parse() {
             self.time = Duration::from_millis(time);
         }
@@ -100,7 +127,8 @@ impl Binary {
                     None => Outcome::Failed,
                 },
             };
-            self.tests.push(Test { name: name.to_owned(), outcome });
+            let time = self.time.saturating_sub(before);
+            self.tests.push(Test { name: name.to_owned(), outcome, time });
         } else if !line.is_empty() && !line.starts_with("test result: ok") {
             self.details.push(line.to_owned());
         }
@@ -121,20 +149,20 @@ mod tests {
     use super::{Outcome, Results};
 
     const SAID: &str = "kernel 6.1.0-49-amd64\r\n\
-        run sends\r\n\
+        run kernel\r\n\
         out 10 \r\n\
         out 11 running 3 tests\r\n\
-        out 50 test one ... ok\r\n\
-        out 70 test two ... FAILED\r\n\
-        out 75 test three ... ok\r\n\
-        out 80 thread 'two' panicked at x\r\n\
+        out 50 test hooks::one ... ok\r\n\
+        out 70 test sends::two ... FAILED\r\n\
+        out 75 test sends::three ... ok\r\n\
+        out 80 thread 'sends::two' panicked at x\r\n\
         out 90 test result: FAILED. 2 passed; 1 failed; 0 ignored\r\n\
-        skip three: needs python\r\n\
-        end sends 101\r\n\
-        run scope\r\n\
+        skip sends::three: needs python\r\n\
+        end kernel 101\r\n\
+        run live\r\n\
         out 5 running 1 test\r\n\
-        out 9 test four ... ok\r\n\
-        end scope 0\r\n\
+        out 9 test run::four ... ok\r\n\
+        end live 0\r\n\
         done\r\n";
 
     #[test]
@@ -142,13 +170,14 @@ mod tests {
         let results = Results::parse(SAID);
         assert_eq!(results.kernel.as_deref(), Some("6.1.0-49-amd64"));
         assert!(results.done);
-        let [sends, scope] = &results.binaries[..] else { panic!("{results:?}") };
-        let outcomes: Vec<_> = sends.tests.iter().map(|test| test.outcome.clone()).collect();
+        let [kernel, live] = &results.binaries[..] else { panic!("{results:?}") };
+        let outcomes: Vec<_> = kernel.tests.iter().map(|test| test.outcome.clone()).collect();
         let skipped = Outcome::Skipped("needs python".to_owned());
         assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed, skipped]);
-        assert_eq!(sends.time.as_millis(), 90);
-        assert_eq!(sends.details[0], "thread 'two' panicked at x");
-        assert!(!sends.is_good() && scope.is_good());
+        let sends = results.module("sends");
+        assert_eq!((sends.tests.len(), sends.time().as_millis()), (2, 25));
+        assert_eq!(kernel.details[0], "thread 'sends::two' panicked at x");
+        assert!(!kernel.is_good() && live.is_good());
     }
 
     /// Whatever a guest did not come to say, it does not count as passed.

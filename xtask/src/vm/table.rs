@@ -2,8 +2,8 @@
 
 use super::{
     Row,
-    guest::TESTS,
-    results::{Binary, Outcome},
+    guest::MODULES,
+    results::{Module, Outcome},
 };
 use crate::ui::elapsed;
 
@@ -15,10 +15,7 @@ pub(super) fn table(rows: &[Row]) -> String {
     for row in rows {
         let release = row.results.kernel.as_deref().unwrap_or("did not come up");
         let mut line = vec![row.kernel.name.to_owned(), release.to_owned()];
-        line.extend(TESTS.iter().map(|name| {
-            let binary = row.results.binaries.iter().find(|binary| binary.name == *name);
-            binary.map_or_else(|| "-".to_owned(), cell)
-        }));
+        line.extend(MODULES.iter().map(|name| cell(&row.results.module(name))));
         line.push(format!("{} ({})", elapsed(row.time), row.accel));
         lines.push(line);
     }
@@ -43,26 +40,27 @@ pub(super) fn boots(rows: &[Row]) -> String {
 
 fn head() -> Vec<String> {
     let mut head = vec!["kernel", "release"];
-    head.extend(TESTS);
+    head.extend(MODULES);
     head.push("boot to end");
     head.into_iter().map(str::to_owned).collect()
 }
 
 /// `14 + 1 skipped, 3.2 s`.
-fn cell(binary: &Binary) -> String {
-    let passed = binary.count(|outcome| *outcome == Outcome::Passed);
-    let skipped = binary.count(|outcome| matches!(outcome, Outcome::Skipped(_)));
-    let failed = binary.count(|outcome| *outcome == Outcome::Failed);
+fn cell(module: &Module<'_>) -> String {
+    if module.tests.is_empty() {
+        return "-".to_owned();
+    }
+    let passed = module.count(|outcome| *outcome == Outcome::Passed);
+    let skipped = module.count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    let failed = module.count(|outcome| *outcome == Outcome::Failed);
     let mut cell = passed.to_string();
     if skipped > 0 {
         cell += &format!(" + {skipped} skipped");
     }
     if failed > 0 {
         cell += &format!(", {failed} FAILED");
-    } else if !binary.is_good() {
-        cell += ", FAILED";
     }
-    format!("{cell}, {}", elapsed(binary.time))
+    format!("{cell}, {}", elapsed(module.time()))
 }
 
 /// A Markdown table whose columns are of one width.
