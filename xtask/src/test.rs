@@ -11,7 +11,7 @@
 //! it is counted as skipped.
 
 mod lanes;
-mod layers;
+pub(crate) mod layers;
 mod libtest;
 
 use std::{
@@ -117,6 +117,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<E
         report.left_out.extend(needs.join().expect("no panic")?);
         anyhow::Ok(built)
     })?;
+    report.note("portability", layers::check_portability(workspace, ui));
     programs(workspace, ui, &state, &mut report);
     size(workspace, ui, &mut report);
     if built {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{apt::Apt, boringssl, debian, foreign::Archive, linker, state::State};
-use crate::{arch::Arch, cache, shell, ui::Ui, workspace::Workspace};
+use crate::{arch::Arch, cache, shell, test::layers, ui::Ui, workspace::Workspace};
 
 /// A package of Debian's.
 struct Package {
@@ -73,10 +73,31 @@ pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<V
     if let Some(state) = State::still_true(workspace) {
         note("clippy for the eBPF programs", clippy(ui, &state, dry_run));
     }
+    if !dry_run {
+        portable_targets(ui);
+    }
     note("chromium for arm64", foreign_chromium(workspace, ui, dry_run));
     note("client with BoringSSL", boringssl_client(workspace, ui, dry_run));
     note("Python packages", python_packages(workspace, ui, dry_run));
     Ok(missing)
+}
+
+/// Asks rustup for the standard libraries that the core is compiled with for other
+/// systems. Nothing else depends on them, and not every rustup can download, so that a
+/// failure is only shown.
+fn portable_targets(ui: &Ui) {
+    let mut command = Command::new("rustup");
+    let installed = shell::answer(command.args(["target", "list", "--installed"]));
+    let installed = installed.unwrap_or_default();
+    for target in layers::TARGETS {
+        if !installed.lines().any(|line| line == target) {
+            let mut add = Command::new("rustup");
+            add.args(["target", "add", target]);
+            if let Err(why) = ui.step(&format!("rustup target add {target}"), &mut add) {
+                ui.say(&format!("tests: no {target}: {}", first_line(&why)));
+            }
+        }
+    }
 }
 
 /// The Python that has the packages of the tests.

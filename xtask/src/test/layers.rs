@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{shell, workspace::Workspace};
+use crate::{shell, ui::Ui, workspace::Workspace};
 
 /// The rules for one of the workspace's crates.
 struct Layer {
@@ -32,7 +32,28 @@ const IMPURE: &[(&str, &str)] = &[
     ("tokio", "does I/O and reads clocks"),
 ];
 
-const LAYERS: [Layer; 0] = [];
+/// The crates whose dependencies are restricted, lowest first.
+const LAYERS: [Layer; 5] = [
+    Layer { package: "tracer-ebpf", below: &[], forbidden: IMPURE },
+    Layer { package: "tracer-core", below: &["tracer-ebpf"], forbidden: IMPURE },
+    Layer { package: "tracer-formats", below: &["tracer-core", "tracer-ebpf"], forbidden: IMPURE },
+    Layer { package: "tracer-audit", below: &["tracer-core", "tracer-ebpf"], forbidden: IMPURE },
+    Layer {
+        package: "tracer-host",
+        below: &["tracer-core", "tracer-ebpf"],
+        forbidden: &[
+            ("hyper", "belongs to the site of the audit"),
+            ("rusqlite", "belongs to the store"),
+            ("rustls", "belongs to the site of the audit"),
+        ],
+    },
+];
+
+/// Crates that have to compile for other systems as well.
+const PORTABLE: [&str; 3] = ["tracer-core", "tracer-formats", "tracer-audit"];
+
+/// Targets that they are compiled for. Setup asks rustup for their standard libraries.
+pub(crate) const TARGETS: [&str; 2] = ["x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
 
 /// Checks all layers.
 ///
@@ -46,6 +67,28 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
     }
     if !broken.is_empty() {
         bail!("dependencies that ARCHITECTURE.md rules out:\n  {}", broken.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Compiles the portable crates for other systems, as far as rustup has their standard
+/// libraries.
+///
+/// # Errors
+/// If one of them does not compile.
+pub(super) fn check_portability(workspace: &Workspace, ui: &Ui) -> Result<()> {
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let installed = installed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let installed = installed.unwrap_or_default();
+    for target in TARGETS {
+        if !installed.lines().any(|line| line == target) {
+            ui.say(&format!("not compiled for {target}: rustup has no standard library for it"));
+            continue;
+        }
+        let mut command = workspace.cargo();
+        command.args(["check", "--target", target]);
+        command.args(PORTABLE.iter().flat_map(|package| ["--package", package]));
+        ui.step(&format!("compile for {target}"), &mut command)?;
     }
     Ok(())
 }
