@@ -48,7 +48,7 @@ static IDLE: Mutex<Option<HashMap<Kind, Vec<Loaded>>>> = Mutex::new(None);
 pub const RING: u32 = 16 << 20;
 
 impl Live {
-    /// Watches by the rules, with heads of the default length.
+    /// Watches the targets, with heads of the default length.
     ///
     /// # Panics
     /// If the kernel refuses; the test has made sure that it runs as root.
