@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod hook;
-
-pub mod locate;
 pub mod doctor;
+pub mod hook;
+pub mod locate;

@@ -9,7 +9,10 @@
 use std::io;
 use std::ops::Range;
 
-use object::elf;
+use object::LittleEndian as LE;
+use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
+use object::pod::{self, Pod};
+use object::read::elf::NoteIterator;
 
 use super::source::{Fields, Part};
 use super::{Arch, Reason};
@@ -29,11 +32,8 @@ const MAX_NAME: usize = 256;
 /// Maximum length of a build id: SHA-512 is the longest hash in use.
 const MAX_BUILD_ID: usize = 64;
 
-const EHDR_SIZE: usize = 64;
-const PHDR_SIZE: usize = 56;
-const SHDR_SIZE: usize = 64;
-/// Size of an `Elf64_Sym`.
-pub(super) const SYM_SIZE: usize = 24;
+/// A symbol of a 64-bit little-endian file.
+pub(super) type RawSymbol = Sym64<LE>;
 
 /// An error that ends the analysis of a file.
 #[derive(Debug)]
@@ -121,23 +121,24 @@ pub(super) fn is_elf(head: &[u8]) -> bool {
 impl<'a> Image<'a> {
     /// Reads the headers of `file`.
     pub(super) fn read(file: Part<'a>) -> Result<Self, ElfError> {
-        let truncated = || Reason::Malformed("the ELF header is truncated".into());
-        let header = file.read(0, EHDR_SIZE)?;
-        if !is_elf(&header) {
+        let bytes = file.read(0, size_of::<FileHeader64<LE>>())?;
+        if !is_elf(&bytes) {
             return Err(Reason::Malformed("not an ELF file".into()).into());
         }
-        let arch = machine(&header).ok_or_else(truncated)??;
-        let phoff = header.u64(32).ok_or_else(truncated)?;
-        let phentsize = header.u16(54).ok_or_else(truncated)?;
-        let phnum = header.u16(56).ok_or_else(truncated)?;
-        if usize::from(phentsize) != PHDR_SIZE || usize::from(phnum) > MAX_SEGMENTS {
+        let (header, _) = pod::from_bytes::<FileHeader64<LE>>(&bytes)
+            .map_err(|()| Reason::Malformed("the ELF header is truncated".into()))?;
+        let arch = architecture(header)?;
+        let count = usize::from(header.e_phnum.get(LE));
+        if usize::from(header.e_phentsize.get(LE)) != size_of::<ProgramHeader64<LE>>()
+            || count > MAX_SEGMENTS
+        {
             return Err(Reason::Malformed("the program headers are invalid".into()).into());
         }
-        let (sections, section_names) = section_headers(&file, &header)?;
+        let (sections, section_names) = section_headers(&file, header)?;
         let mut image = Self {
             file,
             arch,
-            fixed: header.u16(16) == Some(elf::ET_EXEC),
+            fixed: header.e_type.get(LE) == elf::ET_EXEC,
             segments: Vec::new(),
             eh_frame_hdr: None,
             notes: Vec::new(),
@@ -145,8 +146,9 @@ impl<'a> Image<'a> {
             sections,
             section_names,
         };
-        let headers = file.read(phoff, PHDR_SIZE * usize::from(phnum))?;
-        for header in headers.chunks_exact(PHDR_SIZE) {
+        let headers =
+            file.read(header.e_phoff.get(LE), size_of::<ProgramHeader64<LE>>() * count)?;
+        for header in entries::<ProgramHeader64<LE>>(&headers) {
             image.add_segment(header);
         }
         // The cost of scanning must be bounded by the size of the file, whatever the headers
@@ -158,22 +160,18 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
-    fn add_segment(&mut self, header: &[u8]) {
-        let (Some(kind), Some(flags), Some(offset), Some(address), Some(size)) =
-            (header.u32(0), header.u32(4), header.u64(8), header.u64(16), header.u64(32))
-        else {
-            return;
-        };
+    fn add_segment(&mut self, header: &ProgramHeader64<LE>) {
+        let (offset, address) = (header.p_offset.get(LE), header.p_vaddr.get(LE));
         // Ignore the part of a segment beyond the end of the file.
-        let size = size.min(self.file.size().saturating_sub(offset));
+        let size = header.p_filesz.get(LE).min(self.file.size().saturating_sub(offset));
         let Some(end) = address.checked_add(size) else {
             return;
         };
-        match kind {
+        match header.p_type.get(LE) {
             elf::PT_LOAD if size > 0 => self.segments.push(Segment {
                 addresses: address..end,
                 offset,
-                executable: flags & elf::PF_X != 0,
+                executable: header.p_flags.get(LE) & elf::PF_X != 0,
             }),
             elf::PT_DYNAMIC => self.dynamic = Some(offset..offset.saturating_add(size)),
             elf::PT_NOTE => self.notes.push(offset..offset.saturating_add(size)),
@@ -219,9 +217,9 @@ impl<'a> Image<'a> {
         };
         let len = usize::try_from(range.end - range.start).unwrap_or(MAX_DYNAMIC);
         let table = self.file.read(range.start, len.min(MAX_DYNAMIC))?;
-        let entries: Vec<(i64, u64)> = table
-            .chunks_exact(16)
-            .filter_map(|entry| Some((entry.u64(0)?.cast_signed(), entry.u64(8)?)))
+        let entries: Vec<(i64, u64)> = entries::<Dyn64<LE>>(&table)
+            .iter()
+            .map(|entry| (entry.d_tag.get(LE), entry.d_val.get(LE)))
             .take_while(|(tag, _)| *tag != elf::DT_NULL)
             .collect();
         let value = |tag| entries.iter().find(|(t, _)| *t == tag).map(|(_, value)| *value);
@@ -246,7 +244,7 @@ impl<'a> Image<'a> {
                 (None, Some(va)) => self.gnu_hash_symbols(va)?,
                 (None, None) => 0,
             };
-            let end = start.saturating_add(count.saturating_mul(SYM_SIZE as u64));
+            let end = start.saturating_add(count.saturating_mul(size_of::<RawSymbol>() as u64));
             symbols = Some(SymbolTable {
                 symbols: start..end.min(self.file.size()),
                 strings: strings..strings_end,
@@ -325,63 +323,70 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Returns the architecture, if it is supported; `None` if the header is truncated.
-fn machine(header: &[u8]) -> Option<Result<Arch, Reason>> {
-    let [class, data] = header.array(4)?;
-    let machine = header.u16(18)?;
-    Some(match (class, data, machine) {
+/// Returns the structs in `bytes`, without an incomplete one at the end.
+pub(super) fn entries<T: Pod>(bytes: &[u8]) -> &[T] {
+    let count = bytes.len() / size_of::<T>();
+    pod::slice_from_bytes(bytes, count).map_or(&[], |(entries, _)| entries)
+}
+
+/// Returns the architecture, if it is supported.
+fn architecture(header: &FileHeader64<LE>) -> Result<Arch, Reason> {
+    let machine = header.e_machine.get(LE);
+    match (header.e_ident.class, header.e_ident.data, machine) {
         (elf::ELFCLASS64, elf::ELFDATA2LSB, elf::EM_X86_64) => Ok(Arch::X86_64),
         (elf::ELFCLASS64, elf::ELFDATA2LSB, elf::EM_AARCH64) => Ok(Arch::Arm64),
         (elf::ELFCLASS32, ..) => Err(Reason::Unsupported("a 32-bit ELF file".into())),
         _ => Err(Reason::Unsupported(format!("ELF machine {machine}"))),
-    })
+    }
 }
 
 /// Reads the section headers, and returns the offsets of their names. Returns no sections if
 /// the headers are missing or invalid: nothing depends on them.
-fn section_headers(file: &Part<'_>, header: &[u8]) -> io::Result<(Vec<Section>, Range<u64>)> {
-    let (Some(offset), Some(size), Some(count), Some(names)) =
-        (header.u64(40), header.u16(58), header.u16(60), header.u16(62))
-    else {
-        return Ok((Vec::new(), 0..0));
-    };
-    if usize::from(size) != SHDR_SIZE || usize::from(count) > MAX_SECTIONS {
+fn section_headers(
+    file: &Part<'_>,
+    header: &FileHeader64<LE>,
+) -> io::Result<(Vec<Section>, Range<u64>)> {
+    let count = usize::from(header.e_shnum.get(LE));
+    if usize::from(header.e_shentsize.get(LE)) != size_of::<SectionHeader64<LE>>()
+        || count > MAX_SECTIONS
+    {
         return Ok((Vec::new(), 0..0));
     }
-    let table = file.read(offset, SHDR_SIZE * usize::from(count))?;
-    let sections: Vec<Section> = table
-        .chunks_exact(SHDR_SIZE)
-        .filter_map(|entry| {
-            let start = entry.u64(24)?;
+    let table = file.read(header.e_shoff.get(LE), size_of::<SectionHeader64<LE>>() * count)?;
+    let sections: Vec<Section> = entries::<SectionHeader64<LE>>(&table)
+        .iter()
+        .map(|section| {
+            let start = section.sh_offset.get(LE);
             // Keep a section beyond the end of the file as an empty one, because sections
             // are referred to by index.
-            let range = match start.checked_add(entry.u64(32)?) {
+            let range = match start.checked_add(section.sh_size.get(LE)) {
                 Some(end) if end <= file.size() => start..end,
                 _ => 0..0,
             };
-            Some(Section { name: entry.u32(0)?, kind: entry.u32(4)?, range, link: entry.u32(40)? })
+            Section {
+                name: section.sh_name.get(LE),
+                kind: section.sh_type.get(LE),
+                range,
+                link: section.sh_link.get(LE),
+            }
         })
         .collect();
-    let names = sections.get(usize::from(names)).map_or(0..0, |section| section.range.clone());
+    let names = sections.get(usize::from(header.e_shstrndx.get(LE)));
+    let names = names.map_or(0..0, |section| section.range.clone());
     Ok((sections, names))
 }
 
 /// Returns the description of the note named `GNU` with type `NT_GNU_BUILD_ID`.
-fn gnu_build_id(mut notes: &[u8]) -> Option<&[u8]> {
-    loop {
-        let name_size = usize::try_from(notes.u32(0)?).ok()?;
-        let id_size = usize::try_from(notes.u32(4)?).ok()?;
-        let kind = notes.u32(8)?;
-        let id_at = name_size.checked_next_multiple_of(4)?.checked_add(12)?;
-        let end = id_at.checked_add(id_size)?;
-        let id = notes.get(id_at..end)?;
-        let name = notes.get(12..)?.get(..name_size)?;
-        if kind == elf::NT_GNU_BUILD_ID
-            && name.strip_suffix(b"\0") == Some(elf::ELF_NOTE_GNU)
+fn gnu_build_id(notes: &[u8]) -> Option<&[u8]> {
+    let mut notes = NoteIterator::<FileHeader64<LE>>::new(LE, 4, notes).ok()?;
+    while let Ok(Some(note)) = notes.next() {
+        let id = note.desc();
+        if note.n_type(LE) == elf::NT_GNU_BUILD_ID
+            && note.name() == elf::ELF_NOTE_GNU
             && !id.is_empty()
         {
             return id.get(..id.len().min(MAX_BUILD_ID));
         }
-        notes = notes.get(end.checked_next_multiple_of(4)?..)?;
     }
+    None
 }

@@ -5,10 +5,11 @@ use std::io;
 
 use memchr::memmem;
 
-use super::elf::{SYM_SIZE, SymbolTable};
-use super::source::{Fields, Part, WINDOW};
+use object::LittleEndian as LE;
+use object::elf::{SHN_UNDEF, STT_FUNC};
 
-const STT_FUNC: u8 = object::elf::STT_FUNC;
+use super::elf::{RawSymbol, SymbolTable, entries};
+use super::source::{Part, WINDOW};
 
 /// Maximum number of occurrences of the names in the string table. A name usually occurs
 /// once; suffix sharing adds a few.
@@ -39,15 +40,14 @@ pub(super) fn find(file: Part<'_>, table: &SymbolTable, names: &[&str]) -> io::R
         return Ok(found);
     }
     // With this overlap, every window starts at the beginning of an entry.
-    let overlap = WINDOW % SYM_SIZE;
+    let overlap = WINDOW % size_of::<RawSymbol>();
     let size = table.symbols.end.saturating_sub(table.symbols.start);
     file.windows(table.symbols.start, size, overlap, |_, window| {
-        for entry in window.chunks_exact(SYM_SIZE) {
-            let Some(name) = entry.u32(0).and_then(|at| positions.get(&u64::from(at))) else {
-                continue;
-            };
-            if found.len() < MAX_SYMBOLS {
-                found.extend(symbol(entry, *name));
+        for entry in entries::<RawSymbol>(window) {
+            if let Some(name) = positions.get(&u64::from(entry.st_name.get(LE)))
+                && found.len() < MAX_SYMBOLS
+            {
+                found.extend(function(entry, *name));
             }
         }
     })?;
@@ -79,16 +79,13 @@ fn name_positions(
     Ok(positions)
 }
 
-/// Reads an `Elf64_Sym`: `u32 name, u8 info, u8 other, u16 section,
-/// u64 value, u64 size`.
-fn symbol(entry: &[u8], name: usize) -> Option<Symbol> {
-    let kind = entry.get(4)? & 0xf;
-    let section = entry.u16(6)?;
-    let imported = section == object::elf::SHN_UNDEF;
+/// Converts the symbol of a function; returns `None` for other symbols.
+fn function(entry: &RawSymbol, name: usize) -> Option<Symbol> {
+    let imported = entry.st_shndx.get(LE) == SHN_UNDEF;
     // An import can have no type; the definition of a function is STT_FUNC.
-    (imported || kind == STT_FUNC).then_some(Symbol {
+    (imported || entry.st_type() == STT_FUNC).then(|| Symbol {
         name,
-        address: if imported { None } else { Some(entry.u64(8)?) },
-        size: entry.u64(16)?,
+        address: (!imported).then(|| entry.st_value.get(LE)),
+        size: entry.st_size.get(LE),
     })
 }
