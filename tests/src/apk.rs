@@ -1,18 +1,18 @@
-//! An APK with a library that Android's linker would map from it: stored, and at
-//! the beginning of a page (PKWARE's APPNOTE.TXT 6.3.10; AOSP, `zipalign`).
+//! Writes APKs that hold a library as Android's linker can map it: uncompressed and
+//! page-aligned (PKWARE's APPNOTE.TXT 6.3.10; AOSP, `zipalign`).
 
 use std::{fs, path::Path};
 
-/// Pages are no larger on any kernel that the tests run on.
+/// Largest page size of the kernels that the tests run on.
 const PAGE: usize = 16 << 10;
 
-/// The extra field that fills up to the page: the alignment, and zeros.
+/// ID of the extra field that pads an entry to a page: the alignment, then zeros.
 const ALIGNMENT: u16 = 0xd935;
 
-/// The date of every entry: 1 January 1980, the first there is.
+/// Date of every entry: 1 January 1980, the earliest that the format can express.
 const DATE: u16 = 1 << 5 | 1;
 
-/// Writes an APK with entries that are stored.
+/// Builds an APK with uncompressed entries.
 pub struct Apk {
     bytes: Vec<u8>,
     directory: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct Apk {
 }
 
 impl Apk {
-    /// With the manifest that makes a zip an APK (an empty one).
+    /// Creates an APK that holds an empty manifest, which makes a zip file an APK.
     #[expect(clippy::new_without_default, reason = "an APK is made, there is no usual one")]
     pub fn new() -> Self {
         let mut apk = Self { bytes: Vec::new(), directory: Vec::new(), entries: 0 };
@@ -28,10 +28,10 @@ impl Apk {
         apk
     }
 
-    /// Adds a file, and answers where in the APK its bytes begin.
+    /// Adds a file. Returns the offset of its contents in the APK.
     ///
     /// # Panics
-    /// When it is larger than a test's file may be.
+    /// Panics if the file is larger than 4 GiB.
     pub fn store(&mut self, name: &str, content: &[u8]) -> u64 {
         const HEADER: usize = 30;
         let header = self.bytes.len();
@@ -69,10 +69,10 @@ impl Apk {
         at
     }
 
-    /// Writes it.
+    /// Writes the APK to a file.
     ///
     /// # Panics
-    /// When the file cannot be written.
+    /// Panics if the file cannot be written.
     pub fn write(mut self, path: &Path) {
         let start = u32::try_from(self.bytes.len()).expect("a small APK");
         let size = u32::try_from(self.directory.len()).expect("a small directory");

@@ -1,5 +1,5 @@
-//! Audits of real browsers: `tracer audit` with a scenario of the tests', on a
-//! screen that nobody sees.
+//! Audits of real browsers: runs `tracer audit` with the tests' own scenarios on a
+//! virtual screen.
 
 use std::{
     fs,
@@ -19,31 +19,31 @@ use crate::{
     web::{fixture, installed},
 };
 
-/// A question, its answer and, where it is counted, of how many how many.
+/// A question, its answer and, if the question is counted, the count and the total.
 pub type Expected<'a> = (&'a str, &'a str, Option<(u64, u64)>);
 
-/// An audit, and what it left.
+/// A finished audit and its files.
 pub struct Audited {
-    /// How the command ended.
+    /// Outcome of the command.
     pub ended: Ended,
     folder: TempDir,
 }
 
-/// An audit that runs.
+/// An audit in progress.
 pub struct Auditing {
-    /// The command.
+    /// The running command.
     pub run: Running,
     folder: TempDir,
-    // They end after the browser, in this order.
+    // Dropped after the browser, in this order.
     _bus: Bus,
     _screen: Screen,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// How long an audit may take on a machine that has other things to do.
+/// Longest time an audit may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Of Chromium in every form. Nothing leaves the machine.
+/// Options of every Chromium. They keep all traffic on this machine.
 const FLAGS: [&str; 10] = [
     "--no-sandbox",
     "--disable-gpu",
@@ -57,7 +57,7 @@ const FLAGS: [&str; 10] = [
     "--ignore-certificate-errors-spki-list={spki}",
 ];
 
-/// A scenario for Chromium with an extension, if there is one.
+/// Returns a scenario for Chromium, optionally with an extension.
 pub fn chromium(extension: Option<&Path>) -> Scenario {
     let mut start = vec!["chromium".to_owned()];
     start.extend(FLAGS.map(str::to_owned));
@@ -67,7 +67,7 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
     if let Some(extension) = extension {
         start.push(format!("--load-extension={}", extension.display()));
         start.push("--disable-features=DisableLoadExtensionCommandLineSwitch".into());
-        // What its user agrees to in the extension's settings.
+        // The permission that a user gives in the extension's settings.
         let allowed = json!({"extensions": {"settings": {REPORTER_ID: {"incognito": true}}}});
         files.push(("{profile}/Default/Preferences".to_owned(), allowed.to_string()));
     }
@@ -79,12 +79,12 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
         ("start_private", with(&started, &["--incognito"])),
         ("open", with(&open, &["{url}"])),
         ("open_private", with(&open, &["--incognito", "{url}"])),
-        // Nobody types here: the address is opened.
+        // The test does not type: it opens the address.
         ("type", with(&open, &["https://{text}"])),
         ("accept", with(&open, &["https://accept.{domain}:{port}/"])),
         ("decline", with(&open, &["https://decline.{domain}:{port}/"])),
         ("clear", json!(["rm", "-rf", "{profile}"])),
-        // Its profile is all that it keeps.
+        // The profile is all that this browser stores.
         ("reinstall", json!(["rm", "-rf", "{profile}"])),
     ];
     let mut text = format!(
@@ -98,8 +98,8 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
     Scenario::new("Chromium", text)
 }
 
-/// The ready scenario for Firefox, with what it leaves to the operator, and
-/// without its waits.
+/// Returns the bundled scenario for Firefox, with the steps that it leaves to the
+/// operator, and with shorter waits.
 pub fn firefox() -> Scenario {
     const READY: &str = include_str!("../../tracer/scenarios/firefox.toml");
     let (driving, _phases) = READY.split_once("[phases.").expect("phases at its end");
@@ -110,16 +110,16 @@ pub fn firefox() -> Scenario {
     Scenario::new("Firefox", format!("{QUICK}{driving}{}", lines(&commands)))
 }
 
-/// What is waited for, in seconds.
+/// Waiting times, in seconds.
 const QUICK: &str = "settle = 2\ndwell = 2\n";
 
-/// Commands as a scenario has them: an array of strings is written alike in JSON
-/// and in TOML.
+/// Formats commands for a scenario. An array of strings is written the same way in
+/// JSON and in TOML.
 fn lines(commands: &[(&str, Value)]) -> String {
     commands.iter().map(|(name, command)| format!("{name} = {command}\n")).collect()
 }
 
-/// A scenario that is not yet a file.
+/// A scenario before it is written to a file.
 pub struct Scenario {
     browser: &'static str,
     text: String,
@@ -127,7 +127,7 @@ pub struct Scenario {
     pages: Vec<(&'static str, u32)>,
 }
 
-/// The phases, in their order.
+/// All phases, in order.
 const PHASES: [&str; 10] = [
     "fresh",
     "declined",
@@ -146,7 +146,7 @@ impl Scenario {
         Self { browser, text, left_out: Vec::new(), pages: Vec::new() }
     }
 
-    /// With these phases, and as many pages in each.
+    /// Limits the audit to these phases, with this number of pages in each.
     #[must_use]
     pub fn phases(mut self, phases: &[(&'static str, u32)]) -> Self {
         self.pages = phases.to_vec();
@@ -155,7 +155,7 @@ impl Scenario {
         self
     }
 
-    /// Without a phase.
+    /// Leaves out a phase.
     #[must_use]
     pub fn without(mut self, phase: &'static str) -> Self {
         self.left_out.push(phase);
@@ -169,7 +169,7 @@ impl Scenario {
             if let Some((_, pages)) = self.pages.iter().find(|(name, _)| *name == phase) {
                 text += &format!("pages = {pages}\n");
             }
-            // The first phase starts the browser, whatever else is wanted.
+            // The first phase starts the browser, so it cannot be skipped.
             if self.left_out.contains(&phase) {
                 text +=
                     if phase == "fresh" { "pages = 0\n" } else { "skip = \"not wanted here\"\n" };
@@ -181,13 +181,13 @@ impl Scenario {
         path
     }
 
-    /// Begins an audit; `None`, and the test is skipped, where something is not
-    /// installed.
+    /// Starts the audit. Returns `None`, and marks the test as skipped, if a
+    /// program that it needs is not installed.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if the audit cannot be started.
     pub fn start(&self) -> Option<Auditing> {
-        // One browser at a time: they are watched by name.
+        // One browser at a time, because browsers are watched by name.
         static ONE: Mutex<()> = Mutex::new(());
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let needs = ["chromium", "firefox-esr", "certutil", "Xvfb", "dbus-daemon"];
@@ -218,10 +218,10 @@ impl Scenario {
         Some(Auditing { run, folder, _bus: bus, _screen: screen, _alone: alone })
     }
 
-    /// Makes an audit, to its end.
+    /// Runs the audit to its end. Returns `None` as [`Scenario::start`] does.
     ///
     /// # Panics
-    /// When it fails.
+    /// Panics if the audit fails.
     pub fn run(&self) -> Option<Audited> {
         let audited = self.start()?.end();
         assert_eq!(audited.ended.code, Some(0), "{}: {}", self.browser, audited.ended.stderr);
@@ -230,34 +230,34 @@ impl Scenario {
 }
 
 impl Auditing {
-    /// The folder it writes.
+    /// Returns the folder that the audit writes.
     pub fn out(&self) -> PathBuf {
         self.folder.path().join("audit")
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the audit.
     pub fn signal(&self, signal: Signal) {
         self.run.signal(signal);
     }
 
-    /// Waits for its end.
+    /// Waits until the audit ends.
     pub fn end(mut self) -> Audited {
-        // Nothing more is said then.
+        // Reads standard error to its end.
         self.run.notes(|_| false, PATIENCE);
         Audited { ended: self.run.end(), folder: self.folder }
     }
 }
 
 impl Audited {
-    /// The folder it wrote.
+    /// Returns the folder that the audit wrote.
     pub fn out(&self) -> PathBuf {
         self.folder.path().join("audit")
     }
 
-    /// A JSON file of it.
+    /// Returns a JSON file of the audit.
     ///
     /// # Panics
-    /// When there is none.
+    /// Panics if the file is missing or is not JSON.
     pub fn json(&self, name: &str) -> Value {
         let path = self.out().join(name);
         let text = fs::read_to_string(&path)
@@ -265,10 +265,10 @@ impl Audited {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// The answer to a question.
+    /// Returns the verdict on a question.
     ///
     /// # Panics
-    /// When there is none.
+    /// Panics if the report has no verdict on it.
     pub fn verdict(&self, question: &str) -> Value {
         let report = self.json("report.json");
         let verdicts = report["verdicts"].as_array().expect("an array");
@@ -276,11 +276,11 @@ impl Audited {
         found.unwrap_or_else(|| panic!("no verdict on {question}")).clone()
     }
 
-    /// Holds answers against what they should be: `yes`, `no`, `cannot_tell`,
-    /// and the numbers, where there are some.
+    /// Checks answers (`yes`, `no`, `cannot_tell`) and counts against the expected
+    /// ones.
     ///
     /// # Panics
-    /// When one is another.
+    /// Panics if one differs.
     pub fn answers(&self, expected: &[Expected<'_>]) {
         for (question, answer, count) in expected {
             let verdict = self.verdict(question);
@@ -292,11 +292,10 @@ impl Audited {
     }
 }
 
-/// The extension that tells of pages in the way that `config` says, in a folder
-/// of its own.
+/// Returns a folder with the extension that reports pages as `config` specifies.
 ///
 /// # Panics
-/// When it cannot be written.
+/// Panics if the folder cannot be written.
 pub fn variant(config: &Value) -> TempDir {
     let folder = tempfile::Builder::new().prefix("tracer-variant-").tempdir().expect("a folder");
     for name in ["manifest.json", "variant.js"] {

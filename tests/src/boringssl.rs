@@ -1,5 +1,5 @@
-//! The client with BoringSSL that `cargo xtask setup --tests` builds of
-//! `fixtures/boringssl/client.c`, with Debian's build of Android's BoringSSL.
+//! The BoringSSL client that `cargo xtask setup --tests` builds from
+//! `fixtures/boringssl/client.c` and Debian's package of Android's BoringSSL.
 
 use std::{
     env::consts::ARCH,
@@ -10,18 +10,18 @@ use std::{
 
 use crate::{sender::copy, skip};
 
-/// The library with `SSL_write`.
+/// The library that exports `SSL_write`.
 pub const LIBSSL: &str = "libssl.so.0";
 
-/// The program, and what it loads from its own folder.
+/// The program and the libraries that it loads from its own folder.
 const FILES: [&str; 3] = ["client", LIBSSL, "libcrypto.so.0"];
 
-/// Copies program and libraries to a folder, for every UID, and answers where
-/// the program is: `client ADDRESS PORT [APK POSITION]`. `None`, and the test is
-/// skipped, where it was not built.
+/// Copies the program and its libraries to a folder, executable by every UID, and
+/// returns the program's path. Its usage is `client ADDRESS PORT [APK POSITION]`.
+/// Returns `None`, and marks the test as skipped, if the client has not been built.
 ///
 /// # Panics
-/// When it cannot be copied.
+/// Panics if a file cannot be copied.
 pub fn client(to: &Path) -> Option<PathBuf> {
     let tools = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/boringssl"));
     let built = tools.join(ARCH);

@@ -1,4 +1,4 @@
-//! Real browsers, in profiles of their own, and what their visits send.
+//! Real browsers in temporary profiles, and the requests that their visits make.
 
 mod engine;
 mod screen;
@@ -21,17 +21,17 @@ pub use self::{
 };
 use crate::web::{NEWS, Request, TRACKER, Web};
 
-/// How long a browser may take to end by itself.
+/// Longest time a browser may take to exit by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Each story sends the browser to the next one.
+/// Number of stories. Each one sends the browser to the next.
 const STORIES: u32 = 3;
 
-/// A browser that runs.
+/// A running browser.
 pub struct Browser {
     process: Child,
     folder: TempDir,
-    // Ends after the browser.
+    // Dropped after the browser.
     _screen: Option<Screen>,
 }
 
@@ -40,7 +40,7 @@ impl Browser {
         let log = File::create(folder.path().join("log")).expect("a file");
         match &screen {
             Some(screen) => command.env("DISPLAY", screen.display()),
-            // A desktop's, where there is one.
+            // Keep the browser off the user's desktop.
             None => command.env_remove("DISPLAY"),
         };
         let process = command
@@ -65,7 +65,7 @@ impl Drop for Browser {
         while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
-        // Whoever is left, and the browser itself if it hangs.
+        // Kill remaining children, and the browser itself if it hangs.
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = self.process.wait();
         if thread::panicking() {
@@ -75,32 +75,32 @@ impl Drop for Browser {
     }
 }
 
-/// The URL of a story.
+/// Returns the URL of a story.
 fn story(web: &Web, number: u32) -> String {
     web.url(NEWS, &format!("/story-{number}?q=private"))
 }
 
-/// The URLs that every browser here visits.
+/// Returns the URLs that every browser visits.
 pub fn visited(web: &Web) -> impl Iterator<Item = String> {
     (1..=STORIES).map(|number| story(web, number))
 }
 
-/// A request that a visit makes, and what tracer is to say of it.
+/// A request that a visit makes, and how tracer should report it.
 pub struct Expected {
     /// The request.
     pub request: Request,
-    /// Who makes it, as tracer writes it.
+    /// Initiator of the request, as tracer writes it.
     pub initiator: &'static str,
-    /// By what chain the visited URL is found in it, and the URL.
+    /// Chain by which tracer finds the visited URL in the request, and the URL.
     pub finding: Option<(&'static str, String)>,
 }
 
-/// What all the visits make a browser send.
+/// Returns all requests that the visits make.
 pub fn expected(web: &Web) -> Vec<Expected> {
     visited(web).zip(1..).flat_map(|(url, number)| visit(web, &url, number)).collect()
 }
 
-/// As fixtures/browsers/story.html has it.
+/// Returns the requests of one visit, as `fixtures/browsers/story.html` makes them.
 fn visit(web: &Web, url: &str, number: u32) -> [Expected; 4] {
     let page = |method: &str, path: String, chain| Expected {
         request: request(web, method, TRACKER, path),
@@ -125,7 +125,7 @@ fn request(web: &Web, method: &str, host: &str, path: String) -> Request {
     Request { method: method.into(), authority: web.authority(host), path }
 }
 
-/// Whether a line of `tracer decode --json` is as expected.
+/// Reports whether a line of `tracer decode --json` matches the expected request.
 pub fn is_expected(line: &Value, expected: &Expected, protocol: &str) -> bool {
     let Expected { request, initiator, finding } = expected;
     is_request(line, request)
@@ -135,14 +135,14 @@ pub fn is_expected(line: &Value, expected: &Expected, protocol: &str) -> bool {
         && finding.as_ref().is_none_or(|(chain, url)| has_finding(line, chain, url))
 }
 
-/// Whether a line, or an alert, is of this request.
+/// Reports whether a line or an alert is about this request.
 pub fn is_request(line: &Value, request: &Request) -> bool {
     let Request { method, authority, path } = request;
     let shown = &line["request"];
     shown["method"] == **method && shown["authority"] == **authority && shown["path"] == **path
 }
 
-/// Whether a line, or an alert, has a URL found by this chain.
+/// Reports whether a line or an alert has a URL found by this chain.
 pub fn has_finding(line: &Value, chain: &str, url: &str) -> bool {
     let findings = line["findings"].as_array().expect("findings");
     findings.iter().any(|finding| {

@@ -1,4 +1,4 @@
-//! The recorded requests, and what their manifests say of them.
+//! The recorded requests and their manifests.
 
 use std::{
     fs,
@@ -10,28 +10,29 @@ use tracer_core::proto::Initiator;
 /// A recorded request.
 #[derive(Debug)]
 pub struct Recorded {
-    /// The file's name.
+    /// Name of the file.
     pub name: String,
-    /// Where it lies.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What it holds: one request.
+    /// Contents of the file: one request.
     pub bytes: Vec<u8>,
-    /// Who made it, as the manifest has it.
+    /// Initiator of the request, as the manifest names it.
     pub class: String,
-    /// The chains by which the visited URL is found, as tracer writes them.
+    /// Chains by which the visited URL is found, as tracer writes them.
     pub url_chains: Vec<String>,
-    /// The chains by which the identifier is found.
+    /// Chains by which the identifier is found, as tracer writes them.
     pub identifier_chains: Vec<String>,
 }
 
 impl Recorded {
-    /// Who made it, in tracer's terms.
+    /// Returns the initiator that tracer should report.
     ///
     /// # Panics
-    /// When the manifest has a class of its own.
+    /// Panics if the manifest names an unknown class.
     pub fn initiator(&self) -> Initiator {
         match self.class.as_str() {
-            // An image of the new tab page, which to Firefox is a page like any.
+            // An image of the new tab page, which Firefox treats like any other
+            // page.
             _ if self.name.starts_with("firefox-044") => Initiator::Page,
             "navigation" => Initiator::Navigation,
             "browser-internal" => Initiator::Browser,
@@ -43,15 +44,15 @@ impl Recorded {
     }
 }
 
-/// The folder of the recorded requests.
+/// Returns the folder of the recorded requests.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/corpus")
 }
 
-/// All recorded requests.
+/// Reads all recorded requests.
 ///
 /// # Panics
-/// When they are not there, or their manifests are not as expected.
+/// Panics if files are missing or a manifest has an unexpected format.
 pub fn recorded() -> Vec<Recorded> {
     let mut all = manifest(&folder(), "initiator");
     all.extend(manifest(&folder().join("browser"), "class"));
@@ -81,7 +82,7 @@ fn manifest(folder: &Path, class: &str) -> Vec<Recorded> {
         .collect()
 }
 
-/// A manifest's chains, as tracer writes them.
+/// Converts a manifest's chains to tracer's notation.
 fn chains(listed: &str) -> Vec<String> {
     listed
         .split(" | ")

@@ -1,6 +1,6 @@
-//! What looks like an Android device to the programs that run on it.
+//! A simulated Android device.
 //!
-//! The binary's own documentation (`src/bin/device.rs`) says what they see.
+//! `src/bin/device.rs` documents what programs see on it.
 
 use std::{
     fs,
@@ -12,57 +12,57 @@ use tempfile::TempDir;
 
 use crate::sender::copy;
 
-/// A device: what is in `/system`, `/data` and `/dev/socket`. It runs on this machine's
-/// kernel.
+/// A simulated Android device: its `/system`, `/data` and `/dev/socket`. It uses
+/// this machine's kernel.
 pub struct Device {
     folder: TempDir,
-    /// The program that makes it out of a folder.
+    /// Path of the `device` binary, which enters the simulated device.
     device: PathBuf,
 }
 
 impl Device {
-    /// A new one, on which nothing is installed. `device` is
+    /// Creates a device with no application installed. `device` is
     /// `env!("CARGO_BIN_EXE_device")`.
     ///
     /// # Panics
-    /// When the system's folder for temporary files cannot be written to.
+    /// Panics if the system's temporary folder cannot be written to.
     pub fn new(device: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("tracer-tests-").tempdir().expect("a folder");
         let device = Self { folder, device: device.into() };
         for path in ["system", "data/system", "data/app", "socket"] {
             fs::create_dir_all(device.folder.path().join(path)).expect("a folder");
         }
-        // What every device has, and nothing else.
+        // Every Android device has this file, and no other system does.
         fs::write(device.folder.path().join("system/build.prop"), "").expect("a file");
         device
     }
 
-    /// Where a file of its `/data` is on this machine.
+    /// Returns the path on this machine of a file in the device's `/data`.
     pub fn data(&self, path: &str) -> PathBuf {
         self.folder.path().join("data").join(path)
     }
 
-    /// Where one of `/dev/socket` is.
+    /// Returns the path on this machine of a socket in the device's `/dev/socket`.
     pub fn socket(&self, name: &str) -> PathBuf {
         self.folder.path().join("socket").join(name)
     }
 
-    /// Replaces the list of packages, as Android does when something is
+    /// Replaces the list of packages, as Android does when an application is
     /// installed.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// Panics if the list cannot be written.
     pub fn install(&self, list: &str) {
         let draft = self.data("system/packages.list.tmp");
         fs::write(&draft, list).expect("a list");
         fs::rename(&draft, self.data("system/packages.list")).expect("it is replaced");
     }
 
-    /// The folder of an application, as the device has it and as this machine
-    /// has it.
+    /// Creates the folder of an application. Returns its path on the device and its
+    /// path on this machine.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// Panics if the folder cannot be created.
     pub fn app(&self, package: &str) -> (PathBuf, PathBuf) {
         let folder = Path::new("app").join(package);
         let here = self.data(folder.to_str().expect("a package's name"));
@@ -70,11 +70,11 @@ impl Device {
         (Path::new("/data").join(folder), here)
     }
 
-    /// Copies a program to an application's folder, where every UID can execute
-    /// it, unless it is there; answers its path there, as the device has it.
+    /// Copies a program to an application's folder, executable by every UID, unless
+    /// it is already there. Returns its path on the device.
     ///
     /// # Panics
-    /// When it cannot be copied.
+    /// Panics if the program cannot be copied.
     pub fn put(&self, package: &str, program: &Path) -> PathBuf {
         let (there, here) = self.app(package);
         let name = program.file_name().expect("a file's name");
@@ -85,18 +85,19 @@ impl Device {
         there.join(name)
     }
 
-    /// A root shell's command.
+    /// Returns a command that a root shell runs.
     pub fn root(&self, program: &Path) -> Command {
         self.command(&[], program)
     }
 
-    /// The same, of a kernel that shows no type information.
+    /// Returns a command that a root shell runs on a kernel without type
+    /// information (BTF).
     pub fn root_without_btf(&self, program: &Path) -> Command {
         self.command(&["--no-btf"], program)
     }
 
-    /// A process of an application's: the zygote has given it its UID and named
-    /// it after the package.
+    /// Returns a command that runs as an application's process, with the UID and
+    /// the package name that the zygote gives to it.
     pub fn process(&self, name: &str, uid: u32, program: &Path) -> Command {
         self.command(&["--uid", &uid.to_string(), "--named", name], program)
     }

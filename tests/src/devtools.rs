@@ -1,6 +1,6 @@
-//! A page in Chromium, looked at through its DevTools protocol
-//! (`chromedevtools.github.io/devtools-protocol`), which it speaks over two
-//! pipes: one JSON object after the other, each with a zero byte behind it.
+//! Controls a page in Chromium through its DevTools protocol
+//! (`chromedevtools.github.io/devtools-protocol`). Messages are JSON objects, each
+//! followed by a zero byte, over two pipes.
 
 use std::{
     fs,
@@ -19,42 +19,42 @@ use tempfile::TempDir;
 
 use crate::{skip, web::installed};
 
-/// How long it may take on a machine that has other things to do.
+/// Longest time the browser may take to answer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The pipes are its descriptors 3 and 4, which only a shell can give it
-/// without unsafe code.
+/// Moves the pipes to file descriptors 3 and 4, where Chromium expects them. Doing
+/// it here instead of in a shell would need unsafe code.
 const START: &str = r#"exec "$@" 3<&0 4>&1 </dev/null 1>&2"#;
 
-/// How a page is looked at.
+/// The conditions under which a page is shown.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
-    /// In CSS pixels.
+    /// Width in CSS pixels.
     pub width: u32,
-    /// `screen` or `print`.
+    /// Media type: `screen` or `print`.
     pub media: &'static str,
-    /// `light` or `dark`.
+    /// Color scheme: `light` or `dark`.
     pub scheme: &'static str,
 }
 
-/// A page in a browser of its own.
+/// A page in a separate browser.
 pub struct Page {
     browser: Child,
     to: ChildStdin,
     from: Receiver<Value>,
     calls: u64,
     session: Option<String>,
-    /// What the browser said unasked since the page was last loaded.
+    /// Events since the page was last loaded.
     events: Vec<Value>,
     _profile: TempDir,
 }
 
 impl Page {
-    /// An empty page; `None`, and the test is skipped, where Chromium is not
-    /// installed.
+    /// Opens an empty page. Returns `None`, and marks the test as skipped, if
+    /// Chromium is not installed.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if the browser cannot be started.
     pub fn open() -> Option<Self> {
         if !skip::met(installed("chromium"), "chromium (`cargo xtask setup --tests`)") {
             return None;
@@ -62,7 +62,7 @@ impl Page {
         let profile = TempDir::new().expect("a folder");
         let mut browser = Command::new("sh")
             .args(["-c", START, "sh", "chromium", "--remote-debugging-pipe"])
-            // Tests run as root, which Chromium's own sandbox does not.
+            // Tests run as root, and Chromium's sandbox refuses to run as root.
             .args(["--no-sandbox", "--headless=new", "--disable-gpu", "--hide-scrollbars"])
             .args(["--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -87,10 +87,10 @@ impl Page {
         Some(page)
     }
 
-    /// Calls a method of the protocol, and returns what it gives.
+    /// Calls a method of the protocol and returns its result.
     ///
     /// # Panics
-    /// When the browser does not answer, or with an error.
+    /// Panics if the browser does not answer or returns an error.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         self.calls += 1;
         let mut call = json!({ "id": self.calls, "method": method, "params": params });
@@ -114,10 +114,10 @@ impl Page {
         self.from.recv_timeout(PATIENCE).expect("a browser that answers")
     }
 
-    /// Loads a file, and waits until it is there.
+    /// Loads a file and waits until the page is complete.
     ///
     /// # Panics
-    /// When it does not come.
+    /// Panics if the page does not load.
     pub fn load(&mut self, file: &Path, view: View) {
         let mobile = view.width < 600;
         let size =
@@ -136,10 +136,10 @@ impl Page {
         }
     }
 
-    /// What an expression of JavaScript's is on the page.
+    /// Evaluates a JavaScript expression on the page.
     ///
     /// # Panics
-    /// When it throws.
+    /// Panics if the expression throws.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true });
         let mut result = self.call("Runtime.evaluate", params);
@@ -147,13 +147,13 @@ impl Page {
         result["result"]["value"].take()
     }
 
-    /// Errors and whatever else stands on the console.
+    /// Returns errors and all other messages on the console.
     pub fn complaints(&self) -> Vec<&Value> {
         let methods = ["Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"];
         methods.iter().flat_map(|method| self.said(method)).collect()
     }
 
-    /// The URLs that were asked for.
+    /// Returns the URLs that the page requested.
     pub fn requests(&self) -> Vec<&str> {
         let requests = self.said("Network.requestWillBeSent");
         requests.filter_map(|params| params["request"]["url"].as_str()).collect()
@@ -164,10 +164,10 @@ impl Page {
         events.map(|event| &event["params"])
     }
 
-    /// Keeps a picture of the whole page.
+    /// Saves a screenshot of the whole page.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// Panics if the file cannot be written.
     pub fn screenshot(&mut self, file: &Path) {
         let params = json!({ "format": "png", "captureBeyondViewport": true });
         let picture = self.call("Page.captureScreenshot", params);
@@ -184,7 +184,8 @@ impl Drop for Page {
     }
 }
 
-/// What comes, read by a thread: a browser that hangs does not hang the test.
+/// Reads messages on another thread, so that a hanging browser cannot block the
+/// test.
 fn messages(mut from: BufReader<impl std::io::Read + Send + 'static>) -> Receiver<Value> {
     let (sender, receiver) = channel();
     thread::spawn(move || {

@@ -1,29 +1,29 @@
-//! What the integration tests share.
+//! Helpers of the integration tests.
 //!
-//! | tests | what they hold against what |
+//! | tests | check |
 //! |---|---|
-//! | `hooks` | the records of each hook that the kernel has against each other's |
-//! | `sends` | a record's every field against what a process of ours sent |
-//! | `scope` | whose sends are captured against who was to be watched |
-//! | `load` | what was captured, and counted as lost, against all that was sent |
-//! | `run` | the `tracer` binary, as a user meets it, and a client of others |
-//! | `packages` | whose sends are captured against a list of Android's packages |
-//! | `android` | the same, and what a device's surroundings do, on what looks like one |
-//! | `doctor` | what `tracer doctor` says of this machine, as root and as another |
-//! | `store` | what runs keep, against kills at any moment; `tracer alerts` |
-//! | `tls` | an alert against what a process gave to its TLS library |
-//! | `decode` | findings in recorded requests against what their manifests list |
-//! | `report` | an audit's report in a browser, and audits compared, against what people need |
-//! | `formats` | other tools' recordings against what they recorded; what they read of ours |
-//! | `rules` | rules of a user's, and their mistakes, against what `tracer` says of them |
-//! | `browsers` | alerts and recordings of real browsers over TLS against what a server got |
-//! | `audit` | the answers of audits of real browsers against what is known of them |
-//! | `clients` | the same of command line programs |
-//! | `locate` | functions found in installed programs against what is known of them |
+//! | `hooks` | that all hooks of the running kernel deliver the same records |
+//! | `sends` | every field of a record against the send that it describes |
+//! | `scope` | that sends of watched processes are captured, and no others |
+//! | `load` | that captured and lost sends add up to all that were sent |
+//! | `run` | `tracer run` as users run it, and with a third-party client |
+//! | `packages` | that watching Android packages captures their sends, and no others |
+//! | `android` | the same on a simulated device, in the environment of Android |
+//! | `doctor` | the output of `tracer doctor` on this machine, as root and as another user |
+//! | `store` | that stored alerts survive a kill at any moment; `tracer alerts` |
+//! | `tls` | alerts for data that a process writes to its TLS library |
+//! | `decode` | findings in recorded requests against their manifests |
+//! | `report` | an audit's report in a browser, and the comparison of audits |
+//! | `formats` | that tracer reads other tools' recordings, and they read its exports |
+//! | `rules` | users' rule files, and the error messages for mistakes in them |
+//! | `browsers` | alerts and recordings of real browsers over TLS against the server's log |
+//! | `clients` | the same for command line programs |
+//! | `audit` | the answers of audits of real browsers whose behaviour is known |
+//! | `locate` | functions found in installed programs against their known offsets |
 //!
-//! All but `decode`, `report`, `rules`, `locate` and most of `formats` and `store` need
-//! root; see [`skip`]. Processes that send are the [`sender`]'s, whose sends a test knows byte by
-//! byte ([`payload`]).
+//! All but `decode`, `report`, `rules`, `locate` and most of `formats` and `store`
+//! need root; see [`skip`]. Most of them send with the [`sender`], a process whose
+//! sends a test knows byte for byte ([`payload`]).
 
 pub mod apk;
 pub mod audited;

@@ -1,4 +1,4 @@
-//! OpenSSL's own server, for clients that want to talk TLS.
+//! OpenSSL's test server, as a peer for TLS clients.
 
 use std::{
     fs::File,
@@ -11,12 +11,13 @@ use tempfile::TempDir;
 
 use crate::{skip, web::installed};
 
-/// Whether OpenSSL's program is here; where it is not, the test is skipped.
+/// Reports whether the `openssl` program is installed. If not, marks the test as
+/// skipped.
 pub fn is_here() -> bool {
     skip::met(installed("openssl"), "openssl (`cargo xtask setup --tests`)")
 }
 
-/// OpenSSL's server, which reads whatever comes.
+/// A running `openssl s_server`, which reads all data that it receives.
 pub struct Server {
     process: Child,
     address: String,
@@ -24,10 +25,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it, and waits until it accepts connections.
+    /// Starts the server and waits until it accepts connections.
     ///
     /// # Panics
-    /// When it does not.
+    /// Panics if the server does not start.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name: &str| folder.path().join(name);
@@ -51,15 +52,15 @@ impl Server {
         Self { process, address: address.expect("the server accepts"), _folder: folder }
     }
 
-    /// Where it accepts: `ADDRESS:PORT`.
+    /// Returns the address on which the server listens, as `ADDRESS:PORT`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The same, apart.
+    /// Returns the address and the port separately.
     ///
     /// # Panics
-    /// Never: it is an address with a port.
+    /// Never panics: the address has a port.
     pub fn address_and_port(&self) -> (&str, &str) {
         self.address.rsplit_once(':').expect("an address and a port")
     }

@@ -1,21 +1,22 @@
-//! What the sender sends, known to it and to the test.
+//! The data that the sender sends, computed alike by the sender and by the test.
 
-/// The `n`th send of a process: `n` in four bytes, then bytes that tell any two
-/// places apart for a while.
+/// Returns the payload of the `n`th send of a process: `n` in four bytes, then a
+/// pattern in which any two nearby positions differ.
 pub fn payload(n: u32, len: usize) -> Vec<u8> {
-    // A prime period: no power of two of a shift goes unnoticed.
+    // A prime period, so that a shift by a power of two cannot go unnoticed.
     const PERIOD: usize = 251;
     let body = (4..).map(|i| ((i + n as usize * 31) % PERIOD) as u8);
     n.to_le_bytes().into_iter().chain(body).take(len).collect()
 }
 
-/// Which send of its process a payload is, where it holds all four bytes.
+/// Returns the number of the send that a payload belongs to, if the payload holds
+/// all four bytes of it.
 pub fn number(payload: &[u8]) -> Option<u32> {
     payload.first_chunk().copied().map(u32::from_le_bytes)
 }
 
-/// HTTP requests back to back. The `n`th asks for `/n`, and its body, of a
-/// length of its own, is [`payload`]`(n, …)`.
+/// Returns `count` HTTP requests, back to back. Request `n` has the path `/n` and
+/// the body [`payload`]`(n, …)`, whose length depends on `n`.
 pub fn pipelined(count: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     for n in 0..count {
@@ -28,7 +29,7 @@ pub fn pipelined(count: u32) -> Vec<u8> {
     bytes
 }
 
-/// The body of the `n`th request of [`pipelined`]: up to some 4 KiB.
+/// Returns the body of the `n`th request of [`pipelined`], at most about 4 KiB.
 pub fn body(n: u32) -> Vec<u8> {
     payload(n, 100 + n as usize * 769 % 4001)
 }

@@ -1,4 +1,4 @@
-//! The other ends: what a process of ours sends to, on loopback.
+//! Servers on loopback that the tests' processes send to.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,25 +6,24 @@ use std::{
     thread,
 };
 
-/// The loopback address of IPv4, or of IPv6, with a port for the kernel to
-/// choose.
+/// Returns the loopback address of IPv4 or IPv6, with port 0.
 fn loopback(v6: bool) -> SocketAddr {
     if v6 { (Ipv6Addr::LOCALHOST, 0).into() } else { (Ipv4Addr::LOCALHOST, 0).into() }
 }
 
-/// Accepts TCP connections and reads them to their ends. Its thread lives as
-/// long as the test's process.
+/// Starts a server that accepts TCP connections and discards what it reads. Its
+/// thread runs until the test's process ends.
 ///
 /// # Panics
-/// When loopback cannot be listened on.
+/// Panics if the server cannot listen on loopback.
 pub fn tcp(v6: bool) -> SocketAddr {
     serve(v6, |stream| io::copy(&mut &stream, &mut io::sink()).map(drop))
 }
 
-/// Answers every HTTP request as a collector does, and reads its body.
+/// Starts a server that reads HTTP requests and answers each as a collector does.
 ///
 /// # Panics
-/// When loopback cannot be listened on.
+/// Panics if the server cannot listen on loopback.
 pub fn collector() -> SocketAddr {
     serve(false, |stream| {
         let mut stream = io::BufReader::new(stream);
@@ -36,10 +35,10 @@ pub fn collector() -> SocketAddr {
     })
 }
 
-/// Answers one HTTP request a connection, and closes it.
+/// Starts a server that answers one HTTP request per connection and then closes it.
 ///
 /// # Panics
-/// When loopback cannot be listened on.
+/// Panics if the server cannot listen on loopback.
 pub fn hasty() -> SocketAddr {
     serve(false, |stream| {
         let mut stream = io::BufReader::new(stream);
@@ -51,7 +50,8 @@ pub fn hasty() -> SocketAddr {
     })
 }
 
-/// Reads a request's head; the length of its body, or `None` at the end.
+/// Reads a request's head. Returns the length of the body, or `None` at the end of
+/// the stream.
 fn read_head(stream: &mut impl io::BufRead) -> io::Result<Option<u64>> {
     let mut length = 0;
     loop {
@@ -77,36 +77,36 @@ fn serve(
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let each = each.clone();
-            // A client that goes away is no concern of the server's.
+            // Errors of a client that disconnects are ignored.
             thread::spawn(move || each(stream));
         }
     });
     address
 }
 
-/// A place for datagrams. Nobody reads them: those that find no room are
-/// dropped where they arrive, long after they were sent.
+/// A UDP socket that is never read. Datagrams that do not fit into its buffer are
+/// dropped on arrival, when their sends have long succeeded.
 pub struct Udp(UdpSocket);
 
 impl Udp {
-    /// Opens it.
+    /// Opens the socket.
     ///
     /// # Panics
-    /// When loopback cannot be bound to.
+    /// Panics if it cannot be bound to loopback.
     pub fn open(v6: bool) -> Self {
         Self(UdpSocket::bind(loopback(v6)).expect("loopback"))
     }
 
-    /// Where it is.
+    /// Returns the socket's address.
     ///
     /// # Panics
-    /// Never in practice: it is bound.
+    /// Never panics in practice: the socket is bound.
     pub fn address(&self) -> SocketAddr {
         self.0.local_addr().expect("an address")
     }
 }
 
-/// An IPv4 address as IPv6 sockets write it.
+/// Converts an IPv4 address to the IPv4-mapped form that IPv6 sockets use.
 pub fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),

@@ -1,4 +1,4 @@
-//! Tools that record what others send, and what they record.
+//! Other tools that record traffic, and helpers to control them.
 
 use std::{
     fs,
@@ -16,14 +16,14 @@ use rustix::{
 };
 use tracer_core::proto::parse_http1;
 
-/// How long anything may take on a machine that has other things to do.
+/// Longest time anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs in a network that has nothing but loopback: it is that of a thread, and
-/// of what that starts.
+/// Runs a test in a new network namespace that has only a loopback interface. The
+/// namespace applies to one thread and to the processes that it starts.
 ///
 /// # Panics
-/// As `test`, and when this is not root.
+/// Panics if `test` panics or this process is not root.
 pub fn in_own_network(test: impl FnOnce() + Send) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     let test = || {
@@ -38,17 +38,17 @@ pub fn in_own_network(test: impl FnOnce() + Send) {
     });
 }
 
-/// A tool that records until it is interrupted.
+/// A running tool that records until it is interrupted.
 pub struct Tool {
     child: Child,
     said: BufReader<ChildStderr>,
 }
 
 impl Tool {
-    /// Starts it.
+    /// Starts the tool.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the tool does not start.
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("a tool");
@@ -56,10 +56,10 @@ impl Tool {
         Self { child, said }
     }
 
-    /// Waits for a line with this text in it.
+    /// Waits for a line that contains this text.
     ///
     /// # Panics
-    /// When it ends first.
+    /// Panics if the tool ends first.
     pub fn says(&mut self, text: &str) {
         let mut line = String::new();
         while !line.contains(text) {
@@ -69,10 +69,10 @@ impl Tool {
         }
     }
 
-    /// Waits until it takes connections.
+    /// Waits until the tool listens on a port.
     ///
     /// # Panics
-    /// When it does not.
+    /// Panics if the tool ends or does not listen in time.
     pub fn listens(&mut self, port: u16) {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
@@ -82,10 +82,10 @@ impl Tool {
         }
     }
 
-    /// Interrupts it, and waits for its end.
+    /// Interrupts the tool and waits until it ends.
     ///
     /// # Panics
-    /// When it fails.
+    /// Panics if the tool fails.
     pub fn end(mut self) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).expect("a signal");
@@ -98,20 +98,21 @@ impl Tool {
 
 impl Drop for Tool {
     fn drop(&mut self) {
-        // A test that failed has not ended it.
+        // Still running if a test has failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A server that answers every request, and closes.
+/// A server that answers one request per connection.
 pub struct Server(u16);
 
 impl Server {
-    /// On this port of loopback, or a free one; in the network of this thread.
+    /// Starts the server on this port of loopback, or on a free one for 0, in the
+    /// network namespace of the current thread.
     ///
     /// # Panics
-    /// When the port is taken.
+    /// Panics if the port is taken.
     pub fn start(port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a port");
         let port = listener.local_addr().expect("its address").port();
@@ -123,13 +124,13 @@ impl Server {
         Self(port)
     }
 
-    /// Its port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
         self.0
     }
 }
 
-/// Reads one request to its end, which its framing tells, and answers.
+/// Reads one request, whose framing marks the end, and answers it.
 fn answer(mut connection: TcpStream) {
     let mut request = Vec::new();
     let mut buffer = [0; 16 << 10];
@@ -146,49 +147,50 @@ fn answer(mut connection: TcpStream) {
     }
     let _ = connection.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     let _ = connection.shutdown(Shutdown::Write);
-    // Until the client closes: what is unread would reset the connection.
+    // Closing a socket with unread data would reset the connection, so read until
+    // the client closes it.
     while connection.read(&mut buffer).is_ok_and(|read| read > 0) {}
 }
 
-/// Waits until a file that is recorded to holds a datagram which is sent here:
-/// the tool records by then, and has written what came before.
+/// Sends a datagram repeatedly until it appears in a recorded file. The tool then
+/// records, and has written everything before it.
 ///
-/// What a tool says of itself proves neither: it comes before the first packet,
-/// and packets wait in buffers.
+/// A tool's own messages prove neither: it prints them before the first packet, and
+/// buffers packets.
 ///
 /// # Panics
-/// When it does not come; `mark` must be another each time.
+/// Panics if the datagram does not appear. `mark` must be different each time.
 pub fn records(file: &Path, mark: &str) {
-    /// Where nobody listens.
+    /// A port that has no listener.
     const DISCARD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let deadline = Instant::now() + PATIENCE;
     while !holds(file, mark.as_bytes()) {
         assert!(Instant::now() < deadline, "{mark} is not recorded");
-        // Until it does: what is sent before it records is lost.
+        // Datagrams sent before the tool records are lost.
         socket.send_to(mark.as_bytes(), DISCARD).expect("a datagram");
         thread::sleep(Duration::from_millis(200));
     }
 }
 
-/// Whether a file holds this text.
+/// Reports whether a file contains this text.
 fn holds(file: &Path, text: &[u8]) -> bool {
     fs::read(file).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text))
 }
 
-/// A port that nobody listens on.
+/// Returns a port that has no listener.
 ///
 /// # Panics
-/// When there is none.
+/// Panics if there is none.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
-/// Runs a tool to its end.
+/// Runs a tool to its end and returns its output.
 ///
 /// # Panics
-/// When it fails.
+/// Panics if the tool fails.
 pub fn ran(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().expect("a tool");
     let said = String::from_utf8_lossy(&output.stderr);

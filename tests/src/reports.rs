@@ -1,6 +1,6 @@
-//! Reports of audits that never were: a browser that tells its maker all, one
-//! that tells nothing, a run that was killed, and one full of what others
-//! would like to slip into a page.
+//! Invented audit reports: of a browser that sends everything to its maker, of one
+//! that sends nothing, of an audit that was killed, and of one full of attacks on
+//! the report page.
 
 use tracer_audit::{
     canary::Extent,
@@ -19,8 +19,8 @@ const ADVERTISER: &str = "ads.example.net";
 const UUID: &str = "‹5f2a91c0›";
 const CHAIN: &str = "body > form:data_list > base64 > gzip > json[0].properties.url";
 
-/// Each phase of the tattling browser's audit: how long it took, and how many
-/// pages were opened in it.
+/// Each phase of the reporting browser's audit, with its duration in milliseconds
+/// and the number of pages opened in it.
 const PHASES: [(Phase, u64, u64); 10] = [
     (Phase::Fresh, 21_400, 3),
     (Phase::Declined, 18_200, 3),
@@ -34,8 +34,8 @@ const PHASES: [(Phase, u64, u64); 10] = [
     (Phase::Reinstalled, 0, 0),
 ];
 
-/// A browser that sends every URL to its maker, in private mode too, with a
-/// UUID that survives restarts; letters that are typed go to an advertiser.
+/// A browser that sends every URL to its maker, also in private mode, with a UUID
+/// that survives restarts, and typed letters to an advertiser.
 pub fn tattling() -> Report {
     let mut report = Report {
         schema: REPORT_SCHEMA,
@@ -79,7 +79,7 @@ pub fn tattling() -> Report {
     report
 }
 
-/// A browser that tells nobody anything about pages.
+/// A browser that discloses nothing about pages.
 pub fn clean() -> Report {
     let mut report = tattling();
     report.run = "0f7be2a9d113".into();
@@ -118,7 +118,7 @@ pub fn clean() -> Report {
     report
 }
 
-/// The tattling browser's audit, killed while it was in private mode.
+/// The audit of the reporting browser, killed in the private phase.
 pub fn killed() -> Report {
     let mut report = tattling();
     report.run = "77aa0b1c9d2e".into();
@@ -143,7 +143,8 @@ pub fn killed() -> Report {
     report
 }
 
-/// What others choose is made to break the page, and there is much of it.
+/// A report in which every value that others control tries to break the page, and
+/// lists are very long.
 pub fn hostile() -> Report {
     const SCRIPT: &str = "</code></style><script>alert(document.domain)</script>";
     let mut report = tattling();
@@ -190,7 +191,7 @@ fn is_about_identifiers(question: Question) -> bool {
     )
 }
 
-/// A phase in which pages are opened one after the other, and told of.
+/// Adds a phase in which pages are opened one after the other and each is reported.
 fn act(report: &mut Report, phase: Phase, began: u64, duration: u64, pages: u64) {
     let earlier: usize = report.phases.iter().map(|phase| phase.visits.len()).sum();
     let mut visits = Vec::new();
@@ -245,7 +246,7 @@ fn step(name: &str, bytes: u64, excerpt: &str) -> DecodeStep {
     DecodeStep { name: name.into(), bytes: Some(bytes), excerpt }
 }
 
-/// A request as of the Sensors Analytics SDK, in 2020's form.
+/// Returns a request in the format that the Sensors Analytics SDK used in 2020.
 fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> DisclosureReport {
     let outer = vec![
         step(
@@ -314,7 +315,7 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Disclo
     }
 }
 
-/// What is typed, to an advertiser.
+/// Returns a request that sends typed text to an advertiser.
 fn letters(id: u64, at_ms: u64, visit: u64) -> DisclosureReport {
     DisclosureReport {
         id,

@@ -1,7 +1,6 @@
-//! Starts the sender: a process that sends exactly what a test says.
+//! Starts the sender, a process that sends exactly what a test specifies.
 //!
-//! The binary's own documentation (`src/bin/sender.rs`) lists the statements
-//! that it takes.
+//! `src/bin/sender.rs` documents its statements.
 
 use std::{
     env, fs,
@@ -15,74 +14,75 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A UID that nobody else on this machine has now: neither another test nor
-/// the tests of another clone, since the process id is part of it.
+/// Returns a UID that nothing else on this machine uses, including other tests and
+/// tests of another checkout: it is derived from the process ID.
 pub fn unused_uid() -> u32 {
-    /// Above what users, containers and Android's applications are given.
+    /// Above the UIDs of users, containers and Android applications.
     const BASE: u32 = 0x4000_0000;
-    /// UIDs a process. `kernel.pid_max` is 2²² at most.
+    /// UIDs for each process. `kernel.pid_max` is at most 2²².
     const EACH: u32 = 1 << 7;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     BASE + std::process::id() * EACH + NEXT.fetch_add(1, Ordering::Relaxed) % EACH
 }
 
-/// A folder with the sender in it, where every UID may execute it.
+/// A temporary folder with a copy of the sender that every UID can execute.
 pub struct Sandbox {
     folder: TempDir,
     sender: PathBuf,
 }
 
 impl Sandbox {
-    /// Makes the folder. `sender` is `env!("CARGO_BIN_EXE_sender")`.
+    /// Creates the folder. `sender` is `env!("CARGO_BIN_EXE_sender")`.
     ///
     /// # Panics
-    /// When the system's folder for temporary files cannot be written to.
+    /// Panics if the system's temporary folder cannot be written to.
     pub fn new(sender: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("tracer-tests-").tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
         let sandbox = Self { sender: folder.path().join("sender"), folder };
-        // Not a second name for the same file: a test that watches the file
-        // would see what the others send.
+        // A copy and not a hard link: a test that watches the file would otherwise
+        // capture the sends of other tests.
         copy(Path::new(sender), &sandbox.sender);
         sandbox
     }
 
-    /// The folder.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A name for an executable that no other process on the machine has.
+    /// Returns an executable name that no other process on this machine has.
     pub fn unused_name(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         format!("tt{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Another copy of the sender: a file of its own.
+    /// Makes another copy of the sender, which is a different file.
     pub fn copy(&self, name: &str) -> PathBuf {
         let path = self.path().join(name);
         copy(&self.sender, &path);
         path
     }
 
-    /// The sender under another name.
+    /// Makes a symbolic link to the sender.
     ///
     /// # Panics
-    /// When the link cannot be made.
+    /// Panics if the link cannot be created.
     pub fn link(&self, name: &str) -> PathBuf {
         let path = self.path().join(name);
         std::os::unix::fs::symlink(&self.sender, &path).expect("a link");
         path
     }
 
-    /// A script, run by the sender: `#!SENDER` and a statement a line.
+    /// Writes a script that the sender interprets: `#!SENDER`, then one statement a
+    /// line.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// Panics if the script cannot be written.
     pub fn script(&self, name: &str, statements: &[&str]) -> PathBuf {
         let path = self.path().join(name);
         let text = format!("#!{}\n{}\n", self.sender.display(), statements.join("\n"));
-        // Written elsewhere first, as `copy` does.
+        // Write it elsewhere first, for the reason given at `copy`.
         let draft = self.path().join(format!("{name}.draft"));
         fs::write(&draft, text).expect("a script");
         copy(&draft, &path);
@@ -90,34 +90,34 @@ impl Sandbox {
         path
     }
 
-    /// The sender, not yet started, as this process's user.
+    /// Returns a sender, not yet started, that runs as the current user.
     pub fn sender(&self) -> Sender {
         Sender::of(&self.sender)
     }
 }
 
-/// Copies in a process of its own. Were the file open for writing here while
-/// another test forks, its child would hold it open too, and until it executes
-/// something nobody could execute the file (`ETXTBSY`).
+/// Copies a file in a child process. If this process had the file open for writing
+/// while another test forks, that child would hold it open until it calls `exec`,
+/// and executing the file would fail with `ETXTBSY`.
 pub(crate) fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("--").arg(from).arg(to).status().expect("cp");
     assert!(status.success(), "cp {} {}", from.display(), to.display());
 }
 
-/// A sender to be started.
+/// A sender that has not been started.
 pub struct Sender {
     command: Command,
 }
 
 impl Sender {
-    /// Some executable that takes the sender's statements, or none.
+    /// Creates a sender from any executable.
     pub fn of(program: &Path) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir(env::temp_dir());
         Self { command }
     }
 
-    /// Runs under this UID.
+    /// Sets the UID.
     #[must_use]
     pub fn uid(mut self, uid: u32) -> Self {
         self.command.uid(uid).gid(uid);
@@ -131,26 +131,26 @@ impl Sender {
         self
     }
 
-    /// Starts it.
+    /// Starts the sender.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if the sender cannot be started.
     pub fn start(mut self) -> Running {
         let mut child = self.command.spawn().expect("the sender");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         Running { child, stdout, text: String::new() }
     }
 
-    /// Runs it to its end.
+    /// Runs the sender to its end.
     ///
     /// # Panics
-    /// When it fails.
+    /// Panics if the sender fails.
     pub fn run(self) -> Ended {
         self.start().end()
     }
 }
 
-/// A sender that runs.
+/// A running sender.
 pub struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -158,25 +158,25 @@ pub struct Running {
 }
 
 impl Running {
-    /// Its process id.
+    /// Returns the process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits until it, or a descendant, says something.
+    /// Waits until the sender or a descendant prints a line.
     ///
     /// # Panics
-    /// When it ends before.
+    /// Panics if the sender ends first.
     pub fn says(&mut self) {
         let read = self.stdout.read_line(&mut self.text).expect("its output");
         assert!(read > 0, "the sender has ended");
     }
 
-    /// Lets it pass every `await`, and waits for it and for every descendant
-    /// that has its standard output.
+    /// Releases every `await`, then waits for the sender and for every descendant
+    /// that has inherited its standard output.
     ///
     /// # Panics
-    /// When it fails.
+    /// Panics if the sender fails.
     pub fn end(mut self) -> Ended {
         drop(self.child.stdin.take());
         self.stdout.read_to_string(&mut self.text).expect("its output");
@@ -190,31 +190,30 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended, unless a test has failed: what that left behind may
-        // wait for ever.
+        // Still running only if a test has failed. It could then wait for ever.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A sender that ended well.
+/// A sender that ended successfully.
 pub struct Ended {
-    /// Its process id.
+    /// The process ID.
     pub pid: u32,
-    /// What its `say` statements said, in order.
+    /// Output of the `say` statements, in order.
     pub said: Vec<Said>,
-    /// All that it printed.
+    /// The complete standard output.
     pub text: String,
 }
 
-/// What `say` says.
+/// The output of a `say` statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
-    /// The process.
+    /// The process ID.
     pub pid: u32,
-    /// The thread.
+    /// The thread ID.
     pub tid: u32,
-    /// Its socket's end, if it has a socket of IP's.
+    /// Local address of the socket, if it is an IP socket.
     pub local: Option<SocketAddr>,
 }
 

@@ -1,15 +1,15 @@
-//! Tests that this machine cannot run. They say so, and are not counted as
-//! passed by `cargo xtask test`.
+//! Records tests that cannot run on this machine. They report it, and `cargo xtask
+//! test` does not count them as passed.
 
 use std::{env, fs::OpenOptions, io::Write as _};
 
-/// Whether this process is root. A test that is told `false` returns; that it
-/// did is on record.
+/// Reports whether this process is root. If not, marks the test as skipped; the
+/// test then returns.
 pub fn root() -> bool {
     met(rustix::process::geteuid().is_root(), "root")
 }
 
-/// Whether a need is met; where it is not, the test is recorded as skipped.
+/// Returns `met`. If it is false, marks the test as skipped because of `need`.
 pub fn met(met: bool, need: &str) -> bool {
     if !met {
         skipped(need);
@@ -17,8 +17,8 @@ pub fn met(met: bool, need: &str) -> bool {
     met
 }
 
-/// Appends `NAME: needs WHAT` to the file that `TRACER_TEST_SKIPS` names. The
-/// harness runs each test in a thread of its name.
+/// Appends `NAME: needs WHAT` to the file that `TRACER_TEST_SKIPS` names. The test
+/// harness names the thread of each test after it.
 fn skipped(need: &str) {
     let thread = std::thread::current();
     let line = format!("{}: needs {need}\n", thread.name().unwrap_or("a test"));

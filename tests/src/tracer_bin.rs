@@ -1,4 +1,4 @@
-//! The `tracer` binary, started as its users start it.
+//! Runs the `tracer` binary as users run it.
 
 use std::{
     env,
@@ -20,20 +20,20 @@ use serde_json::Value;
 
 use crate::sender::copy;
 
-/// How long anything may take on a machine that has other things to do.
+/// Longest time anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Where the binary is: what `TRACER_BIN` names, or the one beside the tests,
-/// which this builds.
+/// Returns the path of the binary: the value of `TRACER_BIN`, or the one next to
+/// the tests, which this function builds.
 ///
 /// # Panics
-/// When it cannot be built.
+/// Panics if the binary cannot be built.
 pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| env::var_os("TRACER_BIN").map_or_else(build, PathBuf::from))
 }
 
-/// `cargo test` builds the binaries of the package it tests, and no other's.
+/// Builds tracer. `cargo test` only builds binaries of the package under test.
 fn build() -> PathBuf {
     // target/debug/deps/TEST
     let test = env::current_exe().expect("the test's own path");
@@ -51,15 +51,15 @@ fn build() -> PathBuf {
     profile.join("tracer")
 }
 
-/// A call of the binary, with no input and both outputs taken.
+/// Returns a command without input whose two outputs are captured.
 pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(path());
     command.args(arguments);
     piped(command)
 }
 
-/// The same under a UID that is not root, which may not even enter the folder
-/// that the binary lies in: it is copied to `folder`.
+/// Returns such a command for a UID other than root. That user may not be allowed
+/// to enter the folder of the binary, so the binary is copied to `folder`.
 pub fn command_as(uid: u32, folder: &Path, arguments: &[&str]) -> Command {
     let copied = folder.join("tracer");
     copy(path(), &copied);
@@ -73,10 +73,10 @@ fn piped(mut command: Command) -> Command {
     command
 }
 
-/// How a call ended.
+/// Outcome of a command.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code; `None` for a signal.
+    /// The exit code, or `None` if a signal killed the process.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -84,10 +84,10 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs a call to its end.
+/// Runs a command to its end.
 ///
 /// # Panics
-/// When it cannot be run.
+/// Panics if the command cannot be run.
 pub fn run(command: &mut Command) -> Ended {
     let output = command.output().expect("tracer");
     Ended {
@@ -97,7 +97,7 @@ pub fn run(command: &mut Command) -> Ended {
     }
 }
 
-/// A call that runs.
+/// A running command.
 pub struct Running {
     child: Child,
     stdout: Lines,
@@ -108,20 +108,20 @@ impl Running {
     /// Starts `tracer run` and waits until it watches.
     ///
     /// # Panics
-    /// When it does not come to watch.
+    /// Panics if it ends or does not watch in time.
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = command([&["run"], arguments].concat());
         if !arguments.contains(&"--store") {
-            // What tests do is nothing for this machine's store.
+            // Alerts of tests do not belong in this machine's store.
             command.arg("--no-store");
         }
         Self::of(&mut command)
     }
 
-    /// Starts a call of `tracer run` and waits until it watches.
+    /// Starts a `tracer run` command and waits until it watches.
     ///
     /// # Panics
-    /// When it does not come to watch.
+    /// Panics if it ends or does not watch in time.
     pub fn of(command: &mut Command) -> Self {
         let mut running = Self::spawn(command);
         let watches = running.stderr.until(|line| line.contains("watching"));
@@ -129,10 +129,10 @@ impl Running {
         running
     }
 
-    /// Starts any call, and waits for nothing.
+    /// Starts any command, without waiting.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if the command cannot be started.
     pub fn spawn(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracer");
@@ -141,57 +141,57 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
-    /// Waits for a line on standard output that is as wanted.
+    /// Waits for a matching line on standard output.
     ///
     /// # Panics
-    /// When none comes.
+    /// Panics if none comes in time.
     pub fn line(&mut self, wanted: impl Fn(&str) -> bool) -> &str {
         let found = self.stdout.until(wanted);
         assert!(found, "no such line: {:?} {:?}", self.stdout.seen, self.stderr.seen);
         self.stdout.seen.last().expect("it was found")
     }
 
-    /// Whether a line on standard error that is as wanted comes in time.
+    /// Reports whether a matching line appears on standard error in time.
     pub fn notes(&mut self, wanted: impl Fn(&str) -> bool, patience: Duration) -> bool {
         self.stderr.until_deadline(wanted, Instant::now() + patience)
     }
 
-    /// Waits for a line of JSON on standard output that is as wanted.
+    /// Waits for a matching JSON object on standard output.
     ///
     /// # Panics
-    /// When none comes.
+    /// Panics if none comes in time.
     pub fn json(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let parsed = |line: &str| serde_json::from_str(line).expect("a line of JSON");
         parsed(self.line(|line| wanted(&parsed(line))))
     }
 
-    /// Reads no more of its standard output: the pipe is closed when the next
-    /// line comes.
+    /// Stops reading standard output: the pipe is closed when the next line
+    /// arrives.
     pub fn close_stdout(&mut self) {
         let (_, coming) = channel();
         self.stdout = Lines { coming, seen: Vec::new() };
     }
 
-    /// Whether it has ended.
+    /// Reports whether the command has ended.
     ///
     /// # Panics
-    /// When the system does not say.
+    /// Panics if the state of the process cannot be read.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the command.
     ///
     /// # Panics
-    /// When it does not run any more.
+    /// Panics if the command has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// Waits for its end.
+    /// Waits until the command ends.
     ///
     /// # Panics
-    /// When it does not end.
+    /// Panics if it does not end in time.
     pub fn end(mut self) -> Ended {
         let status = self.wait();
         self.stdout.until(|_| false);
@@ -220,13 +220,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Already gone where all went well.
+        // Still running only if a test has failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Lines as they come, and all that came.
+/// Lines read so far, and a channel for those to come.
 struct Lines {
     coming: Receiver<String>,
     seen: Vec<String>,
@@ -245,8 +245,8 @@ impl Lines {
         Self { coming, seen: Vec::new() }
     }
 
-    /// Reads until a line is as wanted, which is then the last one seen;
-    /// `false` when no more come.
+    /// Reads until a line matches, which is then the last element of `seen`.
+    /// Returns `false` at the end of the stream.
     fn until(&mut self, wanted: impl Fn(&str) -> bool) -> bool {
         self.until_deadline(wanted, Instant::now() + PATIENCE)
     }

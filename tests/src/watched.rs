@@ -1,4 +1,4 @@
-//! A browser's visits, watched.
+//! Visits of a browser that tracer watches.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -16,14 +16,15 @@ use crate::{
     web::{COLLECTOR, NEWS, Protocol, Reader, Request, Web},
 };
 
-/// The server can have a request while the call that sent it is still on its
-/// way back; and what is not meant to come gets a chance to.
+/// Time for late events: the server can have a request before the system call that
+/// sent it has returned, and unexpected alerts need a chance to appear.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// How the extension in the fixtures wraps a URL.
+/// Chain by which tracer finds a URL in the extension's reports.
 const REPORT: &str = "body > form:data_list > base64 > gzip > json[0].properties.url";
 
-/// What tracer said of a browser's visits, and what was really sent.
+/// tracer's output for a browser's visits, and the requests that the server
+/// received.
 pub struct Watched {
     web: Web,
     engine: Engine,
@@ -35,21 +36,21 @@ pub struct Watched {
     stderr: String,
 }
 
-/// A page that is visited before the stories, where what encrypts has to be
-/// found first. It may or may not be read.
+/// A page that is visited before the stories, for browsers whose TLS functions are
+/// found late. Its requests may be missed.
 const FIRST: &str = "/first";
 
-/// How long a library may take to be found in a build that is not optimised.
+/// Longest time the search in a library may take in a debug build.
 const LOCATING: Duration = Duration::from_secs(60);
 
-/// Watches a browser, from before its start on, until it has made all its
-/// visits and, if it is one that reports, told the collector of each. `None`,
-/// and the test is skipped, where something is not installed.
+/// Watches a browser from before its start until it has made all visits and, if it
+/// has the reporting extension, until the collector has a report of each. Returns
+/// `None`, and marks the test as skipped, if a program is not installed.
 ///
 /// # Panics
-/// When the visits, or the alerts, do not come.
+/// Panics if visits or alerts are missing.
 pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
-    // One browser at a time: there is one machine, and they are watched by name.
+    // One browser at a time: they are watched by name.
     static ONE: Mutex<()> = Mutex::new(());
     let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     if !skip::root() {
@@ -86,7 +87,7 @@ pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let mut alerts = lines(&ended.stdout);
-    // Another browser of this name may run here; ours talks to this port alone.
+    // Another browser of this name may be running. Only ours talks to this port.
     let ours = |alert: &Value| {
         let authority = alert["request"]["authority"].as_str();
         authority.is_none_or(|authority| authority == web.authority(site(authority)))
@@ -109,11 +110,11 @@ pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
 }
 
 impl Watched {
-    /// Every request that reached the server was read, the visits and the
-    /// pages' reports as what they are.
+    /// Checks that every request that reached the server was decoded, and that
+    /// visits and pages' reports were classified correctly.
     ///
     /// # Panics
-    /// When something was not.
+    /// Panics if one was not.
     pub fn all_was_read(&self) {
         let probed = self.stderr.lines().any(|line| is_read(self.engine, line));
         assert!(probed, "tracer said: {}", self.stderr);
@@ -134,18 +135,18 @@ impl Watched {
         }
     }
 
-    /// Nobody was accused.
+    /// Checks that there is no alert.
     ///
     /// # Panics
-    /// When somebody was.
+    /// Panics if there is one.
     pub fn no_alert(&self) {
         assert!(self.alerts.is_empty(), "alerts: {:#?}", self.alerts);
     }
 
-    /// The extension was accused, of every page; and nobody else.
+    /// Checks that the extension, and nothing else, caused an alert for every page.
     ///
     /// # Panics
-    /// When it is not so.
+    /// Panics if an alert is missing, or is about another sender.
     pub fn the_reporter_is_accused(&self, exe: &str) {
         for url in visited(&self.web) {
             let told = self.alerts.iter().any(|alert| has_finding(alert, REPORT, &url));
@@ -175,10 +176,11 @@ impl Watched {
         }
     }
 
-    /// What the pages reported to their own analytics accuses nobody.
+    /// Checks that pages' reports to their own analytics services have severity
+    /// `info`.
     ///
     /// # Panics
-    /// When it does.
+    /// Panics if one has another severity.
     pub fn pages_are_not_accused(&self) {
         let by_pages = self.decoded.iter().filter(|line| line["sender"] == "page");
         let findings = by_pages.flat_map(|line| line["findings"].as_array().expect("an array"));
@@ -187,8 +189,8 @@ impl Watched {
         assert!(urls.iter().all(|one| one["severity"] == "info"), "{urls:#?}");
     }
 
-    /// Whether it is known that the windows are private: nobody knows that they
-    /// are not.
+    /// Expected value of `private`: true for private windows, and null otherwise,
+    /// because tracer cannot know that a window is not private.
     fn private(&self) -> Value {
         match self.engine {
             Engine::Reporting(Window::Private) => Value::Bool(true),
@@ -203,26 +205,26 @@ impl Watched {
     }
 }
 
-/// Whether tracer says that it reads what this browser encrypts.
+/// Reports whether a line says that tracer reads the plaintext of this browser.
 fn is_read(engine: Engine, line: &str) -> bool {
     let (function, file) = engine.tls();
     line.contains("reads ") && line.contains(function) && line.contains(file)
 }
 
-/// The host of an authority.
+/// Returns the host of an authority.
 fn site(authority: &str) -> &str {
     authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
-/// Whether a line of the alert stream is an alert.
+/// Reports whether a line of the alert stream is an alert.
 pub fn is_alert(line: &Value) -> bool {
     line["type"] == "alert"
 }
 
-/// Lines of JSON.
+/// Parses lines of JSON.
 ///
 /// # Panics
-/// When one is not.
+/// Panics if a line is not JSON.
 pub fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }

@@ -1,5 +1,5 @@
-//! The sites that browsers visit: a server on loopback that answers for every
-//! name, over TLS, with a certificate of a CA that nobody else has.
+//! The sites that browsers visit: a TLS server on loopback that answers for every
+//! name, with a certificate of a CA made for the test.
 
 use std::{
     env, fs,
@@ -16,17 +16,17 @@ use tempfile::TempDir;
 
 use crate::skip;
 
-/// Where people read.
+/// The site that is read.
 pub const NEWS: &str = "news.example.org";
-/// Whom pages tell that somebody reads them.
+/// The site to which pages report their visitors.
 pub const TRACKER: &str = "tracker.example.net";
-/// Whom applications tell.
+/// The site to which applications report.
 pub const COLLECTOR: &str = "collector.example.com";
 
-/// How long a browser may take on a machine that has other things to do.
+/// Longest time a browser may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What the server speaks, and nothing else: there is nothing to negotiate.
+/// The only protocol that the server offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -36,7 +36,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its name in ALPN (RFC 7301, section 6), which tracer calls it by too.
+    /// Returns the name of the protocol in ALPN (RFC 7301, section 6), which tracer
+    /// uses too.
     pub fn alpn(self) -> &'static str {
         match self {
             Self::Http1 => "http/1.1",
@@ -45,17 +46,17 @@ impl Protocol {
     }
 }
 
-/// When the reader of a page goes on to the next one.
+/// The event after which the reader of a page goes on to the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// When the page has told its trackers.
+    /// The page has reported to its trackers.
     Hasty,
-    /// When the collector has been told of the page, too.
+    /// The collector has received a report of the page as well.
     Reported,
 }
 
 impl Reader {
-    /// As `site.py` takes it.
+    /// Returns the argument for `site.py`.
     fn argument(self) -> &'static str {
         match self {
             Self::Hasty => "hasty",
@@ -64,7 +65,7 @@ impl Reader {
     }
 }
 
-/// A request as the server got it.
+/// A request that the server received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// `GET`, `POST`.
@@ -75,7 +76,7 @@ pub struct Request {
     pub path: String,
 }
 
-/// All the sites, on one port.
+/// All sites, on one port.
 pub struct Web {
     folder: TempDir,
     server: Child,
@@ -85,11 +86,11 @@ pub struct Web {
 }
 
 impl Web {
-    /// Starts the server; `None`, and the test is skipped, where something is
-    /// not installed.
+    /// Starts the server. Returns `None`, and marks the test as skipped, if a
+    /// program is not installed.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the server does not start.
     pub fn start(protocol: Protocol, reader: Reader) -> Option<Self> {
         let python = python()?;
         if !skip::met(installed("openssl"), "openssl (`cargo xtask setup --tests`)") {
@@ -125,30 +126,31 @@ impl Web {
         Some(Self { folder, server, port, coming, seen: Vec::new() })
     }
 
-    /// The port of every site.
+    /// Returns the port of all sites.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A site's host and port.
+    /// Returns a site's host and port.
     pub fn authority(&self, host: &str) -> String {
         format!("{host}:{}", self.port)
     }
 
-    /// A URL of a site.
+    /// Returns a URL of a site.
     pub fn url(&self, host: &str, path: &str) -> String {
         format!("https://{host}:{}{path}", self.port)
     }
 
-    /// The CA's certificate, PEM.
+    /// Returns the path of the CA's certificate (PEM).
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// Waits until all these have been requested; returns all that was.
+    /// Waits until all these requests have arrived, and returns all requests so
+    /// far.
     ///
     /// # Panics
-    /// When something does not come.
+    /// Panics if one does not arrive in time.
     pub fn wait_for(&mut self, wanted: &[Request]) -> &[Request] {
         let deadline = Instant::now() + PATIENCE;
         while !wanted.iter().all(|request| self.seen.contains(request)) {
@@ -165,24 +167,25 @@ impl Web {
 
 impl Drop for Web {
     fn drop(&mut self) {
-        // It holds nothing that a clean end would save.
+        // The server has no state to save.
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
 }
 
-/// A file among the fixtures.
+/// Returns the path of a file in the browser fixtures.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/browsers").join(name)
 }
 
-/// Whether a program is on the path.
+/// Reports whether a program is on the path.
 pub fn installed(program: &str) -> bool {
     let paths = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&paths).any(|folder| folder.join(program).is_file())
 }
 
-/// The Python that has the server; `None`, and the test is skipped, without.
+/// Returns the Python that can run the server. Returns `None`, and marks the test
+/// as skipped, if there is none.
 pub fn python() -> Option<PathBuf> {
     let python = env::var_os("TRACER_TEST_PYTHON").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python3"),
@@ -193,7 +196,7 @@ pub fn python() -> Option<PathBuf> {
     skip::met(serves, "hypercorn (`cargo xtask setup --tests`)").then_some(python)
 }
 
-/// Makes a CA and has it sign a certificate for every site.
+/// Creates a CA and a certificate for all sites, signed by it.
 fn certify(folder: &Path) {
     const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout";
     let names = format!(

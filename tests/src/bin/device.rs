@@ -1,11 +1,11 @@
-//! Runs a program on what looks like an Android device.
+//! Runs a program on a simulated Android device.
 //!
 //! ```text
 //! device [--uid UID] [--named NAME] [--no-btf] FOLDER PROGRAM ARGUMENT…
 //! ```
 //!
-//! In a mount namespace of its own the program has a root folder of its own,
-//! with everything that this machine has, but for
+//! The program runs in a new mount namespace, whose root folder is this machine's,
+//! except for
 //!
 //! ```text
 //! /system        FOLDER/system
@@ -13,8 +13,8 @@
 //! /dev/socket    FOLDER/socket; of other devices only those that every process needs
 //! ```
 //!
-//! With `--no-btf` the kernel shows no type information; with `--named` the
-//! program names itself so (its first argument), as Android's zygote has it.
+//! `--no-btf` hides the kernel's type information. `--named` sets the program's
+//! first argument, which is how Android's zygote names a process.
 
 use std::{
     env,
@@ -35,26 +35,26 @@ use rustix::{
     thread::{UnshareFlags, unshare_unsafe},
 };
 
-/// The folders that are not this machine's.
+/// Folders that do not come from this machine.
 const OWN: [&str; 2] = ["system", "data"];
 
-/// The devices that it has.
+/// Devices that exist in `/dev`.
 const DEVICES: [&str; 4] = ["null", "zero", "random", "urandom"];
 
-/// Where the kernel shows its type information.
+/// Folder in which the kernel shows its type information.
 const BTF: &str = "sys/kernel/btf";
 
 fn main() -> Result<()> {
     let wanted = Wanted::read(env::args_os().skip(1))?;
     let root = wanted.folder.join("root");
-    // SAFETY: there is no other thread whose view of files could change, and
-    // descriptors stay as they are.
+    // SAFETY: no other thread exists whose view of the file system could change,
+    // and file descriptors are unaffected.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("a mount namespace")?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).context("private mounts")?;
     fs::create_dir_all(&root)?;
     mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"mode=755"))?;
-    // The new root would otherwise come back below the folder that it lies in.
+    // Otherwise the new root would be mounted again below itself.
     mount_change(&root, MountPropagationFlags::UNBINDABLE)?;
 
     machine(&root).context("this machine's folders")?;
@@ -65,9 +65,9 @@ fn main() -> Result<()> {
     if wanted.no_btf && root.join(BTF).is_dir() {
         mount("tmpfs", root.join(BTF), "tmpfs", MountFlags::RDONLY, None).context("no BTF")?;
     }
-    // As switch_root(8) does: also where the root is an initramfs, which
-    // pivot_root(2) refuses. Merely to chroot(2) there would show other
-    // namespaces longer paths of what is mapped here.
+    // As switch_root(8) does. pivot_root(2) fails if the root is an initramfs.
+    // After a mere chroot(2), other namespaces would see longer paths for files
+    // that are mapped here.
     env::set_current_dir(&root)?;
     mount_move(".", "/").context("move to the new root")?;
     chroot(".")?;
@@ -114,7 +114,7 @@ impl Wanted {
     }
 }
 
-/// What this machine has in its root folder.
+/// Mounts the entries of this machine's root folder.
 fn machine(root: &Path) -> Result<()> {
     for entry in fs::read_dir("/")? {
         let entry = entry?;

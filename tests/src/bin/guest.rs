@@ -1,25 +1,23 @@
-//! The first process of a virtual machine that `cargo xtask vm` boots: makes a
-//! system of the bare initramfs, runs the tests that it finds listed there, and
-//! powers off.
+//! Init process of the virtual machines that `cargo xtask vm` boots: sets up the
+//! bare initramfs, runs the tests that the plan lists, and powers off.
 //!
-//! `/guest/plan` says what to do, a line each:
+//! `/guest/plan` has one instruction a line:
 //!
 //! ```text
-//! results /dev/ttyS1             where to write what follows below
-//! env NAME=VALUE                 for the tests
-//! argument --test-threads=1      for the tests
+//! results /dev/ttyS1             where to write the results
+//! env NAME=VALUE                 environment variable of the tests
+//! argument --test-threads=1      argument of the tests
 //! run sends /path/of/the/test    a test binary
 //! ```
 //!
-//! Results have a serial port of their own, since the kernel's messages share
-//! the console. Whoever reads them takes nothing for granted: a machine that
-//! ends without the last line has failed.
+//! Results go to a separate serial port, because kernel messages share the console.
+//! A machine that ends without the last line counts as failed.
 //!
 //! ```text
 //! kernel 6.1.0-49-amd64
 //! run sends
 //! out 1234 test tcp_over_ipv4 ... ok      milliseconds since `run`, and a line
-//! skip tcp_over_ipv6: needs IPv6          what a test lacked (`TRACER_TEST_SKIPS`)
+//! skip tcp_over_ipv6: needs IPv6          a need that was not met (`TRACER_TEST_SKIPS`)
 //! end sends 0                             the exit code, or `killed`
 //! done
 //! ```
@@ -40,13 +38,13 @@ use rustix::{
     system::RebootCommand,
 };
 
-/// What to do.
+/// Path of the plan.
 const PLAN: &str = "/guest/plan";
 
-/// Where tests say what they lacked.
+/// File in which tests record what they lacked.
 const SKIPS: &str = "/tmp/skipped-tests";
 
-/// File systems, and whether tests can do without.
+/// File systems to mount: type, folder, and whether tests can run without it.
 const MOUNTS: [(&str, &str, bool); 7] = [
     ("proc", "/proc", false),
     ("sysfs", "/sys", false),
@@ -65,10 +63,10 @@ fn main() {
     if let Err(err) = run() {
         eprintln!("guest: {err:#}");
     }
-    // What is still on its way through the ports.
+    // Let the serial ports transmit what is still buffered.
     rustix::fs::sync();
     thread::sleep(Duration::from_millis(100));
-    // Whatever becomes of it, the kernel panics when this process ends.
+    // If this fails, the kernel panics when this process ends.
     let _ = rustix::system::reboot(RebootCommand::PowerOff);
 }
 
@@ -127,8 +125,8 @@ impl Plan {
     }
 }
 
-/// Runs one test binary, passing on what it prints as it comes. Its errors go
-/// to the console.
+/// Runs one test binary and forwards each line of its standard output. Its standard
+/// error goes to the console.
 fn test(results: &mut File, plan: &Plan, name: &str, path: &str) -> Result<()> {
     writeln!(results, "run {name}")?;
     let start = Instant::now();
@@ -159,9 +157,9 @@ fn test(results: &mut File, plan: &Plan, name: &str, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Brings the interface `lo` up, as `ip link set lo up` does (rtnetlink(7)):
-/// a `struct nlmsghdr` and a `struct ifinfomsg`. The kernel gives it its
-/// addresses itself.
+/// Brings the interface `lo` up, as `ip link set lo up` does (rtnetlink(7)): sends
+/// a `struct nlmsghdr` and a `struct ifinfomsg`. The kernel then assigns the
+/// addresses.
 fn loopback_up() -> Result<()> {
     const RTM_NEWLINK: u16 = 16;
     const NLM_F_REQUEST: u16 = 1;
@@ -173,19 +171,19 @@ fn loopback_up() -> Result<()> {
     message.extend(LEN.to_ne_bytes());
     message.extend(RTM_NEWLINK.to_ne_bytes());
     message.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Sequence number and port: nobody waits for an answer.
+    // Sequence number and port: the answer is not read.
     message.extend([0; 8]);
     // Family and type: any.
     message.extend([0; 4]);
     message.extend(LOOPBACK.to_ne_bytes());
-    // The flags, and which of them to change.
+    // The flags and the mask of flags to change.
     message.extend(IFF_UP.to_ne_bytes());
     message.extend(IFF_UP.to_ne_bytes());
     let socket = socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
-        // NETLINK_ROUTE, which is 0.
+        // Protocol 0 is NETLINK_ROUTE.
         None,
     )?;
     send(&socket, &message, SendFlags::empty())?;

@@ -1,10 +1,10 @@
-//! Keeps alerts in a store for as long as it runs: what a test kills.
+//! Adds alerts to a store until a test kills it.
 //!
 //! ```text
 //! keeper FILE
 //! ```
 //!
-//! It prints the number of each alert as soon as the store's writer has it.
+//! Prints the number of each alert as soon as the store's writer has accepted it.
 
 use std::{
     io::{self, Write as _},
@@ -25,8 +25,8 @@ use tracer_core::{
 const REPORT: &[u8] = b"POST /v1 HTTP/1.1\r\nHost: collector.example\r\nContent-Length: 49\r\n\r\n\
                         {\"url\":\"https://news.example.org/story?q=secret\"}";
 
-/// Between two alerts: enough of them for a kill to meet every moment of a
-/// commit, and few enough for a busy disk.
+/// Pause between two alerts: short enough for a kill to hit every stage of a
+/// commit, and long enough for a busy disk to keep up.
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn main() {
@@ -39,7 +39,7 @@ fn main() {
         let alert = Decoded { alert: Some(number), ..alert.clone() };
         let lost = writer.lost();
         writer.output(&Output::Request(Box::new(alert)));
-        // The disk can be behind: then it comes again.
+        // If the disk is behind, try the same alert again.
         if writer.lost() == lost {
             println!("{number}");
             io::stdout().flush().expect("somebody listens");

@@ -1,14 +1,14 @@
-//! Holds a control group's hooks as Android's `netd` does: attached with no
-//! flags, so that nobody else can attach there or below (bpf(2),
-//! `BPF_PROG_ATTACH`; kernel/bpf/cgroup.c).
+//! Occupies the hooks of a control group as Android's `netd` does: its programs are
+//! attached without flags, so that no other program can be attached there or below
+//! (bpf(2), `BPF_PROG_ATTACH`; kernel/bpf/cgroup.c).
 //!
 //! ```text
 //! netd /sys/fs/cgroup
 //! ```
 //!
-//! Its programs let everything pass. It makes sure that another program is
-//! refused, says `holds N hooks`, and lets go of them when its standard input
-//! ends.
+//! The programs let all traffic pass. `netd` verifies that the kernel refuses
+//! another program, prints `holds N hooks`, and detaches its programs when its
+//! standard input ends.
 
 use std::{
     fs::{self, File},
@@ -19,16 +19,16 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// A kind of program and where it is attached (include/uapi/linux/bpf.h).
+/// A program type and its attach type (include/uapi/linux/bpf.h).
 struct Hook {
     name: &'static str,
     program: u32,
     attach: u32,
 }
 
-/// The first three are netd's on every release that tracer runs on, the others
-/// from Android 15 on, where it holds some more of their kind (AOSP,
-/// packages/modules/Connectivity, `BpfHandler.cpp`).
+/// The first three are attached by netd on every release that tracer supports, the
+/// others from Android 15 on (AOSP, packages/modules/Connectivity,
+/// `BpfHandler.cpp`).
 const HOOKS: [Hook; 7] = [
     Hook { name: "ingress", program: 8, attach: 0 },
     Hook { name: "egress", program: 8, attach: 1 },
@@ -39,10 +39,10 @@ const HOOKS: [Hook; 7] = [
     Hook { name: "udp6_sendmsg", program: 18, attach: 15 },
 ];
 
-/// `r0 = 1; exit`: let it pass.
+/// `r0 = 1; exit`: let the packet pass.
 const PASS: [u64; 2] = [0x0000_0001_0000_00b7, 0x0000_0000_0000_0095];
 
-/// Beside the programs that are there.
+/// Flag to attach in addition to the existing programs.
 const ALLOW_MULTI: u32 = 2;
 
 fn main() -> Result<()> {
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A group below.
+/// A child control group.
 struct Below {
     path: PathBuf,
     opened: File,
@@ -94,8 +94,8 @@ impl Drop for Below {
     }
 }
 
-/// The fields of `union bpf_attr` for `BPF_PROG_LOAD` up to the last that is
-/// used here; the kernel takes the rest for zero.
+/// The fields of `union bpf_attr` for `BPF_PROG_LOAD` up to the last one used here.
+/// The kernel takes the rest as zero.
 #[repr(C)]
 #[derive(Default)]
 struct Load {
@@ -113,7 +113,7 @@ struct Load {
     attach: u32,
 }
 
-/// The same for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`.
+/// The fields of `union bpf_attr` for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`.
 #[repr(C)]
 struct Attach {
     group: i32,
@@ -122,9 +122,9 @@ struct Attach {
     flags: u32,
 }
 
-/// Up to Linux 5.10 a program counts as locked memory of its user, beside the
-/// maps of all the user's other programs, of those too that have just ended
-/// (kernel/bpf/syscall.c, `bpf_prog_charge_memlock`).
+/// Removes the limit on locked memory. Up to Linux 5.10, programs count towards it,
+/// together with all maps of the same user, also those of programs that have just
+/// ended (kernel/bpf/syscall.c, `bpf_prog_charge_memlock`).
 fn lock_any_amount() -> Result<()> {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the kernel reads one such structure.
@@ -144,7 +144,8 @@ fn load(hook: &Hook) -> io::Result<OwnedFd> {
         ..Load::default()
     };
     let fd = bpf(BPF_PROG_LOAD, &load)?;
-    // SAFETY: the kernel has just made this descriptor for us.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns
+    // it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -160,10 +161,10 @@ fn detach(group: &File, program: &OwnedFd, attach: u32) -> io::Result<()> {
     bpf(BPF_PROG_DETACH, &Attach { group, program, attach, flags: 0 }).map(drop)
 }
 
-/// bpf(2), which has no wrapper.
+/// Calls bpf(2), which has no wrapper.
 fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
-    // SAFETY: the kernel reads so many bytes, of which all are there and set;
-    // pointers among them lead to constants.
+    // SAFETY: the kernel reads `size_of::<T>()` bytes, all of which are
+    // initialized. Pointers among them point to constants.
     let answer = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
     };

@@ -1,30 +1,30 @@
-//! A process that sends what it is told to.
+//! A process that sends what its arguments say.
 //!
-//! Each argument is a statement; `@FILE` or a path stands for the file's lines
-//! (`#` begins a comment), so that the sender can be a script's interpreter.
-//! A statement works on the socket opened last.
+//! Each argument is a statement. `@FILE` or a path is replaced by the file's lines
+//! (`#` begins a comment), so that the sender can be the interpreter of a script. A
+//! statement works on the socket that was opened last.
 //!
-//! | statement | does |
+//! | statement | effect |
 //! |---|---|
-//! | `connect tcp\|udp ADDRESS` | opens a socket that is connected |
-//! | `open udp4\|udp6` | opens one that is not |
-//! | `open unix` | opens one that is not IP's |
+//! | `connect tcp\|udp ADDRESS` | opens a connected socket |
+//! | `open udp4\|udp6` | opens an unconnected socket |
+//! | `open unix` | opens a Unix socket |
 //! | `open null` | opens `/dev/null` |
-//! | `send SIZE`, `sendmsg SIZE`, `sendmmsg SIZE…`, `write SIZE`, `writev SIZE`, `pwritev2 SIZE` | sends by that system call; SIZE is `LEN` or `LENxN` for N buffers; `sendmmsg` takes one a message |
-//! | `… to ADDRESS` | behind the first three: sends it there |
+//! | `send SIZE`, `sendmsg SIZE`, `sendmmsg SIZE…`, `write SIZE`, `writev SIZE`, `pwritev2 SIZE` | sends by that system call; SIZE is `LEN` or `LENxN` for N buffers; `sendmmsg` takes one SIZE for each message |
+//! | `… to ADDRESS` | after one of the first three: sends to that address |
 //! | `repeat N SEND` | sends N times |
-//! | `both N SEND` | does that on another thread as well, at the same time |
-//! | `map` | maps a file to be executed |
-//! | `lazy LEN TOUCHED` | sends LEN bytes of which only the first were ever touched |
-//! | `file PATH` | writes what the file holds, at once |
-//! | `sendfile PATH` | sends what the file holds, without having it in memory |
+//! | `both N SEND` | sends N times on each of two threads at once |
+//! | `map` | maps a file as executable |
+//! | `lazy LEN TOUCHED` | sends LEN bytes of memory of which only the first TOUCHED are resident |
+//! | `file PATH` | sends a file's contents in one write |
+//! | `sendfile PATH` | sends a file's contents without reading it into memory |
 //! | `uring SIZE` | sends by io_uring |
-//! | `pipelined N` | writes that many requests without blocking, and again what was not taken |
-//! | `say` | prints process, thread and local address |
-//! | `await` | waits for a line on standard input, or its end |
-//! | `orphaned` | waits until its parent has ended |
-//! | `thread` | does the rest on another thread |
-//! | `exec\|run\|spawn [PROGRAM]` | has PROGRAM (itself) do the rest: in its place, waiting for it, not waiting |
+//! | `pipelined N` | sends N requests on a non-blocking socket, and retries what was not accepted |
+//! | `say` | prints process ID, thread ID and local address |
+//! | `await` | waits for a line on standard input, or for its end |
+//! | `orphaned` | waits until the parent process has ended |
+//! | `thread` | runs the rest on another thread |
+//! | `exec\|run\|spawn [PROGRAM]` | runs the rest in PROGRAM (default: the sender): replaces this process, waits for it, or does not wait |
 
 use std::{
     env, fs,
@@ -53,7 +53,7 @@ use rustix::{
 };
 use tracer_tests::payload::{payload, pipelined};
 
-/// Names the process that `spawn`ed this one.
+/// Environment variable with the ID of the process that `spawn`ed this one.
 const PARENT: &str = "SENDER_PARENT";
 
 fn main() -> Result<()> {
@@ -71,14 +71,14 @@ fn main() -> Result<()> {
     Sender { socket: None, other: None, sent: 0 }.all(&statements)
 }
 
-/// A test's peer can be gone: an error will do, a signal would be too much.
+/// If a test's peer has gone, the send should fail instead of killing the process.
 const FLAGS: SendFlags = SendFlags::NOSIGNAL;
 
 struct Sender {
     socket: Option<OwnedFd>,
-    /// The other end of a pair.
+    /// The other end of a socket pair.
     other: Option<OwnedFd>,
-    /// Sends so far.
+    /// Number of sends so far.
     sent: u32,
 }
 
@@ -195,7 +195,7 @@ impl Sender {
                 ("sendmsg", Some(to)) => sendmsg_addr(fd, &to, &buffers, &mut control, FLAGS)?,
                 ("write", None) => rustix::io::write(fd, bytes)?,
                 ("writev", None) => rustix::io::writev(fd, &buffers)?,
-                // At position −1: a socket has no other.
+                // Offset −1: sockets have no position.
                 ("pwritev2", None) => {
                     rustix::io::pwritev2(fd, &buffers, u64::MAX, ReadWriteFlags::empty())?
                 }
@@ -204,8 +204,8 @@ impl Sender {
         )
     }
 
-    /// Sends memory that was asked for and never used: its pages are not there
-    /// until the kernel itself reads them.
+    /// Sends memory that was allocated and never touched, so that its pages are
+    /// missing until the kernel itself reads them.
     fn lazy(&mut self, len: usize, touched: usize) -> Result<()> {
         let mut bytes = vec![0; len];
         bytes[..touched].copy_from_slice(&payload(self.sent, touched));
@@ -223,7 +223,8 @@ impl Sender {
         };
         let (bytes, len) = (message.bytes.as_ptr(), u32::try_from(message.bytes.len())?);
         let send = opcode::Send::new(types::Fd(self.socket()?.as_raw_fd()), bytes, len);
-        // SAFETY: bytes and socket live until the send has completed, below.
+        // SAFETY: the bytes and the socket live until the send has completed,
+        // below.
         unsafe { ring.submission().push(&send.build()) }?;
         ring.submit_and_wait(1)?;
         let done = ring.completion().next().context("a completion")?;
@@ -232,7 +233,7 @@ impl Sender {
 
     fn pipelined(&mut self, count: u32) -> Result<()> {
         let fd = self.socket()?;
-        // Some ten times less than there is to send.
+        // About a tenth of the data.
         sockopt::set_socket_send_buffer_size(fd, 16 << 10)?;
         rustix::io::ioctl_fionbio(fd, true)?;
         let bytes = pipelined(count);
@@ -261,14 +262,14 @@ impl Sender {
     }
 }
 
-/// What one send sends, in buffers of one length.
+/// The data of one send, in buffers of equal length.
 struct Message {
     bytes: Vec<u8>,
     buffer: usize,
 }
 
 impl Message {
-    /// The `n`th send, of a size as statements give it.
+    /// Creates the `n`th message, of a size in the notation of the statements.
     fn of(n: u32, size: &str) -> Result<Self> {
         let (buffer, count) = size.split_once('x').unwrap_or((size, "1"));
         let (buffer, count): (usize, usize) = (buffer.parse()?, count.parse()?);
@@ -300,28 +301,31 @@ fn send_many(fd: &OwnedFd, messages: &[Message], to: Option<SocketAddr>) -> Resu
     Ok(())
 }
 
-/// Maps this program once more, as a library is mapped.
+/// Maps this program as executable once more, as the loader maps a library.
 fn map() -> Result<()> {
     let file = fs::File::open("/proc/self/exe")?;
     let (how, flags) = (ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE);
-    // SAFETY: where nothing is mapped yet; nobody looks into it.
+    // SAFETY: the kernel picks an unused address, and the mapping is never
+    // accessed.
     unsafe { mmap(std::ptr::null_mut(), 4096, how, flags, &file, 0) }?;
     Ok(())
 }
 
-/// A socket that has no address yet, where the standard library's have one.
+/// Opens a UDP socket that is not bound. The standard library can only create bound
+/// ones.
 fn datagrams(v6: bool) -> Result<OwnedFd> {
     let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
     Ok(rustix::net::socket(family, SocketType::DGRAM, None)?)
 }
 
-/// Blocking sends take everything, or the test does not know what was sent.
+/// Checks that everything was sent. Otherwise the test would not know what was
+/// sent.
 fn whole(bytes: &[u8], sent: usize) -> Result<()> {
     ensure!(sent == bytes.len(), "{sent} of {} bytes were taken", bytes.len());
     Ok(())
 }
 
-/// Has a program do the rest.
+/// Runs the remaining statements in another program.
 fn hand_on(how: &str, program: Option<&str>, rest: &[String]) -> Result<()> {
     let mut command = Command::new(program.unwrap_or("/proc/self/exe"));
     command.args(rest);

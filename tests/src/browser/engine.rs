@@ -1,6 +1,6 @@
-//! The browsers, and how each is started: without a screen or on one that
-//! nobody sees, in a profile of its own, trusting the tests' CA, and with every
-//! name on loopback.
+//! The browsers and how to start each of them: headless or on a virtual screen, in
+//! a temporary profile, trusting the tests' CA, and with every name resolved to
+//! loopback.
 
 use std::{
     fs,
@@ -18,51 +18,50 @@ use crate::{
     web::{self, COLLECTOR, NEWS, Reader, TRACKER, Web, fixture, installed},
 };
 
-/// Of the extension in the fixtures: its manifest holds the key that this is
-/// a digest of.
+/// ID of the extension in the fixtures, derived from the key in its manifest.
 pub const REPORTER_ID: &str = "afnpnmgmjdiifkegmgobgjajjbamchmn";
 
-/// Where Debian keeps Chromium; the `chromium` on the path is a script.
+/// Path of Debian's Chromium. The `chromium` on the path is a script.
 pub const CHROMIUM: &str = "/usr/lib/chromium/chromium";
 
-/// For Chromium in every form.
+/// Options of every Chromium.
 const FLAGS: [&str; 5] = [
-    // Tests run as root, which Chromium's own sandbox does not.
+    // Tests run as root, and Chromium's sandbox refuses to run as root.
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
     "--ignore-certificate-errors",
-    // Nothing leaves the machine.
+    // Keeps all traffic on this machine.
     "--host-resolver-rules=MAP * 127.0.0.1",
 ];
 
 /// A browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// Debian's Chromium: BoringSSL is inside the program, without symbols.
+    /// Debian's Chromium, with BoringSSL linked in and stripped.
     Chromium,
-    /// The same, with the extension that reports every page.
+    /// Debian's Chromium with the extension that reports every page.
     Reporting(Window),
-    /// Firefox ESR: NSS, behind NSPR.
+    /// Firefox ESR, which uses NSS through NSPR.
     Firefox,
-    /// surf, on WebKitGTK: GnuTLS, in a process of its own for the network.
+    /// surf, on WebKitGTK, which uses GnuTLS in a separate network process.
     WebKit,
-    /// An application on Qt WebEngine, from PyPI: Chromium as a library, its
-    /// network service a thread of the application's.
+    /// An application on Qt WebEngine, from PyPI: Chromium as a library, with its
+    /// network service on a thread of the application.
     QtWebEngine,
 }
 
-/// Which windows Chromium opens.
+/// The kind of window that Chromium opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    /// One of the profile's.
+    /// A normal window.
     Normal,
-    /// One that is said to leave no traces.
+    /// An incognito window.
     Private,
 }
 
 impl Engine {
-    /// The name of the file that is executed, which it is watched by.
+    /// Returns the name of the executable, by which the browser is watched.
     pub fn exe(self) -> &'static str {
         match self {
             Self::Chromium | Self::Reporting(_) => "chromium",
@@ -72,8 +71,8 @@ impl Engine {
         }
     }
 
-    /// What its plaintext is given to: a function, and part of the path of the
-    /// file that holds it.
+    /// Returns the function that receives the plaintext, and a part of the path of
+    /// the file that contains it.
     pub fn tls(self) -> (&'static str, &'static str) {
         match self {
             Self::Chromium | Self::Reporting(_) => ("SSL_write", CHROMIUM),
@@ -83,14 +82,15 @@ impl Engine {
         }
     }
 
-    /// Whether it can send before that is found: WebKitGTK loads its TLS library
-    /// with its first connection, and Qt's is a large file to look into. What is
-    /// in the program itself, or mapped early, is found in time.
+    /// Reports whether the browser can send before tracer has probed that function.
+    /// WebKitGTK loads its TLS library with the first connection, and Qt's library
+    /// is large and takes long to search. Code in the executable itself, or mapped
+    /// early, is probed in time.
     pub fn is_found_late(self) -> bool {
         matches!(self, Self::WebKit | Self::QtWebEngine)
     }
 
-    /// When those who read with it go on to the next page.
+    /// Returns when the reader of a page moves on to the next one.
     pub fn reader(self) -> Reader {
         match self {
             Self::Reporting(_) => Reader::Reported,
@@ -98,11 +98,11 @@ impl Engine {
         }
     }
 
-    /// Starts it at a URL; `None`, and the test is skipped, where it is not
-    /// installed.
+    /// Starts the browser at a URL. Returns `None`, and marks the test as skipped,
+    /// if the browser is not installed.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if the browser cannot be started.
     pub fn start(self, web: &Web, url: &str) -> Option<Browser> {
         match self {
             Self::Chromium => chromium(url, Window::Normal, false),
@@ -133,7 +133,7 @@ fn chromium(url: &str, window: Window, reporter: bool) -> Option<Browser> {
     }
     if window == Window::Private {
         command.arg("--incognito");
-        // What its user agrees to in the extension's settings.
+        // The permission that a user gives in the extension's settings.
         let allowed = json!({"extensions": {"settings": {REPORTER_ID: {"incognito": true}}}});
         let folder = profile.join("Default");
         fs::create_dir_all(&folder).expect("a profile");
@@ -154,7 +154,7 @@ fn firefox(web: &Web, url: &str) -> Option<Browser> {
     certutil(&["-N", "-d", &database, "--empty-password"]);
     let ca = web.ca();
     certutil(&["-A", "-d", &database, "-n", "tests", "-t", "C,,", "-i", path(&ca)]);
-    // Nothing leaves the machine.
+    // Keeps all traffic on this machine.
     let preferences = "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n";
     fs::write(profile.join("user.js"), preferences).expect("its preferences");
     let mut command = Command::new("firefox-esr");
@@ -162,8 +162,8 @@ fn firefox(web: &Web, url: &str) -> Option<Browser> {
     Some(Browser::start(command, folder, None, url))
 }
 
-/// It takes names and CAs from the system only, which is another one for it:
-/// its mount namespace has a `hosts` and CA certificates of the tests'.
+/// Starts surf. It takes names and CAs from the system only, so it runs in a mount
+/// namespace with the tests' `hosts` file and CA certificate.
 fn surf(web: &Web, url: &str) -> Option<Browser> {
     const CAS: &str = "/etc/ssl/certs/ca-certificates.crt";
     const MOUNT: &str = "mount --bind \"$1\" /etc/hosts && mount --bind \"$2\" \"$3\" && \
@@ -180,13 +180,13 @@ fn surf(web: &Web, url: &str) -> Option<Browser> {
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-c", MOUNT, "sh", path(&hosts), path(&web.ca()), CAS, "surf"])
-        // The software in its stead is on every machine.
+        // Software rendering works on every machine.
         .env("LIBGL_ALWAYS_SOFTWARE", "1");
     Some(Browser::start(command, folder, Some(screen), url))
 }
 
-/// Run by a copy of Python: it is then an application with a name, as one
-/// that is shipped with its Python.
+/// Starts a Qt WebEngine application. It runs on a copy of Python, which gives it
+/// an executable name of its own, like an application that ships with its Python.
 fn qt_web_engine(url: &str) -> Option<Browser> {
     let python = web::python()?;
     let packages = packages(&python);
@@ -208,7 +208,7 @@ fn qt_web_engine(url: &str) -> Option<Browser> {
     Some(Browser::start(command, folder, None, url))
 }
 
-/// Where this Python has Qt WebEngine, if it has.
+/// Returns the folder of packages that has Qt WebEngine for this Python, if any.
 fn packages(python: &Path) -> Option<PathBuf> {
     const WHERE: &str = "import PyQt6.QtWebEngineCore as it; print(it.__file__)";
     let output = Command::new(python).args(["-c", WHERE]).output().ok()?;

@@ -1,4 +1,4 @@
-//! A screen that nobody looks at, and a bus, for browsers that want them.
+//! A virtual screen and a message bus for browsers that need them.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -7,20 +7,20 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// An X server of its own.
+/// A running X server without a monitor.
 pub struct Screen {
     server: Child,
     display: String,
 }
 
 impl Screen {
-    /// Starts it.
+    /// Starts the server.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the server does not start.
     pub fn start() -> Self {
         let mut server = Command::new("Xvfb")
-            // It takes a free number and says which.
+            // The server chooses a free display number and prints it.
             .args(["-displayfd", "1", "-nolisten", "tcp"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -34,7 +34,7 @@ impl Screen {
         Self { server, display: format!(":{}", number.trim()) }
     }
 
-    /// What `DISPLAY` is to hold.
+    /// Returns the value for `DISPLAY`.
     pub fn display(&self) -> &str {
         &self.display
     }
@@ -42,13 +42,13 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // By TERM: it then removes its lock and its socket.
+        // On SIGTERM the server removes its lock file and its socket.
         let _ = kill_process(Pid::from_child(&self.server), Signal::TERM);
         let _ = self.server.wait();
     }
 }
 
-/// A message bus of its own: a second Firefox hands its pages to the first by
+/// A running D-Bus daemon. A second Firefox passes its pages to the first one over
 /// it.
 pub struct Bus {
     daemon: Child,
@@ -56,10 +56,10 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Starts it.
+    /// Starts the daemon.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the daemon does not start.
     pub fn start() -> Self {
         let mut daemon = Command::new("dbus-daemon")
             .args(["--session", "--nofork", "--print-address=1"])
@@ -75,7 +75,7 @@ impl Bus {
         Self { daemon, address: address.trim().to_owned() }
     }
 
-    /// What `DBUS_SESSION_BUS_ADDRESS` is to hold.
+    /// Returns the value for `DBUS_SESSION_BUS_ADDRESS`.
     pub fn address(&self) -> &str {
         &self.address
     }
