@@ -1,16 +1,17 @@
-//! What tracer's programs cost a process that sends, on the running kernel.
+//! Measures the cost of tracer's programs for a process that sends, on the running
+//! kernel.
 //!
-//! A child process makes bursts of system calls while, one after the other,
-//! nothing, a program that does nothing, and tracer in various scopes is
-//! attached. Two clocks are read:
+//! A child process makes bursts of system calls while one of these is attached in
+//! turn: nothing, a program that does nothing, and tracer with various scopes. Two
+//! clocks are read:
 //!
-//! - the child's own CPU time, which has all of it: the tracepoint, the programs,
-//!   and what they do to the caches;
-//! - the kernel's `bpf_stats`: the time within the program alone.
+//! - the child's CPU time, which includes all costs: the tracepoint, the programs, and their
+//!   effect on the caches;
+//! - the kernel's `bpf_stats`, the time within the programs alone.
 //!
-//! The child is both ends of its connection and receives, off the clock, what it
-//! sent, so that nothing of this benchmark runs beside a burst: tracer's ring
-//! holds all of it and is emptied afterwards.
+//! The child is both ends of its connection and receives its data outside the
+//! measured time. tracer's ring holds the records of a whole burst and is emptied
+//! after it, so that no other part of the benchmark runs during a burst.
 //!
 //! Run it as root with `cargo bench --package tracer-tests`.
 
@@ -32,18 +33,17 @@ use tracer_host::hook::{
     test_hook,
 };
 
-/// How often every mode is measured, in turn, so that what else the machine
-/// does falls on all of them.
+/// Number of measurements of each mode. Modes take turns, so that other load on the
+/// machine affects all of them.
 const ROUNDS: usize = 15;
 
-/// Bursts of each call in a round. Its result is their median.
+/// Bursts of each call in a round, whose result is their median.
 const BURSTS: usize = 8;
 
-/// The sender's UID: in the range that systemd keeps for containers' services,
-/// where no user is.
+/// UID of the sender, from the range that systemd reserves for container services.
 const SENDER: u32 = 65_509;
 
-/// What the child is told by its first argument.
+/// Argument that makes this program the child.
 const SENDER_ARGUMENT: &str = "--sender";
 
 fn main() -> Result<()> {
@@ -81,21 +81,21 @@ fn main() -> Result<()> {
     sender.stop()
 }
 
-/// What is attached.
+/// What is attached during a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Nothing,
-    /// A program that does nothing, in a hook's place.
+    /// A program that does nothing, attached to the hook.
     Null(SocketHook),
     OutOfScope(SocketHook),
-    /// In scope, with so many bytes of each send captured.
+    /// In scope, with this number of bytes captured of each send.
     Head(SocketHook, u32),
 }
 
 /// The hooks that are compared.
 const HOOKS: [SocketHook; 2] = [SocketHook::SysEnter, SocketHook::TcpTracepoint];
 
-/// Nothing, and everything with each hook that the kernel has.
+/// Returns all modes: nothing, and every mode of each hook that the kernel has.
 fn modes() -> Vec<Mode> {
     let of = |hook| {
         let heads = [256, 4 << 10, 16 << 10].map(|bytes| Mode::Head(hook, bytes));
@@ -125,7 +125,7 @@ impl Mode {
         })
     }
 
-    /// The null program that its ratio is taken of.
+    /// Returns the mode of the null program that this mode is compared with.
     fn null(self) -> Self {
         match self {
             Self::Nothing => Self::Nothing,
@@ -134,7 +134,7 @@ impl Mode {
     }
 }
 
-/// The programs that run at a send or at any system call.
+/// Programs that run at sends or at every system call.
 const PROGRAMS: [&str; 5] = [
     "sys_enter",
     "tcp_sendmsg_locked",
@@ -158,11 +158,11 @@ impl fmt::Display for Mode {
 /// A system call that the sender makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
-    /// What asks the kernel for nothing. It stands first: see [`bpf_stats`].
+    /// A call that does almost nothing. It must be first: see [`bpf_stats`].
     Getppid,
-    /// Of 64 bytes, to `/dev/null`: a call that could be a send and is none.
+    /// A write of 64 bytes to `/dev/null`: a call that could be a send, but is not.
     Write,
-    /// So many bytes to a TCP socket on loopback.
+    /// A send of this number of bytes to a TCP socket on loopback.
     Send(usize),
 }
 
@@ -170,21 +170,21 @@ const CALLS: [Call; 5] =
     [Call::Getppid, Call::Write, Call::Send(64), Call::Send(1 << 10), Call::Send(16 << 10)];
 
 impl Call {
-    /// Laps in a burst: a millisecond or less, and no more bytes than the ring
-    /// holds.
+    /// Number of laps in a burst, chosen so that it takes at most a millisecond and
+    /// fits the ring.
     fn laps(self) -> usize {
         if let Self::Send(16384..) = self { 4 } else { 16 }
     }
 
-    /// Calls in a burst.
+    /// Number of calls in a burst.
     fn burst(self) -> usize {
         self.laps() * LAP
     }
 }
 
-/// Calls between two looks at the clock: many, because a look is a system call
-/// as well; few enough for what they send to fit the sockets' buffers and the
-/// CPU's caches.
+/// Calls between two readings of the clock: many, because reading the clock is a
+/// system call too, but few enough for their data to fit the socket buffers and the
+/// CPU caches.
 const LAP: usize = 32;
 
 impl fmt::Display for Call {
@@ -198,7 +198,7 @@ impl fmt::Display for Call {
     }
 }
 
-/// The child process.
+/// The child process, as its parent sees it.
 struct Sender {
     child: Child,
     orders: ChildStdin,
@@ -207,7 +207,8 @@ struct Sender {
 
 impl Sender {
     fn start() -> Result<Self> {
-        // By this name it can be executed also where the UID may not enter.
+        // This path can be executed even if the UID may not enter the program's
+        // folder.
         let mut child = Command::new("/proc/self/exe")
             .arg(SENDER_ARGUMENT)
             .uid(SENDER)
@@ -221,7 +222,7 @@ impl Sender {
         Ok(Self { child, orders, answers })
     }
 
-    /// Has it make a burst of calls. Returns the CPU time of one of them, in
+    /// Makes the child run a burst of calls. Returns the CPU time of one call, in
     /// nanoseconds.
     fn burst(&mut self, call: Call) -> Result<f64> {
         let index = CALLS.iter().position(|&known| known == call).context("no such call")?;
@@ -239,7 +240,7 @@ impl Sender {
     }
 }
 
-/// The child: makes bursts until its standard input ends.
+/// Runs as the child: makes bursts until its standard input ends.
 fn send_as_told() -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let mut socket = TcpStream::connect(listener.local_addr()?)?;
@@ -272,7 +273,7 @@ fn send_as_told() -> Result<()> {
     Ok(())
 }
 
-/// Takes the records of a burst from the ring, and checks that it is them.
+/// Takes the records of a burst from the ring and checks their number.
 fn empty_ring(reader: &mut RingReader, mode: Mode, call: Call) -> Result<()> {
     let mut records = 0;
     while let Some(entry) = reader.entry() {
@@ -284,7 +285,7 @@ fn empty_ring(reader: &mut RingReader, mode: Mode, call: Call) -> Result<()> {
     Ok(())
 }
 
-/// What was measured of each call, a mode a row.
+/// Results for each call, in one row per mode.
 struct Cells<T>(Vec<(Mode, [T; CALLS.len()])>);
 
 impl<T: Default> Cells<T> {
@@ -299,7 +300,7 @@ impl<T> Cells<T> {
         row.get(CALLS.iter().position(|&other| other == call)?)
     }
 
-    /// A Markdown table.
+    /// Formats the results as a Markdown table.
     fn table(&self, cell: impl Fn(Mode, Call) -> String) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let mut text = line(["".into()].into_iter().chain(CALLS.map(|c| c.to_string())).collect());
@@ -312,7 +313,7 @@ impl<T> Cells<T> {
     }
 }
 
-/// CPU time of a call in nanoseconds, of each round.
+/// CPU time of a call in each round, in nanoseconds.
 struct CpuTime(Cells<Vec<f64>>);
 
 fn cpu_time(sender: &mut Sender, modes: &[Mode]) -> Result<CpuTime> {
@@ -341,21 +342,21 @@ impl CpuTime {
         self.0.of(mode, call).map_or(&[], Vec::as_slice)
     }
 
-    /// The whole, and as a multiple of what it is with nothing attached.
+    /// Formats the median, and its ratio to the median with nothing attached.
     fn total(&self, mode: Mode, call: Call) -> String {
         let median = |mode| Spread::of(self.rounds(mode, call).to_vec()).median;
         format!("{:.0} (×{:.2})", median(mode), median(mode) / median(Mode::Nothing))
     }
 
-    /// What the mode adds. Taken round by round: what slows a round down slows
-    /// down both.
+    /// Returns the time that a mode adds. The difference is taken in each round,
+    /// because load on the machine slows down both measurements of a round.
     fn added(&self, mode: Mode, call: Call) -> Spread {
         let pairs = self.rounds(mode, call).iter().zip(self.rounds(Mode::Nothing, call));
         Spread::of(pairs.map(|(with, without)| with - without).collect())
     }
 
     fn ratio(&self, mode: Mode, call: Call) -> String {
-        /// Less is none: the hook is not at this call.
+        /// If the null program adds less, the hook is not on the path of this call.
         const LEAST: f64 = 20.0;
         let null = self.added(mode.null(), call).median;
         if null < LEAST {
@@ -373,7 +374,7 @@ struct Spread {
 }
 
 impl Spread {
-    /// Of at least one number.
+    /// Summarizes at least one number.
     fn of(mut numbers: Vec<f64>) -> Self {
         numbers.sort_by(f64::total_cmp);
         let at = |quarter| numbers[(numbers.len() - 1) * quarter / 4];
@@ -387,10 +388,10 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Time within the programs in nanoseconds a call.
+/// Time within the programs, in nanoseconds a call.
 struct BpfStats {
     cells: Cells<Option<f64>>,
-    /// The verifier's steps over each program.
+    /// Number of verifier steps for each program.
     verified: Vec<(String, u32)>,
 }
 
@@ -407,8 +408,8 @@ fn bpf_stats(sender: &mut Sender, modes: &[Mode]) -> Result<BpfStats> {
                 verified.push((name, steps));
             }
         }
-        // What runs at every system call of every process runs at others than
-        // the burst's too. Those are taken to cost what getppid does.
+        // A program on every system call also runs for calls outside the burst.
+        // Assume that each of those costs as much as getppid.
         let mut unrelated = None;
         for (cell, call) in row.iter_mut().zip(CALLS) {
             let mut bursts = Vec::new();
@@ -434,10 +435,10 @@ fn bpf_stats(sender: &mut Sender, modes: &[Mode]) -> Result<BpfStats> {
     Ok(BpfStats { cells, verified })
 }
 
-/// What the programs have done so far.
+/// Total run time and run count of the programs.
 struct Ran {
     time: Duration,
-    /// How often those ran that run at every system call.
+    /// Number of runs of the programs on every system call.
     system_calls: u64,
 }
 

@@ -1,10 +1,9 @@
-//! What tracer's probes cost a process that writes to a TLS library.
+//! Measures the cost of tracer's probes for a process that writes to a TLS library.
 //!
-//! Python under a UID of its own writes to OpenSSL in bursts, while nothing is
-//! probed; while the library is probed because another process that maps it is
-//! in scope; and while it is in scope itself. Its own CPU time is read, and a
-//! burst counts only if the ring gave exactly one record for each write in
-//! scope, and none else.
+//! Python, under a separate UID, writes bursts to OpenSSL in three states: without
+//! probes, with the library probed for another process in scope, and with this
+//! process itself in scope. Its CPU time is measured. A burst is valid only if the
+//! ring contains exactly one record for each write in scope.
 //!
 //! Run it as root with `cargo bench --package tracer-tests --bench tls`.
 
@@ -21,29 +20,30 @@ use tracer_host::hook::{
     SocketHook, Target, Watch,
 };
 
-/// How often every mode is measured, in turn.
+/// Number of measurements of each mode. Modes take turns.
 const ROUNDS: usize = 15;
 
-/// Bursts of each size in a round. Its result is their median.
+/// Bursts of each size in a round, whose result is their median.
 const BURSTS: usize = 8;
 
-/// Writes between two looks at the clock.
+/// Writes between two readings of the clock.
 const LAP: usize = 32;
 
-/// UIDs that no user has: systemd keeps them for containers' services.
+/// UIDs from the range that systemd reserves for container services.
 const WRITER: u32 = 65_508;
 const OTHER: u32 = 65_507;
 
-/// Bytes of a write, and the laps of its burst: what the ring holds.
+/// Size of a write in bytes, and the number of laps in its burst, which must fit
+/// the ring.
 const SIZES: [(usize, usize); 3] = [(64, 16), (1 << 10, 16), (16 << 10, 4)];
 
-/// What is probed.
+/// What is probed during a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Nothing,
-    /// The library, for another process.
+    /// The library is probed for another process.
     OutOfScope,
-    /// With so many bytes of each write captured.
+    /// In scope, with this number of bytes captured of each write.
     Head(u32),
 }
 
@@ -103,10 +103,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The programs, and who reads what they take.
+/// The probes and the reader of their records.
 struct Probed {
     reader: RingReader,
-    // Detached with the last of both.
+    // The probes are detached when both are dropped.
     _follower: Follower,
     _capture: Capture,
 }
@@ -122,7 +122,7 @@ impl Probed {
         let capture =
             Capture::start(&Options { watch, ring: DEFAULT_RING, hook: SocketHook::SysEnter })?;
         let reader = capture.reader()?;
-        // Who runs already is looked at before this returns.
+        // This examines running processes before it returns.
         let follower = capture.follow()?;
         let library = |news| {
             let ProbeEvent::Probed { file, functions, .. } = news else { return false };
@@ -133,7 +133,7 @@ impl Probed {
         Ok(Some(Self { reader, _follower: follower, _capture: capture }))
     }
 
-    /// Takes the records of a burst from the ring, and checks that it is them.
+    /// Takes the records of a burst from the ring and checks their number.
     fn empty_ring(&mut self, mode: Mode, writes: usize) -> Result<()> {
         let mut records = 0;
         while let Some(entry) = self.reader.entry() {
@@ -145,7 +145,7 @@ impl Probed {
     }
 }
 
-/// Python, and both ends of a TLS connection in it.
+/// A Python process that contains both ends of a TLS connection.
 struct Writer {
     child: Child,
     orders: ChildStdin,
@@ -170,8 +170,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Has it make a burst of writes. Returns the CPU time of one of them, in
-    /// nanoseconds.
+    /// Makes the process run a burst of writes. Returns the CPU time of one write,
+    /// in nanoseconds.
     fn burst(&mut self, size: usize, laps: usize) -> Result<f64> {
         writeln!(self.orders, "{size} {laps} {LAP}")?;
         let nanos: u64 = self.answer()?.trim().parse().context("the writer ended")?;
@@ -191,26 +191,27 @@ impl Writer {
     }
 }
 
-/// The quartiles of at least one number.
+/// Returns the quartiles of at least one number.
 fn quartiles(mut numbers: Vec<f64>) -> [f64; 3] {
     numbers.sort_by(f64::total_cmp);
     [1, 2, 3].map(|quarter| numbers[(numbers.len() - 1) * quarter / 4])
 }
 
-/// The whole, and as a multiple of what it is with nothing probed.
+/// Formats the median, and its ratio to the median without probes.
 fn total(with: &[f64], without: &[f64]) -> String {
     let [with, without] = [with, without].map(|rounds| quartiles(rounds.to_vec())[1]);
     format!("{with:.0} (×{:.2})", with / without)
 }
 
-/// Taken round by round: what slows a round down slows down both.
+/// Formats the time that the probes add. The difference is taken in each round,
+/// because load on the machine slows down both measurements of a round.
 fn added(with: &[f64], without: &[f64]) -> String {
     let pairs = with.iter().zip(without).map(|(with, without)| with - without);
     let [low, median, high] = quartiles(pairs.collect());
     format!("{median:+.0} ({low:+.0} … {high:+.0})")
 }
 
-/// A Markdown table of the modes and sizes.
+/// Formats the results as a Markdown table.
 fn table(cells: &[Vec<Vec<f64>>], cell: fn(&[f64], &[f64]) -> String) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let sizes = SIZES.map(|(size, _)| format!("write {size} B"));

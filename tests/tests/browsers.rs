@@ -1,5 +1,5 @@
-//! Real browsers over TLS: what they send is read, and who tells others what
-//! is visited is accused, and nobody else.
+//! Real browsers over TLS: all their requests are read, and only those that
+//! disclose visits to others raise an alert.
 
 use tracer_tests::{
     browser::{CHROMIUM, Engine, Window},
@@ -7,7 +7,7 @@ use tracer_tests::{
     web::Protocol,
 };
 
-/// Every test, over both protocols.
+/// Runs each test over both protocols.
 macro_rules! over_both {
     ($($test:ident: $check:ident($engine:expr);)*) => {
         mod http1 {
@@ -29,7 +29,7 @@ over_both! {
     an_extension_in_private_windows: is_read_and_accused(Engine::Reporting(Window::Private));
 }
 
-/// The story of 2020.
+/// The extension reports pages as the browser of 2020 did.
 #[test]
 fn an_extension_in_normal_windows() {
     is_read_and_accused(Engine::Reporting(Window::Normal), Protocol::Http1);
@@ -43,7 +43,7 @@ fn is_read_and_not_accused(engine: Engine, protocol: Protocol) {
     }
 }
 
-/// Of each page that it reports.
+/// The extension raises an alert for each page that it reports.
 fn is_read_and_accused(engine: Engine, protocol: Protocol) {
     if let Some(watched) = watch(engine, protocol) {
         watched.all_was_read();

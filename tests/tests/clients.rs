@@ -1,5 +1,5 @@
-//! Real command line clients over TLS: each tells somebody about a page of
-//! another site's, and is accused of that one request.
+//! Real command line clients over TLS: each discloses a page of another site in one
+//! request, which raises an alert.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -17,13 +17,14 @@ use tracer_tests::{
     web::{COLLECTOR, Protocol, Reader, Request, Web, installed},
 };
 
-/// A command line program that tells somebody about a page.
+/// A command line program and the request with which it discloses a page.
 struct Client {
     program: &'static str,
-    /// Part of the name of the library that it encrypts with.
+    /// A part of the name of its TLS library.
     library: &'static str,
     hook: &'static str,
-    /// Whom it tells, by what request, and how the page is wrapped in it.
+    /// Host, method and path of the request, and the chain by which the page is
+    /// found in it.
     host: &'static str,
     method: &'static str,
     path: fn(page: &str) -> String,
@@ -92,7 +93,7 @@ fn w3m_is_read_through_openssl() {
     });
 }
 
-/// Has the client tell of a page of another site's, as a user nobody else is.
+/// Makes the client disclose a page of another site, under an unused UID.
 fn tells(client: &Client) {
     const PAGE: &str = "https://news.example.org/politics/story-42";
     let program = client.program;
@@ -118,8 +119,8 @@ fn tells(client: &Client) {
         trace,
     ]);
 
-    // The first process that maps a library can be quicker than the probes are
-    // set. A page of the recipient's own is nobody's secret.
+    // The first process that maps a library can be faster than the probes. A page
+    // of the recipient itself discloses nothing.
     let own = web.url(client.host, "/own");
     let deadline = Instant::now() + Duration::from_secs(90);
     let probed = |line: &str| line.contains("reads ") && line.contains(client.library);
@@ -165,12 +166,12 @@ fn tells(client: &Client) {
 }
 
 impl Client {
-    /// Runs it to its end under this UID.
+    /// Runs the client to its end under this UID.
     fn tell(&self, web: &Web, uid: u32, page: &str) {
         let output = Command::new(self.program)
             .args((self.arguments)(web, page))
             .arg(web.url(self.host, &(self.path)(page)))
-            // None that it could write to.
+            // A folder that it cannot write to.
             .env("HOME", "/")
             .current_dir("/")
             .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! Recorded requests, against what their manifests say of them. Needs no root.
+//! Findings in recorded requests, compared with their manifests. Needs no root.
 
 use std::{collections::HashSet, fs, path::Path, sync::Arc, thread};
 
@@ -21,13 +21,14 @@ use tracer_tests::{
 /// The page that was visited when the requests were recorded.
 const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
 
-/// Its site, to which the page's own requests go.
+/// The site of that page, to which its own requests go.
 const SITE: &str = "news.example.org";
 
-/// The identifier that the SDKs and pages were given, and as Matomo takes it.
+/// The identifier that the SDKs and pages were given, and the form in which Matomo
+/// sends it.
 const IDENTIFIER: [&str; 2] = ["7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", "7f3c2a109b1e4c57"];
 
-/// The SDK that each of the requests of one has the form of.
+/// The SDKs whose format a request has.
 const SDKS: [(&str, &str); 14] = [
     ("npm-countly-node.http", "Countly"),
     ("npm-matomo-tracker.http", "Matomo"),
@@ -45,7 +46,7 @@ const SDKS: [(&str, &str); 14] = [
     ("py-snowplow-get-page.http", "Snowplow"),
 ];
 
-/// What tracer makes of a request's bytes, whole or cut.
+/// tracer's results for a request, whole or cut.
 struct Read {
     findings: Vec<Finding>,
     sdk: Option<String>,
@@ -91,7 +92,7 @@ fn every_url_is_found_by_the_chains_that_are_listed() {
         let own_site = read.authority.as_deref() == Some(SITE);
         for chain in &request.url_chains {
             let kind = if chain == "header:Referer" { Kind::Referer } else { Kind::Url };
-            // What its own site is told of a page is no news to it.
+            // A page's URL is not disclosed by sending it to its own site.
             if kind == Kind::Url && own_site {
                 continue;
             }
@@ -100,12 +101,12 @@ fn every_url_is_found_by_the_chains_that_are_listed() {
             let Some(finding) = finding else {
                 panic!("{}: nothing by {chain} in {:#?}", request.name, read.findings);
             };
-            // An extension sees the fragment as well.
+            // An extension also sees the fragment.
             let url = finding.value.split('#').next();
             assert_eq!((url, finding.truncated), (Some(VISITED), false), "{}", request.name);
             found += 1;
         }
-        // And by no other.
+        // No other chain may find it.
         let listed = |finding: &Finding| request.url_chains.contains(&finding.chain);
         for finding in
             read.findings.iter().filter(|f| f.kind == Kind::Url && f.value.contains(VISITED))
@@ -129,7 +130,7 @@ fn every_identifier_is_found_by_the_chains_that_are_listed() {
                 finding.kind == Kind::Identifier && IDENTIFIER.contains(&&*finding.value)
             })
             .inspect(|finding| {
-                // What is only called a UUID may be a message's.
+                // A field named `uuid` may be the identifier of a single message.
                 let is_named = !finding.chain.ends_with(".uuid");
                 let lifetime = if is_named { Lifetime::Lasting } else { Lifetime::Unknown };
                 assert_eq!(finding.lifetime, Some(lifetime), "{}", request.name);
@@ -137,7 +138,7 @@ fn every_identifier_is_found_by_the_chains_that_are_listed() {
             })
             .map(|finding| &*finding.chain)
             .collect();
-        // In the order in which they stand there, which manifests do not keep.
+        // Compare sets: manifests do not keep the order of the request.
         let listed: HashSet<_> = request.identifier_chains.iter().map(String::as_str).collect();
         assert_eq!(HashSet::from_iter(chains), listed, "{}: {:#?}", request.name, read.findings);
         found += listed.len();
@@ -154,7 +155,7 @@ fn every_sdk_is_told_by_its_form() {
     }
 }
 
-/// What a browser says on its own account in the recorded requests is new in
+/// Identifiers that browsers send on their own account in these requests are new in
 /// each request or each run.
 #[test]
 fn visits_and_browsers_own_requests_are_not_accused() {
@@ -181,8 +182,8 @@ fn who_made_a_request_is_told() {
     }
 }
 
-/// Cut at every length, a request says nothing that the whole does not, and
-/// accuses of nothing worse.
+/// Cut at any length, a request has no finding that the whole lacks, and no higher
+/// severity.
 #[test]
 fn no_prefix_contradicts_the_whole() {
     let requests = recorded();
@@ -217,7 +218,7 @@ fn prefixes(rules: &Arc<Rules>, request: &Recorded) {
         assert!(part.sdk.is_none() || part.sdk == whole.sdk, "{}: {:?}", name(), part.sdk);
         assert!(part.severity <= whole.severity, "{}: {:#?}", name(), part.findings);
         for finding in &part.findings {
-            // As long as the recipient is not known, its own URLs count as well.
+            // Until the recipient is known, its own URLs count as well.
             let unknown = finding.kind == Kind::UrlToUnknown;
             let kind = if unknown { Kind::Url } else { finding.kind };
             let in_whole = |known: &Finding| {
@@ -239,20 +240,20 @@ fn prefixes(rules: &Arc<Rules>, request: &Recorded) {
     }
 }
 
-/// Whether a chain in a part of a request is the whole's: it takes a second
-/// document to tell that the first one is a line.
+/// Reports whether the chain of a cut request equals that of the whole. The first
+/// line of JSON lines looks like a JSON document until the second one follows.
 fn is_chain(part: &str, whole: &str) -> bool {
     part == whole || part.replacen(" > json", " > jsonl[0]", 1) == whole
 }
 
-/// Whether the chain of a cut finding is the beginning of the whole's: a
-/// structure whose end is missing is sometimes only read as the text it is in.
+/// Reports whether the chain of a cut finding is the beginning of the whole one. A
+/// structure without its end is sometimes read only as the text that contains it.
 fn leads_to(cut: &Finding, whole: &Finding) -> bool {
     let rest = whole.chain.strip_prefix(&cut.chain);
     is_chain(&cut.chain, &whole.chain) || rest.is_some_and(|rest| rest.starts_with(" > "))
 }
 
-/// `tracer decode --json` of these files; a line each.
+/// Runs `tracer decode --json` on files and parses the lines.
 fn decode(files: &[&Path]) -> (Ended, Vec<Map<String, Value>>) {
     let mut command = tracer_bin::command(["decode", "--json"]);
     let ended = tracer_bin::run(command.args(files));
@@ -349,7 +350,7 @@ fn lines_are_as_documented() {
     }
 }
 
-/// What `tracer run --record` writes says the same as the requests in it.
+/// A trace of `tracer run --record` gives the same results as the requests in it.
 #[test]
 fn a_trace_says_what_its_requests_say() {
     let requests = recorded();
@@ -385,7 +386,7 @@ fn record(key: u64, position: usize, bytes: &[u8]) -> Record {
         hook: hook::SYS_ENTER,
         flags: flag::POSITION,
         key,
-        // Whose visits are nobody else's.
+        // A UID for each request, so that visits are not shared.
         uid: u32::try_from(key).expect("a short list"),
         position: u32::try_from(position).expect("a short request"),
         family: net::AF_INET,
@@ -414,7 +415,7 @@ fn what_cannot_be_read_is_named() {
         ("damaged", "damaged"),
         ("cut", "middle of an entry"),
     ] {
-        // What can be read beside it is read all the same.
+        // A readable file next to it is still decoded.
         let (ended, lines) = decode(&[&at(name), &good.path]);
         assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
         assert_eq!(lines.len(), 1, "{name}");

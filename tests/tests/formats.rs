@@ -1,9 +1,9 @@
-//! Recordings of other tools, against the requests that they recorded; and what
-//! other tools read of what tracer writes.
+//! Recordings of other tools, compared with the recorded requests, and exports of
+//! tracer as other tools read them.
 //!
-//! The recorded requests of the corpus are sent again, to a server of ours, and
-//! mitmproxy, dumpcap and tcpdump record them. What is found in their files is
-//! held against what is found in the requests themselves.
+//! The requests of the corpus are sent again to a local server while mitmproxy,
+//! dumpcap or tcpdump records them. The findings in the recordings must equal those
+//! in the requests themselves.
 
 use std::{
     collections::BTreeSet,
@@ -38,11 +38,10 @@ use tracer_tests::{
 
 const SETUP: &str = "(`cargo xtask setup --tests`)";
 
-/// What is found in a request: its path, and each finding's kind, value and
-/// chain.
+/// The findings in a request: its path, and the kind, value and chain of each.
 type Found = (String, BTreeSet<(String, String, String)>);
 
-/// The requests of the corpus as tracer reads them, one after the other.
+/// Decodes the requests of the corpus, in order.
 fn corpus() -> Vec<Decoded> {
     let mut pipeline = Pipeline::new(Arc::<Rules>::default());
     let mut outputs = Vec::new();
@@ -69,7 +68,7 @@ fn corpus() -> Vec<Decoded> {
         Output::Request(decoded) => Some(*decoded),
         _ => None,
     };
-    // One that is judged again comes twice; the first time is its place.
+    // A request that is judged again appears twice. Keep its first position.
     let mut all: Vec<Decoded> = outputs.into_iter().filter_map(request).collect();
     all.sort_by_key(|decoded| decoded.number);
     all.dedup_by_key(|decoded| decoded.number);
@@ -87,7 +86,7 @@ fn found(decoded: &Decoded) -> Found {
     (path, decoded.findings.list.iter().map(finding).collect())
 }
 
-/// What `tracer decode --json` finds in a file.
+/// Returns what `tracer decode --json` finds in a file.
 fn decode(file: &Path) -> Vec<Found> {
     let mut command = tracer_bin::command(["decode", "--json"]);
     let Ended { code, stdout, stderr } = tracer_bin::run(command.arg(file));
@@ -111,7 +110,7 @@ fn entries(all: &[Decoded]) -> Vec<Evidence<'_>> {
     all.iter().map(|decoded| Evidence { decoded, phase: Some("idle") }).collect()
 }
 
-/// The corpus as tracer writes it.
+/// Exports the corpus as HAR and pcapng. Returns both paths.
 fn exported(folder: &Path, all: &[Decoded]) -> (PathBuf, PathBuf) {
     let (archive, capture) = (folder.join("requests.har"), folder.join("requests.pcapng"));
     let create = |path: &Path| fs::File::create(path).expect("a file");
@@ -132,7 +131,7 @@ fn tracer_reads_what_it_writes() {
         for (read, expected) in read.iter().zip(&expected) {
             assert_eq!(read, expected, "{}", file.display());
         }
-        // Cut, it gives what stands before the cut, and says so.
+        // A file cut in the middle yields the requests before the cut and an error.
         let bytes = fs::read(&file).expect("the file");
         let cut = folder.path().join("cut");
         fs::write(&cut, &bytes[..bytes.len() / 2]).expect("a file");
@@ -179,8 +178,8 @@ fn wireshark_reads_what_tracer_writes() {
     assert_eq!(malformed.count(), 0);
 }
 
-/// mitmproxy loads our archive as flows, and writes them as an archive of its
-/// own, from which the same is read.
+/// mitmproxy loads tracer's HAR as flows and writes them as a HAR of its own, which
+/// contains the same requests.
 #[test]
 fn mitmproxy_reads_what_tracer_writes() {
     let Some(mitmdump) = mitmdump() else { return };
@@ -198,8 +197,8 @@ fn mitmproxy_reads_what_tracer_writes() {
     let read = decode_any(&again);
     assert_eq!(read.len(), all.len());
     for (read, decoded) in read.iter().zip(&all) {
-        // It decodes bodies, so that chains are shorter, and it knows no base64
-        // in requests: only text is compared.
+        // mitmproxy decodes bodies, so chains are shorter, and it does not support
+        // base64 in requests: compare only text.
         let (path, expected) = found(decoded);
         assert_eq!(read.0, path);
         if std::str::from_utf8(&decoded.sent.message.body.data).is_ok() {
@@ -231,7 +230,7 @@ fn what_mitmproxy_records_is_read() {
     assert_eq!(read.len(), all.len());
     for decoded in &all {
         let (path, expected) = found(decoded);
-        // They can end in another order than they began in.
+        // Requests can end in another order than they began.
         let same = read.iter().any(|read| read.0 == path && values(&read.1) == values(&expected));
         assert!(same, "{path}: {expected:#?} in {read:#?}");
     }
@@ -255,7 +254,7 @@ fn what_tcpdump_records_is_read() {
     });
 }
 
-/// Wireshark's tools put the keys that a client logs into the file.
+/// Wireshark's tools add the keys that a client logs to the file.
 #[test]
 fn what_is_encrypted_is_read_with_its_keys() {
     let tools = ["dumpcap", "editcap", "ip", "curl"];
@@ -299,7 +298,7 @@ fn encrypted() {
     recorder.end();
     let inject = format!("tls,{}", keys.display());
     ran(Command::new("editcap").args(["--inject-secrets", &inject]).args([&file, &both]));
-    // Without the keys there is nothing to be read, and it is said.
+    // Without the keys nothing can be read, and tracer says so.
     let without = tracer_bin::run(tracer_bin::command(["decode", "--json"]).arg(&file));
     assert_eq!((without.code, &*without.stdout), (Some(0), ""), "{}", without.stderr);
     assert!(without.stderr.contains("bytes encrypted (TLS)"), "{}", without.stderr);
@@ -312,7 +311,8 @@ fn encrypted() {
     }
 }
 
-/// Records the corpus being sent, in a network of its own, and reads it.
+/// Records the replayed corpus in a separate network namespace and decodes the
+/// recording.
 fn captured(tool: &str, command: impl Fn(&Path) -> Command + Sync) {
     let there = installed(tool) && installed("ip");
     if !skip::root() || !skip::met(there, &format!("{tool} and iproute2 {SETUP}")) {
@@ -340,15 +340,15 @@ fn record(command: impl Fn(&Path) -> Command) {
     }
 }
 
-/// The kinds and values of findings that are about URLs: their chains differ
-/// where a tool has undone what they say.
+/// Returns the kinds and values of findings about URLs. Their chains differ where a
+/// tool has undone an encoding.
 fn values(found: &BTreeSet<(String, String, String)>) -> BTreeSet<(&str, &str)> {
     let is_url = |kind: &str| kind == "url" || kind == "identifier";
     let list = found.iter().filter(|(kind, ..)| is_url(kind));
     list.map(|(kind, value, _)| (&**kind, &**value)).collect()
 }
 
-/// As [`decode`]; a tool may have left bodies out.
+/// Like [`decode`], but accepts requests whose bodies the tool left out.
 fn decode_any(file: &Path) -> Vec<Found> {
     let ended = tracer_bin::run(tracer_bin::command(["decode", "--json"]).arg(file));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -359,8 +359,7 @@ fn decode_any(file: &Path) -> Vec<Found> {
     lines(&ended.stdout).into_iter().map(whole).collect()
 }
 
-/// Sends every recorded request, each on a connection of its own, in two
-/// writes.
+/// Sends every recorded request in two writes, each on a connection of its own.
 fn replay(port: u16) {
     for request in recorded() {
         send(port, &request.bytes);
@@ -378,7 +377,8 @@ fn send(port: u16, request: &[u8]) {
     assert_eq!(&answer, b"HTTP/1.1 204");
 }
 
-/// mitmproxy beside the tests' Python; `None`, and the test is skipped, without.
+/// Returns the mitmproxy next to the tests' Python. Returns `None`, and marks the
+/// test as skipped, if there is none.
 fn mitmdump() -> Option<PathBuf> {
     let mitmdump = python()?.with_file_name("mitmdump");
     skip::met(mitmdump.is_file(), &format!("mitmproxy {SETUP}")).then_some(mitmdump)

@@ -1,4 +1,4 @@
-//! `tracer locate` on libraries and browsers as they are installed.
+//! `tracer locate` on installed libraries and browsers.
 
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path, process::Command};
 
@@ -10,7 +10,7 @@ use tracer_tests::{
     web::{self, fixture},
 };
 
-/// What `tracer locate --json` says of a file.
+/// Returns the output of `tracer locate --json` for a file.
 fn locate(file: &str) -> Value {
     let ended = tracer_bin::run(&mut tracer_bin::command(["locate", "--json", file]));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -24,14 +24,14 @@ fn function<'a>(located: &'a Value, name: &str) -> &'a Value {
     let mut found = functions.iter().filter(|function| function["name"] == name);
     let function = found.next().unwrap_or_else(|| panic!("{name} in {located:#}"));
     assert!(found.next().is_none(), "{name} twice in {located:#}");
-    // Probed in the prologue, before the arguments are gone.
+    // The probe is in the prologue, before the argument registers are overwritten.
     let place = |field: &str| function[field].as_u64().expect("an offset");
     let into = place("probe_offset").checked_sub(place("file_offset")).expect("not before it");
     assert!(into < 32, "{function:#}");
     function
 }
 
-/// The first bytes of a function.
+/// Returns the first bytes of a function.
 fn code(file: &str, function: &Value) -> [u8; 4] {
     let offset = function["file_offset"].as_u64().expect("an offset");
     let file = File::open(file).expect("it is there");
@@ -40,7 +40,7 @@ fn code(file: &str, function: &Value) -> [u8; 4] {
     code
 }
 
-/// The dynamic loader knows where exported functions are.
+/// The dynamic loader serves as the reference for exported functions.
 #[test]
 fn exported_functions_are_where_the_loader_finds_them() {
     const LIBRARIES: [(&str, &[&str]); 3] = [
@@ -74,8 +74,8 @@ fn exported_functions_are_where_the_loader_finds_them() {
     }
 }
 
-/// Nobody but tracer knows where it is in there; that it is the right place,
-/// the tests above prove.
+/// There is no reference for this location. The tests of browsers prove that it is
+/// right.
 #[test]
 fn chromiums_own_boringssl_is_located() {
     if !skip::met(Path::new(CHROMIUM).is_file(), "chromium (`cargo xtask setup --tests`)") {
@@ -93,8 +93,8 @@ fn chromiums_own_boringssl_is_located() {
     }
 }
 
-/// Of a machine that this one cannot run: what is expected is one place, that a
-/// function begins at.
+/// This machine cannot run the program. The test expects exactly one location, at
+/// which a function begins.
 #[test]
 fn chromiums_own_boringssl_is_located_for_arm64() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/arm64/chromium");
@@ -109,13 +109,15 @@ fn chromiums_own_boringssl_is_located_for_arm64() {
     assert_eq!(located["libraries"], json!(["boringssl"]), "{located:#}");
     let function = function(&located, "SSL_write");
     assert_eq!(function["method"], "string-xref", "{function:#}");
-    // No instruction of a prologue is emulated there, and the return address is
-    // to be replaced before it is signed: the entry it is.
+    // On arm64, no instruction of a prologue is emulated, and the return address
+    // must be replaced before it is signed, so both probes are at the function's
+    // entry.
     assert_eq!(function["probe_offset"], function["file_offset"], "{function:#}");
     assert_eq!(function["return_probe_offset"], function["file_offset"], "{function:#}");
     let code = code(file, function);
-    // paciasp, or (of a build without pointer authentication) sub sp, sp, #… or
-    // stp …, […, #…]!: what no compiler puts in the middle of a function.
+    // paciasp or, in a build without pointer authentication, `sub sp, sp, #…` or
+    // `stp …, […, #…]!`: instructions that compilers only put at the beginning of a
+    // function.
     let begins = matches!(code, [0x3f, 0x23, 0x03, 0xd5] | [0xff, _, _, 0xd1] | [_, _, _, 0xa9]);
     assert!(begins, "{code:x?}");
 }

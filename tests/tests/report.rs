@@ -1,6 +1,6 @@
-//! `report.html` in Chromium, as people meet it: at a desk, on a phone, in the
-//! dark, on paper, through a screen reader; and `tracer compare`. Needs no
-//! root. Pictures of the pages stay in `target/tmp/report`.
+//! `report.html` in Chromium as people read it: on a desktop, on a phone, in dark
+//! mode, on paper, and with a screen reader; and `tracer compare`. Needs no root.
+//! Screenshots are saved in `target/tmp/report`.
 
 use std::{
     fs::{self, File},
@@ -22,7 +22,7 @@ const PHONE: View = View { width: 360, ..DESK };
 const DARK: View = View { scheme: "dark", ..DESK };
 const PAPER: View = View { width: 700, media: "print", ..DESK };
 
-/// Opens whatever can be opened.
+/// Opens all collapsed details.
 const OPEN: &str = "document.querySelectorAll('details').forEach(it => it.open = true)";
 
 fn folder() -> &'static Path {
@@ -34,14 +34,14 @@ fn folder() -> &'static Path {
     })
 }
 
-/// Writes a report's page.
+/// Writes a report's page and returns its path.
 fn written(name: &str, report: &Report) -> PathBuf {
     let path = folder().join(name).with_extension("html");
     html::write(report, &mut File::create(&path).unwrap()).unwrap();
     path
 }
 
-/// What a page is held to, however it is looked at.
+/// Checks that hold for every page in every view.
 fn look(page: &mut Page, file: &Path, view: View) {
     page.load(file, view);
     assert_eq!(page.complaints(), [&Value::Null; 0], "{}", file.display());
@@ -65,7 +65,7 @@ fn it_fits_a_desk_a_phone_and_paper() {
         let file = written(name, report);
         for (view, label) in [(DESK, "desk"), (PHONE, "phone"), (DARK, "dark"), (PAPER, "paper")] {
             look(&mut page, &file, view);
-            // The hostile one is longer than pictures can be.
+            // The hostile page is longer than a screenshot can be.
             if *name != "hostile" {
                 page.load(&file, view);
                 page.screenshot(&folder().join(format!("{name}-{label}.png")));
@@ -81,8 +81,8 @@ fn it_fits_a_desk_a_phone_and_paper() {
     page.screenshot(&folder().join("compared.png"));
 }
 
-/// Nothing that others chose runs, and a parser finds nothing to mend: what it
-/// makes of the file is the file.
+/// No script of others runs, and the HTML is well-formed: serializing the parsed
+/// page gives the same file.
 #[test]
 fn a_parser_reads_what_was_written() {
     let Some(mut page) = Page::open() else { return };
@@ -94,7 +94,7 @@ fn a_parser_reads_what_was_written() {
         assert_eq!(page.evaluate("document.scripts.length + document.images.length"), 0);
         let parsed = page.evaluate("document.documentElement.outerHTML");
         let source = fs::read_to_string(&file).unwrap();
-        // Two ways to write the same.
+        // Both notations are equivalent.
         let same = |html: &str| html.replace("&quot;", "\"").replace("&nbsp;", "\u{a0}");
         let source = same(source.strip_prefix("<!DOCTYPE html>").unwrap());
         let parsed = same(parsed.as_str().unwrap());
@@ -110,7 +110,8 @@ fn a_parser_reads_what_was_written() {
     }
 }
 
-/// WCAG 2.2, success criterion 1.4.3, of every text as it is painted.
+/// WCAG 2.2, success criterion 1.4.3, for every text in the colors in which it is
+/// drawn.
 #[test]
 fn every_text_can_be_read() {
     const FAINT: &str = "(() => {
@@ -149,7 +150,7 @@ fn every_text_can_be_read() {
     }
 }
 
-/// Tables that look like cards on a phone are tables still, with names.
+/// Tables that look like cards on a phone are still tables, with names.
 #[test]
 fn a_screen_reader_finds_its_way() {
     let Some(mut page) = Page::open() else { return };
@@ -189,7 +190,7 @@ fn what_is_closed_is_on_paper() {
         page.evaluate(VISIBLE).as_u64().unwrap()
     };
     assert_eq!(visible(DESK), 0);
-    // The pages, and the requests.
+    // One for the list of pages, and one for each request.
     let all = 1 + reports::tattling().disclosures.len() as u64;
     assert_eq!(visible(PAPER), all);
 }
@@ -210,7 +211,7 @@ fn compare(arguments: &[&str]) -> Ended {
     tracer_bin::run(&mut tracer_bin::command([&["compare"], arguments].concat()))
 }
 
-/// A run's folder.
+/// Writes the folder of an audit.
 fn run(report: &Report) -> TempDir {
     let folder = TempDir::new().unwrap();
     let json = serde_json::to_vec(report).unwrap();

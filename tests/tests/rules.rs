@@ -1,4 +1,4 @@
-//! `tracer rules check`, and `--rules`. Needs no root.
+//! `tracer rules check` and `--rules`. Needs no root.
 
 use std::fs;
 
