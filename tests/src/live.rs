@@ -1,12 +1,12 @@
 //! Captures in the running kernel, inside the test's own process.
 //!
-//! A capture's scope is its own, so tests run beside each other. A record is in
-//! the ring before its system call returns: once a child has ended, everything it
-//! sent can be read, and there is nothing to wait for.
+//! Each capture has its own scope, so tests can run in parallel. A record is in the
+//! ring before its system call returns: once a child has ended, everything it sent
+//! can be read, and there is nothing to wait for.
 //!
-//! Loading the programs takes the verifier longer than most tests take, above all
-//! in an emulated machine. A process therefore keeps the captures that its tests
-//! are done with, and starts them over for the next test.
+//! Verifying the programs takes longer than most tests, above all in an emulated
+//! machine. A process therefore keeps captures that a test has finished with, and
+//! restarts them for the next test.
 
 use std::{
     collections::HashMap,
@@ -21,9 +21,9 @@ use tracer_host::hook::{
     Capture, HookError, Options, RingEntry, RingReader, SocketHook, Target, Watch,
 };
 
-/// A capture and its reading end.
+/// A capture and the reader of its ring.
 pub struct Live {
-    /// `None` only while it is dropped.
+    /// `None` only during `drop`.
     loaded: Option<Loaded>,
     /// `None` if no other test can use the programs.
     kind: Option<Kind>,
@@ -44,34 +44,35 @@ struct Kind {
 /// Captures that no test uses at the moment. They watch nothing.
 static IDLE: Mutex<Option<HashMap<Kind, Vec<Loaded>>>> = Mutex::new(None);
 
-/// Room for all that one test sends, unless it says otherwise.
+/// Default ring size in bytes, enough for everything that a test sends.
 pub const RING: u32 = 16 << 20;
 
 impl Live {
     /// Watches the targets, with heads of the default length.
     ///
     /// # Panics
-    /// If the kernel refuses; the test has made sure that it runs as root.
+    /// Panics if the kernel refuses. The test must have checked that it runs as
+    /// root.
     pub fn watch(targets: impl IntoIterator<Item = Target>) -> Self {
         let targets = targets.into_iter().collect();
         Self::start(Watch { targets, ..Watch::default() }, RING)
     }
 
-    /// Watches with the given heads and ring size in bytes, by the hook that
-    /// tracer would take.
+    /// Watches with the given heads and ring size in bytes, by the hook that tracer
+    /// would choose.
     ///
     /// # Panics
-    /// As [`Live::watch`].
+    /// Panics as [`Live::watch`].
     pub fn start(watch: Watch, ring: u32) -> Self {
         Self::by(best(), watch, ring)
     }
 
-    /// Watches by a hook.
+    /// Watches by the given hook.
     ///
     /// # Panics
-    /// As [`Live::watch`].
+    /// Panics as [`Live::watch`].
     pub fn by(hook: SocketHook, watch: Watch, ring: u32) -> Self {
-        // That everyone is watched is a constant in the loaded programs.
+        // Watching everyone is a constant in the loaded programs.
         let kind = (!watch.targets.contains(&Target::Everyone)).then_some(Kind { hook, ring });
         let loaded = match kind.and_then(take_idle) {
             Some(mut loaded) => {
@@ -87,7 +88,7 @@ impl Live {
         Self { loaded: Some(loaded), kind }
     }
 
-    /// Ends the capture and detaches its programs, which no other test then uses.
+    /// Ends the capture and detaches its programs, so that no other test uses them.
     pub fn detach(mut self) {
         self.loaded = None;
     }
@@ -99,7 +100,7 @@ impl Live {
     /// Takes the records that are in the ring now.
     ///
     /// # Panics
-    /// When one of them cannot be read.
+    /// Panics if a record cannot be read.
     pub fn records(&mut self) -> Vec<Record> {
         std::iter::from_fn(|| self.reader().entry())
             .filter_map(|entry| match entry.expect("an entry as the programs write it") {
@@ -109,11 +110,11 @@ impl Live {
             .collect()
     }
 
-    /// Takes what is in the ring now, and says how often a process in scope may
-    /// have mapped a library.
+    /// Takes the entries that are in the ring now. Returns how many of them report
+    /// that a process in scope may have mapped a library.
     ///
     /// # Panics
-    /// As [`Live::records`].
+    /// Panics as [`Live::records`].
     pub fn mappings(&mut self) -> usize {
         std::iter::from_fn(|| self.reader().entry())
             .filter(|entry| {
@@ -125,10 +126,10 @@ impl Live {
             .count()
     }
 
-    /// What was delivered and what was not, since the capture began.
+    /// Returns the numbers of delivered and lost records since the capture began.
     ///
     /// # Panics
-    /// When the counters cannot be read.
+    /// Panics if the counters cannot be read.
     pub fn losses(&self) -> Losses {
         let loaded = self.loaded.as_ref().expect("it is not dropped");
         loaded.reader.losses().expect("the programs' counters")
@@ -137,7 +138,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // A failed test may leave anything behind.
+        // A failed test may leave the capture in any state.
         if let (Some(loaded), Some(kind)) = (self.loaded.take(), self.kind)
             && !thread::panicking()
         {
@@ -153,7 +154,7 @@ impl Loaded {
     }
 }
 
-/// Has a capture watch nothing, and keeps it for the next test.
+/// Makes a capture watch nothing and keeps it for the next test.
 fn keep(kind: Kind, mut loaded: Loaded) {
     if loaded.capture.restart(&Watch::default(), &mut loaded.reader).is_ok() {
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,10 +166,10 @@ fn take_idle(kind: Kind) -> Option<Loaded> {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.get_mut(&kind)?.pop()
 }
 
-/// The hooks that this kernel has, best first.
+/// Returns the hooks that this kernel has, best first.
 ///
 /// # Panics
-/// If the kernel has one that does not work.
+/// Panics if the kernel has one that does not work.
 pub fn hooks() -> &'static [SocketHook] {
     static HOOKS: LazyLock<Vec<SocketHook>> = LazyLock::new(|| {
         SocketHook::ALL.into_iter().filter(|&hook| lacking(hook).is_none()).collect()
@@ -176,20 +177,20 @@ pub fn hooks() -> &'static [SocketHook] {
     &HOOKS
 }
 
-/// The hook that tracer would take.
+/// Returns the hook that tracer would choose.
 ///
 /// # Panics
-/// If the kernel has none.
+/// Panics if the kernel has none.
 pub fn best() -> SocketHook {
     let mut hooks = SocketHook::ALL.into_iter();
     hooks.find(|&hook| lacking(hook).is_none()).expect("every kernel has sys_enter")
 }
 
-/// The reason why the kernel does not have a hook; `None` if it does. Each hook is
-/// tested once in a process.
+/// Returns the reason why the kernel lacks a hook, or `None` if it has the hook.
+/// Each hook is tested once in a process.
 ///
 /// # Panics
-/// If the kernel has the hook and it does not work: the verifier refused a
+/// Panics if the kernel has the hook and it does not work: the verifier refused a
 /// program, or the kernel does not run it.
 pub fn lacking(hook: SocketHook) -> Option<&'static str> {
     static TESTED: [OnceLock<Option<String>>; SocketHook::ALL.len()] =
@@ -198,7 +199,7 @@ pub fn lacking(hook: SocketHook) -> Option<&'static str> {
     TESTED[place].get_or_init(|| test(hook).map(|err| err.to_string())).as_deref()
 }
 
-/// Runs a hook's self-test, and keeps its programs for the tests.
+/// Runs a hook's self-test and keeps its programs for the tests.
 fn test(hook: SocketHook) -> Option<HookError> {
     let mut tried = match Capture::start_best(&[hook], &Watch::default(), RING) {
         Ok((capture, _)) => {
@@ -219,7 +220,7 @@ fn test(hook: SocketHook) -> Option<HookError> {
     Some(err)
 }
 
-/// The time on the clock that records are stamped with.
+/// Returns the current time of the clock that stamps records.
 pub fn boot_time() -> BootTime {
     let time = clock_gettime(ClockId::Boottime);
     BootTime(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)

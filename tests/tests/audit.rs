@@ -1,4 +1,4 @@
-//! `tracer audit` on real browsers: who is convicted of what, and who is not.
+//! `tracer audit` on real browsers that disclose data and on browsers that do not.
 
 use std::{
     fs::{self, Permissions},
@@ -99,13 +99,15 @@ fn a_browser_user_cannot_lead_root_through_links() {
         for path in [&target, &target.join("file")] {
             assert_eq!(fs::metadata(path).expect("it is there").uid(), 0, "{attack}");
         }
-        // What nobody has attacked has these modes, with a umask of 000.
+        // The files of folders that were not attacked have these modes, under umask
+        // 000.
         let modes = fs::read_to_string(folder.path().join("modes")).expect("modes");
         assert_eq!(modes, "711 root\n700 daemon\n700 daemon\n600 daemon\n");
     }
 }
 
-/// The extension tells in full, whatever the mode, under one number.
+/// Configures the extension to report full URLs in every mode, with one lasting
+/// number.
 fn tattling() -> Value {
     json!({"to": COLLECTOR, "tells": "full", "id": "installation"})
 }
@@ -151,7 +153,8 @@ fn the_tattling_browser_is_convicted() {
     assert!(told.iter().all(|told| told["sender"] == "extension"), "{told:#?}");
     assert_eq!(report["recipients"][0]["recipient"], "example.com");
 
-    // What is in the folder is what the sums are of, and its owner's alone.
+    // SHA256SUMS covers every file in the folder, and only their owner can read
+    // them.
     let sums = Command::new("sha256sum")
         .args(["--check", "--strict", "--quiet", "SHA256SUMS"])
         .current_dir(audited.out())
@@ -166,7 +169,7 @@ fn the_tattling_browser_is_convicted() {
         assert!(name == "SHA256SUMS" || listed.contains(&name), "{name} has no sum");
     }
 
-    // The evidence says the same to those who read it without the trace.
+    // The evidence contains the same findings for readers without the trace.
     for name in ["evidence.har", "evidence.pcapng"] {
         let mut decode = tracer_bin::command(["decode", "--json"]);
         decode.arg(audited.out().join(name));
@@ -184,7 +187,7 @@ fn the_tattling_browser_is_convicted() {
         }
     }
 
-    // The same once more, and with digests.
+    // The report can be written again, then with digests.
     let mut again = tracer_bin::command(["report"]);
     again.arg(audited.out());
     assert_eq!(tracer_bin::run(&mut again).code, Some(0));
@@ -223,7 +226,8 @@ fn firefox_is_not_convicted() {
     ]);
 }
 
-/// One page in each of these phases, told of by the extension in this way.
+/// Runs an audit with one page in each of these phases, reported by the extension
+/// as configured.
 fn short(config: &Value, phases: &[(&'static str, u32)]) -> Option<tracer_tests::audited::Audited> {
     let extension = variant(config);
     chromium(Some(extension.path())).phases(phases).run()
@@ -330,9 +334,9 @@ fn a_killed_run_still_reports() {
     auditing.signal(Signal::KILL);
     let audited = auditing.end();
     assert_eq!(audited.ended.code, None, "{}", audited.ended.stderr);
-    // What was written after the phase before.
+    // The report after the last completed phase.
     audited.answers(&[("urls", "yes", Some((1, 1)))]);
-    // And what can be made of all that is there.
+    // A report from everything that was recorded.
     let mut again = tracer_bin::command(["report", "--show-values"]);
     again.arg(audited.out());
     let again = tracer_bin::run(&mut again);
@@ -340,7 +344,7 @@ fn a_killed_run_still_reports() {
     assert!(again.stdout.contains("did not finish"), "{}", again.stdout);
     audited.answers(&[("urls", "yes", None), ("same_after_clearing", "cannot_tell", None)]);
     assert_eq!(audited.json("report.json")["complete"], false);
-    // Its browser outlives a killed tracer, and is ended here.
+    // The browser survives a killed tracer, so end it here.
     let ours = format!("load-extension={}", extension.path().display());
     let _ = Command::new("pkill").args(["-f", &ours]).status();
 }

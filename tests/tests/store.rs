@@ -1,4 +1,4 @@
-//! What runs keep, and `tracer alerts`. Needs no root, but where it says so.
+//! The store of alerts and `tracer alerts`. Needs root only where a test says so.
 
 use std::{
     fs,
@@ -24,19 +24,19 @@ use tracer_tests::{
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
-/// When a keeper is killed.
+/// Time at which a keeper is killed.
 #[derive(Clone, Copy)]
 enum Life {
-    /// This long after it was started.
+    /// Time after its start.
     FromStart(Duration),
-    /// This long after it said that it has the first alert.
+    /// Time after it has reported the first alert.
     FromFirst(Duration),
 }
 
-/// The numbers of the alerts that a keeper said that it has, and when.
+/// Numbers of the alerts that a keeper has reported, and the time of each report.
 type Said = Vec<(u64, Instant)>;
 
-/// Runs a keeper, and kills it; says what it said, and when it was killed.
+/// Runs a keeper and kills it. Returns its reports and the time of the kill.
 fn kill_after(store: &Path, life: Life) -> (Said, Instant) {
     let mut keeper =
         Command::new(KEEPER).arg(store).stdout(Stdio::piped()).spawn().expect("the keeper");
@@ -63,7 +63,7 @@ fn kill_after(store: &Path, life: Life) -> (Said, Instant) {
     (reading.join().expect("no panic"), killed)
 }
 
-/// The alerts of each run in a store.
+/// Returns the alerts of each run in a store.
 fn runs(reader: &Reader) -> Vec<(i64, Vec<u64>)> {
     let mut runs: Vec<(i64, Vec<u64>)> = Vec::new();
     let list = |kept: Kept| {
@@ -83,22 +83,23 @@ fn a_kill_costs_the_last_second_at_most() {
     const LONG: usize = 4;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
-    // At any point: in the making of the store, in commits, long after them.
+    // At any moment: during the creation of the store, during commits, long after
+    // them.
     let short = (0u64..16).map(|i| Life::FromStart(Duration::from_millis(i * 37 % 300)));
     let long = (0u64..).map(|i| Life::FromFirst(Duration::from_millis(1300 + i * 170)));
-    // The runs of which no more was lost than the last second. A machine that
-    // stands still for a while can have one lose more, and not all of them.
+    // Number of runs that lost no more than the last second. If the machine stalls,
+    // some runs can lose more, but not all of them.
     let (mut held, mut before) = (0, 0);
     for life in short.chain(long.take(LONG)) {
         let (said, killed) = kill_after(&path, life);
-        // Whoever reads first finds it as the kill left it.
+        // The first reader finds the store as the kill left it.
         let Some(reader) = path.exists().then(|| Reader::open(&path).expect("a store")).flatten()
         else {
             continue;
         };
         assert!(reader.is_whole().expect("an answer"), "{} said", said.len());
         let runs = runs(&reader);
-        // Of each run the beginning, without a hole.
+        // Of each run the first alerts, without a gap.
         for (run, numbers) in &runs {
             let all = (1..).take(numbers.len()).collect::<Vec<u64>>();
             assert_eq!(*numbers, all, "run {run}");
@@ -106,7 +107,7 @@ fn a_kill_costs_the_last_second_at_most() {
         if let Life::FromFirst(_) = life {
             let old = |(_, at): &&(u64, Instant)| killed - *at > Duration::from_secs(1);
             let (last, _) = said.iter().rfind(old).expect("the first of them");
-            // It may have kept nothing.
+            // The run may have stored nothing.
             let own = runs.last().filter(|(run, _)| *run > before);
             held += usize::from(own.is_some_and(|(_, numbers)| numbers.len() as u64 >= *last));
         }
@@ -115,7 +116,7 @@ fn a_kill_costs_the_last_second_at_most() {
     assert!(held > LONG / 2, "{held} of {LONG}");
 }
 
-/// A store with some alerts in it, of one run that was killed.
+/// Returns a store with some alerts of one run that was killed.
 fn filled(folder: &Path) -> PathBuf {
     let path = folder.join("store");
     let is_filled = || {
@@ -220,7 +221,7 @@ fn mistakes_and_emptiness_are_explained() {
     }
     assert!(!at("missing").exists(), "looking makes nothing");
 
-    // The default place, of a user who kept nothing.
+    // The default store of a user without alerts.
     let mut command = tracer_bin::command(["alerts"]);
     command.env("STATE_DIRECTORY", at("state"));
     let ended = tracer_bin::run(&mut command);
@@ -233,7 +234,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
 }
 
-/// Whatever the mask says, here: nothing.
+/// Even with a umask of 000.
 #[test]
 fn only_the_owner_can_read_what_a_run_keeps() {
     if !skip::root() {
@@ -297,7 +298,7 @@ fn a_run_keeps_its_alerts_and_the_next_one_their_digests() {
             assert_eq!(&kept[key], value, "{key}");
         }
     }
-    // Nobody else reads it.
+    // Other users cannot read it.
     let mut command =
         tracer_bin::command_as(unused_uid(), sandbox.path(), &["alerts", "--store", "store"]);
     let ended = tracer_bin::run(&mut command);
@@ -320,7 +321,7 @@ fn a_store_that_cannot_be_used_is_an_error_if_it_was_named() {
             assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
         }
     }
-    // The default one is only missed.
+    // An unusable default store only causes a warning.
     let mut command = Command::new(tracer_bin::path());
     command.args(["run", "--uid", &unused_uid().to_string()]).env("STATE_DIRECTORY", &text_file);
     let run = Running::of(&mut command);

@@ -1,4 +1,4 @@
-//! Every hook that the kernel has takes the same records of the same sends.
+//! All hooks that the kernel has record the same sends alike.
 
 use std::{fs, net::SocketAddr};
 
@@ -14,7 +14,8 @@ use tracer_tests::{
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
-/// Fires exactly once a send on loopback, or the kernel does not have it.
+/// Checks that the hook fires exactly once per send on loopback, or is absent from
+/// the kernel.
 fn works(hook: SocketHook) {
     if !skip::root() {
         return;
@@ -44,7 +45,7 @@ fn sys_enter_works() {
     works(SocketHook::SysEnter);
 }
 
-/// Captures by all hooks at once, of the same sends.
+/// Simultaneous captures by all hooks.
 struct All {
     sandbox: Sandbox,
     uid: u32,
@@ -68,9 +69,9 @@ impl All {
     }
 }
 
-/// What all hooks agree on: all but when, by whom it was taken, and the
-/// socket's key, for which each capture has a seed of its own. `sys_enter`
-/// sees a datagram before the kernel has chosen a port for its socket.
+/// Returns the part of the records on which all hooks agree. It excludes the time,
+/// the hook, and the socket's key, for which each capture has a different seed.
+/// `sys_enter` sees a datagram before the kernel has chosen a port for its socket.
 fn common(records: &[Record]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
     let common = |record: &Record| {
         let connection = &record.connection;
@@ -85,7 +86,7 @@ fn common(records: &[Record]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
     records.iter().map(common).collect()
 }
 
-/// Holds what each hook gave against what the last of them did.
+/// Compares the records of each hook with those of the last one.
 fn assert_same(all: &[(SocketHook, Vec<Record>)], count: usize) {
     let Some((last, (of, expected))) = all.split_last().map(|(last, rest)| (rest, last)) else {
         panic!("no hook at all");
@@ -147,7 +148,7 @@ fn the_same_sends_give_the_same_records() {
     assert_same(&all.records(), 6 * (CALLS.len() + 1) + 6);
 }
 
-/// The kernel takes a large send piece by piece, and waits in between.
+/// The kernel takes a large send piece by piece and waits in between.
 #[test]
 fn a_large_send_is_one_record() {
     if !skip::root() {
@@ -170,7 +171,7 @@ fn a_large_send_is_one_record() {
     }
 }
 
-/// What a process that does not block sends again is another send.
+/// If a non-blocking process retries a send, the retry is another send.
 #[test]
 fn a_send_that_is_tried_again_is_a_record_of_its_own() {
     if !skip::root() {
@@ -185,14 +186,14 @@ fn a_send_that_is_tried_again_is_a_record_of_its_own() {
     assert_same(&all.records(), writes);
 }
 
-/// Threads wait for room on one socket, and take turns.
+/// Threads wait for buffer space on one socket and take turns.
 #[test]
 fn interleaved_sends_are_told_apart() {
     if !skip::root() {
         return;
     }
-    // More than the kernel buffers, by far: it is in the middle of one's send
-    // that the other's goes on.
+    // Far more than the kernel buffers, so that one send continues in the middle of
+    // the other.
     const LEN: u32 = 12_000_000;
     let to = peer::tcp(false);
     let mut all = All::start();
@@ -204,7 +205,7 @@ fn interleaved_sends_are_told_apart() {
     }
 }
 
-/// Those that stand at the socket see what comes there by another way.
+/// Hooks in the socket layer also see sends that bypass the usual system calls.
 #[test]
 fn io_uring_is_seen_at_the_socket() {
     if !skip::root() {
@@ -236,7 +237,7 @@ fn io_uring_is_seen_at_the_socket() {
     }
 }
 
-/// Of a file that the kernel sends by itself the length is known.
+/// The length of data that the kernel sends from a file is known.
 #[test]
 fn a_files_pages_are_counted() {
     if !skip::root() {
@@ -268,7 +269,7 @@ fn a_files_pages_are_counted() {
     }
 }
 
-/// TLS libraries are looked for when something is mapped to be executed.
+/// tracer looks for TLS libraries when a process maps something as executable.
 #[test]
 fn mappings_are_noticed() {
     if !skip::root() {
@@ -276,7 +277,7 @@ fn mappings_are_noticed() {
     }
     const TIMES: usize = 3;
     let mut all = All::start();
-    // Beginning a process maps some as well.
+    // Starting a process maps libraries as well.
     all.sender().run();
     let begun: Vec<_> = all.lives.iter_mut().map(|(_, live)| live.mappings()).collect();
     all.sender().then(format!("repeat {TIMES} map")).run();

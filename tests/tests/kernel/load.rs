@@ -1,5 +1,5 @@
-//! Under load, everything that was sent is either captured as it was sent, or
-//! counted; and what was captured is put together again as it was sent.
+//! Under load, all sent data is either captured intact or counted as lost, and
+//! captured data is reassembled correctly.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,14 +28,14 @@ fn watch(uid: u32, head_bytes: u32) -> Watch {
     Watch { targets: vec![Target::Uid(uid)], ..heads }
 }
 
-/// Reads while the senders run, and what is left when all have ended.
+/// Reads records while the senders run, then takes the rest.
 fn read_while(live: &mut Live, senders: Vec<Running>) -> (Vec<Ended>, Vec<Record>) {
     let mut records = Vec::new();
     let ended = thread::scope(|scope| {
         let senders = scope.spawn(|| senders.into_iter().map(Running::end).collect());
         while !senders.is_finished() {
             records.extend(live.records());
-            // As the daemon does when there was something to read.
+            // The daemon also sleeps after it has read something.
             thread::sleep(Duration::from_millis(1));
         }
         senders.join().expect("good ends")
@@ -44,7 +44,7 @@ fn read_while(live: &mut Live, senders: Vec<Running>) -> (Vec<Ended>, Vec<Record
     (ended, records)
 }
 
-/// What the parsers make of the records.
+/// Parses the records to requests.
 fn requests(records: &[Record]) -> (Vec<Request>, Counters) {
     let mut streams = Streams::<Decoder>::new(Limits::default(), Default::default());
     let mut sent = Vec::new();
@@ -72,12 +72,12 @@ fn a_full_ring_is_counted_exactly() {
         let sender = sandbox.sender().uid(uid).then(format!("connect udp {}", udp.address()));
         sender.then(format!("repeat {times} send 200")).run();
     };
-    // Nobody reads.
+    // The ring is not read.
     send(SENDS);
     let losses = live.losses();
     let (delivered, full) = (losses.delivered(), losses.count(Loss::RingFull));
     assert_eq!(delivered + full, u64::from(SENDS));
-    // An entry is 8 bytes of the ring's, a header and the payload.
+    // An entry takes 8 bytes of the ring, plus a header and the payload.
     let room = u64::from(SMALL) / 400..=u64::from(SMALL) / 300;
     assert!(room.contains(&delivered), "{delivered}");
     let records = live.records();
@@ -86,7 +86,7 @@ fn a_full_ring_is_counted_exactly() {
         assert_eq!(record.payload, payload(n, 200), "send {n}");
     }
 
-    // Read, it has room again.
+    // After reading, the ring has room again.
     send(5);
     assert_eq!(live.records().len(), 5);
     assert_eq!(live.losses().count(Loss::RingFull), full);
@@ -101,7 +101,7 @@ fn processors_do_not_mix_their_records() {
     const SENDERS: usize = 4;
     const SENDS: u32 = 5000;
     let (sandbox, udp, uid) = (Sandbox::new(SENDER), Udp::open(false), unused_uid());
-    // Small enough that some are lost on a busy machine, which is to be counted.
+    // Small enough to lose some records on a busy machine. Losses must be counted.
     let mut live = Live::start(watch(uid, 16_384), 1 << 20);
     let one = |_| {
         let sender = sandbox.sender().uid(uid).then(format!("connect udp {}", udp.address()));
@@ -113,9 +113,9 @@ fn processors_do_not_mix_their_records() {
     assert_eq!(records.len() as u64, losses.delivered());
     let all = SENDERS as u64 * u64::from(SENDS);
     let known = losses.delivered() + losses.count(Loss::RingFull);
-    // The kernel does not say whose sends it skipped.
+    // The kernel does not say which process's sends it skipped.
     assert!((known..=known + losses.count(Loss::Missed)).contains(&all), "{losses:?}");
-    // Each process's sends in their order, each as it was sent.
+    // The sends of each process are in order and intact.
     let pids: HashSet<u32> = ended.iter().map(|ended| ended.pid).collect();
     let mut last: HashMap<u32, u32> = HashMap::new();
     for record in &records {
@@ -127,8 +127,8 @@ fn processors_do_not_mix_their_records() {
     }
 }
 
-/// A process that does not block sends again what the kernel did not take:
-/// every record announces all the rest, and most of it comes again.
+/// A non-blocking process retries what the kernel did not take. Every record
+/// announces all the remaining data, so most of it appears several times.
 #[test]
 fn partial_writes_are_put_together() {
     if !skip::root() {
@@ -177,8 +177,7 @@ fn messages_of_one_call_follow_each_other() {
     assert_eq!((counters.repeated_bytes, counters.lost_bytes, counters.reused), (0, 0, 0));
 }
 
-/// What lies beyond the head is a gap of known length, behind which the next
-/// request is read.
+/// The data beyond the head is a gap of known length. The request after it is read.
 #[test]
 fn a_cut_body_hides_nothing_that_follows() {
     if !skip::root() {

@@ -1,7 +1,7 @@
-//! The programs in the running kernel, loaded by the tests' own process.
+//! tracer's programs in the running kernel, loaded by the test process itself.
 //!
-//! One binary, so that the tests share the programs that are loaded
-//! ([`tracer_tests::live`]): the verifier takes longer than the tests do.
+//! One binary, so that the tests share loaded programs ([`tracer_tests::live`]):
+//! verification takes longer than the tests do.
 
 mod hooks;
 mod load;

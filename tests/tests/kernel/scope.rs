@@ -1,4 +1,4 @@
-//! Who is watched, and who is not, in the running kernel.
+//! The scope of a capture in the running kernel: watched processes, and all others.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ use tracer_tests::{
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
-/// A folder with the sender in it, and somewhere to send to.
+/// Creates a folder with the sender, and a socket that receives.
 fn setup() -> (Sandbox, Udp) {
     (Sandbox::new(SENDER), Udp::open(false))
 }
 
-/// Has a process send `len` bytes to `udp`, which identify it.
+/// Makes a process send `len` bytes to `udp`. The length identifies the send.
 trait Sends {
     fn sends(self, len: u32, udp: &Udp) -> Self;
 }
@@ -36,7 +36,7 @@ impl Sends for Sender {
     }
 }
 
-/// The lengths of what was captured: each test sends no length twice.
+/// Returns the lengths of the captured sends. No test sends the same length twice.
 fn lengths(records: &[Record]) -> Vec<u32> {
     records.iter().map(|record| record.len.expect("a length")).collect()
 }
@@ -48,7 +48,7 @@ fn a_uid_is_watched_and_no_other() {
     }
     let (sandbox, udp) = setup();
     let (watched, other) = (unused_uid(), unused_uid());
-    // Shares the slot of the programs' filter with the watched one.
+    // Uses the same slot of the programs' filter as the watched UID.
     let alike = watched ^ 0x8000_0000;
     let mut live = Live::watch([Target::Uid(watched)]);
     for (len, uid) in [(1, other), (2, alike), (3, 0), (4, watched), (5, other)] {
@@ -57,7 +57,7 @@ fn a_uid_is_watched_and_no_other() {
     let records = live.records();
     assert_eq!(lengths(&records), [4]);
     assert_eq!(records[0].process.uid, watched);
-    // Out of scope nothing is counted either.
+    // Sends out of scope are not counted either.
     assert_eq!(live.losses().delivered(), 1);
 }
 
@@ -85,8 +85,8 @@ fn a_process_is_watched_with_its_children_of_before_and_after() {
         return;
     }
     let (sandbox, udp) = setup();
-    // The first child is there before the capture, in a `run`; it begins
-    // another after it.
+    // The first child exists before the capture, in a `run`, and starts another one
+    // after it.
     let parent = sandbox.sender().then("run").then("say").then("await").sends(1, &udp);
     let mut parent = parent.then("run").sends(2, &udp).start();
     let stranger = sandbox.sender().then("await").sends(3, &udp).start();
@@ -130,7 +130,7 @@ fn an_executable_is_watched_by_name() {
     Sender::of(&longer).sends(2, &udp).run();
     Sender::of(&shorter).sends(3, &udp).run();
     Sender::of(&program).sends(4, &udp).run();
-    // Its name is that of the file, whatever it is executed by.
+    // The name is that of the file, however it is executed.
     let fd = fs::File::open(&program).expect("the program");
     let link = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&fd));
     Sender::of(Path::new(&link)).sends(5, &udp).run();
@@ -156,7 +156,7 @@ fn an_executable_is_watched_by_path() {
     Sender::of(&program).sends(3, &udp).run();
     // The same file by another name.
     Sender::of(&link).sends(4, &udp).run();
-    // Another file by the same path: an update.
+    // Another file by the same path, as after an update.
     fs::remove_file(&program).expect("it is there");
     sandbox.copy("program");
     Sender::of(&program).sends(5, &udp).run();
@@ -177,7 +177,7 @@ fn a_link_is_watched_by_its_own_name() {
     assert_eq!(lengths(&live.records()), [2]);
 }
 
-/// What it leads to is the file that is watched, by whatever name.
+/// The target of the link is watched, under any name.
 #[test]
 fn a_link_is_watched_by_its_path() {
     if !skip::root() {
@@ -210,7 +210,7 @@ fn a_script_is_watched_by_its_own_name_and_path() {
     assert_eq!(lengths(&live.records()), [1, 2]);
 }
 
-/// What already runs is found as what starts later is.
+/// Processes that already run are matched like those that start later.
 #[test]
 fn what_runs_already_is_watched() {
     if !skip::root() {
@@ -263,7 +263,7 @@ fn scope_outlives_exec() {
     assert_eq!(records[1].process.comm, "other");
 }
 
-/// Its parent ends first, and who adopts it is not watched.
+/// Its parent ends first, and the process that adopts it is not watched.
 #[test]
 fn an_orphan_stays_watched() {
     if !skip::root() {
@@ -283,7 +283,7 @@ fn an_orphan_stays_watched() {
     assert_eq!(lengths(&live.records()), [1]);
 }
 
-/// Without an exec in between: a shell's subshells.
+/// A fork without exec, as in a shell's subshells.
 #[test]
 fn a_child_that_executes_nothing_is_watched() {
     let Some(bash) = bash() else {
@@ -308,12 +308,12 @@ fn a_child_that_executes_nothing_is_watched() {
     assert_eq!(lengths(&records), [2, 3, 4, 5]);
     let own: Vec<_> = records.iter().map(|record| record.process.tgid == pid).collect();
     assert_eq!(own, [true, false, false, true]);
-    // One connection, whoever sends on it.
+    // They share one connection, although several processes send on it.
     assert!(records.iter().all(|record| record.connection == records[0].connection));
 }
 
-/// Between the exec of a program and its first send there is no time in which
-/// anybody could react: the scope is decided in the exec itself.
+/// Nothing in user space could react between the exec of a program and its first
+/// send. The scope is decided during the exec.
 #[test]
 fn no_first_send_is_missed() {
     if !skip::root() {
@@ -336,8 +336,7 @@ fn no_first_send_is_missed() {
     assert_eq!(live.losses().delivered(), u64::from(CHILDREN));
 }
 
-/// A process id that is given out again does not inherit what its last bearer
-/// was under.
+/// A process ID that is reused does not inherit the scope of its previous process.
 #[test]
 fn scope_ends_with_the_process() {
     if !skip::root() {
@@ -356,8 +355,8 @@ fn scope_ends_with_the_process() {
 
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
-        // Another process may be faster: then the next one is no better, and
-        // the number is asked for again.
+        // If another process gets the number first, the next one cannot have it
+        // either, so try again.
         fs::write(LAST, (pid - 1).to_string()).expect("as root");
         let next = sandbox.sender().sends(2, &udp).run();
         if next.pid == pid {
@@ -385,7 +384,7 @@ fn everyone_is_everyone_else() {
     socket.send_to(b"so is this", udp.address()).expect("loopback");
     let two = sandbox.sender().sends(2, &udp).run();
 
-    // Others on this machine send as well.
+    // Other processes on this machine send as well.
     let records = live.records();
     let of = |pid| -> Vec<u32> {
         records
@@ -418,7 +417,8 @@ fn captures_do_not_disturb_each_other() {
     assert_eq!(lengths(&first.records()), [3]);
 }
 
-/// bash, which can send without executing anything; `None` is a skip.
+/// Returns the path of bash, which can send without an exec, or `None` if the test
+/// is skipped.
 fn bash() -> Option<PathBuf> {
     if !skip::root() {
         return None;

@@ -14,7 +14,7 @@ use tracer_tests::{
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
-/// A sender under a UID that is watched.
+/// A sender under a watched UID.
 struct Watched {
     hook: SocketHook,
     sandbox: Sandbox,
@@ -29,14 +29,14 @@ impl Watched {
         Self { hook, sandbox: Sandbox::new(SENDER), uid, live: Live::by(hook, watch, RING) }
     }
 
-    /// By each hook that the kernel has.
+    /// Returns one for each hook that the kernel has.
     fn each(watch: &Watch) -> impl Iterator<Item = Self> {
         hooks().iter().map(|&hook| Self::start(hook, watch.clone()))
     }
 
-    /// Whether it takes what system calls of a transport ask to send. Of the
-    /// message that a socket is given more is known: its whole length, whatever
-    /// it is made of.
+    /// Reports whether the hook records the arguments of system calls for this
+    /// transport. Hooks in the socket layer know more: the total length of a
+    /// message, even of parts that cannot be read.
     fn asked(&self, transport: Transport) -> bool {
         self.hook.record(transport) == Hook::SysEnter
     }
@@ -47,7 +47,8 @@ impl Watched {
     }
 }
 
-/// The lengths that records say were sent, and how much of each they hold.
+/// Returns the length of each send and the number of bytes that its record
+/// contains.
 fn lengths(records: &[Record]) -> Vec<(Option<u32>, usize)> {
     records.iter().map(|record| (record.len, record.payload.len())).collect()
 }
@@ -56,7 +57,7 @@ fn whole(len: u32) -> (Option<u32>, usize) {
     (Some(len), len as usize)
 }
 
-/// A record of each system call that sends, on one connected socket.
+/// Checks the record of each system call that sends, on one connected socket.
 fn each_call(transport: &str, to: SocketAddr) {
     if !skip::root() {
         return;
@@ -165,9 +166,9 @@ fn datagrams_go_where_each_says() {
                 .then("open udp6")
                 .then(format!("send 14 to {six}"))
                 .then(format!("send 15 to {}", mapped(other)))
-                // An IPv6 socket takes an IPv4 address too.
+                // An IPv6 socket accepts an IPv4 address too.
                 .then(format!("sendmsg 16 to {one}"))
-                // A connected socket sends elsewhere when told to.
+                // A connected socket can send to another address.
                 .then(format!("connect udp {one}"))
                 .then(format!("send 17 to {other}"))
         });
@@ -175,7 +176,7 @@ fn datagrams_go_where_each_says() {
         let remotes: Vec<_> = records.iter().map(|record| record.connection.remote).collect();
         assert_eq!(remotes, [one, other, one, one, six, other, one, other].map(Some));
 
-        // The kernel chooses a port in the first send, behind sys_enter.
+        // The kernel chooses a port during the first send, after sys_enter.
         let local = if watched.asked(Transport::Udp) { None } else { ended.said[0].local };
         assert_eq!(records[0].connection.local, local);
         for record in &records[1..4] {
@@ -233,8 +234,8 @@ fn buffers_are_joined_up_to_the_most_that_are_walked() {
                 .then("writev 3x300")
                 .then("write 10")
         });
-        // Of what is not walked the length is not known to sys_enter, except
-        // through the position of what follows.
+        // sys_enter does not know the length of buffers that it has not walked. The
+        // position of the next send reveals it.
         let len = |len: u32| if watched.asked(Transport::Tcp) { None } else { Some(len) };
         assert_eq!(
             lengths(&records),
@@ -269,7 +270,7 @@ fn messages_are_taken_up_to_the_most_that_are_walked() {
         let losses = watched.live.losses();
         let lost = (losses.count(Loss::TooManyMessages), losses.count(Loss::TooManyIovecs));
         if watched.asked(Transport::Udp) {
-            // 32 of each, and of a message at most 4 buffers.
+            // 32 messages of each call, and at most 4 buffers of each message.
             let mut expected = vec![whole(18); 64];
             expected.extend([whole(20), (None, 20)]);
             assert_eq!(lengths(&records), expected);
@@ -283,7 +284,7 @@ fn messages_are_taken_up_to_the_most_that_are_walked() {
     }
 }
 
-/// What a message behind one of unknown length begins at is unknown as well,
+/// After a message of unknown length, the position of the next one is unknown too,
 /// until the next system call.
 #[test]
 fn a_message_behind_an_uncounted_one_has_no_position() {
@@ -363,7 +364,7 @@ fn what_is_not_sent_over_ip_leaves_no_record() {
                 .then("open null")
                 .then("write 10")
                 .then("writev 5x2")
-                // Nothing is sent, or nothing that could be read.
+                // These send nothing, or nothing that could be read.
                 .then(format!("connect tcp {to}"))
                 .then("write 0")
                 .then("send 0")
@@ -376,14 +377,15 @@ fn what_is_not_sent_over_ip_leaves_no_record() {
     }
 }
 
-/// The programs run before the kernel has read the sender's memory, and cannot
-/// have a page brought in. What is there is taken, and the loss is counted.
+/// The programs run before the kernel reads the sender's memory and cannot fault in
+/// a page. They capture the resident part and count the loss.
 #[test]
 fn memory_that_is_not_there_is_counted() {
     if !skip::root() {
         return;
     }
-    // More than malloc takes from its heap: pages straight from the kernel.
+    // Larger than malloc's heap allocations, so that the pages come directly from
+    // the kernel.
     const LEN: u32 = 300_000;
     let to = peer::tcp(false);
     for mut watched in Watched::each(&Watch::default()) {

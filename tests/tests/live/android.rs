@@ -1,6 +1,6 @@
-//! `tracer run` on what looks like an Android device: its list of packages in its
-//! place, UIDs of two users, its log, a library that is mapped from an APK, `netd`
-//! on the control groups' hooks, and a kernel without type information.
+//! `tracer run` on a simulated Android device: its list of packages at its usual
+//! path, UIDs of two users, its log, a library mapped from an APK, `netd` on the
+//! hooks of control groups, and a kernel without type information.
 
 use std::{
     env::consts::ARCH,
@@ -27,24 +27,24 @@ use tracer_tests::{
 const DEVICE: &str = env!("CARGO_BIN_EXE_device");
 const NETD: &str = env!("CARGO_BIN_EXE_netd");
 
-/// The browser of the founding story.
+/// The browser that started this project.
 const BROWSER: &str = "com.mi.globalbrowser";
-/// `u0_a123`.
+/// UID of `u0_a123`.
 const APP: u32 = 10_123;
-/// Of the second user; the first is 0.
+/// First UID of the second user, whose number is 10; the first user's is 0.
 const USER: u32 = 10 * 100_000;
-/// An isolated process, as renderers are: in no list.
+/// UID of an isolated process, as used by renderers. It is in no list.
 const ISOLATED: u32 = 99_123;
-/// Another application.
+/// UID of another application.
 const OTHER: u32 = 10_124;
 
-/// A recorded request that tells its recipient about a page.
+/// A recorded request that discloses a page.
 const REPORT: &str = "py-sensors-default.http";
 
-/// How long anything may take in an emulated machine on a busy one.
+/// Longest time anything may take in an emulated machine on a busy host.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A list as Android writes it; older releases write fewer columns.
+/// A list of packages as Android writes it. Older releases write fewer columns.
 const LIST: &str = "\
 android 1000 0 /data/system platform:privapp:targetSdkVersion=34 1065,3002,3003 0 34 1 @system
 com.android.settings 1000 0 /data/user_de/0/com.android.settings platform:privapp:targetSdkVersion=34 1065,3002,3003 0 34 1 @system
@@ -53,15 +53,17 @@ org.example.old 10124 0 /data/user/0/org.example.old default:targetSdkVersion=28
 org.example.older 10125 1 /data/user/0/org.example.older default 3003
 ";
 
-/// A device with that list. There is one at a time on the machine: UIDs mean what
-/// they mean on every device, so one test's processes would be in another's scope.
+/// A device with that list. Only one exists at a time on this machine: UIDs mean
+/// the same on every device, so the processes of one test would be in the scope of
+/// another.
 struct Phone {
     device: Device,
     _alone: (MutexGuard<'static, ()>, File),
 }
 
 impl Phone {
-    /// `None`, and the test is skipped, without root.
+    /// Creates the device. Returns `None`, and marks the test as skipped, without
+    /// root.
     fn new() -> Option<Self> {
         static ONE: Mutex<()> = Mutex::new(());
         if !skip::root() {
@@ -82,12 +84,12 @@ impl Phone {
         Running::of(&mut command)
     }
 
-    /// The demo's client that reports each page as that browser did.
+    /// Runs the demo's client that reports each page as that browser did.
     fn tattles(&self, name: &str, uid: u32) {
         self.demo_client(name, uid, "tattling");
     }
 
-    /// The demo's client that reports how many pages it opened.
+    /// Runs the demo's client that reports only the number of opened pages.
     fn is_discreet(&self, name: &str, uid: u32) {
         self.demo_client(name, uid, "discreet");
     }
@@ -107,7 +109,7 @@ fn alerts_of(run: &mut Running, uid: u32, count: usize) -> Vec<Value> {
     (0..count).map(|_| run.json(|line| is_alert(line) && line["process"]["uid"] == uid)).collect()
 }
 
-/// Ends it, and answers how many alerts it gave.
+/// Ends tracer. Returns its number of alerts and its standard error.
 fn end(run: Running) -> (usize, String) {
     run.signal(Signal::INT);
     let ended = run.end();
@@ -116,8 +118,8 @@ fn end(run: Running) -> (usize, String) {
     (alerts, ended.stderr)
 }
 
-/// The founding story, by the browser's package, for both of its users; nobody
-/// else is watched, and the device's log has it.
+/// The browser's package is watched for both users and no other application is. The
+/// alerts appear in the device's log.
 #[test]
 fn the_browser_is_caught_by_its_package() {
     let Some(phone) = Phone::new() else {
@@ -126,14 +128,14 @@ fn the_browser_is_caught_by_its_package() {
     let log = UnixDatagram::bind(phone.device.socket("logdw")).expect("logd's socket");
     log.set_read_timeout(Some(PATIENCE)).expect("a limit");
     let mut run = phone.run(&["--package", BROWSER, "--log", "logcat", "--show-values"]);
-    // Those that are not watched first: had they been seen, they would be by the
-    // time that the browser's alerts have come.
+    // Unwatched applications come first: if they were watched, their alerts would
+    // precede the browser's.
     phone.tattles("org.example.old", OTHER);
     phone.tattles("org.example.old", USER + OTHER);
     phone.tattles("com.mi.globalbrowser:sandboxed_process0", ISOLATED);
     phone.is_discreet(BROWSER, APP);
     for uid in [APP, USER + APP] {
-        // As its processes are named.
+        // The browser names its processes like this.
         phone.tattles("com.mi.globalbrowser:privileged_process0", uid);
         for alert in alerts_of(&mut run, uid, 3) {
             assert_eq!(alert["application"], BROWSER, "{alert:#}");
@@ -143,7 +145,7 @@ fn the_browser_is_caught_by_its_package() {
     }
     for _ in 0..6 {
         let entry = received(&log);
-        // The main log, an error, by tracer (liblog's README.protocol.md).
+        // The main log, level error, tag tracer (liblog's README.protocol.md).
         assert_eq!((entry[0], entry[11]), (0, 6));
         let text = String::from_utf8_lossy(&entry[12..]).into_owned();
         assert!(text.starts_with("tracer\0") && text.ends_with('\0'), "{text}");
@@ -162,7 +164,7 @@ fn a_browser_that_is_installed_is_in_scope_at_once() {
     };
     phone.device.install("android 1000 0 /data/system platform 3003 0 34 1 @system\n");
     let mut run = phone.run(&["--package", "browsers"]);
-    // Nothing looks at the list from time to time: this is its change, noticed.
+    // tracer does not poll the list: it must notice the change.
     phone.device.install(LIST);
     assert!(run.notes(|line| line.contains("watches com.mi.globalbrowser"), PATIENCE));
     phone.tattles(BROWSER, APP);
@@ -170,8 +172,8 @@ fn a_browser_that_is_installed_is_in_scope_at_once() {
     assert_eq!(end(run).0, 3);
 }
 
-/// As Android's linker maps the library of a WebView, of Chrome or of an
-/// application that brings its own.
+/// Android's linker maps libraries of WebView, Chrome and many applications from
+/// APKs.
 #[test]
 fn a_library_that_is_mapped_from_an_apk_is_read() {
     let Some(phone) = Phone::new() else {
@@ -215,7 +217,7 @@ fn a_library_that_is_mapped_from_an_apk_is_read() {
     assert_eq!(alerts, 1, "{said}");
 }
 
-/// tracer needs none of the hooks that netd keeps for itself.
+/// tracer needs none of the hooks that netd reserves for itself.
 #[test]
 fn netd_holds_the_control_groups_and_is_not_in_the_way() {
     const GROUPS: &str = "/sys/fs/cgroup";
@@ -223,7 +225,7 @@ fn netd_holds_the_control_groups_and_is_not_in_the_way() {
     let Some(phone) = Phone::new() else {
         return;
     };
-    // They are every process's on the machine.
+    // The hooks apply to all processes of the machine.
     let own = std::env::var_os("TRACER_TEST_GUEST").is_some();
     if !skip::met(own, "a machine of its own (`cargo xtask vm`)") {
         return;
@@ -250,8 +252,8 @@ fn netd_holds_the_control_groups_and_is_not_in_the_way() {
     assert!(netd.wait().expect("its end").success(), "netd lost a hook");
 }
 
-/// Kernels of android12-5.10 show no type information. Of one whose layouts
-/// nobody knows tracer says so, and does not guess.
+/// Kernels of android12-5.10 have no type information. If their layouts are
+/// unknown, tracer says so and does not guess.
 #[test]
 fn a_kernel_without_type_information_is_refused() {
     let Some(phone) = Phone::new() else {
@@ -277,7 +279,7 @@ fn a_kernel_without_type_information_is_refused() {
         check.map(|check| check["state"].clone())
     };
     assert_eq!(state("btf"), Some("warning".into()), "{report:#}");
-    // The list is there, and that is what makes it a device.
+    // The list makes the machine an Android device.
     assert_eq!(state("packages"), Some("ok".into()), "{report:#}");
 }
 

@@ -1,4 +1,4 @@
-//! `tracer doctor`, as root and as somebody else.
+//! `tracer doctor`, as root and as another user.
 
 use serde_json::Value;
 use tracer_tests::{
@@ -37,7 +37,7 @@ fn report(ended: &Ended) -> Value {
         let state = check["state"].as_str().expect("a state");
         assert!(["ok", "absent", "unknown", "warning", "problem"].contains(&state), "{check}");
         assert!(!check["says"].as_str().expect("text").is_empty());
-        // Nobody is left alone with a problem.
+        // Every problem comes with a next step.
         assert!(!["warning", "problem"].contains(&state) || check["next"].is_string(), "{check}");
     }
     report

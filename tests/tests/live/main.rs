@@ -1,4 +1,4 @@
-//! The `tracer` binary on the running kernel, as its users meet it.
+//! The `tracer` binary on the running kernel, as users run it.
 
 mod android;
 mod doctor;

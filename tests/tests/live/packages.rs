@@ -1,4 +1,4 @@
-//! `tracer run --package`, live: applications of Android, by a list of our own.
+//! `tracer run --package` with a simulated list of Android's packages.
 
 use std::{
     fs,
@@ -18,22 +18,22 @@ use tracer_tests::{
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
-/// A recorded request that tells its recipient about a page.
+/// A recorded request that discloses a page.
 const REPORT: &str = "py-sensors-default.http";
 
-/// How long a machine that is busy may take.
+/// Longest time anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A second user's, beside the first.
+/// First UID of a second user, whose number is 10.
 const USER: u32 = 10 * 100_000;
 
-/// An id of an application that no other process of the machine's has, of this
-/// user or another: neither another test's nor another clone's.
+/// Returns the ID of an application that no other process of this machine has, for
+/// any user. Other tests and other checkouts use other IDs.
 fn unused_id(nth: u32) -> u32 {
     10_000 + (std::process::id() * 7 + nth) % 9_000
 }
 
-/// A folder with a list of packages, and the recorded request.
+/// A folder with a list of packages and the recorded request.
 struct Device {
     sandbox: Sandbox,
     system: PathBuf,
@@ -75,7 +75,7 @@ impl Device {
         Running::start(&arguments)
     }
 
-    /// A process of this UID that reports.
+    /// Returns a process under this UID that sends the recorded request.
     fn reports(&self, uid: u32) -> Sender {
         let request = self.sandbox.path().join(REPORT);
         let sender = self.sandbox.sender().uid(uid);
@@ -100,12 +100,12 @@ fn a_package_is_watched_for_every_user_and_no_other_is() {
     let (watched, other) = (unused_id(0), unused_id(1));
     let device = Device::new(&[("com.android.chrome", watched), ("org.example.other", other)]);
     let mut run = device.run(&["com.android.chrome"]);
-    // The other one first: had it been seen, it would be by the time that the
-    // watched ones' alerts have come.
+    // The other package comes first: if it were watched, its alerts would precede
+    // the others.
     for uid in [other, USER + other] {
         device.reports(uid).run();
     }
-    // The first user, another, and their SDK sandboxes.
+    // The first user, the second user, and their SDK sandboxes.
     for uid in [watched, USER + watched, watched + 10_000, USER + watched + 10_000] {
         device.reports(uid).run();
         let alert = alert_of(&mut run, uid);
@@ -131,11 +131,11 @@ fn a_package_that_is_installed_later_is_watched_at_once_and_one_that_is_gone_no_
     let device = Device::new(&[("org.example.first", first)]);
     let mut run = device.run(&["org.example.first", "org.example.later"]);
 
-    // Nothing looks at the list from time to time: this is its change, noticed.
+    // tracer does not poll the list: it must notice the change.
     device.install(&[("org.example.later", later)]);
     let said = |line: &str| line.contains("watches org.example.later");
     assert!(run.notes(said, PATIENCE), "it is not watched");
-    // Its id may be another package's next.
+    // Android may assign the ID to another package.
     device.reports(first).run();
     device.reports(USER + later).run();
     let alert = alert_of(&mut run, USER + later);

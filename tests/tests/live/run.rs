@@ -1,4 +1,4 @@
-//! The `tracer` binary, live, as its users meet it.
+//! `tracer run` and its errors, as users meet them.
 
 use std::{
     env, fs,
@@ -21,7 +21,7 @@ use tracer_tests::{
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
-/// A recorded request that tells its recipient about [`VISITED`].
+/// A recorded request that discloses [`VISITED`].
 const REPORT: &str = "py-sensors-default.http";
 const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
 const CHAIN: &str = "body > form:data > base64 > gzip > json.properties.url";
@@ -38,7 +38,7 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// Has a process send the recorded request.
+/// Makes a process send the recorded request.
 trait Reports {
     fn reports(self, sandbox: &Sandbox) -> Self;
 }
@@ -51,8 +51,8 @@ impl Reports for Sender {
     }
 }
 
-/// With the recorded request beside the sender, whose UID may not be able to
-/// read it where it lies.
+/// Creates a folder with the sender and the recorded request, because other UIDs
+/// may not be able to read the original.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(SENDER);
     let copied = sandbox.path().join(REPORT);
@@ -76,7 +76,7 @@ fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
     }
     let sandbox = sandbox();
     let (alerts, trace) = (sandbox.path().join("alerts"), sandbox.path().join("trace"));
-    // What is there already is appended to, and closed to others.
+    // tracer appends to an existing file and restricts its mode.
     fs::write(&alerts, "{\"type\":\"earlier\"}\n").expect("a file");
     fs::set_permissions(&alerts, fs::Permissions::from_mode(0o644)).expect("its mode");
     let uid = unused_uid().to_string();
@@ -110,16 +110,16 @@ fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
     assert_eq!(alert["complete"], true);
     let finding = &alert["findings"][0];
     assert_eq!((&finding["kind"], &finding["chain"]), (&"url".into(), &CHAIN.into()));
-    // The page is told, and what was asked of it is not.
+    // The alert shows the page without the query.
     let value = finding["value"].as_str().expect("text");
     assert!(value.starts_with("https://news.example.org/politics/story-42?q=‹"), "{value}");
     let written = fs::read_to_string(&alerts).expect("the alerts");
     for shown in [&ended.stdout, &ended.stderr, &written] {
-        // But for the field of this name.
+        // The field `private` itself may appear.
         assert!(!shown.replace("\"private\":", "").contains("private"), "{shown}");
     }
 
-    // The same in both places, and the numbers last.
+    // Both outputs are equal and end with the totals.
     let shown = lines(&ended.stdout);
     assert_eq!(shown.len(), 2, "{}", ended.stdout);
     assert!(is_summary(&shown[1]), "{}", shown[1]);
@@ -128,7 +128,7 @@ fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
     assert_eq!(written[0]["type"], "earlier");
     assert_eq!(written[1..], shown);
 
-    // The recording says what was sent.
+    // The recording contains what was sent.
     let request = corpus::folder().join(REPORT);
     let decode = |file: &Path| {
         let ended = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", text(file)]));
@@ -155,7 +155,7 @@ fn an_executable_is_watched_and_values_are_shown_when_asked_for() {
     let mut run = Running::start(&["--exe", &name, "--show-values", "--alerts", text(&alerts)]);
     sandbox.sender().reports(&sandbox).run();
     let sender = Sender::of(&program).reports(&sandbox).then("await").start();
-    // As long as the process runs, its executable can be told.
+    // The executable is known while the process runs.
     run.line(|line| line.contains("HIGH"));
     let sent = sender.end();
     run.signal(Signal::TERM);
@@ -174,8 +174,7 @@ fn an_executable_is_watched_and_values_are_shown_when_asked_for() {
     assert_eq!(written[0]["process"]["exe"], text(&program));
 }
 
-/// What the daemon could not take in time is said where the alerts are, and
-/// adds up with what it did.
+/// Losses are reported in the alert stream, and add up with the delivered sends.
 #[test]
 fn losses_are_told_and_add_up() {
     if !skip::root() {
@@ -279,7 +278,7 @@ fn without_root_it_says_so() {
             assert!(ended.stderr.contains(part), "{arguments:?}: {}", ended.stderr);
         }
     }
-    // Decoding needs none.
+    // Decoding needs no root.
     let request = fs::read(corpus::folder().join(REPORT)).expect("a request");
     fs::write(sandbox.path().join("request"), request).expect("a copy");
     let mut command = tracer_bin::command_as(unused_uid(), sandbox.path(), &["decode", "request"]);
@@ -309,7 +308,7 @@ fn the_demo_alerts_for_one_client_and_not_for_the_other() {
     assert!(ended.stdout.contains("The discreet client: 0 alerts."), "{}", ended.stdout);
 }
 
-/// The client that nobody here wrote.
+/// Watches a third-party client.
 fn sdk(consumer: &str, chain: &str) {
     if !skip::root() {
         return;
@@ -366,7 +365,8 @@ fn the_sensors_sdk_is_caught_in_batches() {
     sdk("BatchConsumer", "body > form:data_list > base64 > gzip > json[0].properties.url");
 }
 
-/// A Python that has the packages of `requirements.txt`; `None` is a skip.
+/// Returns a Python with the packages of `requirements.txt`, or `None` if the test
+/// is skipped.
 fn python() -> Option<PathBuf> {
     let python = env::var_os("TRACER_TEST_PYTHON").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python3"),

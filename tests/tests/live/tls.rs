@@ -1,5 +1,5 @@
-//! What a process gives to its TLS library, in the running kernel: OpenSSL's
-//! own client and one with BoringSSL, which are where a whole system is not.
+//! Plaintext that a process passes to its TLS library, in the running kernel.
+//! OpenSSL's and BoringSSL's clients also run where no browser is installed.
 
 use std::{
     fs::Permissions,
@@ -19,12 +19,12 @@ use tracer_tests::{
     watched::{is_alert, lines},
 };
 
-/// A recorded request that tells its recipient about [`VISITED`].
+/// A recorded request that discloses [`VISITED`].
 const REPORT: &str = "py-sensors-default.http";
 const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
 const CHAIN: &str = "body > form:data > base64 > gzip > json.properties.url";
 
-/// How long anything may take in an emulated machine on a busy one.
+/// Longest time anything may take in an emulated machine on a busy host.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 #[test]
@@ -38,7 +38,7 @@ fn openssls_client_is_read_before_it_encrypts() {
     is_read_before_it_encrypts(client);
 }
 
-/// The library that Android's applications and Chromium's family have.
+/// The library of Android's applications and of Chromium's family.
 #[test]
 fn a_client_with_boringssl_is_read_before_it_encrypts() {
     if !skip::root() || !openssl::is_here() {
@@ -56,7 +56,7 @@ fn a_client_with_boringssl_is_read_before_it_encrypts() {
     is_read_before_it_encrypts(client);
 }
 
-/// Runs a client that sends what its standard input holds.
+/// Runs a client that sends its standard input, and checks the alert.
 fn is_read_before_it_encrypts(mut client: Command) {
     let uid = unused_uid();
     let mut run =
@@ -65,13 +65,13 @@ fn is_read_before_it_encrypts(mut client: Command) {
     client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut client = client.spawn().expect("a client");
     let mut input = client.stdin.take().expect("a pipe");
-    // The client waits for what it is to send, so that there is time to find
-    // the library it has just mapped.
+    // The client has mapped its library and waits for data, which leaves time to
+    // probe the library.
     let read = |line: &str| line.contains("reads ") && line.contains("libssl");
     assert!(run.notes(read, PATIENCE), "its library is not read");
     let request = std::fs::read(corpus::folder().join(REPORT)).expect("a request");
     input.write_all(&request).expect("the client reads");
-    // One of them sends when it has read all.
+    // One of the clients sends at the end of its input.
     drop(input);
 
     let alert = run.json(is_alert);
@@ -90,7 +90,7 @@ fn is_read_before_it_encrypts(mut client: Command) {
     assert_eq!(alert["complete"], true, "{alert:#}");
     let finding = &alert["findings"][0];
     assert_eq!((&finding["value"], &finding["chain"]), (&VISITED.into(), &CHAIN.into()));
-    // Once in plain, and not again as what was sent.
+    // One alert for the plaintext, and none for the encrypted data.
     let alerts = lines(&ended.stdout).iter().filter(|line| is_alert(line)).count();
     assert_eq!(alerts, 1, "{}", ended.stdout);
 }
