@@ -1,8 +1,8 @@
-"""Writes to OpenSSL as it is told: lines `BYTES LAPS WRITES` on standard input.
+"""Writes to OpenSSL: reads lines `BYTES LAPS WRITES` from standard input.
 
-Answers with the CPU time of all the writes, in nanoseconds. Both ends of the
-connection are here and joined by memory, so that a write is encryption and no
-system call.
+Prints the CPU time of all the writes, in nanoseconds. Both ends of the
+connection are in this process and connected in memory, so that a write encrypts
+but makes no system call.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 
 
 def certificate():
-    """A file with a key and a certificate that signs itself, in memory."""
+    """Creates a memory file with a key and a self-signed certificate."""
     how = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout - -out - -subj /CN=x"
     made = subprocess.run(how.split(), check=True, capture_output=True).stdout
     file = os.memfd_create("certificate")
@@ -34,7 +34,7 @@ def server_context():
     return made
 
 
-def done(end):
+def handshake_done(end):
     try:
         end.do_handshake()
         return True
@@ -45,7 +45,7 @@ def done(end):
 there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
 client = client_context().wrap_bio(back, there)
 server = server_context().wrap_bio(there, back, server_side=True)
-while not all([done(client), done(server)]):
+while not all([handshake_done(client), handshake_done(server)]):
     pass
 there.read()
 

@@ -109,7 +109,7 @@ fn a_browser_user_cannot_lead_root_through_links() {
 /// Configures the extension to report full URLs in every mode, with one lasting
 /// number.
 fn tattling() -> Value {
-    json!({"to": COLLECTOR, "tells": "full", "id": "installation"})
+    json!({"to": COLLECTOR, "mode": "full", "id": "installation"})
 }
 
 fn with(name: &str, value: Value) -> Value {
@@ -235,7 +235,7 @@ fn short(config: &Value, phases: &[(&'static str, u32)]) -> Option<tracer_tests:
 
 #[test]
 fn hosts_are_told_from_urls() {
-    let Some(audited) = short(&with("tells", json!("host")), &[("pages", 2)]) else {
+    let Some(audited) = short(&with("mode", json!("host")), &[("pages", 2)]) else {
         return;
     };
     audited.answers(&[("urls", "yes", Some((2, 2))), ("processed_locally", "no", None)]);
@@ -246,7 +246,7 @@ fn hosts_are_told_from_urls() {
 
 #[test]
 fn hashes_are_recognised() {
-    let Some(audited) = short(&with("tells", json!("hash")), &[("pages", 2)]) else {
+    let Some(audited) = short(&with("mode", json!("hash")), &[("pages", 2)]) else {
         return;
     };
     audited.answers(&[("urls", "yes", Some((2, 2)))]);
@@ -257,7 +257,7 @@ fn hashes_are_recognised() {
 
 #[test]
 fn letters_are_recognised() {
-    let Some(audited) = short(&with("tells", json!("letters")), &[("typed", 1)]) else {
+    let Some(audited) = short(&with("mode", json!("letters")), &[("typed", 1)]) else {
         return;
     };
     audited.answers(&[("typed_letters", "yes", None)]);
@@ -281,7 +281,7 @@ fn a_number_that_changes_is_no_lasting_one() {
 #[test]
 fn who_is_discreet_in_private_mode_is_not_accused_of_it() {
     let phases = [("pages", 1), ("private", 2)];
-    let Some(audited) = short(&with("discreet", json!(true)), &phases) else {
+    let Some(audited) = short(&with("skip_private", json!(true)), &phases) else {
         return;
     };
     audited.answers(&[
