@@ -119,3 +119,38 @@ fn documents_that_code_names_exist() {
     }
     assert!(checked > 10, "only {checked} documents are named");
 }
+
+/// Folders that paths in documents begin with, from the root or from `tracer`.
+const FOLDERS: [&str; 10] = [
+    "audit/",
+    "core/",
+    "docs/",
+    "formats/",
+    "host/",
+    "rules/",
+    "tests/",
+    "tracer-ebpf/",
+    "tracer/",
+    "xtask/",
+];
+
+#[test]
+fn paths_that_documents_name_exist() {
+    let mut checked = 0;
+    for document in files(&["md"]) {
+        let text = fs::read_to_string(&document).unwrap();
+        let paths = prose(&text)
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+            .filter(|span| FOLDERS.iter().any(|folder| span.starts_with(folder)))
+            .filter(|span| !span.contains([' ', '*']));
+        for path in paths {
+            checked += 1;
+            assert!(
+                root().join(path).exists() || root().join("tracer").join(path).exists(),
+                "{} names {path}, which does not exist",
+                document.strip_prefix(root()).unwrap().display()
+            );
+        }
+    }
+    assert!(checked > 30, "only {checked} paths are named");
+}
