@@ -12,7 +12,7 @@ use tracer_audit::{
         RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
-use tracer_core::judge::{Category, Recipient, Sender, Severity};
+use tracer_core::finding::{Category, Recipient, Sender, Severity};
 
 const COLLECTOR: &str = "collector.example.com";
 const ADVERTISER: &str = "ads.example.net";

@@ -1,15 +1,14 @@
 //! Findings in recorded requests, compared with their manifests. Needs no root.
 
-use std::{collections::HashSet, fs, path::Path, sync::Arc, thread};
+use std::{collections::HashSet, fs, path::Path, thread};
 
 use serde_json::{Map, Value};
 use tracer_core::{
-    detect::{Finding, Kind, Lifetime},
-    judge::Severity,
+    finding::{Finding, Kind, Lifetime, Severity},
+    knowledge::Knowledge,
     pipeline::{Output, Pipeline},
     proto::{Initiator, parse_http1},
     record::{Connection, Event, Hook, Process, Record, Transport, trace},
-    rules::Rules,
     stream::Sent,
 };
 use tracer_ebpf::{ABI_VERSION, RecordHeader, flag, hook, net};
@@ -55,7 +54,7 @@ struct Read {
     severity: Option<Severity>,
 }
 
-fn read(rules: &Arc<Rules>, bytes: &[u8]) -> Option<Read> {
+fn read(knowledge: &Knowledge, bytes: &[u8]) -> Option<Read> {
     let (mut requests, _) = parse_http1(bytes);
     assert!(requests.len() <= 1, "one request is recorded in each file");
     let sent = Sent {
@@ -65,7 +64,7 @@ fn read(rules: &Arc<Rules>, bytes: &[u8]) -> Option<Read> {
         message: requests.pop()?,
     };
     let mut outputs = Vec::new();
-    Pipeline::new(Arc::clone(rules)).request(sent, &mut outputs);
+    Pipeline::new(knowledge).request(sent, &mut outputs);
     let Some(Output::Request(decoded)) = outputs.pop() else {
         panic!("a request is given out");
     };
@@ -79,16 +78,16 @@ fn read(rules: &Arc<Rules>, bytes: &[u8]) -> Option<Read> {
     })
 }
 
-fn read_whole(rules: &Arc<Rules>, request: &Recorded) -> Read {
-    read(rules, &request.bytes).unwrap_or_else(|| panic!("{}: no request", request.name))
+fn read_whole(knowledge: &Knowledge, request: &Recorded) -> Read {
+    read(knowledge, &request.bytes).unwrap_or_else(|| panic!("{}: no request", request.name))
 }
 
 #[test]
 fn every_url_is_found_by_the_chains_that_are_listed() {
-    let rules = Arc::<Rules>::default();
+    let knowledge = Knowledge::default();
     let mut found = 0;
     for request in recorded() {
-        let read = read_whole(&rules, &request);
+        let read = read_whole(&knowledge, &request);
         let own_site = read.authority.as_deref() == Some(SITE);
         for chain in &request.url_chains {
             let kind = if chain == "header:Referer" { Kind::Referer } else { Kind::Url };
@@ -119,10 +118,10 @@ fn every_url_is_found_by_the_chains_that_are_listed() {
 
 #[test]
 fn every_identifier_is_found_by_the_chains_that_are_listed() {
-    let rules = Arc::<Rules>::default();
+    let knowledge = Knowledge::default();
     let mut found = 0;
     for request in recorded() {
-        let read = read_whole(&rules, &request);
+        let read = read_whole(&knowledge, &request);
         let chains: Vec<_> = read
             .findings
             .iter()
@@ -148,10 +147,10 @@ fn every_identifier_is_found_by_the_chains_that_are_listed() {
 
 #[test]
 fn every_sdk_is_told_by_its_form() {
-    let rules = Arc::<Rules>::default();
+    let knowledge = Knowledge::default();
     for request in recorded() {
         let sdk = SDKS.iter().find(|(name, _)| *name == request.name).map(|&(_, sdk)| sdk);
-        assert_eq!(read_whole(&rules, &request).sdk.as_deref(), sdk, "{}", request.name);
+        assert_eq!(read_whole(&knowledge, &request).sdk.as_deref(), sdk, "{}", request.name);
     }
 }
 
@@ -159,10 +158,10 @@ fn every_sdk_is_told_by_its_form() {
 /// each request or each run.
 #[test]
 fn visits_and_browsers_own_requests_are_not_accused() {
-    let rules = Arc::<Rules>::default();
+    let knowledge = Knowledge::default();
     for request in recorded() {
         if matches!(request.class.as_str(), "navigation" | "browser-internal") {
-            let read = read_whole(&rules, &request);
+            let read = read_whole(&knowledge, &request);
             let accused = read.findings.iter().find(|finding| {
                 !matches!(finding.kind, Kind::Referer | Kind::Origin)
                     && !matches!(finding.lifetime, Some(Lifetime::Request | Lifetime::Session))
@@ -175,9 +174,9 @@ fn visits_and_browsers_own_requests_are_not_accused() {
 
 #[test]
 fn who_made_a_request_is_told() {
-    let rules = Arc::<Rules>::default();
+    let knowledge = Knowledge::default();
     for request in recorded() {
-        let read = read_whole(&rules, &request);
+        let read = read_whole(&knowledge, &request);
         assert_eq!(read.initiator, request.initiator(), "{}", request.name);
     }
 }
@@ -194,18 +193,18 @@ fn no_prefix_contradicts_the_whole() {
         for worker in 0..workers {
             let mine = longest_first.iter().skip(worker).step_by(workers);
             scope.spawn(move || {
-                let rules = Arc::<Rules>::default();
-                mine.for_each(|request| prefixes(&rules, request));
+                let knowledge = Knowledge::default();
+                mine.for_each(|request| prefixes(&knowledge, request));
             });
         }
     });
 }
 
-fn prefixes(rules: &Arc<Rules>, request: &Recorded) {
-    let whole = read_whole(rules, request);
+fn prefixes(knowledge: &Knowledge, request: &Recorded) {
+    let whole = read_whole(knowledge, request);
     let own = |value: &str| whole.authority.as_deref().is_some_and(|own| value.contains(own));
     for len in 0..request.bytes.len() {
-        let Some(part) = read(rules, &request.bytes[..len]) else {
+        let Some(part) = read(knowledge, &request.bytes[..len]) else {
             continue;
         };
         let name = || format!("{} at {len}", request.name);
@@ -276,7 +275,7 @@ fn lines_are_as_documented() {
     let (ended, lines) = decode(&files);
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     assert_eq!(lines.len(), requests.len());
-    let rules = Arc::<Rules>::default();
+    let knowledge = Knowledge::default();
     for (line, recorded) in lines.iter().zip(&requests) {
         let documented = [
             "source",
@@ -337,7 +336,7 @@ fn lines_are_as_documented() {
             ];
             assert!(documented.contains(&kind), "{kind}");
         }
-        let known = read_whole(&rules, recorded).findings;
+        let known = read_whole(&knowledge, recorded).findings;
         for known in known {
             let known = serde_json::to_value(&known).expect("JSON");
             let said = |finding: &&Value| {

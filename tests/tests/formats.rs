@@ -12,18 +12,17 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer_core::{
     alert::redact::Redactor,
-    detect::{Finding, Kind},
+    finding::{Finding, Kind},
+    knowledge::Knowledge,
     pipeline::{Decoded, Output, Pipeline},
     proto::parse_http1,
     record::{BootTime, Clock, Connection, Event, Hook, Process, Transport},
-    rules::Rules,
     stream::Sent,
 };
 use tracer_formats::{Evidence, har, pcapng};
@@ -43,7 +42,7 @@ type Found = (String, BTreeSet<(String, String, String)>);
 
 /// Decodes the requests of the corpus, in order.
 fn corpus() -> Vec<Decoded> {
-    let mut pipeline = Pipeline::new(Arc::<Rules>::default());
+    let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut outputs = Vec::new();
     let clock = Clock { boot: BootTime(0), unix: 1_795_341_600_000_000_000 };
     pipeline.push(Event::Clock(clock), &mut outputs);

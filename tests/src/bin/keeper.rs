@@ -9,13 +9,13 @@
 use std::{
     io::{self, Write as _},
     path::PathBuf,
-    sync::Arc,
     thread,
     time::Duration,
 };
 
 use tracer::store::{Keep, Place, Store, Writer};
 use tracer_core::{
+    knowledge::Knowledge,
     pipeline::{Decoded, Output, Pipeline},
     proto::parse_http1,
     record::{Connection, Hook, Process, Transport},
@@ -58,7 +58,7 @@ fn alert() -> Decoded {
         message: requests.pop().expect("a request"),
     };
     let mut outputs = Vec::new();
-    Pipeline::new(Arc::default()).request(sent, &mut outputs);
+    Pipeline::new(&Knowledge::default()).request(sent, &mut outputs);
     match outputs.pop() {
         Some(Output::Request(decoded)) if decoded.is_alert() => *decoded,
         other => panic!("no alert: {other:?}"),

@@ -12,8 +12,7 @@ use super::{
 };
 use tracer_core::{
     account::Account,
-    detect::{Kind, Visited},
-    judge::Recipient,
+    finding::{Kind, Recipient, Visited},
 };
 
 /// Observations in the form in which questions are answered.

@@ -10,7 +10,7 @@ use super::{
         RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
-use tracer_core::judge::{Recipient, Sender, Severity};
+use tracer_core::finding::{Recipient, Sender, Severity};
 
 const URL: &str = "https://news-lokifa.audit.test:8443/tarumi-benoko?q=domire-kapolu";
 const COLLECTOR: &str = "collector.example";

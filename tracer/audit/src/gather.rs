@@ -17,12 +17,13 @@ use super::{
     phase::Phase,
 };
 use tracer_core::{
-    account::{Accounts, Application},
-    detect::{Kind, Site, host_of_authority},
-    judge::{Level, Recipient, Sender, Severity},
+    account::Accounts,
+    address::{Site, host_of_authority},
+    application::Application,
+    finding::{Kind, Level, Recipient, Sender, Severity},
+    knowledge::Knowledge,
     pipeline::{Decoded, Output, Pipeline},
     record::{BootTime, Event, Losses},
-    rules::Rules,
 };
 
 /// Number of disclosing requests that are kept whole. An audit of ten minutes has a few hundred.
@@ -110,8 +111,8 @@ pub(super) struct DisclosingRequest {
 
 impl Gatherer {
     /// Creates a gatherer for the run of this journal.
-    pub fn new(journal: Journal, rules: Arc<Rules>) -> Self {
-        let mut pipeline = Pipeline::new(rules);
+    pub fn new(journal: Journal, knowledge: &Knowledge) -> Self {
+        let mut pipeline = Pipeline::new(knowledge);
         if let Some(browser) = &journal.subject.browser {
             // Whatever the name of its process, this browser is the one that is audited.
             pipeline.assume(browser);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{phase::Phase, report::Persistence};
-use tracer_core::detect::{CandidateKind, Kind, Lifetime};
+use tracer_core::finding::{CandidateKind, Kind, Lifetime};
 use tracer_core::pipeline::Decoded;
 
 /// Number of values that are followed. A browser sends a few dozen; one that sends a random number
@@ -104,7 +104,7 @@ impl IdentifierTracker {
         });
         let candidates = decoded.findings.candidates.iter();
         let candidates = candidates
-            .filter(|one| one.what == CandidateKind::Identifier)
+            .filter(|one| one.kind == CandidateKind::Identifier)
             .map(|one| (&one.value, None, false, false, &one.chain));
         for (value, class, named, formed, chain) in identifiers.chain(candidates) {
             let room = if formed { MAX_VALUES } else { MAX_WITH_CANDIDATES };

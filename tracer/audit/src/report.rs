@@ -8,7 +8,7 @@ use super::{
     journal::{Outcome, Subject},
     phase::Phase,
 };
-use tracer_core::judge::{Recipient, Sender, Severity};
+use tracer_core::finding::{Recipient, Sender, Severity};
 
 /// Version of the report's schema. It increases when a field is removed or changes its meaning.
 pub const REPORT_SCHEMA: u32 = 1;

@@ -19,10 +19,10 @@ use rustix::time::{ClockId, clock_gettime};
 use tracer_core::{
     content::{self, Limits},
     detect::{Detector, urls_in},
+    knowledge::Knowledge,
     pipeline::Pipeline,
     proto::{self, Decoder, Request},
     record::{BootTime, Connection, Event, Hook, Process, Record, Transport},
-    rules::Rules,
     stream::{self, Streams},
 };
 
@@ -75,8 +75,8 @@ fn core(criterion: &mut Criterion<CpuTime>) {
     let requests: Vec<Request> = records.iter().flat_map(parse).collect();
     let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
     let values = values_of(&requests);
-    let rules = Arc::<Rules>::default();
-    let detector = Detector::of(&rules);
+    let knowledge = Knowledge::default();
+    let detector = Detector::new(Arc::clone(knowledge.rules()), Arc::clone(knowledge.lexicon()));
 
     let mut group = criterion.benchmark_group("core");
     group.throughput(Throughput::ElementsAndBytes {
@@ -120,7 +120,7 @@ fn core(criterion: &mut Criterion<CpuTime>) {
     group.bench_function("pipeline", |bencher| {
         let setup = || {
             let events: Vec<Event> = records.iter().cloned().map(Event::Sent).collect();
-            (Pipeline::new(Arc::clone(&rules)), events)
+            (Pipeline::new(&knowledge), events)
         };
         let run = |(mut pipeline, events): (Pipeline, Vec<Event>)| {
             let mut outputs = Vec::new();

@@ -15,15 +15,15 @@ use self::{
     waiting::Waiting,
 };
 use crate::{
-    account::{Accounts, Application},
-    detect::{Address, Detector, Findings},
-    judge::{
-        ALERT, Disclosure, Judge, Judged, News, Origin, Recipient, Repeats, Sender, Sighting,
-        Verdict,
-    },
+    account::Accounts,
+    address::Address,
+    application::Application,
+    detect::{Detector, Findings},
+    finding::{ALERT, Recipient, Sender, Verdict},
+    judge::{Disclosure, Judge, Judged, News, Origin, Repeats, Sighting},
+    knowledge::Knowledge,
     proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
     record::{BootTime, Clock, Event, Loss, Losses, Transport},
-    rules::Rules,
     stream::{self, Sent, Streams},
 };
 
@@ -165,11 +165,12 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 impl Pipeline {
     /// An empty pipeline.
-    pub fn new(rules: Arc<Rules>) -> Self {
+    pub fn new(knowledge: &Knowledge) -> Self {
+        let rules = knowledge.rules();
         Self {
             streams: Streams::new(stream::Limits::default(), Default::default()),
-            detector: Detector::of(&rules),
-            judge: Judge::new(rules),
+            detector: Detector::new(Arc::clone(rules), Arc::clone(knowledge.lexicon())),
+            judge: Judge::new(Arc::clone(rules)),
             assumed: None,
             repeats: Repeats::default(),
             waiting: Waiting::default(),
@@ -218,7 +219,7 @@ impl Pipeline {
     /// know one of that name.
     pub fn assume(&mut self, browser: &str) -> bool {
         let rules = Arc::clone(self.judge.rules());
-        let known = rules.browsers().iter().find(|known| known.name.as_str() == browser);
+        let known = rules.browser_named(browser);
         self.assumed = known.map(|known| known.name.to_string());
         known.is_some()
     }
@@ -371,7 +372,7 @@ impl Pipeline {
         let program = self.programs.of(decoded.sent.process.tgid);
         let arguments = program.map_or(&[][..], |program| &program.arguments);
         let browser = match &self.assumed {
-            Some(name) => rules.browsers().iter().find(|known| known.name.as_str() == name),
+            Some(name) => rules.browser_named(name),
             // On Android the executable is the system's, and the first argument
             // the application's name, unless it has changed it.
             None => [
@@ -419,7 +420,7 @@ impl Pipeline {
         totals.alerts += u64::from(decoded.is_alert());
         totals.repeated += u64::from(decoded.repeats.is_some());
         let page = decoded.initiator == Initiator::Page
-            && decoded.findings.list.iter().any(|f| f.kind == crate::detect::Kind::Url);
+            && decoded.findings.list.iter().any(|f| f.kind == crate::finding::Kind::Url);
         totals.by_pages += u64::from(page);
         totals.missing_bytes += decoded.sent.message.unread_bytes;
         totals.opaque_bytes += decoded.findings.report.unread();

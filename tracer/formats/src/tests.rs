@@ -1,7 +1,4 @@
-use std::{
-    net::SocketAddr,
-    sync::{Arc, LazyLock},
-};
+use std::{net::SocketAddr, sync::LazyLock};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -20,11 +17,11 @@ use tracer_core::{
         fixtures,
         redact::{Key, Redactor},
     },
-    detect::Finding,
+    finding::Finding,
+    knowledge::Knowledge,
     pipeline::{Decoded, Output, Pipeline},
     proto::{Body, Gap, Header, Protocol, Request, parse_http1},
     record::{BootTime, Clock, Connection, Event, Hook, Process, Transport},
-    rules::Rules,
     stream::Sent,
 };
 
@@ -113,8 +110,8 @@ fn with_gap(request: &Request, at: usize, len: Option<u64>) -> Request {
 
 fn pipeline() -> Pipeline {
     /// Reading them takes longer than a request.
-    static RULES: LazyLock<Arc<Rules>> = LazyLock::new(Arc::default);
-    Pipeline::new(Arc::clone(&RULES))
+    static KNOWLEDGE: LazyLock<Knowledge> = LazyLock::new(Knowledge::default);
+    Pipeline::new(&KNOWLEDGE)
 }
 
 fn decoded(outputs: Vec<Output>) -> Vec<Decoded> {

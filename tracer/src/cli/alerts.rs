@@ -14,12 +14,9 @@ use serde_json::json;
 use super::{Usage, style, times};
 use crate::store::{Kept, Query, Reader, default_place};
 use tracer_core::{
-    alert::{
-        Style, alert_line, printable,
-        redact::Redactor,
-        {Alert, rfc3339},
-    },
-    judge::{Severity, Sighting},
+    alert::{Alert, Style, alert_line, printable, redact::Redactor, rfc3339},
+    finding::Severity,
+    judge::Sighting,
 };
 
 /// Show the alerts that runs have kept, the newest last.

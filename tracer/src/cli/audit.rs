@@ -12,7 +12,6 @@ use std::{
     io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::SystemTime,
 };
 
@@ -48,6 +47,7 @@ use tracer_audit::{
 };
 use tracer_core::{
     alert::printable,
+    knowledge::Knowledge,
     pipeline::Pipeline,
     record::{Clock, trace},
     rules::Rules,
@@ -137,19 +137,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rules = Arc::new(args.rules.load()?);
-    let plan = args.plan(&rules)?;
+    let knowledge = args.rules.load()?;
+    let plan = args.plan(knowledge.rules())?;
     let user = args.user()?;
     warn_of_others(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(audit(args, plan, user, rules))
+    runtime.block_on(audit(args, plan, user, &knowledge))
 }
 
 async fn audit(
     args: &Args,
     plan: Plan,
     user: Option<User>,
-    rules: Arc<Rules>,
+    knowledge: &Knowledge,
 ) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -196,7 +196,7 @@ async fn audit(
         .create(output::TRACE)
         .with_context(|| format!("cannot write to {}", folder.path().display()))?;
     let mut session = Session {
-        pipeline: Pipeline::new(Arc::clone(&rules)),
+        pipeline: Pipeline::new(knowledge),
         sinks: Vec::new(),
         store: None,
         recording: Some(trace::Writer::new(BufWriter::new(trace))?),
@@ -244,7 +244,7 @@ async fn audit(
     let act = async {
         // After each phase, so that a run that is killed has one.
         let mut report = |_: &Journal| {
-            if let Err(err) = folder.report(Arc::clone(&rules), args.show_values) {
+            if let Err(err) = folder.report(knowledge, args.show_values) {
                 message!("no report yet: {err:#}");
             }
         };
@@ -271,7 +271,7 @@ async fn audit(
     }
     driver.journal.ended = Some(now());
     folder.journal(&driver.journal)?;
-    let report = folder.report(rules, args.show_values)?;
+    let report = folder.report(knowledge, args.show_values)?;
     print(&report)?;
     message!("the report is {}", folder.file(output::HTML).display());
     match ended {
@@ -292,7 +292,7 @@ impl Args {
         let of_package = package.as_deref().and_then(|package| rules.browser(package));
         let browser = browser.or(of_package.map(|browser| browser.name.to_string()));
         let known = browser.as_deref().map(|name| {
-            let known = rules.browsers().iter().find(|known| known.name.as_str() == name);
+            let known = rules.browser_named(name);
             known.ok_or_else(|| {
                 Usage(format!(
                     "the rules know no browser named {}: see browsers.toml (docs/guides/rules.md)",

@@ -6,7 +6,6 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -15,14 +14,15 @@ use clap::ValueEnum;
 use super::{Usage, session::unread};
 use tracer_core::{
     alert::{decoded_line, printable},
-    judge::{Disclosure, Recipient},
+    finding::Recipient,
+    judge::Disclosure,
+    knowledge::Knowledge,
     pipeline::{Decoded, Output, Pipeline},
     proto,
     record::{
         Connection, Event, Hook, Process, Transport,
         trace::{self, TraceError},
     },
-    rules::Rules,
     stream::Sent,
 };
 use tracer_formats::{CLOCK, DETECT_LEN, Recording, har, pcapng};
@@ -88,9 +88,9 @@ impl Contents {
 const MAX_HTTP: u64 = 256 << 20;
 
 pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
-    let rules = Arc::new(args.rules.load()?);
+    let knowledge = args.rules.load()?;
     if let Some(name) = &args.browser
-        && !rules.browsers().iter().any(|known| known.name.as_str() == name)
+        && knowledge.rules().browser_named(name).is_none()
     {
         return Err(Usage(format!(
             "the rules know no browser named {name}: see browsers.toml (docs/guides/rules.md)"
@@ -102,7 +102,7 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
     for path in &args.files {
         let mut printer = Printer::new(path, args.json, &mut out);
         // One file that cannot be read does not keep the others from it.
-        let read = file(args, path, &rules, &mut printer);
+        let read = file(args, path, &knowledge, &mut printer);
         printer.finish()?;
         if let Err(err) = read {
             if super::is_closed_pipe(&err) {
@@ -120,7 +120,7 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
 fn file<W: Write>(
     args: &Args,
     path: &Path,
-    rules: &Arc<Rules>,
+    knowledge: &Knowledge,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
     let file: Box<dyn Read> = if path == Path::new("-") {
@@ -133,7 +133,7 @@ fn file<W: Write>(
     file.by_ref().take(DETECT_LEN as u64).read_to_end(&mut head).context("cannot read it")?;
     let contents = Contents::of(args.format, &head);
     let mut whole = head.chain(file);
-    let mut pipeline = Pipeline::new(Arc::clone(rules));
+    let mut pipeline = Pipeline::new(knowledge);
     if let Some(name) = &args.browser {
         pipeline.assume(name);
     }

@@ -9,7 +9,6 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     process::{Command, ExitCode, Stdio},
-    sync::Arc,
     thread,
     time::Duration,
 };
@@ -23,8 +22,8 @@ use super::{session::print_summary, style};
 use crate::sink::{Human, Sink as _};
 use tracer_core::{
     alert::redact::Redactor,
+    knowledge::Knowledge,
     pipeline::{Output, Pipeline},
-    rules::Rules,
 };
 use tracer_host::hook::{Capture, DEFAULT_RING, Events, SocketHook, Target, Watch};
 
@@ -104,7 +103,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
 
     events.stop();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let mut pipeline = Pipeline::new(Arc::new(Rules::default()));
+    let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut outputs = Vec::new();
     runtime.block_on(async {
         while let Some(batch) = events.next().await {

@@ -1,6 +1,6 @@
 //! `tracer report`: an audit's report, made again.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode};
 
 use super::audit::{Folder, print};
 
@@ -23,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(&args.folder)?;
-    let rules = Arc::new(args.rules.load()?);
-    print(&folder.report(rules, args.show_values)?)?;
+    let knowledge = args.rules.load()?;
+    print(&folder.report(&knowledge, args.show_values)?)?;
     Ok(ExitCode::SUCCESS)
 }

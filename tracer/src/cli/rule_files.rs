@@ -8,7 +8,10 @@ use std::{
 
 use thiserror::Error;
 
-use tracer_core::rules::{EMBEDDED, Rules, RulesError, RulesFile};
+use tracer_core::{
+    knowledge::Knowledge,
+    rules::{EMBEDDED, RulesError, RulesFile},
+};
 
 /// The largest file of rules: a hundred times the embedded ones.
 const MAX_FILE: u64 = 4 << 20;
@@ -39,10 +42,10 @@ pub(super) enum LoadError {
 }
 
 /// The embedded rules, with those of a folder laid over them.
-pub(super) fn load(folder: Option<&Path>) -> Result<Rules, LoadError> {
+pub(super) fn load(folder: Option<&Path>) -> Result<Knowledge, LoadError> {
     let files = folder.map(read).transpose()?.unwrap_or_default();
     let files: Vec<_> = files.iter().map(|(name, text)| RulesFile { name, text }).collect();
-    Ok(Rules::with_overrides(&files)?)
+    Ok(Knowledge::with_overrides(&files)?)
 }
 
 /// A folder's files of rules, by path: each `*.toml` that is not hidden.
@@ -107,8 +110,17 @@ mod tests {
             ("recipients.toml~", b"\xff"),
         ];
         let rules = load(Some(folder(&files).path())).unwrap();
-        assert!(rules.services().iter().any(|service| service.name.as_str() == "Acme Analytics"));
-        assert_eq!(load(None).unwrap().services().len() + 1, rules.services().len());
+        assert!(
+            rules
+                .rules()
+                .services()
+                .iter()
+                .any(|service| service.name.as_str() == "Acme Analytics")
+        );
+        assert_eq!(
+            load(None).unwrap().rules().services().len() + 1,
+            rules.rules().services().len()
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::{
 use super::{rule_files, terminal};
 use tracer_core::{
     alert::printable,
-    rules::{EMBEDDED, Rules, RulesFile, Tables},
+    knowledge::Knowledge,
+    rules::{EMBEDDED, RulesFile, Tables},
 };
 
 /// Check the rules: what is known of browsers, their makers and other
@@ -41,7 +42,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// The rules to go by.
-    pub(super) fn load(&self) -> Result<Rules, rule_files::LoadError> {
+    pub(super) fn load(&self) -> Result<Knowledge, rule_files::LoadError> {
         rule_files::load(self.rules.as_deref())
     }
 }
@@ -69,7 +70,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    if !failed && let Err(err) = Rules::with_overrides(&files[EMBEDDED.len()..]) {
+    if !failed && let Err(err) = Knowledge::with_overrides(&files[EMBEDDED.len()..]) {
         out.flush()?;
         terminal::print_line(format_args!("{}", printable(&err.to_string())));
         failed = true;

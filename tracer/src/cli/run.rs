@@ -5,7 +5,6 @@ use std::{
     io::{self, BufWriter},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +20,7 @@ use crate::{
 };
 use tracer_core::{
     alert::{printable, redact::Redactor},
+    knowledge::Knowledge,
     pipeline::Pipeline,
     record::trace,
     rules::Rules,
@@ -222,8 +222,8 @@ fn open(path: &Path, existing: Existing) -> anyhow::Result<File> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let rules = Arc::new(args.rules.load()?);
-    let watch = args.watch(&rules)?;
+    let knowledge = args.rules.load()?;
+    let watch = args.watch(knowledge.rules())?;
     let files = args.files()?;
     let named = args.keep.open_named()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -240,7 +240,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             message!("takes sends by {}", choice.hook);
         }
-        let mut session = session(args, rules, files, named)?;
+        let mut session = session(args, &knowledge, files, named)?;
         let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
         let follower = follow(&capture);
         let mut packages = args.packages.follow(&capture, follower.as_ref())?;
@@ -286,12 +286,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// not come here, and no store was made for him.
 fn session(
     args: &Args,
-    rules: Arc<Rules>,
+    knowledge: &Knowledge,
     files: Files,
     named: Option<Store>,
 ) -> anyhow::Result<Session> {
     let mut store = named.or_else(|| args.keep.open_default());
-    let mut pipeline = Pipeline::new(rules);
+    let mut pipeline = Pipeline::new(knowledge);
     let key = match &mut store {
         Some(store) => {
             pipeline.remember(store.sightings().context("cannot read the store")?);

@@ -10,7 +10,8 @@ use super::{
 };
 use tracer_core::{
     alert::{Alert, redact::Key},
-    judge::{Severity, Sighting},
+    finding::Severity,
+    judge::Sighting,
 };
 
 /// Alerts that are read at once.

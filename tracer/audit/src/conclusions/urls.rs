@@ -9,7 +9,7 @@ use crate::{
     phase::Phase,
     report::{Answer, Conclusion, Count, ExtentCount, Item, ItemKind, Protection, Question},
 };
-use tracer_core::judge::Recipient;
+use tracer_core::finding::Recipient;
 
 /// Phases with pages in normal windows. Those about consent are not among them: a browser may wait
 /// for consent before it sends anything.

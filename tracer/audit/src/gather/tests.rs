@@ -157,7 +157,7 @@ fn audit(browser: &Browser, journal: &Journal) -> Report {
 }
 
 fn report(browser: &Browser, journal: &Journal, redactor: &Redactor) -> Report {
-    let mut gatherer = Gatherer::new(journal.clone(), Arc::default());
+    let mut gatherer = Gatherer::new(journal.clone(), &Knowledge::default());
     events(browser, journal).into_iter().for_each(|event| gatherer.push(event));
     let mut observations = gatherer.finish();
     // A browser that is not seen sends something else that is.
@@ -304,7 +304,7 @@ fn skipped_phases_and_missing_traffic_lead_to_cannot_tell() {
     assert_eq!(answer(&report, Question::AfterDeclining), CannotTell);
 
     // A journal without traffic.
-    let observations = Gatherer::new(journal(&[]), Arc::default()).finish();
+    let observations = Gatherer::new(journal(&[]), &Knowledge::default()).finish();
     let report = Report::new(&observations, &Redactor::off());
     for verdict in &report.verdicts {
         assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
@@ -476,7 +476,7 @@ fn reports_made_live_and_from_the_trace_are_equal() {
         }
         journal
     };
-    let mut live = Gatherer::new(at(BootTime(0)), Arc::default());
+    let mut live = Gatherer::new(at(BootTime(0)), &Knowledge::default());
     for (i, event) in all.iter().enumerate() {
         live.update_journal(at(time(event)));
         live.push(event.clone());
@@ -495,7 +495,7 @@ fn reports_made_live_and_from_the_trace_are_equal() {
     }
     live.update_journal(whole.clone());
 
-    let mut remade = Gatherer::new(whole, Arc::default());
+    let mut remade = Gatherer::new(whole, &Knowledge::default());
     all.into_iter().for_each(|event| remade.push(event));
     let (live, remade) = (live.finish(), remade.finish());
     let evidence = |of: &Observations| -> Vec<(Option<Phase>, u64)> {

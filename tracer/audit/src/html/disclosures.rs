@@ -12,7 +12,7 @@ use crate::{
     phase::Phase,
     report::{DecodeStep, DisclosureReport, Item, ItemKind, Report},
 };
-use tracer_core::judge::{Sender, Severity};
+use tracer_core::finding::{Sender, Severity};
 
 /// More things told by one request are only counted; `report.json` has them.
 const MAX_ITEMS: usize = 24;

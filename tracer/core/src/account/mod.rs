@@ -27,6 +27,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 pub use self::servers::{Queries, Server, Servers, Via};
+use crate::application::Application;
 use crate::proto::{NameSource, ServerName, Traffic};
 use crate::record::{Connection, Transport};
 
@@ -38,45 +39,6 @@ pub const MAX_APPLICATIONS: usize = 512;
 /// end of the handshake and alerts, which TLS 1.3 sends in records like any
 /// other, are no longer than that, so they are not missed in plain.
 const MAX_OVERHEAD: u64 = 85;
-
-/// Who sends. What a process runs says it best; where that is not known, the
-/// name of its thread has to do, which the process chooses itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Application {
-    /// The UID.
-    pub uid: u32,
-    /// The package, on Android.
-    pub package: Option<String>,
-    /// The executable file. Applications of Android all have the same.
-    pub executable: Option<String>,
-    /// The name of the sending thread, where the executable is not known.
-    pub comm: Option<String>,
-}
-
-impl Application {
-    /// The application of a process of this user that runs `executable` in a
-    /// thread named `comm`.
-    pub fn new(uid: u32, executable: Option<&str>, comm: &str) -> Self {
-        let executable = executable.map(str::to_owned);
-        let comm = executable.is_none().then(|| comm.to_owned());
-        Self { uid, package: None, executable, comm }
-    }
-
-    /// The same, of this package.
-    #[must_use]
-    pub fn of_package(self, package: Option<&str>) -> Self {
-        Self { package: package.map(str::to_owned), ..self }
-    }
-
-    /// A short name for people: the package, or the executable's file name.
-    pub fn name(&self) -> &str {
-        if let Some(package) = &self.package {
-            return package;
-        }
-        let path = self.executable.as_deref().or(self.comm.as_deref()).unwrap_or_default();
-        path.rsplit('/').next().unwrap_or(path)
-    }
-}
 
 /// What an application's sockets sent. Every byte is counted once:
 ///

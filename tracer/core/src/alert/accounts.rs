@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::text::printable;
-use crate::account::{Account, Application, Servers, Via};
+use crate::{
+    account::{Account, Servers, Via},
+    application::Application,
+};
 
 /// What an application sent, in one line: how much of it was read, and where
 /// the rest went.

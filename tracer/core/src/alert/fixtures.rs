@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::{Alert, Content, Ends, Found, Head, LineType, Sending, Sure};
 use crate::{
-    account::Application,
-    detect::{Finding, Findings, Kind, Scope, Visited},
-    judge::{Confidence, Disclosure, Level, Recipient, Severity, Verdict},
+    application::Application,
+    detect::Findings,
+    finding::{Confidence, Finding, Kind, Level, Recipient, Scope, Severity, Verdict, Visited},
+    judge::Disclosure,
     pipeline::Decoded,
     proto::{Body, Initiator, Protocol, Request},
     record::{BootTime, Connection, Hook, Process, Transport},

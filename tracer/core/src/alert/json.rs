@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Alert, Content, redact::Redactor, rfc3339};
 use crate::{
-    account::{Account, Accounts, Application},
+    account::{Account, Accounts},
+    application::Application,
     pipeline::{Decoded, Output, Totals},
 };
 

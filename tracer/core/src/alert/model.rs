@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{json::ALERT_SCHEMA, redact::Redactor};
 use crate::{
-    detect::{Finding, Kind, Scope, Visited},
-    judge::{Disclosure, Identification, Level, Recipient, Sender, Severity},
+    finding::{Finding, Identification, Kind, Level, Recipient, Scope, Sender, Severity, Visited},
+    judge::Disclosure,
     pipeline::Decoded,
     proto::{Initiator, Protocol},
     record::{Hook, Transport},

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::detect::Kind;
+use crate::finding::Kind;
 
 /// What digests are made with.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,7 @@ use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
 use super::{Alert, Found, redact::Redactor, rfc3339};
 use crate::{
-    detect::{Kind, Visited},
-    judge::{Category, Recipient, Severity},
+    finding::{Category, Kind, Recipient, Severity, Visited},
     pipeline::Output,
 };
 
@@ -236,8 +235,7 @@ mod tests {
     use super::*;
     use crate::{
         alert::fixtures::{alert as example, found},
-        detect::Scope,
-        judge::Identification,
+        finding::{Identification, Scope},
     };
 
     fn plain(alert: &Alert) -> String {

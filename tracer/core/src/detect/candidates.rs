@@ -1,7 +1,8 @@
 //! Candidates: values that say nothing in one request and can in several.
 
-use super::{Candidate, CandidateKind, MAX_CANDIDATES, identifier::ends_in_id, shape::bits};
+use super::{MAX_CANDIDATES, identifier::ends_in_id, shape::bits};
 use crate::content::{Step, Value};
+use crate::finding::{Candidate, CandidateKind};
 
 /// Half of the room for each kind: neither takes the other's.
 const MAX_OF_KIND: usize = MAX_CANDIDATES / 2;
@@ -51,13 +52,13 @@ impl Candidates {
             && is_text(value.text);
         if may_be_typed && self.typed < MAX_OF_KIND {
             self.typed += 1;
-            self.keep(CandidateKind::Typed, value);
+            self.keep(CandidateKind::TypedText, value);
         }
     }
 
-    fn keep(&mut self, what: CandidateKind, value: &Value<'_>) {
+    fn keep(&mut self, kind: CandidateKind, value: &Value<'_>) {
         let (value, chain) = (value.text.to_owned(), value.chain.to_string());
-        self.list.push(Candidate { what, value, chain });
+        self.list.push(Candidate { kind, value, chain });
     }
 
     pub(super) fn into_list(self) -> Vec<Candidate> {

@@ -1,10 +1,8 @@
 //! Identifiers: values that tell one installation or user from others, by the
 //! name of their field or by their form.
 
-use super::{
-    Lifetime,
-    shape::{Shape, is_random},
-};
+use super::shape::{Shape, is_random};
+use crate::finding::Lifetime;
 use crate::{
     content::{Step, Value},
     rules::IdentifierForm,

@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    Kind, Lifetime,
     name::{Name, last_parts},
     sdk::{Fingerprints, MarkSpec},
 };
+use crate::finding::{Kind, Lifetime};
 use crate::{
     content::{Chain, Segment, Step, Value},
     rules::{
@@ -104,7 +104,7 @@ impl PathWords {
 }
 
 impl Lexicon {
-    /// Joins the rules. A name with two meanings is an error.
+    /// Compiles the lexicon. A name with two meanings is an error.
     pub fn new(
         identifiers: &Identifiers,
         fields: &Fields,

@@ -4,8 +4,10 @@
 //! Without a scheme a text can be many things (`text/html`, a Go module, a
 //! file), so a field's own name has to say that it is an address.
 
-use super::{Visits, site::has_known_suffix, url::is_host};
+use super::url::is_host;
+use crate::address::has_known_suffix;
 use crate::content::Value;
+use crate::visits::Visits;
 
 /// Field names that say "this is a host", in lower case without separators.
 /// `dh` and `dp` are the Measurement Protocol's.

@@ -2,9 +2,9 @@
 
 use super::{
     identifier::{ends_in_id, is_value},
-    site::has_known_suffix,
     url::is_host,
 };
+use crate::address::has_known_suffix;
 use crate::{content::Value, rules::PersonalForm};
 
 /// Whether the value of a field that the rules know is such a detail. What has

@@ -1,14 +1,19 @@
 //! One request's search: every value of it goes by once.
 
 use super::{
-    Finding, Findings, Kind, Lexicon, Lifetime, MAX_FINDINGS, Site, Visits,
+    Findings, Lexicon, MAX_FINDINGS,
     candidates::Candidates,
-    fields, host_of_authority, identifier,
+    fields, identifier,
     lexicon::{Meaning, Namer, PathWords},
     pair::{self, Pairs},
     personal::{self, Places},
     sdk::Evidence,
     url, urls_in, visited,
+};
+use crate::{
+    address::{Site, host_of_authority},
+    finding::{Finding, Kind, Lifetime},
+    visits::Visits,
 };
 use crate::{
     content::{self, Step, Value},

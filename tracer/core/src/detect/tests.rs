@@ -3,10 +3,15 @@
 use std::sync::LazyLock;
 
 use super::*;
+use crate::finding::{CandidateKind, Kind, Lifetime};
+use crate::knowledge::Knowledge;
 use crate::proto::parse_http1;
 
 /// One for all: joining the rules takes longer than reading a request.
-static DETECTOR: LazyLock<Detector> = LazyLock::new(Detector::default);
+static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
+    let knowledge = Knowledge::default();
+    Detector::new(Arc::clone(knowledge.rules()), Arc::clone(knowledge.lexicon()))
+});
 
 /// The findings of one request.
 fn find(request: &[u8]) -> Findings {
@@ -255,13 +260,13 @@ fn candidates_wait_for_more() {
         r#"{"blob":"V1StGXR8_Z5jdHi6B-myT4kq","version":"156.0.8078.79","box":"how to le",
             "n":12,"ok":true,"when":"2026-11-22T21:12:22.975+00:00","uid":"V1StGXR8_Z5jdHi6B-myT"}"#,
     );
-    let seen: Vec<_> = findings.candidates.iter().map(|c| (c.what, &*c.value, &*c.chain)).collect();
+    let seen: Vec<_> = findings.candidates.iter().map(|c| (c.kind, &*c.value, &*c.chain)).collect();
     assert_eq!(
         seen,
         [
             (CandidateKind::Identifier, "V1StGXR8_Z5jdHi6B-myT4kq", "body > json.blob"),
-            (CandidateKind::Typed, "how to le", "body > json.box"),
-            (CandidateKind::Typed, "2026-11-22T21:12:22.975+00:00", "body > json.when"),
+            (CandidateKind::TypedText, "how to le", "body > json.box"),
+            (CandidateKind::TypedText, "2026-11-22T21:12:22.975+00:00", "body > json.when"),
         ]
     );
     let many = (0..500).map(|n| format!(r#"{{"box":"word {n} x"}}"#)).collect::<Vec<_>>().join(",");

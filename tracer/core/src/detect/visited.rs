@@ -1,7 +1,12 @@
 //! Values that say something only to those who know what was visited: a host
 //! that stands alone, a hash.
 
-use super::{Kind, Site, Visited, Visits, host_of_authority, pair::normal, url::is_host};
+use super::{pair::normal, url::is_host};
+use crate::{
+    address::{Site, host_of_authority},
+    finding::{Kind, Visited},
+    visits::Visits,
+};
 use crate::{content::Value, record::BootTime};
 
 /// What a value says about the visits: its kind and class. `own` is the site

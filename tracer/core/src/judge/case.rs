@@ -4,21 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{
-    Case, Confidence, Disclosure, Identification, Level, Recipient, RecipientKind, Sender,
-    Severity, Sighting, Verdict,
+    Disclosure, Sighting,
     ledger::{Ledger, Place},
     sender::sender,
+    table::{self, Case},
     typed::Typing,
 };
+use crate::finding::{
+    Confidence, Identification, Level, Recipient, RecipientKind, Sender, Severity, Verdict,
+};
 use crate::{
-    account::Application,
-    detect::{
-        Address, CandidateKind, Finding, Findings, Kind, Lifetime, Scope, Site, Visited, Visits,
-        host_of_authority,
-    },
+    address::{Address, Site, host_of_authority},
+    application::Application,
+    detect::Findings,
+    finding::{CandidateKind, Finding, Kind, Lifetime, Scope, Visited},
     proto::{Initiator, Request},
     record::BootTime,
     rules::{Browser, Rules},
+    visits::Visits,
 };
 
 /// Applications whose visits are remembered; those seen least recently go
@@ -225,7 +228,7 @@ impl Judge {
     /// Values that nothing shows to be identifiers, but that they return.
     fn returning(&mut self, findings: &Findings, place: &Place<'_>) -> Vec<Finding> {
         let candidates =
-            findings.candidates.iter().filter(|one| one.what == CandidateKind::Identifier);
+            findings.candidates.iter().filter(|one| one.kind == CandidateKind::Identifier);
         let mut returning = Vec::new();
         for candidate in candidates {
             let known = self.ledger.seen(&candidate.value, None, *place);
@@ -296,7 +299,7 @@ impl Judge {
             private: origin.private == Some(true),
             head_cut: context.request.head_cut.is_some(),
         };
-        let mut verdict = self.rules.judgement().judge(&case, &recipient.describe());
+        let mut verdict = table::judge(self.rules.judgement(), &case, &recipient.describe());
         // What may be something else accuses nobody.
         if confidence.level == Level::Low {
             verdict.severity = verdict.severity.min(Severity::Low);

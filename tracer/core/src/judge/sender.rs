@@ -4,7 +4,7 @@
 //! Here a claim that contradicts itself is not believed. What stays believed
 //! can still be forged: the table of judgement has rows for that.
 
-use super::Sender;
+use crate::finding::Sender;
 use crate::proto::{Initiator, Request};
 
 /// Who sent a request whose fields claim `initiator`.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    detect::{Candidate, CandidateKind, Finding, Kind},
+    finding::{Candidate, CandidateKind, Finding, Kind},
     record::BootTime,
 };
 
@@ -49,7 +49,8 @@ impl Typing {
         candidates: &[Candidate],
         now: BootTime,
     ) -> Vec<Finding> {
-        let typed = candidates.iter().filter(|candidate| candidate.what == CandidateKind::Typed);
+        let typed =
+            candidates.iter().filter(|candidate| candidate.kind == CandidateKind::TypedText);
         typed.filter_map(|candidate| self.value(recipient, candidate, now)).collect()
     }
 
@@ -103,8 +104,11 @@ mod tests {
     use super::*;
 
     fn observe(typing: &mut Typing, recipient: &str, text: &str, second: u64) -> usize {
-        let candidate =
-            Candidate { what: CandidateKind::Typed, value: text.into(), chain: "query:q".into() };
+        let candidate = Candidate {
+            kind: CandidateKind::TypedText,
+            value: text.into(),
+            chain: "query:q".into(),
+        };
         typing.observe(recipient, &[candidate], BootTime(second * 1_000_000_000)).len()
     }
 

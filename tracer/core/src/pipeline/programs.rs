@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{account::Application, packages, record::Process};
+use crate::{application::Application, packages, record::Process};
 
 /// Processes whose programs are remembered at a time.
 const MAX_PROGRAMS: usize = 4096;

@@ -7,7 +7,7 @@ mod story;
 
 use super::*;
 use crate::account::Account;
-use crate::detect::Kind;
+use crate::finding::Kind;
 use crate::proto::Protocol;
 use crate::record::{Connection, Hook, Process, Record, Transport};
 
@@ -107,7 +107,7 @@ struct Run {
 }
 
 fn run(events: Vec<Event>) -> Run {
-    let mut pipeline = Pipeline::new(Arc::default());
+    let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut out = Vec::new();
     pipeline.push(Event::Executable { tgid: PID, path: "/opt/browser/browser".into() }, &mut out);
     for event in events {

@@ -8,8 +8,9 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::Decoded;
 use crate::{
-    account::Application,
-    detect::{Address, Kind, Visited},
+    address::Address,
+    application::Application,
+    finding::{Kind, Visited},
     record::BootTime,
 };
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Located, Named, RulesError, RulesFile, Text, overlay};
-use crate::detect::Kind;
+use crate::finding::Kind;
 
 /// The embedded list.
 pub(super) const EMBEDDED: RulesFile<'_> =

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Located, Named, RulesError, RulesFile, Text, overlay};
-use crate::detect::Lifetime;
+use crate::finding::Lifetime;
 
 /// The embedded list.
 pub(super) const EMBEDDED: RulesFile<'_> =

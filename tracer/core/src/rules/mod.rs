@@ -16,6 +16,7 @@ mod fields;
 mod file;
 mod identifiers;
 mod index;
+mod judgement;
 mod recipients;
 mod sdks;
 mod vocabularies;
@@ -23,12 +24,6 @@ mod vocabularies;
 mod tests;
 
 use self::index::Index;
-use std::sync::Arc;
-
-use crate::{
-    detect::Lexicon,
-    judge::{Table, table},
-};
 
 pub use self::{
     browsers::{ApplicationError, Browser, Executable, Maker, Package, PrivateMode, Role},
@@ -37,6 +32,7 @@ pub use self::{
     file::{Located, Named, Place, RulesError, RulesFile, Text, TextError, checked, overlay},
     identifiers::{Identifier, IdentifierForm, Identifiers, Personal, PersonalForm, Shared},
     index::{Ownership, Party},
+    judgement::Row,
     recipients::Service,
     sdks::{Pattern, Sdk, Sdks, Sign, SignError},
     vocabularies::{Prefix, PrefixError, Vocabularies, Vocabulary},
@@ -50,7 +46,7 @@ pub const EMBEDDED: [RulesFile<'_>; 7] = [
     fields::EMBEDDED,
     sdks::EMBEDDED,
     vocabularies::EMBEDDED,
-    table::EMBEDDED,
+    judgement::EMBEDDED,
 ];
 
 /// What is known of vendors.
@@ -60,8 +56,10 @@ pub struct Rules {
     browsers: Vec<Browser>,
     services: Vec<Service>,
     vocabularies: Vocabularies,
-    judgement: Table,
-    lexicon: Arc<Lexicon>,
+    identifiers: Identifiers,
+    fields: Fields,
+    sdks: Sdks,
+    judgement: Vec<Row>,
     index: Index,
 }
 
@@ -96,13 +94,23 @@ impl Rules {
         &self.vocabularies
     }
 
-    /// What fields and requests look like that identify or disclose.
-    pub fn lexicon(&self) -> &Arc<Lexicon> {
-        &self.lexicon
+    /// Returns the names of identifiers and personal details.
+    pub fn identifiers(&self) -> &Identifiers {
+        &self.identifiers
     }
 
-    /// How bad what is.
-    pub fn judgement(&self) -> &Table {
+    /// Returns the names of fields that disclose what the user does.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Returns the telemetry SDKs.
+    pub fn sdks(&self) -> &Sdks {
+        &self.sdks
+    }
+
+    /// Returns the rows of the judgement table, in their order.
+    pub fn judgement(&self) -> &[Row] {
         &self.judgement
     }
 
@@ -113,6 +121,11 @@ impl Rules {
     /// Do not give it a thread's name: any thread can be called anything.
     pub fn browser(&self, application: &str) -> Option<&Browser> {
         self.index.browser(application).and_then(|at| self.browsers.get(at))
+    }
+
+    /// Returns the browser of this name.
+    pub fn browser_named(&self, name: &str) -> Option<&Browser> {
+        self.browsers.iter().find(|browser| browser.name.as_str() == name)
     }
 
     /// Who makes a browser.
@@ -155,7 +168,7 @@ pub struct Tables {
     browsers: Vec<Located<Browser>>,
     services: Vec<Located<Service>>,
     vocabularies: Vec<Located<Vocabulary>>,
-    judgement: Vec<Located<table::Row>>,
+    judgement: Vec<Located<Row>>,
     identifiers: Identifiers,
     fields: Fields,
     sdks: Sdks,
@@ -175,7 +188,7 @@ impl Tables {
             "identifiers.toml" => tables.identifiers = Identifiers::parse(file)?,
             "fields.toml" => tables.fields = Fields::parse(file)?,
             "sdks.toml" => tables.sdks = Sdks::parse(file)?,
-            "judgement.toml" => tables.judgement = table::parse(file)?,
+            "judgement.toml" => tables.judgement = judgement::parse(file)?,
             "vocabularies.toml" => tables.vocabularies = vocabularies::parse(file)?,
             _ => {
                 let known = EMBEDDED.map(|file| file.name).join(", ");
@@ -216,13 +229,12 @@ impl Tables {
         self.identifiers.overlay(over.identifiers);
         self.fields.overlay(over.fields);
         self.sdks.overlay(over.sdks);
-        table::overlay(&mut self.judgement, over.judgement);
+        judgement::overlay(&mut self.judgement, over.judgement);
     }
 
     /// Checks all entries together.
     fn finish(self) -> Result<Rules, RulesError> {
         let index = Index::new(&self.makers, &self.browsers, &self.services)?;
-        let lexicon = Lexicon::new(&self.identifiers, &self.fields, &self.sdks)?;
         fn entries<T, C: FromIterator<T>>(list: Vec<Located<T>>) -> C {
             list.into_iter().map(|located| located.entry).collect()
         }
@@ -231,8 +243,10 @@ impl Tables {
             browsers: entries(self.browsers),
             services: entries(self.services),
             vocabularies: entries(self.vocabularies),
+            identifiers: self.identifiers,
+            fields: self.fields,
+            sdks: self.sdks,
             judgement: entries(self.judgement),
-            lexicon: Arc::new(lexicon),
             index,
         })
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::{Domain, Located, Named, RulesError, RulesFile, Text};
-use crate::judge::Category;
+use crate::finding::Category;
 
 /// A service whose business is known.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]

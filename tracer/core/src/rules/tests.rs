@@ -44,7 +44,7 @@ fn the_embedded_rules_are_in_order() {
         let has_browser = rules.browsers().iter().any(|browser| browser.maker == maker.name);
         assert!(has_browser, "{} makes nothing", maker.name);
     }
-    use crate::judge::Category::*;
+    use crate::finding::Category::*;
     for category in [Analytics, Advertising, Crashes, Search, SafeBrowsing, Updates] {
         assert!(rules.services().iter().any(|service| service.category == category));
     }

@@ -18,12 +18,9 @@ use serde::Serialize;
 
 use crate::Evidence;
 use tracer_core::{
-    alert::{
-        redact::Redactor,
-        {Alert, Content, Ends, Sending, rfc3339},
-    },
+    alert::{Alert, Content, Ends, Sending, redact::Redactor, rfc3339},
     content::percent_decode,
-    judge::Severity,
+    finding::Severity,
     proto::{Protocol, Request},
     record::{Hook, Transport},
 };

@@ -15,7 +15,6 @@ use std::{
     io::{self, BufReader, BufWriter, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -32,8 +31,8 @@ use tracer_audit::{
 };
 use tracer_core::{
     alert::redact::{Key, Redactor},
+    knowledge::Knowledge,
     record::trace::{self, TraceError},
-    rules::Rules,
 };
 use tracer_formats::{Evidence, har, pcapng};
 
@@ -145,7 +144,7 @@ impl Folder {
     }
 
     /// Reads what was gathered.
-    fn gather(&self, rules: Arc<Rules>) -> anyhow::Result<Observations> {
+    fn gather(&self, knowledge: &Knowledge) -> anyhow::Result<Observations> {
         let mut text = Vec::new();
         self.read(JOURNAL)
             .and_then(|mut file| file.read_to_end(&mut text))
@@ -158,7 +157,7 @@ impl Folder {
             journal.schema
         );
         let file = self.read(TRACE).with_context(|| format!("cannot read {TRACE}"))?;
-        let mut gatherer = Gatherer::new(journal, rules);
+        let mut gatherer = Gatherer::new(journal, knowledge);
         let mut reader = trace::Reader::new(BufReader::new(file))?;
         loop {
             match reader.event() {
@@ -174,10 +173,10 @@ impl Folder {
     /// Makes the report of what was gathered until now.
     pub(in crate::cli) fn report(
         &self,
-        rules: Arc<Rules>,
+        knowledge: &Knowledge,
         show_values: bool,
     ) -> anyhow::Result<Report> {
-        let gathered = self.gather(rules)?;
+        let gathered = self.gather(knowledge)?;
         let redactor = match show_values {
             true => Redactor::off(),
             false => Redactor::keyed(key(&gathered.journal().redaction_key)?),

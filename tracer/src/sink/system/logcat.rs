@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::{IDENTIFIER, Line, cut};
-use tracer_core::judge::Severity;
+use tracer_core::finding::Severity;
 
 /// The main log (`LOG_ID_MAIN`).
 const MAIN: u8 = 0;

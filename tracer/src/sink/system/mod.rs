@@ -19,7 +19,7 @@ use super::Sink;
 use tracer_core::{
     account::Accounts,
     alert::{Alert, Style, alert_message, lost_line, redact::Redactor, repeated_line},
-    judge::Severity,
+    finding::Severity,
     pipeline::{Output, Totals},
 };
 

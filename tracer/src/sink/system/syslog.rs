@@ -21,7 +21,7 @@ pub(super) fn datagram(line: &Line, pid: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracer_core::judge::Severity;
+    use tracer_core::finding::Severity;
 
     #[test]
     fn a_packet_is_one_short_line() {

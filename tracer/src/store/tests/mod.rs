@@ -8,7 +8,7 @@ use rusqlite::Transaction;
 use tempfile::TempDir;
 
 use super::{schema::Step, *};
-use tracer_core::{alert::fixtures, judge::Severity, pipeline::Output};
+use tracer_core::{alert::fixtures, finding::Severity, pipeline::Output};
 
 mod writing;
 

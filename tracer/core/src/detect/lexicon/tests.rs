@@ -1,8 +1,8 @@
 use super::*;
-use crate::rules::{Rules, RulesFile};
+use crate::{knowledge::Knowledge, rules::RulesFile};
 
 fn embedded() -> std::sync::Arc<Lexicon> {
-    std::sync::Arc::clone(Rules::default().lexicon())
+    std::sync::Arc::clone(Knowledge::default().lexicon())
 }
 
 fn identifiers(text: &str) -> Identifiers {

@@ -366,7 +366,7 @@ fn embedded() -> Sdks {
 fn detector(sdks: &Sdks) -> Detector {
     let lexicon = Lexicon::new(&Identifiers::default(), &Fields::default(), sdks).unwrap();
     Detector {
-        vocabularies: DETECTOR.vocabularies.clone(),
+        rules: Arc::clone(&DETECTOR.rules),
         lexicon: Arc::new(lexicon),
         limits: Limits::default(),
     }

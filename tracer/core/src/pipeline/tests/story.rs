@@ -6,8 +6,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
-    detect::{Kind, Visited},
-    judge::{Identification, Level, Severity, Sighting},
+    finding::{Identification, Kind, Level, Severity, Visited},
+    judge::Sighting,
     proto::parse_http1,
 };
 
@@ -36,7 +36,7 @@ struct Device {
 impl Device {
     fn with(application: &str) -> Self {
         let process = Process { uid: 10123, tgid: 1, tid: 1, comm: "NetworkService".into() };
-        let pipeline = Pipeline::new(Arc::default());
+        let pipeline = Pipeline::new(&Knowledge::default());
         let mut device =
             Self { pipeline, process, connection: 0, now: 1_000_000_000, out: Vec::new() };
         let clock = Clock { boot: BootTime(0), unix: 1_795_341_600_000_000_000 };

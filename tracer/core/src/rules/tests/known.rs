@@ -1,7 +1,7 @@
 //! What the embedded lists say of well-known hosts and applications.
 
 use super::*;
-use crate::judge::Category;
+use crate::finding::Category;
 
 /// The category of the service that receives at `host`.
 fn category(rules: &Rules, host: &str) -> Option<Category> {

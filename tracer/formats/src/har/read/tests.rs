@@ -1,13 +1,11 @@
-use std::sync::Arc;
-
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value as Json, json};
 
 use super::*;
 use tracer_core::{
+    knowledge::Knowledge,
     pipeline::{Output, Pipeline},
     proto::{self, HeadCut, Initiator},
-    rules::Rules,
 };
 
 const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
@@ -53,7 +51,7 @@ fn one(request: Json) -> Request {
 
 fn chains(sent: Sent<Request>) -> Vec<(String, String)> {
     let mut outputs = Vec::new();
-    Pipeline::new(Arc::<Rules>::default()).request(sent, &mut outputs);
+    Pipeline::new(&Knowledge::default()).request(sent, &mut outputs);
     let Some(Output::Request(decoded)) = outputs.pop() else { panic!() };
     decoded.findings.list.into_iter().map(|found| (found.value, found.chain)).collect()
 }

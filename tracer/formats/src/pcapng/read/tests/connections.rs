@@ -1,7 +1,5 @@
 //! What becomes of a connection's packets.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::{
@@ -9,9 +7,9 @@ use super::{
     *,
 };
 use tracer_core::{
+    knowledge::Knowledge,
     pipeline::{Output, Pipeline, Totals},
     record::Transport,
-    rules::Rules,
 };
 
 const HEAD: &[u8] = b"POST /v1 HTTP/1.1\r\nHost: c.test\r\nContent-Length: 30\r\n\r\n";
@@ -21,7 +19,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 /// What the pipeline makes of a file: each request's target, its body, and
 /// whether it is whole.
 fn requests(file: &[u8]) -> (Vec<(String, Vec<u8>, bool)>, Totals) {
-    let mut pipeline = Pipeline::new(Arc::<Rules>::default());
+    let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut outputs = Vec::new();
     for event in read(file).0 {
         pipeline.push(event, &mut outputs);

@@ -24,7 +24,7 @@ use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use crate::detect::{Site, host_of_authority};
+use crate::address::{Site, host_of_authority};
 
 /// How something was hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -45,7 +45,7 @@ pub fn host_of_authority(authority: &str) -> &str {
 
 /// Whether a name ends in a suffix that the public suffix list names (and is
 /// more than that suffix): `analytics.js` and `com.example.App` do not.
-pub(super) fn has_known_suffix(host: &str) -> bool {
+pub(crate) fn has_known_suffix(host: &str) -> bool {
     let host = host.to_lowercase();
     psl::domain(host.as_bytes()).is_some_and(|domain| domain.suffix().is_known())
 }

@@ -3,6 +3,8 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use std::time::Duration;
+
 use super::*;
 
 const PAGE: &str = "https://www.news.example.org/politics/story-42?q=private";

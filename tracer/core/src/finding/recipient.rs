@@ -1,13 +1,6 @@
-//! What a finding is judged by: who sent it, to whom, about which visit, with
-//! which identifier, in which mode.
+//! Recipients of requests.
 
 use serde::{Deserialize, Serialize};
-
-use super::{Severity, Verdict};
-use crate::{
-    detect::{Finding, Scope, Visited},
-    proto::Initiator,
-};
 
 /// Who receives a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,66 +110,3 @@ pub enum Category {
     /// Hands out updates.
     Updates,
 }
-
-/// What identifies the installation or the user in a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Identification {
-    /// Nothing that is known to.
-    None,
-    /// A value in the form of an identifier, of which nobody knows whether it
-    /// lasts.
-    Seen,
-    /// One that lasts: by its name, or because it was seen to return after a
-    /// restart or in another application.
-    Lasting,
-}
-
-/// How sure a disclosure is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// It can be something else.
-    Low,
-    /// It is this, unless chance or a forger is at work.
-    Medium,
-    /// It is this.
-    High,
-}
-
-/// How sure a disclosure is, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Confidence {
-    /// How sure.
-    pub level: Level,
-    /// Why, in one sentence.
-    pub reason: &'static str,
-}
-
-/// A finding in its context: what was disclosed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disclosure {
-    /// What was found.
-    pub finding: Finding,
-    /// How much of a URL it tells, where it tells of one.
-    pub scope: Option<Scope>,
-    /// Which visit it is about, where it can be about one.
-    pub visited: Option<Visited>,
-    /// For an identifier: what is known of its life.
-    pub identification: Option<Identification>,
-    /// How sure it is.
-    pub confidence: Confidence,
-    /// How bad it is, and why.
-    pub verdict: Verdict,
-}
-
-impl Disclosure {
-    /// How bad it is.
-    pub fn severity(&self) -> Severity {
-        self.verdict.severity
-    }
-}
-
-/// Who sent a request, as far as can be told: what its header fields claim,
-/// unless they contradict themselves.
-pub type Sender = Initiator;

@@ -1,9 +1,12 @@
 //! URLs in the form in which they are compared: what two writings of one
 //! address have in common.
 
+mod site;
+
 use std::borrow::Cow;
 
-use super::{Site, host_of_authority};
+pub(crate) use self::site::has_known_suffix;
+pub use self::site::{Site, host_of_authority};
 use crate::content::percent_decode;
 
 /// An address, taken apart: lower-case host, path and query with their

@@ -8,14 +8,15 @@ mod hashes;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, time::Duration};
-
-use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 use self::hashes::Hashes;
 pub use self::hashes::{Algorithm, HashMatch, HashedForm};
-use super::{Site, address::Address, host_of_authority};
-use crate::record::BootTime;
+use crate::{
+    address::{Address, Site, host_of_authority},
+    finding::{Scope, Visited},
+    record::BootTime,
+};
 
 /// Pages remembered of one application. A day of heavy use opens some hundred;
 /// what is reported is reported within minutes, or in the next batch.
@@ -36,59 +37,6 @@ pub struct Visit {
     pub time: BootTime,
     address: Address,
     site: Option<Site>,
-}
-
-/// How much of a URL a finding tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// The host alone.
-    Host,
-    /// The host and a path.
-    HostPath,
-    /// All of it.
-    Full,
-}
-
-/// What is known of the visit that a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Visited {
-    /// The very page was visited.
-    Page {
-        /// As it was requested.
-        url: String,
-        /// How long before.
-        #[serde(rename = "ago_ms", with = "millis")]
-        ago: Duration,
-    },
-    /// Its host was visited or asked for; which page cannot be told.
-    Host {
-        /// The host.
-        host: String,
-        /// How long before.
-        #[serde(rename = "ago_ms", with = "millis")]
-        ago: Duration,
-    },
-    /// The application's visits are known, and this is none of them.
-    No,
-    /// Nothing is known of what the application visited.
-    Unknown,
-}
-
-/// A duration as a number of milliseconds.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(ago: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(ago.as_millis().try_into().unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
-    }
 }
 
 /// The visits of one application.

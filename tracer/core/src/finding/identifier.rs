@@ -1,0 +1,31 @@
+//! How long identifiers live.
+
+use serde::{Deserialize, Serialize};
+
+/// The lifetime of an identifier, as its name suggests it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// As long as the installation, the device or the account.
+    Lasting,
+    /// As long as the application runs, or as a visit lasts.
+    Session,
+    /// One request or message, of which it distinguishes copies.
+    Request,
+    /// Not known: the value has the form of an identifier, but no telling name.
+    #[serde(skip_deserializing)]
+    Unknown,
+}
+
+/// How well a request identifies the installation or the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identification {
+    /// No identifier is known.
+    None,
+    /// A value in the form of an identifier, whose lifetime is not known.
+    Seen,
+    /// An identifier that lasts: its name says so, or it returned after a restart
+    /// or in another application.
+    Lasting,
+}

@@ -1,0 +1,60 @@
+//! The vocabulary of judgement: findings, and the words in which their context
+//! is described. Rules, detection, judgement and output share it.
+
+mod identifier;
+mod kind;
+mod recipient;
+mod severity;
+mod visited;
+
+use serde::Serialize;
+
+pub use self::{
+    identifier::{Identification, Lifetime},
+    kind::Kind,
+    recipient::{Category, Recipient, RecipientKind},
+    severity::{ALERT, Confidence, Level, Severity, Verdict},
+    visited::{Scope, Visited, VisitedKind},
+};
+
+/// The sender of a request: the initiator that its header fields claim, unless
+/// they contradict each other.
+pub type Sender = crate::proto::Initiator;
+
+/// A fact about the bytes of one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was found.
+    pub kind: Kind,
+    /// Which identifier, personal detail or hash was found, as listed in
+    /// `docs/reference/detection.md`. `None` for kinds without classes.
+    pub class: Option<String>,
+    /// The value as sent.
+    pub value: String,
+    /// The steps from the request to the value, outermost first.
+    pub chain: String,
+    /// Set if the value continues in bytes that are not known.
+    pub truncated: bool,
+    /// Lifetime of an identifier. `None` for other kinds.
+    pub lifetime: Option<Lifetime>,
+}
+
+/// A value that becomes a finding only if it returns in later requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What the value may turn out to be.
+    pub kind: CandidateKind,
+    /// The value as sent.
+    pub value: String,
+    /// The steps from the request to the value, outermost first.
+    pub chain: String,
+}
+
+/// What a candidate may turn out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CandidateKind {
+    /// An identifier: the value has the entropy of one.
+    Identifier,
+    /// Text that the user is typing.
+    TypedText,
+}

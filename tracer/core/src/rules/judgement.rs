@@ -1,0 +1,86 @@
+//! The rows of the judgement table: `rules/judgement.toml`.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Located, Named, RulesError, RulesFile, Text};
+use crate::finding::{Identification, Kind, RecipientKind, Scope, Sender, Severity, VisitedKind};
+
+/// The embedded file.
+pub(super) const EMBEDDED: RulesFile<'_> =
+    RulesFile { name: "judgement.toml", text: include_str!("../../../rules/judgement.toml") };
+
+/// A row of the judgement table: conditions and their outcome. A condition that
+/// is `None` matches everything.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Unique name of the row.
+    pub name: Text,
+    /// Kinds of findings.
+    pub kind: Option<Vec<Kind>>,
+    /// Classes of findings.
+    pub class: Option<Vec<String>>,
+    /// SDKs that the request has the form of.
+    pub sdk: Option<Vec<String>>,
+    /// How much of a URL is revealed.
+    pub scope: Option<Vec<Scope>>,
+    /// What is known of the visit.
+    pub visited: Option<Vec<VisitedKind>>,
+    /// Senders.
+    pub sender: Option<Vec<Sender>>,
+    /// Recipients.
+    pub recipient: Option<Vec<RecipientKind>>,
+    /// How well the request identifies.
+    pub identifier: Option<Vec<Identification>>,
+    /// Whether the window is known to be private.
+    pub private: Option<bool>,
+    /// Whether fields of the head may be missing.
+    pub head_cut: Option<bool>,
+    /// The severity, if the row matches.
+    pub severity: Severity,
+    /// The reason; `{sender}` and `{recipient}` are replaced.
+    pub reason: Text,
+    /// Where the reason can be read.
+    pub source: Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    row: Vec<Spanned<Row>>,
+}
+
+impl Named for Row {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+/// Reads `judgement.toml`.
+pub(super) fn parse(file: RulesFile<'_>) -> Result<Vec<Located<Row>>, RulesError> {
+    let rows = file.entries(file.parse::<File>()?.row)?;
+    rows.into_iter().map(checked).collect()
+}
+
+/// Lays rows over others: they go before them, and replace those of their name.
+pub(super) fn overlay(base: &mut Vec<Located<Row>>, mut over: Vec<Located<Row>>) {
+    let replaced = |row: &Row| over.iter().any(|new| new.entry.name() == row.name());
+    base.retain(|located| !replaced(&located.entry));
+    over.append(base);
+    *base = over;
+}
+
+/// A row that names what there is to name.
+fn checked(located: Located<Row>) -> Result<Located<Row>, RulesError> {
+    let Located { entry, place } = &located;
+    let rest = entry.reason.as_str().replace("{sender}", "").replace("{recipient}", "");
+    if rest.contains(['{', '}']) {
+        return Err(place.error(format!(
+            "the reason of `{}` has a brace that belongs to neither {{sender}} nor {{recipient}}",
+            entry.name()
+        )));
+    }
+    Ok(located)
+}
