@@ -5,13 +5,13 @@ use std::env::consts;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-/// An architecture, as Rust calls it.
+/// A processor architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Arch {
     /// PCs and servers.
     #[value(name = "x86_64", alias = "amd64")]
     X86_64,
-    /// Phones, and more and more of the rest.
+    /// Phones, and many other machines.
     #[value(name = "aarch64", alias = "arm64")]
     Aarch64,
 }
@@ -19,16 +19,16 @@ pub(crate) enum Arch {
 impl Arch {
     pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
-    /// This machine's.
+    /// The architecture of this machine.
     ///
     /// # Errors
-    /// When tracer does not run on it.
+    /// If tracer does not run on it.
     pub(crate) fn host() -> Result<Self> {
         let host = Self::ALL.into_iter().find(|arch| arch.rust() == consts::ARCH);
         host.with_context(|| format!("tracer does not run on {}", consts::ARCH))
     }
 
-    /// As Rust and the kernel call it.
+    /// Name in Rust and in the kernel.
     pub(crate) fn rust(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -36,7 +36,7 @@ impl Arch {
         }
     }
 
-    /// As Debian calls it.
+    /// Name in Debian.
     pub(crate) fn debian(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",

@@ -15,11 +15,11 @@ use crate::{
 /// The package whose benchmarks load programs into the kernel.
 const KERNEL: &str = "tracer-tests";
 
-/// Sets up, builds the benchmarks and runs them. What they print goes where
-/// this command's own output goes.
+/// Sets up, builds the benchmarks and runs them. Their output goes to this command's
+/// own output.
 ///
 /// # Errors
-/// When something cannot be built or started.
+/// If something cannot be built or started.
 pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<ExitCode> {
     setup::run(workspace, ui)?;
     let bench = |arguments: &[&str]| {
@@ -39,8 +39,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<ExitCode> {
     Ok(if core && kernel { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs a command whose output is what the user wants. Answers whether it ended
-/// well.
+/// Runs a command and shows its output. Returns true if it succeeded.
 fn show(ui: &Ui, mut command: Command) -> Result<bool> {
     ui.say(&format!("run {}", shell::shown(&command)));
     let status =

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{arch::Arch, cross::Static, setup, shell, ui::Ui, workspace::Workspace};
 
-/// Which of Cargo's profiles.
+/// One of Cargo's profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
     /// Quick to build.
@@ -18,7 +18,7 @@ pub(crate) enum Profile {
 /// Sets up, builds the static binary and returns its path.
 ///
 /// # Errors
-/// When setup or the build fails.
+/// If setup or the build fails.
 pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<PathBuf> {
     setup::run(workspace, ui)?;
     let way = Static::find_or_install(ui, Arch::host()?)?;
@@ -33,16 +33,16 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<Pa
     };
     ui.step(&format!("build tracer ({directory}, static)"), &mut command)?;
     let binary = workspace.target().join(way.triple()).join(directory).join("tracer");
-    ensure!(binary.is_file(), "cargo built no {}", binary.display());
+    ensure!(binary.is_file(), "cargo did not build {}", binary.display());
     Ok(binary)
 }
 
-/// The triple of this machine.
+/// Target triple of this machine.
 ///
 /// # Errors
-/// When rustc does not say.
+/// If rustc does not print it.
 pub(crate) fn host() -> Result<String> {
     let verbose = shell::answer(Command::new("rustc").arg("-vV"))?;
     let host = verbose.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc -vV names no host")?.to_owned())
+    Ok(host.context("rustc -vV does not name the host")?.to_owned())
 }

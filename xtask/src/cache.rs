@@ -1,4 +1,4 @@
-//! Where what was built once for this user is kept, for every clone.
+//! The directory for things that are built or fetched once for all clones of a user.
 
 use std::{
     env,
@@ -11,18 +11,18 @@ use anyhow::{Context as _, Result};
 /// `$TRACER_CACHE`, else `$XDG_CACHE_HOME/tracer`, else `~/.cache/tracer`.
 ///
 /// # Errors
-/// When none of the three is set to an absolute path.
+/// If none of the three is set to an absolute path.
 pub(crate) fn directory() -> Result<PathBuf> {
     let absolute =
         |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("TRACER_CACHE")
         .or_else(|| Some(absolute("XDG_CACHE_HOME")?.join("tracer")))
         .or_else(|| Some(absolute("HOME")?.join(".cache/tracer")))
-        .context("no place for a cache: set TRACER_CACHE to an absolute path")
+        .context("no directory for a cache; set TRACER_CACHE to an absolute path")
 }
 
-/// Tells what was made of this text from what was made of another. Not meant
-/// to resist anybody; with another compiler, things are only made anew.
+/// Hash of a text, to name what was made from it. Not cryptographic, and different
+/// with another compiler, in which case things are made again.
 pub(crate) fn hash(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

@@ -1,14 +1,14 @@
 //! Static programs for either architecture.
 //!
-//! For this machine's, its own compiler builds them, with glibc. For the other
-//! one there are two ways, the first where there is Debian:
+//! The machine's own compiler builds for this architecture, with glibc. For the other
+//! one there are two ways, of which the first needs Debian:
 //!
 //! - Debian's compiler with the other architecture's standard library, which is
 //!   unpacked and not installed, and Debian's cross compiler for C;
-//! - rustup's target with musl, and a cross compiler for C with musl, which
-//!   nobody brings.
+//! - rustup's musl target, and a cross compiler for C with musl, which the user has to
+//!   provide.
 //!
-//! Either way the programs need nothing of the system that runs them.
+//! In both cases the programs need no libraries on the system that runs them.
 
 use std::{env, ffi::OsString, path::PathBuf, process::Command};
 
@@ -24,22 +24,22 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How cargo builds static programs for an architecture.
+/// Builds static programs for an architecture.
 pub(crate) struct Static {
     triple: String,
-    /// Of rustc's options `-C`.
+    /// Values of rustc's option `-C`.
     codegen: Vec<String>,
     sysroot: Option<PathBuf>,
-    /// A rustup toolchain other than the one that runs this.
+    /// The rustup toolchain, if it is not the one that runs this.
     toolchain: Option<String>,
     why: &'static str,
 }
 
 impl Static {
-    /// The way to build for `arch`, installing what it needs.
+    /// Finds a way to build for `arch` and installs what it needs.
     ///
     /// # Errors
-    /// When there is none, with the reasons.
+    /// If there is none, with the reasons.
     pub(crate) fn find_or_install(ui: &Ui, arch: Arch) -> Result<Self> {
         if arch == Arch::host()? {
             return Self::host();
@@ -48,7 +48,7 @@ impl Static {
             Ok(way) => return Ok(way),
             Err(why) => why,
         };
-        ui.say(&format!("passed over Debian's compiler for {}: {debian:#}", arch.rust()));
+        ui.say(&format!("rejected Debian's compiler for {}: {debian:#}", arch.rust()));
         Self::musl(ui, arch)
     }
 
@@ -58,12 +58,12 @@ impl Static {
         Ok(Self { triple, codegen: Vec::new(), sysroot: None, toolchain: None, why })
     }
 
-    /// rustup brings the library, and nobody the C compiler for SQLite.
+    /// rustup provides the standard library; SQLite also needs a C compiler.
     fn musl(ui: &Ui, arch: Arch) -> Result<Self> {
         let linker = format!("{}-linux-musl-gcc", arch.rust());
         ensure!(
             shell::on_path(&linker).is_some(),
-            "nothing builds for {} here: there is no {linker} either",
+            "nothing builds for {} here: {linker} is missing, too",
             arch.rust()
         );
         let triple = format!("{}-unknown-linux-musl", arch.rust());
@@ -87,12 +87,12 @@ impl Static {
         })
     }
 
-    /// What builds, in a few words.
+    /// Short description of the compiler.
     pub(crate) fn why(&self) -> &'static str {
         self.why
     }
 
-    /// Cargo's target.
+    /// Cargo's target triple.
     pub(crate) fn triple(&self) -> &str {
         &self.triple
     }
@@ -104,12 +104,13 @@ impl Static {
         command
     }
 
-    /// The directory of what cargo builds for this target, by the profile's folder.
+    /// Directory in which cargo puts binaries for this target; `profile` is the name of
+    /// the profile's folder.
     pub(crate) fn directory(&self, workspace: &Workspace, profile: &str) -> PathBuf {
         workspace.target().join(&self.triple).join(profile)
     }
 
-    /// Cargo with a subcommand, for this target.
+    /// Returns a cargo command for this target.
     pub(crate) fn cargo(&self, workspace: &Workspace, subcommand: &str) -> Command {
         let mut command = match &self.toolchain {
             None => workspace.cargo(),
@@ -117,7 +118,7 @@ impl Static {
                 let mut command = Command::new("rustup");
                 command.args(["run", toolchain, "cargo"]).current_dir(workspace.root());
                 crate::workspace::shed_cargo_run(&mut command);
-                // Those of the toolchain that runs this.
+                // They belong to the toolchain that runs this.
                 for name in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"] {
                     command.env_remove(name);
                 }
@@ -125,8 +126,8 @@ impl Static {
                 command
             }
         };
-        // Named although it may be the host: flags then do not reach build
-        // scripts and procedural macros, which have to stay dynamic.
+        // Given even for the host: flags then do not apply to build scripts and
+        // procedural macros, which must not be static.
         command.arg(subcommand).args(["--target", &self.triple]);
         let mut flags = Vec::new();
         if let Some(sysroot) = &self.sysroot {
@@ -141,10 +142,10 @@ impl Static {
     }
 }
 
-/// Debian's C compiler for an architecture, installed where it is missing.
+/// Returns Debian's C compiler for an architecture, and installs it if it is missing.
 ///
 /// # Errors
-/// When this system's apt does not have it.
+/// If this system's apt does not have it.
 pub(crate) fn c_compiler(ui: &Ui, arch: Arch) -> Result<&'static str> {
     let compiler = match arch {
         Arch::Aarch64 => "aarch64-linux-gnu-gcc",
@@ -155,8 +156,7 @@ pub(crate) fn c_compiler(ui: &Ui, arch: Arch) -> Result<&'static str> {
             ("gcc".to_owned(), "libc6-dev".to_owned())
         } else {
             let package = format!("gcc-{}-linux-gnu", arch.rust().replace('_', "-"));
-            // Its C library is recommended only, and is what programs are
-            // linked with.
+            // Programs are linked with its C library, which it only recommends.
             (package, format!("libc6-dev-{}-cross", arch.debian()))
         };
         setup::install_packages(ui, &[&package, &library], "builds C for an architecture")?;
@@ -164,9 +164,9 @@ pub(crate) fn c_compiler(ui: &Ui, arch: Arch) -> Result<&'static str> {
     Ok(compiler)
 }
 
-/// Adds to the caller's flags.
+/// Adds flags to those of the caller.
 fn add_flags(command: &mut Command, flags: &[String]) {
-    // Cargo prefers the first where both are set; U+001F separates its flags.
+    // Cargo prefers the first if both are set; U+001F separates its flags.
     let (name, separator) = match env::var_os("CARGO_ENCODED_RUSTFLAGS") {
         Some(_) => ("CARGO_ENCODED_RUSTFLAGS", "\u{1f}"),
         None => ("RUSTFLAGS", " "),
@@ -181,7 +181,7 @@ fn add_flags(command: &mut Command, flags: &[String]) {
     command.env(name, all);
 }
 
-/// Unpacks the standard library that goes with Debian's compiler; a sysroot.
+/// Unpacks the standard library for Debian's compiler and returns its sysroot.
 fn debian_std(ui: &Ui, arch: Arch, toolchain: &str) -> Result<PathBuf> {
     const LIBRARY: &str = "libstd-rust-web-dev";
 
@@ -194,7 +194,7 @@ fn debian_std(ui: &Ui, arch: Arch, toolchain: &str) -> Result<PathBuf> {
     let rustc = rustc.lines().find_map(|line| line.strip_prefix("release: "));
     ensure!(
         rustc.and_then(Version::parse) == Version::parse(&version),
-        "{LIBRARY} {version} is of another version than that compiler"
+        "{LIBRARY} {version} does not match the version of that compiler"
     );
     Ok(usr)
 }

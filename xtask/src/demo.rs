@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: build, then watch a leak being caught.
+//! `cargo xtask demo`: builds, then shows how a leak is caught.
 
 use std::{os::unix::process::CommandExt as _, process::ExitCode};
 
@@ -12,21 +12,21 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Builds `tracer` and becomes `tracer demo`: its exit code is ours, and Ctrl-C
-/// reaches it alone.
+/// Builds `tracer` and replaces this process with `tracer demo`, so that Ctrl-C and the
+/// exit code are its own.
 ///
 /// # Errors
-/// When it cannot be built or started.
+/// If it cannot be built or started.
 pub(crate) fn run(workspace: &Workspace, ui: &Ui, arguments: &[String]) -> Result<ExitCode> {
     let privilege = Privilege::of_this_process();
-    // Told before the build, which takes a while.
+    // Reported before the build, which takes a while.
     match privilege {
         Privilege::Root => {}
         Privilege::Sudo | Privilege::SudoAsks => {
-            ui.say("loading eBPF programs takes root: the demo will run through sudo");
+            ui.say("loading eBPF programs needs root: the demo will run through sudo");
         }
         Privilege::No => bail!(
-            "loading eBPF programs takes root, and no sudo is to be had here. \
+            "loading eBPF programs needs root, and sudo is not available. \
              As root, run:\n  cargo xtask demo"
         ),
     }

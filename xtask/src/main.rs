@@ -6,8 +6,8 @@
 //!                                                         └─ bench, dist
 //! ```
 //!
-//! Every command sets up first; where everything is in place that costs a few
-//! look-ups. Progress goes to stderr and answers to stdout.
+//! Every command sets up first, which takes no time if everything is in place.
+//! Progress goes to stderr and results to stdout.
 
 mod arch;
 mod bench;
@@ -42,18 +42,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Find or install what the build needs: a compiler and a linker for BPF
+    /// Find or install a compiler and a linker for BPF
     Setup {
-        /// Say what would be done, and do nothing
+        /// Show what would be done, and do nothing
         #[arg(long)]
         dry_run: bool,
-        /// Install what the integration tests need as well
+        /// Also install what the integration tests need
         #[arg(long)]
         tests: bool,
     },
     /// Build the static `tracer` binary and print its path
     Build {
-        /// Optimise
+        /// Build with optimizations
         #[arg(long)]
         release: bool,
     },
@@ -63,18 +63,18 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Check format and lints, then run every test that this machine can run,
-    /// those of the kernel on other kernels too, in virtual machines
+    /// Check format and lints, then run all tests on this machine's kernel, and those of
+    /// the kernel on other kernels in virtual machines
     Test(test::Options),
     /// Run the kernel's tests on other kernels, in virtual machines
     Vm(vm::Options),
-    /// Build the one static file that users are given, and print its path
+    /// Build the static file for users, and print its path
     Dist {
-        /// The architecture that it is to run on (this machine's)
+        /// Architecture of the machine that runs it [default: this machine's]
         #[arg(long)]
         target: Option<Arch>,
     },
-    /// Measure how fast the decoder is, and what the programs cost those who send
+    /// Measure the speed of the decoder and the cost of the kernel programs
     Bench,
 }
 
@@ -102,7 +102,7 @@ fn run(task: Task) -> Result<ExitCode> {
             if tests {
                 setup::for_tests(&workspace, &ui, dry_run)?;
                 if dry_run {
-                    ui.say("then would install QEMU and a cross compiler, where they are missing");
+                    ui.say("then would install QEMU and a cross compiler if they are missing");
                 } else {
                     vm::install(&ui)?;
                 }

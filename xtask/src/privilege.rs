@@ -1,4 +1,4 @@
-//! Root: whether this process has it, and how to get it.
+//! Running commands as root.
 
 use std::{
     ffi::OsStr,
@@ -14,21 +14,21 @@ use crate::{build_cmd, shell};
 /// Folder of the package whose tests and benchmarks load programs into the kernel.
 pub(crate) const NEEDS_ROOT: &str = "tests";
 
-/// How a command can be run as root.
+/// The way in which this process can run commands as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Privilege {
     /// This process is root.
     Root,
-    /// `sudo` asks for no password.
+    /// `sudo` works without a password.
     Sudo,
-    /// `sudo` will ask for a password, and somebody sits at the terminal.
+    /// `sudo` asks for a password on the terminal.
     SudoAsks,
-    /// Not at all.
+    /// No way.
     No,
 }
 
 impl Privilege {
-    /// Looks at this process, and for a sudo that answers.
+    /// Checks the user of this process, and whether sudo works.
     pub(crate) fn of_this_process() -> Self {
         if fs::read_to_string("/proc/self/status").is_ok_and(|status| is_root(&status)) {
             Self::Root
@@ -41,11 +41,11 @@ impl Privilege {
         }
     }
 
-    /// A command that runs `program` as root. Asks for the password now, so
-    /// that the command itself may run quietly.
+    /// Returns a command that runs `program` as root. Asks for the password now, so that
+    /// the command can run without a terminal.
     ///
     /// # Errors
-    /// When there is no way to be root; with what to run by hand.
+    /// If there is no way to become root; the error has the command to run by hand.
     pub(crate) fn command(self, program: &str, arguments: &[&str]) -> Result<Command> {
         let direct = |program: &str| {
             let mut command = Command::new(program);
@@ -66,25 +66,26 @@ impl Privilege {
                 Ok(command)
             }
             Self::No => bail!(
-                "this needs root, and no sudo is to be had here. As root, run:\n  {}",
+                "this needs root, and sudo is not available. As root, run:\n  {}",
                 shell::shown(&direct(program))
             ),
         }
     }
 }
 
-/// Has cargo start what it builds through `sudo`, which must ask for nothing,
-/// and run by itself as whoever this is.
+/// Makes cargo run the programs that it builds through `sudo`, which must work without
+/// a password. Cargo itself keeps running as this user.
 ///
 /// # Errors
-/// When rustc does not say what it builds for.
+/// If rustc does not print its target.
 pub(crate) fn run_through_sudo(cargo: &mut Command) -> Result<()> {
     let host = build_cmd::host()?.to_uppercase().replace('-', "_");
     cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), "sudo -n --preserve-env");
     Ok(())
 }
 
-/// Whether the second (effective) ID of `/proc/PID/status`' line `Uid:` is 0.
+/// True if the effective UID is 0: the second number in the line `Uid:` of
+/// `/proc/PID/status`.
 fn is_root(status: &str) -> bool {
     status
         .lines()

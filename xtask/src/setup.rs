@@ -42,11 +42,11 @@ pub(crate) use self::{
 };
 use crate::{arch::Arch, ui::Ui, workspace::Workspace};
 
-/// Makes the build possible, or says why it is not.
+/// Sets up the build.
 ///
 /// # Errors
-/// When nothing on this machine can build for BPF and nothing that can is to be
-/// had; with the commands to run by hand.
+/// If no compiler for BPF is here or can be installed; the error has the commands to
+/// run by hand.
 pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<State> {
     if let Some(state) = State::still_true(workspace) {
         ui.say(&format!("setup: everything is in place: {}", state.summary));
@@ -59,10 +59,10 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<State> {
     Ok(state)
 }
 
-/// Says what [`run`] would do, and does nothing.
+/// Shows what [`run`] would do, and does nothing.
 ///
 /// # Errors
-/// When this machine cannot be looked at.
+/// If the toolchains of this machine cannot be listed.
 pub(crate) fn rehearse(workspace: &Workspace, ui: &Ui) -> Result<()> {
     if let Some(state) = State::still_true(workspace) {
         ui.say(&format!("setup: everything is in place: {}", state.summary));
@@ -75,27 +75,27 @@ pub(crate) fn rehearse(workspace: &Workspace, ui: &Ui) -> Result<()> {
         return Ok(());
     }
     if let Err(why) = debian::rehearse(ui) {
-        ui.say(&format!("would pass over Debian's compiler: {why:#}"));
+        ui.say(&format!("would reject Debian's compiler: {why:#}"));
         toolchain::rehearse_nightly(ui);
     }
     ui.say(&format!("then would build bpf-linker {} with that compiler's LLVM", linker::VERSION));
     Ok(())
 }
 
-/// Installs what the integration tests need, as far as this machine has it.
-/// Returns what is missing: the tests that need it say that they are skipped.
+/// Installs what the integration tests need. Returns what is not available: the tests
+/// that need it are skipped.
 ///
 /// # Errors
-/// When the clone cannot be written to.
+/// If the clone cannot be written to.
 pub(crate) fn for_tests(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<Vec<String>> {
     test_needs::install(workspace, ui, dry_run)
 }
 
-/// Installs QEMU for every architecture that tracer runs on, at no other
-/// package's cost.
+/// Installs QEMU for every architecture that tracer runs on, without removing other
+/// packages.
 ///
 /// # Errors
-/// When this is not Debian, or apt cannot.
+/// If this is not Debian, or apt fails.
 pub(crate) fn install_qemu(ui: &Ui) -> Result<()> {
     const PACKAGES: [&str; 2] = ["qemu-system-x86", "qemu-system-arm"];
     const WHY: &str = "boots the kernels that tests run on";
@@ -103,8 +103,8 @@ pub(crate) fn install_qemu(ui: &Ui) -> Result<()> {
     let mut apt = Apt::new(ui)?;
     match apt.offers_after_update(&PACKAGES, None) {
         Ok(()) => apt.install(WHY, &PACKAGES),
-        // It may have tools of QEMU's from the backports, which the release's
-        // own QEMU would remove.
+        // Some tools of QEMU may come from backports; the release's own QEMU would remove
+        // them.
         Err(why) => {
             ui.say(&format!("{why:#}"));
             let release = debian_release()?;
@@ -116,10 +116,10 @@ pub(crate) fn install_qemu(ui: &Ui) -> Result<()> {
     }
 }
 
-/// Installs packages of this system's, where they are not installed.
+/// Installs packages of this system that are missing.
 ///
 /// # Errors
-/// When this system has no apt, or apt cannot.
+/// If this system has no apt, or apt fails.
 pub(crate) fn install_packages(ui: &Ui, packages: &[&str], why: &str) -> Result<()> {
     let mut apt = Apt::new(ui)?;
     if apt.has(packages, None) {
@@ -129,16 +129,16 @@ pub(crate) fn install_packages(ui: &Ui, packages: &[&str], why: &str) -> Result<
     apt.install(why, packages)
 }
 
-/// Debian's compiler as a rustup toolchain, installed where it is missing.
+/// Returns Debian's compiler as a rustup toolchain, and installs it if it is missing.
 ///
 /// # Errors
-/// When this is not Debian, or its apt does not have it.
+/// If this is not Debian, or its apt does not have it.
 pub(crate) fn debian_toolchain(ui: &Ui) -> Result<String> {
     Ok(debian::Offer::look_for(ui)?.install(ui)?.name)
 }
 
-/// What is not to be had here leads to the next way; what was tried and failed
-/// ends the search, for the next way would hide it.
+/// If a way is not available, the next one is tried. If a way fails, the search ends:
+/// the next one would hide the failure.
 fn find_or_install(workspace: &Workspace, ui: &Ui) -> Result<(Compiler, Linker)> {
     let here = survey(ui)?;
     let debians_is_here = here.iter().any(debian::is_debians);
@@ -154,24 +154,24 @@ fn find_or_install(workspace: &Workspace, ui: &Ui) -> Result<(Compiler, Linker)>
                     return Ok(both);
                 }
             }
-            Err(why) => ui.say(&format!("passed over Debian's compiler: {why:#}")),
+            Err(why) => ui.say(&format!("rejected Debian's compiler: {why:#}")),
         }
     }
     let nightly = toolchain::install_nightly(ui)?;
     with_linker(workspace, ui, nightly)?
-        .context("nothing builds for BPF here: every way was passed over, for the reasons above")
+        .context("nothing builds for BPF here, for the reasons above")
 }
 
 fn survey(ui: &Ui) -> Result<Vec<Compiler>> {
     let Survey { usable, passed_over } = Survey::take()?;
     for why in passed_over {
-        ui.say(&format!("passed over {why}"));
+        ui.say(&format!("rejected {why}"));
     }
     Ok(usable)
 }
 
-/// Finds or builds the linker that goes with a compiler; none if there can be
-/// none, or the two do not work together.
+/// Finds or builds the linker for a compiler. Returns `None` if there is none, or if the
+/// two do not work together.
 fn with_linker(
     workspace: &Workspace,
     ui: &Ui,
@@ -191,7 +191,7 @@ fn with_linker(
     match proven {
         Ok(linker) => Ok(Some((compiler, linker))),
         Err(why) => {
-            ui.say(&format!("passed over {}: {why:#}", compiler.name));
+            ui.say(&format!("rejected {}: {why:#}", compiler.name));
             Ok(None)
         }
     }

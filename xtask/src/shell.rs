@@ -1,4 +1,4 @@
-//! Commands: how they are shown to a person, and short ones whose answer is read.
+//! Shows commands to a person, and runs short ones for their output.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// The command as one line that a person can paste into a shell.
+/// Formats a command as a line that can be pasted into a shell.
 pub(crate) fn shown(command: &Command) -> String {
     let mut line = String::new();
     if let Some(directory) = command.get_current_dir() {
@@ -40,10 +40,10 @@ fn quoted(word: &OsStr) -> Cow<'_, str> {
     }
 }
 
-/// Runs a short command and returns what it printed on stdout, in the C locale.
+/// Runs a short command in the C locale and returns its standard output.
 ///
 /// # Errors
-/// When it cannot be started or exits with an error; then with its last words.
+/// If it cannot be started or fails; the error has its standard error.
 pub(crate) fn answer(command: &mut Command) -> Result<String> {
     let output = command
         .env("LC_ALL", "C")
@@ -57,7 +57,7 @@ pub(crate) fn answer(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a short command can be started and says that all is well.
+/// True if a short command can be started and succeeds.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
@@ -67,7 +67,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// The first file of this name in a directory of `PATH`.
+/// Finds the first file with this name in the directories of `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .filter(|directory| directory.is_absolute())
@@ -82,7 +82,7 @@ mod tests {
     use super::{answer, shown};
 
     #[test]
-    fn shows_a_line_to_paste() {
+    fn commands_are_shown_as_shell_lines() {
         let mut command = Command::new("cargo");
         command
             .args(["install", "a b", "it's", ""])
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_command_gives_its_last_words() {
+    fn errors_of_commands_have_their_output() {
         let error = answer(Command::new("sh").args(["-c", "echo oh no >&2; exit 3"])).unwrap_err();
         assert!(error.to_string().contains("oh no"), "{error}");
         assert!(answer(&mut Command::new("/no/such/program")).is_err());

@@ -39,7 +39,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Which tests to run.
+/// Options of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Run the format, the lints and the tests that need neither root nor other programs

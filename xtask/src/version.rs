@@ -1,8 +1,8 @@
-//! Version numbers as compilers, packages and tools write them.
+//! Version numbers of compilers, packages and tools.
 
 use std::fmt;
 
-/// The first three numbers of a version; what follows them is not compared.
+/// The first three numbers of a version. The rest is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version {
     pub(crate) major: u32,
@@ -11,8 +11,8 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Reads `1.97.0-nightly`, `22.1.8` or `1.95`, and a Debian version with
-    /// its epoch and revision (`4:12.2.0-3`, `1.96.0+dfsg1-1~deb12u2`).
+    /// Parses `1.97.0-nightly`, `22.1.8` or `1.95`, and Debian's versions with epoch and
+    /// revision (`4:12.2.0-3`, `1.96.0+dfsg1-1~deb12u2`).
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let upstream = match text.split_once(':') {
             Some((epoch, rest)) if epoch.bytes().all(|b| b.is_ascii_digit()) => rest,
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_tools_write() {
+    fn versions_of_tools_are_parsed() {
         assert_eq!(Version::parse("1.97.0-nightly"), version(1, 97, 0));
         assert_eq!(Version::parse("22.1.8"), version(22, 1, 8));
         assert_eq!(Version::parse("1.95"), version(1, 95, 0));
@@ -53,14 +53,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_version() {
+    fn other_text_is_rejected() {
         for text in ["", "(none)", "nightly", ".1", "99999999999.0"] {
             assert_eq!(Version::parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn orders_by_number_and_not_by_letter() {
+    fn versions_are_ordered_by_number() {
         assert!(Version::parse("1.100.0") > Version::parse("1.95.3"));
         assert!(Version::parse("1.85.0+dfsg3-1~deb12u3") < Version::parse("1.95"));
     }

@@ -6,8 +6,8 @@
 //!            Debian's busybox, …         (queue)   └─ results ── table
 //! ```
 //!
-//! A guest has passed when it said so to its end: a panic, a hang, silence, a
-//! test without an outcome and a missing last line are failures.
+//! A guest has passed only if it reports so to its end: a panic, a hang, silence, a test
+//! without an outcome and a missing last line are failures.
 
 mod cpio;
 mod gki;
@@ -36,40 +36,40 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Which kernels to boot.
+/// Options of `cargo xtask vm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Boot this kernel, or those whose name holds this (`--list` shows them)
+    /// Boot this kernel, or those whose name contains this (see `--list`)
     #[arg(long, value_name = "NAME")]
     kernel: Vec<String>,
-    /// Boot the kernels of this architecture only
+    /// Boot only kernels of this architecture
     #[arg(long)]
     arch: Option<Arch>,
-    /// Boot every kernel, not only those of `cargo xtask test`
+    /// Boot all kernels, not only those of `cargo xtask test`
     #[arg(long)]
     all: bool,
-    /// Boot each this often, and say how often it was good
+    /// Boot each kernel this many times and count the good boots
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     boots: u32,
-    /// How the guest's instructions are run
+    /// How to execute the guest's instructions
     #[arg(long, default_value = "auto")]
     accel: Accel,
     /// List the kernels
     #[arg(long)]
     list: bool,
-    /// Build the kernel that is configured like Android's, which takes long
+    /// Build the kernel that is configured like Android's (a quarter of an hour)
     #[arg(long)]
     build_gki: bool,
-    /// Run only the tests whose name holds this
+    /// Run only tests whose name contains this
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Does what the command line says.
+/// Runs `cargo xtask vm`.
 ///
 /// # Errors
-/// When no kernel could be booted.
+/// If no kernel can be booted.
 pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<ExitCode> {
     if options.list {
         for kernel in &kernels::ALL {
@@ -102,7 +102,7 @@ impl Options {
     fn kernels(&self) -> Result<Vec<Kernel>> {
         let named = |kernel: &Kernel| {
             let exact = self.kernel.iter().any(|name| name == kernel.name);
-            // A whole name means that one, and not those that it begins.
+            // A complete name selects that kernel only, not others that contain it.
             let parts = self
                 .kernel
                 .iter()
@@ -118,7 +118,7 @@ impl Options {
             })
             .collect();
         if chosen.is_empty() {
-            bail!("no kernel is meant by that; `cargo xtask vm --list` shows them");
+            bail!("no kernel has such a name; see `cargo xtask vm --list`");
         }
         Ok(chosen)
     }
@@ -157,7 +157,7 @@ pub(crate) fn kernels(all: bool) -> Vec<Kernel> {
     kernels::ALL.into_iter().filter(|kernel| all || kernel.in_ci).collect()
 }
 
-/// Which tests to run on which kernels.
+/// The kernels to boot, and the tests to run on them.
 pub(crate) struct Plan<'a> {
     pub(crate) kernels: Vec<Kernel>,
     pub(crate) accel: Accel,
@@ -167,16 +167,16 @@ pub(crate) struct Plan<'a> {
     pub(crate) arguments: &'a [String],
 }
 
-/// What became of the tests on each kernel.
+/// Results of the tests on each kernel.
 #[derive(Default)]
 pub(crate) struct Matrix {
     rows: Vec<Row>,
     pub(crate) passed: usize,
-    /// Tests, and guests that did not come to their end.
+    /// Failed tests, and guests that did not reach their end.
     pub(crate) failures: Vec<String>,
-    /// Tests that lacked something, with what.
+    /// Tests that were skipped, with what they need.
     pub(crate) skips: Vec<String>,
-    /// Kernels that were not booted, with the reason.
+    /// Kernels that were not booted, with the reasons.
     pub(crate) left_out: Vec<String>,
 }
 
@@ -186,24 +186,24 @@ struct Row {
     accel: &'static str,
     time: Duration,
     results: Results,
-    /// Why it is not to be believed, whatever its tests say.
+    /// The reason why the guest failed as a whole, whatever its tests report.
     problem: Option<String>,
 }
 
 impl Row {
-    /// Whether all that was to be run was, and nothing failed.
+    /// True if every test was run and none failed.
     fn is_good(&self) -> bool {
         self.problem.is_none() && self.results.binaries.iter().all(Binary::is_good)
     }
 }
 
 impl Matrix {
-    /// As a table of kernels and test binaries.
+    /// Formats a table of kernels and test modules.
     pub(crate) fn table(&self) -> String {
         table::table(&self.rows)
     }
 
-    /// How many boots of each kernel were good.
+    /// Formats a table of the numbers of good boots.
     fn boots(&self) -> String {
         table::boots(&self.rows)
     }
@@ -287,8 +287,8 @@ impl<'a> Guests<'a> {
     }
 }
 
-/// Builds and fetches all that booting the kernels of an architecture needs.
-/// Those that cannot be fetched are left out.
+/// Builds and fetches everything for the kernels of an architecture. Kernels that cannot
+/// be fetched are left out.
 fn ready<'a>(
     workspace: &Workspace,
     ui: &'a Ui,
@@ -315,7 +315,7 @@ fn ready<'a>(
     Ok(images.into_iter().map(job).collect())
 }
 
-/// A kernel to be booted.
+/// A kernel to boot.
 struct Job<'a> {
     machine: Arc<Machine<'a>>,
     kernel: Kernel,
@@ -323,11 +323,11 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Boots it once, and says what came of it.
+    /// Boots the kernel once.
     fn boot(&self, plan: &Plan<'_>, nth: u32) -> Result<Row> {
         let Self { machine, kernel, image } = self;
         let tests = Some(plan.arguments);
-        // The next boot must not write over what a failed one has left.
+        // The next boot must not overwrite the files of a failed one.
         let folder = match plan.boots {
             1 => kernel.name.to_owned(),
             _ => format!("{}-{nth}", kernel.name),
@@ -335,9 +335,9 @@ impl Job<'_> {
         let mut boot = machine.boot(&folder, image, tests)?;
         let mut results = Results::parse(&boot.results);
         if results.kernel.is_none() && boot.killed.is_some() && plan.boots == 1 {
-            // The firmware or the early kernel stood still, which on a busy
-            // machine it does now and then; no test has begun.
-            machine.ui.say(&format!("{} did not come up: once more", kernel.name));
+            // The firmware or the early kernel hung, which happens on busy machines. No test
+            // has started.
+            machine.ui.say(&format!("{} did not come up: booting it again", kernel.name));
             boot = machine.boot(&folder, image, tests)?;
             results = Results::parse(&boot.results);
         }
@@ -349,25 +349,25 @@ impl Job<'_> {
     }
 }
 
-/// What boots the kernels of an architecture.
+/// Boots the kernels of an architecture.
 struct Machine<'a> {
     ui: &'a Ui,
     system: System,
     qemu: Qemu,
-    /// Holds a folder for each kernel.
+    /// Contains a folder for each kernel.
     folders: PathBuf,
 }
 
 impl Machine<'_> {
-    /// Settles for KVM only after a guest has come to its end with it: there
-    /// are machines where it is there and hangs.
+    /// Uses KVM only if a guest has reached its end with it: on some machines it is
+    /// present and hangs.
     fn choose(&mut self, accel: Accel, image: &Image) -> Result<()> {
         if accel == Accel::Tcg {
             return Ok(());
         }
         let Some(kvm) = self.qemu.with_kvm() else {
             if accel == Accel::Kvm {
-                bail!("there is no KVM for {} here", self.qemu.arch.rust());
+                bail!("this machine has no KVM for {}", self.qemu.arch.rust());
             }
             return Ok(());
         };
@@ -375,7 +375,7 @@ impl Machine<'_> {
             let limits = Limits { all: Duration::from_secs(20), silence: Duration::from_secs(10) };
             let boot = self.boot_by(&kvm, "trial", image, None, limits)?;
             if !Results::parse(&boot.results).done {
-                self.ui.say("KVM is there, and a trial boot with it failed: translating instead");
+                self.ui.say("a trial boot with KVM failed: using TCG");
                 return Ok(());
             }
         }
@@ -384,8 +384,8 @@ impl Machine<'_> {
     }
 
     fn boot(&self, folder: &str, image: &Image, arguments: Option<&[String]>) -> Result<Boot> {
-        // Several times what they take on an idle machine: on a busy one, two
-        // minutes were seen between two results.
+        // Several times as long as on an idle machine. On a busy one, results were up to
+        // two minutes apart.
         let limits = Limits { all: Duration::from_mins(45), silence: Duration::from_mins(6) };
         self.boot_by(&self.qemu, folder, image, arguments, limits)
     }
@@ -405,13 +405,13 @@ impl Machine<'_> {
         self.system.pack(&initramfs, image, arguments)?;
         let (vmlinuz, initramfs) = (&*image.vmlinuz, &*initramfs);
         let boot = qemu.boot(&Guest { vmlinuz, initramfs, folder: &folder, limits });
-        // A hundred megabytes that can be made again.
+        // It has a hundred megabytes and is made again for each boot.
         let _ = fs::remove_file(initramfs);
         boot
     }
 }
 
-/// Why a guest has failed as a whole.
+/// Returns the reason why a guest failed as a whole.
 fn problem(boot: &Boot, results: &Results) -> Option<String> {
     let complete = results.done && results.binaries.len() == TESTS.len();
     if complete && boot.killed.is_none() {
@@ -419,7 +419,7 @@ fn problem(boot: &Boot, results: &Results) -> Option<String> {
     }
     let why = match &boot.killed {
         Some(why) => why.clone(),
-        None => "it ended too early".to_owned(),
+        None => "it ended before its tests did".to_owned(),
     };
     let console: PathBuf = boot.console.clone();
     let last = panic(&fs::read_to_string(&console).unwrap_or_default());
@@ -427,7 +427,7 @@ fn problem(boot: &Boot, results: &Results) -> Option<String> {
     Some(format!("{why}{last}; its console is in {}", console.display()))
 }
 
-/// The line in which a kernel says why it gave up.
+/// Finds the line in which a kernel reports a panic or the like.
 fn panic(console: &str) -> Option<String> {
     const SIGNS: [&str; 4] = ["Kernel panic", "BUG:", "Oops", "soft lockup"];
     let line = console.lines().find(|line| SIGNS.iter().any(|sign| line.contains(sign)))?;
@@ -439,7 +439,7 @@ mod tests {
     use super::panic;
 
     #[test]
-    fn a_panic_is_found_on_the_console() {
+    fn panics_are_found_on_the_console() {
         let console = "[    1.0] booting\n[    2.5] Kernel panic - not syncing: no init\n[ 2.6] x";
         let line = panic(console).unwrap();
         assert_eq!(line, "[    2.5] Kernel panic - not syncing: no init");

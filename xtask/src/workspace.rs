@@ -1,4 +1,4 @@
-//! The workspace: its directories, and cargo as its tasks call it.
+//! The workspace's directories, and cargo commands in it.
 
 use std::{
     env,
@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// What `cargo run` sets for the program it runs, and a cargo below that
-/// program should not inherit: a build script that watches one of these would
-/// run again for every change of caller.
+/// Prefixes of variables that `cargo run` sets for its program. A cargo command below
+/// must not inherit them: a build script that watches one of them would run again for
+/// every other caller.
 const SET_BY_CARGO_RUN: &[&str] = &["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];
 
 /// The clone that this xtask belongs to.
@@ -20,10 +20,11 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the clone: where cargo ran this program from, or where it was built.
+    /// Finds the clone: the one that cargo ran this program from, or else the one it was
+    /// built in.
     ///
     /// # Errors
-    /// When that directory is gone.
+    /// If that directory is gone.
     pub(crate) fn locate() -> Result<Self> {
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .unwrap_or_else(|| OsString::from(env!("CARGO_MANIFEST_DIR")));
@@ -39,18 +40,18 @@ impl Workspace {
         &self.root
     }
 
-    /// What setup leaves for the build; git ignores it.
+    /// Directory of setup's results, which git ignores.
     pub(crate) fn tools(&self) -> PathBuf {
         self.root.join(".tools")
     }
 
-    /// The logs of the steps.
+    /// Directory of the steps' logs.
     pub(crate) fn logs(&self) -> PathBuf {
         self.tools().join("log")
     }
 
-    /// Cargo's target directory: the environment's or `target`, not one that
-    /// the user's own configuration names.
+    /// Cargo's target directory: the one in the environment, or `target`. A user's cargo
+    /// configuration is not considered.
     pub(crate) fn target(&self) -> PathBuf {
         match env::var_os("CARGO_TARGET_DIR") {
             Some(directory) => self.root.join(directory),
@@ -58,7 +59,7 @@ impl Workspace {
         }
     }
 
-    /// The cargo that runs this xtask, in the workspace and its target directory.
+    /// Returns a command for the cargo that runs this xtask, in the workspace.
     pub(crate) fn cargo(&self) -> Command {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
@@ -68,7 +69,7 @@ impl Workspace {
     }
 }
 
-/// Takes from a command's environment what `cargo run` put into ours.
+/// Removes the variables that `cargo run` set from a command's environment.
 pub(crate) fn shed_cargo_run(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let inherited = name

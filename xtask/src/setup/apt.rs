@@ -1,4 +1,4 @@
-//! Debian's packages.
+//! Installs packages with apt.
 
 use std::process::Command;
 
@@ -6,14 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{privilege::Privilege, shell, ui::Ui, version::Version};
 
-/// How long to wait for another apt to finish.
+/// Time to wait for another apt to finish.
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=120";
 
-/// Installs without questions, without extras, and at no other package's cost.
+/// Installs without questions, recommended packages or removals.
 pub(super) const INSTALL: [&str; 5] =
     ["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
 
-/// What `apt-cache policy` says of a package.
+/// Versions of a package according to `apt-cache policy`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Policy {
     pub(super) installed: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// Reads it.
+    /// Parses the output of `apt-cache policy`.
     pub(super) fn parse(text: &str) -> Self {
         let field = |name: &str| {
             text.lines()
@@ -34,7 +34,7 @@ impl Policy {
     }
 }
 
-/// apt, on a system that has it.
+/// The system's apt.
 pub(super) struct Apt<'a> {
     ui: &'a Ui,
     updated: bool,
@@ -42,23 +42,23 @@ pub(super) struct Apt<'a> {
 
 impl<'a> Apt<'a> {
     /// # Errors
-    /// When this system has no apt.
+    /// If this system has no apt.
     pub(super) fn new(ui: &'a Ui) -> Result<Self> {
         let here = shell::on_path("apt-get").is_some() && shell::on_path("apt-cache").is_some();
         ensure!(here, "this system has no apt");
         Ok(Self { ui, updated: false })
     }
 
-    /// What apt's lists say of a package.
+    /// Looks up a package in apt's lists.
     ///
     /// # Errors
-    /// When apt-cache fails.
+    /// If apt-cache fails.
     pub(super) fn policy(&self, package: &str) -> Result<Policy> {
         let text = shell::answer(Command::new("apt-cache").args(["policy", package]))?;
         Ok(Policy::parse(&text))
     }
 
-    /// Whether every package is installed, in this version or a newer one.
+    /// True if every package is installed in this version or a newer one.
     pub(super) fn has(&self, packages: &[&str], minimum: Option<Version>) -> bool {
         packages.iter().all(|package| {
             let installed = self.policy(package).ok().and_then(|policy| policy.installed);
@@ -67,10 +67,10 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// Whether apt can install this version or a newer one of every package.
+    /// Checks that apt can install this version or a newer one of every package.
     ///
     /// # Errors
-    /// When it cannot, with the first reason.
+    /// If it cannot, with the first reason.
     pub(super) fn offers(&self, packages: &[&str], minimum: Option<Version>) -> Result<()> {
         for package in packages {
             let candidate = self.policy(package)?.candidate;
@@ -82,13 +82,13 @@ impl<'a> Apt<'a> {
                 );
             }
         }
-        // Another package may stand in the way.
+        // Another package may conflict.
         let mut simulation = Command::new("apt-get");
         simulation.arg("--simulate").args(INSTALL).args(packages);
         shell::answer(&mut simulation).map(drop)
     }
 
-    /// The same, after fetching the lists where those at hand do not have it.
+    /// Does the same, and fetches the lists if the present ones do not have it.
     ///
     /// # Errors
     /// As [`Self::offers`].
@@ -101,24 +101,24 @@ impl<'a> Apt<'a> {
             return Ok(());
         };
         self.ui.say(&format!("{why}: its lists may be missing or old"));
-        // One broken source among many fails the update, and the rest may serve.
+        // The update fails if one source of many is broken; the others may be enough.
         if let Err(why) = self.update() {
             self.ui.say(&format!("{why:#}"));
         }
         self.offers(packages, minimum)
     }
 
-    /// Installs the packages; removes none.
+    /// Installs packages without removing any.
     ///
     /// # Errors
-    /// When apt fails, with the end of its output and the command.
+    /// If apt fails, with the end of its output and the command.
     pub(super) fn install(&mut self, why: &str, packages: &[&str]) -> Result<()> {
         let label = format!("apt-get install {} ({why})", packages.join(" "));
         let first = self.ui.step(&label, &mut install_command(packages)?);
         if first.is_ok() || self.updated {
             return first;
         }
-        // Lists of last month name files that the archive no longer has.
+        // Old lists name files that the archive no longer has.
         self.update()?;
         self.ui.step(&label, &mut install_command(packages)?)
     }
@@ -139,13 +139,13 @@ fn install_command(packages: &[&str]) -> Result<Command> {
 }
 
 fn apt_get(arguments: &[&str]) -> Result<Command> {
-    // `env`, because sudo drops the variables that it is called with.
+    // `env`, because sudo drops variables.
     let mut all = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", LOCK_TIMEOUT];
     all.extend_from_slice(arguments);
     Privilege::of_this_process().command("env", &all)
 }
 
-/// The command to install packages, to be shown.
+/// The command that installs packages, for messages.
 pub(super) fn shown_install(packages: &[&str]) -> String {
     format!("apt-get {} {}", INSTALL.join(" "), packages.join(" "))
 }

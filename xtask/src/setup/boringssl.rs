@@ -1,6 +1,5 @@
-//! A TLS client with BoringSSL, for the tests: Android's own library, which
-//! Debian builds for its Android tools, and a program of ours
-//! (`tests/fixtures/boringssl/client.c`).
+//! A TLS client with BoringSSL for the tests: Android's library, which Debian builds for
+//! its Android tools, and `tests/fixtures/boringssl/client.c`.
 //!
 //! ```text
 //! .tools/boringssl/aarch64/client
@@ -18,19 +17,19 @@ use anyhow::{Context as _, Result};
 use super::foreign::Archive;
 use crate::{arch::Arch, cross, ui::Ui, workspace::Workspace};
 
-/// Where Debian's releases from this one on have it.
+/// The suites to take it from. Debian has it from bookworm on.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
 
 const LIBRARIES: &str = "android-libboringssl";
 const HEADERS: &str = "android-libboringssl-dev";
 
-/// What the program loads.
+/// Libraries that the program loads.
 const NAMES: [&str; 2] = ["libssl.so.0", "libcrypto.so.0"];
 
-/// Builds it where it is missing or older than its source; the folder it is in.
+/// Builds the client if it is missing or older than its source. Returns its folder.
 ///
 /// # Errors
-/// When the packages or a C compiler cannot be had, or it cannot be built.
+/// If the packages or a C compiler are not available, or the build fails.
 pub(crate) fn client(workspace: &Workspace, ui: &Ui, arch: Arch) -> Result<PathBuf> {
     let folder = workspace.tools().join("boringssl").join(arch.rust());
     if is_built(workspace, arch) {
@@ -51,7 +50,7 @@ pub(crate) fn client(workspace: &Workspace, ui: &Ui, arch: Arch) -> Result<PathB
         .args(["-O1", "-Wall", "-Wextra", "-Werror", "-I"])
         .arg(headers.join("usr/include/android"))
         .arg(source(workspace))
-        // All that libssl needs is to be found beside the program, too.
+        // libssl finds its own dependencies beside the program, too.
         .args(["-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN", "-L"])
         .arg(&folder)
         .args(NAMES.map(|name| format!("-l:{name}")))
@@ -61,11 +60,11 @@ pub(crate) fn client(workspace: &Workspace, ui: &Ui, arch: Arch) -> Result<PathB
     Ok(folder)
 }
 
-/// Whether it is there.
+/// True if it is there and up to date.
 pub(super) fn is_built(workspace: &Workspace, arch: Arch) -> bool {
     let folder = workspace.tools().join("boringssl").join(arch.rust());
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    // `None`, where there is no such file, is less than any time.
+    // `None` if a file is missing, which is less than any time.
     modified(&program(&folder)) > modified(&source(workspace))
 }
 

@@ -1,8 +1,8 @@
 //! Debian's compiler with its prebuilt `core` for BPF.
 //!
-//! It lives under /usr beside rustup's toolchains; linked as one of them it is
-//! called by name, and the host's build keeps its own compiler. It needs
-//! neither a nightly nor rust-src.
+//! It is installed under /usr. Linked as one of rustup's toolchains it can be called by
+//! name, and the host's build keeps its own compiler. It needs neither a nightly nor
+//! rust-src.
 
 use std::{path::Path, process::Command};
 
@@ -14,24 +14,24 @@ use super::{
 };
 use crate::{ui::Ui, version::Version};
 
-/// The compiler, and `core` for BPF, which is no dependency of the first.
+/// The compiler, and `core` for BPF, which the compiler does not depend on.
 const PACKAGES: &[&str] = &["rustc-web", "libstd-rust-web-dev-bpf"];
 
-/// A cargo for it, where rustup has none to lend.
+/// A cargo for it, if no toolchain of rustup has one.
 const CARGO: &str = "cargo-web";
 
-/// Where it is installed.
+/// Its sysroot.
 const SYSROOT: &str = "/usr";
 
-/// What it is called in rustup; the second where the first is taken.
+/// Its name in rustup; the second is used if the first is taken.
 pub(super) const NAMES: [&str; 2] = ["rust-web", "tracer-rust-web"];
 
-/// Whether a compiler of rustup's is this one.
+/// True if a compiler that rustup knows is this one.
 pub(super) fn is_debians(compiler: &Compiler) -> bool {
     compiler.sysroot == Path::new(SYSROOT)
 }
 
-/// A system that has it, or whose apt does.
+/// A system that has the compiler installed or in its apt.
 pub(super) struct Offer<'a> {
     apt: Apt<'a>,
     installed: bool,
@@ -39,7 +39,7 @@ pub(super) struct Offer<'a> {
 
 impl<'a> Offer<'a> {
     /// # Errors
-    /// When there is no apt, or it has none that is new enough.
+    /// If there is no apt, or its version is too old.
     pub(super) fn look_for(ui: &'a Ui) -> Result<Self> {
         let mut apt = Apt::new(ui)?;
         let installed = apt.has(PACKAGES, minimum());
@@ -52,7 +52,7 @@ impl<'a> Offer<'a> {
     /// Installs and links it.
     ///
     /// # Errors
-    /// When apt or rustup fails.
+    /// If apt or rustup fails.
     pub(super) fn install(mut self, ui: &Ui) -> Result<Compiler> {
         if !self.installed {
             self.apt.install("a compiler with a prebuilt core for BPF", PACKAGES)?;
@@ -65,16 +65,16 @@ impl<'a> Offer<'a> {
     }
 }
 
-/// Says what [`Offer::install`] would run.
+/// Shows what [`Offer::install`] would run.
 ///
 /// # Errors
-/// When there is no apt.
+/// If there is no apt.
 pub(super) fn rehearse(ui: &Ui) -> Result<()> {
     let apt = Apt::new(ui)?;
     if !apt.has(PACKAGES, minimum()) {
         if let Err(why) = apt.offers(PACKAGES, minimum()) {
             ui.say(&format!("{why}: its lists may be missing or old"));
-            ui.say("would run: apt-get update (and if that changes nothing, turn to rustup)");
+            ui.say("would run: apt-get update (and use rustup if that changes nothing)");
         }
         ui.say(&format!("would run: {}", apt::shown_install(PACKAGES)));
     }
@@ -86,7 +86,7 @@ fn minimum() -> Option<Version> {
     Version::parse(env!("CARGO_PKG_RUST_VERSION"))
 }
 
-/// Makes it a toolchain of rustup, unless it is one. Returns its name.
+/// Links it as a toolchain of rustup if necessary. Returns its name.
 fn link(ui: &Ui) -> Result<String> {
     let toolchains = toolchain::list()?;
     if let Some(linked) = toolchains.iter().find(|listed| listed.path == Path::new(SYSROOT)) {

@@ -1,9 +1,9 @@
-//! Debian packages of other suites and architectures: unpacked, never
+//! Debian packages of other suites and architectures, which are unpacked and not
 //! installed.
 //!
-//! apt does it with a configuration, lists and a status file of its own, and
-//! leaves the machine's alone. Packages come from the mirror that the machine's
-//! own apt uses, with the keys that it trusts.
+//! apt gets a separate configuration, lists and status file, so that the machine's are
+//! not changed. Packages come from the mirror that the machine's apt uses, and are
+//! checked with the keys that it trusts.
 //!
 //! ```text
 //! CACHE/debian/bookworm+bookworm-security-arm64/
@@ -25,14 +25,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::apt::{self, Policy};
 use crate::{cache, privilege::Privilege, shell, ui::Ui};
 
-/// Lists older than this are fetched anew: an archive keeps few old versions.
+/// Age at which lists are fetched again: an archive keeps few old versions.
 const LISTS_SERVE: Duration = Duration::from_hours(7 * 24);
 
-/// Verifies what Debian signed, on systems that have it where Debian has it.
+/// Debian's keys, at the path where Debian has them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Some suites of Debian's archive, for one architecture. Holds a lock: others
-/// that open the same wait.
+/// Some suites of Debian's archive for one architecture. Holds a lock, for which other
+/// openers of the same suites wait.
 pub(crate) struct Archive<'a> {
     ui: &'a Ui,
     folder: PathBuf,
@@ -40,11 +40,11 @@ pub(crate) struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    /// Opens suites (`trixie`, `bookworm-security`) for an architecture as
-    /// Debian calls it (`arm64`). The newest version in any of them counts.
+    /// Opens suites (`trixie`, `bookworm-security`) for an architecture with Debian's name
+    /// (`arm64`). The newest version in any of them is used.
     ///
     /// # Errors
-    /// When this is not Debian, or its mirror cannot be reached.
+    /// If this is not Debian, or its mirror cannot be reached.
     pub(crate) fn open(ui: &'a Ui, suites: &[&str], architecture: &str) -> Result<Self> {
         for tool in ["apt-get", "apt-cache", "dpkg-deb"] {
             ensure!(shell::on_path(tool).is_some(), "this system has no {tool}");
@@ -71,23 +71,23 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
-    /// The files of a package's newest version, fetched where they are not here
-    /// yet. Older versions are removed.
+    /// Returns the folder with the files of a package's newest version, and fetches them
+    /// if necessary. Older versions are removed.
     ///
     /// # Errors
-    /// When the suites do not have it, or it cannot be fetched or unpacked.
+    /// If the suites do not have it, or it cannot be fetched or unpacked.
     pub(crate) fn unpack(&self, package: &str) -> Result<PathBuf> {
         self.unpack_without(package, &[])
     }
 
-    /// The same, but for files that match one of tar's patterns: a kernel's
-    /// modules take half a minute and as many hundred megabytes.
+    /// Does the same, without files that match one of tar's patterns. A kernel's modules,
+    /// for example, take half a minute and hundreds of megabytes.
     ///
     /// # Errors
     /// As [`Archive::unpack`].
     pub(crate) fn unpack_without(&self, package: &str, exclude: &[&str]) -> Result<PathBuf> {
         match self.unpack_newest(package, exclude) {
-            // Lists of some days ago name files that the archive no longer has.
+            // Old lists name files that the archive no longer has.
             Err(why) if !self.is_fresh(Duration::from_hours(1)) => {
                 self.ui.say(&format!("{why:#}"));
                 self.update()?;
@@ -97,15 +97,15 @@ impl<'a> Archive<'a> {
         }
     }
 
-    /// Installs packages on this machine, of one suite where there is a choice.
-    /// For what the machine's own apt cannot install without removing something.
+    /// Installs packages on this machine, preferably from `suite`. For packages that the
+    /// machine's own apt cannot install without removing others.
     ///
     /// # Errors
-    /// When apt cannot either.
+    /// If apt fails.
     pub(crate) fn install(&self, packages: &[&str], suite: &str) -> Result<()> {
         let config = format!("APT_CONFIG={}", self.folder.join("apt.conf").display());
         let mut arguments = vec![&*config, "DEBIAN_FRONTEND=noninteractive", "apt-get"];
-        // The machine's own packages, and which of them it did not ask for.
+        // The machine's own packages, and which of them were installed as dependencies.
         arguments.extend(["-o", "Dir::State::status=/var/lib/dpkg/status"]);
         arguments.extend(["-o", "Dir::State::extended_states=/var/lib/apt/extended_states"]);
         arguments.extend(["-t", suite]);
@@ -115,15 +115,15 @@ impl<'a> Archive<'a> {
         self.ui.step(&format!("apt-get install {} (of {suite})", packages.join(" ")), &mut command)
     }
 
-    /// Whether the suites have a package.
+    /// True if the suites have a package.
     pub(crate) fn has(&self, package: &str) -> bool {
         self.version(package).is_ok()
     }
 
-    /// The packages that the newest version of a package depends on.
+    /// Names of the packages that the newest version of a package depends on.
     ///
     /// # Errors
-    /// When the suites do not have it.
+    /// If the suites do not have it.
     pub(crate) fn dependencies(&self, package: &str) -> Result<Vec<String>> {
         let package = format!("{package}={}", self.version(package)?);
         let shown = shell::answer(self.command("apt-cache").args(["show", &package]))?;
@@ -137,7 +137,7 @@ impl<'a> Archive<'a> {
         if whole.is_dir() {
             return Ok(whole);
         }
-        // Moved to its place in one step, so that what is there is whole.
+        // Moved into place in one step, so that an existing folder is complete.
         let partial = self.folder.join("partial");
         remove(&partial)?;
         fs::create_dir_all(&partial)?;
@@ -150,7 +150,7 @@ impl<'a> Archive<'a> {
         let files = partial.join("files");
         fs::create_dir(&files)?;
         let mut unpack = Command::new("sh");
-        // dpkg-deb's own `-x` leaves nothing out.
+        // dpkg-deb's own `-x` has no option to exclude files.
         unpack
             .args(["-ec", r#"deb="$1"; shift; dpkg-deb --fsys-tarfile "$deb" | tar -x "$@""#, "-"])
             .arg(file.path())
@@ -168,10 +168,10 @@ impl<'a> Archive<'a> {
         Ok(whole)
     }
 
-    /// The newest version of a package.
+    /// Newest version of a package.
     ///
     /// # Errors
-    /// When the suites do not have it.
+    /// If the suites do not have it.
     pub(crate) fn version(&self, package: &str) -> Result<String> {
         let policy = shell::answer(self.command("apt-cache").args(["policy", package]))?;
         Policy::parse(&policy)
@@ -179,22 +179,22 @@ impl<'a> Archive<'a> {
             .with_context(|| format!("{} has no {package}", self.folder.display()))
     }
 
-    /// Fetches the lists where they are missing or old. Old ones serve where
-    /// there is no network.
+    /// Fetches the lists if they are missing or old. Old ones are used if there is no
+    /// network.
     fn refresh(&self) -> Result<()> {
         if self.is_fresh(LISTS_SERVE) {
             return Ok(());
         }
         let updated = self.update();
         if updated.is_err() && self.stamp().exists() {
-            self.ui.say("the package lists could not be fetched anew; the old ones serve");
+            self.ui.say("the package lists could not be updated; using the old ones");
             return Ok(());
         }
         updated
     }
 
     fn update(&self) -> Result<()> {
-        // One source that fails is a failure: apt itself would only warn.
+        // apt itself would only warn about a source that fails.
         let mut update = self.command("apt-get");
         update.args(["update", "-q", "--error-on=any"]);
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
@@ -218,15 +218,15 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// The names in the lines `Depends:` of `apt-cache show`; of alternatives, the
-/// first.
+/// Names in the lines `Depends:` of `apt-cache show`. Only the first of alternatives
+/// counts.
 fn dependencies(shown: &str) -> Vec<String> {
     let lines = shown.lines().filter_map(|line| line.strip_prefix("Depends: "));
     let names = lines.flat_map(|line| line.split(", "));
     names.filter_map(|name| Some(name.split([' ', ':']).next()?.to_owned())).collect()
 }
 
-/// Whether a folder holds some version of a package.
+/// True if a folder holds some version of a package.
 fn is_version_of(folder: &str, package: &str) -> bool {
     folder.split_once('_').is_some_and(|(name, _)| name == package)
 }
@@ -240,12 +240,12 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// The configuration: how the machine reaches its mirror (`apt-config dump`),
-/// and nothing else of its own.
+/// Returns apt's configuration. From the machine's own (`apt-config dump`) it takes only
+/// the settings for reaching the mirror.
 fn configuration(machines: &str, folder: &Path, architecture: &str) -> String {
     let access = machines.lines().filter(|line| {
         line.starts_with("Acquire::")
-            // What more to fetch than packages, and the language's own lists.
+            // Further files to fetch, and lists of translations.
             && !line.starts_with("Acquire::IndexTargets")
             && !line.starts_with("Acquire::Languages")
     });
@@ -256,7 +256,7 @@ fn configuration(machines: &str, folder: &Path, architecture: &str) -> String {
 Acquire::Check-Valid-Until "false"; // suites without support have expired
 APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
-APT::Sandbox::User ""; // its user cannot write to somebody's home
+APT::Sandbox::User ""; // its user cannot write to a home directory
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
 Dir::Etc::preferences "/dev/null";
@@ -275,10 +275,10 @@ Dir::Cache::srcpkgcache "";
     text
 }
 
-/// The name of this machine's Debian (`bookworm`).
+/// Name of this machine's Debian release (`bookworm`).
 ///
 /// # Errors
-/// When it runs something else.
+/// If this is not Debian.
 pub(crate) fn debian_release() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
     let field = |name: &str| {
@@ -289,7 +289,7 @@ pub(crate) fn debian_release() -> Result<String> {
     field("VERSION_CODENAME=").context("this Debian has no name")
 }
 
-/// Where the machine's apt finds Debian.
+/// The mirrors from which the machine's apt installs Debian.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Mirrors {
     main: Option<String>,
@@ -303,8 +303,7 @@ impl Mirrors {
         Ok(Self::parse(&uris, &codename))
     }
 
-    /// From lines `'URI' …`, of which some are
-    /// `MIRROR/dists/SUITE/InRelease`.
+    /// Parses lines `'URI' …`, some of which are `MIRROR/dists/SUITE/InRelease`.
     fn parse(uris: &str, codename: &str) -> Self {
         let mirror = |suites: &[&str]| {
             let mut suites = suites.iter();
@@ -350,7 +349,7 @@ mod tests {
 'http://mirror.example/debian/dists/bookworm/main/binary-amd64/Packages.xz' d 0 \n";
 
     #[test]
-    fn other_suites_come_from_the_machines_own_mirror() {
+    fn suites_come_from_the_machines_mirror() {
         let mirrors = Mirrors::parse(URIS, "bookworm");
         assert_eq!(mirrors.main.as_deref(), Some("http://mirror.example/debian/"));
         assert_eq!(mirrors.security.as_deref(), Some("http://mirror.example/security/"));
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_machines_configuration_only_access_is_kept() {
+    fn only_access_settings_are_kept() {
         let machines = "APT::Architecture \"amd64\";\n\
                         Acquire::http::Proxy \"http://proxy.example\";\n\
                         Acquire::IndexTargets::deb::DEP-11::MetaKey \"x\";\n\
@@ -379,14 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_are_names() {
+    fn dependencies_are_parsed() {
         let shown = "Package: linux-image-amd64\nDepends: linux-base-amd64 (= 7.1-1), \
                      linux-image-7.1-amd64 (= 7.1-1) | other, gcc:any\nRecommends: x\n";
         assert_eq!(dependencies(shown), ["linux-base-amd64", "linux-image-7.1-amd64", "gcc"]);
     }
 
     #[test]
-    fn a_packages_versions_are_told_from_another_packages() {
+    fn versions_of_other_packages_do_not_match() {
         assert!(is_version_of("chromium_150.0-1", "chromium"));
         assert!(!is_version_of("chromium-common_150.0-1", "chromium"));
         assert!(!is_version_of("chromium", "chromium"));

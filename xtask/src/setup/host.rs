@@ -1,4 +1,4 @@
-//! What the host's own build needs besides Rust.
+//! Checks for what the host's build needs besides Rust.
 
 use std::process::Command;
 
@@ -6,14 +6,15 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::shell;
 
-/// A C compiler links everything, and a static C library goes into `tracer`.
+/// Checks for a C compiler, which links, and for a static C library, which becomes part
+/// of `tracer`.
 ///
 /// # Errors
-/// When one is missing; with what to install.
+/// If one is missing, with what to install.
 pub(super) fn check() -> Result<()> {
     let archive = shell::answer(Command::new("cc").arg("-print-file-name=libc.a"))
         .context("no C compiler. Debian: apt-get install gcc libc6-dev; Fedora: dnf install gcc")?;
-    // A file that it does not have, the compiler names without a directory.
+    // The compiler prints a missing file without a directory.
     ensure!(
         archive.trim().contains('/'),
         "no static C library (libc.a). Debian: apt-get install libc6-dev; Fedora: dnf install glibc-static"

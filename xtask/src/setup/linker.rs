@@ -1,9 +1,8 @@
-//! bpf-linker: it joins the programs' LLVM bitcode and makes BPF of it.
+//! bpf-linker: it links the programs' LLVM bitcode and compiles it for BPF.
 //!
-//! Its LLVM has to read what rustc's LLVM wrote, so it must be no older. The
-//! surest one is rustc's own: rustup and Debian both ship it as a shared
-//! library, which a bpf-linker built here is linked with. That needs no LLVM
-//! from elsewhere:
+//! Its LLVM has to read what rustc's LLVM wrote, so it must not be older. The safest
+//! one is rustc's own: rustup and Debian both ship it as a shared library, with which
+//! the bpf-linker that is built here is linked:
 //!
 //! ```text
 //! <cache>/bpf-linker/0.13.0/<toolchain>-llvm-22.1.8/
@@ -24,36 +23,36 @@ use anyhow::{Context as _, Result, ensure};
 use super::{probe, toolchain::Compiler};
 use crate::{cache, shell, ui::Ui, version::Version, workspace::Workspace};
 
-/// The version that is built here, and the oldest that is used.
+/// The version that is built here, and the oldest one that is accepted.
 pub(super) const VERSION: &str = "0.13.0";
 
-/// The LLVMs that this version can be built for.
+/// Major versions of LLVM that this version can be built for.
 const LLVMS: [u32; 3] = [21, 22, 23];
 
-/// A bpf-linker that has been seen to work with the chosen compiler.
+/// A bpf-linker that works with the chosen compiler.
 pub(super) struct Linker {
     pub(super) path: PathBuf,
     pub(super) version: String,
 }
 
-/// One that is here and works with the compiler.
+/// Finds an installed linker that works with the compiler.
 ///
 /// # Errors
-/// When there is no place for a cache.
+/// If there is no directory for a cache.
 pub(super) fn find(workspace: &Workspace, ui: &Ui, compiler: &Compiler) -> Result<Option<Linker>> {
     for path in here(&home(compiler)?) {
         match prove(workspace, ui, compiler, path.clone()) {
             Ok(linker) => return Ok(Some(linker)),
-            Err(why) => ui.say(&format!("passed over {}: {why:#}", path.display())),
+            Err(why) => ui.say(&format!("rejected {}: {why:#}", path.display())),
         }
     }
     Ok(None)
 }
 
-/// Shows that a linker works with a compiler.
+/// Proves that a linker works with a compiler.
 ///
 /// # Errors
-/// When it does not.
+/// If it does not.
 pub(super) fn prove(
     workspace: &Workspace,
     ui: &Ui,
@@ -66,7 +65,7 @@ pub(super) fn prove(
     Ok(Linker { path, version })
 }
 
-/// Says which one would be used.
+/// Shows which linker would be used.
 pub(super) fn rehearse(ui: &Ui, compiler: &Compiler) {
     let found = home(compiler)
         .ok()
@@ -80,13 +79,13 @@ pub(super) fn rehearse(ui: &Ui, compiler: &Compiler) {
     }
 }
 
-/// Runs the linker; returns its version.
+/// Runs the linker and returns its version.
 ///
 /// # Errors
-/// When it does not start.
+/// If it does not start.
 pub(super) fn version(path: &Path) -> Result<String> {
     let text = shell::answer(Command::new(path).arg("--version"))?;
-    let version = text.trim().strip_prefix("bpf-linker ").context("it is no bpf-linker")?;
+    let version = text.trim().strip_prefix("bpf-linker ").context("it is not a bpf-linker")?;
     Ok(version.to_owned())
 }
 
@@ -95,20 +94,20 @@ fn home(compiler: &Compiler) -> Result<PathBuf> {
     Ok(cache::directory()?.join("bpf-linker").join(VERSION).join(build))
 }
 
-/// The one built earlier for this compiler, and the one on PATH.
+/// The linker that was built for this compiler, and the one on PATH.
 fn here(home: &Path) -> Vec<PathBuf> {
     let cached = Some(home.join("bin/bpf-linker")).filter(|path| path.is_file());
     cached.into_iter().chain(shell::on_path("bpf-linker")).collect()
 }
 
-/// Turns down what cannot work, before the costlier proof.
+/// Rejects a linker that cannot work, before the proof, which takes longer.
 fn examine(path: &Path, compiler: &Compiler) -> Result<String> {
     let version = version(path)?;
     ensure!(
         Version::parse(&version) >= Version::parse(VERSION),
         "bpf-linker {version} is older than {VERSION}"
     );
-    // One that holds its LLVM inside does not tell which; the proof will.
+    // The version of a statically linked LLVM is not known; the proof decides.
     let llvm = loaded_llvm(path).and_then(|library| major(&library.name));
     if let Some(llvm) = llvm {
         let needed = compiler.rustc.llvm.major;
@@ -120,15 +119,14 @@ fn examine(path: &Path, compiler: &Compiler) -> Result<String> {
 /// A bpf-linker to be built for a compiler.
 pub(super) struct Build {
     home: PathBuf,
-    /// A directory whose `lib/libLLVM.so` is the LLVM to link with.
+    /// Directory whose `lib/libLLVM.so` is the LLVM to link with.
     prefix: PathBuf,
     llvm: u32,
 }
 
 impl Build {
     /// # Errors
-    /// When bpf-linker does not know the compiler's LLVM, or that is not to be
-    /// linked with.
+    /// If bpf-linker does not support the compiler's LLVM, or cannot be linked with it.
     pub(super) fn plan(compiler: &Compiler) -> Result<Self> {
         let llvm = compiler.rustc.llvm.major;
         let [first, .., last] = LLVMS;
@@ -142,21 +140,21 @@ impl Build {
         Ok(Self { home, prefix, llvm })
     }
 
-    /// Builds it; returns its path.
+    /// Builds the linker and returns its path.
     ///
     /// # Errors
-    /// When cargo fails.
+    /// If cargo fails.
     pub(super) fn run(self, workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
         let Self { home, prefix, llvm } = self;
         let mut command = workspace.cargo();
         command
-            // Not the workspace, whose .cargo/config.toml is no business of the linker's.
+            // Outside the workspace, whose .cargo/config.toml does not apply to the linker.
             .current_dir(&home)
             .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
             .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
             .arg(&home)
             .env("LLVM_PREFIX", prefix)
-            // LLVM does the work; what surrounds it need not be fast, and is here sooner.
+            // LLVM does the work; a lower level builds faster.
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env_remove("CARGO_TARGET_DIR")
@@ -167,7 +165,7 @@ impl Build {
     }
 }
 
-/// The LLVM to link with: the caller's choice, rustc's own, or the system's.
+/// Finds the LLVM to link with: the caller's choice, rustc's own, or the system's.
 fn llvm_prefix(compiler: &Compiler, home: &Path) -> Result<PathBuf> {
     if let Some(prefix) = env::var_os("LLVM_PREFIX") {
         return Ok(PathBuf::from(prefix));
@@ -195,10 +193,10 @@ fn llvm_prefix(compiler: &Compiler, home: &Path) -> Result<PathBuf> {
 /// Makes `link` a symbolic link to `target`, whatever it was before.
 ///
 /// # Errors
-/// When the directory cannot be written to.
+/// If the directory cannot be written to.
 pub(super) fn replace_link(target: &Path, link: &Path) -> Result<()> {
     let failed = || format!("cannot link {} to {}", link.display(), target.display());
-    // Renamed into place, so that no build ever finds it missing.
+    // Renamed into place, so that it is never missing.
     let new = link.with_extension("new");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -209,14 +207,14 @@ pub(super) fn replace_link(target: &Path, link: &Path) -> Result<()> {
     symlink(target, &new).and_then(|()| fs::rename(&new, link)).with_context(failed)
 }
 
-/// A shared library: the name it is asked for by, and the file.
+/// A shared library: the name by which it is requested, and its file.
 #[derive(Debug, PartialEq, Eq)]
 struct Library {
     name: String,
     path: PathBuf,
 }
 
-/// The LLVM that the loader gives a program, if it asks for one.
+/// The LLVM that the loader finds for a program, if the program requests one.
 fn loaded_llvm(program: &Path) -> Option<Library> {
     parse_ldd(&shell::answer(Command::new("ldd").arg(program)).ok()?)
 }
@@ -244,7 +242,7 @@ mod tests {
     use super::{Library, major, parse_ldd, replace_link};
 
     #[test]
-    fn finds_the_llvm_that_a_program_loads() {
+    fn the_llvm_of_a_program_is_found() {
         let text = "\tlinux-vdso.so.1 (0x00007fbb4ee58000)\n\
                     \tlibrustc_driver-6108105cd7e839cf.so => /r/lib/librustc_driver-6108105cd7e839cf.so (0x1)\n\
                     \tlibLLVM.so.22.1-rust-1.95.0-stable => /r/bin/../lib/libLLVM.so.22.1-rust-1.95.0-stable (0x2)\n\
@@ -259,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_major_from_each_style_of_name() {
+    fn major_versions_are_parsed_from_names() {
         assert_eq!(major("libLLVM.so.22.1"), Some(22));
         assert_eq!(major("libLLVM.so.22.1-rust-1.95.0-stable"), Some(22));
         assert_eq!(major("libLLVM-19.so.1"), Some(19));
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_replaced() {
+    fn links_are_replaced() {
         let directory = env::temp_dir().join(format!("xtask-link-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let link = directory.join("bpf-linker");

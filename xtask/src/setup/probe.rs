@@ -1,5 +1,5 @@
-//! The proof that a compiler and a linker work together: a small program,
-//! built as aya-build builds the real ones.
+//! Proves that a compiler and a linker work together, by building a small program in
+//! the way in which aya-build builds the real ones.
 
 use std::{fs, path::Path};
 
@@ -38,13 +38,13 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 "#;
 
-/// As aya-build passes them.
+/// The flags that aya-build passes.
 const RUSTFLAGS: &str = "-Cdebuginfo=2 -Clink-arg=--btf";
 
-/// Builds the program and looks at what came out.
+/// Builds the program and checks the result.
 ///
 /// # Errors
-/// When it does not build, or is no BPF object with type information.
+/// If it does not build, or is not a BPF object with type information.
 pub(super) fn run(
     workspace: &Workspace,
     ui: &Ui,
@@ -75,7 +75,7 @@ pub(super) fn run(
 
     let path = target.join(TARGET).join("release/probe");
     let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(is_bpf_with_types(&object), "{} is no BPF object with BTF", path.display());
+    ensure!(is_bpf_with_types(&object), "{} is not a BPF object with BTF", path.display());
     fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use super::is_bpf_with_types;
 
     #[test]
-    fn only_a_bpf_object_with_types_will_do() {
+    fn only_bpf_objects_with_types_are_accepted() {
         let mut object = b"\x7fELF\x02\x01\x01".to_vec();
         object.resize(18, 0);
         object.extend(247_u16.to_le_bytes());

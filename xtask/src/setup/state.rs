@@ -1,4 +1,4 @@
-//! What setup leaves behind, and whether it still holds.
+//! The result of setup in `.tools/`, and whether it is still valid.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, process::Command};
 
@@ -10,18 +10,18 @@ use super::{
 };
 use crate::{shell, workspace::Workspace};
 
-/// A setup that is done.
+/// A finished setup.
 pub(crate) struct State {
     /// The rustup toolchain that builds the programs.
     pub(crate) toolchain: String,
-    /// Whether it builds `core` along with them (aya-build does so with a nightly).
+    /// True if it builds `core` together with them, as aya-build does with a nightly.
     pub(crate) builds_core: bool,
-    /// What was chosen, in a line.
+    /// The choice in one line.
     pub(crate) summary: String,
 }
 
 impl State {
-    /// The setup done earlier, unless a part of it has changed since.
+    /// Returns the earlier setup, unless a part of it has changed.
     pub(super) fn still_true(workspace: &Workspace) -> Option<Self> {
         let tools = workspace.tools();
         let saved = fs::read_to_string(tools.join("setup")).ok()?;
@@ -32,10 +32,10 @@ impl State {
         (now == fingerprint).then(|| Self { toolchain, builds_core, summary: summary.to_owned() })
     }
 
-    /// Writes the choice for the build to find.
+    /// Writes the choice for the build.
     ///
     /// # Errors
-    /// When `.tools/` cannot be written to.
+    /// If `.tools/` cannot be written to.
     pub(super) fn leave(
         workspace: &Workspace,
         compiler: &Compiler,
@@ -57,12 +57,12 @@ impl State {
     }
 }
 
-/// All that the proof depended on: compiler and linker as they are now, and
-/// what this version of xtask asks of them.
+/// Everything that the proof depended on: the compiler, the linker, and the
+/// requirements of this version of xtask.
 fn fingerprint(tools: &Path, toolchain: &str) -> Result<String> {
     let rustc = shell::answer(Command::new("rustup").args(["run", toolchain, "rustc", "-vV"]))?;
     let linker = tools.join("bin/bpf-linker").canonicalize()?;
-    // Starting it shows that the loader still finds its LLVM.
+    // It starts only if the loader still finds its LLVM.
     let version = linker::version(&linker)?;
     let file = linker.metadata()?;
     Ok(format!(

@@ -1,5 +1,5 @@
-//! What the integration tests need beyond the build: real clients, which
-//! nobody here wrote. A test whose need is not met says so and is skipped.
+//! Installs what the integration tests need besides the build: real clients and
+//! browsers. A test whose need is not met is skipped and reports it.
 
 use std::{
     fs,
@@ -12,23 +12,23 @@ use anyhow::{Context as _, Result};
 use super::{apt::Apt, boringssl, debian, foreign::Archive, linker, state::State};
 use crate::{arch::Arch, cache, shell, test::layers, ui::Ui, workspace::Workspace};
 
-/// A package of Debian's.
+/// A Debian package.
 struct Package {
     name: &'static str,
     reason: &'static str,
 }
 
-/// Installed where apt has them; the one place to add one.
+/// Packages that are installed if apt has them.
 const APT: &[Package] = &[
     Package { name: "chromium", reason: "a browser with BoringSSL inside, for the tests" },
     Package { name: "firefox-esr", reason: "a browser with NSS, for the tests" },
     Package { name: "libnss3-tools", reason: "has that browser trust the tests' own CA" },
     Package { name: "surf", reason: "a browser with WebKitGTK and GnuTLS, for the tests" },
     Package { name: "xvfb", reason: "a screen for that browser, and for those under audit" },
-    Package { name: "dbus-daemon", reason: "how one Firefox hands its pages to another" },
+    Package { name: "dbus-daemon", reason: "passes pages from one Firefox to another" },
     Package {
         name: "ca-certificates",
-        reason: "what that browser trusts, and the tests' CA covers",
+        reason: "the certificates that browser trusts, which the tests add theirs to",
     },
     Package { name: "openssl", reason: "makes the tests' own CA" },
     Package { name: "curl", reason: "a client with OpenSSL, for the tests" },
@@ -39,26 +39,26 @@ const APT: &[Package] = &[
     Package { name: "iproute2", reason: "sets up the network that they record in" },
 ];
 
-/// A browser of another architecture, to be looked into and not run.
+/// Architecture of a browser that is analyzed and not run.
 const FOREIGN: &str = "arm64";
 
-/// The suites it is taken from: supported ones, in which browsers are updated.
+/// Suites to take it from. Browsers are updated in supported ones only.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
 
-/// Clippy of Debian's compiler.
+/// Clippy for Debian's compiler.
 const CLIPPY: Package = Package { name: "rust-web-clippy", reason: "lints the eBPF programs" };
 
-/// Pinned Python packages, of clients that the tests watch.
+/// Pinned Python packages of clients that the tests watch.
 const REQUIREMENTS: &str = "tests/requirements.txt";
 
-/// Debian's Python before the one on PATH: that may be in a home directory
-/// (pyenv), where the other users that the tests run clients as cannot go.
+/// Debian's Python is preferred to the one on PATH, which may be in a home directory
+/// (pyenv) that the users of the tests' clients cannot read.
 const PYTHONS: [&str; 2] = ["/usr/bin/python3", "python3"];
 
-/// Installs what is missing. Returns what could not be had, a line each.
+/// Installs what is missing. Returns a line for each need that could not be met.
 ///
 /// # Errors
-/// When the clone cannot be written to.
+/// If the clone cannot be written to.
 pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     let mut note = |need: &str, result: Result<()>| {
@@ -100,12 +100,12 @@ fn portable_targets(ui: &Ui) {
     }
 }
 
-/// The Python that has the packages of the tests.
+/// The Python with the packages of the tests.
 pub(crate) fn venv_python(workspace: &Workspace) -> PathBuf {
     workspace.tools().join("venv/bin/python3")
 }
 
-/// The lints of the compiler that builds the programs.
+/// Installs clippy for the compiler that builds the programs.
 fn clippy(ui: &Ui, state: &State, dry_run: bool) -> Result<()> {
     let toolchain = state.toolchain.as_str();
     let present = ["run", toolchain, "cargo", "clippy", "--version"];
@@ -137,15 +137,15 @@ fn debian_package(ui: &Ui, Package { name, reason }: &Package, dry_run: bool) ->
     apt.install(reason, &[name])
 }
 
-/// Leaves a link `.tools/arm64/chromium` to the browser in the user's cache.
+/// Fetches a browser into the cache and links `.tools/arm64/chromium` to it.
 fn foreign_chromium(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> {
     let link = workspace.tools().join(FOREIGN).join("chromium");
-    // The one that was taken first will do: the tests want no particular one.
+    // Any version is good enough for the tests.
     if link.is_file() {
         return Ok(());
     }
     if dry_run {
-        ui.say(&format!("would fetch chromium for {FOREIGN}, to be looked into, into the cache"));
+        ui.say(&format!("would fetch chromium for {FOREIGN} into the cache, to analyze it"));
         return Ok(());
     }
     let files = Archive::open(ui, &SUITES, FOREIGN)?.unpack("chromium")?;
@@ -154,7 +154,7 @@ fn foreign_chromium(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()>
     linker::replace_link(&files.join("usr/lib/chromium/chromium"), &link)
 }
 
-/// For this machine's own kernel; guests have theirs built when they are.
+/// Builds the client for this machine. Those of guests are built with the guests.
 fn boringssl_client(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> {
     let arch = Arch::host()?;
     if dry_run && !boringssl::is_built(workspace, arch) {
@@ -164,9 +164,8 @@ fn boringssl_client(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()>
     boringssl::client(workspace, ui, arch).map(drop)
 }
 
-/// Makes `.tools/venv` hold what [`REQUIREMENTS`] names. The stamp is written
-/// last and holds the list's hash, so a venv cut short or out of date is made
-/// anew.
+/// Installs [`REQUIREMENTS`] in `.tools/venv`. The stamp with the hash of the list is
+/// written last, so that an incomplete or outdated venv is made again.
 fn python_packages(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<()> {
     let venv = workspace.tools().join("venv");
     let stamp = venv.join("requirements-hash");
@@ -207,7 +206,7 @@ fn make_venv(ui: &Ui, venv: &Path) -> Result<()> {
     ui.step("create a Python venv for the tests", &mut command)
 }
 
-/// A Python that has all that a venv needs (Debian splits `ensurepip` off).
+/// A Python that can make a venv (Debian has `ensurepip` in a separate package).
 fn python_with_venv() -> Option<&'static str> {
     let able =
         |python: &str| shell::succeeds(Command::new(python).args(["-c", "import venv, ensurepip"]));

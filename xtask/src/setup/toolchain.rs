@@ -14,7 +14,7 @@ const MINIMUM: &str = env!("CARGO_PKG_RUST_VERSION");
 
 const NIGHTLY: &str = "nightly";
 
-/// What `rustc -vV` says.
+/// The output of `rustc -vV`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rustc {
     pub(super) release: Version,
@@ -41,13 +41,13 @@ impl Rustc {
     }
 }
 
-/// Where `core` for BPF comes from. aya-build asks the same question of the
-/// compiler: it builds `core` where that is a nightly, and only there.
+/// Source of `core` for BPF. aya-build decides in the same way: it builds `core` if and
+/// only if the compiler is a nightly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Core {
-    /// Built with the programs, from the toolchain's rust-src.
+    /// Built together with the programs from the toolchain's rust-src.
     Source,
-    /// Shipped as a library beside the compiler.
+    /// Shipped with the compiler.
     Prebuilt,
 }
 
@@ -74,26 +74,26 @@ impl Core {
 /// A compiler that can build for BPF.
 #[derive(Clone, Debug)]
 pub(super) struct Compiler {
-    /// Its name in rustup.
+    /// Name in rustup.
     pub(super) name: String,
-    /// Its installation: `bin/` and `lib/` are there.
+    /// The directory with `bin/` and `lib/`.
     pub(super) sysroot: PathBuf,
     pub(super) rustc: Rustc,
     core: Core,
 }
 
 impl Compiler {
-    /// A tool of this toolchain.
+    /// Returns a command for a tool of this toolchain.
     pub(super) fn tool(&self, program: &str) -> Command {
         tool(&self.name, program)
     }
 
-    /// Whether `core` is built along with the programs.
+    /// True if `core` is built together with the programs.
     pub(super) fn builds_core(&self) -> bool {
         self.core == Core::Source
     }
 
-    /// What it is and why it serves.
+    /// Describes the compiler and the reason for which it was chosen.
     pub(super) fn describe(&self) -> String {
         let Rustc { release, llvm, .. } = &self.rustc;
         let why = match self.core {
@@ -113,24 +113,24 @@ impl Compiler {
     }
 }
 
-/// What rustup has, best first, and what of it cannot serve.
+/// The toolchains of rustup that can build for BPF, best first, and those that cannot.
 pub(super) struct Survey {
     pub(super) usable: Vec<Compiler>,
-    /// Name and reason, of the toolchains that come near enough to be worth a word.
+    /// Name and reason of toolchains that only lack a part.
     pub(super) passed_over: Vec<String>,
 }
 
 impl Survey {
-    /// Looks at every toolchain.
+    /// Inspects every toolchain.
     ///
     /// # Errors
-    /// When there is no rustup.
+    /// If there is no rustup.
     pub(super) fn take() -> Result<Self> {
         let mut survey = Self { usable: Vec::new(), passed_over: Vec::new() };
         for listed in list()? {
             match Compiler::look_at(&listed) {
                 Ok(compiler) => survey.usable.push(compiler),
-                // That a stable compiler has no core for BPF goes without saying.
+                // No stable compiler of rustup has `core` for BPF; that is not worth a line.
                 Err(why) if listed.is_nightly() => {
                     survey.passed_over.push(format!("{}: {why:#}", listed.name));
                 }
@@ -155,10 +155,10 @@ impl Listed {
     }
 }
 
-/// The toolchains that rustup has.
+/// Lists the toolchains of rustup.
 ///
 /// # Errors
-/// When there is no rustup, with what to do then.
+/// If there is no rustup, with what to do.
 pub(super) fn list() -> Result<Vec<Listed>> {
     if shell::on_path("rustup").is_none() {
         bail!(
@@ -181,23 +181,22 @@ fn parse_list(text: &str) -> Vec<Listed> {
         .collect()
 }
 
-/// A tool of a toolchain; where rustup's own cargo would interfere, this is the
-/// same call as aya-build's.
+/// Returns a command for a tool of a toolchain, in the form that aya-build uses.
 fn tool(toolchain: &str, program: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", toolchain, program]);
     command
 }
 
-/// Whether a toolchain has a cargo, or rustup lends it one of another toolchain.
+/// True if a toolchain has a cargo, or rustup uses another toolchain's for it.
 pub(super) fn has_cargo(toolchain: &str) -> bool {
     shell::succeeds(tool(toolchain, "cargo").arg("--version"))
 }
 
-/// Looks at one toolchain by name.
+/// Inspects one toolchain by name.
 ///
 /// # Errors
-/// When it is not there or cannot build for BPF.
+/// If it is missing or cannot build for BPF.
 pub(super) fn named(name: &str) -> Result<Compiler> {
     let listed = list()?.into_iter().find(|listed| listed.name == name);
     Compiler::look_at(&listed.with_context(|| format!("rustup has no {name}"))?)
@@ -213,18 +212,17 @@ fn install_command() -> Command {
 /// Installs rustup's nightly with rust-src.
 ///
 /// # Errors
-/// When rustup cannot, or what it installed does not serve.
+/// If rustup fails, or the nightly cannot build for BPF.
 pub(super) fn install_nightly(ui: &Ui) -> Result<Compiler> {
-    ui.say("rustup's nightly with rust-src: nothing here builds for BPF, and apt has nothing that does");
+    ui.say("nothing here or in apt builds for BPF: using rustup's nightly with rust-src");
     ui.step("install nightly with rust-src", &mut install_command())?;
     let Survey { usable, passed_over } = Survey::take()?;
-    usable
-        .into_iter()
-        .find(Compiler::builds_core)
-        .with_context(|| format!("rustup's nightly does not serve: {}", passed_over.join("; ")))
+    usable.into_iter().find(Compiler::builds_core).with_context(|| {
+        format!("rustup's nightly cannot build for BPF: {}", passed_over.join("; "))
+    })
 }
 
-/// Says what [`install_nightly`] would run.
+/// Shows what [`install_nightly`] would run.
 pub(super) fn rehearse_nightly(ui: &Ui) {
     ui.say(&format!("would run: {}", shell::shown(&install_command())));
 }
@@ -237,7 +235,7 @@ mod tests {
     use crate::version::Version;
 
     #[test]
-    fn reads_rustc() {
+    fn rustcs_version_is_parsed() {
         let text = "rustc 1.97.0-nightly (e50aa6fba 2026-05-19)\nbinary: rustc\n\
                     commit-hash: e50aa6fba4e63ab34c72bf9acfd2c307c1155d1a\n\
                     commit-date: 2026-05-19\nhost: x86_64-unknown-linux-gnu\n\
@@ -249,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn debians_rustc_is_no_nightly() {
+    fn debians_rustc_is_not_a_nightly() {
         let text = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)\n\
                     release: 1.96.0\nLLVM version: 22.1.8\n";
         assert!(!Rustc::parse(text).unwrap().nightly);
@@ -262,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_list() {
+    fn the_list_of_toolchains_is_parsed() {
         let text = "stable-x86_64-unknown-linux-gnu (active, default) /root/.rustup/toolchains/stable\n\
                     rust-web /usr\n\
                     spaced /home/a user/rust\n";

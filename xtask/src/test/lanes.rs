@@ -90,7 +90,7 @@ pub(super) fn split(binaries: Vec<Binary>) -> Vec<Vec<Binary>> {
     vec![browsers, others]
 }
 
-/// How tests are run.
+/// Runs test binaries.
 pub(super) struct Lanes<'a> {
     ui: &'a Ui,
     arguments: &'a [String],

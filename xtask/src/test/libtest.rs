@@ -116,7 +116,7 @@ fn outcome(line: &str) -> Option<(&str, &str)> {
     Some((name, verdict.trim()))
 }
 
-/// True for a line that tells nothing about a test.
+/// True for a line that need not be shown.
 fn is_noise(line: &str) -> bool {
     let line = line.trim();
     line.is_empty()

@@ -26,7 +26,7 @@ mod kind {
     pub(super) const CHARACTERS: u32 = 0o020_000;
 }
 
-/// An initramfs in the making. Folders are made as they are needed.
+/// Writes an initramfs. Folders are added as needed.
 pub(super) struct Initramfs<W> {
     out: W,
     made: BTreeSet<String>,
@@ -35,7 +35,7 @@ pub(super) struct Initramfs<W> {
 
 impl Initramfs<BufWriter<File>> {
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub(super) fn create(path: &Path) -> Result<Self> {
         let file =
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -48,10 +48,10 @@ impl<W: Write> Initramfs<W> {
         Self { out, made: BTreeSet::new(), entries: 0 }
     }
 
-    /// A folder with a mode of its own.
+    /// Adds a folder with a mode.
     ///
     /// # Errors
-    /// When it cannot be written; as everything below.
+    /// If it cannot be written, as for all entries.
     pub(super) fn folder(&mut self, path: &str, mode: u32) -> Result<()> {
         let path = path.trim_matches('/');
         if let Some((parent, _)) = path.rsplit_once('/') {
@@ -63,7 +63,7 @@ impl<W: Write> Initramfs<W> {
         Ok(())
     }
 
-    /// A file with the content of another, and its mode.
+    /// Adds a copy of a file, with its mode.
     pub(super) fn copy(&mut self, path: &str, from: &Path) -> Result<()> {
         let read = || Ok::<_, io::Error>((fs::read(from)?, fs::metadata(from)?));
         let (content, metadata) =
@@ -71,36 +71,36 @@ impl<W: Write> Initramfs<W> {
         self.file(path, metadata.permissions().mode() & 0o777, &content)
     }
 
-    /// A file.
+    /// Adds a file.
     pub(super) fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
         self.leaf(path, kind::FILE | mode, (0, 0), content)
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     pub(super) fn link(&mut self, path: &str, to: &str) -> Result<()> {
         self.leaf(path, kind::LINK | 0o777, (0, 0), to.as_bytes())
     }
 
-    /// A character device.
+    /// Adds a character device.
     pub(super) fn device(&mut self, path: &str, major: u32, minor: u32) -> Result<()> {
         self.leaf(path, kind::CHARACTERS | 0o600, (major, minor), &[])
     }
 
-    /// All that a folder holds, below `at`.
+    /// Adds the contents of a folder below `at`.
     pub(super) fn tree(&mut self, folder: &Path, at: &str) -> Result<()> {
         let entries =
             fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
-            let name = name.to_str().context("a file's name is not UTF-8")?;
+            let name = name.to_str().context("a file name is not UTF-8")?;
             let (path, at) = (entry.path(), format!("{at}/{name}"));
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 self.tree(&path, &at)?;
             } else if kind.is_symlink() {
                 let to = fs::read_link(&path)?;
-                self.link(&at, to.to_str().context("a link is not UTF-8")?)?;
+                self.link(&at, to.to_str().context("the target of a link is not UTF-8")?)?;
             } else {
                 self.copy(&at, &path)?;
             }
@@ -108,7 +108,7 @@ impl<W: Write> Initramfs<W> {
         Ok(())
     }
 
-    /// The end.
+    /// Ends the archive.
     pub(super) fn finish(mut self) -> Result<W> {
         self.entry("TRAILER!!!", 0, (0, 0), &[])?;
         self.out.flush()?;
@@ -117,7 +117,7 @@ impl<W: Write> Initramfs<W> {
 
     fn leaf(&mut self, path: &str, mode: u32, device: (u32, u32), content: &[u8]) -> Result<()> {
         let path = path.trim_matches('/');
-        ensure!(self.made.insert(path.to_owned()), "two files would be {path}");
+        ensure!(self.made.insert(path.to_owned()), "two files have the path {path}");
         if let Some((parent, _)) = path.rsplit_once('/') {
             self.parents(parent)?;
         }
@@ -137,8 +137,8 @@ impl<W: Write> Initramfs<W> {
     ) -> Result<()> {
         self.entries += 1;
         let size = u32::try_from(content.len()).context("a file is too large")?;
-        // Inode, mode, owner, group, links, time, size, the device it is on
-        // (two numbers), the device it is (two), the name's length, a checksum.
+        // Inode, mode, owner, group, links, time, size, device that contains it (two
+        // numbers), device that it is (two), length of the name, checksum.
         let numbers = [
             self.entries,
             mode,
@@ -176,7 +176,7 @@ mod tests {
     use super::Initramfs;
 
     #[test]
-    fn an_archive_is_as_the_kernel_reads_it() {
+    fn archives_have_the_kernels_format() {
         let mut archive = Initramfs::new(Vec::new());
         archive.device("dev/console", 5, 1).unwrap();
         archive.file("/a/init", 0o755, b"#!x\n1").unwrap();

@@ -15,14 +15,14 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The options that differ from the smallest kernel there is.
+/// Options that differ from the smallest configuration.
 const FRAGMENT: &str = "xtask/kernels/gki-like.fragment";
 
-/// The source, and what Debian's release has it.
+/// The package with the source, and its suites.
 const SOURCE: &str = "linux-source-6.1";
 const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
 
-/// What builds it; dwarves makes the BTF.
+/// Packages that build it; dwarves makes the BTF.
 const NEEDS: [&str; 12] = [
     "gcc",
     "make",
@@ -38,31 +38,31 @@ const NEEDS: [&str; 12] = [
     "kmod",
 ];
 
-/// The kernel that was built.
+/// Returns the kernel that was built.
 ///
 /// # Errors
-/// When none was, with how to.
+/// If it was not built, with the command that does.
 pub(super) fn built(workspace: &Workspace) -> Result<Image> {
     let folder = folder(workspace)?;
     let vmlinuz = folder.join("vmlinuz");
-    ensure!(vmlinuz.is_file(), "it is not built: cargo xtask vm --build-gki");
+    ensure!(vmlinuz.is_file(), "it is not built; run cargo xtask vm --build-gki");
     Ok(Image { vmlinuz, config: Some(folder.join("config")) })
 }
 
-/// Builds it and keeps it for every clone with the same fragment.
+/// Builds the kernel and keeps it for every clone with the same fragment.
 ///
 /// # Errors
-/// When something cannot be installed, fetched or built.
+/// If something cannot be installed, fetched or built.
 pub(super) fn build(workspace: &Workspace, ui: &Ui) -> Result<()> {
     let folder = folder(workspace)?;
     if folder.join("vmlinuz").is_file() {
-        ui.say(&format!("{} is there already", folder.display()));
+        ui.say(&format!("{} exists", folder.display()));
         return Ok(());
     }
     setup::install_packages(ui, &NEEDS, "builds the GKI-like kernel")?;
     let archive = Archive::open(ui, &SUITES, Arch::X86_64.debian())?;
     let package = archive.unpack_without(SOURCE, &["./usr/share"])?;
-    // Others wait for it, and what follows takes long.
+    // The build takes long, and others wait for the lock.
     drop(archive);
     let tarball = package.join("usr/src").join(format!("{SOURCE}.tar.xz"));
 
@@ -89,7 +89,7 @@ pub(super) fn build(workspace: &Workspace, ui: &Ui) -> Result<()> {
 
     fs::create_dir_all(&folder)?;
     fs::copy(work.join(".config"), folder.join("config"))?;
-    // Last, since its presence says that all is there.
+    // Last, since its presence means that everything is there.
     fs::copy(work.join("arch/x86/boot/bzImage"), folder.join("partial"))?;
     fs::rename(folder.join("partial"), folder.join("vmlinuz"))?;
     fs::remove_dir_all(&work).context("cannot remove the kernel's source")?;

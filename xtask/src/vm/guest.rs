@@ -1,5 +1,4 @@
-//! The guest's system: an initramfs with the tests, as they are built for any
-//! other run, and the few programs that they start.
+//! The guest's system: an initramfs with the tests and the programs that they start.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,8 +18,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The test binaries of `tests/` that are run in guests: those that need a
-/// kernel and nothing of a whole system.
+/// The test binaries that run in guests: those that need a kernel, but not a complete
+/// system.
 pub(super) const TESTS: &[&str] = &["kernel", "live"];
 
 /// Their modules, in the order in which the harness runs them.
@@ -30,28 +29,28 @@ pub(super) const MODULES: [&str; 9] =
 /// Programs that the tests or the guest start.
 const PROGRAMS: [&str; 5] = ["guest", "sender", "device", "netd", "tracer"];
 
-/// Debian's packages that tests call programs of. Each runs as it is unpacked.
+/// Debian packages with programs that tests call.
 const PACKAGES: [&str; 7] =
     ["busybox-static", "bash-static", "openssl", "libssl3", "libc6", "libstdc++6", "libgcc-s1"];
 
-/// Whose they are: one release for every guest, whatever its kernel's.
+/// Suites to take them from, the same for every kernel.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
 
-/// Parts of them that no test needs.
+/// Files in them that no test needs.
 const UNNEEDED: [&str; 5] =
     ["./usr/share", "*/gconv", "*/engines-3", "*/ossl-modules", "./etc/bash.bashrc"];
 
-/// What busybox stands for.
+/// Names under which busybox is installed.
 const BUSYBOX: [&str; 3] = ["cp", "sh", "cat"];
 
-/// All that goes into the guests of an architecture.
+/// The files for guests of an architecture.
 pub(super) struct System {
     arch: Arch,
     programs: Vec<(String, PathBuf)>,
     tests: Vec<(String, PathBuf)>,
     packages: Vec<PathBuf>,
-    /// Recorded requests and a client with BoringSSL, found by tests where they
-    /// lie in the clone.
+    /// Recorded requests and a client with BoringSSL. Tests find them at their path in
+    /// the clone.
     folders: [PathBuf; 2],
 }
 
@@ -59,7 +58,7 @@ impl System {
     /// Builds the tests for the architecture, and fetches the packages.
     ///
     /// # Errors
-    /// When something cannot be built or fetched.
+    /// If something cannot be built or fetched.
     pub(super) fn build(workspace: &Workspace, ui: &Ui, arch: Arch) -> Result<Self> {
         let builder = Static::find_or_install(ui, arch)?;
         ui.step(
@@ -72,10 +71,10 @@ impl System {
         let built = |kind: &str, names: &[&str]| {
             let found: Vec<_> =
                 names.iter().filter_map(|name| executable(&messages, kind, name)).collect();
-            ensure!(found.len() == names.len(), "cargo built not all of {names:?}");
+            ensure!(found.len() == names.len(), "cargo did not build all of {names:?}");
             Ok(found)
         };
-        // Before the archive is opened, since this opens it as well.
+        // Before the archive is opened, since this opens it, too.
         let boringssl = setup::boringssl_client(workspace, ui, arch)?;
         let archive = Archive::open(ui, &SUITES, arch.debian())?;
         let packages = PACKAGES.iter().map(|name| archive.unpack_without(name, &UNNEEDED));
@@ -88,11 +87,11 @@ impl System {
         })
     }
 
-    /// Writes the initramfs of a guest that runs all tests that `arguments`
-    /// (of the test harness) do not exclude, or none at all.
+    /// Writes the initramfs of a guest that runs the tests, with `arguments` for the test
+    /// harness, or none at all.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub(super) fn pack(
         &self,
         to: &Path,
@@ -103,9 +102,9 @@ impl System {
         for mounted in ["proc", "sys", "dev", "root"] {
             archive.folder(mounted, 0o755)?;
         }
-        // Before it is a part of another path: a clone may lie in it.
+        // Before it becomes part of another path: the clone may be in it.
         archive.folder("tmp", 0o1777)?;
-        // What the first process has as its standard output.
+        // Standard output of the first process.
         archive.device("dev/console", 5, 1)?;
         for package in &self.packages {
             archive.tree(package, "")?;
@@ -121,7 +120,7 @@ impl System {
             archive.tree(folder, utf8(folder)?)?;
         }
         for (name, path) in &self.programs {
-            // Where it was built is where the tests look for it.
+            // Tests look for it at the path at which it was built.
             let at = if name == "guest" { "init" } else { utf8(path)? };
             archive.copy(at, path)?;
         }
@@ -132,17 +131,17 @@ impl System {
         archive.finish().map(drop)
     }
 
-    /// What the guest is to do; `tests/src/bin/guest.rs` says how it is written.
+    /// The guest's plan, in the format that `tests/src/bin/guest.rs` describes.
     fn plan(&self, arguments: Option<&[String]>) -> Result<String> {
         let mut plan = format!("results {}\n", Qemu::results_port(self.arch));
         let (_, tracer) =
             self.programs.iter().find(|(name, _)| name == "tracer").context("no tracer")?;
         plan += &format!("env TRACER_BIN={}\n", utf8(tracer)?);
         plan += "env PATH=/bin:/usr/bin\nenv HOME=/root\nenv TRACER_TEST_GUEST=1\n";
-        // One after the other: a slow machine is slow enough for one test.
+        // One at a time: an emulated machine is slow enough for one test.
         let arguments_or_none = arguments.unwrap_or_default();
         for (option, value) in [("--test-threads", "1"), ("--color", "never")] {
-            // The harness takes no option twice.
+            // The harness does not accept an option twice.
             if !arguments_or_none.iter().any(|argument| argument.starts_with(option)) {
                 plan += &format!("argument {option}={value}\n");
             }
@@ -176,7 +175,7 @@ fn utf8(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// The executable of one of cargo's targets, from its messages.
+/// Finds the executable of a target in cargo's messages.
 fn executable(messages: &str, kind: &str, name: &str) -> Option<(String, PathBuf)> {
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut paths = artifacts.filter_map(|message| {
@@ -192,7 +191,7 @@ mod tests {
     use super::executable;
 
     #[test]
-    fn executables_are_told_by_kind_and_name() {
+    fn executables_are_found_by_kind_and_name() {
         let messages = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"run"},"executable":null}
 {"reason":"compiler-artifact","target":{"kind":["test"],"name":"run"},"executable":"/t/deps/run-1"}
 not json

@@ -1,5 +1,5 @@
-//! The kernels that tests are run on: Debian's, of every release that has one,
-//! and one that is built like Android's.
+//! The kernels that tests run on: those of Debian's releases, and one that is
+//! configured like Android's.
 
 use std::{
     fs,
@@ -11,27 +11,27 @@ use anyhow::{Context as _, Result};
 use super::gki;
 use crate::{arch::Arch, setup::Archive, ui::Ui, workspace::Workspace};
 
-/// A kernel to be had.
+/// A kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel {
     /// Name on the command line.
     pub(super) name: &'static str,
     pub(super) arch: Arch,
     origin: Origin,
-    /// Whether `cargo xtask test` runs it.
+    /// True if `cargo xtask test` boots it.
     pub(super) in_ci: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// The newest of a flavour in some of Debian's suites.
+    /// The newest of a flavour in Debian's suites.
     Debian { suites: &'static [&'static str], flavour: &'static str },
     /// Built here by `--build-gki`.
     Gki,
 }
 
 const BULLSEYE: &[&str] = &["bullseye", "bullseye-security"];
-/// The archive lists newer ones for arm64 and for rt, and does not have them.
+/// The archive lists newer ones for arm64 and rt, but does not have their files.
 const BULLSEYE_AS_RELEASED: &[&str] = &["bullseye"];
 const BOOKWORM: &[&str] = &["bookworm", "bookworm-security"];
 const TRIXIE: &[&str] = &["trixie", "trixie-security"];
@@ -47,7 +47,7 @@ const fn debian(
     Kernel { name, arch, origin: Origin::Debian { suites, flavour }, in_ci }
 }
 
-/// Every kernel, oldest first. There is no Debian with 5.15 or 6.6.
+/// All kernels, oldest first. No Debian release has 5.15 or 6.6.
 pub(super) const ALL: [Kernel; 14] = {
     use Arch::{Aarch64, X86_64};
     [
@@ -71,17 +71,17 @@ pub(super) const ALL: [Kernel; 14] = {
 /// A kernel's files.
 #[derive(Debug)]
 pub(super) struct Image {
-    /// What QEMU boots.
+    /// The image that QEMU boots.
     pub(super) vmlinuz: PathBuf,
-    /// How it was configured: no kernel of Debian's tells.
+    /// Its configuration, which Debian's kernels do not contain.
     pub(super) config: Option<PathBuf>,
 }
 
 impl Kernel {
-    /// Fetches it, where it is not in the cache.
+    /// Returns its files, which are fetched if they are not in the cache.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// If it is not available.
     pub(super) fn image(&self, workspace: &Workspace, ui: &Ui) -> Result<Image> {
         match self.origin {
             Origin::Gki => gki::built(workspace),
@@ -101,7 +101,7 @@ impl Kernel {
         newest + rt + u32::from(self.arch != Arch::X86_64)
     }
 
-    /// Where it comes from, in a few words.
+    /// Short description of its origin.
     pub(super) fn describe(&self) -> String {
         match self.origin {
             Origin::Gki => "built by --build-gki, configured like Android's GKI".to_owned(),
@@ -119,8 +119,8 @@ fn fetch(archive: &Archive<'_>, flavour: &str) -> Result<Image> {
         .iter()
         .filter_map(|name| name.strip_prefix("linux-image-"))
         .find(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        .with_context(|| format!("linux-image-{flavour} depends on no kernel"))?;
-    // From 6.19 on, the image's package is empty as well.
+        .with_context(|| format!("linux-image-{flavour} does not depend on a kernel"))?;
+    // From 6.19 on, the image's package is empty, too.
     let (binary, base) = (format!("linux-binary-{version}"), format!("linux-base-{version}"));
     let packages = if archive.has(&binary) {
         vec![binary, base]
@@ -129,18 +129,19 @@ fn fetch(archive: &Archive<'_>, flavour: &str) -> Result<Image> {
     };
     let mut found = (None, None);
     for package in packages {
-        // Nothing that the tests need is a module.
+        // The tests need no modules.
         let files = archive.unpack_without(&package, &["./lib/modules", "*/kernel"])?;
         for folder in [files.join("boot"), files.join("usr/lib/modules").join(version)] {
             found.0 = found.0.or(named(&folder, "vmlinuz"));
             found.1 = found.1.or(named(&folder, "config"));
         }
     }
-    let vmlinuz = found.0.with_context(|| format!("the packages of {version} hold no kernel"))?;
+    let vmlinuz =
+        found.0.with_context(|| format!("the packages of {version} do not contain a kernel"))?;
     Ok(Image { vmlinuz, config: found.1 })
 }
 
-/// The file of this name, or of one that begins so and names a version.
+/// Finds the file with this name, or with this name and a version.
 fn named(folder: &Path, name: &str) -> Option<PathBuf> {
     let mut entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
     let is_it = |file: &str| {

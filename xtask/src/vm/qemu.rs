@@ -13,14 +13,14 @@ use clap::ValueEnum;
 
 use crate::{arch::Arch, setup, shell, ui::Ui};
 
-/// How a guest's instructions are run.
+/// Executes a guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Accel {
     /// KVM if a trial boot with it succeeds, else TCG.
     Auto,
-    /// By the processor itself.
+    /// On the processor itself.
     Kvm,
-    /// Translated: slow, and everywhere.
+    /// By translation, which is slow and works everywhere.
     Tcg,
 }
 
@@ -28,55 +28,56 @@ pub(crate) enum Accel {
 #[derive(Clone)]
 pub(super) struct Qemu {
     program: PathBuf,
-    /// util-linux's `setpriv`, by which the kernel ends QEMU when this process
-    /// ends, however that comes about.
+    /// util-linux's `setpriv`. It makes the kernel end QEMU when this process ends.
     setpriv: Option<PathBuf>,
     pub(super) arch: Arch,
     kvm: bool,
 }
 
-/// Has [`Qemu::setpriv`] do so.
+/// Its arguments.
 const TIE: [&str; 2] = ["--pdeathsig", "KILL"];
 
-/// What processor TCG is to be. `max` has all that it can translate. Without
-/// `erms` and `fsrm` the kernel copies by words: TCG translates `rep movsb`
-/// into a loop of single bytes, which took half of all time.
+/// Processor that TCG emulates. `max` has all features that it supports. Without `erms`
+/// and `fsrm` the kernel copies words: TCG translates `rep movsb` into a loop over
+/// bytes, which took half of the time.
 const X86_64_BY_TCG: &str = "max,-erms,-fsrm";
 
-/// Nice value of guests. At 5 a guest still gets a quarter of a processor that
-/// somebody else keeps busy.
+/// Nice value of guests. At 5 a guest still gets a quarter of a processor that another
+/// process keeps busy.
 const NICE: &str = "5";
 
-/// What to boot.
+/// A guest to boot.
 pub(super) struct Guest<'a> {
     pub(super) vmlinuz: &'a Path,
     pub(super) initramfs: &'a Path,
-    /// Gets the console's log and the results.
+    /// Folder for the console's log and the results.
     pub(super) folder: &'a Path,
     pub(super) limits: Limits,
 }
 
-/// When a guest is given up.
+/// Limits after which a guest is ended.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// How long it may take.
+    /// Total time.
     pub(super) all: Duration,
-    /// How long it may say nothing.
+    /// Time without output.
     pub(super) silence: Duration,
 }
 
-/// What a guest left.
+/// The result of a boot.
 pub(super) struct Boot {
     pub(super) results: String,
-    /// Why it did not end by itself.
+    /// The reason why it was ended, if it did not end by itself.
     pub(super) killed: Option<String>,
     pub(super) time: Duration,
     pub(super) console: PathBuf,
 }
 
 impl Qemu {
+    /// Finds QEMU, or installs it.
+    ///
     /// # Errors
-    /// When it is neither here nor to be had.
+    /// If it is not available.
     pub(super) fn find_or_install(ui: &Ui, arch: Arch) -> Result<Self> {
         let name = format!("qemu-system-{}", arch.rust());
         if shell::on_path(&name).is_none() {
@@ -88,7 +89,7 @@ impl Qemu {
         Ok(Self { program, setpriv, arch, kvm: false })
     }
 
-    /// The same with KVM, where the guest's instructions are this machine's.
+    /// Returns the same with KVM, if the guest has this machine's architecture.
     pub(super) fn with_kvm(&self) -> Option<Self> {
         let possible = Arch::host().is_ok_and(|host| host == self.arch)
             && fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
@@ -99,20 +100,20 @@ impl Qemu {
         if self.kvm { "KVM" } else { "TCG" }
     }
 
-    /// The device that the guest writes its results to.
+    /// The device to which the guest writes its results.
     pub(super) fn results_port(arch: Arch) -> &'static str {
         match arch {
             Arch::X86_64 => "/dev/ttyS1",
-            // The console is ttyAMA0; the second port is on PCI, as not every
-            // QEMU gives this machine two of its own.
+            // The console is ttyAMA0. The second port is on PCI, since not every QEMU gives
+            // this machine two ports.
             Arch::Aarch64 => "/dev/ttyS0",
         }
     }
 
-    /// Boots and waits.
+    /// Boots a guest and waits for its end.
     ///
     /// # Errors
-    /// When QEMU cannot be started. Whatever the guest does is no error here.
+    /// If QEMU cannot be started. A failure of the guest is not an error.
     pub(super) fn boot(&self, guest: &Guest<'_>) -> Result<Boot> {
         let (console, results) = (guest.folder.join("console.log"), guest.folder.join("results"));
         for path in [&console, &results] {
@@ -133,16 +134,15 @@ impl Qemu {
     }
 
     fn command(&self, guest: &Guest<'_>, console: &Path, results: &Path) -> Command {
-        // The tests on this machine's kernel, which may run beside, go first: they
-        // mostly wait, and their clients are not emulated.
+        // Tests on this machine's kernel may run at the same time. They have priority,
+        // since they mostly wait.
         let mut command = Command::new("nice");
         command.args(["-n", NICE]);
         if let Some(setpriv) = &self.setpriv {
             command.arg(setpriv).args(TIE);
         }
         command.arg(&self.program);
-        // Both panics and oopses end the machine: -no-reboot turns the reboot
-        // that they ask for into QEMU's end.
+        // Panics and oopses reboot the machine, and -no-reboot makes QEMU end instead.
         let mut line = String::from("panic=-1 oops=panic rdinit=/init loglevel=5 ");
         match self.arch {
             Arch::X86_64 => {
@@ -176,8 +176,8 @@ impl Qemu {
     }
 }
 
-/// Waits for QEMU's end, and ends it where the guest takes too long or has
-/// nothing more to say. Returns the reason then.
+/// Waits for QEMU's end. Ends it if the guest reaches a limit, and then returns the
+/// reason.
 fn wait(mut child: Child, guest: &Guest<'_>, outputs: &[&Path]) -> Result<Option<String>> {
     let said = || outputs.iter().filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum();
     let start = Instant::now();
@@ -191,7 +191,7 @@ fn wait(mut child: Child, guest: &Guest<'_>, outputs: &[&Path]) -> Result<Option
             last = (now, Instant::now());
         }
         if last.1.elapsed() > guest.limits.silence {
-            break format!("it said nothing for {} s", guest.limits.silence.as_secs());
+            break format!("it printed nothing for {} s", guest.limits.silence.as_secs());
         }
         if start.elapsed() > guest.limits.all {
             break format!("it did not end within {} s", guest.limits.all.as_secs());

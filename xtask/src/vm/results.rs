@@ -1,17 +1,18 @@
-//! What a guest says on its results port; `tests/src/bin/guest.rs` writes it.
+//! Parses the output of a guest on its results port. `tests/src/bin/guest.rs` describes
+//! the format.
 
 use std::time::Duration;
 
-/// How a test ended.
+/// Result of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Passed,
     Failed,
-    /// With what it lacked.
+    /// With the reason.
     Skipped(String),
 }
 
-/// One test.
+/// A test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Test {
     /// `MODULE::NAME`.
@@ -36,18 +37,18 @@ impl Module<'_> {
     }
 }
 
-/// One test binary.
+/// A test binary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Binary {
     pub(super) name: String,
     pub(super) tests: Vec<Test>,
     /// Time of the last line.
     time: Duration,
-    /// Its exit code, or `killed`; none where it did not end.
+    /// Exit code, or `killed`; `None` if it did not end.
     pub(super) exit: Option<String>,
-    /// How many tests it said it would run.
+    /// Number of tests that it announced.
     announced: Option<usize>,
-    /// What it printed about failures.
+    /// Its output about failures.
     pub(super) details: Vec<String>,
 }
 
@@ -56,8 +57,7 @@ impl Binary {
         self.tests.iter().filter(|test| wanted(&test.outcome)).count()
     }
 
-    /// Whether it ended well, and every test that it announced has an outcome:
-    /// what is silent has not passed.
+    /// True if it succeeded and every announced test has an outcome.
     pub(super) fn is_good(&self) -> bool {
         self.exit.as_deref() == Some("0")
             && self.announced == Some(self.tests.len())
@@ -65,13 +65,13 @@ impl Binary {
     }
 }
 
-/// All that a guest said.
+/// The output of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Results {
-    /// The kernel's release; none where the guest did not come so far.
+    /// The kernel's release; `None` if the guest did not get that far.
     pub(super) kernel: Option<String>,
     pub(super) binaries: Vec<Binary>,
-    /// Whether it came to its end.
+    /// True if the guest reached its end.
     pub(super) done: bool,
 }
 
@@ -83,11 +83,11 @@ impl Results {
         Module { tests: tests.filter(is_in).collect() }
     }
 
-    /// Reads what came so far; lines that mean nothing are passed over.
+    /// Parses output, which may be incomplete. Ignores unknown lines.
     pub(super) fn parse(text: &str) -> Self {
         let mut results = Self::default();
         for line in text.lines() {
-            // The port is a terminal, and ends lines as terminals do.
+            // The port is a terminal, which ends lines with CR LF.
             let line = line.trim_end_matches('\r');
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match (word, results.binaries.last_mut()) {
@@ -134,7 +134,8 @@ impl Binary {
         }
     }
 
-    /// `NAME: needs WHAT`: it returned early, and the harness called it passed.
+    /// Parses `NAME: needs WHAT`. The test returned early, and the harness counted it as
+    /// passed.
     fn skipped(&mut self, rest: &str) {
         let (name, why) = rest.split_once(": ").unwrap_or((rest, ""));
         let test = self.tests.iter_mut().find(|test| test.name == name);
@@ -166,7 +167,7 @@ mod tests {
         done\r\n";
 
     #[test]
-    fn what_a_guest_says_is_read() {
+    fn results_of_a_guest_are_parsed() {
         let results = Results::parse(SAID);
         assert_eq!(results.kernel.as_deref(), Some("6.1.0-49-amd64"));
         assert!(results.done);
@@ -180,9 +181,9 @@ mod tests {
         assert!(!kernel.is_good() && live.is_good());
     }
 
-    /// Whatever a guest did not come to say, it does not count as passed.
+    /// A test whose result is missing does not count as passed.
     #[test]
-    fn no_beginning_of_it_is_good() {
+    fn incomplete_output_is_never_good() {
         let good = SAID.replace("FAILED", "ok").replace("101", "0");
         assert!(Results::parse(&good).binaries.iter().all(super::Binary::is_good));
         for end in 0..good.len() - 2 {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_no_result() {
+    fn unknown_lines_are_ignored() {
         let results = Results::parse("\u{0}\u{fffd} done\nout 1 test x ... ok\nskip\nend\n\n");
         assert_eq!(results, Results::default());
     }

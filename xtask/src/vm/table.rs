@@ -1,4 +1,4 @@
-//! Kernels and test binaries, as a table for people (and for docs/measurements/kernels.md).
+//! Formats results as tables, for the terminal and for docs/reference/kernels.md.
 
 use super::{
     Row,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::ui::elapsed;
 
-/// How many lines of a failing binary are shown; `target/vm` has the rest.
+/// Number of lines shown of a binary that failed; `target/vm` has the rest.
 pub(super) const DETAILS: usize = 60;
 
 pub(super) fn table(rows: &[Row]) -> String {
@@ -22,7 +22,7 @@ pub(super) fn table(rows: &[Row]) -> String {
     aligned(&lines)
 }
 
-/// How many boots of each kernel were good, and how long they took.
+/// Formats the numbers of good boots of each kernel, and their times.
 pub(super) fn boots(rows: &[Row]) -> String {
     let mut lines = vec![["kernel", "good boots", "boot to end"].map(str::to_owned).to_vec()];
     for boots in rows.chunk_by(|one, next| one.kernel == next.kernel) {
@@ -63,7 +63,7 @@ fn cell(module: &Module<'_>) -> String {
     format!("{cell}, {}", elapsed(module.time()))
 }
 
-/// A Markdown table whose columns are of one width.
+/// Formats a Markdown table with aligned columns.
 fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
@@ -86,7 +86,7 @@ mod tests {
     use super::aligned;
 
     #[test]
-    fn columns_are_of_one_width() {
+    fn columns_are_aligned() {
         let lines = [["kernel", "a"], ["amd64-6.1", "15"]].map(|line| line.map(str::to_owned));
         let text = aligned(&lines.map(Vec::from));
         let expected = "| kernel    | a  |\n| --------- | -- |\n| amd64-6.1 | 15 |\n";
