@@ -1,7 +1,11 @@
 //! Records tests that cannot run on this machine. They report it, and `cargo xtask
 //! test` does not count them as passed.
 
-use std::{env, fs::OpenOptions, io::Write as _};
+use std::{
+    env,
+    fs::OpenOptions,
+    io::{Write as _, stderr},
+};
 
 /// Reports whether this process is root. If not, marks the test as skipped; the
 /// test then returns.
@@ -22,7 +26,8 @@ pub fn met(met: bool, need: &str) -> bool {
 fn skipped(need: &str) {
     let thread = std::thread::current();
     let line = format!("{}: needs {need}\n", thread.name().unwrap_or("a test"));
-    eprint!("SKIPPED {line}");
+    // Not `eprint!`: the harness hides its output for tests that pass.
+    let _ = write!(stderr(), "SKIPPED {line}");
     if let Some(path) = env::var_os("TRACER_TEST_SKIPS") {
         OpenOptions::new()
             .create(true)

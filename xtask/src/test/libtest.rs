@@ -120,6 +120,8 @@ fn outcome(line: &str) -> Option<(&str, &str)> {
 fn is_noise(line: &str) -> bool {
     let line = line.trim();
     line.is_empty()
+        // Listed at the end.
+        || line.starts_with("SKIPPED ")
         || (line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")))
 }
 
