@@ -1,103 +1,34 @@
-//! JSON (RFC 8259) as tools write it into files of any size: read piece by
-//! piece, kept only where it is asked for.
+//! JSON files of any size (RFC 8259): finds values, and reads those that the
+//! caller asks for.
 //!
-//! [`content::json`](tracer_core::content) takes a value of a request apart; this
-//! reader walks a file. It differs from a strict one on purpose:
+//! ```text
+//! file ─▶ Reader: names, brackets, ends of values ─▶ one value's text ─▶ Value
+//!         (streaming, skips what is not wanted)      (bounded)           (a tree)
+//! ```
 //!
-//! - what was read before a cut or an error is kept ([`Reader::value`]);
-//! - a value of another type than expected stops nothing;
-//! - a string is bytes: Python writes those that are no UTF-8 as lone
-//!   surrogates (PEP 383), and they are turned back.
+//! The text of a value is read by the reader that also reads bodies
+//! ([`content::read_json`](tracer_core::content::read_json)), so the start of a
+//! value is available if the file ends within it. `serde_json` rejects such
+//! text, and with it strings that Python wrote (see [`Value`]).
+
+mod value;
 
 use std::io::{self, BufRead};
 
 use memchr::memchr2;
+use tracer_core::content::End;
 
+pub(crate) use self::value::{Text, Value};
 use crate::ReadError;
 
-/// How deep values may nest. HAR nests eight deep; what tools add of their own
-/// (call stacks) is skipped, which needs no stack.
-const MAX_NESTING: usize = 32;
+/// Maximum length of a value's text. A body is kept up to 1 MiB; escapes can
+/// make its text six times as long.
+const MAX_VALUE: usize = 16 << 20;
 
-/// Bytes kept of one string. A body is kept up to 1 MiB, and base64 makes a
-/// third more of it.
-const MAX_TEXT: usize = 2 << 20;
-
-/// Bytes kept of the name of a member.
+/// Maximum length of a member name.
 const MAX_NAME: usize = 256;
 
-/// What a value may cost in memory. A request has some hundred fields.
-const MAX_COST: usize = 16 << 20;
-
-/// A string.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Text {
-    /// The bytes kept of it.
-    pub(crate) bytes: Vec<u8>,
-    /// How many were not kept.
-    pub(crate) dropped: u64,
-    /// The file ends within it.
-    pub(crate) cut: bool,
-}
-
-impl Text {
-    /// All of it is here.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.dropped == 0 && !self.cut
-    }
-}
-
-/// A value.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) enum Value {
-    /// `null`, or what stood where the file was cut.
-    #[default]
-    Null,
-    /// A number, as written; `true` and `false` as well.
-    Scalar(String),
-    /// A string.
-    Text(Text),
-    /// An array.
-    List(Vec<Value>),
-    /// An object, its members in order.
-    Object(Vec<(String, Value)>),
-}
-
-impl Value {
-    /// The first member of that name.
-    pub(crate) fn member(&self, name: &str) -> Option<&Value> {
-        match self {
-            Self::Object(members) => members.iter().find(|(n, _)| n == name).map(|(_, v)| v),
-            _ => None,
-        }
-    }
-
-    /// The member of that name, where it is a string.
-    pub(crate) fn text(&self, name: &str) -> Option<&Text> {
-        match self.member(name) {
-            Some(Self::Text(text)) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The member of that name, where it is a number.
-    pub(crate) fn number(&self, name: &str) -> Option<f64> {
-        match self.member(name) {
-            Some(Self::Scalar(text)) => text.parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// The elements of the array of that name.
-    pub(crate) fn list(&self, name: &str) -> &[Value] {
-        match self.member(name) {
-            Some(Self::List(list)) => list,
-            _ => &[],
-        }
-    }
-}
-
-/// Reads one file.
+/// Reads a file from its start.
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
     from: R,
@@ -109,14 +40,8 @@ impl<R: BufRead> Reader<R> {
         Self { from, at: 0 }
     }
 
-    /// How many bytes were read.
-    #[cfg(test)]
-    pub(crate) fn position(&self) -> u64 {
-        self.at
-    }
-
-    /// Skips the mark that some tools begin a file of UTF-8 with.
-    pub(crate) fn byte_order_mark(&mut self) -> Result<(), ReadError> {
+    /// Skips a byte order mark at the start of the file.
+    pub(crate) fn skip_byte_order_mark(&mut self) -> Result<(), ReadError> {
         const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
         if self.peek()? != Some(MARK[0]) {
             return Ok(());
@@ -124,7 +49,7 @@ impl<R: BufRead> Reader<R> {
         // Byte by byte: the file or the buffer may end within the mark.
         for expected in MARK {
             match self.peek()? {
-                Some(byte) if byte == expected => self.take(1),
+                Some(byte) if byte == expected => self.consume(1),
                 Some(_) => return Err(self.malformed("the byte order mark is not one of UTF-8")),
                 None => return Err(ReadError::Cut),
             }
@@ -132,16 +57,17 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    /// Enters the object or array that comes next; says whether there is one.
+    /// Enters an object or array if the next value is one that starts with
+    /// `bracket`. Returns whether it is.
     pub(crate) fn enter(&mut self, bracket: u8) -> Result<bool, ReadError> {
         let enters = self.next_byte()? == bracket;
         if enters {
-            self.take(1);
+            self.consume(1);
         }
         Ok(enters)
     }
 
-    /// The name of the next member; `None` at the object's end.
+    /// Reads the name of the next member. Returns `None` at the object's end.
     pub(crate) fn next_name(&mut self, first: bool) -> Result<Option<String>, ReadError> {
         if self.ends(b'}', first)? {
             return Ok(None);
@@ -149,235 +75,141 @@ impl<R: BufRead> Reader<R> {
         if self.next_byte()? != b'"' {
             return Err(self.malformed("a member has no name"));
         }
-        let mut name = Text::default();
-        self.string(&mut name, MAX_NAME)?;
+        let mut name = Vec::new();
+        self.copy_value(&mut name, MAX_NAME)?;
         if self.next_byte()? != b':' {
             return Err(self.malformed("a member has no value"));
         }
-        self.take(1);
-        Ok(Some(String::from_utf8_lossy(&name.bytes).into_owned()))
+        self.consume(1);
+        Ok(Some(match Value::parse(&name, true).0 {
+            Value::Text(name) => String::from_utf8_lossy(&name.bytes).into_owned(),
+            _ => String::new(),
+        }))
     }
 
-    /// Whether another element comes in an array.
+    /// Reports whether an array has another element.
     pub(crate) fn next_element(&mut self, first: bool) -> Result<bool, ReadError> {
         self.ends(b']', first).map(|ends| !ends)
     }
 
-    /// Reads the value that comes next into `value`, which holds what came
-    /// before an error. What nests too deep, or costs too much, is left out:
-    /// the answer says whether something was.
+    /// Reads the next value into `value`, which on an error holds everything
+    /// before it. Returns whether parts of the value were dropped because it
+    /// exceeds a limit.
     pub(crate) fn value(&mut self, value: &mut Value) -> Result<bool, ReadError> {
-        let mut cost = 0;
-        self.nested(value, 0, &mut cost)?;
-        Ok(cost > MAX_COST)
+        let mut text = Vec::new();
+        let copied = self.copy_value(&mut text, MAX_VALUE);
+        let is_whole = matches!(copied, Ok(true));
+        let (parsed, end) = Value::parse(&text, !is_whole);
+        *value = parsed;
+        copied?;
+        match end {
+            End::Malformed => Err(self.malformed("a value is not valid JSON")),
+            End::Complete => Ok(!is_whole),
+            End::Truncated | End::TooDeep => Ok(true),
+        }
     }
 
-    /// Reads over the value that comes next.
+    /// Skips the next value.
     pub(crate) fn skip(&mut self) -> Result<(), ReadError> {
+        self.copy_value(&mut Vec::new(), 0).map(|_| ())
+    }
+
+    /// Copies the text of the next value to `out`, up to a length of `max`.
+    /// Returns whether all of it was copied.
+    ///
+    /// Only the end of the value is looked for: brackets are counted, not
+    /// compared.
+    fn copy_value(&mut self, out: &mut Vec<u8>, max: usize) -> Result<bool, ReadError> {
+        let is_container = match self.next_byte()? {
+            b'{' | b'[' => true,
+            b'"' => false,
+            _ => return self.copy_scalar(out, max),
+        };
+        let mut is_whole = true;
         let mut depth = 0_u64;
+        let (mut in_string, mut escaped) = (false, false);
         loop {
-            match self.next_byte()? {
-                b'"' => self.string(&mut Text::default(), 0)?,
-                b'{' | b'[' => {
-                    self.take(1);
-                    depth += 1;
-                }
-                b'}' | b']' | b',' | b':' if depth > 0 => {
-                    depth -= u64::from(matches!(self.peek()?, Some(b'}' | b']')));
-                    self.take(1);
-                }
-                _ => {
-                    self.scalar()?;
+            let buffer = fill(&mut self.from)?;
+            if buffer.is_empty() {
+                return Err(ReadError::Cut);
+            }
+            let mut used = 0;
+            let mut ended = false;
+            while let Some(&byte) = buffer.get(used).filter(|_| !ended) {
+                used += 1;
+                if escaped {
+                    escaped = false;
+                } else if in_string {
+                    match byte {
+                        b'"' => {
+                            in_string = false;
+                            ended = !is_container;
+                        }
+                        b'\\' => escaped = true,
+                        _ => {
+                            let rest = buffer.get(used..).unwrap_or_default();
+                            used += memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                        }
+                    }
+                } else {
+                    match byte {
+                        b'"' => in_string = true,
+                        b'{' | b'[' => depth += 1,
+                        b'}' | b']' => {
+                            depth -= 1;
+                            ended = depth == 0;
+                        }
+                        _ => {}
+                    }
                 }
             }
-            if depth == 0 {
-                return Ok(());
+            is_whole &= copy(out, buffer.get(..used).unwrap_or_default(), max);
+            self.consume(used);
+            if ended {
+                return Ok(is_whole);
             }
         }
     }
 
-    fn nested(
-        &mut self,
-        value: &mut Value,
-        depth: usize,
-        cost: &mut usize,
-    ) -> Result<(), ReadError> {
-        *cost += size_of::<(String, Value)>();
-        if depth == MAX_NESTING || *cost > MAX_COST {
-            *cost = MAX_COST + 1;
-            return self.skip();
+    /// Copies a number or literal.
+    fn copy_scalar(&mut self, out: &mut Vec<u8>, max: usize) -> Result<bool, ReadError> {
+        let (mut is_whole, mut is_empty) = (true, true);
+        while let Some(byte) = self.peek()? {
+            if !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')) {
+                break;
+            }
+            is_whole &= copy(out, &[byte], max);
+            is_empty = false;
+            self.consume(1);
         }
-        match self.next_byte()? {
-            b'"' => {
-                *value = Value::Text(Text::default());
-                if let Value::Text(text) = value {
-                    let read = self.string(text, MAX_TEXT);
-                    *cost += text.bytes.len();
-                    read?;
-                }
-            }
-            b'{' => {
-                self.take(1);
-                *value = Value::Object(Vec::new());
-                let mut first = true;
-                while let Some(name) = self.next_name(first)? {
-                    first = false;
-                    *cost += name.len();
-                    if let Value::Object(members) = value {
-                        let (_, member) = push(members, (name, Value::Null));
-                        self.nested(member, depth + 1, cost)?;
-                    }
-                }
-            }
-            b'[' => {
-                self.take(1);
-                *value = Value::List(Vec::new());
-                let mut first = true;
-                while self.next_element(first)? {
-                    first = false;
-                    if let Value::List(list) = value {
-                        self.nested(push(list, Value::Null), depth + 1, cost)?;
-                    }
-                }
-            }
-            _ => {
-                let scalar = self.scalar()?;
-                *value = if scalar == "null" { Value::Null } else { Value::Scalar(scalar) };
-            }
+        if is_empty {
+            return Err(self.malformed("a value is missing"));
         }
-        Ok(())
+        Ok(is_whole)
     }
 
-    /// Whether an object or array ends here; takes the comma before another
-    /// element.
+    /// Reports whether an object or array ends here, and consumes its bracket,
+    /// or the comma before another element.
     fn ends(&mut self, bracket: u8, first: bool) -> Result<bool, ReadError> {
         let byte = self.next_byte()?;
         if byte == b',' && !first {
-            self.take(1);
-            // Some writers leave a comma at the end.
+            self.consume(1);
+            // Some tools write a comma after the last element.
             if self.next_byte()? != bracket {
                 return Ok(false);
             }
         } else if byte != bracket {
             return if first { Ok(false) } else { Err(self.malformed("a comma is missing")) };
         }
-        self.take(1);
+        self.consume(1);
         Ok(true)
     }
 
-    /// Reads a string, and keeps at most `max` bytes of it.
-    fn string(&mut self, text: &mut Text, max: usize) -> Result<(), ReadError> {
-        self.take(1);
-        text.cut = true;
-        // The first half of a pair of surrogates.
-        let mut high: Option<u16> = None;
-        loop {
-            let buffer = fill(&mut self.from)?;
-            if buffer.is_empty() {
-                return Err(ReadError::Cut);
-            }
-            let end = memchr2(b'"', b'\\', buffer);
-            let plain = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-            if !plain.is_empty() {
-                lone(high.take(), text, max);
-                keep(text, plain, max);
-            }
-            let used = plain.len();
-            let ended = end.and_then(|at| buffer.get(at)) == Some(&b'"');
-            self.take(used + usize::from(end.is_some()));
-            if ended {
-                lone(high, text, max);
-                text.cut = false;
-                return Ok(());
-            }
-            if end.is_some() {
-                self.escape(text, max, &mut high)?;
-            }
-        }
-    }
-
-    /// The escape behind a backslash.
-    fn escape(
-        &mut self,
-        text: &mut Text,
-        max: usize,
-        high: &mut Option<u16>,
-    ) -> Result<(), ReadError> {
-        let escape = self.peek()?.ok_or(ReadError::Cut)?;
-        self.take(1);
-        if escape != b'u' {
-            lone(high.take(), text, max);
-        }
-        let byte = match escape {
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let unit = self.unit()?;
-                match (high.take(), unit) {
-                    (None, 0xd800..0xdc00) => *high = Some(unit),
-                    (Some(before), 0xd800..0xdc00) => {
-                        lone(Some(before), text, max);
-                        *high = Some(unit);
-                    }
-                    (Some(before), 0xdc00..0xe000) => {
-                        let pair = char::decode_utf16([before, unit]).flatten().next();
-                        keep_char(text, pair.unwrap_or(char::REPLACEMENT_CHARACTER), max);
-                    }
-                    (before, _) => {
-                        lone(before, text, max);
-                        lone(Some(unit), text, max);
-                    }
-                }
-                return Ok(());
-            }
-            other => other,
-        };
-        keep(text, &[byte], max);
-        Ok(())
-    }
-
-    /// Four hexadecimal digits.
-    fn unit(&mut self) -> Result<u16, ReadError> {
-        let mut unit = 0;
-        for _ in 0..4 {
-            let byte = self.peek()?.ok_or(ReadError::Cut)?;
-            let digit = char::from(byte).to_digit(16);
-            let digit = digit.ok_or_else(|| self.malformed("an escape is none"))?;
-            unit = unit << 4 | digit as u16;
-            self.take(1);
-        }
-        Ok(unit)
-    }
-
-    /// A number or literal.
-    fn scalar(&mut self) -> Result<String, ReadError> {
-        /// The longest that a double is ever written with, and more.
-        const MAX: usize = 400;
-        let mut scalar = String::new();
-        while let Some(byte) = self.peek()? {
-            if !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')) {
-                break;
-            }
-            if scalar.len() == MAX {
-                return Err(self.malformed("a number is too long"));
-            }
-            scalar.push(char::from(byte));
-            self.take(1);
-        }
-        if scalar.is_empty() {
-            return Err(self.malformed("a value is missing"));
-        }
-        Ok(scalar)
-    }
-
-    /// The next byte that is no white space; an error where there is none.
+    /// Returns the next byte that is not white space, without consuming it.
     fn next_byte(&mut self) -> Result<u8, ReadError> {
         loop {
             match self.peek()? {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.take(1),
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.consume(1),
                 Some(byte) => return Ok(byte),
                 None => return Err(ReadError::Cut),
             }
@@ -388,19 +220,20 @@ impl<R: BufRead> Reader<R> {
         Ok(fill(&mut self.from)?.first().copied())
     }
 
-    fn take(&mut self, bytes: usize) {
+    fn consume(&mut self, bytes: usize) {
         self.from.consume(bytes);
         self.at += bytes as u64;
     }
 
-    fn malformed(&self, what: &str) -> ReadError {
-        ReadError::Damaged(format!("{what}, at byte {}", self.at))
+    fn malformed(&self, problem: &str) -> ReadError {
+        ReadError::Damaged(format!("{problem}, at byte {}", self.at))
     }
 }
 
-/// As `fill_buf`, and goes on after a signal.
+/// Calls `fill_buf`, again if a signal interrupts it.
 fn fill(from: &mut impl BufRead) -> Result<&[u8], ReadError> {
-    // Twice, since a buffer that is returned cannot be asked for in a loop.
+    // Returning the buffer from within the loop would borrow `from` for all of
+    // it.
     while let Err(err) = from.fill_buf() {
         if err.kind() != io::ErrorKind::Interrupted {
             return Err(err.into());
@@ -409,41 +242,11 @@ fn fill(from: &mut impl BufRead) -> Result<&[u8], ReadError> {
     Ok(from.fill_buf()?)
 }
 
-fn push<T>(list: &mut Vec<T>, one: T) -> &mut T {
-    list.push(one);
-    list.last_mut().expect("one was pushed")
-}
-
-fn keep(text: &mut Text, bytes: &[u8], max: usize) {
-    let room = max.saturating_sub(text.bytes.len());
-    let (kept, dropped) = bytes.split_at(bytes.len().min(room));
-    // Nothing behind a gap.
-    if text.dropped == 0 {
-        text.bytes.extend_from_slice(kept);
-        text.dropped += dropped.len() as u64;
-    } else {
-        text.dropped += bytes.len() as u64;
-    }
-}
-
-fn keep_char(text: &mut Text, c: char, max: usize) {
-    keep(text, c.encode_utf8(&mut [0; 4]).as_bytes(), max);
-}
-
-/// A UTF-16 unit that stands alone: a character, or a byte that Python could
-/// not decode (U+DC80 to U+DCFF, PEP 383).
-fn lone(unit: Option<u16>, text: &mut Text, max: usize) {
-    match unit {
-        None => {}
-        Some(0xdc80..=0xdcff) => {
-            let [_, byte] = unit.unwrap_or_default().to_be_bytes();
-            keep(text, &[byte], max);
-        }
-        Some(unit) => {
-            let c = char::from_u32(unit.into()).unwrap_or(char::REPLACEMENT_CHARACTER);
-            keep_char(text, c, max);
-        }
-    }
+/// Appends bytes up to a length of `max`. Returns whether all of them fit.
+fn copy(out: &mut Vec<u8>, bytes: &[u8], max: usize) -> bool {
+    let room = max.saturating_sub(out.len());
+    out.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    bytes.len() <= room
 }
 
 #[cfg(test)]

@@ -43,9 +43,11 @@ mod xor_key;
 pub use chain::{Chain, Coding, Path, Segment, Step};
 pub use multipart::boundary as multipart_boundary;
 pub use text::percent_decode;
+pub use tree::{End, Leaf};
 pub use xor_key::XorKey;
 
 use crate::proto::Request;
+use tree::{Containers, Leaves as _};
 
 /// Limits on the work that one request may cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +196,23 @@ pub fn unwrap_body(
     let chain = Chain::new(Step::Body);
     request::body(&mut engine, bytes, &chain, content_type, content_encoding, truncated);
     engine.finish()
+}
+
+/// Calls `visit` with the path and the content of every value of the JSON
+/// document at the start of `input`, without decoding them further.
+///
+/// `truncated` means that the document may continue after `input`.
+pub fn read_json<'d>(
+    input: &'d [u8],
+    truncated: bool,
+    mut visit: impl FnMut(&Path<'d>, Leaf<'d>),
+) -> End {
+    let mut containers = Containers::default();
+    let mut reader = json::Reader::new(input, truncated, containers.next());
+    while let Some(leaf) = reader.next_leaf(&mut containers) {
+        visit(reader.path(), leaf);
+    }
+    reader.end()
 }
 
 #[cfg(test)]

@@ -28,28 +28,28 @@ impl Containers {
 
 /// The way in which a document ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// The document is complete.
     Complete,
     /// The input ended first and is known to be truncated.
     Truncated,
     /// The document violates its format.
     Malformed,
-    /// The document is nested deeper than [`MAX_NESTING`].
+    /// The document is nested deeper than the limit.
     TooDeep,
 }
 
 /// A value in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Leaf<'d> {
+pub struct Leaf<'d> {
     /// The content of a string, or a scalar as text.
-    pub(super) value: Cow<'d, [u8]>,
+    pub value: Cow<'d, [u8]>,
     /// Set for numbers and booleans, which cannot contain an encoding.
-    pub(super) scalar: bool,
+    pub scalar: bool,
     /// Number of the object that holds the value.
-    pub(super) container: u32,
+    pub container: u32,
     /// Set if the input ends inside the value.
-    pub(super) truncated: bool,
+    pub truncated: bool,
 }
 
 /// A document as a sequence of values.

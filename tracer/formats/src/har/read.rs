@@ -175,7 +175,7 @@ impl<R: BufRead> Reader<R> {
     fn find_entries(&mut self) -> Result<(), ReadError> {
         const NONE: ReadError =
             ReadError::WrongFormat("this JSON is no HAR: it has no log.entries");
-        self.json.byte_order_mark()?;
+        self.json.skip_byte_order_mark()?;
         for (name, bracket) in [("log", b'{'), ("entries", b'[')] {
             if name == "log" && !self.json.enter(b'{')? {
                 return Err(NONE);
@@ -234,8 +234,8 @@ impl Entry {
             match &*name {
                 "request" => {
                     self.cut = true;
-                    self.shortened |= json.value(&mut self.request)?;
-                    self.cut = false;
+                    self.cut = json.value(&mut self.request)?;
+                    self.shortened |= self.cut;
                 }
                 "_webSocketMessages" => self.shortened |= json.value(&mut self.messages)?,
                 // What it says is the tool's opinion.
@@ -272,7 +272,7 @@ fn word(json: &mut json::Reader<impl BufRead>) -> Result<Option<Vec<u8>>, ReadEr
     let mut value = Value::Null;
     json.value(&mut value)?;
     Ok(match value {
-        Value::Text(text) if text.is_whole() => Some(text.bytes),
+        Value::Text(text) if !text.cut => Some(text.bytes),
         Value::Scalar(scalar) => Some(scalar.into_bytes()),
         _ => None,
     })

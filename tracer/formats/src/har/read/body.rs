@@ -100,12 +100,8 @@ struct Pieces {
 impl Pieces {
     fn text(&mut self, text: &Text, encoding: Option<&[u8]>, declared: &Declared<'_>) {
         let is_base64 = encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case(b"base64"));
-        let mut dropped = text.dropped;
         match is_base64.then(|| base64(&text.bytes)).flatten() {
-            Some(bytes) => {
-                self.data = bytes;
-                dropped = dropped / 4 * 3;
-            }
+            Some(bytes) => self.data = bytes,
             None => match as_characters(&text.bytes, declared) {
                 Some(bytes) => self.data = bytes,
                 None => self.lossy(as_sent(&text.bytes, declared), declared),
@@ -113,8 +109,6 @@ impl Pieces {
         }
         if text.cut {
             self.gap(None);
-        } else if dropped > 0 {
-            self.gap(Some(dropped));
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     body::{self, Declared},
     protocol,
 };
-use crate::json::{Text, Value};
+use crate::json::Value;
 use tracer_core::{
     proto::{HeadCut, Header, Request},
     record::{BootTime, Transport},
@@ -18,8 +18,7 @@ const MAX_FIELDS: usize = 1024;
 /// The request that was sent at `time`, and in what; `None` where the object
 /// does not say who was asked for what. `cut`: the file ends within the object.
 pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Request, Transport)> {
-    let method =
-        object.text("method").filter(|method| method.is_whole() && !method.bytes.is_empty());
+    let method = object.text("method").filter(|method| !method.cut && !method.bytes.is_empty());
     let url = object.text("url")?;
     let Url { encrypted, authority, path } = Url::parse(&url.bytes)?;
     let transport = if encrypted { Transport::Tls } else { Transport::Tcp };
@@ -58,9 +57,8 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
 
     let left_out = headers.len() > MAX_FIELDS;
     headers.truncate(MAX_FIELDS);
-    let head_cut = head_cut(object)
-        .filter(|_| cut || !url.is_whole())
-        .or_else(|| left_out.then_some(HeadCut::Fields));
+    let head_cut =
+        head_cut(object).filter(|_| cut || url.cut).or_else(|| left_out.then_some(HeadCut::Fields));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let request = Request {
         time,
@@ -95,12 +93,11 @@ pub(super) fn without_provisional(request: &mut Request) {
 
 /// Where the head ends in a file that ends within the request.
 fn head_cut(object: &Value) -> Option<HeadCut> {
-    let whole = |text: &Text| text.is_whole();
-    if !object.text("url").is_some_and(whole) {
+    if object.text("url").is_none_or(|url| url.cut) {
         return Some(HeadCut::Target);
     }
     let last = object.list("headers").last().and_then(|field| field.text("value"));
-    if last.is_some_and(|value| !value.is_whole()) {
+    if last.is_some_and(|value| value.cut) {
         return Some(HeadCut::LastField);
     }
     // All tools write these behind the fields.
