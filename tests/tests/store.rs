@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tracer::store::{Kept, Query, Reader, StoreError};
+use tracer::store::{Query, Reader, StoreError, StoredAlert};
 use tracer_tests::{
     corpus, peer,
     sender::{Sandbox, unused_uid},
@@ -66,7 +66,7 @@ fn kill_after(store: &Path, life: Life) -> (Said, Instant) {
 /// Returns the alerts of each run in a store.
 fn runs(reader: &Reader) -> Vec<(i64, Vec<u64>)> {
     let mut runs: Vec<(i64, Vec<u64>)> = Vec::new();
-    let list = |kept: Kept| {
+    let list = |kept: StoredAlert| {
         let number = kept.alert.alert.expect("a number");
         match runs.last_mut() {
             Some((run, numbers)) if *run == kept.run => numbers.push(number),
@@ -97,7 +97,7 @@ fn a_kill_costs_the_last_second_at_most() {
         else {
             continue;
         };
-        assert!(reader.is_whole().expect("an answer"), "{} said", said.len());
+        assert!(reader.is_intact().expect("an answer"), "{} said", said.len());
         let runs = runs(&reader);
         // Of each run the first alerts, without a gap.
         for (run, numbers) in &runs {

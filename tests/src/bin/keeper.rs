@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tracer::store::{Keep, Place, Store, Writer};
+use tracer::store::{Place, Retention, Store, Writer};
 use tracer_core::{
     knowledge::Knowledge,
     pipeline::{Decoded, Output, Pipeline},
@@ -33,7 +33,7 @@ fn main() {
     let path = PathBuf::from(std::env::args_os().nth(1).expect("a file"));
     let alert = alert();
     let store = Store::open(&Place::Named(path)).expect("a store");
-    let writer = Writer::start(store, Keep::default()).expect("its writer");
+    let writer = Writer::start(store, Retention::default()).expect("its writer");
     let mut number = 1;
     loop {
         let alert = Decoded { alert: Some(number), ..alert.clone() };

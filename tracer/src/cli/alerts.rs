@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::{Usage, style, times};
-use crate::store::{Kept, Query, Reader, default_place};
+use crate::store::{Query, Reader, StoredAlert, default_place};
 use tracer_core::{
     alert::{Alert, Style, alert_line, printable, redact::Redactor, rfc3339},
     finding::Severity,
@@ -112,7 +112,7 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
             anyhow::Ok(())
         })
     } else {
-        reader.alerts(&query, |kept| anyhow::Ok(list.alert(kept)?))
+        reader.alerts(&query, |stored| anyhow::Ok(list.alert(stored)?))
     }
     .with_context(|| cannot_read(&path))?;
     list.out.flush()?;
@@ -170,9 +170,9 @@ struct List<W> {
 }
 
 impl<W: Write> List<W> {
-    fn alert(&mut self, kept: Kept) -> io::Result<()> {
+    fn alert(&mut self, stored: StoredAlert) -> io::Result<()> {
         self.shown += 1;
-        let Kept { id, run, alert, count, last, .. } = kept;
+        let StoredAlert { id, run, alert, count, last, .. } = stored;
         let alert = alert.redacted(&self.redactor);
         if self.json {
             let mut line = json!(alert);

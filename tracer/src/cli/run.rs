@@ -300,7 +300,7 @@ fn session(
         None => crate::random::key().context("no random numbers for the digests")?,
     };
     let redactor = if args.show_values { Redactor::off() } else { Redactor::keyed(key) };
-    let store = store.map(|store| Writer::start(store, args.keep.keep())).transpose();
+    let store = store.map(|store| Writer::start(store, args.keep.limits())).transpose();
     Ok(Session {
         pipeline,
         sinks: args.sinks(files.alerts, &redactor)?,

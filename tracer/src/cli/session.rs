@@ -41,7 +41,7 @@ impl Session {
         self.deliver()?;
         if let Some(store) = &self.store {
             store.sightings(self.pipeline.changed_sightings());
-            store.news().for_each(|news| keep::tell(&news));
+            store.events().for_each(|event| keep::report(&event));
         }
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Session {
         if let Some(store) = &mut self.store {
             store.sightings(self.pipeline.changed_sightings());
             store.finish();
-            store.news().for_each(|news| keep::tell(&news));
+            store.events().for_each(|event| keep::report(&event));
         }
         for sink in &mut self.sinks {
             sink.summary(self.pipeline.totals(), self.pipeline.accounts())?;

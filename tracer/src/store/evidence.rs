@@ -1,15 +1,14 @@
-//! Evidence: the request's bytes.
+//! Evidence: the bytes of a request.
 
 use tracer_core::proto::{HeadCut, Protocol, Request};
 
-/// The most bytes of a request that are kept.
+/// Maximum number of bytes to store of a request.
 pub(super) const MAX_EVIDENCE: usize = 64 << 10;
 
-/// The most pieces: each costs a row, and a sender can make gaps at will.
+/// Maximum number of pieces. Each costs a row, and a sender can make gaps at will.
 pub(super) const MAX_PIECES: usize = 64;
 
-/// The bytes of one request, in pieces: between two of them, some that were
-/// sent are not known.
+/// The bytes of one request, in pieces. Between two pieces, sent bytes are missing.
 ///
 /// ```text
 /// piece 0   POST /v1 HTTP/1.1\r\nHost: …\r\n\r\n{"url":"https://…
@@ -17,19 +16,19 @@ pub(super) const MAX_PIECES: usize = 64;
 /// piece 1   …"}
 /// ```
 ///
-/// A head that was compressed (HTTP/2), or is that of a WebSocket's handshake,
-/// is written as HTTP/1.1 writes it, and a body is without its chunks.
+/// The head is written as in HTTP/1.1 if it was compressed (HTTP/2) or comes from a WebSocket's
+/// handshake. The body is written without chunk framing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Evidence {
     /// The pieces.
     pub(super) pieces: Vec<Vec<u8>>,
-    /// How many known bytes are in none, because they are too many.
+    /// Number of known bytes that exceed the limit and are in no piece.
     pub(super) left_out: u64,
 }
 
 impl Evidence {
-    /// The bytes of a request.
-    pub(super) fn of(request: &Request) -> Self {
+    /// Takes the bytes of a request.
+    pub(super) fn new(request: &Request) -> Self {
         let mut evidence = Self { pieces: vec![Vec::new()], left_out: 0 };
         let mut room = MAX_EVIDENCE;
         evidence.add(&head(request), &mut room);
@@ -46,7 +45,7 @@ impl Evidence {
         evidence
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     pub(super) fn size(&self) -> usize {
         self.pieces.iter().map(Vec::len).sum()
     }
@@ -71,7 +70,7 @@ impl Evidence {
     }
 }
 
-/// The head, as HTTP/1.1 writes it (RFC 9112, section 2.1).
+/// Writes the head in the form of HTTP/1.1 (RFC 9112, section 2.1).
 fn head(request: &Request) -> Vec<u8> {
     let mut head = Vec::new();
     let method = request.method.as_deref().unwrap_or("?");
@@ -123,16 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_kept_as_it_was_sent() {
+    fn evidence_equals_the_sent_bytes() {
         let sent = b"POST /a?b=c HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
         let (requests, _) = parse_http1(sent);
-        let evidence = Evidence::of(&requests[0]);
+        let evidence = Evidence::new(&requests[0]);
         assert_eq!(evidence, Evidence { pieces: vec![sent.to_vec()], left_out: 0 });
         for len in 0..sent.len() {
             for request in parse_http1(&sent[..len]).0 {
-                let evidence = Evidence::of(&request);
+                let evidence = Evidence::new(&request);
                 let [piece] = &evidence.pieces[..] else { panic!("{evidence:?}") };
-                // A header that is cut is closed.
+                // A truncated header is terminated.
                 let piece = piece.strip_suffix(b"\r\n").unwrap_or(piece);
                 assert!(sent.starts_with(piece) || piece.starts_with(b"? "), "{piece:?}");
             }
@@ -140,28 +139,28 @@ mod tests {
     }
 
     #[test]
-    fn gaps_part_the_pieces() {
+    fn gaps_separate_pieces() {
         let head = b"POST /v1?id=private HTTP/1.1\r\nhost: collector.example\r\n\r\n";
-        let pieces = |request: &Request| Evidence::of(request).pieces;
+        let pieces = |request: &Request| Evidence::new(request).pieces;
         let whole = |parts: &[&[u8]]| parts.concat();
         assert_eq!(
             pieces(&request(b"abcdef", &[2, 2, 4, 6])),
             [whole(&[head, b"ab"]), b"cd".to_vec(), b"ef".to_vec()]
         );
         assert_eq!(pieces(&request(b"", &[0])), [head.to_vec()]);
-        // Gaps that cannot be are no reason to fall.
+        // Impossible gaps are clamped.
         assert_eq!(pieces(&request(b"ab", &[9, 1])), [whole(&[head, b"ab"])]);
     }
 
     #[test]
-    fn it_is_bounded_and_says_what_it_left_out() {
+    fn size_is_bounded_and_omitted_bytes_are_counted() {
         let body = vec![b'x'; 2 * MAX_EVIDENCE];
-        let long = Evidence::of(&request(&body, &[10]));
+        let long = Evidence::new(&request(&body, &[10]));
         assert_eq!(long.size(), MAX_EVIDENCE);
         assert_eq!(long.pieces.len(), 2);
-        let torn = Evidence::of(&request(&body[..1000], &(1..1000).collect::<Vec<_>>()));
+        let torn = Evidence::new(&request(&body[..1000], &(1..1000).collect::<Vec<_>>()));
         assert_eq!(torn.pieces.len(), MAX_PIECES);
-        let head = Evidence::of(&request(b"", &[])).size() as u64;
+        let head = Evidence::new(&request(b"", &[])).size() as u64;
         for (evidence, len) in [(long, body.len()), (torn, 1000)] {
             assert_eq!(evidence.size() as u64 + evidence.left_out, head + len as u64);
         }

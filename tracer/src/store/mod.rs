@@ -1,18 +1,17 @@
-//! The store: alerts with their evidence, and what is known of identifiers,
-//! kept from run to run in one SQLite file. `docs/reference/store.md` has the schema.
+//! The store: an SQLite file that keeps alerts, their evidence and the history of identifiers from
+//! one run to the next. `docs/reference/store.md` describes the schema.
 //!
 //! ```text
 //! run:    outputs, sightings ──▶ Writer ──queue──▶ a thread ──▶ Store ──▶ file
 //! alerts:                                                   Reader ◀──── file
 //! ```
 //!
-//! The capturing side never waits for the disk: the queue is bounded, and what
-//! finds it full is counted. What was committed survives a `kill -9` at any
-//! point, and a commit comes every `writer::BATCH`; after a loss of
-//! power the file is whole, and the last commits can be missing
+//! The capture never waits for the disk: the queue is bounded, and entries that do not fit are
+//! counted. Entries are committed every `writer::BATCH`, and committed entries survive a `kill -9`.
+//! After a power failure the file is intact, but the last commits may be missing
 //! (`synchronous=NORMAL`, sqlite.org/wal.html).
 //!
-//! The file holds values as they were sent: only its owner can read it.
+//! The file contains values as they were sent, so only its owner can read it.
 
 mod evidence;
 mod place;
@@ -30,10 +29,10 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use self::{evidence::Evidence, schema::State};
 pub use self::{
     place::{Place, default_place},
-    read::{Kept, Query, Reader},
-    retention::Keep,
+    read::{Query, Reader, StoredAlert},
+    retention::Retention,
     schema::{SCHEMA, StoreError},
-    writer::{News, Writer},
+    writer::{StoreEvent, Writer},
 };
 use tracer_core::{
     alert::{Alert, redact::Key},
@@ -41,89 +40,87 @@ use tracer_core::{
     pipeline::Decoded,
 };
 
-/// How long a writer waits for another one.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time to wait for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most sightings that are handed to a run at its start: the latest, as many
-/// as a run remembers.
+/// Maximum number of sightings to load at the start of a run, latest first. A run remembers as many.
 const MAX_REMEMBERED: u32 = 8192;
 
-/// The store, open for writing.
+/// A store that is open for writing.
 #[derive(Debug)]
 pub struct Store {
     db: Connection,
 }
 
-/// An alert to be kept.
+/// An alert to store.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     alert: Alert,
-    /// [`Entry::alert`] as the alert stream writes it.
+    /// [`Entry::alert`] in the JSON form of the alert stream.
     json: String,
-    /// When it was sent, in nanoseconds since 1970-01-01 UTC.
+    /// Time at which it was sent, in nanoseconds since 1970-01-01 UTC.
     time: u64,
     evidence: Evidence,
 }
 
 impl Entry {
-    /// What is kept of a request; `now` is its time if it has none.
-    fn of(decoded: &Decoded, now: u64) -> Self {
+    /// Builds the entry of a request. `now` stands in for a missing time.
+    fn new(decoded: &Decoded, now: u64) -> Self {
         let alert = Alert::of(decoded);
         Self {
             json: serde_json::to_string(&alert).expect("an alert has a JSON form"),
             alert,
             time: decoded.unix.unwrap_or(now),
-            evidence: Evidence::of(&decoded.sent.message),
+            evidence: Evidence::new(&decoded.sent.message),
         }
     }
 
-    /// How many bytes of memory it takes, roughly: its JSON is the alert again.
+    /// Returns its approximate size in memory. The alert is about as large as its JSON.
     fn size(&self) -> usize {
         2 * self.json.len() + self.evidence.size()
     }
 }
 
 impl Store {
-    /// Opens the store at a place, and makes it where there is none.
+    /// Opens the store at a place, creating it if necessary.
     ///
     /// # Errors
-    /// When the place cannot be made private or written to, and when what is
-    /// there is no store, or one of a later tracer.
+    /// If the place cannot be written to or made private, or if the file there is not a store or
+    /// was written by a newer tracer.
     pub fn open(place: &Place) -> Result<Self, StoreError> {
         place.prepare()?;
         let path = place.path();
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        db.busy_timeout(PATIENCE)?;
-        // Nothing is changed in a file that is not tracer's.
+        db.busy_timeout(BUSY_TIMEOUT)?;
+        // Leave files of other programs unchanged.
         let state = schema::state(&db)?;
-        place.close_to_others()?;
+        place.restrict_to_owner()?;
         if state == State::Empty {
-            // It counts only before the first table. Pages that retention
-            // frees can then be given back.
+            // Only effective before the first table. Lets retention return pages that it frees.
             db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         }
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
         db.pragma_update(None, "foreign_keys", true)?;
-        // What is forgotten is overwritten.
+        // Overwrite deleted rows.
         db.pragma_update(None, "secure_delete", true)?;
         let mut store = Self { db };
         schema::migrate(&mut store.db, &schema::STEPS)?;
         Ok(store)
     }
 
-    /// The key of the digests, which stays the same.
+    /// Returns the key of the digests. It is the same for all runs.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn key(&self) -> Result<Key, StoreError> {
         Ok(read::key(&self.db)?)
     }
 
-    /// What earlier runs knew of identifiers: the latest first.
+    /// Returns the identifiers that earlier runs have seen, latest first.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If they cannot be read.
     pub fn sightings(&self) -> Result<Vec<Sighting>, StoreError> {
         let mut known = Vec::new();
         read::sightings(&self.db, MAX_REMEMBERED, |sighting| {
@@ -133,7 +130,7 @@ impl Store {
         Ok(known)
     }
 
-    /// Notes that a run begins, and gives its number.
+    /// Records the start of a run, and returns its number.
     fn begin_run(&mut self, now: u64) -> rusqlite::Result<i64> {
         self.db.execute(
             "INSERT INTO runs (began, version) VALUES (?1, ?2)",
@@ -142,7 +139,7 @@ impl Store {
         Ok(self.db.last_insert_rowid())
     }
 
-    /// Notes that it has ended, and what was not kept of it.
+    /// Records the end of a run, and the number of entries that were not stored.
     fn end_run(&mut self, run: i64, now: u64, lost: u64) -> rusqlite::Result<()> {
         self.db.execute(
             "UPDATE runs SET ended = ?2, lost = ?3 WHERE id = ?1",
@@ -151,16 +148,16 @@ impl Store {
         Ok(())
     }
 
-    /// A transaction that has the write lock from its beginning: it cannot
-    /// find half-way that another writer was first.
+    /// Begins a transaction that holds the write lock from the start, so that it cannot fail halfway
+    /// because of another writer.
     fn begin(&mut self) -> rusqlite::Result<Transaction<'_>> {
         self.db.transaction_with_behavior(TransactionBehavior::Immediate)
     }
 }
 
-/// Keeps an alert. One that has a number that is known in the run takes the
-/// other's place: more of its request came after all.
-fn keep(tx: &Transaction<'_>, run: i64, entry: &Entry) -> rusqlite::Result<()> {
+/// Stores an alert. It replaces an alert of the same run and number, which was made when less of the
+/// request had arrived.
+fn insert_alert(tx: &Transaction<'_>, run: i64, entry: &Entry) -> rusqlite::Result<()> {
     let Entry { alert, json, time, evidence } = entry;
     let content = &alert.content;
     let id: i64 = tx
@@ -205,8 +202,8 @@ fn keep(tx: &Transaction<'_>, run: i64, entry: &Entry) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Notes that an alert came again.
-fn repeat(
+/// Updates the count of a repeated alert.
+fn update_count(
     tx: &Transaction<'_>,
     run: i64,
     alert: u64,
@@ -221,8 +218,8 @@ fn repeat(
     Ok(())
 }
 
-/// Keeps what is known of an identifier.
-fn sight(tx: &Transaction<'_>, sighting: &Sighting) -> rusqlite::Result<()> {
+/// Stores the history of an identifier.
+fn upsert_identifier(tx: &Transaction<'_>, sighting: &Sighting) -> rusqlite::Result<()> {
     let list = |names: &[String]| serde_json::to_string(names).expect("names have a JSON form");
     tx.prepare(
         "INSERT INTO identifiers (value, class, first, last, requests, connections, processes,
@@ -248,7 +245,7 @@ fn sight(tx: &Transaction<'_>, sighting: &Sighting) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// SQLite's integers are signed; times reach the sign in the year 2262.
+/// Converts to SQLite's signed integers. Times overflow in the year 2262.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -267,13 +264,13 @@ fn kind(object: impl serde::Serialize) -> Option<String> {
     object.get("kind")?.as_str().map(str::to_owned)
 }
 
-/// How long ago 1970-01-01 UTC is, in nanoseconds.
+/// Returns the time in nanoseconds since 1970-01-01 UTC.
 fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// An error of the file system, with what it is about.
+/// Adds the path to an error of the file system.
 fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Place { path, source }

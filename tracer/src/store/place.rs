@@ -1,4 +1,4 @@
-//! Where the store is, and that nobody else can read it.
+//! Location of the store, and protection from other users.
 
 use std::{
     ffi::OsString,
@@ -13,24 +13,24 @@ use crate::files;
 
 const FOLDER_MODE: u32 = 0o700;
 
-/// SQLite's files beside the database in WAL mode. It gives them the mode of
-/// the database when it makes them.
-const BESIDE: [&str; 2] = ["-wal", "-shm"];
+/// Suffixes of SQLite's files next to the database in WAL mode. It creates them with the mode of the
+/// database.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
-/// A place for a store.
+/// Location of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A file that the user named. Its folder is the user's concern.
+    /// A file that the user named. Its folder is left as it is.
     Named(PathBuf),
-    /// The default: a file in a folder of tracer's own.
+    /// The default: a file in a folder that belongs to tracer.
     Default(PathBuf),
 }
 
-/// The default place; `None` where the user has no home.
+/// Returns the default place, or `None` if the user has no home folder.
 ///
-/// | who | where |
+/// | user | folder |
 /// |---|---|
-/// | a systemd service with `StateDirectory=` | there |
+/// | a systemd service with `StateDirectory=` | `$STATE_DIRECTORY` |
 /// | root | `/var/lib/tracer`; on Android `/data/local/tmp/tracer` |
 /// | others | `$XDG_STATE_HOME/tracer`, or `~/.local/state/tracer` |
 pub fn default_place() -> Option<Place> {
@@ -61,14 +61,14 @@ fn folder(
 }
 
 impl Place {
-    /// The database file.
+    /// Returns the path of the database file.
     pub fn path(&self) -> &Path {
         match self {
             Self::Named(path) | Self::Default(path) => path,
         }
     }
 
-    /// Makes the folder, if it is tracer's own, and an empty file.
+    /// Creates the folder, if it belongs to tracer, and an empty file.
     pub(super) fn prepare(&self) -> Result<(), StoreError> {
         let path = self.path();
         if let Self::Default(_) = self
@@ -82,12 +82,12 @@ impl Place {
                 .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE)))
                 .map_err(at(folder))?;
         }
-        let made =
+        let created =
             OpenOptions::new().create_new(true).write(true).mode(files::OWNER_ONLY).open(path);
-        match made {
+        match created {
             Ok(_) => Ok(()),
-            // It is not opened for a look: closing it again would drop the locks
-            // that SQLite has on it in this process (fcntl(2)).
+            // Not opened for the check: closing it again would release the locks that SQLite
+            // holds on it in this process (fcntl(2)).
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => fs::symlink_metadata(path)
                 .and_then(|metadata| files::check_file(&metadata))
                 .map_err(at(path)),
@@ -95,16 +95,18 @@ impl Place {
         }
     }
 
-    /// Closes the files to others.
-    pub(super) fn close_to_others(&self) -> Result<(), StoreError> {
+    /// Restricts the files to their owner.
+    pub(super) fn restrict_to_owner(&self) -> Result<(), StoreError> {
         let path = self.path();
-        let close =
+        let restrict =
             |path: &Path| fs::set_permissions(path, Permissions::from_mode(files::OWNER_ONLY));
-        close(path).map_err(at(path))?;
-        for suffix in BESIDE {
-            let beside = beside(path, suffix);
-            match close(&beside) {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(at(&beside)(err)),
+        restrict(path).map_err(at(path))?;
+        for suffix in COMPANIONS {
+            let companion = companion(path, suffix);
+            match restrict(&companion) {
+                Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                    return Err(at(&companion)(err));
+                }
                 _ => {}
             }
         }
@@ -112,13 +114,13 @@ impl Place {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn companion(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// Checks that the path names a folder of the caller's, and no link to one.
+/// Checks that the path names a folder that belongs to the caller, and not a link to one.
 fn own_folder(path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_place_is_the_users_own() {
+    fn default_place_depends_on_the_user() {
         let nothing = |_: &str| None;
         assert_eq!(folder(true, false, nothing), Some("/var/lib/tracer".into()));
         assert_eq!(folder(true, true, nothing), Some("/data/local/tmp/tracer".into()));

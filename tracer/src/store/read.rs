@@ -1,11 +1,11 @@
-//! Reading the store, also while a run writes to it.
+//! Reads the store, also while a run writes to it.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
-    PATIENCE, SCHEMA, StoreError, integer,
+    BUSY_TIMEOUT, SCHEMA, StoreError, integer,
     schema::{self, State},
 };
 use tracer_core::{
@@ -14,53 +14,53 @@ use tracer_core::{
     judge::Sighting,
 };
 
-/// Alerts that are read at once.
+/// Number of alerts to read at a time.
 const PAGE: u32 = 256;
 
-/// The store, open for reading.
+/// A store that is open for reading.
 #[derive(Debug)]
 pub struct Reader {
     db: Connection,
 }
 
-/// Which alerts.
+/// Selects alerts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
-    /// Those that were last seen from then on (nanoseconds since 1970-01-01 UTC).
+    /// Earliest time at which they were last seen, in nanoseconds since 1970-01-01 UTC.
     pub since: Option<u64>,
-    /// Those that were first seen before then.
+    /// Time before which they were first seen.
     pub until: Option<u64>,
-    /// Those that are at least so bad.
+    /// Minimum severity.
     pub severity: Option<Severity>,
-    /// Those of the application, or of the browser, of this name.
+    /// Name of the application or browser.
     pub application: Option<String>,
 }
 
-/// A kept alert.
+/// An alert in the store.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
-    /// Its number in the store.
+pub struct StoredAlert {
+    /// Number of the alert in the store.
     pub id: i64,
-    /// The number of its run.
+    /// Number of the run.
     pub run: i64,
-    /// The alert, values as sent.
+    /// The alert, with values as sent.
     pub alert: Alert,
-    /// When it came first, in nanoseconds since 1970-01-01 UTC.
+    /// Time at which it first occurred, in nanoseconds since 1970-01-01 UTC.
     pub time: u64,
-    /// How often it came.
+    /// Number of occurrences.
     pub count: u64,
-    /// When it came last, in nanoseconds since 1970-01-01 UTC.
+    /// Time at which it last occurred, in nanoseconds since 1970-01-01 UTC.
     pub last: u64,
 }
 
 impl Reader {
-    /// Opens a store; `None` where nothing was kept in it yet.
+    /// Opens a store. Returns `None` for an empty file.
     ///
     /// # Errors
-    /// When it cannot be read, or is no store of this version.
+    /// If it cannot be read or is not a store of this version.
     pub fn open(path: &Path) -> Result<Option<Self>, StoreError> {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        db.busy_timeout(PATIENCE)?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
         match schema::state(&db)? {
             State::Empty => Ok(None),
             State::Version(found) if found > SCHEMA => Err(StoreError::Newer { found }),
@@ -69,27 +69,26 @@ impl Reader {
         }
     }
 
-    /// The key of the digests.
+    /// Returns the key of the digests.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn key(&self) -> Result<Key, StoreError> {
         Ok(key(&self.db)?)
     }
 
-    /// Hands over the alerts that were asked for, in the order in which they
-    /// came.
+    /// Calls `each` with the selected alerts, in the order of time.
     ///
     /// # Errors
-    /// When they cannot be read, or what `each` says.
+    /// If they cannot be read, or if `each` fails.
     pub fn alerts<E: From<StoreError>>(
         &self,
         query: &Query,
-        mut each: impl FnMut(Kept) -> Result<(), E>,
+        mut each: impl FnMut(StoredAlert) -> Result<(), E>,
     ) -> Result<(), E> {
         let severities = query.severity.map(|least| {
-            let bad = |severity: &Severity| *severity >= least;
-            let names: Vec<_> = SEVERITIES.into_iter().filter(bad).map(super::name).collect();
+            let selected = |severity: &Severity| *severity >= least;
+            let names: Vec<_> = SEVERITIES.into_iter().filter(selected).map(super::name).collect();
             serde_json::to_string(&names).expect("names have a JSON form")
         });
         let mut after = (i64::MIN, i64::MIN);
@@ -103,15 +102,14 @@ impl Reader {
         }
     }
 
-    /// The next alerts after a time and a number. Not all at once: whoever
-    /// reads them may take long, and as long as a statement reads, SQLite
-    /// cannot empty the `-wal` file that a run writes to.
+    /// Reads the next alerts after a time and number. It does not read all at once, because the
+    /// caller may take long, and SQLite cannot truncate the `-wal` file during a read.
     fn page(
         &self,
         query: &Query,
         severities: Option<&str>,
         after: (i64, i64),
-    ) -> Result<Vec<Kept>, StoreError> {
+    ) -> Result<Vec<StoredAlert>, StoreError> {
         let mut statement = self.db.prepare(
             "SELECT id, run, time, json, count, last FROM alerts
              WHERE (time, id) > (?1, ?2)
@@ -132,24 +130,23 @@ impl Reader {
         ])?;
         let mut page = Vec::new();
         while let Some(row) = rows.next()? {
-            page.push(kept(row)?);
+            page.push(stored_alert(row)?);
         }
         Ok(page)
     }
 
-    /// How many alerts there are.
+    /// Returns the number of alerts.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// If they cannot be read.
     pub fn count(&self) -> Result<u64, StoreError> {
         Ok(self.db.query_row("SELECT count(*) FROM alerts", [], |row| row.get(0))?)
     }
 
-    /// The bytes of an alert's request, in pieces: between two of them, some
-    /// that were sent are not known.
+    /// Returns the bytes of an alert's request, in pieces. Between two pieces, sent bytes are missing.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// If they cannot be read.
     pub fn evidence(&self, id: i64) -> Result<Vec<Vec<u8>>, StoreError> {
         let sql = "SELECT bytes FROM evidence WHERE alert = ?1 ORDER BY piece";
         let mut statement = self.db.prepare(sql)?;
@@ -157,10 +154,10 @@ impl Reader {
         Ok(pieces.collect::<Result<_, _>>()?)
     }
 
-    /// Hands over what is known of identifiers, the latest first.
+    /// Calls `each` with the identifiers, latest first.
     ///
     /// # Errors
-    /// When it cannot be read, or what `each` says.
+    /// If they cannot be read, or if `each` fails.
     pub fn sightings<E: From<StoreError>>(
         &self,
         each: impl FnMut(Sighting) -> Result<(), E>,
@@ -168,24 +165,24 @@ impl Reader {
         sightings(&self.db, u32::MAX, each)
     }
 
-    /// That the file is whole.
+    /// Checks the integrity of the file.
     ///
     /// # Errors
-    /// When SQLite cannot say.
-    pub fn is_whole(&self) -> Result<bool, StoreError> {
-        let said =
+    /// If SQLite cannot check it.
+    pub fn is_intact(&self) -> Result<bool, StoreError> {
+        let result =
             self.db.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))?;
-        Ok(said == "ok")
+        Ok(result == "ok")
     }
 }
 
 const SEVERITIES: [Severity; 5] =
     [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
 
-fn kept(row: &Row<'_>) -> Result<Kept, StoreError> {
+fn stored_alert(row: &Row<'_>) -> Result<StoredAlert, StoreError> {
     let id = row.get("id")?;
     let alert = serde_json::from_str(row.get_ref("json")?.as_str().map_err(rusqlite::Error::from)?);
-    Ok(Kept {
+    Ok(StoredAlert {
         id,
         run: row.get("run")?,
         alert: alert.map_err(|source| StoreError::Damaged { id, source })?,
@@ -195,23 +192,23 @@ fn kept(row: &Row<'_>) -> Result<Kept, StoreError> {
     })
 }
 
-/// The key of the digests.
+/// Returns the key of the digests.
 pub(super) fn key(db: &Connection) -> rusqlite::Result<Key> {
     let sql = "SELECT value FROM meta WHERE key = ?1";
     db.query_row(sql, [schema::REDACTION_KEY], |row| row.get(0).map(Key))
 }
 
-/// What is known of identifiers: `most` of them, the latest first.
+/// Calls `each` with up to `limit` identifiers, latest first.
 pub(super) fn sightings<E: From<StoreError>>(
     db: &Connection,
-    most: u32,
+    limit: u32,
     mut each: impl FnMut(Sighting) -> Result<(), E>,
 ) -> Result<(), E> {
     let sqlite = StoreError::Sqlite;
     let mut statement = db
         .prepare("SELECT * FROM identifiers ORDER BY last DESC, value LIMIT ?1")
         .map_err(sqlite)?;
-    let mut rows = statement.query([most]).map_err(sqlite)?;
+    let mut rows = statement.query([limit]).map_err(sqlite)?;
     while let Some(row) = rows.next().map_err(sqlite)? {
         each(sighting(row).map_err(sqlite)?)?;
     }
@@ -219,7 +216,7 @@ pub(super) fn sightings<E: From<StoreError>>(
 }
 
 fn sighting(row: &Row<'_>) -> rusqlite::Result<Sighting> {
-    // Written by tracer alone; a list that it did not write is nobody's.
+    // Only tracer writes these lists; treat a malformed one as empty.
     let list = |column| {
         row.get::<_, String>(column).map(|json| serde_json::from_str(&json).unwrap_or_default())
     };

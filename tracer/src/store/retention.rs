@@ -1,4 +1,4 @@
-//! How long and how much is kept.
+//! Limits on the age and size of the store.
 
 use std::time::Duration;
 
@@ -6,84 +6,83 @@ use rusqlite::{Transaction, params};
 
 use super::{Store, integer};
 
-/// What is kept.
+/// Limits of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep {
-    /// What was not seen for so long is forgotten.
+pub struct Retention {
+    /// Maximum time since an alert or identifier was last seen.
     pub age: Duration,
-    /// So many bytes of the database file, of which the oldest alerts go first.
+    /// Maximum size of the database file in bytes. The oldest alerts are removed first.
     pub size: u64,
 }
 
-impl Default for Keep {
+impl Default for Retention {
     fn default() -> Self {
         Self { age: Duration::from_secs(90 * 24 * 60 * 60), size: 256 << 20 }
     }
 }
 
-/// What was forgotten.
+/// Number of removed rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Forgotten {
-    /// Alerts, by age.
+pub(super) struct Removed {
+    /// Alerts that were too old.
     pub(super) old: u64,
-    /// Alerts, by size.
+    /// Alerts removed because of the store's size.
     pub(super) surplus: u64,
-    /// Identifiers, by either.
+    /// Identifiers, for either reason.
     pub(super) identifiers: u64,
 }
 
-/// The part of the allowed size that is left when there was too much: so that
-/// not every check forgets something again.
-const LEFT_PERCENT: u64 = 90;
+/// Percentage of the maximum size to shrink to, so that not every check has to remove something.
+const TARGET_PERCENT: u64 = 90;
 
-/// Rows that are forgotten at a time.
-const AT_A_TIME: u32 = 256;
+/// Number of rows to remove in one transaction.
+const ROWS_PER_STEP: u32 = 256;
 
 impl Store {
-    /// Forgets what is too old or too much.
-    pub(super) fn forget(&mut self, keep: &Keep, now: u64) -> rusqlite::Result<Forgotten> {
-        let mut forgotten = Forgotten::default();
-        let age = u64::try_from(keep.age.as_nanos()).unwrap_or(u64::MAX);
+    /// Removes rows that are too old, and the oldest ones if the store is too large.
+    pub(super) fn enforce(&mut self, limits: &Retention, now: u64) -> rusqlite::Result<Removed> {
+        let mut removed = Removed::default();
+        let age = u64::try_from(limits.age.as_nanos()).unwrap_or(u64::MAX);
         let before = integer(now.saturating_sub(age));
         let tx = self.begin()?;
-        forgotten.old = delete(&tx, "DELETE FROM alerts WHERE last < ?1", before)?;
-        forgotten.identifiers = delete(&tx, "DELETE FROM identifiers WHERE last < ?1", before)?;
-        forget_runs(&tx)?;
+        removed.old = delete(&tx, "DELETE FROM alerts WHERE last < ?1", before)?;
+        removed.identifiers = delete(&tx, "DELETE FROM identifiers WHERE last < ?1", before)?;
+        remove_empty_runs(&tx)?;
         tx.commit()?;
 
-        if self.size()? > keep.size {
-            let enough = keep.size / 100 * LEFT_PERCENT;
-            while self.size()? > enough {
+        if self.size()? > limits.size {
+            let target = limits.size / 100 * TARGET_PERCENT;
+            while self.size()? > target {
                 let tx = self.begin()?;
-                let mut rows = delete(&tx, OLDEST_ALERTS, AT_A_TIME)?;
-                forgotten.surplus += rows;
+                let mut rows = delete(&tx, OLDEST_ALERTS, ROWS_PER_STEP)?;
+                removed.surplus += rows;
                 if rows == 0 {
-                    rows = delete(&tx, OLDEST_IDENTIFIERS, AT_A_TIME)?;
-                    forgotten.identifiers += rows;
+                    rows = delete(&tx, OLDEST_IDENTIFIERS, ROWS_PER_STEP)?;
+                    removed.identifiers += rows;
                 }
-                forget_runs(&tx)?;
+                remove_empty_runs(&tx)?;
                 tx.commit()?;
                 if rows == 0 {
                     break;
                 }
             }
         }
-        if forgotten != Forgotten::default() {
-            self.give_back()?;
+        if removed != Removed::default() {
+            self.return_free_pages()?;
         }
-        Ok(forgotten)
+        Ok(removed)
     }
 
-    /// How many bytes are in use.
+    /// Returns the number of bytes in use.
     pub(super) fn size(&self) -> rusqlite::Result<u64> {
         let number = |pragma| self.db.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
         let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
         Ok(pages * number("page_size")?)
     }
 
-    /// Gives free pages back to the file system.
-    fn give_back(&self) -> rusqlite::Result<()> {
-        // It frees a page a step.
+    /// Returns free pages to the file system.
+    fn return_free_pages(&self) -> rusqlite::Result<()> {
+        // Each step frees one page.
         let mut statement = self.db.prepare("PRAGMA incremental_vacuum")?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
@@ -101,9 +100,9 @@ fn delete(tx: &Transaction<'_>, sql: &str, with: impl rusqlite::ToSql) -> rusqli
     Ok(tx.execute(sql, params![with])? as u64)
 }
 
-/// Runs that ended and of which nothing is left.
-fn forget_runs(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    // The last one stays: it may be running.
+/// Removes ended runs without alerts.
+fn remove_empty_runs(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    // Keep the last run, which may be active.
     tx.execute(
         "DELETE FROM runs WHERE ended IS NOT NULL AND id NOT IN (SELECT run FROM alerts)
          AND id < (SELECT max(id) FROM runs)",

@@ -1,4 +1,4 @@
-//! The schema, its versions, and the way from each to the next.
+//! The schema, and the steps from one version to the next.
 
 use std::{io, path::PathBuf};
 
@@ -6,76 +6,76 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use tracer_core::alert::redact::Key;
 
-/// What tells a store from other SQLite files (`PRAGMA application_id`): "trac".
+/// Marks an SQLite file as a store (`PRAGMA application_id`): "trac".
 pub(super) const APPLICATION: i32 = i32::from_be_bytes(*b"trac");
 
-/// The row of `meta` that holds the key of the digests.
+/// Row of `meta` that holds the key of the digests.
 pub(super) const REDACTION_KEY: &str = "redaction_key";
 
-/// A step to the next version of the schema.
+/// Step to the next version of the schema.
 pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
-/// The steps: the first one makes version 1 of nothing.
+/// All steps. The first one creates version 1.
 pub(super) const STEPS: [Step; 1] = [version_1];
 
-/// The version of the schema (`PRAGMA user_version`).
+/// Version of the schema (`PRAGMA user_version`).
 pub const SCHEMA: usize = STEPS.len();
 
-/// Why a store cannot be used.
+/// Error that makes a store unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Its file or folder.
+    /// The file or folder cannot be used.
     #[error("{}: {source}", path.display())]
     Place {
-        /// Which.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What is wrong.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// A file of something else.
-    #[error("it is an SQLite file of another program")]
+    /// The file is an SQLite file of another program.
+    #[error("it is an SQLite file of another program; name another file")]
     Foreign,
-    /// A store in a schema that this tracer does not know.
+    /// The schema is newer than this tracer.
     #[error(
-        "its schema is version {found}, and this tracer knows version {SCHEMA}: \
-         a later tracer made it"
+        "it was made by a later tracer (schema {found}; this one knows schema {SCHEMA}); update \
+         tracer"
     )]
     Newer {
-        /// Its version.
+        /// Version of the store.
         found: usize,
     },
-    /// A store in an earlier schema cannot be read before it was brought up.
-    #[error("its schema is version {found}: `tracer run` brings it to version {SCHEMA}")]
+    /// The schema is older than this tracer, which only updates it when it writes.
+    #[error("it has the older schema {found}; `tracer run` updates it to schema {SCHEMA}")]
     Older {
-        /// Its version.
+        /// Version of the store.
         found: usize,
     },
-    /// An alert that cannot be read.
+    /// An alert cannot be parsed.
     #[error("alert {id} in it is damaged: {source}")]
     Damaged {
-        /// Its number in the store.
+        /// Number of the alert in the store.
         id: i64,
-        /// What is wrong.
+        /// Error of the parser.
         source: serde_json::Error,
     },
-    /// The system has no thread to write with.
-    #[error("no thread to write with: {0}")]
+    /// The writing thread cannot be started.
+    #[error("cannot start the writing thread: {0}")]
     Thread(io::Error),
-    /// SQLite says why.
+    /// SQLite failed.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// What a file holds.
+/// State of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nothing yet.
+    /// Empty.
     Empty,
     /// A store of this version.
     Version(usize),
 }
 
-/// Says what a file holds, and changes nothing.
+/// Returns the state of a file, without changing it.
 pub(super) fn state(db: &Connection) -> Result<State, StoreError> {
     let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -89,12 +89,12 @@ pub(super) fn state(db: &Connection) -> Result<State, StoreError> {
     Ok(State::Version(usize::try_from(number("user_version")?).unwrap_or(0)))
 }
 
-/// Brings a store to the last of the versions that `steps` lead to. Each step
-/// is one transaction: after a crash the store is of one version or the next.
+/// Updates a store to the last version that `steps` lead to. Each step is one transaction, so after a
+/// crash the store has a definite version.
 pub(super) fn migrate(db: &mut Connection, steps: &[Step]) -> Result<(), StoreError> {
     loop {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Within the transaction: another process may be at it as well.
+        // Read within the transaction, because another process may update it at the same time.
         let version = match state(&tx)? {
             State::Empty => 0,
             State::Version(version) => version,

@@ -1,5 +1,4 @@
-//! The writing thread: what the disk takes long for, the capture does not wait
-//! for.
+//! The thread that writes to the store, so that the capture does not wait for the disk.
 
 use std::{
     sync::{
@@ -11,49 +10,52 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Entry, Keep, Store, StoreError, keep, now, repeat, retention::Forgotten, sight};
+use super::{
+    Entry, Retention, Store, StoreError, insert_alert, now, retention::Removed, update_count,
+    upsert_identifier,
+};
 use tracer_core::{judge::Sighting, pipeline::Output};
 
-/// How long something waits for company before it is committed: a fourth of
-/// the second that a kill may cost.
+/// Maximum time for which an entry waits for others to be committed with: a quarter of the second
+/// that a kill may lose.
 pub(super) const BATCH: Duration = Duration::from_millis(250);
 
-/// The most items of a batch.
+/// Maximum number of items in a batch.
 const MAX_BATCH: usize = 1024;
 
-/// The most items that wait. Alerts are told apart before they come here, so
-/// that a thousand at once is a flood.
+/// Maximum number of queued items. Alerts are deduplicated before they are queued, so a thousand at
+/// once is a flood.
 const MAX_WAITING: usize = 1024;
 
-/// The most bytes that wait.
+/// Maximum number of queued bytes.
 const MAX_WAITING_BYTES: usize = 32 << 20;
 
-/// How often the store is looked through for what is too old or too much.
-const RETENTION: Duration = Duration::from_secs(60);
+/// Interval at which the limits of age and size are enforced.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Writes what a run has to keep.
+/// Queues the entries of a run for the writing thread.
 #[derive(Debug)]
 pub struct Writer {
-    /// `None` once it was closed.
+    /// `None` once it is closed.
     queue: Option<SyncSender<Item>>,
-    news: Receiver<News>,
+    events: Receiver<StoreEvent>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Something that the user should know.
+/// An event to report to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// Alerts went, to keep within the age or the size.
-    Forgotten {
-        /// How many, because they were too old.
+pub enum StoreEvent {
+    /// Rows were removed to stay within the limits.
+    Removed {
+        /// Number of alerts that were too old.
         old: u64,
-        /// How many, because there were too many.
+        /// Number of alerts removed because of the store's size.
         surplus: u64,
-        /// How many identifiers, because of either.
+        /// Number of identifiers, for either reason.
         identifiers: u64,
     },
-    /// Something could not be written: why.
+    /// A write failed, with the reason.
     Failed(String),
 }
 
@@ -88,26 +90,33 @@ impl Writer {
     /// Begins a run in a store.
     ///
     /// # Errors
-    /// When the store cannot be written to, or no thread be had.
-    pub fn start(mut store: Store, keep: Keep) -> Result<Self, StoreError> {
+    /// If the store cannot be written to or the thread cannot be started.
+    pub fn start(mut store: Store, limits: Retention) -> Result<Self, StoreError> {
         let run = store.begin_run(now())?;
         let (queue, items) = sync_channel(MAX_WAITING);
-        let (tell, news) = channel();
+        let (sender, events) = channel();
         let shared = Arc::new(Shared::default());
-        let shared_too = Arc::clone(&shared);
-        let thread = Thread { store, run, keep, items, tell, shared: shared_too, failure: None };
+        let thread = Thread {
+            store,
+            run,
+            limits,
+            items,
+            events: sender,
+            shared: Arc::clone(&shared),
+            failure: None,
+        };
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || thread.run())
             .map_err(StoreError::Thread)?;
-        Ok(Self { queue: Some(queue), news, shared, thread: Some(thread) })
+        Ok(Self { queue: Some(queue), events, shared, thread: Some(thread) })
     }
 
-    /// Keeps an alert, or that it came again. Never waits.
+    /// Queues an alert or a repetition. Never blocks.
     pub fn output(&self, output: &Output) {
         match output {
             Output::Request(decoded) if decoded.is_alert() => {
-                self.send(Item::Alert(Box::new(Entry::of(decoded, now()))));
+                self.send(Item::Alert(Box::new(Entry::new(decoded, now()))));
             }
             Output::Repeated { alert, total, unix, .. } => {
                 let last = unix.unwrap_or_else(now);
@@ -117,29 +126,28 @@ impl Writer {
         }
     }
 
-    /// Keeps what is known of identifiers. Never waits.
+    /// Queues the history of identifiers. Never blocks.
     pub fn sightings(&self, sightings: Vec<Sighting>) {
         for sighting in sightings {
             self.send(Item::Sighting(Box::new(sighting)));
         }
     }
 
-    /// What the user should know, since it was last asked for.
-    pub fn news(&self) -> impl Iterator<Item = News> {
-        self.news.try_iter()
+    /// Returns the events since the last call.
+    pub fn events(&self) -> impl Iterator<Item = StoreEvent> {
+        self.events.try_iter()
     }
 
-    /// How many alerts, repetitions and identifiers could not be kept so far.
+    /// Returns the number of alerts, repetitions and identifiers that could not be stored so far.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Commits everything. [`Writer::news`] and [`Writer::lost`] then have the
-    /// last word.
+    /// Commits everything. Afterwards [`Writer::events`] and [`Writer::lost`] are final.
     pub fn finish(&mut self) {
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread's has been printed.
+            // A panic of the thread has already been printed.
             let _ = thread.join();
         }
     }
@@ -165,11 +173,11 @@ impl Drop for Writer {
 struct Thread {
     store: Store,
     run: i64,
-    keep: Keep,
+    limits: Retention,
     items: Receiver<Item>,
-    tell: Sender<News>,
+    events: Sender<StoreEvent>,
     shared: Arc<Shared>,
-    /// Why the last attempt to write failed, if it did: a full disk is said once.
+    /// Reason for which the last write failed. A full disk is reported once.
     failure: Option<String>,
 }
 
@@ -178,8 +186,8 @@ impl Thread {
         let mut retention = Instant::now();
         loop {
             if Instant::now() >= retention {
-                self.forget();
-                retention = Instant::now() + RETENTION;
+                self.enforce_limits();
+                retention = Instant::now() + RETENTION_INTERVAL;
             }
             let patience = retention.saturating_duration_since(Instant::now());
             match self.items.recv_timeout(patience) {
@@ -194,7 +202,7 @@ impl Thread {
         }
     }
 
-    /// Commits an item, with those that come soon after.
+    /// Commits an item together with those that follow soon.
     fn batch(&mut self, first: Item) {
         let deadline = Instant::now() + BATCH;
         let mut batch = vec![first];
@@ -221,30 +229,32 @@ impl Thread {
         let tx = self.store.begin()?;
         for item in batch {
             match item {
-                Item::Alert(entry) => keep(&tx, run, entry)?,
-                Item::Repeated { alert, total, last } => repeat(&tx, run, *alert, *total, *last)?,
-                Item::Sighting(sighting) => sight(&tx, sighting)?,
+                Item::Alert(entry) => insert_alert(&tx, run, entry)?,
+                Item::Repeated { alert, total, last } => {
+                    update_count(&tx, run, *alert, *total, *last)?
+                }
+                Item::Sighting(sighting) => upsert_identifier(&tx, sighting)?,
             }
         }
         tx.commit()
     }
 
-    fn forget(&mut self) {
-        match self.store.forget(&self.keep, now()) {
-            Ok(Forgotten { old: 0, surplus: 0, identifiers: 0 }) => {}
-            Ok(Forgotten { old, surplus, identifiers }) => {
-                // Nobody may be listening any more.
-                let _ = self.tell.send(News::Forgotten { old, surplus, identifiers });
+    fn enforce_limits(&mut self) {
+        match self.store.enforce(&self.limits, now()) {
+            Ok(Removed { old: 0, surplus: 0, identifiers: 0 }) => {}
+            Ok(Removed { old, surplus, identifiers }) => {
+                // The receiver may be gone.
+                let _ = self.events.send(StoreEvent::Removed { old, surplus, identifiers });
             }
             Err(err) => self.failed(&err),
         }
     }
 
     fn failed(&mut self, err: &rusqlite::Error) {
-        let why = Some(err.to_string());
-        if why != self.failure {
-            let _ = self.tell.send(News::Failed(err.to_string()));
-            self.failure = why;
+        let reason = err.to_string();
+        if self.failure.as_ref() != Some(&reason) {
+            let _ = self.events.send(StoreEvent::Failed(reason.clone()));
+            self.failure = Some(reason);
         }
     }
 }

@@ -12,7 +12,7 @@ use tracer_core::{alert::fixtures, finding::Severity, pipeline::Output};
 
 mod writing;
 
-/// A folder, and a place for a store in it.
+/// Creates a folder, and returns a place for a store in it.
 fn place() -> (TempDir, Place) {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::Default(folder.path().join("state/tracer/tracer.db"));
@@ -23,7 +23,7 @@ fn read(place: &Place) -> Reader {
     Reader::open(place.path()).unwrap().expect("it holds something")
 }
 
-fn kept(place: &Place, query: &Query) -> Vec<Kept> {
+fn kept(place: &Place, query: &Query) -> Vec<StoredAlert> {
     let mut all = Vec::new();
     read(place)
         .alerts(query, |kept| {
@@ -36,12 +36,12 @@ fn kept(place: &Place, query: &Query) -> Vec<Kept> {
 
 fn entry(number: u64, time: u64) -> Entry {
     let decoded = Decoded { alert: Some(number), unix: Some(time), ..fixtures::decoded() };
-    Entry::of(&decoded, 0)
+    Entry::new(&decoded, 0)
 }
 
-fn keep_all(store: &mut Store, run: i64, entries: &[Entry]) {
+fn insert_all(store: &mut Store, run: i64, entries: &[Entry]) {
     let tx = store.begin().unwrap();
-    entries.iter().for_each(|entry| keep(&tx, run, entry).unwrap());
+    entries.iter().for_each(|entry| insert_alert(&tx, run, entry).unwrap());
     tx.commit().unwrap();
 }
 
@@ -68,41 +68,48 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 #[test]
-fn what_is_kept_is_read_again() {
+fn stored_alerts_are_read_back() {
     let (_folder, place) = place();
     let mut store = Store::open(&place).unwrap();
     let run = store.begin_run(5).unwrap();
-    keep_all(&mut store, run, &[entry(1, fixtures::TIME)]);
+    insert_all(&mut store, run, &[entry(1, fixtures::TIME)]);
     let tx = store.begin().unwrap();
-    repeat(&tx, run, 1, 37, fixtures::TIME + 9).unwrap();
-    // An alert of this number is not there, and none is made.
-    repeat(&tx, run, 2, 3, 4).unwrap();
+    update_count(&tx, run, 1, 37, fixtures::TIME + 9).unwrap();
+    // A repetition of an unknown alert creates no row.
+    update_count(&tx, run, 2, 3, 4).unwrap();
     tx.commit().unwrap();
 
-    // While the writer has it open.
+    // Read while the writer has it open.
     let all = kept(&place, &Query::default());
     let [kept] = &all[..] else { panic!("{all:#?}") };
     let alert = Alert { alert: Some(1), ..fixtures::alert() };
     assert_eq!(
         kept,
-        &Kept { id: 1, run, alert, time: fixtures::TIME, count: 37, last: fixtures::TIME + 9 }
+        &StoredAlert {
+            id: 1,
+            run,
+            alert,
+            time: fixtures::TIME,
+            count: 37,
+            last: fixtures::TIME + 9
+        }
     );
     let pieces = read(&place).evidence(1).unwrap();
     let [piece] = &pieces[..] else { panic!("{pieces:?}") };
     assert!(piece.starts_with(b"POST /v1?id=private HTTP/1.1\r\n"), "{piece:?}");
     assert!(piece.ends_with(b"{\"url\":\"https://news.example.org/story?q=private\"}"));
 
-    // More of the request came: the alert is the same one.
+    // More of the request arrived: the alert is replaced.
     let mut more = entry(1, fixtures::TIME);
     more.evidence.pieces.push(b"more".to_vec());
-    keep_all(&mut store, run, &[more]);
+    insert_all(&mut store, run, &[more]);
     let reader = read(&place);
     assert_eq!((reader.count().unwrap(), reader.evidence(1).unwrap().len()), (1, 2));
-    assert!(reader.is_whole().unwrap());
+    assert!(reader.is_intact().unwrap());
 }
 
 #[test]
-fn alerts_are_asked_for_by_what_they_are() {
+fn alerts_are_selected_by_time_severity_and_application() {
     let (_folder, place) = place();
     let mut store = Store::open(&place).unwrap();
     let run = store.begin_run(0).unwrap();
@@ -111,11 +118,11 @@ fn alerts_are_asked_for_by_what_they_are() {
     entries[1].alert.application = "Other".into();
     entries[2].alert.severity = Some(Severity::Critical);
     entries[2].alert.content.browser = Some("Mi Browser".into());
-    // The newest last, in whatever order they were kept.
+    // Newest last, whatever the order of insertion.
     entries.reverse();
-    keep_all(&mut store, run, &entries);
+    insert_all(&mut store, run, &entries);
     let tx = store.begin().unwrap();
-    repeat(&tx, run, 1, 2, 250).unwrap();
+    update_count(&tx, run, 1, 2, 250).unwrap();
     tx.commit().unwrap();
     let found = |query: Query| -> Vec<_> {
         kept(&place, &query).iter().filter_map(|kept| kept.alert.alert).collect()
@@ -129,14 +136,14 @@ fn alerts_are_asked_for_by_what_they_are() {
     assert_eq!(found(name("other")), [2]);
     assert_eq!(found(name("mi browser")), [3]);
     assert_eq!(found(name("%")), [0u64; 0]);
-    // Page by page, also where many have one time.
+    // Across pages, also if many alerts have the same time.
     let more: Vec<_> = (4..1000).map(|number| entry(number, 400 + number / 300)).collect();
-    keep_all(&mut store, run, &more);
+    insert_all(&mut store, run, &more);
     assert_eq!(found(Query::default()), (1..1000).collect::<Vec<_>>());
 }
 
 #[test]
-fn identifiers_are_remembered() {
+fn identifiers_are_stored_and_updated() {
     let (_folder, place) = place();
     let mut store = Store::open(&place).unwrap();
     let (old, new) = (sighting("old", 10), sighting("new", 20));
@@ -144,7 +151,7 @@ fn identifiers_are_remembered() {
     let unknown = Sighting { first: 0, last: u64::MAX, ..sighting("", 0) };
     let tx = store.begin().unwrap();
     for known in [&old, &new, &later, &unknown] {
-        sight(&tx, known).unwrap();
+        upsert_identifier(&tx, known).unwrap();
     }
     tx.commit().unwrap();
     let unknown = Sighting { last: i64::MAX as u64, ..unknown };
@@ -152,7 +159,7 @@ fn identifiers_are_remembered() {
 }
 
 #[test]
-fn a_value_has_one_digest_for_ever() {
+fn key_of_the_digests_is_permanent() {
     let (_folder, place) = place();
     let key = Store::open(&place).unwrap().key().unwrap();
     assert_eq!(Store::open(&place).unwrap().key().unwrap(), key);
@@ -162,9 +169,8 @@ fn a_value_has_one_digest_for_ever() {
 }
 
 #[test]
-fn only_the_owner_can_read_it() {
-    // The process's mask may or may not help; `tests/tests/store.rs` runs it
-    // with none.
+fn files_are_private_to_the_owner() {
+    // Depends on the umask of this process; `tests/tests/store.rs` uses a umask of 0.
     let (folder, place) = place();
     let mut store = Store::open(&place).unwrap();
     store.begin_run(0).unwrap();
@@ -176,7 +182,7 @@ fn only_the_owner_can_read_it() {
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     assert_eq!(mode(&folder.path().join("state")), 0o700);
 
-    // What others could read is closed to them, files beside it too.
+    // Opening it restricts files that others could read.
     for file in &files {
         fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
     }
@@ -186,11 +192,11 @@ fn only_the_owner_can_read_it() {
         assert_eq!(mode(file), 0o600, "{}", file.display());
     }
     assert_eq!(mode(path.parent().unwrap()), 0o700);
-    // Opening it again has not taken its locks from the first.
+    // Opening it again has not released the locks of the first.
     assert!(store.begin().is_ok());
     drop(second);
 
-    // A named one's folder is not tracer's.
+    // The folder of a named store is left as it is.
     let shared = folder.path().join("shared");
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
@@ -213,7 +219,7 @@ fn an_empty_file_becomes_a_store() {
 }
 
 #[test]
-fn what_is_no_store_is_left_as_it_is() {
+fn other_files_are_left_unchanged() {
     let (folder, _) = place();
     let path = folder.path().join("other");
     let place = Place::Named(path.clone());
@@ -231,7 +237,7 @@ fn what_is_no_store_is_left_as_it_is() {
     assert_eq!((fs::read(&path).unwrap(), mode(&path)), (before, 0o644));
 }
 
-/// Version 1 as it was written then, which later steps have to take further.
+/// A store in version 1, which later steps have to update.
 const VERSION_1: &str = include_str!("v1.sql");
 
 fn version_1(path: &Path) -> Connection {
@@ -240,7 +246,7 @@ fn version_1(path: &Path) -> Connection {
     db
 }
 
-/// `SELECT * FROM sqlite_schema`, without the layout of its text.
+/// Returns the schema with normalized white space.
 fn schema_of(db: &Connection) -> Vec<(String, String)> {
     let mut statement =
         db.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name").unwrap();
@@ -252,7 +258,7 @@ fn schema_of(db: &Connection) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_stored_version_1_is_still_read() {
+fn stores_in_version_1_are_still_read() {
     let (folder, place) = place();
     let path = folder.path().join("v1");
     drop(version_1(&path));
@@ -270,7 +276,7 @@ fn a_stored_version_1_is_still_read() {
 }
 
 #[test]
-fn steps_are_taken_in_order_and_each_once() {
+fn migration_takes_each_step_once_and_in_order() {
     fn second(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         tx.execute_batch("ALTER TABLE alerts ADD COLUMN seen INTEGER NOT NULL DEFAULT 0")
     }
@@ -291,16 +297,16 @@ fn steps_are_taken_in_order_and_each_once() {
     assert_eq!((version(&db), seen(&db)), (State::Version(3), 1));
     schema::migrate(&mut db, &steps[..3]).unwrap();
     assert_eq!(seen(&db), 1, "a step is not taken twice");
-    // One that fails leaves what was there.
+    // A failing step changes nothing.
     schema::migrate(&mut db, &steps).unwrap_err();
     assert_eq!((version(&db), seen(&db)), (State::Version(3), 1));
-    // Back there is no way.
+    // There are no steps backwards.
     let err = schema::migrate(&mut db, &steps[..2]).unwrap_err();
     assert!(matches!(err, StoreError::Newer { found: 3 }), "{err}");
 }
 
 #[test]
-fn a_later_version_is_refused_and_left_alone() {
+fn later_versions_are_refused_and_left_unchanged() {
     let (folder, _) = place();
     let path = folder.path().join("later");
     version_1(&path).pragma_update(None, "user_version", 99).unwrap();
@@ -308,51 +314,51 @@ fn a_later_version_is_refused_and_left_alone() {
         [Store::open(&Place::Named(path.clone())).unwrap_err(), Reader::open(&path).unwrap_err()]
     {
         let message = err.to_string();
-        assert!(message.contains("version 99") && message.contains("later tracer"), "{message}");
+        assert!(message.contains("schema 99") && message.contains("later tracer"), "{message}");
     }
     let db = Connection::open(&path).unwrap();
     assert_eq!(schema::state(&db).unwrap(), State::Version(99));
 }
 
 #[test]
-fn what_is_too_old_or_too_much_is_forgotten_oldest_first() {
+fn retention_removes_the_oldest_rows_first() {
     const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
     let (_folder, place) = place();
     let mut store = Store::open(&place).unwrap();
     let gone = store.begin_run(0).unwrap();
-    keep_all(&mut store, gone, &[entry(1, DAY)]);
+    insert_all(&mut store, gone, &[entry(1, DAY)]);
     store.end_run(gone, DAY, 0).unwrap();
     let run = store.begin_run(0).unwrap();
     let entries: Vec<_> = (0..2000).map(|number| entry(number, (11 + number % 3) * DAY)).collect();
-    keep_all(&mut store, run, &entries);
+    insert_all(&mut store, run, &entries);
     let tx = store.begin().unwrap();
-    sight(&tx, &sighting("old", DAY)).unwrap();
-    sight(&tx, &sighting("new", 12 * DAY)).unwrap();
-    // Old, but seen again lately.
-    repeat(&tx, run, 0, 2, 13 * DAY).unwrap();
+    upsert_identifier(&tx, &sighting("old", DAY)).unwrap();
+    upsert_identifier(&tx, &sighting("new", 12 * DAY)).unwrap();
+    // Old, but seen again recently.
+    update_count(&tx, run, 0, 2, 13 * DAY).unwrap();
     tx.commit().unwrap();
 
-    let ten_days = Keep { age: Duration::from_nanos(10 * DAY), size: u64::MAX };
-    let forgotten = store.forget(&ten_days, 13 * DAY).unwrap();
-    assert_eq!((forgotten.old, forgotten.surplus, forgotten.identifiers), (1, 0, 1));
-    assert_eq!(store.forget(&ten_days, 13 * DAY).unwrap(), Default::default());
+    let ten_days = Retention { age: Duration::from_nanos(10 * DAY), size: u64::MAX };
+    let removed = store.enforce(&ten_days, 13 * DAY).unwrap();
+    assert_eq!((removed.old, removed.surplus, removed.identifiers), (1, 0, 1));
+    assert_eq!(store.enforce(&ten_days, 13 * DAY).unwrap(), Default::default());
     let runs: i64 = store.db.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap();
     assert_eq!(runs, 1);
 
     let before = store.size().unwrap();
-    let half = Keep { size: before / 2, ..ten_days };
-    let forgotten = store.forget(&half, 13 * DAY).unwrap();
+    let half = Retention { size: before / 2, ..ten_days };
+    let removed = store.enforce(&half, 13 * DAY).unwrap();
     assert!(store.size().unwrap() <= before / 2);
     assert!(store.size().unwrap() > before / 4, "no more than needed");
     let left = kept(&place, &Query::default());
-    assert_eq!(left.len() as u64 + forgotten.surplus, 2000);
+    assert_eq!(left.len() as u64 + removed.surplus, 2000);
     let oldest = left.iter().map(|kept| kept.last).min().unwrap();
     let lost_from_there = entries.iter().filter(|entry| entry.time > oldest).count();
     let left_from_there = left.iter().filter(|kept| kept.last > oldest).count();
     assert!(left_from_there >= lost_from_there, "the oldest go first");
-    assert!(left.iter().any(|kept| kept.alert.alert == Some(0)), "it was seen lately");
+    assert!(left.iter().any(|kept| kept.alert.alert == Some(0)), "it was seen recently");
     assert_eq!(store.sightings().unwrap().len(), 1);
-    // Its evidence went with it, and the file is smaller.
+    // Their evidence was removed with them, and the file is smaller.
     let orphans: i64 = store
         .db
         .query_row(
@@ -365,9 +371,9 @@ fn what_is_too_old_or_too_much_is_forgotten_oldest_first() {
     store.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     assert!(fs::metadata(place.path()).unwrap().len() < before * 3 / 4);
 
-    // Where nothing is allowed, nothing is left, and it comes to an end.
-    store.forget(&Keep { size: 0, ..ten_days }, 13 * DAY).unwrap();
+    // With a limit of 0 everything is removed, and the loop ends.
+    store.enforce(&Retention { size: 0, ..ten_days }, 13 * DAY).unwrap();
     assert_eq!(kept(&place, &Query::default()).len(), 0);
     assert_eq!(store.sightings().unwrap().len(), 0);
-    assert!(read(&place).is_whole().unwrap());
+    assert!(read(&place).is_intact().unwrap());
 }

@@ -1,4 +1,4 @@
-//! The writing thread.
+//! Tests of the writing thread.
 
 use std::time::{Duration, Instant};
 
@@ -22,15 +22,15 @@ fn sightings(place: &Place) -> Vec<Sighting> {
     known
 }
 
-/// Kept for ever: the fixtures' times are long ago some day.
-const KEEP: Keep = Keep { age: Duration::MAX, size: u64::MAX };
+/// No limits, because the fixtures' times lie in the past.
+const UNLIMITED: Retention = Retention { age: Duration::MAX, size: u64::MAX };
 
 fn writer(place: &Place) -> Writer {
-    Writer::start(Store::open(place).unwrap(), KEEP).unwrap()
+    Writer::start(Store::open(place).unwrap(), UNLIMITED).unwrap()
 }
 
 #[test]
-fn what_is_written_is_there_while_the_run_goes_on() {
+fn entries_are_readable_during_the_run() {
     let (_folder, place) = place();
     let writer = writer(&place);
     writer.output(&alert(1));
@@ -39,10 +39,10 @@ fn what_is_written_is_there_while_the_run_goes_on() {
     (harmless.verdict, harmless.alert) = (None, None);
     writer.output(&Output::Request(Box::new(harmless)));
     writer.sightings(vec![sighting("value", 7)]);
-    // What comes last is written last.
-    let deadline = Instant::now() + PATIENCE;
+    // The last entry is written last.
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     while sightings(&place).is_empty() {
-        assert!(Instant::now() < deadline, "nothing came");
+        assert!(Instant::now() < deadline, "nothing was written");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(sightings(&place), [sighting("value", 7)]);
@@ -53,15 +53,14 @@ fn what_is_written_is_there_while_the_run_goes_on() {
 }
 
 #[test]
-fn the_end_of_a_run_waits_for_everything() {
+fn finish_commits_everything() {
     let (_folder, place) = place();
     let mut first = writer(&place);
     (1..=50).for_each(|number| first.output(&alert(number)));
     first.finish();
     assert_eq!(numbers(&place), (1..=50).collect::<Vec<_>>());
-    assert_eq!((first.lost(), first.news().count()), (0, 0));
-    // A second run begins again from 1. Its end is as good if it comes by an
-    // error.
+    assert_eq!((first.lost(), first.events().count()), (0, 0));
+    // A second run counts from 1 again. Dropping the writer commits as well.
     let second = writer(&place);
     second.output(&alert(1));
     drop(second);
@@ -69,9 +68,9 @@ fn the_end_of_a_run_waits_for_everything() {
     assert_eq!((runs.iter().filter(|run| **run == 2).count(), runs.len()), (1, 51));
 }
 
-/// A disk that hangs costs entries, which are counted, and no time.
+/// A disk that hangs loses entries, which are counted, but does not block.
 #[test]
-fn a_full_queue_is_counted() {
+fn entries_that_do_not_fit_are_counted() {
     const SENT: u64 = 3000;
     let (_folder, place) = place();
     let mut writer = writer(&place);
@@ -80,7 +79,7 @@ fn a_full_queue_is_counted() {
     let all: Vec<Output> = (1..=SENT).map(alert).collect();
     let began = Instant::now();
     all.iter().for_each(|alert| writer.output(alert));
-    assert!(began.elapsed() < PATIENCE, "it waited");
+    assert!(began.elapsed() < BUSY_TIMEOUT, "it waited");
     let lost = writer.lost();
     assert!(lost > 0);
     held.commit().unwrap();
@@ -91,7 +90,7 @@ fn a_full_queue_is_counted() {
 }
 
 #[test]
-fn large_entries_are_bounded_as_well() {
+fn queued_bytes_are_bounded() {
     let (_folder, place) = place();
     let mut writer = writer(&place);
     let mut hanging = Store::open(&place).unwrap();
@@ -106,7 +105,7 @@ fn large_entries_are_bounded_as_well() {
 }
 
 #[test]
-fn what_cannot_be_written_is_counted_and_said() {
+fn failed_writes_are_counted_and_reported() {
     let (_folder, place) = place();
     let mut writer = writer(&place);
     let other = Connection::open(place.path()).unwrap();
@@ -114,21 +113,21 @@ fn what_cannot_be_written_is_counted_and_said() {
     writer.sightings(vec![sighting("value", 7)]);
     writer.finish();
     assert_eq!(writer.lost(), 1);
-    let news: Vec<_> = writer.news().collect();
-    let [News::Failed(why)] = &news[..] else { panic!("{news:?}") };
-    assert!(why.contains("identifiers"), "{why}");
+    let events: Vec<_> = writer.events().collect();
+    let [StoreEvent::Failed(reason)] = &events[..] else { panic!("{events:?}") };
+    assert!(reason.contains("identifiers"), "{reason}");
 }
 
 #[test]
-fn what_retention_takes_is_said() {
+fn removed_rows_are_reported() {
     let (_folder, place) = place();
     let mut first = writer(&place);
     first.output(&alert(1));
     first.finish();
-    let keep = Keep { size: 0, ..KEEP };
-    let mut second = Writer::start(Store::open(&place).unwrap(), keep).unwrap();
+    let limits = Retention { size: 0, ..UNLIMITED };
+    let mut second = Writer::start(Store::open(&place).unwrap(), limits).unwrap();
     second.finish();
-    let news: Vec<_> = second.news().collect();
-    assert_eq!(news, [News::Forgotten { old: 0, surplus: 1, identifiers: 0 }]);
+    let events: Vec<_> = second.events().collect();
+    assert_eq!(events, [StoreEvent::Removed { old: 0, surplus: 1, identifiers: 0 }]);
     assert!(numbers(&place).is_empty());
 }
