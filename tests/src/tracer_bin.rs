@@ -124,7 +124,7 @@ impl Running {
     /// Panics if it ends or does not watch in time.
     pub fn of(command: &mut Command) -> Self {
         let mut running = Self::spawn(command);
-        let watches = running.stderr.until(|line| line.contains("watching"));
+        let watches = running.stderr.until(|line| line.contains("watching; "));
         assert!(watches, "it does not watch: {:?}", running.stderr.seen);
         running
     }

@@ -208,7 +208,7 @@ impl Watched {
 /// Reports whether a line says that tracer reads the plaintext of this browser.
 fn is_read(engine: Engine, line: &str) -> bool {
     let (function, file) = engine.tls();
-    line.contains("reads ") && line.contains(function) && line.contains(file)
+    line.contains("reading ") && line.contains(function) && line.contains(file)
 }
 
 /// Returns the host of an authority.

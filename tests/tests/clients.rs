@@ -123,7 +123,7 @@ fn tells(client: &Client) {
     // of the recipient itself discloses nothing.
     let own = web.url(client.host, "/own");
     let deadline = Instant::now() + Duration::from_secs(90);
-    let probed = |line: &str| line.contains("reads ") && line.contains(client.library);
+    let probed = |line: &str| line.contains("reading ") && line.contains(client.library);
     loop {
         client.tell(&web, uid, &own);
         if run.notes(probed, Duration::from_secs(2)) {

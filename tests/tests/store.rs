@@ -178,9 +178,9 @@ fn alerts_are_shown_redacted_and_the_newest_last() {
     assert_eq!(count(&["--application", "keeper"]), json.len());
     let none = alerts(&store, &["--application", "other"]);
     assert_eq!((none.code, &*none.stdout), (Some(0), ""));
-    assert!(none.stderr.contains(&format!("{} alerts in all", json.len())), "{}", none.stderr);
+    assert!(none.stderr.contains(&format!("{} alerts in total", json.len())), "{}", none.stderr);
     let none = alerts(&store, &["--identifiers"]);
-    assert!(none.stderr.contains("no such identifier"), "{}", none.stderr);
+    assert!(none.stderr.contains("no matching identifier"), "{}", none.stderr);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn mistakes_and_emptiness_are_explained() {
     command.env("STATE_DIRECTORY", at("state"));
     let ended = tracer_bin::run(&mut command);
     assert_eq!((ended.code, &*ended.stdout), (Some(0), ""), "{}", ended.stderr);
-    assert!(ended.stderr.contains("nothing was kept"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("contains no alerts yet"), "{}", ended.stderr);
     assert!(!at("state").exists(), "looking makes nothing");
 }
 

@@ -22,7 +22,7 @@ use rustix::{
 /// Mode of every file that tracer writes.
 pub(crate) const OWNER_ONLY: u32 = 0o600;
 
-/// What to do with a file that exists already.
+/// Treatment of an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// Append to it.

@@ -1,4 +1,4 @@
-//! Random keys, from the system.
+//! Random keys from the system.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use tracer_core::alert::redact::Key;
 /// Returns a new random key for digests.
 ///
 /// # Errors
-/// When the system has no random bytes to give.
+/// If the system provides no random bytes.
 pub(crate) fn key() -> io::Result<Key> {
     let mut key = [0; Key::LEN];
-    // Requests of up to 256 bytes are answered whole (getrandom(2)).
+    // Requests of up to 256 bytes are never answered partially (getrandom(2)).
     getrandom(&mut key, GetRandomFlags::empty())?;
     Ok(Key(key))
 }

@@ -153,8 +153,8 @@ fn the_browser_is_caught_by_its_package() {
     }
     let (alerts, said) = end(run);
     assert_eq!(alerts, 6, "{said}");
-    assert!(said.contains("watches com.mi.globalbrowser (id 10123, of every user)"), "{said}");
-    assert!(!said.contains("not understood"), "{said}");
+    assert!(said.contains("watching com.mi.globalbrowser (app id 10123 of all users)"), "{said}");
+    assert!(!said.contains("cannot be parsed"), "{said}");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_browser_that_is_installed_is_in_scope_at_once() {
     let mut run = phone.run(&["--package", "browsers"]);
     // tracer does not poll the list: it must notice the change.
     phone.device.install(LIST);
-    assert!(run.notes(|line| line.contains("watches com.mi.globalbrowser"), PATIENCE));
+    assert!(run.notes(|line| line.contains("watching com.mi.globalbrowser"), PATIENCE));
     phone.tattles(BROWSER, APP);
     alerts_of(&mut run, APP, 3);
     assert_eq!(end(run).0, 3);
@@ -200,7 +200,7 @@ fn a_library_that_is_mapped_from_an_apk_is_read() {
     let (address, port) = server.address_and_port();
     client.args([address, port, apk, &position.to_string()]);
     let mut client = client.stdin(Stdio::piped()).spawn().expect("a client");
-    let read = |line: &str| line.contains(&format!("reads SSL_write in {apk}"));
+    let read = |line: &str| line.contains(&format!("reading SSL_write in {apk}"));
     assert!(run.notes(read, PATIENCE), "it is not read");
     let request = fs::read(corpus::folder().join(REPORT)).expect("a request");
     let mut input = client.stdin.take().expect("a pipe");

@@ -133,7 +133,7 @@ fn a_package_that_is_installed_later_is_watched_at_once_and_one_that_is_gone_no_
 
     // tracer does not poll the list: it must notice the change.
     device.install(&[("org.example.later", later)]);
-    let said = |line: &str| line.contains("watches org.example.later");
+    let said = |line: &str| line.contains("watching org.example.later");
     assert!(run.notes(said, PATIENCE), "it is not watched");
     // Android may assign the ID to another package.
     device.reports(first).run();
@@ -142,7 +142,7 @@ fn a_package_that_is_installed_later_is_watched_at_once_and_one_that_is_gone_no_
     assert_eq!(alert["application"], "org.example.later");
     run.signal(Signal::INT);
     let ended = run.end();
-    assert!(ended.stderr.contains("waited for: org.example.later"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("not installed yet: org.example.later"), "{}", ended.stderr);
     assert!(ended.stderr.contains("tracer: 1 sends, 1 requests read"), "{}", ended.stderr);
 }
 
@@ -157,8 +157,9 @@ fn packages_that_share_an_id_are_named() {
     device.reports(shared).run();
     alert_of(&mut run, shared);
     run.signal(Signal::INT);
-    let said =
-        format!("id {shared} of every user, which is shared by org.example.one, org.example.two");
+    let said = format!(
+        "app id {shared} of all users, which is shared by org.example.one, org.example.two"
+    );
     let ended = run.end();
     assert!(ended.stderr.contains(&said), "{}", ended.stderr);
 }
@@ -168,7 +169,11 @@ fn what_cannot_be_watched_is_said() {
     let run = |arguments: &[&str]| tracer_bin::run(&mut tracer_bin::command(arguments));
     let ended = run(&["run", "--package", "not a package"]);
     assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("is no package: write its full name"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("is not a package name; write its full name"),
+        "{}",
+        ended.stderr
+    );
     if !skip::root() {
         return;
     }

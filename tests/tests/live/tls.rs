@@ -67,7 +67,7 @@ fn is_read_before_it_encrypts(mut client: Command) {
     let mut input = client.stdin.take().expect("a pipe");
     // The client has mapped its library and waits for data, which leaves time to
     // probe the library.
-    let read = |line: &str| line.contains("reads ") && line.contains("libssl");
+    let read = |line: &str| line.contains("reading ") && line.contains("libssl");
     assert!(run.notes(read, PATIENCE), "its library is not read");
     let request = std::fs::read(corpus::folder().join(REPORT)).expect("a request");
     input.write_all(&request).expect("the client reads");

@@ -1,4 +1,4 @@
-//! `tracer alerts`: what earlier runs kept, also while one runs.
+//! `tracer alerts`: shows stored alerts, also during a run.
 
 use std::{
     io::{self, Write},
@@ -19,35 +19,36 @@ use tracer_core::{
     judge::Sighting,
 };
 
-/// Show the alerts that runs have kept, the newest last.
+/// Show the alerts that runs have stored, newest last.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  tracer alerts --since 2h                  what came in the last two hours
-  tracer alerts --severity high --json      the worst, for programs
-  tracer alerts --identifiers               which numbers went where, and since when")]
+  tracer alerts --since 2h                  alerts of the last two hours
+  tracer alerts --severity high --json      high and critical alerts as JSON lines
+  tracer alerts --identifiers               identifiers that were sent, and their recipients")]
 pub(super) struct Args {
-    /// Only alerts that came from then on: 2h, 2026-11-22, or RFC 3339 (UTC)
+    /// Show only alerts that were seen at or after this time: 2h (ago), 2026-11-22, or RFC 3339
+    /// (UTC)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only alerts that first came before then
+    /// Show only alerts that were first seen before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only alerts that are at least so bad
+    /// Show only alerts of at least this severity
     #[arg(long, value_enum)]
     severity: Option<Level>,
-    /// Only alerts of the application, or the browser, of this name
+    /// Show only alerts of the application or browser of this name
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
-    /// Show the identifiers that were sent, instead of the alerts
+    /// Show the identifiers that were sent instead of the alerts
     #[arg(long, conflicts_with_all = ["until", "severity"])]
     identifiers: bool,
-    /// Print JSON lines (docs/reference/store.md describes them)
+    /// Print JSON lines (see docs/reference/store.md)
     #[arg(long)]
     json: bool,
-    /// Show what tells about the user, which is digests otherwise
+    /// Show values in queries, identifiers and typed text. By default only digests are shown
     #[arg(long)]
     show_values: bool,
-    /// The store, if it is not the default one
+    /// Read this store instead of the default one
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
 }
@@ -119,7 +120,7 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     if list.shown == 0 {
         let what = if args.identifiers { "identifier" } else { "alert" };
         let all = reader.count().with_context(|| cannot_read(&path))?;
-        message!("no such {what} in {} ({all} alerts in all)", path.display());
+        message!("no matching {what} in {} ({all} alerts in total)", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,39 +129,40 @@ fn cannot_read(path: &Path) -> String {
     format!("cannot read {}", path.display())
 }
 
-/// Opens the store. `None`: there is nothing in it, and the user was told.
+/// Opens the store. Returns `None` if it is empty, after a message about it.
 fn open(named: Option<&Path>) -> anyhow::Result<Option<(PathBuf, Reader)>> {
     let path = match named {
         Some(path) => path.to_owned(),
         None => {
-            let place = default_place().context("there is no home to look in; give --store")?;
+            let place =
+                default_place().context("HOME is not set; name the store with --store FILE")?;
             place.path().to_owned()
         }
     };
     match std::fs::metadata(&path) {
         Err(err) if named.is_none() && err.kind() == io::ErrorKind::NotFound => {
-            nothing(&path);
+            report_empty(&path);
             return Ok(None);
         }
-        // SQLite's own words for it do not say why.
+        // SQLite's own message does not include the cause.
         found => found.with_context(|| cannot_read(&path))?,
     };
     let reader = Reader::open(&path).with_context(|| cannot_read(&path))?;
     if reader.is_none() {
-        nothing(&path);
+        report_empty(&path);
     }
     Ok(reader.map(|reader| (path, reader)))
 }
 
-fn nothing(path: &Path) {
+fn report_empty(path: &Path) {
     message!(
-        "nothing was kept in {} yet; `sudo tracer run` keeps its alerts in root's store: \
-         `sudo tracer alerts` shows them",
+        "{} contains no alerts yet; those of `sudo tracer run` are in root's store, which `sudo \
+         tracer alerts` shows",
         path.display()
     );
 }
 
-/// What is shown.
+/// Prints alerts or identifiers, and counts them.
 struct List<W> {
     out: W,
     style: Style,
@@ -182,12 +184,12 @@ impl<W: Write> List<W> {
             line["last"] = rfc3339(last).into();
             return writeln!(self.out, "{line}");
         }
-        // Its number in its run means nothing here; that in the store does.
+        // Show the number in the store, since the number in the run is not unique here.
         let alert = Alert { alert: u64::try_from(id).ok(), ..alert };
         let line = alert_line(&alert, self.style);
         match count {
             0 | 1 => writeln!(self.out, "{line}"),
-            _ => writeln!(self.out, "{line}  ({count} times, the last {})", rfc3339(last)),
+            _ => writeln!(self.out, "{line}  ({count} times, last at {})", rfc3339(last)),
         }
     }
 

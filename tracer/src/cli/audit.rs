@@ -1,4 +1,4 @@
-//! `tracer audit`: the researcher's experiment.
+//! `tracer audit`: tests a browser.
 
 mod actions;
 mod drive;
@@ -35,7 +35,7 @@ pub(super) use self::{
 };
 use super::{
     Usage, packages,
-    run::{HookArg, follow, tell},
+    run::{HookArg, follow, report_probe},
     session::Session,
     users::{self, User},
 };
@@ -54,81 +54,78 @@ use tracer_core::{
 };
 use tracer_host::hook::{Capture, DEFAULT_RING, Events, Target, Watch};
 
-/// Audit a browser: start it, open pages that nobody else knows, restart it, go
-/// private, clear its data, and see who is told of them.
+/// Test whether a browser reports the pages that it opens.
 ///
-/// tracer goes through ten phases: fresh start, consent declined, idle, pages
-/// opened, address and search typed, restart, private mode, private mode after a
-/// restart, data cleared, reinstalled. It answers with yes, no or cannot tell,
-/// and writes a report with the evidence into a new folder. Ctrl-C ends it early
-/// and keeps what was gathered.
+/// tracer starts the browser in a new profile and opens pages with unique addresses. It goes
+/// through ten phases: fresh start, consent declined, idle, pages opened, address and search typed,
+/// restart, private mode, private mode after a restart, data cleared, reinstalled. It answers each
+/// question with yes, no or cannot tell, and writes a report with the evidence to a new folder.
+/// Ctrl-C ends the audit early, and the report covers everything up to then.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  sudo tracer audit --browser Chromium               with a ready scenario
-  sudo tracer audit --browser Firefox --out firefox
-  tracer audit --package com.android.chrome          on Android, as root
-  sudo tracer audit --exe /opt/b/b --scenario b.toml  one of your own (docs/reference/scenarios.md)
-  tracer audit --print-scenario chromium > b.toml    to begin one with")]
+  sudo tracer audit --browser Chromium                 use the embedded scenario
+  sudo tracer audit --browser Firefox --out firefox    write to the folder firefox
+  tracer audit --package com.android.chrome            on Android, as root
+  sudo tracer audit --exe /opt/b/b --scenario b.toml   use your own scenario
+  tracer audit --print-scenario chromium > b.toml      start a scenario from an embedded one")]
 pub(super) struct Args {
-    /// Audit this browser, by its name in the rules
+    /// Audit this browser (name in the rules, for example "Chromium")
     #[arg(long, value_name = "NAME")]
     browser: Option<String>,
     #[command(flatten)]
-    packages: packages::Wanted,
-    /// Audit whoever executes a file of this name, or at this path (with a /)
+    packages: packages::PackageArgs,
+    /// Audit the browser that executes a file of this name, or at this path (if it contains a /)
     #[arg(long, value_name = "NAME|PATH")]
     exe: Vec<String>,
-    /// Watch these, too: do they send the same identifiers?
+    /// Also watch this program, to find out whether it sends the same identifiers
     #[arg(long, value_name = "NAME|PATH")]
     also_exe: Vec<String>,
-    /// How the browser is driven (docs/reference/scenarios.md); what it has no command for,
-    /// you are asked to do
+    /// Control the browser with this scenario (see docs/reference/scenarios.md). For steps without
+    /// a command, tracer asks you
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
-    /// Where the pages are: `loopback` (a server of tracer's, over TLS),
-    /// `plain` (the same on http://127.0.0.1), or a URL of a site below which
-    /// they are made up [default: what the scenario says]
+    /// Location of the pages: `loopback` (tracer's own server, with TLS), `plain` (the same at
+    /// http://127.0.0.1), or the URL of an existing site, to which made-up paths are added
+    /// [default: from the scenario]
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
-    /// Write the report and the evidence into this new folder [default:
-    /// audit-NAME-TIME]
+    /// Write the report and the evidence to this new folder [default: audit-NAME-TIME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Ask nobody: what the scenario has no command for is left out
+    /// Skip steps for which the scenario has no command, instead of asking you
     #[arg(long)]
     unattended: bool,
-    /// Run the browser as this user [default: who called sudo]
+    /// Run the browser as this user [default: the user who called sudo]
     #[arg(long = "as", value_name = "USER")]
     run_as: Option<String>,
-    /// Where in the kernel sends are taken
+    /// Kernel hook that captures sends (see docs/reference/hooks.md)
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = HookArg::Auto)]
     hook: HookArg,
     #[command(flatten)]
     rules: super::rules::Folder,
-    /// Show what identifies a person or device in the report. Otherwise it
-    /// shows digests
+    /// Show values that identify a person or device. By default the report shows digests of them
     #[arg(long)]
     show_values: bool,
-    /// Print a ready scenario, and do nothing else
+    /// Print an embedded scenario and exit
     #[arg(long, value_name = "NAME", exclusive = true,
           value_parser = clap::builder::PossibleValuesParser::new(EMBEDDED.map(|(name, _)| name)))]
     print_scenario: Option<String>,
 }
 
-/// What is audited, and how.
+/// The subject of an audit, and how to control it.
 struct Plan {
     scenario: Scenario,
-    /// What it is called.
+    /// Name of the subject.
     name: String,
-    /// The browser's name in the rules.
+    /// Name of the browser in the rules.
     browser: Option<String>,
     watched: Vec<Target>,
-    /// The same in the words of the command line.
+    /// The same as options of the command line.
     words: Vec<String>,
     package: Option<String>,
 }
 
-/// Exit codes beside 0 and 1: ended by its user (128 + SIGINT).
+/// Exit code after the user ended the audit (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -140,7 +137,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let knowledge = args.rules.load()?;
     let plan = args.plan(knowledge.rules())?;
     let user = args.user()?;
-    warn_of_others(&plan);
+    warn_about_running(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(audit(args, plan, user, &knowledge))
 }
@@ -153,7 +150,7 @@ async fn audit(
 ) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // Whoever may not attach the programs has made no folder.
+    // Attach the programs before the folder is made, so that none is left behind if that fails.
     let watch = Watch {
         targets: plan.watched.clone(),
         head_bytes: DEFAULT_HEAD,
@@ -180,7 +177,7 @@ async fn audit(
         }
         other => {
             return Err(Usage(format!(
-                "`{}` is no place for pages: `loopback`, `plain` or a URL",
+                "--site {}: give `loopback`, `plain` or a URL",
                 printable(other)
             ))
             .into());
@@ -206,7 +203,7 @@ async fn audit(
     let mut packages = args.packages.follow(&capture, follower.as_ref())?;
     packages.pending(&mut session)?;
     let mut events = Events::start(capture.reader()?, follower.as_ref())?;
-    message!("audits {}; writes to {}", plan.name, folder.path().display());
+    message!("auditing {}; writing to {}", plan.name, folder.path().display());
 
     let mut driver = Driver {
         scenario: &plan.scenario,
@@ -227,11 +224,11 @@ async fn audit(
                     Some(batch) => session.take(batch)?,
                     None => return session.finish(),
                 },
-                news = packages.next() => packages.take(news, &mut session)?,
+                event = packages.next() => packages.take(event, &mut session)?,
                 _ = flush.tick() => {
                     session.tick()?;
                     if let Some(follower) = &follower {
-                        follower.events().for_each(|news| tell(&news, false));
+                        follower.events().for_each(|event| report_probe(&event, false));
                     }
                 }
                 _ = &mut stopped, if !done => {
@@ -242,10 +239,10 @@ async fn audit(
         }
     };
     let act = async {
-        // After each phase, so that a run that is killed has one.
+        // After each phase, so that an audit that is killed has a report.
         let mut report = |_: &Journal| {
             if let Err(err) = folder.report(knowledge, args.show_values) {
-                message!("no report yet: {err:#}");
+                message!("cannot write the report yet: {err:#}");
             }
         };
         let ended = tokio::select! {
@@ -254,11 +251,11 @@ async fn audit(
             _ = terminate.recv() => None,
         };
         if ended.is_none() {
-            message!("ends early; what was gathered is reported");
+            message!("ending early; the report covers everything up to now");
             driver.interrupted();
         }
         driver.actions.end_all().await;
-        // What was sent last is in the ring still.
+        // The last sends are still in the ring buffer.
         let _ = stop.send(());
         ended
     };
@@ -273,7 +270,7 @@ async fn audit(
     folder.journal(&driver.journal)?;
     let report = folder.report(knowledge, args.show_values)?;
     print(&report)?;
-    message!("the report is {}", folder.file(output::HTML).display());
+    message!("wrote the report to {}", folder.file(output::HTML).display());
     match ended {
         Some(ended) => ended.map(|()| ExitCode::SUCCESS),
         None => Ok(ExitCode::from(INTERRUPTED)),
@@ -285,22 +282,19 @@ impl Args {
         let package = match self.packages.names() {
             [] => None,
             [one] => Some(one.clone()),
-            _ => return Err(Usage("an audit is of one package".into()).into()),
+            _ => {
+                return Err(Usage(
+                    "an audit can cover one package only; give --package once".into(),
+                )
+                .into());
+            }
         };
         let own = self.scenario.as_deref().map(read_scenario).transpose()?;
         let browser = self.browser.clone().or(own.as_ref().and_then(|own| own.browser.clone()));
         let of_package = package.as_deref().and_then(|package| rules.browser(package));
         let browser = browser.or(of_package.map(|browser| browser.name.to_string()));
-        let known = browser.as_deref().map(|name| {
-            let known = rules.browser_named(name);
-            known.ok_or_else(|| {
-                Usage(format!(
-                    "the rules know no browser named {}: see browsers.toml (docs/guides/rules.md)",
-                    printable(name)
-                ))
-            })
-        });
-        let known = known.transpose()?;
+        let known =
+            browser.as_deref().map(|name| super::rules::browser(rules, name)).transpose()?;
         let ready = match (&package, &browser) {
             (Some(_), _) => Scenario::embedded("android").map(Scenario::parse).transpose()?,
             (None, Some(browser)) if self.exe.is_empty() => Scenario::for_browser(browser),
@@ -325,7 +319,7 @@ impl Args {
         }
         if watched.len() == self.also_exe.len() {
             return Err(Usage(
-                "what is to be audited? give --browser, --package or --exe (`tracer audit --help`)"
+                "nothing to audit; give --browser, --package or --exe (see `tracer audit --help`)"
                     .into(),
             )
             .into());
@@ -341,7 +335,7 @@ impl Args {
         })
     }
 
-    /// Who runs the browser: not root, if root was become by sudo.
+    /// Returns the user to run the browser as: under sudo, the user who called it.
     fn user(&self) -> anyhow::Result<Option<User>> {
         let name = match &self.run_as {
             Some(name) => name.clone(),
@@ -350,7 +344,7 @@ impl Args {
                 _ => return Ok(None),
             },
         };
-        users::entry(&name).map(Some).map_err(Into::into)
+        users::by_name(&name).map(Some).map_err(Into::into)
     }
 
     fn out(&self, name: &str) -> PathBuf {
@@ -366,10 +360,10 @@ impl Args {
 fn read_scenario(path: &Path) -> anyhow::Result<Scenario> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Scenario::parse(&text).with_context(|| format!("{} is no scenario", path.display()))
+    Scenario::parse(&text).with_context(|| format!("cannot parse the scenario {}", path.display()))
 }
 
-/// What stands for what in commands.
+/// Returns the values of the placeholders in commands.
 fn values(
     plan: &Plan,
     scratch: &Scratch,
@@ -398,8 +392,9 @@ fn values(
 }
 
 fn journal(plan: &Plan, actions: &mut Actions) -> anyhow::Result<Journal> {
-    let random =
-        || crate::random::key().map(|key| HEXLOWER.encode(&key.0)).context("no random numbers");
+    let random = || {
+        crate::random::key().map(|key| HEXLOWER.encode(&key.0)).context("cannot create random keys")
+    };
     let uname = rustix::system::uname();
     let version = plan.scenario.commands.version.as_ref();
     let began = now();
@@ -410,7 +405,7 @@ fn journal(plan: &Plan, actions: &mut Actions) -> anyhow::Result<Journal> {
         redaction_key: random()?,
         subject: Subject {
             name: plan.name.clone(),
-            version: version.and_then(|command| actions.answer(command)),
+            version: version.and_then(|command| actions.version(command)),
             browser: plan.browser.clone(),
             watched: plan.words.clone(),
             scenario: plan.scenario.name.clone(),
@@ -429,32 +424,32 @@ fn journal(plan: &Plan, actions: &mut Actions) -> anyhow::Result<Journal> {
     })
 }
 
-/// What runs already would be taken for the browser under audit.
-fn warn_of_others(plan: &Plan) {
+/// Warns about processes that are already running and would be audited too.
+fn warn_about_running(plan: &Plan) {
     let Ok(processes) = fs::read_dir("/proc") else {
         return;
     };
     let running = processes.filter_map(|entry| {
         let entry = entry.ok()?;
         let exe = fs::read_link(entry.path().join("exe")).ok()?;
-        let is_it = plan.watched.iter().any(|rule| match rule {
+        let is_watched = plan.watched.iter().any(|target| match target {
             Target::ExeName(name) => exe.file_name().is_some_and(|file| file == name.as_str()),
             Target::ExePath(path) => exe == *path,
             _ => false,
         });
-        is_it.then(|| entry.file_name().to_string_lossy().into_owned())
+        is_watched.then(|| entry.file_name().to_string_lossy().into_owned())
     });
     let running: Vec<String> = running.take(4).collect();
     if !running.is_empty() {
         message!(
-            "it runs already (pid {}), and what that sends counts as the audit's: better \
-             close it first",
+            "the browser is already running (pid {}), and what it sends will be part of the audit; \
+             close it and start again",
             running.join(", ")
         );
     }
 }
 
-/// The answers, for people.
+/// Prints the answers.
 pub(super) fn print(report: &Report) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for verdict in &report.verdicts {

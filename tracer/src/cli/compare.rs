@@ -1,4 +1,4 @@
-//! `tracer compare`: audits side by side.
+//! `tracer compare`: compares audits.
 
 use std::{
     fs::File,
@@ -12,24 +12,24 @@ use anyhow::Context as _;
 use crate::files::{self, Existing};
 use tracer_audit::{compare::Comparison, report::Report};
 
-/// More is no report: the lists in one are capped.
+/// Maximum size of a report. The lists in a report are bounded, so real ones are far smaller.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The width of what is written to no terminal.
+/// Width of the output if it is not a terminal.
 const DEFAULT_WIDTH: usize = 100;
 
-/// Put the audits of browsers side by side.
+/// Compare the audits of several browsers, one column for each.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   tracer compare audits/firefox audits/chromium --html both.html")]
 pub(super) struct Args {
-    /// Folders that `tracer audit` wrote, or their report.json
+    /// Folders of audits, or their report.json files
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Print JSON (docs/reference/report.md describes it)
+    /// Print JSON (see docs/reference/report.md)
     #[arg(long)]
     json: bool,
-    /// Write a page that can be opened in any browser, instead of printing
+    /// Write an HTML page to this file instead of printing
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     html: Option<PathBuf>,
 }
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a run's report.
+/// Reads the report of an audit.
 fn read(run: &Path) -> anyhow::Result<Report> {
     let path = if run.is_dir() { run.join("report.json") } else { run.to_owned() };
     let mut json = Vec::new();
@@ -63,16 +63,16 @@ fn read(run: &Path) -> anyhow::Result<Report> {
         .with_context(|| format!("cannot read {}", path.display()))?;
     anyhow::ensure!(
         json.len() as u64 <= MAX_BYTES,
-        "{}: no report has more than {MAX_BYTES} bytes",
+        "{} has more than {MAX_BYTES} bytes, and cannot be a report",
         path.display()
     );
     Report::from_json(&json).with_context(|| path.display().to_string())
 }
 
-/// How wide the terminal is.
+/// Returns the width of the terminal.
 fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stdout());
-    // A serial line's is 0.
+    // Serial lines report 0.
     let columns = size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
     columns.unwrap_or(DEFAULT_WIDTH)
 }

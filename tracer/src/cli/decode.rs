@@ -1,4 +1,4 @@
-//! `tracer decode`: the core, offline.
+//! `tracer decode`: decodes recordings.
 
 use std::{
     collections::VecDeque,
@@ -11,9 +11,9 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{Usage, session::unread};
+use super::{rules, session::unread};
 use tracer_core::{
-    alert::{decoded_line, printable},
+    alert::{decoded_line, json_name, printable},
     finding::Recipient,
     judge::Disclosure,
     knowledge::Knowledge,
@@ -27,42 +27,42 @@ use tracer_core::{
 };
 use tracer_formats::{CLOCK, DETECT_LEN, Recording, har, pcapng};
 
-/// Decode recorded traces (`tracer run --record`), other tools' recordings (HAR,
-/// pcapng) or raw HTTP/1.1 requests.
+/// Decode traces (`tracer run --record`), recordings of other tools (HAR, pcapng, pcap) or raw
+/// HTTP/1.1 requests.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What the files hold
+    /// Format of the files
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
-    /// Judge the requests as if this browser had sent them (its name in the
-    /// rules: "Mi Browser")
+    /// Judge the requests as if this browser had sent them (name in the rules, for example "Mi
+    /// Browser")
     #[arg(long, value_name = "NAME")]
     browser: Option<String>,
-    /// Print one line of JSON a request (docs/reference/decode.md describes it)
+    /// Print one line of JSON for each request (see docs/reference/decode.md)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    rules: super::rules::Folder,
-    /// Files to read; - is standard input
+    rules: rules::Folder,
+    /// Files to decode; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Look at the first bytes
+    /// Detect the format from the first bytes
     Auto,
-    /// Raw HTTP/1.1 requests, one after the other
+    /// Raw HTTP/1.1 requests, one after another
     Http,
-    /// A trace
+    /// Trace of `tracer run --record` or `tracer audit`
     Trace,
-    /// An HTTP archive: mitmproxy, the browsers' developer tools, PCAPdroid, Charles
+    /// HTTP archive of mitmproxy, browsers' developer tools, PCAPdroid or Charles
     Har,
-    /// A packet capture, also the older pcap: Wireshark, tcpdump, PCAPdroid
+    /// Packet capture (pcapng or pcap) of Wireshark, tcpdump or PCAPdroid
     Pcapng,
 }
 
-/// What a file is read as.
+/// Contents of a file.
 enum Contents {
     Http,
     Trace,
@@ -70,8 +70,8 @@ enum Contents {
 }
 
 impl Contents {
-    fn of(format: Format, head: &[u8]) -> Self {
-        // A version this tracer does not know is a trace too, and an error.
+    fn detect(format: Format, head: &[u8]) -> Self {
+        // Traces of unknown versions are traces too, and reported as an error.
         let is_trace = head.len() >= trace::MAGIC.len() && head[..7] == trace::MAGIC[..7];
         match format {
             Format::Auto if is_trace => Self::Trace,
@@ -84,24 +84,19 @@ impl Contents {
     }
 }
 
-/// The largest file of raw requests that is read: it is read whole.
+/// Maximum size of a file of raw requests, which is read into memory.
 const MAX_HTTP: u64 = 256 << 20;
 
 pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
     let knowledge = args.rules.load()?;
-    if let Some(name) = &args.browser
-        && knowledge.rules().browser_named(name).is_none()
-    {
-        return Err(Usage(format!(
-            "the rules know no browser named {name}: see browsers.toml (docs/guides/rules.md)"
-        ))
-        .into());
+    if let Some(name) = &args.browser {
+        rules::browser(knowledge.rules(), name)?;
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut failed = false;
     for path in &args.files {
         let mut printer = Printer::new(path, args.json, &mut out);
-        // One file that cannot be read does not keep the others from it.
+        // Continue with the other files after an error.
         let read = file(args, path, &knowledge, &mut printer);
         printer.finish()?;
         if let Err(err) = read {
@@ -131,7 +126,7 @@ fn file<W: Write>(
     let mut file = BufReader::new(file);
     let mut head = Vec::new();
     file.by_ref().take(DETECT_LEN as u64).read_to_end(&mut head).context("cannot read it")?;
-    let contents = Contents::of(args.format, &head);
+    let contents = Contents::detect(args.format, &head);
     let mut whole = head.chain(file);
     let mut pipeline = Pipeline::new(knowledge);
     if let Some(name) = &args.browser {
@@ -147,13 +142,13 @@ fn file<W: Write>(
     whole.by_ref().take(MAX_HTTP).read_to_end(&mut bytes).context("cannot read it")?;
     anyhow::ensure!(
         (bytes.len() as u64) < MAX_HTTP,
-        "it is larger than the {} MiB that are read of a file of requests",
+        "it is larger than {} MiB, the maximum of a file of raw requests",
         MAX_HTTP >> 20
     );
     requests(&bytes, pipeline, printer)
 }
 
-/// Raw requests: a connection of nobody in particular.
+/// Decodes raw requests, as those of one connection of an unknown process.
 fn requests<W: Write>(
     bytes: &[u8],
     mut pipeline: Pipeline,
@@ -162,7 +157,7 @@ fn requests<W: Write>(
     let (requests, unread) = proto::parse_http1(bytes);
     anyhow::ensure!(
         !requests.is_empty() || bytes.is_empty(),
-        "it holds no HTTP/1.1 request and is no trace of tracer's"
+        "no HTTP/1.1 request was found, and it is not a trace, HAR or packet capture"
     );
     let mut outputs = Vec::new();
     for request in requests {
@@ -176,7 +171,7 @@ fn requests<W: Write>(
         printer.outputs(&mut outputs)?;
     }
     if unread.unrecognised > 0 {
-        printer.note(&format!("{} bytes are in no request", unread.unrecognised))?;
+        printer.note(&format!("{} bytes do not belong to any request", unread.unrecognised))?;
     }
     Ok(())
 }
@@ -192,7 +187,7 @@ fn records<W: Write>(
         match reader.event() {
             Ok(Some(event)) => pipeline.push(event, &mut outputs),
             Ok(None) => break None,
-            // What stands before a cut is as good as ever.
+            // Everything before the damage is valid.
             Err(err @ (TraceError::Cut | TraceError::Damaged(_))) => break Some(err),
             Err(err) => return Err(err.into()),
         }
@@ -206,7 +201,7 @@ fn records<W: Write>(
     }
 }
 
-/// An HTTP archive. Its requests come without connections around them.
+/// Decodes an HTTP archive, whose requests have no connections.
 fn archive<W: Write>(
     from: impl BufRead,
     mut pipeline: Pipeline,
@@ -234,7 +229,7 @@ fn archive<W: Write>(
     Ok(read?)
 }
 
-/// A packet capture.
+/// Decodes a packet capture.
 fn capture<W: Write>(
     from: impl Read,
     mut pipeline: Pipeline,
@@ -254,16 +249,15 @@ fn capture<W: Write>(
     for text in reader.counters().explain() {
         printer.note(&text)?;
     }
-    // Most of a capture is encrypted, unless it was taken behind a proxy.
+    // Most of a capture is encrypted, unless it was taken behind a decrypting proxy.
     if let Some(unread) = unread(pipeline.totals()) {
         printer.note(&format!("not read: {unread}"))?;
     }
     Ok(read?)
 }
 
-/// Prints requests in their order. One that is judged again, since the page that
-/// it told of was opened after all, takes its own place: the last ones are held
-/// back for that.
+/// Prints requests in their order. A request is judged again if the page that it reports is opened
+/// later. The last requests are held back, so that the new result replaces the old one.
 struct Printer<'a, W> {
     source: String,
     json: bool,
@@ -271,7 +265,7 @@ struct Printer<'a, W> {
     out: &'a mut W,
 }
 
-/// Requests held back: several times what waits to be judged again.
+/// Number of requests to hold back: several times the number that waits to be judged again.
 const HELD: usize = 1024;
 
 impl<'a, W: Write> Printer<'a, W> {
@@ -308,7 +302,7 @@ impl<'a, W: Write> Printer<'a, W> {
         Ok(())
     }
 
-    /// Prints what is held back.
+    /// Prints the requests that are held back.
     fn finish(&mut self) -> io::Result<()> {
         self.held.drain(..).try_for_each(|(_, text)| self.out.write_all(&text))
     }
@@ -328,50 +322,45 @@ impl<'a, W: Write> Printer<'a, W> {
             printable(request.authority.as_deref().unwrap_or("(unknown host)")),
             printable(request.path.as_deref().unwrap_or("(unknown path)"))
         )?;
-        let sdk = decoded.findings.sdk.as_ref().map(|sdk| format!(", in the form of {sdk}"));
+        let sdk = decoded.findings.sdk.as_ref().map(|sdk| format!(", in the format of {sdk}"));
         let to = match &decoded.recipient {
             Recipient::ThirdParty | Recipient::Unknown => String::new(),
             known => format!(" to {}", known.describe()),
         };
-        let by = sender_name(decoded);
+        let by = json_name(decoded.sender);
         writeln!(out, "  [{by}{to}{}]", printable(&sdk.unwrap_or_default()))?;
         if let Some(verdict) = &decoded.verdict {
             writeln!(out, "    {}: {}", verdict.severity.label(), printable(&verdict.reason))?;
         }
         if !request.complete {
-            writeln!(out, "    incomplete: {} bytes or more are not known", request.unread_bytes)?;
+            writeln!(out, "    incomplete: at least {} bytes are missing", request.unread_bytes)?;
         }
         let opaque = decoded.findings.report.unread();
         if opaque > 0 {
-            writeln!(out, "    not read through: {opaque} bytes of the content, of no known form")?;
+            writeln!(
+                out,
+                "    not decoded: {opaque} bytes of the content, in an unknown encoding"
+            )?;
         }
         for Disclosure { finding, verdict, .. } in &decoded.disclosures {
-            let kind = serde_json::to_value(finding.kind)?;
             writeln!(
                 out,
                 "    {}{} {} ({}){}\n        {}",
-                kind.as_str().unwrap_or_default(),
+                json_name(finding.kind),
                 finding.class.as_ref().map(|class| format!(" {class}")).unwrap_or_default(),
                 printable(&finding.value),
                 verdict.severity.label().to_lowercase(),
-                if finding.truncated { "… (cut)" } else { "" },
+                if finding.truncated { "… (truncated)" } else { "" },
                 printable(&finding.chain)
             )?;
         }
         Ok(())
     }
 
-    /// Something about the file that is no request.
+    /// Prints a note about the file.
     fn note(&mut self, text: &str) -> io::Result<()> {
         self.out.flush()?;
         message!("{}: {text}", printable(&self.source));
         Ok(())
     }
-}
-
-fn sender_name(decoded: &Decoded) -> String {
-    serde_json::to_value(decoded.sender)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }

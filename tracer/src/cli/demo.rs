@@ -1,8 +1,8 @@
-//! `tracer demo`: the founding story on loopback.
+//! `tracer demo`: shows alerts for test clients on loopback.
 //!
-//! Two clients, each under a UID of its own, "visit" the same pages. One
-//! reports every page to a collector as a phone maker's browser did in 2020;
-//! the other reports only how many it opened. tracer watches both UIDs.
+//! Two clients, each with its own UID, "visit" the same pages. One reports every page to a
+//! collector, as a phone maker's browser did in 2020. The other reports only the number of pages.
+//! tracer watches both UIDs.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -27,8 +27,10 @@ use tracer_core::{
 };
 use tracer_host::hook::{Capture, DEFAULT_RING, Events, SocketHook, Target, Watch};
 
-/// See an alert: two clients visit the same pages; one of them reports each to
-/// a collector, the other does not. Everything stays on loopback.
+/// Show alerts on this machine.
+///
+/// Two clients visit the same pages. One of them reports each page to a collector, the other does
+/// not. Nothing leaves the machine.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -41,12 +43,12 @@ pub(super) struct ClientArgs {
     server: SocketAddr,
 }
 
-/// What a client tells its maker.
+/// Behaviour of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Manners {
-    /// Every page, under a number that never changes.
+    /// Reports every page under a permanent identifier.
     Tattling,
-    /// How many pages there were.
+    /// Reports the number of pages.
     Discreet,
 }
 
@@ -58,8 +60,8 @@ impl Manners {
         }
     }
 
-    /// UIDs that no user has: the range that systemd keeps for containers'
-    /// services (61184 to 65519, systemd's UIDS-GIDS.md), near its end.
+    /// Returns a UID that no user has, near the end of the range that systemd reserves for dynamic
+    /// users of services (61184 to 65519, systemd's UIDS-GIDS.md).
     fn uid(self) -> u32 {
         match self {
             Self::Tattling => 65_510,
@@ -68,14 +70,14 @@ impl Manners {
     }
 }
 
-/// The pages that both clients visit.
+/// Pages that both clients visit.
 const PAGES: [&str; 3] = [
     "https://news.example.org/politics/story-42?q=private",
     "https://health.example.net/symptoms/insomnia",
     "https://shop.example.com/cart?item=1984",
 ];
 
-/// The number that never changes.
+/// The permanent identifier.
 const DISTINCT_ID: &str = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
 
 pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
@@ -90,10 +92,13 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "Two clients visit the same {} pages; tracer watches what both send.",
+        "Two clients visit the same {} pages, and tracer watches what they send.",
         PAGES.len()
     )?;
-    writeln!(out, "One is discreet. The other reports as a phone maker's browser did in 2020.\n")?;
+    writeln!(
+        out,
+        "One is discreet. The other reports each page, as a phone maker's browser did in 2020.\n"
+    )?;
     for manners in [Manners::Discreet, Manners::Tattling] {
         let status = client_process(manners, server)?;
         ensure!(status.success(), "the {} client failed: {status}", manners.name());
@@ -115,7 +120,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     events.join()?;
     pipeline.finish(&mut outputs);
 
-    // Everything here is made up: there is nothing to redact.
+    // All values are fictitious, so nothing is redacted.
     let mut sink = Human::new(io::stdout().lock(), style(), Redactor::off());
     for output in &outputs {
         sink.output(output)?;
@@ -141,12 +146,12 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "Next: tracer run --exe NAME   (see `tracer run --help`)")?;
         return Ok(ExitCode::SUCCESS);
     }
-    message!("the demo did not go as it should; please report what is printed above");
+    message!("the demo had an unexpected result; please report the output above as a bug");
     Ok(ExitCode::FAILURE)
 }
 
-/// Runs a client under its UID. `/proc/self/exe` can be executed also where
-/// the binary lies in a folder that the UID may not enter.
+/// Runs a client under its UID. `/proc/self/exe` works even if the binary lies in a folder that the
+/// UID cannot enter.
 fn client_process(
     manners: Manners,
     server: SocketAddr,
@@ -160,13 +165,13 @@ fn client_process(
         .context("cannot start a client under another UID")
 }
 
-/// The web and the collector in one: answers every request with 204.
+/// Starts the server of the pages and the collector. It answers every request with 204.
 fn serve() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     thread::Builder::new().name("demo-server".into()).spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that goes away is no concern of the server's.
+            // Errors of one client do not stop the server.
             let _ = answer(stream);
         }
     })?;
@@ -193,7 +198,7 @@ fn answer(stream: TcpStream) -> io::Result<()> {
     (&stream).write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 }
 
-/// A client: visits the pages, and reports in its manner.
+/// Runs a client: visits the pages and reports them.
 pub(super) fn client(args: &ClientArgs) -> anyhow::Result<ExitCode> {
     for page in PAGES {
         visit(args.server, page)?;
@@ -208,7 +213,7 @@ pub(super) fn client(args: &ClientArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Goes to a page as a browser does.
+/// Requests a page as a browser does.
 fn visit(server: SocketAddr, page: &str) -> anyhow::Result<()> {
     let rest = page.strip_prefix("https://").unwrap_or(page);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -222,7 +227,7 @@ fn visit(server: SocketAddr, page: &str) -> anyhow::Result<()> {
     )
 }
 
-/// Reports a page as the Sensors Analytics SDK does: form, base64, gzip, JSON.
+/// Reports a page in the format of the Sensors Analytics SDK: form, base64, gzip, JSON.
 fn report(server: SocketAddr, page: &str) -> anyhow::Result<()> {
     let events = serde_json::json!([{
         "type": "track",

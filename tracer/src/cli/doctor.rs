@@ -1,4 +1,4 @@
-//! `tracer doctor`: what works on this machine.
+//! `tracer doctor`: checks this machine.
 
 use std::{
     io::{self, Write as _},
@@ -8,12 +8,13 @@ use std::{
 use tracer_core::alert::printable;
 use tracer_host::doctor::{Check, Report};
 
-/// Check whether tracer works on this machine, and say what to do where it does
-/// not. Exit codes: 0 `tracer run` would work, 1 it would not.
+/// Check whether tracer works on this machine, and show how to fix problems.
+///
+/// The exit code is 0 if `tracer run` works here, and 1 if not.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Run it as root: without, it cannot try the hooks.")]
+#[command(after_help = "Run it as root. Without root it cannot try the hooks.")]
 pub(super) struct Args {
-    /// Print one JSON object (docs/reference/doctor.md describes it)
+    /// Print one JSON object (see docs/reference/doctor.md)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -27,13 +28,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         serde_json::to_writer(&mut out, &report)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", shown(&report))?;
+        write!(out, "{}", text(&report))?;
     }
     Ok(if report.works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The report for people: a line a check, below it what to do next.
-fn shown(report: &Report) -> String {
+/// Formats the report as text: one line for each check, and below it the next step.
+fn text(report: &Report) -> String {
     let checks = report.checks.iter().map(line).collect::<String>();
     let list = |title: &str, entries: &[String]| {
         let entries = entries.iter().map(|entry| format!("  - {}\n", printable(entry)));
@@ -64,7 +65,7 @@ mod tests {
     use tracer_host::doctor::{SCHEMA, State};
 
     #[test]
-    fn lines_are_aligned_and_say_what_is_next() {
+    fn lines_are_aligned_and_show_the_next_step() {
         let check = |check, state, next: Option<&str>| Check {
             check,
             state,
@@ -83,7 +84,7 @@ mod tests {
             misses: vec!["much".into()],
         };
         assert_eq!(
-            shown(&report),
+            text(&report),
             "ok       kernel         so it\\u{1b} is\n\
              warning  tls-probes     so it\\u{1b} is\n                        → do that\n\
              \nIt would not see:\n  - much\n\ntracer run does not work here.\n"

@@ -38,7 +38,8 @@ impl Args {
         Ok(Some(store))
     }
 
-    /// Opens the default store, unless the user chose otherwise. Without it, alerts are still shown.
+    /// Opens the default store, unless the user chose otherwise. Without it, alerts are still
+    /// shown.
     pub(super) fn open_default(&self) -> Option<Store> {
         if self.no_store || self.store.is_some() {
             return None;

@@ -1,4 +1,4 @@
-//! `tracer locate`: where in a file the TLS functions are.
+//! `tracer locate`: finds the TLS functions in files.
 
 use std::{
     fs::File,
@@ -9,18 +9,17 @@ use std::{
 
 use tracer_host::locate::{Cache, Error, FileSource, Located, locate};
 
-/// Find the functions that are given plaintext to encrypt, also in stripped
-/// programs that contain BoringSSL, and in the libraries of APKs.
+/// Find the functions that take plaintext to encrypt, also in stripped programs that contain
+/// BoringSSL, and in the libraries of APKs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracer locate /usr/lib/chromium/chromium
   tracer locate --json base.apk")]
 pub(super) struct Args {
-    /// Print one line of JSON a file, or a library in an APK (docs/reference/locate.md
-    /// describes it)
+    /// Print one line of JSON for each file or library in an APK (see docs/reference/locate.md)
     #[arg(long)]
     json: bool,
-    /// ELF files and APKs
+    /// ELF files or APKs
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }

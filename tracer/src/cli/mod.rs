@@ -1,5 +1,4 @@
-//! The command line: what the binary does, kept in the library so that tests
-//! can drive it.
+//! The command line.
 
 #[macro_use]
 mod terminal;
@@ -32,11 +31,14 @@ use tracer_core::alert::Style;
 
 /// Catches browsers that report the pages their users visit.
 ///
-/// tracer hooks the kernel's socket sends, decodes what the watched
-/// applications transmit, through every encoding, and alerts when one tells
-/// somebody about a URL of another site.
+/// tracer captures what the watched applications send, decodes it through every layer of encoding,
+/// and alerts when an application reports a URL of one site to another.
 #[derive(Debug, Parser)]
-#[command(name = "tracer", version, after_help = "Begin with: sudo tracer demo")]
+#[command(
+    name = "tracer",
+    version,
+    after_help = "To see an alert on this machine, run: sudo tracer demo"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -44,31 +46,28 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch applications and alert as they send (needs root)
+    /// Watch applications, and print an alert when one reports a visited page (needs root)
     Run(run::Args),
-    /// Audit a browser: is anybody told of the pages that it opens? (needs root)
+    /// Test whether a browser reports the pages that it opens (needs root)
     Audit(audit::Args),
-    /// Make the report of an audit again, also of one that was killed
+    /// Rebuild the report of an audit, even of one that was killed
     Report(report::Args),
-    /// Put the audits of several browsers side by side
+    /// Compare the audits of several browsers
     Compare(compare::Args),
-    /// Show the alerts that earlier runs kept
+    /// Show the alerts that earlier runs stored
     Alerts(alerts::Args),
-    /// Decode recorded traces or raw HTTP requests (needs no root)
+    /// Decode traces, HAR files, packet captures or raw HTTP requests (works without root)
     Decode(decode::Args),
-    /// Find the functions in programs and libraries through which what is
-    /// encrypted can be read
+    /// Find the TLS functions in programs, libraries and APKs
     Locate(locate::Args),
-    /// Check whether tracer works on this machine, and say what to do where it
-    /// does not
+    /// Check whether tracer works on this machine, and show how to fix problems
     Doctor(doctor::Args),
-    /// Check the rules: what is known of browsers, their makers and other
-    /// recipients
+    /// Check files of rules about browsers, their makers and other recipients
     Rules(rules::Args),
-    /// Show an alert on this machine: a client that reports what it visits,
-    /// one that does not, and what tracer says of both (needs root)
+    /// Show alerts for a test client that reports its visits, and none for one that does not
+    /// (needs root)
     Demo(demo::Args),
-    /// One of the demo's clients
+    /// Runs one of the demo's clients
     #[command(hide = true)]
     DemoClient(demo::ClientArgs),
     /// Changes the files of an audited browser's user, as that user
@@ -76,13 +75,12 @@ enum Command {
     AuditFiles(audit::FilesArgs),
 }
 
-/// A mistake in how tracer was called, as opposed to one in what it met.
+/// A wrong use of the command line. Its exit code is 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
 
-/// Runs tracer with the process's arguments. Exit codes: 0 fine, 1 an error,
-/// 2 wrong usage.
+/// Runs tracer with the arguments of the process. Exit codes: 0 success, 1 error, 2 wrong usage.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -109,15 +107,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whoever read the output has seen enough (`tracer … | head`).
+/// Returns true if the reader of the output has closed it (`tracer … | head`).
 fn is_closed_pipe(err: &anyhow::Error) -> bool {
     err.chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|err| err.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Colours for a terminal, unless the user asked for none (no-color.org).
+/// Enables colours on a terminal, unless NO_COLOR is set (no-color.org).
 fn style() -> Style {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Style { colour: wanted && io::stdout().is_terminal() }
+    let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Style { colour: allowed && io::stdout().is_terminal() }
 }

@@ -1,4 +1,4 @@
-//! `--package`: applications of Android by name.
+//! The option `--package`, which names Android applications.
 
 use std::{future, path::PathBuf};
 
@@ -11,30 +11,31 @@ use tracer_core::{
 };
 use tracer_host::hook::{Capture, Follower, HookError, PackageEvent, PackageWatcher, Target};
 
-/// Stands for every browser that the rules know.
+/// Stands for all browsers in the rules.
 const BROWSERS: &str = "browsers";
 
-/// Names that are listed in one line.
+/// Maximum number of names in a message.
 const SHOWN: usize = 4;
 
+/// The option `--package`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Wanted {
-    /// Watch this Android application, whichever user runs it, also if it is
-    /// installed later; `browsers` stands for every browser in the rules
+pub(super) struct PackageArgs {
+    /// Watch this Android application for all users, even if it is installed later. `browsers`
+    /// stands for all browsers in the rules
     #[arg(long, value_name = "NAME")]
     package: Vec<String>,
-    /// The list of installed packages
+    /// List of installed packages
     #[arg(long, value_name = "FILE", default_value = "/data/system/packages.list", hide = true)]
     packages_list: PathBuf,
 }
 
-impl Wanted {
-    /// The names, as they were given.
+impl PackageArgs {
+    /// Returns the names on the command line.
     pub(super) fn names(&self) -> &[String] {
         &self.package
     }
 
-    /// What to watch.
+    /// Returns the packages to watch.
     pub(super) fn targets(&self, known: &Rules) -> Result<Vec<Target>, Usage> {
         let mut targets = Vec::new();
         for name in &self.package {
@@ -47,8 +48,8 @@ impl Wanted {
                 targets.push(Target::Package(name.clone()));
             } else {
                 return Err(Usage(format!(
-                    "`{}` is no package: write its full name, as in `com.android.chrome` (`pm \
-                     list packages` shows them), or `{BROWSERS}`",
+                    "`{}` is not a package name; write its full name, for example `com.android.chrome` \
+                     (`pm list packages` lists them), or `{BROWSERS}`",
                     printable(name)
                 )));
             }
@@ -56,19 +57,19 @@ impl Wanted {
         Ok(targets)
     }
 
-    /// Begins to follow the list, if packages are watched.
+    /// Starts to follow the list of packages, if packages are watched.
     pub(super) fn follow(
         &self,
         capture: &Capture,
         follower: Option<&Follower>,
     ) -> Result<Followed, HookError> {
-        let wanted = !self.package.is_empty();
-        let packages = wanted.then(|| capture.follow_packages(&self.packages_list, follower));
+        let has_packages = !self.package.is_empty();
+        let packages = has_packages.then(|| capture.follow_packages(&self.packages_list, follower));
         Ok(Followed { packages: packages.transpose()?, all: self.is_all() })
     }
 
-    /// Whether packages are only named by `browsers`: that most of them are not
-    /// installed is no news.
+    /// Returns true if `browsers` is the only name. Packages that are not installed are not
+    /// reported then.
     fn is_all(&self) -> bool {
         self.package.iter().all(|name| name == BROWSERS)
     }
@@ -81,35 +82,35 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// The next news; never any if no packages are watched.
+    /// Waits for the next event. Waits forever if no packages are watched.
     pub(super) async fn next(&mut self) -> PackageEvent {
         if let Some(packages) = &mut self.packages {
-            if let Some(news) = packages.next().await {
-                return news;
+            if let Some(event) = packages.next().await {
+                return event;
             }
-            // Its thread has ended, and has said why.
+            // The thread has ended, after an event with the reason.
             self.packages = None;
         }
         future::pending().await
     }
 
-    /// Takes the news that is there already.
+    /// Handles the events that have already arrived.
     pub(super) fn pending(&mut self, session: &mut Session) -> anyhow::Result<()> {
-        let news: Vec<_> = self.packages.iter_mut().flat_map(PackageWatcher::pending).collect();
+        let events: Vec<_> = self.packages.iter_mut().flat_map(PackageWatcher::pending).collect();
         if self.packages.is_some()
-            && !news.iter().any(|one| matches!(one, PackageEvent::Watched { .. }))
+            && !events.iter().any(|event| matches!(event, PackageEvent::Watched { .. }))
         {
-            message!("none of the packages is installed; they are waited for");
+            message!("none of the packages is installed yet; waiting for them");
         }
-        news.into_iter().try_for_each(|one| self.take(one, session))
+        events.into_iter().try_for_each(|event| self.take(event, session))
     }
 
-    /// Hands the names on, and says what is to be said.
-    pub(super) fn take(&self, news: PackageEvent, session: &mut Session) -> anyhow::Result<()> {
-        if let Some(said) = said(&news, self.all) {
-            message!("{}", printable(&said));
+    /// Reports an event, and passes changed names to the session.
+    pub(super) fn take(&self, event: PackageEvent, session: &mut Session) -> anyhow::Result<()> {
+        if let Some(text) = describe(&event, self.all) {
+            message!("{}", printable(&text));
         }
-        let event = match news {
+        let event = match event {
             PackageEvent::Watched { app, names } => Event::Packages { app, names },
             PackageEvent::Gone { app } => Event::Packages { app, names: Vec::new() },
             _ => return Ok(()),
@@ -118,32 +119,34 @@ impl Followed {
     }
 }
 
-/// What is said of news; `all`: every browser was asked for.
-fn said(news: &PackageEvent, all: bool) -> Option<String> {
-    Some(match news {
+/// Describes an event. `all` is set if all browsers are watched.
+fn describe(event: &PackageEvent, all: bool) -> Option<String> {
+    Some(match event {
         PackageEvent::Watched { app, names } => match names.as_slice() {
-            [name] => format!("watches {name} (id {app}, of every user)"),
+            [name] => format!("watching {name} (app id {app} of all users)"),
             names => {
-                format!("watches id {app} of every user, which is shared by {}", listed(names))
+                format!("watching app id {app} of all users, which is shared by {}", listed(names))
             }
         },
-        PackageEvent::Gone { app } => format!("id {app} is watched no more: its package is gone"),
+        PackageEvent::Gone { app } => {
+            format!("stopped watching app id {app}: its package was removed")
+        }
         PackageEvent::Awaited(names) if names.is_empty() || all => return None,
         PackageEvent::Awaited(names) => {
-            format!("not installed, and waited for: {}", listed(names))
+            format!("waiting for packages that are not installed yet: {}", listed(names))
         }
         PackageEvent::Malformed(0) => return None,
         PackageEvent::Malformed(lines) => format!(
-            "{lines} lines of the list of packages were not understood; packages in them are not \
-             watched (give their UIDs by --uid)"
+            "{lines} lines of the list of packages cannot be parsed; to watch their packages, give \
+             UIDs with --uid"
         ),
         PackageEvent::Failed(reason) => {
-            format!("packages that are installed from now on are not watched: {reason}")
+            format!("packages that are installed from now on will not be watched: {reason}")
         }
     })
 }
 
-/// Names in one line.
+/// Lists names in one line.
 fn listed(names: &[String]) -> String {
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN) {
@@ -156,13 +159,13 @@ fn listed(names: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn args(names: &[&str]) -> Wanted {
+    fn args(names: &[&str]) -> PackageArgs {
         let package = names.iter().map(|name| (*name).to_owned()).collect();
-        Wanted { package, packages_list: PathBuf::new() }
+        PackageArgs { package, packages_list: PathBuf::new() }
     }
 
     #[test]
-    fn browsers_are_those_of_the_rules_and_no_parts_of_the_system() {
+    fn browsers_exclude_other_packages_of_the_makers() {
         let targets = args(&[BROWSERS]).targets(&Rules::default()).unwrap();
         let has = |name: &str| targets.contains(&Target::Package(name.to_owned()));
         assert!(has("com.android.chrome") && has("com.mi.globalbrowser"));
@@ -171,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_and_what_is_missing_is_said() {
+    fn shared_and_missing_packages_are_described() {
         let names = |count: usize| (0..count).map(|at| format!("p.n{at}")).collect::<Vec<_>>();
         let watched = |count| PackageEvent::Watched { app: 10001, names: names(count) };
-        assert!(said(&watched(1), false).unwrap().starts_with("watches p.n0 (id 10001"));
-        assert!(said(&watched(6), false).unwrap().ends_with("p.n3 and 2 more"));
+        assert!(describe(&watched(1), false).unwrap().starts_with("watching p.n0 (app id 10001"));
+        assert!(describe(&watched(6), false).unwrap().ends_with("p.n3 and 2 more"));
         let awaited = PackageEvent::Awaited(names(1));
-        assert!(said(&awaited, false).unwrap().contains("waited for: p.n0"));
-        assert_eq!(said(&awaited, true), None);
+        assert!(describe(&awaited, false).unwrap().contains("not installed yet: p.n0"));
+        assert_eq!(describe(&awaited, true), None);
     }
 }

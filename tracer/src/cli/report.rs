@@ -1,22 +1,20 @@
-//! `tracer report`: an audit's report, made again.
+//! `tracer report`: rebuilds the report of an audit.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use super::audit::{Folder, print};
 
-/// Make the report of an audit again, from what it recorded.
+/// Rebuild the report of an audit from its recording.
 ///
-/// A run that was killed leaves all that was gathered until then. With other
-/// rules, or without redaction, the answers can be looked at anew.
+/// Use it after an audit that was killed, with other rules, or to change whether values are shown.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     rules: super::rules::Folder,
-    /// Show what identifies a person or device. Otherwise the report shows
-    /// digests
+    /// Show values that identify a person or device. By default the report shows digests of them
     #[arg(long)]
     show_values: bool,
-    /// The folder that `tracer audit` wrote
+    /// Folder of the audit
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

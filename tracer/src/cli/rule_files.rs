@@ -1,4 +1,4 @@
-//! Reads a user's folder of rules.
+//! Reads folders of rules.
 
 use std::{
     fs::{self, File},
@@ -13,42 +13,42 @@ use tracer_core::{
     rules::{EMBEDDED, RulesError, RulesFile},
 };
 
-/// The largest file of rules: a hundred times the embedded ones.
+/// Maximum size of a file of rules: a hundred times the embedded ones.
 const MAX_FILE: u64 = 4 << 20;
 
-/// Why a folder of rules could not be used.
+/// Error that makes a folder of rules unusable.
 #[derive(Debug, Error)]
 pub(super) enum LoadError {
-    /// Not readable.
+    /// A file or the folder cannot be read.
     #[error("cannot read the rules in {path}: {source}")]
     Read {
-        /// The folder, or the file in it.
+        /// Path of the folder or file.
         path: PathBuf,
-        /// Why.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// Larger than any file of rules.
-    #[error("{0} is larger than the {max} MiB that are read of a file of rules", max = MAX_FILE >> 20)]
+    /// A file is too large.
+    #[error("{0} is larger than {max} MiB, the maximum of a file of rules", max = MAX_FILE >> 20)]
     TooLarge(PathBuf),
-    /// Nothing there that is a file of rules.
+    /// The folder contains no file of rules.
     #[error(
-        "{0} holds no rules: they are read from {known} (docs/guides/rules.md)",
+        "{0} contains no rules; put them into {known} (see docs/guides/rules.md)",
         known = EMBEDDED.map(|file| file.name).join(", ")
     )]
     Empty(PathBuf),
-    /// A file holds a mistake.
+    /// A file has a mistake.
     #[error(transparent)]
     Rules(#[from] RulesError),
 }
 
-/// The embedded rules, with those of a folder laid over them.
+/// Loads the embedded rules, with those of a folder added.
 pub(super) fn load(folder: Option<&Path>) -> Result<Knowledge, LoadError> {
     let files = folder.map(read).transpose()?.unwrap_or_default();
     let files: Vec<_> = files.iter().map(|(name, text)| RulesFile { name, text }).collect();
     Ok(Knowledge::with_overrides(&files)?)
 }
 
-/// A folder's files of rules, by path: each `*.toml` that is not hidden.
+/// Reads the files of rules in a folder, sorted by path: each `*.toml` that is not hidden.
 pub(super) fn read(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -77,7 +77,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
                 return Err(LoadError::TooLarge(path));
             }
             let text = String::from_utf8(bytes)
-                .map_err(|_| failed(&path)(io::Error::other("it is not text in UTF-8")))?;
+                .map_err(|_| failed(&path)(io::Error::other("it is not UTF-8 text")))?;
             Ok((path.to_string_lossy().into_owned(), text))
         })
         .collect()
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn its_files_are_laid_over_the_embedded_ones() {
+    fn files_in_the_folder_override_the_embedded_ones() {
         let text = "[[service]]\nname = 'Acme Analytics'\ncategory = 'analytics'\ndomains = ['acme.example']\n\
                     reason = 'a test'\nsource = 'https://acme.example/'\n";
         let files: [(&str, &[u8]); 4] = [
@@ -124,16 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error_that_names_the_file() {
+    fn errors_name_the_file() {
         let error = |files| load(Some(folder(files).path())).unwrap_err().to_string();
         let none = load(Some(Path::new("/nonexistent/rules"))).unwrap_err().to_string();
         assert!(none.starts_with("cannot read the rules in /nonexistent/rules: "), "{none}");
         let empty = error(&[("browsers.tml", b"")]);
-        assert!(empty.contains("holds no rules: they are read from browsers.toml, "), "{empty}");
+        assert!(empty.contains("contains no rules; put them into browsers.toml, "), "{empty}");
         let binary = error(&[("browsers.toml", b"\xff")]);
         assert!(binary.contains("/browsers.toml: ") && binary.contains("UTF-8"), "{binary}");
         let large = error(&[("browsers.toml", &[b'#'; (4 << 20) + 1])]);
-        assert!(large.contains("/browsers.toml is larger than the 4 MiB"), "{large}");
+        assert!(large.contains("/browsers.toml is larger than 4 MiB"), "{large}");
         let wrong = error(&[("browsers.toml", b"\n\nx = 1\n")]);
         assert!(wrong.contains("/browsers.toml:3:1: "), "{wrong}");
     }

@@ -1,4 +1,4 @@
-//! `tracer rules`: what is known of vendors.
+//! `tracer rules`: checks rules.
 
 use std::{
     io::{self, Write as _},
@@ -6,15 +6,15 @@ use std::{
     process::ExitCode,
 };
 
-use super::{rule_files, terminal};
+use super::{Usage, rule_files, terminal};
 use tracer_core::{
     alert::printable,
     knowledge::Knowledge,
-    rules::{EMBEDDED, RulesFile, Tables},
+    rules::{Browser, EMBEDDED, Rules, RulesFile, Tables},
 };
 
-/// Check the rules: what is known of browsers, their makers and other
-/// recipients (docs/guides/rules.md).
+/// Check files of rules about browsers, their makers and other recipients (see
+/// docs/guides/rules.md).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -23,28 +23,38 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read the embedded rules and a folder's, and say what is in them, or where
-    /// a mistake is
+    /// Parse the embedded rules and those in a folder, and print the number of entries or the
+    /// position of each mistake
     Check {
-        /// A folder of rules, as for `tracer run --rules`
+        /// Folder of rules, as for `tracer run --rules`
         folder: Option<PathBuf>,
     },
 }
 
-/// The folder of rules that `run` and `decode` take.
+/// The option `--rules` of several commands.
 #[derive(Debug, clap::Args)]
 pub(super) struct Folder {
-    /// Add the rules in this folder to the embedded ones, or replace those of
-    /// the same names (docs/guides/rules.md describes them)
+    /// Add the rules in this folder to the embedded ones. Entries replace embedded ones of the same
+    /// name (see docs/guides/rules.md)
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
 }
 
 impl Folder {
-    /// The rules to go by.
+    /// Loads the rules.
     pub(super) fn load(&self) -> Result<Knowledge, rule_files::LoadError> {
         rule_files::load(self.rules.as_deref())
     }
+}
+
+/// Looks up a browser by its name in the rules.
+pub(super) fn browser<'a>(rules: &'a Rules, name: &str) -> Result<&'a Browser, Usage> {
+    rules.browser_named(name).ok_or_else(|| {
+        Usage(format!(
+            "the rules have no browser named {}; see browsers.toml (docs/guides/rules.md)",
+            printable(name)
+        ))
+    })
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -56,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let mut failed = false;
     for (at, file) in files.iter().enumerate() {
-        // One file's mistakes do not hide another's.
+        // Report the mistakes of all files.
         match Tables::parse(*file) {
             Ok(tables) => {
                 let origin = if at < EMBEDDED.len() { " (embedded)" } else { "" };
@@ -78,7 +88,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// `2 makers, 1 browser`.
+/// Formats counts: `2 makers, 1 browser`.
 fn counted(counts: &[(&str, usize)]) -> String {
     if counts.is_empty() {
         return "no entries".to_owned();
@@ -96,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_read_as_words() {
+    fn counts_are_formatted_with_plurals() {
         assert_eq!(counted(&[]), "no entries");
         assert_eq!(
             counted(&[("maker", 2), ("browser", 1), ("vocabulary", 3)]),

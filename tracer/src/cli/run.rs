@@ -1,4 +1,4 @@
-//! `tracer run`: watches, live.
+//! `tracer run`: watches applications.
 
 use std::{
     fs::File,
@@ -29,83 +29,89 @@ use tracer_host::hook::{
     Capture, DEFAULT_RING, Events, Follower, ProbeEvent, SocketHook, Target, Watch,
 };
 
-/// Watch applications: alerts go to standard output, a line each; everything
-/// else goes to standard error. Ctrl-C ends it and prints what was seen.
+/// Watch applications, and print an alert when one reports a visited page.
+///
+/// Alerts go to standard output, one line each. Messages go to standard error. Ctrl-C stops the run
+/// and prints a summary.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  tracer run --exe chromium            what every chromium sends, from its start on
-  tracer run --package browsers        every browser on an Android device
-  tracer run --uid alice --record t    keep what alice sends, to decode it again")]
+  sudo tracer run --exe chromium             watch every process that executes chromium
+  tracer run --package browsers              watch all known browsers on an Android device
+  sudo tracer run --uid alice --record t     record what alice sends, for `tracer decode`")]
 pub(super) struct Args {
-    /// Watch every process of this user (a number or a name)
-    #[arg(long, value_name = "U")]
+    /// Watch all processes of this user (name or UID)
+    #[arg(long, value_name = "USER")]
     uid: Vec<String>,
-    /// Watch whoever executes a file of this name, or at this path (with a /),
-    /// and its descendants
+    /// Watch processes that execute a file of this name, or at this path (if it contains a /), and
+    /// their descendants
     #[arg(long, value_name = "NAME|PATH")]
     exe: Vec<String>,
     /// Watch this running process and its descendants
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
     #[command(flatten)]
-    packages: packages::Wanted,
-    /// Watch everybody
+    packages: packages::PackageArgs,
+    /// Watch all processes
     #[arg(long)]
     all: bool,
-    /// Bytes of each send to capture [default: 16384, and 32768 of each write
-    /// to a TLS library]
+    /// Number of bytes to capture of each send; the rest is counted as not read [default: 16384,
+    /// and 32768 for writes to TLS libraries]
     #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=MAX_HEAD as i64))]
     head_bytes: Option<u32>,
-    /// Size of the buffer between kernel and tracer
+    /// Size in MiB of the buffer between the kernel and tracer. Use a larger one if sends are lost
     #[arg(long, value_name = "N", default_value_t = DEFAULT_RING >> 20,
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     ring_mib: u32,
-    /// Where in the kernel sends are taken; auto tries all and takes the best
-    /// that works
+    /// Kernel hook that captures sends. `auto` uses the best one that works (see
+    /// docs/reference/hooks.md)
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = HookArg::Auto)]
     hook: HookArg,
-    /// Print JSON lines (docs/reference/alerts.md describes them)
+    /// Print alerts as JSON lines (see docs/reference/alerts.md)
     #[arg(long)]
     json: bool,
-    /// Append the alerts as JSON lines to this file. It must be yours, and is made readable by
-    /// you only
+    /// Also append the alerts as JSON lines to this file. It must not belong to another user, and
+    /// only its owner will be able to read it
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
-    /// Record every captured send into this new file, unredacted, for `tracer decode`
+    /// Record all captured sends in this new file, for `tracer decode`. They are not redacted
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Let --record replace a file that exists
+    /// Let --record replace an existing file
     #[arg(long, requires = "record")]
     force: bool,
     #[command(flatten)]
     rules: super::rules::Folder,
     #[command(flatten)]
     keep: keep::Args,
-    /// Write the alerts to the system's log as well
+    /// Also write the alerts to the system log
     #[arg(long, value_enum, value_name = "LOG")]
     log: Option<LogName>,
-    /// Show what tells about the user: values in queries, identifiers, typed
-    /// text. Otherwise they are digests
+    /// Show values in queries, identifiers and typed text. By default only digests are shown
     #[arg(long)]
     show_values: bool,
-    /// Show which hook is used, and the kernel programs' own diagnostics
+    /// Show the hook, the probed TLS libraries, and diagnostics of the kernel programs
     #[arg(long, short)]
     verbose: bool,
 }
 
-/// What `--hook` takes.
+/// Values of `--hook`.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(super) enum HookArg {
+    /// The best one that works
     Auto,
+    /// Entry and exit of the kernel's send functions, by BPF trampolines
     Fentry,
+    /// Entry and exit of the kernel's send functions, by breakpoints
     Kprobe,
+    /// Tracepoint of TCP, and system calls for UDP
     TcpTracepoint,
+    /// System calls
     SysEnter,
 }
 
 impl HookArg {
-    /// The hooks to try, in order.
+    /// Returns the hooks to try, in order.
     pub(super) fn hooks(self) -> &'static [SocketHook] {
         match self {
             Self::Auto => &SocketHook::ALL,
@@ -131,7 +137,8 @@ impl Args {
         }
         if targets.is_empty() {
             return Err(Usage(
-                "nothing to watch: give --exe, --package, --uid, --pid or --all (`tracer run --help`)"
+                "nothing to watch; give --exe, --package, --uid, --pid or --all (see `tracer run \
+                 --help`)"
                     .into(),
             ));
         }
@@ -142,14 +149,14 @@ impl Args {
         })
     }
 
-    /// Opened before anything is attached: an error here should cost nothing.
+    /// Opens the files. Called before programs are attached, so that errors appear early.
     fn files(&self) -> anyhow::Result<Files> {
         let alerts =
-            self.alerts.as_deref().map(|path| open(path, Existing::Append).context("for --alerts"));
+            self.alerts.as_deref().map(|path| open(path, Existing::Append).context("--alerts"));
         let existing = if self.force { Existing::Replace } else { Existing::Refuse };
         let recording = self.record.as_deref().map(|path| {
-            let file = open(path, existing).context("for --record")?;
-            trace::Writer::new(BufWriter::new(file)).context("cannot begin the recording")
+            let file = open(path, existing).context("--record")?;
+            trace::Writer::new(BufWriter::new(file)).context("cannot write the recording")
         });
         Ok(Files { alerts: alerts.transpose()?, recording: recording.transpose()? })
     }
@@ -159,7 +166,7 @@ impl Args {
         alerts: Option<File>,
         redactor: &Redactor,
     ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
-        // The same digests everywhere, so that the sinks can be compared.
+        // All sinks use the same digests, so that their lines can be compared.
         let stdout = io::stdout();
         let mut sinks: Vec<Box<dyn Sink>> = vec![if self.json {
             Box::new(Json::new(stdout, redactor.clone()))
@@ -170,13 +177,13 @@ impl Args {
             sinks.push(Box::new(Json::new(BufWriter::new(file), redactor.clone())));
         }
         if let Some(log) = self.log {
-            sinks.push(Box::new(log.open(redactor.clone()).context("for --log")?));
+            sinks.push(Box::new(log.open(redactor.clone()).context("--log")?));
         }
         Ok(sinks)
     }
 }
 
-/// Whoever executes a file of this name, or at this path.
+/// Parses the value of `--exe`: a name, or a path if it contains a slash.
 pub(super) fn exe_target(exe: &str) -> Target {
     if exe.contains('/') {
         Target::ExePath(std::path::absolute(exe).unwrap_or_else(|_| exe.into()))
@@ -185,20 +192,20 @@ pub(super) fn exe_target(exe: &str) -> Target {
     }
 }
 
-/// Files that a run writes.
+/// Files that the run writes to.
 struct Files {
     alerts: Option<File>,
     recording: Option<trace::Writer<BufWriter<File>>>,
 }
 
-/// A system log, as the user names it.
+/// Values of `--log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum LogName {
-    /// The one that is there
+    /// The log that this system has
     Auto,
     /// systemd's journal
     Journald,
-    /// What listens on /dev/log
+    /// The syslog daemon at /dev/log
     Syslog,
     /// Android's log
     Logcat,
@@ -207,13 +214,16 @@ enum LogName {
 impl LogName {
     fn open(self, redactor: Redactor) -> anyhow::Result<SystemLog> {
         let log = match self {
-            Self::Auto => Log::of_this_system().context("this system has no log that is known")?,
+            Self::Auto => Log::detect().context(
+                "no system log was found (journald, logd or syslog); name one, or leave out --log",
+            )?,
             Self::Journald => Log::Journald,
             Self::Syslog => Log::Syslog,
             Self::Logcat => Log::Logcat,
         };
-        SystemLog::open(log, redactor)
-            .with_context(|| format!("cannot reach {} at {}", log.name(), log.socket().display()))
+        SystemLog::open(log, redactor).with_context(|| {
+            format!("cannot connect to {} at {}", log.name(), log.socket().display())
+        })
     }
 }
 
@@ -228,7 +238,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let named = args.keep.open_named()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        // Before the programs are attached: a signal meanwhile is not lost.
+        // Before programs are attached, so that no signal is lost.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
 
@@ -236,9 +246,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Capture::start_best(args.hook.hooks(), &watch, args.ring_mib << 20)?;
         if args.verbose {
             for (hook, reason) in &choice.rejected {
-                message!("cannot take sends by {hook}: {}", printable(&reason.to_string()));
+                message!("cannot capture sends with {hook}: {}", printable(&reason.to_string()));
             }
-            message!("takes sends by {}", choice.hook);
+            message!("capturing sends with {}", choice.hook);
         }
         let mut session = session(args, &knowledge, files, named)?;
         let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
@@ -246,7 +256,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut packages = args.packages.follow(&capture, follower.as_ref())?;
         packages.pending(&mut session)?;
         let mut events = Events::start(capture.reader()?, follower.as_ref())?;
-        message!("watching; Ctrl-C ends it");
+        message!("watching; press Ctrl-C to stop");
 
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -255,13 +265,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     Some(batch) => session.take(batch)?,
                     None => break,
                 },
-                news = packages.next() => packages.take(news, &mut session)?,
+                event = packages.next() => packages.take(event, &mut session)?,
                 _ = tick.tick() => {
                     if let Some(log) = &mut diagnostics {
                         log.flush();
                     }
                     if let Some(follower) = &follower {
-                        follower.events().for_each(|news| tell(&news, args.verbose));
+                        follower.events().for_each(|event| report_probe(&event, args.verbose));
                     }
                     session.tick()?;
                 }
@@ -271,10 +281,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         session.finish()?;
         events.join()?;
-        // It can tell the follower of processes, whose end is waited for.
+        // It sends to the follower, so it has to be dropped before the follower is joined.
         drop(packages);
         if let Some(follower) = follower {
-            follower.events().for_each(|news| tell(&news, args.verbose));
+            follower.events().for_each(|event| report_probe(&event, args.verbose));
             follower.join();
         }
         session.summary();
@@ -282,8 +292,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Opens what else is told and kept. Whoever may not attach the programs has
-/// not come here, and no store was made for him.
+/// Opens the store and the sinks. Called after the programs are attached, so that no store is
+/// created if that fails.
 fn session(
     args: &Args,
     knowledge: &Knowledge,
@@ -297,7 +307,7 @@ fn session(
             pipeline.remember(store.sightings().context("cannot read the store")?);
             store.key().context("cannot read the store")?
         }
-        None => crate::random::key().context("no random numbers for the digests")?,
+        None => crate::random::key().context("cannot create the key of the digests")?,
     };
     let redactor = if args.show_values { Redactor::off() } else { Redactor::keyed(key) };
     let store = store.map(|store| Writer::start(store, args.keep.limits())).transpose();
@@ -310,29 +320,29 @@ fn session(
     })
 }
 
-/// Begins to follow processes to their TLS libraries. Without that, what is
-/// sent in the clear is still seen.
+/// Starts to probe the TLS libraries of processes. Failing that, unencrypted sends are still
+/// captured.
 pub(super) fn follow(capture: &Capture) -> Option<Follower> {
     capture
         .follow()
         .inspect_err(|err| {
-            message!("what applications encrypt will stay unread: {err}");
+            message!("cannot read what applications encrypt: {err}");
         })
         .ok()
 }
 
-/// The programs' own diagnostics, on standard error.
+/// Prints the diagnostics of the kernel programs on standard error.
 fn diagnostics(capture: &Capture) -> anyhow::Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
     log::set_logger(&Diagnostics).map(|()| log::set_max_level(log::LevelFilter::Debug)).ok();
     Ok(capture.diagnostics()?)
 }
 
-/// Where `--verbose` goes.
+/// Logger for `--verbose`.
 struct Diagnostics;
 
 impl log::Log for Diagnostics {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        // The programs' lines come under the library's own name or theirs.
+        // The lines have the name of the library or of the kernel programs as their target.
         metadata.target().starts_with("tracer")
     }
 
@@ -345,13 +355,13 @@ impl log::Log for Diagnostics {
     fn flush(&self) {}
 }
 
-/// Says what became of a library.
-pub(super) fn tell(news: &ProbeEvent, verbose: bool) {
-    match news {
+/// Reports whether the functions of a library are probed.
+pub(super) fn report_probe(event: &ProbeEvent, verbose: bool) {
+    match event {
         ProbeEvent::Probed { file, functions, after } => {
             if verbose {
                 message!(
-                    "reads {} in {} ({} ms after it was mapped)",
+                    "reading {} in {} ({} ms after it was mapped)",
                     functions.join(", "),
                     printable(&file.to_string_lossy()),
                     after.as_millis()
@@ -359,7 +369,7 @@ pub(super) fn tell(news: &ProbeEvent, verbose: bool) {
             }
         }
         ProbeEvent::Missed { file, reason } => message!(
-            "cannot read what is encrypted by {}: {}",
+            "cannot read what {} encrypts: {}",
             printable(&file.to_string_lossy()),
             printable(reason)
         ),

@@ -1,5 +1,4 @@
-//! Everything from the events on, live: the core, and all that is told and
-//! kept.
+//! A live session: the pipeline, and the outputs of its results.
 
 use std::{fs::File, io::BufWriter};
 
@@ -14,7 +13,7 @@ use tracer_core::{
 };
 use tracer_host::hook;
 
-/// A run.
+/// The pipeline of a run, and its outputs.
 pub(super) struct Session {
     pub(super) pipeline: Pipeline,
     pub(super) sinks: Vec<Box<dyn Sink>>,
@@ -34,7 +33,7 @@ impl Session {
         self.deliver()
     }
 
-    /// What is to be done each second.
+    /// Does the periodic work. Called every second.
     pub(super) fn tick(&mut self) -> anyhow::Result<()> {
         self.pipeline.tick(hook::boot_time(), &mut self.outputs);
         self.flush_recording()?;
@@ -72,7 +71,7 @@ impl Session {
         if self.outputs.is_empty() {
             return Ok(());
         }
-        // First of all: a sink that fails ends the run.
+        // The store comes first, because a sink that fails ends the run.
         if let Some(store) = &self.store {
             self.outputs.iter().for_each(|output| store.output(output));
         }
@@ -86,21 +85,21 @@ impl Session {
         Ok(())
     }
 
-    /// What was seen and what was not, for people.
+    /// Prints the summary of the run.
     pub(super) fn summary(&self) {
         print_summary(&self.pipeline);
         let dropped: u64 = self.sinks.iter().map(|sink| sink.dropped()).sum();
         if dropped > 0 {
-            message!("{dropped} lines were not taken by the system's log");
+            message!("the system log did not accept {dropped} lines");
         }
         let lost = self.store.as_ref().map_or(0, Writer::lost);
         if lost > 0 {
-            message!("{lost} entries are not in the store: it did not keep up, or failed");
+            message!("{lost} entries were not stored, because the store was too slow or failed");
         }
     }
 }
 
-/// The last words of a run: what was seen, and what was not.
+/// Prints the summary of a pipeline: what it has seen, and what it could not read.
 pub(super) fn print_summary(pipeline: &Pipeline) {
     let totals = pipeline.totals();
     message!(
@@ -118,20 +117,20 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
         message!("{}", application_line(application, account));
     }
     if let Some(more) = applications.len().checked_sub(MAX_LINES).filter(|&more| more > 0) {
-        message!("and {more} applications that sent less (all of them: --json)");
+        message!("and {more} applications that sent less (--json lists all of them)");
     }
     for (loss, _, total) in pipeline.losses().since(&Losses::default()) {
         message!("{total} {}", loss.explain());
     }
 }
 
-/// What was not read; `None` where that is nothing.
+/// Describes the bytes that were not read. Returns `None` if all were read.
 pub(super) fn unread(totals: &Totals) -> Option<String> {
     let unread = [
         (totals.tls_bytes, "encrypted (TLS)"),
-        (totals.other_bytes, "in protocols that are not read"),
+        (totals.other_bytes, "in unsupported protocols"),
         (totals.missing_bytes, "not captured"),
-        (totals.opaque_bytes, "in bodies that could not be read through"),
+        (totals.opaque_bytes, "in bodies of unknown encoding"),
     ];
     let unread: Vec<String> = unread
         .iter()
@@ -141,5 +140,5 @@ pub(super) fn unread(totals: &Totals) -> Option<String> {
     (!unread.is_empty()).then(|| unread.join(", "))
 }
 
-/// Applications that the last words name.
+/// Maximum number of applications in the summary.
 const MAX_LINES: usize = 20;

@@ -1,9 +1,9 @@
-//! Times, as users give them.
+//! Parses times on the command line.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A time in nanoseconds since 1970-01-01 UTC, of `2h` (that long before
-/// `now`), `2026-11-22` (its beginning, UTC) or RFC 3339.
+/// Parses `2h` (before `now`), `2026-11-22` (midnight UTC) or RFC 3339, and returns nanoseconds
+/// since 1970-01-01 UTC.
 pub(super) fn parse(text: &str, now: SystemTime) -> Result<u64, String> {
     let time = if let Ok(ago) = humantime::parse_duration(text) {
         now.checked_sub(ago)
@@ -15,7 +15,9 @@ pub(super) fn parse(text: &str, now: SystemTime) -> Result<u64, String> {
     time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .and_then(|since| u64::try_from(since.as_nanos()).ok())
         .ok_or_else(|| {
-            format!("{text} is no time: give 2h, 2026-11-22 or 2026-11-22T10:30:00Z (UTC)")
+            format!(
+                "cannot parse the time {text}; write 2h, 2026-11-22 or 2026-11-22T10:30:00Z (UTC)"
+            )
         })
 }
 
@@ -26,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_as_people_say_them() {
+    fn durations_dates_and_timestamps_are_parsed() {
         const SECOND: u64 = 1_000_000_000;
         let now = UNIX_EPOCH + Duration::from_secs(100_000);
         assert_eq!(parse("2h", now), Ok(92_800 * SECOND));

@@ -1,10 +1,10 @@
-//! Users by name.
+//! Looks up users.
 
 use std::fs;
 
 use super::Usage;
 
-/// A UID given as a number or as a name in `/etc/passwd`.
+/// Parses a UID, or looks up a name in `/etc/passwd`.
 pub(super) fn uid(text: &str) -> Result<u32, Usage> {
     const PASSWD: &str = "/etc/passwd";
     if let Ok(uid) = text.parse() {
@@ -13,13 +13,13 @@ pub(super) fn uid(text: &str) -> Result<u32, Usage> {
     let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
     find(&passwd, text).ok_or_else(|| {
         Usage(format!(
-            "no user is named {text} in {PASSWD}; give the number (`id -u {text}` tells it where \
-             users come from elsewhere; on Android, `dumpsys package NAME | grep userId`)"
+            "{PASSWD} has no user {text}; give the UID, which `id -u {text}` prints, or on Android \
+             `dumpsys package NAME | grep userId`"
         ))
     })
 }
 
-/// `name:password:UID:…`, a line each (passwd(5)).
+/// Finds the UID of a name in lines of `name:password:UID:…` (passwd(5)).
 fn find(passwd: &str, name: &str) -> Option<u32> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -27,13 +27,13 @@ fn find(passwd: &str, name: &str) -> Option<u32> {
     })
 }
 
-/// A user of `/etc/passwd`, as programs are run by him.
-pub(super) fn entry(name: &str) -> Result<User, Usage> {
+/// Looks up a user in `/etc/passwd`.
+pub(super) fn by_name(name: &str) -> Result<User, Usage> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    parse(&passwd, name).ok_or_else(|| Usage(format!("no user is named {name} in /etc/passwd")))
+    parse(&passwd, name).ok_or_else(|| Usage(format!("/etc/passwd has no user {name}")))
 }
 
-/// `name:password:UID:GID:comment:home:shell`.
+/// Finds a user in lines of `name:password:UID:GID:comment:home:shell`.
 fn parse(passwd: &str, name: &str) -> Option<User> {
     passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
@@ -46,7 +46,7 @@ fn parse(passwd: &str, name: &str) -> Option<User> {
     })
 }
 
-/// Who programs are run by.
+/// A user to run programs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct User {
     pub(super) name: String,
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_have_numbers() {
+    fn users_are_found_by_name_and_number() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n";
         assert_eq!(find(passwd, "nobody"), Some(65534));
         assert_eq!(find(passwd, "nobod"), None);

@@ -1,8 +1,7 @@
-//! Sinks: alerts for people (one line each), for programs (JSON lines) and for
-//! the system's log.
+//! Sinks write alerts: as text lines, as JSON lines, or to the system log.
 //!
-//! What tracer shows is the most sensitive list on the device, so values are
-//! redacted unless the user says otherwise; see [`tracer_core::alert::redact`].
+//! Alerts contain the user's browsing history, so their values are redacted by default. See
+//! [`tracer_core::alert::redact`].
 
 mod system;
 
@@ -15,21 +14,21 @@ use tracer_core::{
     pipeline::{Output, Totals},
 };
 
-/// Where the alert stream goes.
+/// A destination of the alert stream.
 pub trait Sink {
-    /// An alert, or losses. What is no alert is passed over.
+    /// Writes an alert or losses. Ignores other outputs.
     fn output(&mut self, output: &Output) -> io::Result<()>;
-    /// The run's numbers, last of all.
+    /// Writes the totals at the end of the run.
     fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()>;
-    /// Hands on what is buffered.
+    /// Writes buffered data.
     fn flush(&mut self) -> io::Result<()>;
-    /// How many lines it did not get rid of.
+    /// Returns the number of lines that could not be written.
     fn dropped(&self) -> u64 {
         0
     }
 }
 
-/// One line an alert, for people.
+/// Writes each alert as a line of text.
 pub struct Human<W> {
     to: W,
     style: Style,
@@ -37,7 +36,7 @@ pub struct Human<W> {
 }
 
 impl<W: Write> Human<W> {
-    /// Writes to `to`.
+    /// Creates a sink that writes to `to`.
     pub fn new(to: W, style: Style, redactor: Redactor) -> Self {
         Self { to, style, redactor }
     }
@@ -52,7 +51,7 @@ impl<W: Write> Sink for Human<W> {
     }
 
     fn summary(&mut self, _: &Totals, _: &Accounts) -> io::Result<()> {
-        // People read the summary on standard error.
+        // The summary is printed on standard error.
         Ok(())
     }
 
@@ -61,14 +60,14 @@ impl<W: Write> Sink for Human<W> {
     }
 }
 
-/// JSON lines, for programs.
+/// Writes JSON lines.
 pub struct Json<W> {
     to: W,
     redactor: Redactor,
 }
 
 impl<W: Write> Json<W> {
-    /// Writes to `to`.
+    /// Creates a sink that writes to `to`.
     pub fn new(to: W, redactor: Redactor) -> Self {
         Self { to, redactor }
     }

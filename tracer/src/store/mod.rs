@@ -35,7 +35,7 @@ pub use self::{
     writer::{StoreEvent, Writer},
 };
 use tracer_core::{
-    alert::{Alert, redact::Key},
+    alert::{Alert, json_name, redact::Key},
     judge::Sighting,
     pipeline::Decoded,
 };
@@ -43,7 +43,8 @@ use tracer_core::{
 /// Time to wait for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of sightings to load at the start of a run, latest first. A run remembers as many.
+/// Maximum number of sightings to load at the start of a run, latest first. A run remembers as
+/// many.
 const MAX_REMEMBERED: u32 = 8192;
 
 /// A store that is open for writing.
@@ -148,15 +149,15 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a transaction that holds the write lock from the start, so that it cannot fail halfway
-    /// because of another writer.
+    /// Begins a transaction that holds the write lock from the start, so that it cannot fail
+    /// halfway because of another writer.
     fn begin(&mut self) -> rusqlite::Result<Transaction<'_>> {
         self.db.transaction_with_behavior(TransactionBehavior::Immediate)
     }
 }
 
-/// Stores an alert. It replaces an alert of the same run and number, which was made when less of the
-/// request had arrived.
+/// Stores an alert. It replaces an alert of the same run and number, which was made when less of
+/// the request had arrived.
 fn insert_alert(tx: &Transaction<'_>, run: i64, entry: &Entry) -> rusqlite::Result<()> {
     let Entry { alert, json, time, evidence } = entry;
     let content = &alert.content;
@@ -178,14 +179,14 @@ fn insert_alert(tx: &Transaction<'_>, run: i64, entry: &Entry) -> rusqlite::Resu
                 run,
                 alert.alert.map(integer),
                 integer(*time),
-                alert.severity.map(name),
+                alert.severity.map(json_name),
                 alert.reason,
                 alert.application,
                 alert.process.uid,
                 content.browser,
                 content.private,
-                name(content.sender),
-                kind(&content.recipient),
+                json_name(content.sender),
+                json_name(&content.recipient),
                 alert.host(),
                 content.sdk,
                 json,
@@ -248,20 +249,6 @@ fn upsert_identifier(tx: &Transaction<'_>, sighting: &Sighting) -> rusqlite::Res
 /// Converts to SQLite's signed integers. Times overflow in the year 2262.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The name that a variant has in the alert stream.
-fn name(variant: impl serde::Serialize) -> String {
-    match serde_json::to_value(variant) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::new(),
-    }
-}
-
-/// The `kind` that an object has in the alert stream.
-fn kind(object: impl serde::Serialize) -> Option<String> {
-    let object = serde_json::to_value(object).ok()?;
-    object.get("kind")?.as_str().map(str::to_owned)
 }
 
 /// Returns the time in nanoseconds since 1970-01-01 UTC.

@@ -13,8 +13,8 @@ use crate::files;
 
 const FOLDER_MODE: u32 = 0o700;
 
-/// Suffixes of SQLite's files next to the database in WAL mode. It creates them with the mode of the
-/// database.
+/// Suffixes of SQLite's files next to the database in WAL mode. It creates them with the mode of
+/// the database.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// Location of a store.

@@ -9,7 +9,7 @@ use super::{
     schema::{self, State},
 };
 use tracer_core::{
-    alert::{Alert, redact::Key},
+    alert::{Alert, json_name, redact::Key},
     finding::Severity,
     judge::Sighting,
 };
@@ -88,7 +88,7 @@ impl Reader {
     ) -> Result<(), E> {
         let severities = query.severity.map(|least| {
             let selected = |severity: &Severity| *severity >= least;
-            let names: Vec<_> = SEVERITIES.into_iter().filter(selected).map(super::name).collect();
+            let names: Vec<_> = SEVERITIES.into_iter().filter(selected).map(json_name).collect();
             serde_json::to_string(&names).expect("names have a JSON form")
         });
         let mut after = (i64::MIN, i64::MIN);
@@ -143,7 +143,8 @@ impl Reader {
         Ok(self.db.query_row("SELECT count(*) FROM alerts", [], |row| row.get(0))?)
     }
 
-    /// Returns the bytes of an alert's request, in pieces. Between two pieces, sent bytes are missing.
+    /// Returns the bytes of an alert's request, in pieces. Between two pieces, sent bytes are
+    /// missing.
     ///
     /// # Errors
     /// If they cannot be read.

@@ -89,8 +89,8 @@ pub(super) fn state(db: &Connection) -> Result<State, StoreError> {
     Ok(State::Version(usize::try_from(number("user_version")?).unwrap_or(0)))
 }
 
-/// Updates a store to the last version that `steps` lead to. Each step is one transaction, so after a
-/// crash the store has a definite version.
+/// Updates a store to the last version that `steps` lead to. Each step is one transaction, so after
+/// a crash the store has a definite version.
 pub(super) fn migrate(db: &mut Connection, steps: &[Step]) -> Result<(), StoreError> {
     loop {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;

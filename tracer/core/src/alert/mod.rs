@@ -9,6 +9,7 @@ mod accounts;
 pub mod fixtures;
 mod json;
 mod model;
+mod name;
 pub mod redact;
 mod text;
 
@@ -16,6 +17,7 @@ pub use self::{
     accounts::application_line,
     json::{ALERT_SCHEMA, decoded_line, line as json_line, summary as json_summary},
     model::*,
+    name::json_name,
     text::{
         Style, alert as alert_line, line as text_line, lost as lost_line, printable,
         repeated as repeated_line, told as alert_message,

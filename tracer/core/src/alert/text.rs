@@ -65,7 +65,7 @@ pub fn repeated(alert: u64, count: u64, total: u64) -> String {
 pub fn lost(output: &Output) -> Option<String> {
     match output {
         Output::Lost { loss, count, total } => {
-            Some(format!("LOST {count} {} ({total} in all)", loss.explain()))
+            Some(format!("WARNING: {count} {} ({total} in total)", loss.explain()))
         }
         Output::Request(_) | Output::Repeated { .. } => None,
     }
@@ -327,7 +327,7 @@ mod tests {
         let once = Output::Repeated { alert: 1, count: 1, total: 2, unix: None };
         assert_eq!(shown(once).unwrap(), "again 1 time (2 in all): alert 1");
         let lost = Output::Lost { loss: crate::record::Loss::RingFull, count: 1, total: 2 };
-        assert!(shown(lost).unwrap().starts_with("LOST 1 "));
+        assert!(shown(lost).unwrap().starts_with("WARNING: 1 sends lost: "));
     }
 
     #[test]

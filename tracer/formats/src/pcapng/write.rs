@@ -23,8 +23,6 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use serde::Serialize;
-
 use self::http1::Piece;
 use super::format::{
     BYTE_ORDER_MAGIC, CLEAR_INTERFACE, PLAINTEXT_INTERFACE, UID_COMMENT, block,
@@ -34,7 +32,7 @@ use super::format::{
 };
 use crate::Evidence;
 use tracer_core::{
-    alert::{Alert, Found},
+    alert::{Alert, Found, json_name},
     record::Transport,
 };
 
@@ -204,14 +202,14 @@ fn comments(entry: &Evidence<'_>) -> Vec<String> {
             alert.application,
             process.uid,
             process.pid,
-            name(content.request.protocol),
-            name(content.sender),
+            json_name(content.request.protocol),
+            json_name(content.sender),
             alert.host(),
             content.recipient.describe(),
         ),
     ];
     let finding = |found: &Found| {
-        let kind = name(found.kind);
+        let kind = json_name(found.kind);
         let class = found.class.as_deref().map(|class| format!(" ({class})")).unwrap_or_default();
         let cut = if found.truncated { "… (cut)" } else { "" };
         format!("{kind}{class}: {}{cut}, by {}", found.value, found.chain)
@@ -224,12 +222,6 @@ fn comments(entry: &Evidence<'_>) -> Vec<String> {
         comment.truncate(end.unwrap_or(0));
     }
     all
-}
-
-/// What a value is called in JSON.
-fn name(value: impl Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// The tags before a packet's bytes: in network order, unlike the file.

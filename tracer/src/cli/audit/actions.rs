@@ -1,4 +1,4 @@
-//! What is done to the browser: commands, and questions to the operator.
+//! Actions on the browser: commands of the scenario, and questions to the operator.
 
 use std::{
     collections::BTreeMap,
@@ -17,28 +17,27 @@ use super::super::users::User;
 use tracer_audit::scenario::{Command, fill};
 use tracer_core::alert::printable;
 
-/// How long a command may take; one that takes longer is the browser itself,
-/// and goes on.
+/// Time to wait for a command. One that takes longer is the browser itself, and continues to run.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a browser may take to end when it is asked to.
-const ENDING: Duration = Duration::from_secs(10);
+/// Time to wait for a browser after SIGTERM.
+const TERMINATION: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether something ended.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval at which processes are polled.
+const POLL: Duration = Duration::from_millis(50);
 
-/// Does what a scenario says.
+/// Runs the commands of a scenario.
 pub(super) struct Actions {
     pub(super) values: BTreeMap<&'static str, String>,
-    /// Who runs the commands: not the root that tracer needs to be.
+    /// User to run the commands as, since tracer itself runs as root.
     user: Option<User>,
     running: Vec<Group>,
     operator: Option<mpsc::Receiver<String>>,
 }
 
-/// What the operator answered.
+/// Answer of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(super) enum Answer {
     Done,
     Skip,
 }
@@ -49,13 +48,13 @@ impl Actions {
         Ok(Self { values: BTreeMap::new(), user, running: Vec::new(), operator })
     }
 
-    /// Whether there is somebody to ask.
+    /// Returns true if there is an operator to ask.
     pub(super) fn can_ask(&self) -> bool {
         self.operator.is_some()
     }
 
-    /// Runs a command's parts, one after the other. What has not ended after a
-    /// while is left to run.
+    /// Runs the parts of a command, one after another. A part that does not end in time continues
+    /// to run.
     pub(super) async fn run(&mut self, command: &Command) -> anyhow::Result<()> {
         for part in command.parts() {
             let words: Vec<String> = part.iter().map(|word| fill(word, &self.values)).collect();
@@ -68,7 +67,7 @@ impl Actions {
                 if begun.elapsed() > PATIENCE {
                     break None;
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL).await;
             };
             if let Some(status) = ended
                 && !status.success()
@@ -76,24 +75,24 @@ impl Actions {
                 let how = match (status.code(), status.signal()) {
                     (Some(code), _) => format!("exit code {code}"),
                     (None, Some(signal)) => format!("signal {signal}"),
-                    (None, None) => "an unknown end".into(),
+                    (None, None) => "unknown status".into(),
                 };
                 anyhow::bail!("`{}` failed: {how}", printable(&words.join(" ")));
             }
-            // What it has started may live on without it.
+            // Its descendants may still be running.
             self.running.push(group);
         }
         Ok(())
     }
 
-    /// The first line that a command writes.
-    pub(super) fn answer(&mut self, command: &Command) -> Option<String> {
+    /// Runs a command, and returns the version in its output.
+    pub(super) fn version(&mut self, command: &Command) -> Option<String> {
         let words: Vec<String> =
             command.parts().first()?.iter().map(|word| fill(word, &self.values)).collect();
         let mut process = self.process(&words);
         let output = process.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        // `dumpsys package` says much, and this in a line of its own.
+        // `dumpsys package` prints the version in one of many lines.
         let line = text.lines().find_map(|line| line.trim().strip_prefix("versionName="));
         let line = line.or_else(|| text.lines().next())?.trim();
         const MAX_VERSION: usize = 80;
@@ -114,7 +113,7 @@ impl Actions {
 
     fn spawn(&self, words: &[String], stdout: Stdio) -> anyhow::Result<Group> {
         let mut process = self.process(words);
-        // A group of its own: it ends as a whole, and not by Ctrl-C.
+        // A separate group, so that it can be ended as a whole and ignores Ctrl-C.
         process.process_group(0).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
         let child = process
             .spawn()
@@ -122,35 +121,35 @@ impl Actions {
         Ok(Group { child })
     }
 
-    /// Ends what was started and still runs: politely, then not.
+    /// Ends all running commands, with SIGTERM and then SIGKILL.
     pub(super) async fn end_all(&mut self) {
         for group in &self.running {
             group.signal(Signal::TERM);
         }
         let begun = Instant::now();
-        while begun.elapsed() < ENDING {
-            self.running.retain_mut(Group::lives);
+        while begun.elapsed() < TERMINATION {
+            self.running.retain_mut(Group::is_running);
             if self.running.is_empty() {
                 return;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
-        // Their drop ends the rest.
+        // Dropping the others kills them.
         self.running.clear();
     }
 
     /// Asks the operator to do something.
-    pub(super) async fn ask(&mut self, what: &str) -> Option<Answered> {
+    pub(super) async fn ask(&mut self, what: &str) -> Option<Answer> {
         let operator = self.operator.as_mut()?;
-        // What was typed before the question was no answer to it.
+        // Discard lines that were typed before the question.
         while operator.try_recv().is_ok() {}
-        message!("please {what}\n        then press Enter (s, Enter: leave it out)");
+        message!("please {what}\n        then press Enter (or s and Enter to skip this)");
         let line = operator.recv().await?;
-        Some(if line.trim().eq_ignore_ascii_case("s") { Answered::Skip } else { Answered::Done })
+        Some(if line.trim().eq_ignore_ascii_case("s") { Answer::Skip } else { Answer::Done })
     }
 }
 
-/// A process, with all that it started in its group.
+/// A process and its descendants in the same group.
 struct Group {
     child: Child,
 }
@@ -164,8 +163,8 @@ impl Group {
         let _ = kill_process_group(self.id(), signal);
     }
 
-    fn lives(&mut self) -> bool {
-        // It is waited for, or it would count as a member for ever.
+    fn is_running(&mut self) -> bool {
+        // Reap it, since a zombie counts as a member of the group.
         let _ = self.child.try_wait();
         test_kill_process_group(self.id()).is_ok()
     }
@@ -173,14 +172,14 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if self.lives() {
+        if self.is_running() {
             self.signal(Signal::KILL);
             let _ = self.child.wait();
         }
     }
 }
 
-/// What the operator types, line by line.
+/// Reads the lines that the operator types.
 fn listen() -> io::Result<mpsc::Receiver<String>> {
     const LINES: usize = 16;
     let (sender, lines) = mpsc::channel(LINES);

@@ -1,11 +1,11 @@
-//! Goes through the phases.
+//! Takes a browser through the phases.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::{
-    actions::{Actions, Answered},
+    actions::{Actions, Answer},
     output::Folder,
     scratch::Scratch,
     site::Site,
@@ -19,27 +19,26 @@ use tracer_audit::{
 use tracer_core::record::BootTime;
 use tracer_host::hook;
 
-/// How long a browser may take to ask for a page.
+/// Time to wait for the browser to request a page.
 const OPENING: Duration = Duration::from_secs(15);
 
-/// How often a page is opened that its server is not asked for: a browser that
-/// has just started may not have heard.
-const TRIES: u32 = 2;
+/// Number of attempts to open a page. A browser that has just started may miss the first one.
+const ATTEMPTS: u32 = 2;
 
-/// Goes through the phases with one browser.
+/// Takes one browser through the phases.
 pub(super) struct Driver<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) actions: Actions,
-    /// The pages' server, where it is ours.
+    /// The server of the pages, unless they are on another site.
     pub(super) site: Option<Site>,
-    /// The pages of each phase.
+    /// Pages of each phase.
     pub(super) pages: Vec<(Phase, Vec<Canary>)>,
     pub(super) folder: &'a Folder,
     pub(super) scratch: &'a Scratch,
     pub(super) journal: Journal,
 }
 
-/// Why a phase does not go on.
+/// Reason for which a phase ends early.
 enum Stop {
     Skipped(String),
     Failed(String),
@@ -51,7 +50,7 @@ impl From<anyhow::Error> for Stop {
     }
 }
 
-/// Something that is done to the browser.
+/// Action on the browser.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Start,
@@ -62,7 +61,7 @@ enum Act {
 }
 
 impl Driver<'_> {
-    /// Goes through all phases. `report` is told of each one's end.
+    /// Goes through all phases, and calls `report` after each.
     pub(super) async fn drive(&mut self, report: &mut impl FnMut(&Journal)) -> anyhow::Result<()> {
         for (i, phase) in Phase::ALL.into_iter().enumerate() {
             message!("phase {} of {}: {}", i + 1, Phase::ALL.len(), phase.title());
@@ -70,7 +69,7 @@ impl Driver<'_> {
             let outcome = match self.phase(phase).await {
                 Ok(()) => Outcome::Done,
                 Err(Stop::Skipped(reason)) => {
-                    message!("left out: {reason}");
+                    message!("skipped: {reason}");
                     Outcome::Skipped { reason }
                 }
                 Err(Stop::Failed(reason)) if phase == Phase::Fresh => {
@@ -89,7 +88,7 @@ impl Driver<'_> {
         })
     }
 
-    /// The user ends the run.
+    /// Records that the user has ended the audit.
     pub(super) fn interrupted(&mut self) {
         self.journal.interrupted = true;
         if let Some(stage) = self.journal.stages.last_mut()
@@ -157,7 +156,7 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// What a new profile has.
+    /// Creates a new profile.
     async fn prepare(&mut self) -> Result<(), Stop> {
         self.scratch.prepare(&self.scenario.files, &self.actions).await?;
         if let Some(prepare) = &self.scenario.commands.prepare {
@@ -178,17 +177,17 @@ impl Driver<'_> {
             Act::Decline => (
                 "decline",
                 commands.decline.as_ref(),
-                "decline whatever the browser asks you to agree to",
+                "decline everything that the browser asks you to agree to",
             ),
             Act::Clear => (
                 "clear",
                 commands.clear.as_ref(),
-                "clear all of the browser's data, as its settings or the system's let you",
+                "clear all of the browser's data in its settings or those of the system",
             ),
             Act::Reinstall => (
                 "reinstall",
                 commands.reinstall.as_ref(),
-                "remove the browser, and install it again",
+                "uninstall the browser and install it again",
             ),
         };
         match command {
@@ -201,17 +200,17 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Has the operator do what there is no command for.
+    /// Asks the operator to do something for which there is no command.
     async fn ask(&mut self, name: &str, words: &str) -> Result<(), Stop> {
         if !self.actions.can_ask() {
             return Err(Stop::Skipped(format!(
-                "the scenario has no command `{name}`, and nobody was there to be asked"
+                "the scenario has no command `{name}`, and there was no operator to ask"
             )));
         }
         match self.actions.ask(words).await {
-            Some(Answered::Done) => Ok(()),
-            Some(Answered::Skip) => Err(Stop::Skipped("the operator left it out".into())),
-            None => Err(Stop::Skipped("the operator is gone".into())),
+            Some(Answer::Done) => Ok(()),
+            Some(Answer::Skip) => Err(Stop::Skipped("the operator skipped it".into())),
+            None => Err(Stop::Skipped("the operator is no longer there".into())),
         }
     }
 
@@ -222,7 +221,7 @@ impl Driver<'_> {
             return Ok(());
         }
         Err(Stop::Skipped(
-            "the scenario has no command `open_private`, and nobody was there to be asked".into(),
+            "the scenario has no command `open_private`, and there was no operator to ask".into(),
         ))
     }
 
@@ -237,7 +236,7 @@ impl Driver<'_> {
             self.actions.values.insert("url", url.clone());
             self.visit(&canary, OpenMethod::Opened)?;
             let mut served = None;
-            for _ in 0..TRIES {
+            for _ in 0..ATTEMPTS {
                 match &command {
                     Some(command) => self.actions.run(command).await?,
                     None => {
@@ -250,13 +249,13 @@ impl Driver<'_> {
                     break;
                 }
             }
-            self.was_served(served)?;
+            self.record_served(served)?;
             sleep(self.scenario.dwell).await;
         }
         Ok(())
     }
 
-    /// An address is typed, and then words.
+    /// Types an address, and then a search.
     async fn typed(&mut self) -> Result<(), Stop> {
         for (canary, how) in
             self.pages_of(Phase::Typed).iter().zip([OpenMethod::Typed, OpenMethod::Searched])
@@ -266,7 +265,6 @@ impl Driver<'_> {
                 _ => canary.url.split_once("://").map_or(&canary.url[..], |(_, rest)| rest).into(),
             };
             self.actions.values.insert("text", text.clone());
-            // Asked first: what is left out was no visit.
             match &self.scenario.commands.type_text {
                 Some(command) => {
                     self.visit(canary, how)?;
@@ -285,7 +283,7 @@ impl Driver<'_> {
                 OpenMethod::Searched => None,
                 _ => self.is_served(canary).await,
             };
-            self.was_served(served)?;
+            self.record_served(served)?;
             sleep(self.scenario.dwell).await;
         }
         self.settle(Phase::Typed).await;
@@ -297,7 +295,7 @@ impl Driver<'_> {
         pages.map(|(_, pages)| pages.clone()).unwrap_or_default()
     }
 
-    /// Notes a visit before it is made: what tells of it comes later.
+    /// Records a visit before it is made, because reports of it follow.
     fn visit(&mut self, canary: &Canary, how: OpenMethod) -> anyhow::Result<()> {
         if let Some(site) = &self.site {
             site.add(canary);
@@ -322,12 +320,12 @@ impl Driver<'_> {
         }
     }
 
-    fn was_served(&mut self, served: Option<bool>) -> anyhow::Result<()> {
+    fn record_served(&mut self, served: Option<bool>) -> anyhow::Result<()> {
         let visits = self.journal.stages.last_mut().map(|stage| &mut stage.visits);
         if let Some(visit) = visits.and_then(|visits| visits.last_mut()) {
             visit.served = served;
             if served == Some(false) {
-                message!("the browser did not ask for {}", visit.canary.url);
+                message!("the browser did not request {}", visit.canary.url);
             }
         }
         let visits = self.journal.stages.iter().flat_map(|stage| &stage.visits);
@@ -349,7 +347,7 @@ impl Driver<'_> {
         if let Some(stop) = &self.scenario.commands.stop {
             self.actions.run(stop).await?;
         } else if self.scenario.commands.start.is_none() {
-            // Who started it is the one to end it.
+            // The operator started it, so the operator has to close it.
             self.ask("stop", "close the browser").await?;
         }
         self.actions.end_all().await;
@@ -361,12 +359,12 @@ async fn sleep(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-/// The time since boot, which records have too.
+/// Returns the time since boot, the clock of records.
 pub(super) fn now() -> BootTime {
     hook::boot_time()
 }
 
-/// Makes the pages of all phases.
+/// Creates the pages of all phases.
 pub(super) fn pages(
     scenario: &Scenario,
     site: &tracer_audit::canary::Hosting,
@@ -376,7 +374,7 @@ pub(super) fn pages(
         id += 1;
         let mut random = [0; tracer_audit::canary::SEED];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-            .context("no random numbers for the pages' addresses")?;
+            .context("cannot create random addresses for the pages")?;
         Ok(Canary::new(id, site, &random))
     };
     let of = |phase| (0..scenario.pages(phase)).map(|_| page()).collect::<anyhow::Result<_>>();

@@ -1,13 +1,13 @@
-//! The folder that an audit writes, and the reports made of it.
+//! The folder of an audit, and its reports.
 //!
 //! ```text
-//! run.json       what was done, and when; written anew at each step
-//! trace          what was sent, as captured
-//! report.json    the answers
-//! report.html    the same, to be read
-//! evidence.har   the visits, and the requests that disclose something, as sent
+//! run.json         journal of the audit, rewritten at each step
+//! trace            captured sends
+//! report.json      answers
+//! report.html      answers as a page
+//! evidence.har     visits, and requests that disclose something, as sent
 //! evidence.pcapng  their bytes
-//! SHA256SUMS     of all the others
+//! SHA256SUMS       checksums of the other files
 //! ```
 
 use std::{
@@ -44,24 +44,24 @@ const HAR: &str = "evidence.har";
 const PCAPNG: &str = "evidence.pcapng";
 const SUMS: &str = "SHA256SUMS";
 
-/// Of a new folder: what is in it concerns its owner.
+/// Mode of a new folder. Its contents are private.
 const OWNER_ONLY: u32 = 0o700;
 
-/// An audit's folder, which is held open: a user who can write to the folder that it lies in
-/// could put a link in its place.
+/// The folder of an audit. It is held open, because a user who can write to its parent could
+/// replace it by a link.
 pub(in crate::cli) struct Folder {
     path: PathBuf,
     folder: File,
 }
 
 impl Folder {
-    /// Makes a new one.
+    /// Creates a new one.
     pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
-        // Without a slash at its end, behind which a link would be followed.
+        // Remove a trailing slash, because it would cause a link to be followed.
         let path: &Path = &path.components().collect::<PathBuf>();
         match DirBuilder::new().mode(OWNER_ONLY).create(path) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(err).with_context(|| format!("cannot make {}", path.display()));
+                return Err(err).with_context(|| format!("cannot create {}", path.display()));
             }
             _ => {}
         }
@@ -72,38 +72,38 @@ impl Folder {
         this.folder.metadata().and_then(|it| files::check_owner(&it)).with_context(cannot)?;
         anyhow::ensure!(
             this.names()?.is_empty(),
-            "{} is not empty: name a new folder with --out",
+            "{} is not empty; name a new folder with --out",
             path.display()
         );
         this.folder.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
         Ok(this)
     }
 
-    /// Opens one that an audit has written.
+    /// Opens the folder of an audit.
     pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Self> {
         let folder = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         let this = Self { path: path.to_owned(), folder };
         anyhow::ensure!(
             this.read(JOURNAL).is_ok_and(|file| file.metadata().is_ok_and(|it| it.is_file())),
-            "{} holds no audit: it has no {JOURNAL}",
+            "{} is not the folder of an audit: {JOURNAL} is missing",
             path.display()
         );
         Ok(this)
     }
 
-    /// Opens a file to write to, and empties it.
+    /// Creates a file, or empties an existing one.
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
         files::create_at(&self.folder, Path::new(name), Existing::Replace)
     }
 
-    /// Opens a file to read.
+    /// Opens a file for reading.
     fn read(&self, name: &str) -> io::Result<File> {
-        // NONBLOCK: a FIFO is not waited for.
+        // NONBLOCK, so that opening a FIFO does not block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(openat(&self.folder, name, flags, Mode::empty())?.into())
     }
 
-    /// The names of its files.
+    /// Returns the names of the files.
     fn names(&self) -> io::Result<Vec<String>> {
         let entries = Dir::read_from(&self.folder)?.collect::<rustix::io::Result<Vec<_>>>()?;
         let names = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -126,8 +126,7 @@ impl Folder {
         })
     }
 
-    /// Writes a file so that there is the old one or the new one, and never
-    /// half of one.
+    /// Replaces a file atomically.
     fn replace(
         &self,
         name: &str,
@@ -150,10 +149,11 @@ impl Folder {
             .and_then(|mut file| file.read_to_end(&mut text))
             .with_context(|| format!("cannot read {JOURNAL}"))?;
         let journal: Journal =
-            serde_json::from_slice(&text).with_context(|| format!("{JOURNAL} is none"))?;
+            serde_json::from_slice(&text).with_context(|| format!("cannot parse {JOURNAL}"))?;
         anyhow::ensure!(
             journal.schema == JOURNAL_SCHEMA,
-            "{JOURNAL} is of version {}, and this tracer reads version {JOURNAL_SCHEMA}",
+            "{JOURNAL} has version {}, but this tracer reads version {JOURNAL_SCHEMA}; use the \
+             tracer that wrote it",
             journal.schema
         );
         let file = self.read(TRACE).with_context(|| format!("cannot read {TRACE}"))?;
@@ -162,7 +162,7 @@ impl Folder {
         loop {
             match reader.event() {
                 Ok(Some(event)) => gatherer.push(event),
-                // It is being written, or its writer was killed.
+                // It is still being written, or its writer was killed.
                 Ok(None) | Err(TraceError::Cut) => break,
                 Err(err) => return Err(err).with_context(|| format!("{TRACE} is damaged")),
             }
@@ -192,14 +192,14 @@ impl Folder {
             .into_iter()
             .map(|(phase, decoded)| Evidence { decoded, phase: phase.map(Phase::name) })
             .collect();
-        // What proves an answer is shown as it was sent.
+        // Evidence is exported as it was sent.
         self.replace(HAR, |out| har::write(out, &entries, &Redactor::off()))?;
         self.replace(PCAPNG, |out| pcapng::write(out, &entries))?;
         self.sums()?;
         Ok(report)
     }
 
-    /// Writes the sums of all other files, as sha256sum(1) checks them.
+    /// Writes the checksums of all other files, in the format of sha256sum(1).
     fn sums(&self) -> anyhow::Result<()> {
         let mut names = self.names()?;
         names.retain(|name| name != SUMS && !name.starts_with('.'));
@@ -221,8 +221,8 @@ impl Folder {
     }
 }
 
-/// A journal's key.
+/// Parses the key of the digests in a journal.
 fn key(text: &str) -> anyhow::Result<Key> {
     let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Key).with_context(|| format!("{JOURNAL} has no key for digests"))
+    bytes.map(Key).with_context(|| format!("{JOURNAL} has no valid key for digests"))
 }

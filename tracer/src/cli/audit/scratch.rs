@@ -1,15 +1,16 @@
-//! The temporary folder that holds the profile of the browser under audit.
+//! The temporary folder with the profile of the audited browser.
 //!
 //! ```text
-//! tracer-audit-XXXXXX   tracer's own: others may pass through it, and change nothing
-//! ├── ca.pem            the certificate of the audit's server, readable by all
-//! └── home              of the browser's user, mode 0700
+//! tracer-audit-XXXXXX   owned by tracer's user; others can enter, but not change it
+//! ├── ca.pem            certificate of the audit's server, readable by all
+//! └── home              owned by the browser's user, mode 0700
 //!     └── profile       {profile}
 //! ```
 //!
-//! The browser's user can replace anything in `home` at any moment, for example by a symbolic link
-//! to a file of root's. So tracer, which is root, does nothing in there itself: it runs its own
-//! binary as that user ([`Request`]), in `home`, which it holds open and does not look up again.
+//! The browser's user can replace anything in `home` at any time, for example by a symbolic link to
+//! a file of root. Therefore tracer, which runs as root, does not access files in there itself. It
+//! runs its own binary as that user ([`Request`]), with `home` as the working directory, which it
+//! holds open and never looks up again by its path.
 
 use std::{
     fs::{self, File, Permissions},
@@ -40,16 +41,16 @@ use tracer_core::alert::printable;
 
 const HOME: &str = "home";
 const PROFILE: &str = "profile";
-/// Files that tracer itself writes beside `home`.
+/// File next to `home` that tracer itself writes.
 const CERTIFICATE: &str = "ca.pem";
 
-/// Lets others pass through a folder whose names they know.
+/// Mode of a folder that others can enter but not list.
 const PASSABLE: u32 = 0o711;
 
 /// Hidden subcommand that carries out a [`Request`].
 const SUBCOMMAND: &str = "audit-files";
 
-/// Time that a request may take. The user that it runs as can stop it.
+/// Maximum duration of a request. The user that it runs as could suspend it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The temporary folder of an audit.
@@ -57,7 +58,7 @@ pub(super) struct Scratch {
     path: PathBuf,
     folder: OwnedFd,
     home: OwnedFd,
-    /// The browser's user, where that is another than tracer's.
+    /// The browser's user, unless it is the user of tracer.
     user: Option<User>,
 }
 
@@ -72,7 +73,7 @@ impl Scratch {
             .prefix("tracer-audit-")
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&parent)
-            .with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?
+            .with_context(|| format!("cannot create a temporary folder in {}", parent.display()))?
             .keep();
         Self::fill(&path, user)
             .inspect_err(|_| {
@@ -86,16 +87,16 @@ impl Scratch {
         mkdirat(&folder, HOME, Mode::RWXU)?;
         let home = open_folder(folder.as_fd(), Path::new(HOME))?;
         if let Some(user) = user {
-            // Nobody else can change `folder`: the name still stands for what was made.
+            // Others cannot change `folder`, so the name still refers to the new folder.
             let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
             chownat(&folder, HOME, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                .with_context(|| format!("cannot give it to {}", user.name))?;
+                .with_context(|| format!("cannot change its owner to {}", user.name))?;
             rustix::fs::fchmod(&folder, Mode::from_raw_mode(PASSABLE))?;
         }
         Ok(Self { path: path.to_owned(), folder, home, user: user.cloned() })
     }
 
-    /// The browser's profile.
+    /// Returns the path of the browser's profile.
     pub(super) fn profile(&self) -> PathBuf {
         self.path.join(HOME).join(PROFILE)
     }
@@ -115,7 +116,7 @@ impl Scratch {
         Ok(path)
     }
 
-    /// Makes the profile's folder, if there is none, and writes the scenario's files into it.
+    /// Creates the folder of the profile if necessary, and writes the scenario's files to it.
     pub(super) async fn prepare(
         &self,
         files: &[ProfileFile],
@@ -132,7 +133,7 @@ impl Scratch {
                 });
                 let below = below.and_then(Path::to_str).with_context(|| {
                     format!(
-                        "the scenario's file {} is not in the profile; begin its path with \
+                        "the scenario's file {} is outside the profile; begin its path with \
                          {{profile}}/",
                         printable(&file.path)
                     )
@@ -142,7 +143,7 @@ impl Scratch {
             .collect::<anyhow::Result<_>>()?;
         let (request, user) = (Request::Prepare { files }, self.user.clone());
         let home = self.home.try_clone()?;
-        // In a thread: the capture goes on meanwhile.
+        // In another thread, so that the capture continues.
         tokio::task::spawn_blocking(move || request.run(home.as_fd(), user.as_ref()))
             .await?
             .with_context(|| format!("cannot prepare {}", profile.display()))
@@ -162,7 +163,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(err) = self.remove() {
-            message!("cannot remove {}; remove it yourself: {err:#}", self.path.display());
+            message!("cannot remove {}, remove it by hand: {err:#}", self.path.display());
         }
     }
 }
@@ -178,7 +179,7 @@ fn check_parent(path: &Path) -> anyhow::Result<()> {
         let open = metadata.mode() & OTHERS_MAY_WRITE != 0 && metadata.mode() & STICKY == 0;
         ensure!(
             owned && !open,
-            "other users can replace {}; set TMPDIR to a folder that only root can change",
+            "other users can replace {}; set TMPDIR to a folder that only root can write to",
             folder.display()
         );
     }
@@ -190,19 +191,19 @@ fn open_folder(at: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(at, path, flags, Mode::empty())?)
 }
 
-/// What is done in `home`, by the user that it belongs to.
+/// An action in `home`, which is run as its owner.
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
-    /// Make the profile's folder, and write files into it.
+    /// Create the folder of the profile, and write files to it.
     Prepare { files: Vec<NewFile> },
-    /// Remove everything.
+    /// Remove all files.
     Clear,
 }
 
-/// A file of the profile.
+/// A file to write to the profile.
 #[derive(Debug, Serialize, Deserialize)]
 struct NewFile {
-    /// Path below the profile.
+    /// Path relative to the profile.
     path: PathBuf,
     text: String,
 }
@@ -217,8 +218,8 @@ impl Request {
 
     /// Runs this binary as a user, with `home` as its working directory.
     ///
-    /// The user controls that process. It is given a request that is no secret, and all that is
-    /// taken from it is a line to show.
+    /// The user controls the new process, so it receives no secrets, and tracer uses nothing of its
+    /// output but one line of an error message.
     fn run_as(&self, user: &User, home: BorrowedFd<'_>) -> anyhow::Result<()> {
         let request = rustix::fs::memfd_create("tracer-request", MemfdFlags::CLOEXEC)?;
         let mut request = File::from(request);
@@ -235,7 +236,10 @@ impl Request {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| {
-                format!("cannot run tracer as {}; make its binary executable for all", user.name)
+                format!(
+                    "cannot run tracer as {}; make its binary executable for all users",
+                    user.name
+                )
             })?;
         let begun = Instant::now();
         let status = loop {
@@ -250,8 +254,8 @@ impl Request {
             thread::sleep(Duration::from_millis(2));
         };
         if !status.success() {
-            let said = first_line(&mut child);
-            bail!("as {}: {}", user.name, said.unwrap_or_else(|| status.to_string()));
+            let cause = first_line(&mut child).unwrap_or_else(|| status.to_string());
+            bail!("as {}: {cause}", user.name);
         }
         Ok(())
     }
@@ -259,7 +263,7 @@ impl Request {
     fn carry_out(&self, home: BorrowedFd<'_>) -> anyhow::Result<()> {
         match self {
             Self::Prepare { files } => {
-                let profile = make_folder(home, PROFILE)?;
+                let profile = create_folder(home, PROFILE)?;
                 files.iter().try_for_each(|file| {
                     file.write(profile.as_fd())
                         .with_context(|| format!("cannot write {}", file.path.display()))
@@ -271,19 +275,19 @@ impl Request {
 }
 
 impl NewFile {
-    /// Writes the file, and makes the folders that lead to it. Links are not followed.
+    /// Writes the file, and creates its folders. Does not follow links.
     fn write(&self, profile: BorrowedFd<'_>) -> anyhow::Result<()> {
         let mut folder = profile.try_clone_to_owned()?;
         let mut parts = self.path.components().peekable();
         while let Some(part) = parts.next() {
             let Component::Normal(name) = part else {
-                bail!("it is not below the profile");
+                bail!("it is outside the profile");
             };
             if parts.peek().is_some() {
-                folder = make_folder(folder.as_fd(), name)?;
+                folder = create_folder(folder.as_fd(), name)?;
                 continue;
             }
-            // NONBLOCK: a FIFO is not waited for.
+            // NONBLOCK, so that opening a FIFO does not block.
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
             let file = openat(&folder, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
             let mut file = File::from(file.map_err(io::Error::from)?);
@@ -295,17 +299,19 @@ impl NewFile {
     }
 }
 
-/// Opens a folder, after making it if there is none.
-fn make_folder(at: BorrowedFd<'_>, name: impl AsRef<Path>) -> anyhow::Result<OwnedFd> {
+/// Opens a folder, and creates it if necessary.
+fn create_folder(at: BorrowedFd<'_>, name: impl AsRef<Path>) -> anyhow::Result<OwnedFd> {
     let name = name.as_ref();
-    let made = match mkdirat(at, name, Mode::RWXU) {
+    let folder = match mkdirat(at, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => open_folder(at, name),
         Err(err) => Err(err.into()),
     };
-    made.with_context(|| format!("cannot make the folder {}, or it is a link", name.display()))
+    folder.with_context(|| {
+        format!("cannot create the folder {} (links are not followed)", name.display())
+    })
 }
 
-/// Removes all entries of a folder. `remove_dir_all` follows no links.
+/// Removes all entries of a folder. `remove_dir_all` does not follow links.
 fn clear(folder: BorrowedFd<'_>) -> anyhow::Result<()> {
     let folder = match folder.as_raw_fd() == CWD.as_raw_fd() {
         true => PathBuf::from("."),
@@ -322,11 +328,11 @@ fn clear(folder: BorrowedFd<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first line that a process has written to its standard error, without waiting for more.
+/// Returns the first line that a process has written to its standard error, without blocking.
 fn first_line(child: &mut Child) -> Option<String> {
     const MAX: usize = 1024;
     let mut stderr = child.stderr.take()?;
-    // A process that the user has left behind may hold the other end open.
+    // A descendant may still hold the other end open.
     rustix::io::ioctl_fionbio(&stderr, true).ok()?;
     let mut text = vec![0; MAX];
     let length = stderr.read(&mut text).ok()?;
@@ -335,14 +341,14 @@ fn first_line(child: &mut Child) -> Option<String> {
     Some(printable(line.strip_prefix("tracer: ").unwrap_or(line)))
 }
 
-/// Arguments of the hidden subcommand: none, the request comes by standard input.
+/// Arguments of the hidden subcommand, which reads its request from standard input.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct FilesArgs {}
 
-/// Carries out a request in the working directory, as the user that it was started by.
+/// Carries out a request in the working directory, as the current user.
 pub(in crate::cli) fn files(_: &FilesArgs) -> anyhow::Result<ExitCode> {
     let request: Request = serde_json::from_reader(io::stdin().lock())
-        .context("standard input holds no request of `tracer audit`")?;
+        .context("standard input is not a request of `tracer audit`; this command is internal")?;
     request.carry_out(CWD)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -359,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_is_filled_and_cleared() {
+    fn profile_is_prepared_and_cleared() {
         let home = tempfile::tempdir().unwrap();
         let profile = home.path().join(PROFILE);
         for _ in 0..2 {
@@ -396,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_replace_is_refused() {
+    fn temporary_folders_that_others_can_replace_are_refused() {
         check_parent(Path::new("/tmp")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();

@@ -1,5 +1,5 @@
-//! The audit's pages: a server on loopback, of which nothing but an address and
-//! a title is on any page.
+//! The server of the audit's pages. It listens on loopback, and its pages contain nothing but their
+//! title.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,45 +36,45 @@ use tokio_rustls::{
 
 use tracer_audit::canary::Canary;
 
-/// The domain of the pages: nobody can own a name below `.test` (RFC 6761,
-/// section 6.2).
+/// Domain of the pages. Names below `.test` cannot be registered (RFC 6761, section 6.2).
 pub(super) const DOMAIN: &str = "tracer-audit.test";
 
-/// Connections at a time: a browser opens six a host.
+/// Maximum number of connections. A browser opens six for each host.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long a client may take to send its request.
+/// Time to wait for a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server.
 pub(super) struct Site {
     pub(super) port: u16,
-    /// For browsers that are told to trust a key: base64 of the SHA-256 of its
-    /// SubjectPublicKeyInfo. Nothing without TLS.
+    /// Base64 of the SHA-256 of the key's SubjectPublicKeyInfo, for browsers that can be configured
+    /// to trust a key. `None` without TLS.
     pub(super) spki: Option<String>,
-    /// For those that are told to trust a CA: its certificate, PEM.
+    /// Certificate of the CA in PEM, for browsers that can be configured to trust a CA.
     pub(super) ca: Option<String>,
     pages: Arc<Pages>,
 }
 
-/// What the server knows.
+/// State of the server.
 #[derive(Default)]
 struct Pages {
-    /// Titles, by the words in the paths.
+    /// Titles by the words in the paths.
     titles: Mutex<HashMap<String, String>>,
-    /// The words in the paths of pages that were asked for.
+    /// Words in the paths of pages that were requested.
     served: Mutex<HashSet<String>>,
-    news: Notify,
+    changed: Notify,
 }
 
 impl Site {
-    /// Serves on a free port of loopback, until the runtime ends.
+    /// Starts the server on a free port. It runs until the runtime ends.
     pub(super) async fn start(tls: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.context("the audit's pages cannot be served")?;
+        let listener = listener.context("cannot start the server of the pages")?;
         let port = listener.local_addr()?.port();
         let pages = Arc::new(Pages::default());
-        let identity = tls.then(identity).transpose().context("no certificate for the pages")?;
+        let identity =
+            tls.then(identity).transpose().context("cannot create the certificate of the pages")?;
         let (acceptor, spki, ca) = match identity {
             Some(identity) => (Some(identity.acceptor), Some(identity.spki), Some(identity.ca)),
             None => (None, None, None),
@@ -83,24 +83,24 @@ impl Site {
         Ok(Self { port, spki, ca, pages })
     }
 
-    /// Has a page.
+    /// Adds a page.
     pub(super) fn add(&self, canary: &Canary) {
         let mut titles = self.pages.titles.lock().unwrap_or_else(PoisonError::into_inner);
         titles.insert(canary.path_word.clone(), canary.title.clone());
     }
 
-    /// Waits until a page is asked for; says whether it was in time.
+    /// Waits until a page is requested. Returns false on a timeout.
     pub(super) async fn is_served(&self, canary: &Canary, within: Duration) -> bool {
-        let asked = async {
+        let requested = async {
             loop {
-                let news = self.pages.news.notified();
+                let changed = self.pages.changed.notified();
                 if self.pages.was_served(&canary.path_word) {
                     return;
                 }
-                news.await;
+                changed.await;
             }
         };
-        timeout(within, asked).await.is_ok()
+        timeout(within, requested).await.is_ok()
     }
 }
 
@@ -117,28 +117,28 @@ impl Pages {
         if title.is_some() {
             let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
             served.insert(word.to_owned());
-            self.news.notify_waiters();
+            self.changed.notify_waiters();
         }
         let mut response = Response::new(Full::new(Bytes::from(page(title.as_deref()))));
         let headers = response.headers_mut();
         let mut field = |name, value| headers.insert(name, header::HeaderValue::from_static(value));
         field(header::CONTENT_TYPE, "text/html; charset=utf-8");
         field(header::CACHE_CONTROL, "no-store");
-        // Whoever tells of this page, the page does not.
+        // The page itself sends nothing, so any report of it comes from the browser.
         field(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
         response
     }
 }
 
-/// The titles are ours, and need no escaping.
+/// Renders a page. The titles are made by tracer, and need no escaping.
 fn page(title: Option<&str>) -> String {
     let title = title.unwrap_or("tracer");
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n\
          <link rel=\"icon\" href=\"data:,\">\n\
          <style>body {{ font: 1rem/1.5 sans-serif; margin: 3rem auto; max-width: 40rem }}</style>\n\
-         <h1>{title}</h1>\n<p>This page was made up by tracer for an audit of this browser. Nobody \
-         else knows its address.</p></html>\n"
+         <h1>{title}</h1>\n<p>tracer made this page for an audit of this browser. Its address is \
+         known to nobody else.</p></html>\n"
     )
 }
 
@@ -149,7 +149,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, pages: Arc<Page
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of files, say: those in use are given back.
+            // For example out of file descriptors, until connections end.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -175,18 +175,18 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, pages: Arc<Pages>) {
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    // Whoever breaks off has got what he wanted.
+    // Errors of one connection do not matter.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Whom the pages' server is.
+/// Certificate and key of the server.
 struct Identity {
     acceptor: TlsAcceptor,
     spki: String,
     ca: String,
 }
 
-/// A CA that signs one certificate and is forgotten.
+/// Creates a CA that signs one certificate, and discards its key.
 fn identity() -> anyhow::Result<Identity> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let now = SystemTime::now();

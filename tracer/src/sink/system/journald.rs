@@ -7,8 +7,8 @@
 
 use super::{FACILITY, IDENTIFIER, Line, cut};
 
-/// The most bytes of a field. All fields together stay far below the 208 KiB
-/// that a socket takes by default (`net.core.wmem_default`).
+/// Maximum number of bytes in a field. All fields together stay far below the default limit of a
+/// socket, 208 KiB (`net.core.wmem_default`).
 const MAX_FIELD: usize = 4 << 10;
 
 pub(super) fn datagram(line: &Line) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! log id u8 │ thread u16 │ seconds u32 │ nanoseconds u32 │ priority u8 │ tag \0 │ message \0
 //! ```
 //!
-//! in little endian; process and user are taken from the socket's credentials.
+//! in little endian. logd takes process and user from the socket's credentials.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tracer_core::finding::Severity;
 /// The main log (`LOG_ID_MAIN`).
 const MAIN: u8 = 0;
 
-/// The most bytes after the header (`LOGGER_ENTRY_MAX_PAYLOAD`).
+/// Maximum number of bytes after the header (`LOGGER_ENTRY_MAX_PAYLOAD`).
 const MAX_PAYLOAD: usize = 4068;
 
 /// `ANDROID_LOG_INFO` and the following (`android/log.h`).
@@ -28,10 +28,10 @@ pub(super) fn datagram(line: &Line, thread: i32, now: Duration) -> Vec<u8> {
         Some(Severity::Medium) => WARN,
         Some(Severity::Low | Severity::Info) | None => INFO,
     };
-    // The priority and the two zeros.
+    // Without the priority and the two zero bytes.
     let room = MAX_PAYLOAD - IDENTIFIER.len() - 3;
     let mut datagram = vec![MAIN];
-    // The field has room for the low 16 bits, as liblog writes them.
+    // The field holds the low 16 bits, as in liblog.
     datagram.extend_from_slice(&(thread as u16).to_le_bytes());
     datagram.extend_from_slice(&(now.as_secs() as u32).to_le_bytes());
     datagram.extend_from_slice(&now.subsec_nanos().to_le_bytes());
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_laid_out_as_liblog_does() {
+    fn entries_have_the_layout_of_liblog() {
         let line = |message: &str| Line {
             severity: Some(Severity::Medium),
             message: message.into(),

@@ -1,8 +1,7 @@
-//! Alerts in the system's log, over its own socket: journald's, syslog's or
-//! Android's logd's.
+//! Writes alerts to the system log, through the socket of journald, syslog or Android's logd.
 //!
-//! One datagram an alert. A log that does not keep up costs lines, which are
-//! counted, and never time: nothing here waits.
+//! Each alert is one datagram. Nothing here blocks: lines that the log does not accept are dropped
+//! and counted.
 
 mod journald;
 mod logcat;
@@ -18,7 +17,7 @@ use std::{
 use super::Sink;
 use tracer_core::{
     account::Accounts,
-    alert::{Alert, Style, alert_message, lost_line, redact::Redactor, repeated_line},
+    alert::{Alert, Style, alert_message, json_name, lost_line, redact::Redactor, repeated_line},
     finding::Severity,
     pipeline::{Output, Totals},
 };
@@ -28,17 +27,17 @@ use tracer_core::{
 pub enum Log {
     /// systemd's journal.
     Journald,
-    /// What listens on `/dev/log`.
+    /// The syslog daemon at `/dev/log`.
     Syslog,
     /// Android's logd, which `logcat` shows.
     Logcat,
 }
 
 impl Log {
-    /// All of them; where several are there, the first says most.
+    /// All logs, the most detailed first.
     pub const ALL: [Self; 3] = [Self::Journald, Self::Logcat, Self::Syslog];
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Journald => "journald",
@@ -47,7 +46,7 @@ impl Log {
         }
     }
 
-    /// Its socket.
+    /// Returns the path of its socket.
     pub fn socket(self) -> &'static Path {
         Path::new(match self {
             Self::Journald => "/run/systemd/journal/socket",
@@ -56,24 +55,24 @@ impl Log {
         })
     }
 
-    /// The log that this system has.
-    pub fn of_this_system() -> Option<Self> {
+    /// Returns the first log that exists on this system.
+    pub fn detect() -> Option<Self> {
         Self::ALL.into_iter().find(|log| log.socket().exists())
     }
 }
 
-/// What tracer is called in the log.
+/// Name of tracer in the log.
 const IDENTIFIER: &str = "tracer";
 
-/// The facility `authpriv` (RFC 5424, table 1): its lines are not for everybody.
+/// The facility `authpriv` (RFC 5424, table 1), whose lines are not readable by all users.
 const FACILITY: u8 = 10;
 
-/// A line for the log.
+/// A line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     severity: Option<Severity>,
     message: String,
-    /// What the message is made of, for logs that can take it apart.
+    /// Parts of the message, for logs with structured fields.
     fields: Vec<(&'static str, String)>,
 }
 
@@ -102,15 +101,15 @@ impl Line {
         let private = content.private.map(|private| u8::from(private).to_string());
         let fields = [
             field("ALERT", alert.alert.map(|number| number.to_string())),
-            field("SEVERITY", alert.severity.map(label)),
+            field("SEVERITY", alert.severity.map(json_name)),
             field("REASON", alert.reason.clone()),
             field("APPLICATION", Some(alert.application.clone())),
             field("APPLICATION_UID", Some(alert.process.uid.to_string())),
             field("APPLICATION_PID", Some(alert.process.pid.to_string())),
             field("BROWSER", content.browser.clone()),
             field("PRIVATE", private),
-            field("SENDER", Some(label(content.sender))),
-            field("RECIPIENT", Some(label(&content.recipient))),
+            field("SENDER", Some(json_name(content.sender))),
+            field("RECIPIENT", Some(json_name(&content.recipient))),
             field("HOST", Some(alert.host())),
             field("SDK", content.sdk.clone()),
         ];
@@ -121,7 +120,7 @@ impl Line {
         }
     }
 
-    /// syslog's severity (RFC 5424, table 2).
+    /// Returns the severity of syslog (RFC 5424, table 2).
     fn priority(&self) -> u8 {
         match self.severity {
             Some(Severity::Critical) => 2,
@@ -133,14 +132,7 @@ impl Line {
     }
 }
 
-/// The name that a value, or its `kind`, has in the alert stream.
-fn label(value: impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    let name = value.get("kind").unwrap_or(&value);
-    name.as_str().unwrap_or_default().to_owned()
-}
-
-/// Alerts in a system's log.
+/// Sink that writes to a system log.
 #[derive(Debug)]
 pub struct SystemLog {
     log: Log,
@@ -154,7 +146,7 @@ impl SystemLog {
     /// Connects to the log.
     ///
     /// # Errors
-    /// When nothing listens there.
+    /// If nothing listens on its socket.
     pub fn open(log: Log, redactor: Redactor) -> io::Result<Self> {
         Self::at(log.socket(), log, redactor)
     }
@@ -178,7 +170,7 @@ impl SystemLog {
         };
         let mut sent = self.socket.send(&datagram);
         if sent.as_ref().is_err_and(|err| err.kind() != io::ErrorKind::WouldBlock) {
-            // The log may have been started anew.
+            // The log may have been restarted.
             sent = self.socket.connect(&self.path).and_then(|()| self.socket.send(&datagram));
         }
         self.dropped += u64::from(sent.is_err());
@@ -206,9 +198,9 @@ impl Sink for SystemLog {
     }
 }
 
-/// Cuts a text to so many bytes, between two characters.
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+/// Truncates a text to at most `max` bytes, at a character boundary.
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
-//! The BSD syslog protocol (RFC 3164), as a local daemon takes it:
+//! The BSD syslog protocol (RFC 3164), in the form for a local daemon:
 //!
 //! ```text
 //! <PRI>tracer[PID]: message
 //! ```
 //!
-//! Time and host are the daemon's to add where they are missing (section
-//! 4.3.2); it knows the local time zone.
+//! The daemon adds the missing time and host (section 4.3.2).
 
 use super::{FACILITY, IDENTIFIER, Line, cut};
 
-/// The most bytes of a packet (section 4.1).
+/// Maximum size of a packet (section 4.1).
 const MAX_PACKET: usize = 1024;
 
 pub(super) fn datagram(line: &Line, pid: u32) -> Vec<u8> {
@@ -24,7 +23,7 @@ mod tests {
     use tracer_core::finding::Severity;
 
     #[test]
-    fn a_packet_is_one_short_line() {
+    fn packets_are_one_line_of_bounded_size() {
         let line = |message: &str| Line {
             severity: Some(Severity::Critical),
             message: message.into(),

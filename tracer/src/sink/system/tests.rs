@@ -24,7 +24,7 @@ fn redactor() -> Redactor {
 }
 
 #[test]
-fn alerts_are_logged_redacted() {
+fn logged_alerts_are_redacted() {
     for kind in Log::ALL {
         let (_folder, path, socket) = log();
         let mut sink = SystemLog::at(&path, kind, redactor()).unwrap();
@@ -47,7 +47,7 @@ fn alerts_are_logged_redacted() {
                 assert!(datagram.contains(field), "{field} {datagram}");
             }
         }
-        // What is no alert is not logged.
+        // Requests without an alert are not logged.
         let mut harmless = fixtures::decoded();
         (harmless.verdict, harmless.alert) = (None, None);
         sink.output(&Output::Request(Box::new(harmless))).unwrap();
@@ -58,9 +58,9 @@ fn alerts_are_logged_redacted() {
     }
 }
 
-/// A log that nobody reads takes no time, and what it did not take is counted.
+/// A log that does not read does not block, and dropped lines are counted.
 #[test]
-fn a_full_log_does_not_hold_up() {
+fn full_logs_do_not_block() {
     const SENT: u64 = 5000;
     let (_folder, path, socket) = log();
     let mut sink = SystemLog::at(&path, Log::Journald, redactor()).unwrap();
@@ -77,7 +77,7 @@ fn a_full_log_does_not_hold_up() {
 }
 
 #[test]
-fn a_log_may_be_started_anew() {
+fn restarted_logs_are_reconnected() {
     let (_folder, path, socket) = log();
     let mut sink = SystemLog::at(&path, Log::Syslog, redactor()).unwrap();
     drop(socket);
