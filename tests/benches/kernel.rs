@@ -48,7 +48,7 @@ const SENDER_ARGUMENT: &str = "--sender";
 
 fn main() -> Result<()> {
     if env::args().nth(1).as_deref() == Some(SENDER_ARGUMENT) {
-        return send_as_told();
+        return send_bursts();
     }
     match Capture::start_null(SocketHook::SysEnter) {
         Err(
@@ -70,7 +70,7 @@ fn main() -> Result<()> {
     println!("{}", cpu.0.table(|mode, call| cpu.ratio(mode, call)));
     println!("Time within the programs, ns a call, as the kernel counts it (bpf_stats)\n");
     let stats = bpf_stats(&mut sender, &modes)?;
-    let cell = |mode, call| match stats.cells.of(mode, call) {
+    let cell = |mode, call| match stats.cells.get(mode, call) {
         Some(Some(nanos)) => format!("{nanos:.0}"),
         _ => "–".into(),
     };
@@ -225,7 +225,7 @@ impl Sender {
     /// Makes the child run a burst of calls. Returns the CPU time of one call, in
     /// nanoseconds.
     fn burst(&mut self, call: Call) -> Result<f64> {
-        let index = CALLS.iter().position(|&known| known == call).context("no such call")?;
+        let index = CALLS.iter().position(|&known| known == call).context("unknown call")?;
         self.orders.write_all(&[index as u8])?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
@@ -241,7 +241,7 @@ impl Sender {
 }
 
 /// Runs as the child: makes bursts until its standard input ends.
-fn send_as_told() -> Result<()> {
+fn send_bursts() -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let mut socket = TcpStream::connect(listener.local_addr()?)?;
     // Each send leaves at once, as a request does.
@@ -280,8 +280,8 @@ fn empty_ring(reader: &mut RingReader, mode: Mode, call: Call) -> Result<()> {
         records += usize::from(matches!(entry?, RingEntry::Record(_)));
     }
     let sent = matches!((mode, call), (Mode::Head(..), Call::Send(_)));
-    let due = if sent { call.burst() } else { 0 };
-    ensure!(records == due, "{mode}, {call}: {records} records of {due} sends");
+    let expected = if sent { call.burst() } else { 0 };
+    ensure!(records == expected, "{mode}, {call}: {records} records of {expected} sends");
     Ok(())
 }
 
@@ -295,7 +295,7 @@ impl<T: Default> Cells<T> {
 }
 
 impl<T> Cells<T> {
-    fn of(&self, mode: Mode, call: Call) -> Option<&T> {
+    fn get(&self, mode: Mode, call: Call) -> Option<&T> {
         let (_, row) = self.0.iter().find(|(other, _)| *other == mode)?;
         row.get(CALLS.iter().position(|&other| other == call)?)
     }
@@ -330,7 +330,7 @@ fn cpu_time(sender: &mut Sender, modes: &[Mode]) -> Result<CpuTime> {
                         empty_ring(reader, *mode, call)?;
                     }
                 }
-                cell.push(Spread::of(bursts).median);
+                cell.push(Spread::from_samples(bursts).median);
             }
         }
     }
@@ -339,12 +339,12 @@ fn cpu_time(sender: &mut Sender, modes: &[Mode]) -> Result<CpuTime> {
 
 impl CpuTime {
     fn rounds(&self, mode: Mode, call: Call) -> &[f64] {
-        self.0.of(mode, call).map_or(&[], Vec::as_slice)
+        self.0.get(mode, call).map_or(&[], Vec::as_slice)
     }
 
     /// Formats the median, and its ratio to the median with nothing attached.
     fn total(&self, mode: Mode, call: Call) -> String {
-        let median = |mode| Spread::of(self.rounds(mode, call).to_vec()).median;
+        let median = |mode| Spread::from_samples(self.rounds(mode, call).to_vec()).median;
         format!("{:.0} (×{:.2})", median(mode), median(mode) / median(Mode::Nothing))
     }
 
@@ -352,7 +352,7 @@ impl CpuTime {
     /// because load on the machine slows down both measurements of a round.
     fn added(&self, mode: Mode, call: Call) -> Spread {
         let pairs = self.rounds(mode, call).iter().zip(self.rounds(Mode::Nothing, call));
-        Spread::of(pairs.map(|(with, without)| with - without).collect())
+        Spread::from_samples(pairs.map(|(with, without)| with - without).collect())
     }
 
     fn ratio(&self, mode: Mode, call: Call) -> String {
@@ -375,7 +375,7 @@ struct Spread {
 
 impl Spread {
     /// Summarizes at least one number.
-    fn of(mut numbers: Vec<f64>) -> Self {
+    fn from_samples(mut numbers: Vec<f64>) -> Self {
         numbers.sort_by(f64::total_cmp);
         let at = |quarter| numbers[(numbers.len() - 1) * quarter / 4];
         Self { low: at(1), median: at(2), high: at(3) }
@@ -414,9 +414,9 @@ fn bpf_stats(sender: &mut Sender, modes: &[Mode]) -> Result<BpfStats> {
         for (cell, call) in row.iter_mut().zip(CALLS) {
             let mut bursts = Vec::new();
             for _ in 0..ROUNDS * BURSTS {
-                let before = Ran::of(&capture);
+                let before = ProgramStats::read(&capture);
                 sender.burst(call)?;
-                let after = Ran::of(&capture);
+                let after = ProgramStats::read(&capture);
                 empty_ring(&mut reader, *mode, call)?;
                 let time = (after.time - before.time).as_nanos() as f64;
                 let runs = (after.system_calls - before.system_calls) as f64;
@@ -427,7 +427,7 @@ fn bpf_stats(sender: &mut Sender, modes: &[Mode]) -> Result<BpfStats> {
                     Some(unrelated) => (time - (runs - burst) * unrelated) / burst,
                 });
             }
-            let median = Spread::of(bursts).median;
+            let median = Spread::from_samples(bursts).median;
             unrelated.get_or_insert(median);
             *cell = Some(median);
         }
@@ -436,14 +436,14 @@ fn bpf_stats(sender: &mut Sender, modes: &[Mode]) -> Result<BpfStats> {
 }
 
 /// Total run time and run count of the programs.
-struct Ran {
+struct ProgramStats {
     time: Duration,
     /// Number of runs of the programs on every system call.
     system_calls: u64,
 }
 
-impl Ran {
-    fn of(capture: &Capture) -> Self {
+impl ProgramStats {
+    fn read(capture: &Capture) -> Self {
         let mut ran = Self { time: Duration::ZERO, system_calls: 0 };
         for (name, program) in capture.programs() {
             if PROGRAMS.contains(&&*name) {

@@ -139,8 +139,8 @@ impl Probed {
         while let Some(entry) = self.reader.entry() {
             records += usize::from(matches!(entry?, RingEntry::Record(_)));
         }
-        let due = if matches!(mode, Mode::Head(_)) { writes } else { 0 };
-        ensure!(records == due, "{mode}: {records} records of {due} writes");
+        let expected = if matches!(mode, Mode::Head(_)) { writes } else { 0 };
+        ensure!(records == expected, "{mode}: {records} records of {expected} writes");
         Ok(())
     }
 }
@@ -162,11 +162,14 @@ impl Writer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("no python3")?;
-        let orders = child.stdin.take().context("it has no stdin")?;
-        let answers = BufReader::new(child.stdout.take().context("it has no stdout")?);
+            .context("cannot start python3")?;
+        let orders = child.stdin.take().context("the writer has no stdin")?;
+        let answers = BufReader::new(child.stdout.take().context("the writer has no stdout")?);
         let mut writer = Self { child, orders, answers };
-        ensure!(writer.answer()?.trim() == "ready", "python3 has no ssl, or no openssl is here");
+        ensure!(
+            writer.answer()?.trim() == "ready",
+            "python3 lacks the ssl module, or openssl is not installed"
+        );
         Ok(writer)
     }
 

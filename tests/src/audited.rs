@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::{
     browser::{Bus, REPORTER_ID, Screen},
     skip,
-    tracer_bin::{self, Ended, Running},
+    tracer_bin::{self, Outcome, Running},
     web::{fixture, installed},
 };
 
@@ -23,14 +23,14 @@ use crate::{
 pub type Expected<'a> = (&'a str, &'a str, Option<(u64, u64)>);
 
 /// A finished audit and its files.
-pub struct Audited {
+pub struct FinishedAudit {
     /// Outcome of the command.
-    pub ended: Ended,
+    pub ended: Outcome,
     folder: TempDir,
 }
 
 /// An audit in progress.
-pub struct Auditing {
+pub struct RunningAudit {
     /// The running command.
     pub run: Running,
     folder: TempDir,
@@ -186,7 +186,7 @@ impl Scenario {
     ///
     /// # Panics
     /// Panics if the audit cannot be started.
-    pub fn start(&self) -> Option<Auditing> {
+    pub fn start(&self) -> Option<RunningAudit> {
         // One browser at a time, because browsers are watched by name.
         static ONE: Mutex<()> = Mutex::new(());
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,21 +215,21 @@ impl Scenario {
             .env("HOME", home)
             .env_remove("SUDO_USER");
         let run = Running::spawn(&mut command);
-        Some(Auditing { run, folder, _bus: bus, _screen: screen, _alone: alone })
+        Some(RunningAudit { run, folder, _bus: bus, _screen: screen, _alone: alone })
     }
 
     /// Runs the audit to its end. Returns `None` as [`Scenario::start`] does.
     ///
     /// # Panics
     /// Panics if the audit fails.
-    pub fn run(&self) -> Option<Audited> {
+    pub fn run(&self) -> Option<FinishedAudit> {
         let audited = self.start()?.end();
         assert_eq!(audited.ended.code, Some(0), "{}: {}", self.browser, audited.ended.stderr);
         Some(audited)
     }
 }
 
-impl Auditing {
+impl RunningAudit {
     /// Returns the folder that the audit writes.
     pub fn out(&self) -> PathBuf {
         self.folder.path().join("audit")
@@ -241,14 +241,14 @@ impl Auditing {
     }
 
     /// Waits until the audit ends.
-    pub fn end(mut self) -> Audited {
+    pub fn end(mut self) -> FinishedAudit {
         // Reads standard error to its end.
-        self.run.notes(|_| false, PATIENCE);
-        Audited { ended: self.run.end(), folder: self.folder }
+        self.run.wait_for_stderr(|_| false, PATIENCE);
+        FinishedAudit { ended: self.run.end(), folder: self.folder }
     }
 }
 
-impl Audited {
+impl FinishedAudit {
     /// Returns the folder that the audit wrote.
     pub fn out(&self) -> PathBuf {
         self.folder.path().join("audit")
@@ -281,7 +281,7 @@ impl Audited {
     ///
     /// # Panics
     /// Panics if one differs.
-    pub fn answers(&self, expected: &[Expected<'_>]) {
+    pub fn assert_answers(&self, expected: &[Expected<'_>]) {
         for (question, answer, count) in expected {
             let verdict = self.verdict(question);
             assert_eq!(verdict["answer"], *answer, "{verdict:#}\n{}", self.ended.stderr);

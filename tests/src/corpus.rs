@@ -39,7 +39,7 @@ impl Recorded {
             "extension" => Initiator::Extension,
             "process" => Initiator::Unknown,
             class if class.starts_with("page") => Initiator::Page,
-            class => panic!("{}: the class {class}", self.name),
+            class => panic!("{}: unknown class {class}", self.name),
         }
     }
 }

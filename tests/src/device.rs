@@ -52,10 +52,10 @@ impl Device {
     ///
     /// # Panics
     /// Panics if the list cannot be written.
-    pub fn install(&self, list: &str) {
+    pub fn replace_package_list(&self, list: &str) {
         let draft = self.data("system/packages.list.tmp");
         fs::write(&draft, list).expect("a list");
-        fs::rename(&draft, self.data("system/packages.list")).expect("it is replaced");
+        fs::rename(&draft, self.data("system/packages.list")).expect("a renamed file");
     }
 
     /// Creates the folder of an application. Returns its path on the device and its
@@ -63,7 +63,7 @@ impl Device {
     ///
     /// # Panics
     /// Panics if the folder cannot be created.
-    pub fn app(&self, package: &str) -> (PathBuf, PathBuf) {
+    pub fn app_folder(&self, package: &str) -> (PathBuf, PathBuf) {
         let folder = Path::new("app").join(package);
         let here = self.data(folder.to_str().expect("a package's name"));
         fs::create_dir_all(&here).expect("a folder");
@@ -75,8 +75,8 @@ impl Device {
     ///
     /// # Panics
     /// Panics if the program cannot be copied.
-    pub fn put(&self, package: &str, program: &Path) -> PathBuf {
-        let (there, here) = self.app(package);
+    pub fn copy_program(&self, package: &str, program: &Path) -> PathBuf {
+        let (there, here) = self.app_folder(package);
         let name = program.file_name().expect("a file's name");
         let copied = here.join(name);
         if !copied.exists() {
@@ -86,19 +86,19 @@ impl Device {
     }
 
     /// Returns a command that a root shell runs.
-    pub fn root(&self, program: &Path) -> Command {
+    pub fn root_command(&self, program: &Path) -> Command {
         self.command(&[], program)
     }
 
     /// Returns a command that a root shell runs on a kernel without type
     /// information (BTF).
-    pub fn root_without_btf(&self, program: &Path) -> Command {
+    pub fn root_command_without_btf(&self, program: &Path) -> Command {
         self.command(&["--no-btf"], program)
     }
 
     /// Returns a command that runs as an application's process, with the UID and
     /// the package name that the zygote gives to it.
-    pub fn process(&self, name: &str, uid: u32, program: &Path) -> Command {
+    pub fn app_command(&self, name: &str, uid: u32, program: &Path) -> Command {
         self.command(&["--uid", &uid.to_string(), "--named", name], program)
     }
 

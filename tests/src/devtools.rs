@@ -99,7 +99,7 @@ impl Page {
         }
         let mut bytes = call.to_string().into_bytes();
         bytes.push(0);
-        self.to.write_all(&bytes).expect("a browser that listens");
+        self.to.write_all(&bytes).expect("the browser reads its pipe");
         loop {
             let mut message = self.next();
             if message["id"] == self.calls {
@@ -111,7 +111,7 @@ impl Page {
     }
 
     fn next(&self) -> Value {
-        self.from.recv_timeout(PATIENCE).expect("a browser that answers")
+        self.from.recv_timeout(PATIENCE).expect("the browser answers")
     }
 
     /// Loads a file and waits until the page is complete.
@@ -130,7 +130,7 @@ impl Page {
         let url = format!("file://{}", file.display());
         let came = self.call("Page.navigate", json!({ "url": url }));
         assert!(came["errorText"].is_null(), "{came}");
-        while self.said("Page.loadEventFired").next().is_none() {
+        while self.events_of("Page.loadEventFired").next().is_none() {
             let message = self.next();
             self.events.push(message);
         }
@@ -148,18 +148,18 @@ impl Page {
     }
 
     /// Returns errors and all other messages on the console.
-    pub fn complaints(&self) -> Vec<&Value> {
+    pub fn console_messages(&self) -> Vec<&Value> {
         let methods = ["Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"];
-        methods.iter().flat_map(|method| self.said(method)).collect()
+        methods.iter().flat_map(|method| self.events_of(method)).collect()
     }
 
     /// Returns the URLs that the page requested.
     pub fn requests(&self) -> Vec<&str> {
-        let requests = self.said("Network.requestWillBeSent");
+        let requests = self.events_of("Network.requestWillBeSent");
         requests.filter_map(|params| params["request"]["url"].as_str()).collect()
     }
 
-    fn said(&self, method: &str) -> impl Iterator<Item = &Value> {
+    fn events_of(&self, method: &str) -> impl Iterator<Item = &Value> {
         let events = self.events.iter().filter(move |event| event["method"] == *method);
         events.map(|event| &event["params"])
     }

@@ -64,20 +64,20 @@ impl Live {
     /// # Panics
     /// Panics as [`Live::watch`].
     pub fn start(watch: Watch, ring: u32) -> Self {
-        Self::by(best(), watch, ring)
+        Self::with_hook(best(), watch, ring)
     }
 
     /// Watches by the given hook.
     ///
     /// # Panics
     /// Panics as [`Live::watch`].
-    pub fn by(hook: SocketHook, watch: Watch, ring: u32) -> Self {
+    pub fn with_hook(hook: SocketHook, watch: Watch, ring: u32) -> Self {
         // Watching everyone is a constant in the loaded programs.
         let kind = (!watch.targets.contains(&Target::Everyone)).then_some(Kind { hook, ring });
         let loaded = match kind.and_then(take_idle) {
             Some(mut loaded) => {
                 let restarted = loaded.capture.restart(&watch, &mut loaded.reader);
-                restarted.expect("a capture that starts over");
+                restarted.expect("the capture restarts");
                 loaded
             }
             None => {
@@ -94,7 +94,7 @@ impl Live {
     }
 
     fn reader(&mut self) -> &mut RingReader {
-        &mut self.loaded.as_mut().expect("it is not dropped").reader
+        &mut self.loaded.as_mut().expect("used after drop").reader
     }
 
     /// Takes the records that are in the ring now.
@@ -103,7 +103,7 @@ impl Live {
     /// Panics if a record cannot be read.
     pub fn records(&mut self) -> Vec<Record> {
         std::iter::from_fn(|| self.reader().entry())
-            .filter_map(|entry| match entry.expect("an entry as the programs write it") {
+            .filter_map(|entry| match entry.expect("a valid entry") {
                 RingEntry::Record(record) => Some(record),
                 RingEntry::Mapped { .. } => None,
             })
@@ -118,10 +118,7 @@ impl Live {
     pub fn mappings(&mut self) -> usize {
         std::iter::from_fn(|| self.reader().entry())
             .filter(|entry| {
-                matches!(
-                    entry.as_ref().expect("as the programs write it"),
-                    RingEntry::Mapped { .. }
-                )
+                matches!(entry.as_ref().expect("a valid entry"), RingEntry::Mapped { .. })
             })
             .count()
     }
@@ -131,7 +128,7 @@ impl Live {
     /// # Panics
     /// Panics if the counters cannot be read.
     pub fn losses(&self) -> Losses {
-        let loaded = self.loaded.as_ref().expect("it is not dropped");
+        let loaded = self.loaded.as_ref().expect("used after drop");
         loaded.reader.losses().expect("the programs' counters")
     }
 }
@@ -149,7 +146,7 @@ impl Drop for Live {
 
 impl Loaded {
     fn new(capture: Capture) -> Self {
-        let reader = capture.reader().expect("its reading end");
+        let reader = capture.reader().expect("its ring reader");
         Self { capture, reader }
     }
 }
@@ -172,7 +169,7 @@ fn take_idle(kind: Kind) -> Option<Loaded> {
 /// Panics if the kernel has one that does not work.
 pub fn hooks() -> &'static [SocketHook] {
     static HOOKS: LazyLock<Vec<SocketHook>> = LazyLock::new(|| {
-        SocketHook::ALL.into_iter().filter(|&hook| lacking(hook).is_none()).collect()
+        SocketHook::ALL.into_iter().filter(|&hook| missing_reason(hook).is_none()).collect()
     });
     &HOOKS
 }
@@ -183,7 +180,7 @@ pub fn hooks() -> &'static [SocketHook] {
 /// Panics if the kernel has none.
 pub fn best() -> SocketHook {
     let mut hooks = SocketHook::ALL.into_iter();
-    hooks.find(|&hook| lacking(hook).is_none()).expect("every kernel has sys_enter")
+    hooks.find(|&hook| missing_reason(hook).is_none()).expect("every kernel has sys_enter")
 }
 
 /// Returns the reason why the kernel lacks a hook, or `None` if it has the hook.
@@ -192,10 +189,13 @@ pub fn best() -> SocketHook {
 /// # Panics
 /// Panics if the kernel has the hook and it does not work: the verifier refused a
 /// program, or the kernel does not run it.
-pub fn lacking(hook: SocketHook) -> Option<&'static str> {
+pub fn missing_reason(hook: SocketHook) -> Option<&'static str> {
     static TESTED: [OnceLock<Option<String>>; SocketHook::ALL.len()] =
         [const { OnceLock::new() }; SocketHook::ALL.len()];
-    let place = SocketHook::ALL.iter().position(|&other| other == hook).expect("it is listed");
+    let place = SocketHook::ALL
+        .iter()
+        .position(|&other| other == hook)
+        .expect("SocketHook::ALL has every hook");
     TESTED[place].get_or_init(|| test(hook).map(|err| err.to_string())).as_deref()
 }
 
@@ -209,7 +209,7 @@ fn test(hook: SocketHook) -> Option<HookError> {
         Err(HookError::NoHook(tried)) => tried,
         Err(err) => panic!("{hook}: {err}"),
     };
-    let (_, err) = tried.pop().expect("the hook that was tried");
+    let (_, err) = tried.pop().expect("a result for the hook");
     let refused = matches!(
         &err,
         HookError::Program { source: ProgramError::LoadError { verifier_log, .. }, .. }

@@ -13,7 +13,7 @@ use crate::{skip, web::installed};
 
 /// Reports whether the `openssl` program is installed. If not, marks the test as
 /// skipped.
-pub fn is_here() -> bool {
+pub fn available() -> bool {
     skip::met(installed("openssl"), "openssl (`cargo xtask setup --tests`)")
 }
 

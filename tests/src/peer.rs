@@ -39,7 +39,7 @@ pub fn collector() -> SocketAddr {
 ///
 /// # Panics
 /// Panics if the server cannot listen on loopback.
-pub fn hasty() -> SocketAddr {
+pub fn one_shot() -> SocketAddr {
     serve(false, |stream| {
         let mut stream = io::BufReader::new(stream);
         if let Some(length) = read_head(&mut stream)? {
@@ -107,7 +107,7 @@ impl Udp {
 }
 
 /// Converts an IPv4 address to the IPv4-mapped form that IPv6 sockets use.
-pub fn mapped(address: SocketAddr) -> SocketAddr {
+pub fn ipv4_mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
         v6 @ SocketAddr::V6(_) => v6,

@@ -24,17 +24,17 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// Panics if `test` panics or this process is not root.
-pub fn in_own_network(test: impl FnOnce() + Send) {
+pub fn in_network_namespace(test: impl FnOnce() + Send) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     let test = || {
         // SAFETY: no file descriptors are unshared.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.expect("a network");
-        ran(Command::new("ip").args(["link", "set", "lo", "up"]));
+        run_to_end(Command::new("ip").args(["link", "set", "lo", "up"]));
         test();
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new().name(name).spawn_scoped(scope, test);
-        thread.expect("a thread").join().expect("a recording that is read");
+        thread.expect("a thread").join().expect("the test passes");
     });
 }
 
@@ -52,7 +52,7 @@ impl Tool {
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("a tool");
-        let said = BufReader::new(child.stderr.take().expect("what it says"));
+        let said = BufReader::new(child.stderr.take().expect("its stderr"));
         Self { child, said }
     }
 
@@ -60,12 +60,12 @@ impl Tool {
     ///
     /// # Panics
     /// Panics if the tool ends first.
-    pub fn says(&mut self, text: &str) {
+    pub fn wait_for_line(&mut self, text: &str) {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
             let read = self.said.read_line(&mut line).expect("a line");
-            assert!(read > 0, "it ended without saying {text}");
+            assert!(read > 0, "it ended before printing {text}");
         }
     }
 
@@ -73,11 +73,11 @@ impl Tool {
     ///
     /// # Panics
     /// Panics if the tool ends or does not listen in time.
-    pub fn listens(&mut self, port: u16) {
+    pub fn wait_until_listening(&mut self, port: u16) {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(self.child.try_wait().expect("its state").is_none(), "it ended");
-            assert!(Instant::now() < deadline, "it does not listen");
+            assert!(self.child.try_wait().expect("the state of the process").is_none(), "it ended");
+            assert!(Instant::now() < deadline, "the tool does not listen");
             thread::sleep(Duration::from_millis(100));
         }
     }
@@ -160,7 +160,7 @@ fn answer(mut connection: TcpStream) {
 ///
 /// # Panics
 /// Panics if the datagram does not appear. `mark` must be different each time.
-pub fn records(file: &Path, mark: &str) {
+pub fn wait_until_recorded(file: &Path, mark: &str) {
     /// A port that has no listener.
     const DISCARD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -191,7 +191,7 @@ pub fn free_port() -> u16 {
 ///
 /// # Panics
 /// Panics if the tool fails.
-pub fn ran(command: &mut Command) -> Output {
+pub fn run_to_end(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().expect("a tool");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");

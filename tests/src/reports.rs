@@ -36,7 +36,7 @@ const PHASES: [(Phase, u64, u64); 10] = [
 
 /// A browser that sends every URL to its maker, also in private mode, with a UUID
 /// that survives restarts, and typed letters to an advertiser.
-pub fn tattling() -> Report {
+pub fn reporting() -> Report {
     let mut report = Report {
         schema: REPORT_SCHEMA,
         run: "c1d0a7725f3e".into(),
@@ -72,16 +72,16 @@ pub fn tattling() -> Report {
     };
     let mut began = 0;
     for (phase, duration, pages) in PHASES {
-        act(&mut report, phase, began, duration, pages);
+        add_phase(&mut report, phase, began, duration, pages);
         began += duration + 900;
     }
-    report.verdicts = tattling_verdicts(&report);
+    report.verdicts = reporting_verdicts(&report);
     report
 }
 
 /// A browser that discloses nothing about pages.
 pub fn clean() -> Report {
-    let mut report = tattling();
+    let mut report = reporting();
     report.run = "0f7be2a9d113".into();
     report.subject.name = "Quiet Browser".into();
     report.subject.version = Some("153.0esr".into());
@@ -120,7 +120,7 @@ pub fn clean() -> Report {
 
 /// The audit of the reporting browser, killed in the private phase.
 pub fn killed() -> Report {
-    let mut report = tattling();
+    let mut report = reporting();
     report.run = "77aa0b1c9d2e".into();
     (report.complete, report.ended) = (false, None);
     report.phases.truncate(7);
@@ -147,7 +147,7 @@ pub fn killed() -> Report {
 /// lists are very long.
 pub fn hostile() -> Report {
     const SCRIPT: &str = "</code></style><script>alert(document.domain)</script>";
-    let mut report = tattling();
+    let mut report = reporting();
     report.run = "bad0bad0bad0".into();
     report.subject.name = format!("{SCRIPT}\u{202e}resworB\u{0}");
     report.redacted = false;
@@ -192,7 +192,7 @@ fn is_about_identifiers(question: Question) -> bool {
 }
 
 /// Adds a phase in which pages are opened one after the other and each is reported.
-fn act(report: &mut Report, phase: Phase, began: u64, duration: u64, pages: u64) {
+fn add_phase(report: &mut Report, phase: Phase, began: u64, duration: u64, pages: u64) {
     let earlier: usize = report.phases.iter().map(|phase| phase.visits.len()).sum();
     let mut visits = Vec::new();
     for page in 0..pages {
@@ -209,7 +209,7 @@ fn act(report: &mut Report, phase: Phase, began: u64, duration: u64, pages: u64)
         let request = report.disclosures.len() as u64 * 7 + 12;
         report.disclosures.push(page_view(request, phase, at_ms + 640, id, &url));
         if phase == Phase::Typed {
-            report.disclosures.push(letters(request + 3, at_ms + 210, id));
+            report.disclosures.push(typed_text_request(request + 3, at_ms + 210, id));
         }
     }
     let skipped = Outcome::Skipped { reason: "the scenario has no way to reinstall it".into() };
@@ -316,7 +316,7 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Disclo
 }
 
 /// Returns a request that sends typed text to an advertiser.
-fn letters(id: u64, at_ms: u64, visit: u64) -> DisclosureReport {
+fn typed_text_request(id: u64, at_ms: u64, visit: u64) -> DisclosureReport {
     DisclosureReport {
         id,
         at_ms,
@@ -441,7 +441,7 @@ fn identifiers() -> Vec<IdentifierReport> {
     ]
 }
 
-fn tattling_verdicts(report: &Report) -> Vec<Conclusion> {
+fn reporting_verdicts(report: &Report) -> Vec<Conclusion> {
     use Answer::{CannotTell, No, Yes};
     let ids = |wanted: &dyn Fn(Phase) -> bool| -> Vec<u64> {
         let of = report.disclosures.iter().filter(|told| told.phase.is_some_and(wanted));

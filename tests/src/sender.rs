@@ -92,7 +92,7 @@ impl Sandbox {
 
     /// Returns a sender, not yet started, that runs as the current user.
     pub fn sender(&self) -> Sender {
-        Sender::of(&self.sender)
+        Sender::new(&self.sender)
     }
 }
 
@@ -111,7 +111,7 @@ pub struct Sender {
 
 impl Sender {
     /// Creates a sender from any executable.
-    pub fn of(program: &Path) -> Self {
+    pub fn new(program: &Path) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir(env::temp_dir());
         Self { command }
@@ -145,7 +145,7 @@ impl Sender {
     ///
     /// # Panics
     /// Panics if the sender fails.
-    pub fn run(self) -> Ended {
+    pub fn run(self) -> Outcome {
         self.start().end()
     }
 }
@@ -167,7 +167,7 @@ impl Running {
     ///
     /// # Panics
     /// Panics if the sender ends first.
-    pub fn says(&mut self) {
+    pub fn wait_for_line(&mut self) {
         let read = self.stdout.read_line(&mut self.text).expect("its output");
         assert!(read > 0, "the sender has ended");
     }
@@ -177,14 +177,14 @@ impl Running {
     ///
     /// # Panics
     /// Panics if the sender fails.
-    pub fn end(mut self) -> Ended {
+    pub fn end(mut self) -> Outcome {
         drop(self.child.stdin.take());
         self.stdout.read_to_string(&mut self.text).expect("its output");
         let status = self.child.wait().expect("its end");
         assert!(status.success(), "the sender failed: {status}");
         let text = std::mem::take(&mut self.text);
-        let said = text.lines().filter_map(Said::parse).collect();
-        Ended { pid: self.child.id(), said, text }
+        let identities = text.lines().filter_map(Identity::parse).collect();
+        Outcome { pid: self.child.id(), identities, text }
     }
 }
 
@@ -197,18 +197,18 @@ impl Drop for Running {
 }
 
 /// A sender that ended successfully.
-pub struct Ended {
+pub struct Outcome {
     /// The process ID.
     pub pid: u32,
     /// Output of the `say` statements, in order.
-    pub said: Vec<Said>,
+    pub identities: Vec<Identity>,
     /// The complete standard output.
     pub text: String,
 }
 
 /// The output of a `say` statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct Identity {
     /// The process ID.
     pub pid: u32,
     /// The thread ID.
@@ -217,7 +217,7 @@ pub struct Said {
     pub local: Option<SocketAddr>,
 }
 
-impl Said {
+impl Identity {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.strip_prefix("I am ")?.split(' ');
         let mut number = || words.next()?.parse().ok();

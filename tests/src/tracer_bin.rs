@@ -75,7 +75,7 @@ fn piped(mut command: Command) -> Command {
 
 /// Outcome of a command.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Outcome {
     /// The exit code, or `None` if a signal killed the process.
     pub code: Option<i32>,
     /// Standard output.
@@ -88,9 +88,9 @@ pub struct Ended {
 ///
 /// # Panics
 /// Panics if the command cannot be run.
-pub fn run(command: &mut Command) -> Ended {
+pub fn run(command: &mut Command) -> Outcome {
     let output = command.output().expect("tracer");
-    Ended {
+    Outcome {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -115,17 +115,17 @@ impl Running {
             // Alerts of tests do not belong in this machine's store.
             command.arg("--no-store");
         }
-        Self::of(&mut command)
+        Self::start_command(&mut command)
     }
 
     /// Starts a `tracer run` command and waits until it watches.
     ///
     /// # Panics
     /// Panics if it ends or does not watch in time.
-    pub fn of(command: &mut Command) -> Self {
+    pub fn start_command(command: &mut Command) -> Self {
         let mut running = Self::spawn(command);
         let watches = running.stderr.until(|line| line.contains("watching; "));
-        assert!(watches, "it does not watch: {:?}", running.stderr.seen);
+        assert!(watches, "tracer does not watch: {:?}", running.stderr.seen);
         running
     }
 
@@ -136,8 +136,8 @@ impl Running {
     pub fn spawn(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracer");
-        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
-        let stderr = Lines::of(child.stderr.take().expect("a pipe"));
+        let stdout = Lines::new(child.stdout.take().expect("a pipe"));
+        let stderr = Lines::new(child.stderr.take().expect("a pipe"));
         Self { child, stdout, stderr }
     }
 
@@ -145,14 +145,14 @@ impl Running {
     ///
     /// # Panics
     /// Panics if none comes in time.
-    pub fn line(&mut self, wanted: impl Fn(&str) -> bool) -> &str {
+    pub fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool) -> &str {
         let found = self.stdout.until(wanted);
-        assert!(found, "no such line: {:?} {:?}", self.stdout.seen, self.stderr.seen);
+        assert!(found, "no line matches: {:?} {:?}", self.stdout.seen, self.stderr.seen);
         self.stdout.seen.last().expect("it was found")
     }
 
     /// Reports whether a matching line appears on standard error in time.
-    pub fn notes(&mut self, wanted: impl Fn(&str) -> bool, patience: Duration) -> bool {
+    pub fn wait_for_stderr(&mut self, wanted: impl Fn(&str) -> bool, patience: Duration) -> bool {
         self.stderr.until_deadline(wanted, Instant::now() + patience)
     }
 
@@ -160,9 +160,9 @@ impl Running {
     ///
     /// # Panics
     /// Panics if none comes in time.
-    pub fn json(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_for_json(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let parsed = |line: &str| serde_json::from_str(line).expect("a line of JSON");
-        parsed(self.line(|line| wanted(&parsed(line))))
+        parsed(self.wait_for_line(|line| wanted(&parsed(line))))
     }
 
     /// Stops reading standard output: the pipe is closed when the next line
@@ -192,14 +192,14 @@ impl Running {
     ///
     /// # Panics
     /// Panics if it does not end in time.
-    pub fn end(mut self) -> Ended {
+    pub fn end(mut self) -> Outcome {
         let status = self.wait();
         self.stdout.until(|_| false);
         self.stderr.until(|_| false);
         let text = |lines: &mut Lines| {
             lines.seen.iter().map(|line| format!("{line}\n")).collect::<String>()
         };
-        Ended {
+        Outcome {
             code: status.code(),
             stdout: text(&mut self.stdout),
             stderr: text(&mut self.stderr),
@@ -212,7 +212,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "it does not end: {:?}", self.stderr.seen);
+            assert!(Instant::now() < deadline, "tracer does not end: {:?}", self.stderr.seen);
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -233,7 +233,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn of(from: impl Read + Send + 'static) -> Self {
+    fn new(from: impl Read + Send + 'static) -> Self {
         let (sender, coming) = channel();
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {

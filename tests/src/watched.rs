@@ -21,7 +21,7 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// Chain by which tracer finds a URL in the extension's reports.
-const REPORT: &str = "body > form:data_list > base64 > gzip > json[0].properties.url";
+const REPORT_CHAIN: &str = "body > form:data_list > base64 > gzip > json[0].properties.url";
 
 /// tracer's output for a browser's visits, and the requests that the server
 /// received.
@@ -63,9 +63,9 @@ pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
     let options = ["--json", "--show-values", "--verbose"];
     let mut run =
         Running::start(&[&["--exe", engine.exe(), "--record", trace], options.as_slice()].concat());
-    if engine.is_found_late() {
+    if engine.is_probed_late() {
         let _first = engine.start(&web, &web.url(NEWS, FIRST))?;
-        assert!(run.notes(|line| is_read(engine, line), LOCATING), "nothing is probed");
+        assert!(run.wait_for_stderr(|line| is_read(engine, line), LOCATING), "nothing is probed");
     }
     let stories: Vec<String> = visited(&web).collect();
     let browser = engine.start(&web, &stories[0])?;
@@ -76,8 +76,8 @@ pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
     if engine.reader() == Reader::Reported {
         let mut left = stories;
         while !left.is_empty() {
-            let alert = run.json(is_alert);
-            left.retain(|url| !has_finding(&alert, REPORT, url));
+            let alert = run.wait_for_json(is_alert);
+            left.retain(|url| !has_finding(&alert, REPORT_CHAIN, url));
         }
     }
     thread::sleep(SETTLE);
@@ -115,7 +115,7 @@ impl Watched {
     ///
     /// # Panics
     /// Panics if one was not.
-    pub fn all_was_read(&self) {
+    pub fn assert_all_decoded(&self) {
         let probed = self.stderr.lines().any(|line| is_read(self.engine, line));
         assert!(probed, "tracer said: {}", self.stderr);
         for request in &self.requested {
@@ -139,7 +139,7 @@ impl Watched {
     ///
     /// # Panics
     /// Panics if there is one.
-    pub fn no_alert(&self) {
+    pub fn assert_no_alerts(&self) {
         assert!(self.alerts.is_empty(), "alerts: {:#?}", self.alerts);
     }
 
@@ -147,9 +147,9 @@ impl Watched {
     ///
     /// # Panics
     /// Panics if an alert is missing, or is about another sender.
-    pub fn the_reporter_is_accused(&self, exe: &str) {
+    pub fn assert_reporter_alerts(&self, exe: &str) {
         for url in visited(&self.web) {
-            let told = self.alerts.iter().any(|alert| has_finding(alert, REPORT, &url));
+            let told = self.alerts.iter().any(|alert| has_finding(alert, REPORT_CHAIN, &url));
             assert!(told, "no alert for {url}\n{}", self.context());
         }
         let collector = self.web.authority(COLLECTOR);
@@ -181,7 +181,7 @@ impl Watched {
     ///
     /// # Panics
     /// Panics if one has another severity.
-    pub fn pages_are_not_accused(&self) {
+    pub fn assert_page_reports_are_info(&self) {
         let by_pages = self.decoded.iter().filter(|line| line["sender"] == "page");
         let findings = by_pages.flat_map(|line| line["findings"].as_array().expect("an array"));
         let urls: Vec<_> = findings.filter(|one| one["kind"] == "url").collect();

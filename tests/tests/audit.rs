@@ -18,7 +18,7 @@ use tracer_tests::{
 
 /// Audits a "browser" that is a shell script, run as the user `daemon`, and whose `clear` command
 /// is `attack`. Returns how the audit ended, and its run.json.
-fn attacked(folder: &Path, attack: &str) -> (tracer_bin::Ended, Value) {
+fn attacked(folder: &Path, attack: &str) -> (tracer_bin::Outcome, Value) {
     let temporary = folder.join("tmp");
     fs::create_dir(&temporary).expect("a folder");
     fs::set_permissions(&temporary, Permissions::from_mode(0o755)).expect("its mode");
@@ -108,23 +108,23 @@ fn a_browser_user_cannot_lead_root_through_links() {
 
 /// Configures the extension to report full URLs in every mode, with one lasting
 /// number.
-fn tattling() -> Value {
+fn full_reports() -> Value {
     json!({"to": COLLECTOR, "mode": "full", "id": "installation"})
 }
 
 fn with(name: &str, value: Value) -> Value {
-    let mut config = tattling();
+    let mut config = full_reports();
     config[name] = value;
     config
 }
 
 #[test]
-fn the_tattling_browser_is_convicted() {
-    let extension = variant(&tattling());
+fn a_reporting_browser_is_detected() {
+    let extension = variant(&full_reports());
     let Some(audited) = chromium(Some(extension.path())).run() else {
         return;
     };
-    audited.answers(&[
+    audited.assert_answers(&[
         ("urls", "yes", Some((13, 13))),
         ("urls_in_private_mode", "yes", Some((6, 6))),
         ("urls_before_consent", "yes", Some((1, 1))),
@@ -166,7 +166,7 @@ fn the_tattling_browser_is_convicted() {
         let mode = entry.metadata().expect("its mode").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
         let name = entry.file_name().into_string().expect("a name");
-        assert!(name == "SHA256SUMS" || listed.contains(&name), "{name} has no sum");
+        assert!(name == "SHA256SUMS" || listed.contains(&name), "SHA256SUMS lacks {name}");
     }
 
     // The evidence contains the same findings for readers without the trace.
@@ -183,7 +183,7 @@ fn the_tattling_browser_is_convicted() {
                 let findings = line["findings"].as_array().expect("an array");
                 findings.iter().any(|one| one["kind"] == "url" && one["value"] == *url)
             };
-            assert!(lines.iter().any(has), "{name} does not tell of {url}");
+            assert!(lines.iter().any(has), "{name} lacks {url}");
         }
     }
 
@@ -191,18 +191,18 @@ fn the_tattling_browser_is_convicted() {
     let mut again = tracer_bin::command(["report"]);
     again.arg(audited.out());
     assert_eq!(tracer_bin::run(&mut again).code, Some(0));
-    audited.answers(&[("urls", "yes", Some((13, 13)))]);
+    audited.assert_answers(&[("urls", "yes", Some((13, 13)))]);
     let number = report["identifiers"][0]["value"].as_str().expect("a value");
     let redacted = audited.json("report.json");
     assert!(!redacted.to_string().contains(number), "{redacted:#}");
 }
 
 #[test]
-fn chromium_is_not_convicted() {
+fn chromium_discloses_nothing() {
     let Some(audited) = chromium(None).run() else {
         return;
     };
-    audited.answers(&[
+    audited.assert_answers(&[
         ("urls", "no", Some((0, 13))),
         ("urls_in_private_mode", "no", Some((0, 6))),
         ("urls_before_consent", "no", Some((0, 1))),
@@ -213,11 +213,11 @@ fn chromium_is_not_convicted() {
 }
 
 #[test]
-fn firefox_is_not_convicted() {
+fn firefox_discloses_nothing() {
     let Some(audited) = firefox().without("declined").run() else {
         return;
     };
-    audited.answers(&[
+    audited.assert_answers(&[
         ("urls", "no", Some((0, 13))),
         ("urls_in_private_mode", "no", Some((0, 6))),
         ("urls_after_declining", "cannot_tell", None),
@@ -228,48 +228,51 @@ fn firefox_is_not_convicted() {
 
 /// Runs an audit with one page in each of these phases, reported by the extension
 /// as configured.
-fn short(config: &Value, phases: &[(&'static str, u32)]) -> Option<tracer_tests::audited::Audited> {
+fn short_audit(
+    config: &Value,
+    phases: &[(&'static str, u32)],
+) -> Option<tracer_tests::audited::FinishedAudit> {
     let extension = variant(config);
     chromium(Some(extension.path())).phases(phases).run()
 }
 
 #[test]
-fn hosts_are_told_from_urls() {
-    let Some(audited) = short(&with("mode", json!("host")), &[("pages", 2)]) else {
+fn hosts_are_distinguished_from_urls() {
+    let Some(audited) = short_audit(&with("mode", json!("host")), &[("pages", 2)]) else {
         return;
     };
-    audited.answers(&[("urls", "yes", Some((2, 2))), ("processed_locally", "no", None)]);
+    audited.assert_answers(&[("urls", "yes", Some((2, 2))), ("processed_locally", "no", None)]);
     let urls = audited.verdict("urls");
     assert_eq!(urls["scopes"], json!([{"scope": "host", "visits": 2}]), "{urls:#}");
     assert_eq!(urls["protection"], "none", "{urls:#}");
 }
 
 #[test]
-fn hashes_are_recognised() {
-    let Some(audited) = short(&with("mode", json!("hash")), &[("pages", 2)]) else {
+fn hashed_urls_are_recognised() {
+    let Some(audited) = short_audit(&with("mode", json!("hash")), &[("pages", 2)]) else {
         return;
     };
-    audited.answers(&[("urls", "yes", Some((2, 2)))]);
+    audited.assert_answers(&[("urls", "yes", Some((2, 2)))]);
     let urls = audited.verdict("urls");
     assert_eq!(urls["scopes"], json!([{"scope": "hash", "visits": 2}]), "{urls:#}");
     assert_eq!(urls["protection"], "hashed", "{urls:#}");
 }
 
 #[test]
-fn letters_are_recognised() {
-    let Some(audited) = short(&with("mode", json!("letters")), &[("typed", 1)]) else {
+fn typed_letters_are_recognised() {
+    let Some(audited) = short_audit(&with("mode", json!("letters")), &[("typed", 1)]) else {
         return;
     };
-    audited.answers(&[("typed_letters", "yes", None)]);
+    audited.assert_answers(&[("typed_letters", "yes", None)]);
 }
 
 #[test]
-fn a_number_that_changes_is_no_lasting_one() {
+fn a_session_identifier_does_not_last() {
     let phases = [("pages", 1), ("restart", 1), ("private", 1)];
-    let Some(audited) = short(&with("id", json!("session")), &phases) else {
+    let Some(audited) = short_audit(&with("id", json!("session")), &phases) else {
         return;
     };
-    audited.answers(&[
+    audited.assert_answers(&[
         ("urls", "yes", Some((2, 2))),
         ("urls_in_private_mode", "yes", Some((1, 1))),
         ("same_after_restart", "no", None),
@@ -279,12 +282,12 @@ fn a_number_that_changes_is_no_lasting_one() {
 }
 
 #[test]
-fn who_is_discreet_in_private_mode_is_not_accused_of_it() {
+fn silence_in_private_mode_is_recognised() {
     let phases = [("pages", 1), ("private", 2)];
-    let Some(audited) = short(&with("skip_private", json!(true)), &phases) else {
+    let Some(audited) = short_audit(&with("skip_private", json!(true)), &phases) else {
         return;
     };
-    audited.answers(&[
+    audited.assert_answers(&[
         ("urls", "yes", Some((1, 1))),
         ("urls_in_private_mode", "no", Some((0, 2))),
         ("same_in_private_mode", "cannot_tell", None),
@@ -292,12 +295,12 @@ fn who_is_discreet_in_private_mode_is_not_accused_of_it() {
 }
 
 #[test]
-fn who_waits_for_consent_is_not_accused_of_more() {
+fn waiting_for_consent_is_recognised() {
     let phases = [("fresh", 1), ("declined", 1), ("pages", 1)];
-    let Some(audited) = short(&with("consent", json!(true)), &phases) else {
+    let Some(audited) = short_audit(&with("consent", json!(true)), &phases) else {
         return;
     };
-    audited.answers(&[
+    audited.assert_answers(&[
         ("urls", "yes", Some((1, 1))),
         ("urls_before_consent", "no", Some((0, 1))),
         ("urls_after_declining", "no", Some((0, 1))),
@@ -309,10 +312,10 @@ fn who_waits_for_consent_is_not_accused_of_more() {
 #[test]
 fn third_parties_are_named() {
     let to = "api.mixpanel.com";
-    let Some(audited) = short(&with("to", json!(to)), &[("pages", 1)]) else {
+    let Some(audited) = short_audit(&with("to", json!(to)), &[("pages", 1)]) else {
         return;
     };
-    audited.answers(&[("urls", "yes", None), ("to_maker", "no", None)]);
+    audited.assert_answers(&[("urls", "yes", None), ("to_maker", "no", None)]);
     let report = audited.json("report.json");
     let recipient = &report["recipients"][0];
     assert_eq!(recipient["recipient"], "mixpanel.com", "{recipient:#}");
@@ -321,28 +324,30 @@ fn third_parties_are_named() {
 }
 
 #[test]
-fn a_killed_run_still_reports() {
-    let extension = variant(&tattling());
+fn a_killed_audit_can_be_reported() {
+    let extension = variant(&full_reports());
     let scenario = chromium(Some(extension.path())).phases(&[("pages", 1), ("restart", 1)]);
     let Some(mut auditing) = scenario.start() else {
         return;
     };
     assert!(
-        auditing.run.notes(|line| line.contains("after a restart"), Duration::from_secs(120)),
-        "the phase does not come"
+        auditing
+            .run
+            .wait_for_stderr(|line| line.contains("after a restart"), Duration::from_secs(120)),
+        "the phase does not start"
     );
     auditing.signal(Signal::KILL);
     let audited = auditing.end();
     assert_eq!(audited.ended.code, None, "{}", audited.ended.stderr);
     // The report after the last completed phase.
-    audited.answers(&[("urls", "yes", Some((1, 1)))]);
+    audited.assert_answers(&[("urls", "yes", Some((1, 1)))]);
     // A report from everything that was recorded.
     let mut again = tracer_bin::command(["report", "--show-values"]);
     again.arg(audited.out());
     let again = tracer_bin::run(&mut again);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(again.stdout.contains("did not finish"), "{}", again.stdout);
-    audited.answers(&[("urls", "yes", None), ("same_after_clearing", "cannot_tell", None)]);
+    audited.assert_answers(&[("urls", "yes", None), ("same_after_clearing", "cannot_tell", None)]);
     assert_eq!(audited.json("report.json")["complete"], false);
     // The browser survives a killed tracer, so end it here.
     let ours = format!("load-extension={}", extension.path().display());
@@ -350,19 +355,21 @@ fn a_killed_run_still_reports() {
 }
 
 #[test]
-fn ctrl_c_keeps_what_was_gathered() {
+fn ctrl_c_keeps_the_results_so_far() {
     let scenario = chromium(None).phases(&[("pages", 1), ("restart", 1)]);
     let Some(mut auditing) = scenario.start() else {
         return;
     };
     assert!(
-        auditing.run.notes(|line| line.contains("after a restart"), Duration::from_secs(120)),
-        "the phase does not come"
+        auditing
+            .run
+            .wait_for_stderr(|line| line.contains("after a restart"), Duration::from_secs(120)),
+        "the phase does not start"
     );
     auditing.signal(Signal::INT);
     let audited = auditing.end();
     assert_eq!(audited.ended.code, Some(130), "{}", audited.ended.stderr);
-    audited.answers(&[("urls", "no", None)]);
+    audited.assert_answers(&[("urls", "no", None)]);
     let report = audited.json("report.json");
     assert_eq!(report["complete"], false);
     assert!(

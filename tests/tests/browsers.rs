@@ -22,32 +22,32 @@ macro_rules! over_both {
 }
 
 over_both! {
-    chromium: is_read_and_not_accused(Engine::Chromium);
-    firefox: is_read_and_not_accused(Engine::Firefox);
-    webkit: is_read_and_not_accused(Engine::WebKit);
-    qt_webengine: is_read_and_not_accused(Engine::QtWebEngine);
-    an_extension_in_private_windows: is_read_and_accused(Engine::Reporting(Window::Private));
+    chromium: assert_no_alerts(Engine::Chromium);
+    firefox: assert_no_alerts(Engine::Firefox);
+    webkit: assert_no_alerts(Engine::WebKit);
+    qt_webengine: assert_no_alerts(Engine::QtWebEngine);
+    reporting_extension_in_private_windows: assert_reporter_alerts(Engine::Reporting(Window::Private));
 }
 
 /// The extension reports pages as the browser of 2020 did.
 #[test]
-fn an_extension_in_normal_windows() {
-    is_read_and_accused(Engine::Reporting(Window::Normal), Protocol::Http1);
+fn reporting_extension_in_normal_windows() {
+    assert_reporter_alerts(Engine::Reporting(Window::Normal), Protocol::Http1);
 }
 
-fn is_read_and_not_accused(engine: Engine, protocol: Protocol) {
+fn assert_no_alerts(engine: Engine, protocol: Protocol) {
     if let Some(watched) = watch(engine, protocol) {
-        watched.all_was_read();
-        watched.pages_are_not_accused();
-        watched.no_alert();
+        watched.assert_all_decoded();
+        watched.assert_page_reports_are_info();
+        watched.assert_no_alerts();
     }
 }
 
 /// The extension raises an alert for each page that it reports.
-fn is_read_and_accused(engine: Engine, protocol: Protocol) {
+fn assert_reporter_alerts(engine: Engine, protocol: Protocol) {
     if let Some(watched) = watch(engine, protocol) {
-        watched.all_was_read();
-        watched.pages_are_not_accused();
-        watched.the_reporter_is_accused(CHROMIUM);
+        watched.assert_all_decoded();
+        watched.assert_page_reports_are_info();
+        watched.assert_reporter_alerts(CHROMIUM);
     }
 }

@@ -35,7 +35,7 @@ struct Client {
 
 #[test]
 fn curl_is_read_through_openssl() {
-    tells(&Client {
+    assert_alert(&Client {
         program: "curl",
         library: "libssl.so",
         hook: "ssl_write",
@@ -56,7 +56,7 @@ fn curl_is_read_through_openssl() {
 
 #[test]
 fn wget_is_read_through_gnutls() {
-    tells(&Client {
+    assert_alert(&Client {
         program: "wget",
         library: "libgnutls.so",
         hook: "gnutls_record_send",
@@ -79,7 +79,7 @@ fn wget_is_read_through_gnutls() {
 
 #[test]
 fn w3m_is_read_through_openssl() {
-    tells(&Client {
+    assert_alert(&Client {
         program: "w3m",
         library: "libssl.so",
         hook: "ssl_write",
@@ -94,7 +94,7 @@ fn w3m_is_read_through_openssl() {
 }
 
 /// Makes the client disclose a page of another site, under an unused UID.
-fn tells(client: &Client) {
+fn assert_alert(client: &Client) {
     const PAGE: &str = "https://news.example.org/politics/story-42";
     let program = client.program;
     if !skip::root()
@@ -125,21 +125,21 @@ fn tells(client: &Client) {
     let deadline = Instant::now() + Duration::from_secs(90);
     let probed = |line: &str| line.contains("reading ") && line.contains(client.library);
     loop {
-        client.tell(&web, uid, &own);
-        if run.notes(probed, Duration::from_secs(2)) {
+        client.disclose(&web, uid, &own);
+        if run.wait_for_stderr(probed, Duration::from_secs(2)) {
             break;
         }
         assert!(Instant::now() < deadline, "{} is not probed", client.library);
     }
 
-    client.tell(&web, uid, PAGE);
+    client.disclose(&web, uid, PAGE);
     let request = Request {
         method: client.method.into(),
         authority: web.authority(client.host),
         path: (client.path)(PAGE),
     };
     web.wait_for(std::slice::from_ref(&request));
-    let alert = run.json(is_alert);
+    let alert = run.wait_for_json(is_alert);
     run.signal(Signal::INT);
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -167,7 +167,7 @@ fn tells(client: &Client) {
 
 impl Client {
     /// Runs the client to its end under this UID.
-    fn tell(&self, web: &Web, uid: u32, page: &str) {
+    fn disclose(&self, web: &Web, uid: u32, page: &str) {
         let output = Command::new(self.program)
             .args((self.arguments)(web, page))
             .arg(web.url(self.host, &(self.path)(page)))

@@ -14,7 +14,7 @@ use tracer_core::{
 use tracer_ebpf::{ABI_VERSION, RecordHeader, flag, hook, net};
 use tracer_tests::{
     corpus::{Recorded, recorded},
-    tracer_bin::{self, Ended},
+    tracer_bin::{self, Outcome},
 };
 
 /// The page that was visited when the requests were recorded.
@@ -66,7 +66,7 @@ fn read(knowledge: &Knowledge, bytes: &[u8]) -> Option<Read> {
     let mut outputs = Vec::new();
     Pipeline::new(knowledge).request(sent, &mut outputs);
     let Some(Output::Request(decoded)) = outputs.pop() else {
-        panic!("a request is given out");
+        panic!("the pipeline yields other outputs");
     };
     assert_eq!(decoded.sender, decoded.initiator, "no recorded client forges its fields");
     Some(Read {
@@ -83,7 +83,7 @@ fn read_whole(knowledge: &Knowledge, request: &Recorded) -> Read {
 }
 
 #[test]
-fn every_url_is_found_by_the_chains_that_are_listed() {
+fn every_url_is_found_by_the_listed_chains() {
     let knowledge = Knowledge::default();
     let mut found = 0;
     for request in recorded() {
@@ -98,7 +98,7 @@ fn every_url_is_found_by_the_chains_that_are_listed() {
             let is_it = |f: &&Finding| f.chain == *chain && f.kind == kind;
             let finding = read.findings.iter().find(is_it);
             let Some(finding) = finding else {
-                panic!("{}: nothing by {chain} in {:#?}", request.name, read.findings);
+                panic!("{}: no finding by {chain} in {:#?}", request.name, read.findings);
             };
             // An extension also sees the fragment.
             let url = finding.value.split('#').next();
@@ -117,7 +117,7 @@ fn every_url_is_found_by_the_chains_that_are_listed() {
 }
 
 #[test]
-fn every_identifier_is_found_by_the_chains_that_are_listed() {
+fn every_identifier_is_found_by_the_listed_chains() {
     let knowledge = Knowledge::default();
     let mut found = 0;
     for request in recorded() {
@@ -146,7 +146,7 @@ fn every_identifier_is_found_by_the_chains_that_are_listed() {
 }
 
 #[test]
-fn every_sdk_is_told_by_its_form() {
+fn every_sdk_is_recognised_by_its_format() {
     let knowledge = Knowledge::default();
     for request in recorded() {
         let sdk = SDKS.iter().find(|(name, _)| *name == request.name).map(|&(_, sdk)| sdk);
@@ -157,7 +157,7 @@ fn every_sdk_is_told_by_its_form() {
 /// Identifiers that browsers send on their own account in these requests are new in
 /// each request or each run.
 #[test]
-fn visits_and_browsers_own_requests_are_not_accused() {
+fn visits_and_browser_requests_raise_no_alert() {
     let knowledge = Knowledge::default();
     for request in recorded() {
         if matches!(request.class.as_str(), "navigation" | "browser-internal") {
@@ -173,7 +173,7 @@ fn visits_and_browsers_own_requests_are_not_accused() {
 }
 
 #[test]
-fn who_made_a_request_is_told() {
+fn initiators_match_the_manifests() {
     let knowledge = Knowledge::default();
     for request in recorded() {
         let read = read_whole(&knowledge, &request);
@@ -184,7 +184,7 @@ fn who_made_a_request_is_told() {
 /// Cut at any length, a request has no finding that the whole lacks, and no higher
 /// severity.
 #[test]
-fn no_prefix_contradicts_the_whole() {
+fn cut_requests_do_not_contradict_whole_ones() {
     let requests = recorded();
     let mut longest_first: Vec<_> = requests.iter().collect();
     longest_first.sort_by_key(|request| std::cmp::Reverse(request.bytes.len()));
@@ -253,7 +253,7 @@ fn leads_to(cut: &Finding, whole: &Finding) -> bool {
 }
 
 /// Runs `tracer decode --json` on files and parses the lines.
-fn decode(files: &[&Path]) -> (Ended, Vec<Map<String, Value>>) {
+fn decode(files: &[&Path]) -> (Outcome, Vec<Map<String, Value>>) {
     let mut command = tracer_bin::command(["decode", "--json"]);
     let ended = tracer_bin::run(command.args(files));
     let lines = ended.stdout.lines().map(|line| match serde_json::from_str(line) {
@@ -269,7 +269,7 @@ fn keys(object: &Map<String, Value>) -> HashSet<&str> {
 }
 
 #[test]
-fn lines_are_as_documented() {
+fn json_lines_match_the_documentation() {
     let requests = recorded();
     let files: Vec<&Path> = requests.iter().map(|request| &*request.path).collect();
     let (ended, lines) = decode(&files);
@@ -351,7 +351,7 @@ fn lines_are_as_documented() {
 
 /// A trace of `tracer run --record` gives the same results as the requests in it.
 #[test]
-fn a_trace_says_what_its_requests_say() {
+fn a_trace_decodes_like_its_requests() {
     let requests = recorded();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace");
@@ -361,7 +361,9 @@ fn a_trace_says_what_its_requests_say() {
         // Each in two sends, on a connection of its own.
         let (head, rest) = request.bytes.split_at(request.bytes.len() / 2);
         for (position, bytes) in [(0, head), (head.len(), rest)] {
-            writer.write(&Event::Sent(record(key, position, bytes))).expect("room for it");
+            writer
+                .write(&Event::Sent(record(key, position, bytes)))
+                .expect("the trace can be written");
         }
     }
     drop(writer);
@@ -398,7 +400,7 @@ fn record(key: u64, position: usize, bytes: &[u8]) -> Record {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn unreadable_files_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let good = &recorded()[0];
@@ -422,5 +424,5 @@ fn what_cannot_be_read_is_named() {
         assert!(ended.stderr.contains(at(name).to_str().expect("UTF-8")), "{}", ended.stderr);
     }
     let ended = tracer_bin::run(&mut tracer_bin::command(["decode"]));
-    assert_eq!(ended.code, Some(2), "no file is wrong usage: {}", ended.stderr);
+    assert_eq!(ended.code, Some(2), "decode without files: {}", ended.stderr);
 }

@@ -28,9 +28,11 @@ use tracer_core::{
 use tracer_formats::{Evidence, har, pcapng};
 use tracer_tests::{
     corpus::recorded,
-    recorder::{PATIENCE, Server, Tool, free_port, in_own_network, ran, records},
+    recorder::{
+        PATIENCE, Server, Tool, free_port, in_network_namespace, run_to_end, wait_until_recorded,
+    },
     skip,
-    tracer_bin::{self, Ended},
+    tracer_bin::{self, Outcome},
     watched::lines,
     web::{COLLECTOR, Protocol, Reader, Web, installed, python},
 };
@@ -88,7 +90,7 @@ fn found(decoded: &Decoded) -> Found {
 /// Returns what `tracer decode --json` finds in a file.
 fn decode(file: &Path) -> Vec<Found> {
     let mut command = tracer_bin::command(["decode", "--json"]);
-    let Ended { code, stdout, stderr } = tracer_bin::run(command.arg(file));
+    let Outcome { code, stdout, stderr } = tracer_bin::run(command.arg(file));
     assert_eq!(code, Some(0), "{stderr}");
     lines(&stdout).iter().map(found_in).collect()
 }
@@ -119,7 +121,7 @@ fn exported(folder: &Path, all: &[Decoded]) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn tracer_reads_what_it_writes() {
+fn tracer_reads_its_own_exports() {
     let folder = folder();
     let all = corpus();
     let expected: Vec<Found> = all.iter().map(found).collect();
@@ -143,7 +145,7 @@ fn tracer_reads_what_it_writes() {
 }
 
 #[test]
-fn wireshark_reads_what_tracer_writes() {
+fn wireshark_reads_exports() {
     if !skip::met(installed("tshark"), &format!("tshark {SETUP}")) {
         return;
     }
@@ -157,7 +159,7 @@ fn wireshark_reads_what_tracer_writes() {
     FIELDS.iter().for_each(|field| {
         command.args(["-e", field]);
     });
-    let output = ran(&mut command);
+    let output = run_to_end(&mut command);
     let packets: Vec<Value> = serde_json::from_slice(&output.stdout).expect("tshark's JSON");
     let field = |packet: &Value, name: &str| -> String {
         packet["_source"]["layers"][name][0].as_str().unwrap_or_default().to_owned()
@@ -180,19 +182,21 @@ fn wireshark_reads_what_tracer_writes() {
 /// mitmproxy loads tracer's HAR as flows and writes them as a HAR of its own, which
 /// contains the same requests.
 #[test]
-fn mitmproxy_reads_what_tracer_writes() {
+fn mitmproxy_reads_exports() {
     let Some(mitmdump) = mitmdump() else { return };
     let folder = folder();
     let all = corpus();
     let (archive, _) = exported(folder.path(), &all);
     let again = folder.path().join("again.har");
-    ran(Command::new(mitmdump)
-        .args(["--quiet", "--no-server", "--rfile"])
-        .arg(&archive)
-        .arg("--set")
-        .arg(format!("hardump={}", again.display()))
-        .arg("--set")
-        .arg(format!("confdir={}", folder.path().display())));
+    run_to_end(
+        Command::new(mitmdump)
+            .args(["--quiet", "--no-server", "--rfile"])
+            .arg(&archive)
+            .arg("--set")
+            .arg(format!("hardump={}", again.display()))
+            .arg("--set")
+            .arg(format!("confdir={}", folder.path().display())),
+    );
     let read = decode_any(&again);
     assert_eq!(read.len(), all.len());
     for (read, decoded) in read.iter().zip(&all) {
@@ -207,7 +211,7 @@ fn mitmproxy_reads_what_tracer_writes() {
 }
 
 #[test]
-fn what_mitmproxy_records_is_read() {
+fn mitmproxy_recordings_are_read() {
     let Some(mitmdump) = mitmdump() else { return };
     let folder = folder();
     let archive = folder.path().join("recorded.har");
@@ -221,7 +225,7 @@ fn what_mitmproxy_records_is_read() {
             .args(["--set", &format!("hardump={}", archive.display())])
             .args(["--set", &format!("confdir={}", folder.path().display())]),
     );
-    proxy.listens(port);
+    proxy.wait_until_listening(port);
     let all = corpus();
     replay(port);
     proxy.end();
@@ -236,7 +240,7 @@ fn what_mitmproxy_records_is_read() {
 }
 
 #[test]
-fn what_wireshark_records_is_read() {
+fn wireshark_recordings_are_read() {
     captured("dumpcap", |file| {
         let mut command = Command::new("dumpcap");
         command.args(["-q", "-i", "lo", "-w"]).arg(file);
@@ -245,7 +249,7 @@ fn what_wireshark_records_is_read() {
 }
 
 #[test]
-fn what_tcpdump_records_is_read() {
+fn tcpdump_recordings_are_read() {
     captured("tcpdump", |file| {
         let mut command = Command::new("tcpdump");
         command.args(["-i", "lo", "-U", "-B", "16384", "-Z", "root", "-w"]).arg(file);
@@ -255,13 +259,13 @@ fn what_tcpdump_records_is_read() {
 
 /// Wireshark's tools add the keys that a client logs to the file.
 #[test]
-fn what_is_encrypted_is_read_with_its_keys() {
+fn encrypted_recordings_are_read_with_their_keys() {
     let tools = ["dumpcap", "editcap", "ip", "curl"];
     let there = tools.iter().all(|tool| installed(tool));
     if !skip::root() || !skip::met(there, &format!("tshark, iproute2 and curl {SETUP}")) {
         return;
     }
-    in_own_network(encrypted);
+    in_network_namespace(encrypted);
 }
 
 fn encrypted() {
@@ -281,22 +285,24 @@ fn encrypted() {
     let [file, keys, both] = ["capture", "keys", "both"].map(|name| folder.path().join(name));
     let mut recorder =
         Tool::start(Command::new("dumpcap").args(["-q", "-i", "lo", "-w"]).arg(&file));
-    recorder.says("lo");
-    records(&file, "it begins");
+    recorder.wait_for_line("lo");
+    wait_until_recorded(&file, "it begins");
     for (path, version, cipher) in CIPHERS {
-        ran(Command::new("curl")
-            .args(["-sS", "--cacert"])
-            .arg(web.ca())
-            .args(version)
-            .args([cipher, "--resolve", &format!("{COLLECTOR}:{}:127.0.0.1", web.port())])
-            .args(["--data-urlencode", &format!("page={PAGE}")])
-            .arg(web.url(COLLECTOR, path))
-            .env("SSLKEYLOGFILE", &keys));
+        run_to_end(
+            Command::new("curl")
+                .args(["-sS", "--cacert"])
+                .arg(web.ca())
+                .args(version)
+                .args([cipher, "--resolve", &format!("{COLLECTOR}:{}:127.0.0.1", web.port())])
+                .args(["--data-urlencode", &format!("page={PAGE}")])
+                .arg(web.url(COLLECTOR, path))
+                .env("SSLKEYLOGFILE", &keys),
+        );
     }
-    records(&file, "it has all");
+    wait_until_recorded(&file, "it has all");
     recorder.end();
     let inject = format!("tls,{}", keys.display());
-    ran(Command::new("editcap").args(["--inject-secrets", &inject]).args([&file, &both]));
+    run_to_end(Command::new("editcap").args(["--inject-secrets", &inject]).args([&file, &both]));
     // Without the keys nothing can be read, and tracer says so.
     let without = tracer_bin::run(tracer_bin::command(["decode", "--json"]).arg(&file));
     assert_eq!((without.code, &*without.stdout), (Some(0), ""), "{}", without.stderr);
@@ -317,7 +323,7 @@ fn captured(tool: &str, command: impl Fn(&Path) -> Command + Sync) {
     if !skip::root() || !skip::met(there, &format!("{tool} and iproute2 {SETUP}")) {
         return;
     }
-    in_own_network(|| record(&command));
+    in_network_namespace(|| record(&command));
 }
 
 fn record(command: impl Fn(&Path) -> Command) {
@@ -325,11 +331,11 @@ fn record(command: impl Fn(&Path) -> Command) {
     let file = folder.path().join("capture");
     let server = Server::start(80);
     let mut recorder = Tool::start(&mut command(&file));
-    recorder.says("lo");
+    recorder.wait_for_line("lo");
     let all = corpus();
-    records(&file, "it begins");
+    wait_until_recorded(&file, "it begins");
     replay(server.port());
-    records(&file, "it has all");
+    wait_until_recorded(&file, "it has all");
     recorder.end();
     let read = decode(&file);
     assert_eq!(read.len(), all.len());

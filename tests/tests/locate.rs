@@ -26,7 +26,8 @@ fn function<'a>(located: &'a Value, name: &str) -> &'a Value {
     assert!(found.next().is_none(), "{name} twice in {located:#}");
     // The probe is in the prologue, before the argument registers are overwritten.
     let place = |field: &str| function[field].as_u64().expect("an offset");
-    let into = place("probe_offset").checked_sub(place("file_offset")).expect("not before it");
+    let into =
+        place("probe_offset").checked_sub(place("file_offset")).expect("a probe after the start");
     assert!(into < 32, "{function:#}");
     function
 }
@@ -42,7 +43,7 @@ fn code(file: &str, function: &Value) -> [u8; 4] {
 
 /// The dynamic loader serves as the reference for exported functions.
 #[test]
-fn exported_functions_are_where_the_loader_finds_them() {
+fn exported_functions_match_the_dynamic_loader() {
     const LIBRARIES: [(&str, &[&str]); 3] = [
         ("libssl.so.3", &["SSL_write", "SSL_write_ex"]),
         ("libgnutls.so.30", &["gnutls_record_send"]),
@@ -77,7 +78,7 @@ fn exported_functions_are_where_the_loader_finds_them() {
 /// There is no reference for this location. The tests of browsers prove that it is
 /// right.
 #[test]
-fn chromiums_own_boringssl_is_located() {
+fn boringssl_is_located_in_chromium() {
     if !skip::met(Path::new(CHROMIUM).is_file(), "chromium (`cargo xtask setup --tests`)") {
         return;
     }
@@ -96,7 +97,7 @@ fn chromiums_own_boringssl_is_located() {
 /// This machine cannot run the program. The test expects exactly one location, at
 /// which a function begins.
 #[test]
-fn chromiums_own_boringssl_is_located_for_arm64() {
+fn boringssl_is_located_in_arm64_chromium() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/arm64/chromium");
     let there = Path::new(file).is_file();
     if !skip::met(there, "Debian's chromium for arm64 (`cargo xtask setup --tests`)") {

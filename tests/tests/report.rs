@@ -14,7 +14,7 @@ use tracer_audit::{compare::Comparison, html, report::Report};
 use tracer_tests::{
     devtools::{Page, View},
     reports,
-    tracer_bin::{self, Ended},
+    tracer_bin::{self, Outcome},
 };
 
 const DESK: View = View { width: 1280, media: "screen", scheme: "light" };
@@ -44,19 +44,19 @@ fn written(name: &str, report: &Report) -> PathBuf {
 /// Checks that hold for every page in every view.
 fn look(page: &mut Page, file: &Path, view: View) {
     page.load(file, view);
-    assert_eq!(page.complaints(), [&Value::Null; 0], "{}", file.display());
+    assert_eq!(page.console_messages(), [&Value::Null; 0], "{}", file.display());
     let url = format!("file://{}", file.display());
-    assert_eq!(page.requests(), [&url], "it stands alone");
+    assert_eq!(page.requests(), [&url], "the page loads other resources");
     page.evaluate(OPEN);
     let overflow = page.evaluate("document.scrollingElement.scrollWidth - innerWidth");
     assert!(overflow.as_i64().unwrap() <= 0, "{} at {view:?}: {overflow}", file.display());
 }
 
 #[test]
-fn it_fits_a_desk_a_phone_and_paper() {
+fn the_page_fits_desktops_phones_and_paper() {
     let Some(mut page) = Page::open() else { return };
     let all = [
-        ("tattling", reports::tattling()),
+        ("reporting", reports::reporting()),
         ("clean", reports::clean()),
         ("killed", reports::killed()),
         ("hostile", reports::hostile()),
@@ -84,13 +84,13 @@ fn it_fits_a_desk_a_phone_and_paper() {
 /// No script of others runs, and the HTML is well-formed: serializing the parsed
 /// page gives the same file.
 #[test]
-fn a_parser_reads_what_was_written() {
+fn the_html_is_well_formed_and_runs_no_scripts() {
     let Some(mut page) = Page::open() else { return };
-    for (name, report) in [("parsed", reports::tattling()), ("parsed-hostile", reports::hostile())]
+    for (name, report) in [("parsed", reports::reporting()), ("parsed-hostile", reports::hostile())]
     {
         let file = written(name, &report);
         page.load(&file, DESK);
-        assert_eq!(page.complaints(), [&Value::Null; 0]);
+        assert_eq!(page.console_messages(), [&Value::Null; 0]);
         assert_eq!(page.evaluate("document.scripts.length + document.images.length"), 0);
         let parsed = page.evaluate("document.documentElement.outerHTML");
         let source = fs::read_to_string(&file).unwrap();
@@ -113,7 +113,7 @@ fn a_parser_reads_what_was_written() {
 /// WCAG 2.2, success criterion 1.4.3, for every text in the colors in which it is
 /// drawn.
 #[test]
-fn every_text_can_be_read() {
+fn every_text_has_enough_contrast() {
     const FAINT: &str = "(() => {
         const channels = colour => colour.match(/[\\d.]+/g).map(Number);
         const luminance = ([r, g, b]) => [r, g, b]
@@ -152,9 +152,9 @@ fn every_text_can_be_read() {
 
 /// Tables that look like cards on a phone are still tables, with names.
 #[test]
-fn a_screen_reader_finds_its_way() {
+fn screen_readers_find_names_and_landmarks() {
     let Some(mut page) = Page::open() else { return };
-    let file = written("spoken", &reports::tattling());
+    let file = written("spoken", &reports::reporting());
     for view in [DESK, PHONE] {
         look(&mut page, &file, view);
         let tables = page.evaluate("document.querySelectorAll('table').length");
@@ -180,25 +180,25 @@ fn a_screen_reader_finds_its_way() {
 }
 
 #[test]
-fn what_is_closed_is_on_paper() {
+fn collapsed_details_are_printed() {
     const VISIBLE: &str = "[...document.querySelectorAll('details > :not(summary)')]
         .filter(it => it.checkVisibility()).length";
     let Some(mut page) = Page::open() else { return };
-    let file = written("printed", &reports::tattling());
+    let file = written("printed", &reports::reporting());
     let mut visible = |view| {
         page.load(&file, view);
         page.evaluate(VISIBLE).as_u64().unwrap()
     };
     assert_eq!(visible(DESK), 0);
     // One for the list of pages, and one for each request.
-    let all = 1 + reports::tattling().disclosures.len() as u64;
+    let all = 1 + reports::reporting().disclosures.len() as u64;
     assert_eq!(visible(PAPER), all);
 }
 
 #[test]
-fn evidence_opens_what_it_leads_to() {
+fn links_to_evidence_open_their_targets() {
     let Some(mut page) = Page::open() else { return };
-    let file = written("linked", &reports::tattling());
+    let file = written("linked", &reports::reporting());
     page.load(&file, DESK);
     page.evaluate("document.querySelector('.verdicts a').click()");
     let open = page.evaluate(
@@ -207,7 +207,7 @@ fn evidence_opens_what_it_leads_to() {
     assert_eq!(open, true);
 }
 
-fn compare(arguments: &[&str]) -> Ended {
+fn compare(arguments: &[&str]) -> Outcome {
     tracer_bin::run(&mut tracer_bin::command([&["compare"], arguments].concat()))
 }
 
@@ -221,8 +221,8 @@ fn run(report: &Report) -> TempDir {
 
 #[test]
 fn audits_are_compared() {
-    let (tattling, clean) = (run(&reports::tattling()), run(&reports::clean()));
-    let folders = [tattling.path().to_str().unwrap(), clean.path().to_str().unwrap()];
+    let (reporting, clean) = (run(&reports::reporting()), run(&reports::clean()));
+    let folders = [reporting.path().to_str().unwrap(), clean.path().to_str().unwrap()];
     let ended = compare(&folders);
     assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""));
     let lines: Vec<&str> = ended.stdout.lines().collect();
@@ -230,21 +230,21 @@ fn audits_are_compared() {
     let urls = lines.iter().find(|line| line.starts_with("URLs sent")).unwrap();
     assert_eq!(urls.split_whitespace().collect::<Vec<_>>(), ["URLs", "sent", "YES", "no"]);
 
-    let file = tattling.path().join("report.json");
+    let file = reporting.path().join("report.json");
     let ended = compare(&["--json", file.to_str().unwrap(), folders[1], folders[1]]);
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(json["runs"].as_array().unwrap().len(), 2);
     assert_eq!(json["runs"][0]["cells"]["private_mode"]["answer"], "yes");
     assert!(json["notes"][0].as_str().unwrap().contains("given twice"), "{json}");
 
-    let page = tattling.path().join("both.html");
+    let page = reporting.path().join("both.html");
     let ended = compare(&["--html", page.to_str().unwrap(), folders[0], folders[1]]);
     assert_eq!((ended.code, &ended.stdout[..]), (Some(0), ""));
     assert!(fs::read_to_string(page).unwrap().contains("Quiet Browser 153.0esr"));
 }
 
 #[test]
-fn what_cannot_be_compared_is_said() {
+fn incomparable_audits_are_explained() {
     let folder = run(&reports::clean());
     let named = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(named("newer.json"), r#"{"schema":2,"answers":{}}"#).unwrap();

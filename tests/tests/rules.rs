@@ -3,7 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
-use tracer_tests::tracer_bin::{self, Ended};
+use tracer_tests::tracer_bin::{self, Outcome};
 
 const GOOD: &str = "[[vocabulary]]\nprefix = 'news.example.org/'\nreason = 'r'\nsource = 's'\n";
 const BAD: &str = "[[vocabulary]]\nprefix = 'news.example.org'\nreason = 'r'\nsource = 's'\n";
@@ -16,7 +16,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn tracer(arguments: &[&str]) -> Ended {
+fn tracer(arguments: &[&str]) -> Outcome {
     tracer_bin::run(&mut tracer_bin::command(arguments))
 }
 
@@ -31,7 +31,7 @@ fn the_embedded_rules_are_counted() {
 }
 
 #[test]
-fn every_files_mistake_is_said() {
+fn errors_in_every_file_are_reported() {
     let folder = folder(&[("vocabularies.toml", BAD), ("recipients.toml", "x = 1\n")]);
     let path = folder.path().to_str().unwrap();
     let ended = tracer(&["rules", "check", path]);
@@ -43,7 +43,7 @@ fn every_files_mistake_is_said() {
 }
 
 #[test]
-fn rules_of_ones_own_are_gone_by() {
+fn user_rules_are_applied() {
     let request = "GET /?u=https%3A%2F%2Fnews.example.org%2Fa HTTP/1.1\r\nHost: c.example\r\n\r\n";
     let good = folder(&[("vocabularies.toml", GOOD), ("request", request)]);
     let bad = folder(&[("vocabularies.toml", BAD)]);

@@ -18,7 +18,7 @@ use tracer_tests::{
     corpus, peer,
     sender::{Sandbox, unused_uid},
     skip,
-    tracer_bin::{self, Ended, Running},
+    tracer_bin::{self, Outcome, Running},
 };
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_keeper");
@@ -79,7 +79,7 @@ fn runs(reader: &Reader) -> Vec<(i64, Vec<u64>)> {
 }
 
 #[test]
-fn a_kill_costs_the_last_second_at_most() {
+fn a_kill_loses_at_most_the_last_second() {
     const LONG: usize = 4;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
@@ -106,7 +106,7 @@ fn a_kill_costs_the_last_second_at_most() {
         }
         if let Life::FromFirst(_) = life {
             let old = |(_, at): &&(u64, Instant)| killed - *at > Duration::from_secs(1);
-            let (last, _) = said.iter().rfind(old).expect("the first of them");
+            let (last, _) = said.iter().rfind(old).expect("the last acknowledged alert");
             // The run may have stored nothing.
             let own = runs.last().filter(|(run, _)| *run > before);
             held += usize::from(own.is_some_and(|(_, numbers)| numbers.len() as u64 >= *last));
@@ -126,7 +126,7 @@ fn filled(folder: &Path) -> PathBuf {
     let mut keeper =
         Command::new(KEEPER).arg(&path).stdout(Stdio::null()).spawn().expect("the keeper");
     while !is_filled() {
-        assert_eq!(keeper.try_wait().expect("its state"), None, "it ended");
+        assert_eq!(keeper.try_wait().expect("the state of the process"), None, "it ended");
         thread::sleep(Duration::from_millis(20));
     }
     keeper.kill().expect("it runs");
@@ -138,7 +138,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-fn alerts(store: &Path, arguments: &[&str]) -> Ended {
+fn alerts(store: &Path, arguments: &[&str]) -> Outcome {
     let arguments = [&["alerts", "--store", text(store)], arguments].concat();
     tracer_bin::run(&mut tracer_bin::command(arguments))
 }
@@ -148,7 +148,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn alerts_are_shown_redacted_and_the_newest_last() {
+fn alerts_are_shown_redacted_with_the_newest_last() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = filled(folder.path());
 
@@ -184,7 +184,7 @@ fn alerts_are_shown_redacted_and_the_newest_last() {
 }
 
 #[test]
-fn the_evidence_can_be_decoded() {
+fn stored_evidence_can_be_decoded() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = filled(folder.path());
     let reader = Reader::open(&store).expect("a store").expect("alerts");
@@ -201,7 +201,7 @@ fn the_evidence_can_be_decoded() {
 }
 
 #[test]
-fn mistakes_and_emptiness_are_explained() {
+fn errors_and_empty_stores_are_explained() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     fs::write(at("empty"), "").expect("a file");
@@ -219,7 +219,7 @@ fn mistakes_and_emptiness_are_explained() {
         assert_eq!((ended.code, &*ended.stdout), (Some(code), ""), "{name}: {}", ended.stderr);
         assert!(ended.stderr.contains(part), "{name}: {}", ended.stderr);
     }
-    assert!(!at("missing").exists(), "looking makes nothing");
+    assert!(!at("missing").exists(), "reading creates no store");
 
     // The default store of a user without alerts.
     let mut command = tracer_bin::command(["alerts"]);
@@ -227,7 +227,7 @@ fn mistakes_and_emptiness_are_explained() {
     let ended = tracer_bin::run(&mut command);
     assert_eq!((ended.code, &*ended.stdout), (Some(0), ""), "{}", ended.stderr);
     assert!(ended.stderr.contains("contains no alerts yet"), "{}", ended.stderr);
-    assert!(!at("state").exists(), "looking makes nothing");
+    assert!(!at("state").exists(), "reading creates no store");
 }
 
 fn mode(path: &Path) -> u32 {
@@ -236,7 +236,7 @@ fn mode(path: &Path) -> u32 {
 
 /// Even with a umask of 000.
 #[test]
-fn only_the_owner_can_read_what_a_run_keeps() {
+fn only_the_owner_can_read_the_store() {
     if !skip::root() {
         return;
     }
@@ -248,7 +248,7 @@ fn only_the_owner_can_read_what_a_run_keeps() {
         .arg(tracer_bin::path())
         .args(["run", "--uid", &unused_uid().to_string()])
         .env("STATE_DIRECTORY", &state);
-    let run = Running::of(&mut command);
+    let run = Running::start_command(&mut command);
     for (name, wanted) in
         [("", 0o700), ("tracer.db", 0o600), ("tracer.db-wal", 0o600), ("tracer.db-shm", 0o600)]
     {
@@ -259,11 +259,11 @@ fn only_the_owner_can_read_what_a_run_keeps() {
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let files: Vec<_> = fs::read_dir(&state).expect("a folder").collect();
-    assert_eq!(files.len(), 1, "what SQLite needed beside it is gone: {files:?}");
+    assert_eq!(files.len(), 1, "SQLite left temporary files: {files:?}");
 }
 
 #[test]
-fn a_run_keeps_its_alerts_and_the_next_one_their_digests() {
+fn alerts_are_stored_and_digests_are_equal_in_later_runs() {
     if !skip::root() {
         return;
     }
@@ -285,7 +285,7 @@ fn a_run_keeps_its_alerts_and_the_next_one_their_digests() {
             .then(format!("connect tcp {to}"))
             .then(format!("file {}", request.display()))
             .run();
-        shown.push(run.json(|line| line["type"] == "alert"));
+        shown.push(run.wait_for_json(|line| line["type"] == "alert"));
         run.signal(Signal::INT);
         let ended = run.end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -306,7 +306,7 @@ fn a_run_keeps_its_alerts_and_the_next_one_their_digests() {
 }
 
 #[test]
-fn a_store_that_cannot_be_used_is_an_error_if_it_was_named() {
+fn an_unusable_store_is_an_error_if_it_was_named() {
     if !skip::root() {
         return;
     }
@@ -324,7 +324,7 @@ fn a_store_that_cannot_be_used_is_an_error_if_it_was_named() {
     // An unusable default store only causes a warning.
     let mut command = Command::new(tracer_bin::path());
     command.args(["run", "--uid", &unused_uid().to_string()]).env("STATE_DIRECTORY", &text_file);
-    let run = Running::of(&mut command);
+    let run = Running::start_command(&mut command);
     run.signal(Signal::INT);
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

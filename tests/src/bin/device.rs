@@ -36,7 +36,7 @@ use rustix::{
 };
 
 /// Folders that do not come from this machine.
-const OWN: [&str; 2] = ["system", "data"];
+const REPLACED: [&str; 2] = ["system", "data"];
 
 /// Devices that exist in `/dev`.
 const DEVICES: [&str; 4] = ["null", "zero", "random", "urandom"];
@@ -49,21 +49,21 @@ fn main() -> Result<()> {
     let root = wanted.folder.join("root");
     // SAFETY: no other thread exists whose view of the file system could change,
     // and file descriptors are unaffected.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("a mount namespace")?;
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("create a mount namespace")?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).context("private mounts")?;
+    mount_change("/", private).context("make mounts private")?;
     fs::create_dir_all(&root)?;
     mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"mode=755"))?;
     // Otherwise the new root would be mounted again below itself.
     mount_change(&root, MountPropagationFlags::UNBINDABLE)?;
 
-    machine(&root).context("this machine's folders")?;
-    for own in OWN {
+    mount_machine(&root).context("mount this machine's folders")?;
+    for own in REPLACED {
         bind(&wanted.folder.join(own), &root.join(own))?;
     }
-    devices(&root.join("dev"), &wanted.folder.join("socket")).context("devices")?;
+    create_devices(&root.join("dev"), &wanted.folder.join("socket")).context("create devices")?;
     if wanted.no_btf && root.join(BTF).is_dir() {
-        mount("tmpfs", root.join(BTF), "tmpfs", MountFlags::RDONLY, None).context("no BTF")?;
+        mount("tmpfs", root.join(BTF), "tmpfs", MountFlags::RDONLY, None).context("hide BTF")?;
     }
     // As switch_root(8) does. pivot_root(2) fails if the root is an initramfs.
     // After a mere chroot(2), other namespaces would see longer paths for files
@@ -97,32 +97,32 @@ impl Wanted {
     fn read(mut arguments: impl Iterator<Item = OsString>) -> Result<Self> {
         let (mut uid, mut name, mut no_btf) = (None, None, false);
         let folder = loop {
-            let argument = arguments.next().context("which folder?")?;
+            let argument = arguments.next().context("FOLDER is missing")?;
             match argument.to_str() {
                 Some("--uid") => {
-                    let text = arguments.next().context("which UID?")?;
-                    uid = Some(text.to_string_lossy().parse().context("a UID")?);
+                    let text = arguments.next().context("--uid needs a UID")?;
+                    uid = Some(text.to_string_lossy().parse().context("the UID is not a number")?);
                 }
-                Some("--named") => name = Some(arguments.next().context("which name?")?),
+                Some("--named") => name = Some(arguments.next().context("--named needs a name")?),
                 Some("--no-btf") => no_btf = true,
-                Some(other) if other.starts_with('-') => bail!("no such option: {other}"),
+                Some(other) if other.starts_with('-') => bail!("unknown option: {other}"),
                 _ => break PathBuf::from(argument),
             }
         };
-        let program = arguments.next().context("which program?")?.into();
+        let program = arguments.next().context("PROGRAM is missing")?.into();
         Ok(Self { uid, name, no_btf, folder, program, arguments: arguments.collect() })
     }
 }
 
 /// Mounts the entries of this machine's root folder.
-fn machine(root: &Path) -> Result<()> {
+fn mount_machine(root: &Path) -> Result<()> {
     for entry in fs::read_dir("/")? {
         let entry = entry?;
         let (from, to) = (entry.path(), root.join(entry.file_name()));
         let kind = entry.file_type()?;
         if kind.is_symlink() {
             symlink(fs::read_link(&from)?, to)?;
-        } else if kind.is_dir() && !is_own(&entry.file_name()) {
+        } else if kind.is_dir() && !is_replaced(&entry.file_name()) {
             fs::create_dir(&to)?;
             mount_bind_recursive(&from, &to).with_context(|| from.display().to_string())?;
         }
@@ -130,11 +130,11 @@ fn machine(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_own(name: &OsStr) -> bool {
-    name == "dev" || OWN.iter().any(|own| name == *own)
+fn is_replaced(name: &OsStr) -> bool {
+    name == "dev" || REPLACED.iter().any(|own| name == *own)
 }
 
-fn devices(dev: &Path, sockets: &Path) -> Result<()> {
+fn create_devices(dev: &Path, sockets: &Path) -> Result<()> {
     for name in DEVICES {
         let (from, to) = (Path::new("/dev").join(name), dev.join(name));
         fs::create_dir_all(dev)?;

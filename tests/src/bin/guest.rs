@@ -78,7 +78,7 @@ fn run() -> Result<()> {
             other => other.with_context(|| format!("mount {kind}"))?,
         }
     }
-    loopback_up().context("loopback")?;
+    loopback_up().context("bring up loopback")?;
 
     let plan = Plan::read()?;
     let mut results = File::options()
@@ -118,7 +118,7 @@ impl Plan {
                     let (name, path) = test.split_once(' ').context("run NAME PATH")?;
                     plan.tests.push((name.to_owned(), path.to_owned()));
                 }
-                _ => bail!("{PLAN} has a line {line:?}"),
+                _ => bail!("{PLAN} has an unknown line: {line:?}"),
             }
         }
         Ok(plan)

@@ -42,7 +42,7 @@ fn main() {
         // If the disk is behind, try the same alert again.
         if writer.lost() == lost {
             println!("{number}");
-            io::stdout().flush().expect("somebody listens");
+            io::stdout().flush().expect("stdout is open");
             number += 1;
         }
         thread::sleep(PAUSE);

@@ -46,9 +46,11 @@ const PASS: [u64; 2] = [0x0000_0001_0000_00b7, 0x0000_0000_0000_0095];
 const ALLOW_MULTI: u32 = 2;
 
 fn main() -> Result<()> {
-    let group = PathBuf::from(std::env::args_os().nth(1).context("which control group?")?);
+    let group = PathBuf::from(
+        std::env::args_os().nth(1).context("the path of a control group is missing")?,
+    );
     let opened = File::open(&group).with_context(|| group.display().to_string())?;
-    lock_any_amount()?;
+    remove_memlock_limit()?;
     let mut held = Vec::new();
     for hook in &HOOKS {
         let program = load(hook).with_context(|| format!("load {}", hook.name))?;
@@ -56,7 +58,7 @@ fn main() -> Result<()> {
         attached.with_context(|| format!("attach {}", hook.name))?;
         held.push((hook, program));
     }
-    let below = Below::new(&group)?;
+    let below = ChildGroup::new(&group)?;
     for (hook, program) in &held {
         for place in [&opened, &below.opened] {
             let other = attach(place, program, hook.attach, ALLOW_MULTI);
@@ -74,12 +76,12 @@ fn main() -> Result<()> {
 }
 
 /// A child control group.
-struct Below {
+struct ChildGroup {
     path: PathBuf,
     opened: File,
 }
 
-impl Below {
+impl ChildGroup {
     fn new(group: &Path) -> Result<Self> {
         let path = group.join(format!("below-{}", std::process::id()));
         fs::create_dir(&path).with_context(|| path.display().to_string())?;
@@ -88,7 +90,7 @@ impl Below {
     }
 }
 
-impl Drop for Below {
+impl Drop for ChildGroup {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.path);
     }
@@ -125,7 +127,7 @@ struct Attach {
 /// Removes the limit on locked memory. Up to Linux 5.10, programs count towards it,
 /// together with all maps of the same user, also those of programs that have just
 /// ended (kernel/bpf/syscall.c, `bpf_prog_charge_memlock`).
-fn lock_any_amount() -> Result<()> {
+fn remove_memlock_limit() -> Result<()> {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the kernel reads one such structure.
     let answer = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) };

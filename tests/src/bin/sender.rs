@@ -68,7 +68,7 @@ fn main() -> Result<()> {
             None => statements.push(argument),
         }
     }
-    Sender { socket: None, other: None, sent: 0 }.all(&statements)
+    Sender { socket: None, other: None, sent: 0 }.run_statements(&statements)
 }
 
 /// If a test's peer has gone, the send should fail instead of killing the process.
@@ -83,7 +83,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn all(mut self, statements: &[String]) -> Result<()> {
+    fn run_statements(mut self, statements: &[String]) -> Result<()> {
         for (i, statement) in statements.iter().enumerate() {
             let words: Vec<&str> = statement.split_whitespace().collect();
             let rest = &statements[i + 1..];
@@ -91,27 +91,29 @@ impl Sender {
                 [] => {}
                 ["thread"] => {
                     let rest = rest.to_vec();
-                    return thread::spawn(move || self.all(&rest)).join().expect("no panic");
+                    return thread::spawn(move || self.run_statements(&rest))
+                        .join()
+                        .expect("no panic");
                 }
                 [how @ ("exec" | "run" | "spawn"), ref program @ ..] => {
-                    return hand_on(how, program.first().copied(), rest);
+                    return run_in_program(how, program.first().copied(), rest);
                 }
-                _ => self.one(&words).with_context(|| statement.clone())?,
+                _ => self.run_statement(&words).with_context(|| statement.clone())?,
             }
         }
         Ok(())
     }
 
-    fn one(&mut self, words: &[&str]) -> Result<()> {
+    fn run_statement(&mut self, words: &[&str]) -> Result<()> {
         match *words {
             ["connect", "tcp", to] => self.socket = Some(TcpStream::connect(to)?.into()),
             ["connect", "udp", to] => {
                 let to: SocketAddr = to.parse()?;
-                self.socket = Some(datagrams(to.is_ipv6())?);
+                self.socket = Some(unbound_udp_socket(to.is_ipv6())?);
                 rustix::net::connect(self.socket()?, &to)?;
             }
-            ["open", "udp4"] => self.socket = Some(datagrams(false)?),
-            ["open", "udp6"] => self.socket = Some(datagrams(true)?),
+            ["open", "udp4"] => self.socket = Some(unbound_udp_socket(false)?),
+            ["open", "udp6"] => self.socket = Some(unbound_udp_socket(true)?),
             ["open", "unix"] => {
                 let (one, other) = UnixStream::pair()?;
                 self.socket = Some(one.into());
@@ -122,7 +124,7 @@ impl Sender {
             }
             ["repeat", times, ref what @ ..] => {
                 for _ in 0..times.parse::<u32>()? {
-                    self.one(what)?;
+                    self.run_statement(what)?;
                 }
             }
             ["both", times, ref what @ ..] => {
@@ -130,8 +132,9 @@ impl Sender {
                 let socket = self.socket()?.try_clone()?;
                 let mut other = Sender { socket: Some(socket), other: None, sent: self.sent };
                 thread::scope(|scope| {
-                    let other = scope.spawn(move || (0..times).try_for_each(|_| other.one(what)));
-                    (0..times).try_for_each(|_| self.one(what))?;
+                    let other =
+                        scope.spawn(move || (0..times).try_for_each(|_| other.run_statement(what)));
+                    (0..times).try_for_each(|_| self.run_statement(what))?;
                     other.join().expect("no panic")
                 })?;
             }
@@ -139,7 +142,7 @@ impl Sender {
             ["lazy", len, touched] => self.lazy(len.parse()?, touched.parse()?)?,
             ["file", path] => {
                 let bytes = fs::read(path)?;
-                whole(&bytes, rustix::io::write(self.socket()?, &bytes)?)?;
+                check_complete(&bytes, rustix::io::write(self.socket()?, &bytes)?)?;
             }
             ["sendfile", path] => {
                 let file = fs::File::open(path)?;
@@ -174,7 +177,7 @@ impl Sender {
             .iter()
             .map(|size| {
                 self.sent += 1;
-                Message::of(self.sent - 1, size)
+                Message::new(self.sent - 1, size)
             })
             .collect::<Result<Vec<_>>>()?;
         let fd = self.socket()?;
@@ -182,11 +185,11 @@ impl Sender {
             return send_many(fd, &messages, to);
         }
         let [message] = &messages[..] else {
-            bail!("one size is wanted");
+            bail!("exactly one size is required");
         };
         let (bytes, buffers) = (&message.bytes, message.buffers());
         let mut control = SendAncillaryBuffer::default();
-        whole(
+        check_complete(
             bytes,
             match (call, to) {
                 ("send", None) => send(fd, bytes, FLAGS)?,
@@ -199,7 +202,7 @@ impl Sender {
                 ("pwritev2", None) => {
                     rustix::io::pwritev2(fd, &buffers, u64::MAX, ReadWriteFlags::empty())?
                 }
-                _ => bail!("no such statement"),
+                _ => bail!("unknown statement"),
             },
         )
     }
@@ -211,12 +214,12 @@ impl Sender {
         bytes[..touched].copy_from_slice(&payload(self.sent, touched));
         self.sent += 1;
         println!("page ends after {}", 4096 - (bytes.as_ptr().addr() & 4095));
-        whole(&bytes, send(self.socket()?, &bytes, FLAGS)?)
+        check_complete(&bytes, send(self.socket()?, &bytes, FLAGS)?)
     }
 
     fn uring(&mut self, size: &str) -> Result<()> {
         self.sent += 1;
-        let message = Message::of(self.sent - 1, size)?;
+        let message = Message::new(self.sent - 1, size)?;
         let Ok(mut ring) = IoUring::new(1) else {
             println!("no io_uring");
             return Ok(());
@@ -227,8 +230,8 @@ impl Sender {
         // below.
         unsafe { ring.submission().push(&send.build()) }?;
         ring.submit_and_wait(1)?;
-        let done = ring.completion().next().context("a completion")?;
-        whole(&message.bytes, usize::try_from(done.result())?)
+        let done = ring.completion().next().context("io_uring returned no completion")?;
+        check_complete(&message.bytes, usize::try_from(done.result())?)
     }
 
     fn pipelined(&mut self, count: u32) -> Result<()> {
@@ -270,7 +273,7 @@ struct Message {
 
 impl Message {
     /// Creates the `n`th message, of a size in the notation of the statements.
-    fn of(n: u32, size: &str) -> Result<Self> {
+    fn new(n: u32, size: &str) -> Result<Self> {
         let (buffer, count) = size.split_once('x').unwrap_or((size, "1"));
         let (buffer, count): (usize, usize) = (buffer.parse()?, count.parse()?);
         Ok(Self { bytes: payload(n, buffer * count), buffer })
@@ -294,9 +297,9 @@ fn send_many(fd: &OwnedFd, messages: &[Message], to: Option<SocketAddr>) -> Resu
         })
         .collect();
     let sent = sendmmsg(fd, &mut headers, FLAGS)?;
-    ensure!(sent == messages.len(), "{sent} of {} messages were taken", messages.len());
+    ensure!(sent == messages.len(), "{sent} of {} messages were sent", messages.len());
     for (message, header) in messages.iter().zip(&headers) {
-        whole(&message.bytes, header.bytes_sent())?;
+        check_complete(&message.bytes, header.bytes_sent())?;
     }
     Ok(())
 }
@@ -313,27 +316,27 @@ fn map() -> Result<()> {
 
 /// Opens a UDP socket that is not bound. The standard library can only create bound
 /// ones.
-fn datagrams(v6: bool) -> Result<OwnedFd> {
+fn unbound_udp_socket(v6: bool) -> Result<OwnedFd> {
     let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
     Ok(rustix::net::socket(family, SocketType::DGRAM, None)?)
 }
 
 /// Checks that everything was sent. Otherwise the test would not know what was
 /// sent.
-fn whole(bytes: &[u8], sent: usize) -> Result<()> {
-    ensure!(sent == bytes.len(), "{sent} of {} bytes were taken", bytes.len());
+fn check_complete(bytes: &[u8], sent: usize) -> Result<()> {
+    ensure!(sent == bytes.len(), "{sent} of {} bytes were sent", bytes.len());
     Ok(())
 }
 
 /// Runs the remaining statements in another program.
-fn hand_on(how: &str, program: Option<&str>, rest: &[String]) -> Result<()> {
+fn run_in_program(how: &str, program: Option<&str>, rest: &[String]) -> Result<()> {
     let mut command = Command::new(program.unwrap_or("/proc/self/exe"));
     command.args(rest);
     match how {
         "exec" => Err(command.exec().into()),
         "run" => {
             let status = command.status()?;
-            ensure!(status.success(), "what was run failed: {status}");
+            ensure!(status.success(), "the program failed: {status}");
             Ok(())
         }
         _ => {

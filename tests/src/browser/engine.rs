@@ -86,7 +86,7 @@ impl Engine {
     /// WebKitGTK loads its TLS library with the first connection, and Qt's library
     /// is large and takes long to search. Code in the executable itself, or mapped
     /// early, is probed in time.
-    pub fn is_found_late(self) -> bool {
+    pub fn is_probed_late(self) -> bool {
         matches!(self, Self::WebKit | Self::QtWebEngine)
     }
 

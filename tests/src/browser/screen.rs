@@ -30,7 +30,7 @@ impl Screen {
         let mut number = String::new();
         let said = server.stdout.take().expect("a pipe");
         BufReader::new(said).read_line(&mut number).expect("a line");
-        assert!(!number.is_empty(), "the X server does not start");
+        assert!(!number.is_empty(), "the X server did not start");
         Self { server, display: format!(":{}", number.trim()) }
     }
 
@@ -71,7 +71,7 @@ impl Bus {
         let mut address = String::new();
         let said = daemon.stdout.take().expect("a pipe");
         BufReader::new(said).read_line(&mut address).expect("a line");
-        assert!(!address.is_empty(), "the message bus does not start");
+        assert!(!address.is_empty(), "the message bus did not start");
         Self { daemon, address: address.trim().to_owned() }
     }
 

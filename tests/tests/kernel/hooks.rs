@@ -5,9 +5,9 @@ use std::{fs, net::SocketAddr};
 use tracer_core::record::{Loss, Record, Transport};
 use tracer_host::hook::{SocketHook, Target, Watch};
 use tracer_tests::{
-    live::{Live, RING, hooks, lacking},
+    live::{Live, RING, hooks, missing_reason},
     payload::payload,
-    peer::{self, Udp, mapped},
+    peer::{self, Udp, ipv4_mapped},
     sender::{Sandbox, Sender, unused_uid},
     skip,
 };
@@ -16,47 +16,47 @@ const SENDER: &str = env!("CARGO_BIN_EXE_sender");
 
 /// Checks that the hook fires exactly once per send on loopback, or is absent from
 /// the kernel.
-fn works(hook: SocketHook) {
+fn assert_works(hook: SocketHook) {
     if !skip::root() {
         return;
     }
-    if let Some(reason) = lacking(hook) {
+    if let Some(reason) = missing_reason(hook) {
         skip::met(false, &format!("a kernel with {hook} ({reason})"));
     }
 }
 
 #[test]
 fn fentry_works() {
-    works(SocketHook::Fentry);
+    assert_works(SocketHook::Fentry);
 }
 
 #[test]
 fn kprobe_works() {
-    works(SocketHook::Kprobe);
+    assert_works(SocketHook::Kprobe);
 }
 
 #[test]
 fn tcp_tracepoint_works() {
-    works(SocketHook::TcpTracepoint);
+    assert_works(SocketHook::TcpTracepoint);
 }
 
 #[test]
 fn sys_enter_works() {
-    works(SocketHook::SysEnter);
+    assert_works(SocketHook::SysEnter);
 }
 
 /// Simultaneous captures by all hooks.
-struct All {
+struct AllHooks {
     sandbox: Sandbox,
     uid: u32,
     lives: Vec<(SocketHook, Live)>,
 }
 
-impl All {
+impl AllHooks {
     fn start() -> Self {
         let uid = unused_uid();
         let watch = Watch { targets: vec![Target::Uid(uid)], ..Watch::default() };
-        let live = |&hook| (hook, Live::by(hook, watch.clone(), RING));
+        let live = |&hook| (hook, Live::with_hook(hook, watch.clone(), RING));
         Self { sandbox: Sandbox::new(SENDER), uid, lives: hooks().iter().map(live).collect() }
     }
 
@@ -89,7 +89,7 @@ fn common(records: &[Record]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
 /// Compares the records of each hook with those of the last one.
 fn assert_same(all: &[(SocketHook, Vec<Record>)], count: usize) {
     let Some((last, (of, expected))) = all.split_last().map(|(last, rest)| (rest, last)) else {
-        panic!("no hook at all");
+        panic!("the kernel has no hook");
     };
     assert_eq!(expected.len(), count, "{of}");
     let expected = common(expected);
@@ -106,7 +106,7 @@ fn assert_same(all: &[(SocketHook, Vec<Record>)], count: usize) {
 
 /// Every call, over every kind of socket.
 #[test]
-fn the_same_sends_give_the_same_records() {
+fn all_hooks_record_the_same_sends() {
     if !skip::root() {
         return;
     }
@@ -125,12 +125,12 @@ fn the_same_sends_give_the_same_records() {
     let sockets: [(&str, SocketAddr); 6] = [
         ("tcp", peer::tcp(false)),
         ("tcp", peer::tcp(true)),
-        ("tcp", mapped(peer::tcp(false))),
+        ("tcp", ipv4_mapped(peer::tcp(false))),
         ("udp", udp),
         ("udp", udp6),
-        ("udp", mapped(udp)),
+        ("udp", ipv4_mapped(udp)),
     ];
-    let mut all = All::start();
+    let mut all = AllHooks::start();
     let mut sender = all.sender();
     for (transport, to) in sockets {
         sender = sender.then(format!("connect {transport} {to}"));
@@ -142,7 +142,7 @@ fn the_same_sends_give_the_same_records() {
         .then(format!("sendmmsg 12 13 to {udp}"))
         .then("open udp6")
         .then(format!("send 14 to {udp6}"))
-        .then(format!("send 15 to {}", mapped(udp)))
+        .then(format!("send 15 to {}", ipv4_mapped(udp)))
         .then(format!("sendmsg 16 to {udp}"))
         .run();
     assert_same(&all.records(), 6 * (CALLS.len() + 1) + 6);
@@ -155,7 +155,7 @@ fn a_large_send_is_one_record() {
         return;
     }
     let to = peer::tcp(false);
-    let mut all = All::start();
+    let mut all = AllHooks::start();
     all.sender()
         .then(format!("connect tcp {to}"))
         .then("write 20000000")
@@ -173,22 +173,22 @@ fn a_large_send_is_one_record() {
 
 /// If a non-blocking process retries a send, the retry is another send.
 #[test]
-fn a_send_that_is_tried_again_is_a_record_of_its_own() {
+fn a_retried_send_is_a_separate_record() {
     if !skip::root() {
         return;
     }
     let to = peer::tcp(false);
-    let mut all = All::start();
+    let mut all = AllHooks::start();
     let ended = all.sender().then(format!("connect tcp {to}")).then("pipelined 200").run();
     let writes = ended.text.strip_suffix(" writes\n").and_then(|n| n.parse().ok());
-    let writes = writes.expect("the sender says it");
+    let writes = writes.expect("the sender prints it");
     assert!(writes > 1, "the kernel took everything at once");
     assert_same(&all.records(), writes);
 }
 
 /// Threads wait for buffer space on one socket and take turns.
 #[test]
-fn interleaved_sends_are_told_apart() {
+fn interleaved_sends_are_separate_records() {
     if !skip::root() {
         return;
     }
@@ -196,7 +196,7 @@ fn interleaved_sends_are_told_apart() {
     // the other.
     const LEN: u32 = 12_000_000;
     let to = peer::tcp(false);
-    let mut all = All::start();
+    let mut all = AllHooks::start();
     all.sender().then(format!("connect tcp {to}")).then(format!("both 3 write {LEN}")).run();
     let records = all.records();
     for (hook, records) in &records {
@@ -207,12 +207,12 @@ fn interleaved_sends_are_told_apart() {
 
 /// Hooks in the socket layer also see sends that bypass the usual system calls.
 #[test]
-fn io_uring_is_seen_at_the_socket() {
+fn io_uring_is_seen_by_socket_hooks() {
     if !skip::root() {
         return;
     }
     let (to, udp) = (peer::tcp(false), Udp::open(false));
-    let mut all = All::start();
+    let mut all = AllHooks::start();
     let ended = all
         .sender()
         .then(format!("connect tcp {to}"))
@@ -239,13 +239,13 @@ fn io_uring_is_seen_at_the_socket() {
 
 /// The length of data that the kernel sends from a file is known.
 #[test]
-fn a_files_pages_are_counted() {
+fn sendfile_lengths_are_recorded() {
     if !skip::root() {
         return;
     }
     const LEN: usize = 100_000;
     let to = peer::tcp(false);
-    let mut all = All::start();
+    let mut all = AllHooks::start();
     let file = all.sandbox.path().join("file");
     fs::write(&file, payload(0, LEN)).expect("a file");
     all.sender()
@@ -271,12 +271,12 @@ fn a_files_pages_are_counted() {
 
 /// tracer looks for TLS libraries when a process maps something as executable.
 #[test]
-fn mappings_are_noticed() {
+fn executable_mappings_are_reported() {
     if !skip::root() {
         return;
     }
     const TIMES: usize = 3;
-    let mut all = All::start();
+    let mut all = AllHooks::start();
     // Starting a process maps libraries as well.
     all.sender().run();
     let begun: Vec<_> = all.lives.iter_mut().map(|(_, live)| live.mappings()).collect();

@@ -17,7 +17,7 @@ use tracer_tests::{
     live::{Live, RING},
     payload::{body, number, payload},
     peer::{self, Udp},
-    sender::{Ended, Running, Sandbox, unused_uid},
+    sender::{Outcome, Running, Sandbox, unused_uid},
     skip,
 };
 
@@ -29,7 +29,7 @@ fn watch(uid: u32, head_bytes: u32) -> Watch {
 }
 
 /// Reads records while the senders run, then takes the rest.
-fn read_while(live: &mut Live, senders: Vec<Running>) -> (Vec<Ended>, Vec<Record>) {
+fn read_while(live: &mut Live, senders: Vec<Running>) -> (Vec<Outcome>, Vec<Record>) {
     let mut records = Vec::new();
     let ended = thread::scope(|scope| {
         let senders = scope.spawn(|| senders.into_iter().map(Running::end).collect());
@@ -38,7 +38,7 @@ fn read_while(live: &mut Live, senders: Vec<Running>) -> (Vec<Ended>, Vec<Record
             // The daemon also sleeps after it has read something.
             thread::sleep(Duration::from_millis(1));
         }
-        senders.join().expect("good ends")
+        senders.join().expect("the senders succeed")
     });
     records.extend(live.records());
     (ended, records)
@@ -60,7 +60,7 @@ fn requests(records: &[Record]) -> (Vec<Request>, Counters) {
 }
 
 #[test]
-fn a_full_ring_is_counted_exactly() {
+fn sends_lost_to_a_full_ring_are_counted_exactly() {
     if !skip::root() {
         return;
     }
@@ -130,7 +130,7 @@ fn processors_do_not_mix_their_records() {
 /// A non-blocking process retries what the kernel did not take. Every record
 /// announces all the remaining data, so most of it appears several times.
 #[test]
-fn partial_writes_are_put_together() {
+fn partial_writes_are_reassembled() {
     if !skip::root() {
         return;
     }
@@ -158,7 +158,7 @@ fn partial_writes_are_put_together() {
 
 /// Every message of a `sendmmsg` is captured before the first is sent.
 #[test]
-fn messages_of_one_call_follow_each_other() {
+fn messages_of_one_call_have_consecutive_positions() {
     if !skip::root() {
         return;
     }
@@ -179,7 +179,7 @@ fn messages_of_one_call_follow_each_other() {
 
 /// The data beyond the head is a gap of known length. The request after it is read.
 #[test]
-fn a_cut_body_hides_nothing_that_follows() {
+fn requests_after_a_cut_body_are_read() {
     if !skip::root() {
         return;
     }

@@ -26,12 +26,12 @@ fn setup() -> (Sandbox, Udp) {
 }
 
 /// Makes a process send `len` bytes to `udp`. The length identifies the send.
-trait Sends {
-    fn sends(self, len: u32, udp: &Udp) -> Self;
+trait SendStatement {
+    fn then_send(self, len: u32, udp: &Udp) -> Self;
 }
 
-impl Sends for Sender {
-    fn sends(self, len: u32, udp: &Udp) -> Self {
+impl SendStatement for Sender {
+    fn then_send(self, len: u32, udp: &Udp) -> Self {
         self.then("open udp4").then(format!("send {len} to {}", udp.address()))
     }
 }
@@ -42,7 +42,7 @@ fn lengths(records: &[Record]) -> Vec<u32> {
 }
 
 #[test]
-fn a_uid_is_watched_and_no_other() {
+fn only_the_watched_uid_is_captured() {
     if !skip::root() {
         return;
     }
@@ -52,7 +52,7 @@ fn a_uid_is_watched_and_no_other() {
     let alike = watched ^ 0x8000_0000;
     let mut live = Live::watch([Target::Uid(watched)]);
     for (len, uid) in [(1, other), (2, alike), (3, 0), (4, watched), (5, other)] {
-        sandbox.sender().uid(uid).sends(len, &udp).run();
+        sandbox.sender().uid(uid).then_send(len, &udp).run();
     }
     let records = live.records();
     assert_eq!(lengths(&records), [4]);
@@ -62,7 +62,7 @@ fn a_uid_is_watched_and_no_other() {
 }
 
 #[test]
-fn several_rules_watch_whoever_meets_any() {
+fn a_process_is_watched_if_any_target_matches() {
     if !skip::root() {
         return;
     }
@@ -72,25 +72,25 @@ fn several_rules_watch_whoever_meets_any() {
     let program = sandbox.copy(&name);
     let mut live = Live::watch([Target::Uid(one), Target::ExeName(name), Target::Uid(two)]);
     for (len, uid) in [(1, one), (2, other), (3, two)] {
-        sandbox.sender().uid(uid).sends(len, &udp).run();
+        sandbox.sender().uid(uid).then_send(len, &udp).run();
     }
-    Sender::of(&program).uid(other).sends(4, &udp).run();
-    Sender::of(&program).uid(one).sends(5, &udp).run();
+    Sender::new(&program).uid(other).then_send(4, &udp).run();
+    Sender::new(&program).uid(one).then_send(5, &udp).run();
     assert_eq!(lengths(&live.records()), [1, 3, 4, 5]);
 }
 
 #[test]
-fn a_process_is_watched_with_its_children_of_before_and_after() {
+fn earlier_and_later_children_of_a_process_are_watched() {
     if !skip::root() {
         return;
     }
     let (sandbox, udp) = setup();
     // The first child exists before the capture, in a `run`, and starts another one
     // after it.
-    let parent = sandbox.sender().then("run").then("say").then("await").sends(1, &udp);
-    let mut parent = parent.then("run").sends(2, &udp).start();
-    let stranger = sandbox.sender().then("await").sends(3, &udp).start();
-    parent.says();
+    let parent = sandbox.sender().then("run").then("say").then("await").then_send(1, &udp);
+    let mut parent = parent.then("run").then_send(2, &udp).start();
+    let stranger = sandbox.sender().then("await").then_send(3, &udp).start();
+    parent.wait_for_line();
 
     let mut live = Live::watch([Target::Pid(parent.pid())]);
     stranger.end();
@@ -98,12 +98,12 @@ fn a_process_is_watched_with_its_children_of_before_and_after() {
     let records = live.records();
     assert_eq!(lengths(&records), [1, 2]);
     let tgids: Vec<_> = records.iter().map(|record| record.process.tgid).collect();
-    assert_eq!(tgids[0], parent.said[0].pid);
+    assert_eq!(tgids[0], parent.identities[0].pid);
     assert!(!tgids.contains(&parent.pid) && tgids[0] != tgids[1], "{tgids:?}");
 }
 
 #[test]
-fn a_process_that_does_not_run_cannot_be_watched() {
+fn watching_an_ended_process_is_an_error() {
     if !skip::root() {
         return;
     }
@@ -126,14 +126,14 @@ fn an_executable_is_watched_by_name() {
     let longer = sandbox.copy(&format!("{name}y"));
     let shorter = sandbox.copy(&name[..name.len() - 1]);
     let mut live = Live::watch([Target::ExeName(name)]);
-    sandbox.sender().sends(1, &udp).run();
-    Sender::of(&longer).sends(2, &udp).run();
-    Sender::of(&shorter).sends(3, &udp).run();
-    Sender::of(&program).sends(4, &udp).run();
+    sandbox.sender().then_send(1, &udp).run();
+    Sender::new(&longer).then_send(2, &udp).run();
+    Sender::new(&shorter).then_send(3, &udp).run();
+    Sender::new(&program).then_send(4, &udp).run();
     // The name is that of the file, however it is executed.
     let fd = fs::File::open(&program).expect("the program");
     let link = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&fd));
-    Sender::of(Path::new(&link)).sends(5, &udp).run();
+    Sender::new(Path::new(&link)).then_send(5, &udp).run();
     assert_eq!(lengths(&live.records()), [4, 5]);
 }
 
@@ -151,15 +151,15 @@ fn an_executable_is_watched_by_path() {
     fs::hard_link(&program, &link).expect("a link");
 
     let mut live = Live::watch([Target::ExePath(program.clone())]);
-    sandbox.sender().sends(1, &udp).run();
-    Sender::of(&same_name).sends(2, &udp).run();
-    Sender::of(&program).sends(3, &udp).run();
+    sandbox.sender().then_send(1, &udp).run();
+    Sender::new(&same_name).then_send(2, &udp).run();
+    Sender::new(&program).then_send(3, &udp).run();
     // The same file by another name.
-    Sender::of(&link).sends(4, &udp).run();
+    Sender::new(&link).then_send(4, &udp).run();
     // Another file by the same path, as after an update.
     fs::remove_file(&program).expect("it is there");
     sandbox.copy("program");
-    Sender::of(&program).sends(5, &udp).run();
+    Sender::new(&program).then_send(5, &udp).run();
     assert_eq!(lengths(&live.records()), [3, 4, 5]);
 }
 
@@ -172,8 +172,8 @@ fn a_link_is_watched_by_its_own_name() {
     let name = sandbox.unused_name();
     let link = sandbox.link(&name);
     let mut live = Live::watch([Target::ExeName(name)]);
-    sandbox.sender().sends(1, &udp).run();
-    Sender::of(&link).sends(2, &udp).run();
+    sandbox.sender().then_send(1, &udp).run();
+    Sender::new(&link).then_send(2, &udp).run();
     assert_eq!(lengths(&live.records()), [2]);
 }
 
@@ -187,9 +187,9 @@ fn a_link_is_watched_by_its_path() {
     let link = sandbox.link("link");
     let stranger = sandbox.copy("stranger");
     let mut live = Live::watch([Target::ExePath(link.clone())]);
-    Sender::of(&stranger).sends(1, &udp).run();
-    Sender::of(&link).sends(2, &udp).run();
-    sandbox.sender().sends(3, &udp).run();
+    Sender::new(&stranger).then_send(1, &udp).run();
+    Sender::new(&link).then_send(2, &udp).run();
+    sandbox.sender().then_send(3, &udp).run();
     assert_eq!(lengths(&live.records()), [2, 3]);
 }
 
@@ -205,14 +205,14 @@ fn a_script_is_watched_by_its_own_name_and_path() {
     let (named, with_path, stranger) = (script(&name, 1), script("path", 2), script("other", 3));
     let mut live = Live::watch([Target::ExeName(name), Target::ExePath(with_path.clone())]);
     for script in [named, stranger, with_path] {
-        Sender::of(&script).run();
+        Sender::new(&script).run();
     }
     assert_eq!(lengths(&live.records()), [1, 2]);
 }
 
 /// Processes that already run are matched like those that start later.
 #[test]
-fn what_runs_already_is_watched() {
+fn running_processes_are_watched() {
     if !skip::root() {
         return;
     }
@@ -225,13 +225,13 @@ fn what_runs_already_is_watched() {
     let link = sandbox.link(&link_name);
     let send = format!("send 5 to {}", udp.address());
     let script = sandbox.script(&script_name, &["await", "open udp4", &send]);
-    let waiting = |path: &Path, len| Sender::of(path).then("await").sends(len, &udp).start();
+    let waiting = |path: &Path, len| Sender::new(path).then("await").then_send(len, &udp).start();
     let running = [
-        sandbox.sender().then("await").sends(1, &udp).start(),
+        sandbox.sender().then("await").then_send(1, &udp).start(),
         waiting(&program, 2),
         waiting(&by_path, 3),
         waiting(&link, 4),
-        Sender::of(&script).start(),
+        Sender::new(&script).start(),
     ];
     let mut live = Live::watch([
         Target::ExeName(name),
@@ -246,7 +246,7 @@ fn what_runs_already_is_watched() {
 }
 
 #[test]
-fn scope_outlives_exec() {
+fn scope_survives_exec() {
     if !skip::root() {
         return;
     }
@@ -255,8 +255,8 @@ fn scope_outlives_exec() {
     let program = sandbox.copy(&name);
     let other = sandbox.copy("other");
     let mut live = Live::watch([Target::ExeName(name)]);
-    let sender = Sender::of(&program).sends(1, &udp).then(format!("exec {}", other.display()));
-    let ended = sender.sends(2, &udp).run();
+    let sender = Sender::new(&program).then_send(1, &udp).then(format!("exec {}", other.display()));
+    let ended = sender.then_send(2, &udp).run();
     let records = live.records();
     assert_eq!(lengths(&records), [1, 2]);
     assert!(records.iter().all(|record| record.process.tgid == ended.pid));
@@ -274,18 +274,18 @@ fn an_orphan_stays_watched() {
     let program = sandbox.copy(&name);
     let mut live = Live::watch([Target::ExeName(name)]);
     let other = sandbox.path().join("sender");
-    Sender::of(&program)
+    Sender::new(&program)
         .then(format!("run {}", other.display()))
         .then("spawn")
         .then("orphaned")
-        .sends(1, &udp)
+        .then_send(1, &udp)
         .run();
     assert_eq!(lengths(&live.records()), [1]);
 }
 
 /// A fork without exec, as in a shell's subshells.
 #[test]
-fn a_child_that_executes_nothing_is_watched() {
+fn a_forked_child_without_exec_is_watched() {
     let Some(bash) = bash() else {
         return;
     };
@@ -303,7 +303,7 @@ fn a_child_that_executes_nothing_is_watched() {
     let shell = Command::new(shell).arg("-c").arg(script).spawn().expect("bash");
     let pid = shell.id();
     assert!(shell.wait_with_output().expect("its end").status.success());
-    sandbox.sender().sends(7, &udp).run();
+    sandbox.sender().then_send(7, &udp).run();
     let records = live.records();
     assert_eq!(lengths(&records), [2, 3, 4, 5]);
     let own: Vec<_> = records.iter().map(|record| record.process.tgid == pid).collect();
@@ -315,7 +315,7 @@ fn a_child_that_executes_nothing_is_watched() {
 /// Nothing in user space could react between the exec of a program and its first
 /// send. The scope is decided during the exec.
 #[test]
-fn no_first_send_is_missed() {
+fn the_first_send_after_exec_is_captured() {
     if !skip::root() {
         return;
     }
@@ -327,7 +327,7 @@ fn no_first_send_is_missed() {
     for pair in (1..=CHILDREN).collect::<Vec<_>>().chunks(2) {
         // Two at a time: one for each processor of a small machine.
         let both: Vec<_> =
-            pair.iter().map(|&len| Sender::of(&program).sends(len, &udp).start()).collect();
+            pair.iter().map(|&len| Sender::new(&program).then_send(len, &udp).start()).collect();
         both.into_iter().for_each(|child| drop(child.end()));
     }
     let mut lengths = lengths(&live.records());
@@ -347,7 +347,7 @@ fn scope_ends_with_the_process() {
         return;
     }
     let (sandbox, udp) = setup();
-    let watched = sandbox.sender().then("await").sends(1, &udp).start();
+    let watched = sandbox.sender().then("await").then_send(1, &udp).start();
     let pid = watched.pid();
     let mut live = Live::watch([Target::Pid(pid)]);
     watched.end();
@@ -358,7 +358,7 @@ fn scope_ends_with_the_process() {
         // If another process gets the number first, the next one cannot have it
         // either, so try again.
         fs::write(LAST, (pid - 1).to_string()).expect("as root");
-        let next = sandbox.sender().sends(2, &udp).run();
+        let next = sandbox.sender().then_send(2, &udp).run();
         if next.pid == pid {
             break;
         }
@@ -370,19 +370,19 @@ fn scope_ends_with_the_process() {
 }
 
 #[test]
-fn everyone_is_everyone_else() {
+fn everyone_excludes_the_capturing_process() {
     if !skip::root() {
         return;
     }
     let (sandbox, udp) = setup();
     let to = peer::tcp(false);
     let mut live = Live::watch([Target::Everyone]);
-    let one = sandbox.sender().uid(unused_uid()).sends(1, &udp).run();
+    let one = sandbox.sender().uid(unused_uid()).then_send(1, &udp).run();
     let mut stream = TcpStream::connect(to).expect("loopback");
     stream.write_all(b"by the test itself").expect("loopback");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     socket.send_to(b"so is this", udp.address()).expect("loopback");
-    let two = sandbox.sender().sends(2, &udp).run();
+    let two = sandbox.sender().then_send(2, &udp).run();
 
     // Other processes on this machine send as well.
     let records = live.records();
@@ -399,7 +399,7 @@ fn everyone_is_everyone_else() {
 }
 
 #[test]
-fn captures_do_not_disturb_each_other() {
+fn captures_are_independent() {
     if !skip::root() {
         return;
     }
@@ -407,13 +407,13 @@ fn captures_do_not_disturb_each_other() {
     let (one, two) = (unused_uid(), unused_uid());
     let mut first = Live::watch([Target::Uid(one)]);
     let mut second = Live::watch([Target::Uid(one), Target::Uid(two)]);
-    sandbox.sender().uid(one).sends(1, &udp).run();
+    sandbox.sender().uid(one).then_send(1, &udp).run();
     drop(second.records());
-    sandbox.sender().uid(two).sends(2, &udp).run();
+    sandbox.sender().uid(two).then_send(2, &udp).run();
     assert_eq!(lengths(&first.records()), [1]);
     assert_eq!(lengths(&second.records()), [2]);
     second.detach();
-    sandbox.sender().uid(one).sends(3, &udp).run();
+    sandbox.sender().uid(one).then_send(3, &udp).run();
     assert_eq!(lengths(&first.records()), [3]);
 }
 

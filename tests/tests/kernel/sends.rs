@@ -7,8 +7,8 @@ use tracer_host::hook::{SocketHook, Target, Watch};
 use tracer_tests::{
     live::{Live, RING, boot_time, hooks},
     payload::payload,
-    peer::{self, Udp, mapped},
-    sender::{Ended, Sandbox, Sender, unused_uid},
+    peer::{self, Udp, ipv4_mapped},
+    sender::{Outcome, Sandbox, Sender, unused_uid},
     skip,
 };
 
@@ -26,7 +26,7 @@ impl Watched {
     fn start(hook: SocketHook, watch: Watch) -> Self {
         let uid = unused_uid();
         let watch = Watch { targets: vec![Target::Uid(uid)], ..watch };
-        Self { hook, sandbox: Sandbox::new(SENDER), uid, live: Live::by(hook, watch, RING) }
+        Self { hook, sandbox: Sandbox::new(SENDER), uid, live: Live::with_hook(hook, watch, RING) }
     }
 
     /// Returns one for each hook that the kernel has.
@@ -37,11 +37,11 @@ impl Watched {
     /// Reports whether the hook records the arguments of system calls for this
     /// transport. Hooks in the socket layer know more: the total length of a
     /// message, even of parts that cannot be read.
-    fn asked(&self, transport: Transport) -> bool {
+    fn sees_arguments(&self, transport: Transport) -> bool {
         self.hook.record(transport) == Hook::SysEnter
     }
 
-    fn run(&mut self, sender: impl FnOnce(Sender) -> Sender) -> (Ended, Vec<Record>) {
+    fn run(&mut self, sender: impl FnOnce(Sender) -> Sender) -> (Outcome, Vec<Record>) {
         let ended = sender(self.sandbox.sender().uid(self.uid)).run();
         (ended, self.live.records())
     }
@@ -82,7 +82,7 @@ fn each_call(transport: &str, to: SocketAddr) {
         let after = boot_time();
 
         assert_eq!(lengths(&records), LENGTHS.map(whole));
-        let said = &ended.said[0];
+        let said = &ended.identities[0];
         let unmapped = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
         let key = records[0].connection.key;
         let mut time = before;
@@ -127,7 +127,7 @@ fn tcp_over_ipv6() {
 
 #[test]
 fn tcp_over_ipv4_on_an_ipv6_socket() {
-    each_call("tcp", mapped(peer::tcp(false)));
+    each_call("tcp", ipv4_mapped(peer::tcp(false)));
 }
 
 #[test]
@@ -145,11 +145,11 @@ fn udp_over_ipv6() {
 #[test]
 fn udp_over_ipv4_on_an_ipv6_socket() {
     let udp = Udp::open(false);
-    each_call("udp", mapped(udp.address()));
+    each_call("udp", ipv4_mapped(udp.address()));
 }
 
 #[test]
-fn datagrams_go_where_each_says() {
+fn each_datagram_records_its_destination() {
     if !skip::root() {
         return;
     }
@@ -165,7 +165,7 @@ fn datagrams_go_where_each_says() {
                 .then(format!("sendmmsg 12 13 to {one}"))
                 .then("open udp6")
                 .then(format!("send 14 to {six}"))
-                .then(format!("send 15 to {}", mapped(other)))
+                .then(format!("send 15 to {}", ipv4_mapped(other)))
                 // An IPv6 socket accepts an IPv4 address too.
                 .then(format!("sendmsg 16 to {one}"))
                 // A connected socket can send to another address.
@@ -177,10 +177,11 @@ fn datagrams_go_where_each_says() {
         assert_eq!(remotes, [one, other, one, one, six, other, one, other].map(Some));
 
         // The kernel chooses a port during the first send, after sys_enter.
-        let local = if watched.asked(Transport::Udp) { None } else { ended.said[0].local };
+        let local =
+            if watched.sees_arguments(Transport::Udp) { None } else { ended.identities[0].local };
         assert_eq!(records[0].connection.local, local);
         for record in &records[1..4] {
-            assert_eq!(record.connection.local, ended.said[0].local);
+            assert_eq!(record.connection.local, ended.identities[0].local);
         }
         let keys: Vec<_> = records.iter().map(|record| record.connection.key).collect();
         assert!(keys[..4].iter().all(|&key| key == keys[0]), "{keys:?}");
@@ -189,7 +190,7 @@ fn datagrams_go_where_each_says() {
 }
 
 #[test]
-fn sockets_that_live_at_once_have_keys_of_their_own() {
+fn simultaneous_sockets_have_different_keys() {
     if !skip::root() {
         return;
     }
@@ -210,7 +211,7 @@ fn sockets_that_live_at_once_have_keys_of_their_own() {
 }
 
 #[test]
-fn buffers_are_joined_up_to_the_most_that_are_walked() {
+fn buffers_are_joined_up_to_the_limit() {
     if !skip::root() {
         return;
     }
@@ -236,7 +237,7 @@ fn buffers_are_joined_up_to_the_most_that_are_walked() {
         });
         // sys_enter does not know the length of buffers that it has not walked. The
         // position of the next send reveals it.
-        let len = |len: u32| if watched.asked(Transport::Tcp) { None } else { Some(len) };
+        let len = |len: u32| if watched.sees_arguments(Transport::Tcp) { None } else { Some(len) };
         assert_eq!(
             lengths(&records),
             [whole(48), whole(768), (len(771), 768), (len(900), 768), whole(10)]
@@ -253,7 +254,7 @@ fn buffers_are_joined_up_to_the_most_that_are_walked() {
 }
 
 #[test]
-fn messages_are_taken_up_to_the_most_that_are_walked() {
+fn messages_are_captured_up_to_the_limit() {
     if !skip::root() {
         return;
     }
@@ -269,7 +270,7 @@ fn messages_are_taken_up_to_the_most_that_are_walked() {
         });
         let losses = watched.live.losses();
         let lost = (losses.count(Loss::TooManyMessages), losses.count(Loss::TooManyIovecs));
-        if watched.asked(Transport::Udp) {
+        if watched.sees_arguments(Transport::Udp) {
             // 32 messages of each call, and at most 4 buffers of each message.
             let mut expected = vec![whole(18); 64];
             expected.extend([whole(20), (None, 20)]);
@@ -287,7 +288,7 @@ fn messages_are_taken_up_to_the_most_that_are_walked() {
 /// After a message of unknown length, the position of the next one is unknown too,
 /// until the next system call.
 #[test]
-fn a_message_behind_an_uncounted_one_has_no_position() {
+fn a_message_after_one_of_unknown_length_has_no_position() {
     if !skip::root() {
         return;
     }
@@ -296,7 +297,7 @@ fn a_message_behind_an_uncounted_one_has_no_position() {
         let (_, records) = watched.run(|sender| {
             sender.then(format!("connect tcp {to}")).then("sendmmsg 10 3x5 7").then("sendmmsg 8 9")
         });
-        let asked = watched.asked(Transport::Tcp);
+        let asked = watched.sees_arguments(Transport::Tcp);
         let listed = if asked { (None, 12) } else { whole(15) };
         assert_eq!(lengths(&records), [whole(10), listed, whole(7), whole(8), whole(9)]);
         let start = records[0].position.expect("a position");
@@ -308,7 +309,7 @@ fn a_message_behind_an_uncounted_one_has_no_position() {
 }
 
 #[test]
-fn heads_end_where_they_were_told_to() {
+fn heads_have_the_configured_length() {
     if !skip::root() {
         return;
     }
@@ -350,7 +351,7 @@ fn heads_end_where_they_were_told_to() {
 }
 
 #[test]
-fn what_is_not_sent_over_ip_leaves_no_record() {
+fn writes_outside_ip_are_not_recorded() {
     if !skip::root() {
         return;
     }
@@ -380,7 +381,7 @@ fn what_is_not_sent_over_ip_leaves_no_record() {
 /// The programs run before the kernel reads the sender's memory and cannot fault in
 /// a page. They capture the resident part and count the loss.
 #[test]
-fn memory_that_is_not_there_is_counted() {
+fn unreadable_memory_is_counted() {
     if !skip::root() {
         return;
     }
@@ -393,7 +394,7 @@ fn memory_that_is_not_there_is_counted() {
             sender.then(format!("connect tcp {to}")).then(format!("lazy {LEN} 1000")).then("send 5")
         });
         let page = ended.text.lines().find_map(|line| line.strip_prefix("page ends after "));
-        let there: usize = page.expect("the sender says it").parse().expect("a number");
+        let there: usize = page.expect("the sender prints it").parse().expect("a number");
         assert_eq!(lengths(&records), [(Some(LEN), there), whole(5)]);
         let mut expected = payload(0, 1000);
         expected.resize(there, 0);
@@ -403,7 +404,7 @@ fn memory_that_is_not_there_is_counted() {
 }
 
 #[test]
-fn threads_are_told_apart() {
+fn records_name_the_sending_thread() {
     if !skip::root() {
         return;
     }
@@ -415,7 +416,7 @@ fn threads_are_told_apart() {
         });
         assert_eq!(lengths(&records), [whole(1), whole(2)]);
         let tids: Vec<_> = records.iter().map(|record| record.process.tid).collect();
-        assert_eq!(tids, [ended.said[0].tid, ended.said[1].tid]);
+        assert_eq!(tids, [ended.identities[0].tid, ended.identities[1].tid]);
         assert_ne!(tids[0], tids[1]);
         assert!(records.iter().all(|record| record.process.tgid == ended.pid));
     }

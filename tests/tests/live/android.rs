@@ -74,39 +74,41 @@ impl Phone {
         let lock = lock.expect("a file");
         lock.lock().expect("a lock");
         let device = Device::new(DEVICE);
-        device.install(LIST);
+        device.replace_package_list(LIST);
         Some(Self { device, _alone: (alone, lock) })
     }
 
     fn run(&self, arguments: &[&str]) -> Running {
-        let mut command = self.device.root(tracer_bin::path());
+        let mut command = self.device.root_command(tracer_bin::path());
         command.args(["run", "--json", "--no-store"]).args(arguments);
-        Running::of(&mut command)
+        Running::start_command(&mut command)
     }
 
     /// Runs the demo's client that reports each page as that browser did.
-    fn tattles(&self, name: &str, uid: u32) {
+    fn report_pages(&self, name: &str, uid: u32) {
         self.demo_client(name, uid, "tattling");
     }
 
     /// Runs the demo's client that reports only the number of opened pages.
-    fn is_discreet(&self, name: &str, uid: u32) {
+    fn report_counts(&self, name: &str, uid: u32) {
         self.demo_client(name, uid, "discreet");
     }
 
     fn demo_client(&self, name: &str, uid: u32, manners: &str) {
         // `package:process`, as in the application's manifest.
         let package = name.split(':').next().unwrap_or(name);
-        let program = self.device.put(package, tracer_bin::path());
-        let server = peer::hasty().to_string();
-        let mut client = self.device.process(name, uid, &program);
+        let program = self.device.copy_program(package, tracer_bin::path());
+        let server = peer::one_shot().to_string();
+        let mut client = self.device.app_command(name, uid, &program);
         client.args(["demo-client", "--manners", manners, "--server", &server]);
         assert!(client.status().expect("a client").success());
     }
 }
 
 fn alerts_of(run: &mut Running, uid: u32, count: usize) -> Vec<Value> {
-    (0..count).map(|_| run.json(|line| is_alert(line) && line["process"]["uid"] == uid)).collect()
+    (0..count)
+        .map(|_| run.wait_for_json(|line| is_alert(line) && line["process"]["uid"] == uid))
+        .collect()
 }
 
 /// Ends tracer. Returns its number of alerts and its standard error.
@@ -121,7 +123,7 @@ fn end(run: Running) -> (usize, String) {
 /// The browser's package is watched for both users and no other application is. The
 /// alerts appear in the device's log.
 #[test]
-fn the_browser_is_caught_by_its_package() {
+fn reports_of_a_watched_package_raise_alerts() {
     let Some(phone) = Phone::new() else {
         return;
     };
@@ -130,13 +132,13 @@ fn the_browser_is_caught_by_its_package() {
     let mut run = phone.run(&["--package", BROWSER, "--log", "logcat", "--show-values"]);
     // Unwatched applications come first: if they were watched, their alerts would
     // precede the browser's.
-    phone.tattles("org.example.old", OTHER);
-    phone.tattles("org.example.old", USER + OTHER);
-    phone.tattles("com.mi.globalbrowser:sandboxed_process0", ISOLATED);
-    phone.is_discreet(BROWSER, APP);
+    phone.report_pages("org.example.old", OTHER);
+    phone.report_pages("org.example.old", USER + OTHER);
+    phone.report_pages("com.mi.globalbrowser:sandboxed_process0", ISOLATED);
+    phone.report_counts(BROWSER, APP);
     for uid in [APP, USER + APP] {
         // The browser names its processes like this.
-        phone.tattles("com.mi.globalbrowser:privileged_process0", uid);
+        phone.report_pages("com.mi.globalbrowser:privileged_process0", uid);
         for alert in alerts_of(&mut run, uid, 3) {
             assert_eq!(alert["application"], BROWSER, "{alert:#}");
             assert_eq!(alert["browser"], "Mi Browser", "{alert:#}");
@@ -158,16 +160,16 @@ fn the_browser_is_caught_by_its_package() {
 }
 
 #[test]
-fn a_browser_that_is_installed_is_in_scope_at_once() {
+fn a_newly_installed_browser_is_watched_at_once() {
     let Some(phone) = Phone::new() else {
         return;
     };
-    phone.device.install("android 1000 0 /data/system platform 3003 0 34 1 @system\n");
+    phone.device.replace_package_list("android 1000 0 /data/system platform 3003 0 34 1 @system\n");
     let mut run = phone.run(&["--package", "browsers"]);
     // tracer does not poll the list: it must notice the change.
-    phone.device.install(LIST);
-    assert!(run.notes(|line| line.contains("watching com.mi.globalbrowser"), PATIENCE));
-    phone.tattles(BROWSER, APP);
+    phone.device.replace_package_list(LIST);
+    assert!(run.wait_for_stderr(|line| line.contains("watching com.mi.globalbrowser"), PATIENCE));
+    phone.report_pages(BROWSER, APP);
     alerts_of(&mut run, APP, 3);
     assert_eq!(end(run).0, 3);
 }
@@ -175,14 +177,14 @@ fn a_browser_that_is_installed_is_in_scope_at_once() {
 /// Android's linker maps libraries of WebView, Chrome and many applications from
 /// APKs.
 #[test]
-fn a_library_that_is_mapped_from_an_apk_is_read() {
+fn a_tls_library_mapped_from_an_apk_is_probed() {
     let Some(phone) = Phone::new() else {
         return;
     };
-    if !openssl::is_here() {
+    if !openssl::available() {
         return;
     }
-    let (there, here) = phone.device.app(BROWSER);
+    let (there, here) = phone.device.app_folder(BROWSER);
     let Some(client) = boringssl::client(&here) else {
         return;
     };
@@ -196,12 +198,12 @@ fn a_library_that_is_mapped_from_an_apk_is_read() {
     let server = Server::start();
     let mut run = phone.run(&["--package", BROWSER, "--verbose"]);
     let program = there.join(client.file_name().expect("a name"));
-    let mut client = phone.device.process(BROWSER, APP, &program);
+    let mut client = phone.device.app_command(BROWSER, APP, &program);
     let (address, port) = server.address_and_port();
     client.args([address, port, apk, &position.to_string()]);
     let mut client = client.stdin(Stdio::piped()).spawn().expect("a client");
     let read = |line: &str| line.contains(&format!("reading SSL_write in {apk}"));
-    assert!(run.notes(read, PATIENCE), "it is not read");
+    assert!(run.wait_for_stderr(read, PATIENCE), "libssl is not probed");
     let request = fs::read(corpus::folder().join(REPORT)).expect("a request");
     let mut input = client.stdin.take().expect("a pipe");
     input.write_all(&request).expect("the client reads");
@@ -219,7 +221,7 @@ fn a_library_that_is_mapped_from_an_apk_is_read() {
 
 /// tracer needs none of the hooks that netd reserves for itself.
 #[test]
-fn netd_holds_the_control_groups_and_is_not_in_the_way() {
+fn tracer_works_while_netd_holds_the_control_groups() {
     const GROUPS: &str = "/sys/fs/cgroup";
 
     let Some(phone) = Phone::new() else {
@@ -241,10 +243,10 @@ fn netd_holds_the_control_groups_and_is_not_in_the_way() {
     output.read_line(&mut said).expect("its output");
     assert_eq!(said, "holds 7 hooks\n");
 
-    let doctor = tracer_bin::run(phone.device.root(tracer_bin::path()).arg("doctor"));
+    let doctor = tracer_bin::run(phone.device.root_command(tracer_bin::path()).arg("doctor"));
     assert_eq!(doctor.code, Some(0), "{}", doctor.stdout);
     let mut run = phone.run(&["--package", BROWSER]);
-    phone.tattles(BROWSER, APP);
+    phone.report_pages(BROWSER, APP);
     alerts_of(&mut run, APP, 3);
     assert_eq!(end(run).0, 3);
 
@@ -259,7 +261,7 @@ fn a_kernel_without_type_information_is_refused() {
     let Some(phone) = Phone::new() else {
         return;
     };
-    let mut command = phone.device.root_without_btf(tracer_bin::path());
+    let mut command = phone.device.root_command_without_btf(tracer_bin::path());
     command.args(["run", "--no-store", "--package", BROWSER]);
     let ended = tracer_bin::run(&mut command);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
@@ -269,7 +271,7 @@ fn a_kernel_without_type_information_is_refused() {
     assert!(ended.stderr.contains("5.10.*-android12-9-* (aarch64)"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("watching"), "{}", ended.stderr);
 
-    let mut command = phone.device.root_without_btf(tracer_bin::path());
+    let mut command = phone.device.root_command_without_btf(tracer_bin::path());
     let ended = tracer_bin::run(command.args(["doctor", "--json"]));
     let report: Value = serde_json::from_str(&ended.stdout).expect("an object");
     assert_eq!((ended.code, &report["works"]), (Some(1), &Value::Bool(false)), "{report:#}");

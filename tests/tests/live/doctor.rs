@@ -4,7 +4,7 @@ use serde_json::Value;
 use tracer_tests::{
     sender::unused_uid,
     skip,
-    tracer_bin::{self, Ended},
+    tracer_bin::{self, Outcome},
 };
 
 const CHECKS: [&str; 13] = [
@@ -23,7 +23,7 @@ const CHECKS: [&str; 13] = [
     "browsers",
 ];
 
-fn report(ended: &Ended) -> Value {
+fn report(ended: &Outcome) -> Value {
     let report: Value = serde_json::from_str(&ended.stdout).expect("one JSON object");
     assert_eq!(report["schema"], 1);
     assert!(report["tracer"].is_string());
@@ -69,7 +69,7 @@ fn the_hooks_of_this_machine_work() {
 }
 
 #[test]
-fn without_root_it_says_what_only_root_can_tell() {
+fn without_root_unknown_checks_are_listed() {
     if !skip::root() {
         return;
     }

@@ -48,7 +48,7 @@ impl Device {
         let system = sandbox.path().join("system");
         fs::create_dir(&system).expect("a folder");
         let device = Self { sandbox, system };
-        device.install(packages);
+        device.replace_package_list(packages);
         device
     }
 
@@ -57,7 +57,7 @@ impl Device {
     }
 
     /// Replaces the list as Android does.
-    fn install(&self, packages: &[(&str, u32)]) {
+    fn replace_package_list(&self, packages: &[(&str, u32)]) {
         let line = |(name, id): &(&str, u32)| {
             format!(
                 "{name} {id} 0 /data/user/0/{name} default:targetSdkVersion=34 none 0 1 1 @null\n"
@@ -65,7 +65,7 @@ impl Device {
         };
         let draft = self.system.join("packages.list.tmp");
         fs::write(&draft, packages.iter().map(line).collect::<String>()).expect("a list");
-        fs::rename(&draft, self.list()).expect("it is replaced");
+        fs::rename(&draft, self.list()).expect("a renamed file");
     }
 
     fn run(&self, packages: &[&str]) -> Running {
@@ -76,7 +76,7 @@ impl Device {
     }
 
     /// Returns a process under this UID that sends the recorded request.
-    fn reports(&self, uid: u32) -> Sender {
+    fn reporter(&self, uid: u32) -> Sender {
         let request = self.sandbox.path().join(REPORT);
         let sender = self.sandbox.sender().uid(uid);
         let to = peer::tcp(false);
@@ -89,11 +89,11 @@ fn text(path: &Path) -> &str {
 }
 
 fn alert_of(run: &mut Running, uid: u32) -> Value {
-    run.json(|line| line["type"] == "alert" && line["process"]["uid"] == uid)
+    run.wait_for_json(|line| line["type"] == "alert" && line["process"]["uid"] == uid)
 }
 
 #[test]
-fn a_package_is_watched_for_every_user_and_no_other_is() {
+fn only_the_named_package_is_watched_for_every_user() {
     if !skip::root() {
         return;
     }
@@ -103,11 +103,11 @@ fn a_package_is_watched_for_every_user_and_no_other_is() {
     // The other package comes first: if it were watched, its alerts would precede
     // the others.
     for uid in [other, USER + other] {
-        device.reports(uid).run();
+        device.reporter(uid).run();
     }
     // The first user, the second user, and their SDK sandboxes.
     for uid in [watched, USER + watched, watched + 10_000, USER + watched + 10_000] {
-        device.reports(uid).run();
+        device.reporter(uid).run();
         let alert = alert_of(&mut run, uid);
         assert_eq!(alert["application"], "com.android.chrome", "{alert}");
         assert_eq!(alert["browser"], "Chrome", "{alert}");
@@ -123,7 +123,7 @@ fn a_package_is_watched_for_every_user_and_no_other_is() {
 }
 
 #[test]
-fn a_package_that_is_installed_later_is_watched_at_once_and_one_that_is_gone_no_more() {
+fn scope_follows_installed_and_removed_packages() {
     if !skip::root() {
         return;
     }
@@ -132,12 +132,12 @@ fn a_package_that_is_installed_later_is_watched_at_once_and_one_that_is_gone_no_
     let mut run = device.run(&["org.example.first", "org.example.later"]);
 
     // tracer does not poll the list: it must notice the change.
-    device.install(&[("org.example.later", later)]);
+    device.replace_package_list(&[("org.example.later", later)]);
     let said = |line: &str| line.contains("watching org.example.later");
-    assert!(run.notes(said, PATIENCE), "it is not watched");
+    assert!(run.wait_for_stderr(said, PATIENCE), "the package is not watched");
     // Android may assign the ID to another package.
-    device.reports(first).run();
-    device.reports(USER + later).run();
+    device.reporter(first).run();
+    device.reporter(USER + later).run();
     let alert = alert_of(&mut run, USER + later);
     assert_eq!(alert["application"], "org.example.later");
     run.signal(Signal::INT);
@@ -154,7 +154,7 @@ fn packages_that_share_an_id_are_named() {
     let shared = unused_id(4);
     let device = Device::new(&[("org.example.one", shared), ("org.example.two", shared)]);
     let mut run = device.run(&["org.example.two"]);
-    device.reports(shared).run();
+    device.reporter(shared).run();
     alert_of(&mut run, shared);
     run.signal(Signal::INT);
     let said = format!(
@@ -165,7 +165,7 @@ fn packages_that_share_an_id_are_named() {
 }
 
 #[test]
-fn what_cannot_be_watched_is_said() {
+fn unwatchable_packages_are_explained() {
     let run = |arguments: &[&str]| tracer_bin::run(&mut tracer_bin::command(arguments));
     let ended = run(&["run", "--package", "not a package"]);
     assert_eq!(ended.code, Some(2));

@@ -39,12 +39,12 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 /// Makes a process send the recorded request.
-trait Reports {
-    fn reports(self, sandbox: &Sandbox) -> Self;
+trait ReportStatement {
+    fn then_report(self, sandbox: &Sandbox) -> Self;
 }
 
-impl Reports for Sender {
-    fn reports(self, sandbox: &Sandbox) -> Self {
+impl ReportStatement for Sender {
+    fn then_report(self, sandbox: &Sandbox) -> Self {
         let request = sandbox.path().join(REPORT);
         let to = peer::tcp(false);
         self.then(format!("connect tcp {to}")).then(format!("file {}", request.display()))
@@ -70,7 +70,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
+fn alerts_are_redacted_and_private_and_recordings_are_complete() {
     if !skip::root() {
         return;
     }
@@ -89,8 +89,8 @@ fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
         "--record",
         text(&trace),
     ]);
-    let sent = sandbox.sender().uid(uid.parse().expect("a number")).reports(&sandbox).run();
-    let alert = run.json(is_alert);
+    let sent = sandbox.sender().uid(uid.parse().expect("a number")).then_report(&sandbox).run();
+    let alert = run.wait_for_json(is_alert);
     run.signal(Signal::INT);
     let ended = run.end();
 
@@ -144,7 +144,7 @@ fn alerts_are_redacted_and_kept_from_others_and_a_recording_is_complete() {
 }
 
 #[test]
-fn an_executable_is_watched_and_values_are_shown_when_asked_for() {
+fn an_executable_is_watched_and_show_values_shows_values() {
     if !skip::root() {
         return;
     }
@@ -153,10 +153,10 @@ fn an_executable_is_watched_and_values_are_shown_when_asked_for() {
     let program = sandbox.copy(&name);
     let alerts = sandbox.path().join("alerts");
     let mut run = Running::start(&["--exe", &name, "--show-values", "--alerts", text(&alerts)]);
-    sandbox.sender().reports(&sandbox).run();
-    let sender = Sender::of(&program).reports(&sandbox).then("await").start();
+    sandbox.sender().then_report(&sandbox).run();
+    let sender = Sender::new(&program).then_report(&sandbox).then("await").start();
     // The executable is known while the process runs.
-    run.line(|line| line.contains("HIGH"));
+    run.wait_for_line(|line| line.contains("HIGH"));
     let sent = sender.end();
     run.signal(Signal::TERM);
     let ended = run.end();
@@ -176,7 +176,7 @@ fn an_executable_is_watched_and_values_are_shown_when_asked_for() {
 
 /// Losses are reported in the alert stream, and add up with the delivered sends.
 #[test]
-fn losses_are_told_and_add_up() {
+fn losses_are_reported_and_add_up() {
     if !skip::root() {
         return;
     }
@@ -191,7 +191,7 @@ fn losses_are_told_and_add_up() {
         .then(format!("repeat {SENDS} send 1000"))
         .run();
     run.signal(Signal::CONT);
-    let lost = run.json(|line| line["type"] == "lost");
+    let lost = run.wait_for_json(|line| line["type"] == "lost");
     assert_eq!(lost["reason"], "ring_full");
     run.signal(Signal::INT);
     let ended = run.end();
@@ -208,19 +208,19 @@ fn losses_are_told_and_add_up() {
 
 /// `tracer run --json | head -1`
 #[test]
-fn it_ends_when_nobody_reads_any_more() {
+fn tracer_ends_when_its_output_is_closed() {
     if !skip::root() {
         return;
     }
     let (sandbox, uid) = (sandbox(), unused_uid());
     let mut run = Running::start(&["--uid", &uid.to_string(), "--json"]);
     let deadline = Instant::now() + Duration::from_secs(90);
-    sandbox.sender().uid(uid).reports(&sandbox).run();
-    run.json(is_alert);
+    sandbox.sender().uid(uid).then_report(&sandbox).run();
+    run.wait_for_json(is_alert);
     run.close_stdout();
     while !run.has_ended() {
-        assert!(Instant::now() < deadline, "it does not end");
-        sandbox.sender().uid(uid).reports(&sandbox).run();
+        assert!(Instant::now() < deadline, "tracer does not end");
+        sandbox.sender().uid(uid).then_report(&sandbox).run();
     }
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -236,7 +236,7 @@ fn it_ends_when_nobody_reads_any_more() {
 }
 
 #[test]
-fn mistakes_are_named_with_what_to_do() {
+fn usage_errors_name_the_next_step() {
     if !skip::root() {
         return;
     }
@@ -264,7 +264,7 @@ fn mistakes_are_named_with_what_to_do() {
 }
 
 #[test]
-fn without_root_it_says_so() {
+fn without_root_the_reason_is_reported() {
     if !skip::root() {
         return;
     }
@@ -288,7 +288,7 @@ fn without_root_it_says_so() {
 }
 
 #[test]
-fn the_demo_alerts_for_one_client_and_not_for_the_other() {
+fn the_demo_raises_alerts_for_one_client_only() {
     if !skip::root() {
         return;
     }
@@ -327,7 +327,7 @@ fn sdk(consumer: &str, chain: &str) {
         .expect("python");
     assert!(status.success(), "the client failed: {status}");
 
-    let alert = run.json(is_alert);
+    let alert = run.wait_for_json(is_alert);
     assert_eq!(alert["severity"], "high");
     assert_eq!(alert["process"]["uid"].to_string(), uid);
     assert_eq!(alert["request"]["authority"], collector.to_string());
@@ -356,12 +356,12 @@ fn sdk(consumer: &str, chain: &str) {
 }
 
 #[test]
-fn the_sensors_sdk_is_caught() {
+fn the_sensors_sdk_is_detected() {
     sdk("DefaultConsumer", "body > form:data > base64 > gzip > json.properties.url");
 }
 
 #[test]
-fn the_sensors_sdk_is_caught_in_batches() {
+fn the_sensors_sdk_is_detected_in_batches() {
     sdk("BatchConsumer", "body > form:data_list > base64 > gzip > json[0].properties.url");
 }
 
@@ -389,7 +389,7 @@ fn code_without_stderr(arguments: &[&str], closed: bool) -> Option<i32> {
 }
 
 #[test]
-fn a_standard_error_that_fails_changes_no_exit_code() {
+fn a_failing_stderr_does_not_change_the_exit_code() {
     let request = corpus::folder().join(REPORT);
     for closed in [false, true] {
         let code = |arguments: &[&str]| code_without_stderr(arguments, closed);
@@ -407,7 +407,7 @@ fn a_standard_error_that_fails_changes_no_exit_code() {
 }
 
 #[test]
-fn a_standard_output_that_nobody_reads_ends_quietly() {
+fn a_closed_stdout_ends_tracer_quietly() {
     let request = corpus::folder().join(REPORT);
     for (redirect, code, said) in [("| true", 0, ""), (">/dev/full", 1, "No space left on device")]
     {
@@ -425,7 +425,7 @@ fn a_standard_output_that_nobody_reads_ends_quietly() {
 }
 
 #[test]
-fn outputs_follow_no_link_and_a_recording_replaces_no_file() {
+fn outputs_follow_no_links_and_recordings_replace_no_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     fs::write(at("target"), "kept").expect("a file");

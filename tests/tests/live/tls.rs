@@ -28,20 +28,20 @@ const CHAIN: &str = "body > form:data > base64 > gzip > json.properties.url";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 #[test]
-fn openssls_client_is_read_before_it_encrypts() {
-    if !skip::root() || !openssl::is_here() {
+fn plaintext_of_an_openssl_client_is_read() {
+    if !skip::root() || !openssl::available() {
         return;
     }
     let server = Server::start();
     let mut client = Command::new("openssl");
     client.args(["s_client", "-quiet", "-connect", server.address()]);
-    is_read_before_it_encrypts(client);
+    assert_plaintext_is_read(client);
 }
 
 /// The library of Android's applications and of Chromium's family.
 #[test]
-fn a_client_with_boringssl_is_read_before_it_encrypts() {
-    if !skip::root() || !openssl::is_here() {
+fn plaintext_of_a_boringssl_client_is_read() {
+    if !skip::root() || !openssl::available() {
         return;
     }
     let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir();
@@ -53,11 +53,11 @@ fn a_client_with_boringssl_is_read_before_it_encrypts() {
     let (address, port) = server.address_and_port();
     let mut client = Command::new(client);
     client.args([address, port]);
-    is_read_before_it_encrypts(client);
+    assert_plaintext_is_read(client);
 }
 
 /// Runs a client that sends its standard input, and checks the alert.
-fn is_read_before_it_encrypts(mut client: Command) {
+fn assert_plaintext_is_read(mut client: Command) {
     let uid = unused_uid();
     let mut run =
         Running::start(&["--uid", &uid.to_string(), "--json", "--show-values", "--verbose"]);
@@ -68,13 +68,13 @@ fn is_read_before_it_encrypts(mut client: Command) {
     // The client has mapped its library and waits for data, which leaves time to
     // probe the library.
     let read = |line: &str| line.contains("reading ") && line.contains("libssl");
-    assert!(run.notes(read, PATIENCE), "its library is not read");
+    assert!(run.wait_for_stderr(read, PATIENCE), "libssl is not probed");
     let request = std::fs::read(corpus::folder().join(REPORT)).expect("a request");
     input.write_all(&request).expect("the client reads");
     // One of the clients sends at the end of its input.
     drop(input);
 
-    let alert = run.json(is_alert);
+    let alert = run.wait_for_json(is_alert);
     let _ = client.kill();
     let _ = client.wait();
     run.signal(Signal::INT);
