@@ -53,7 +53,7 @@ fn json() -> String {
     format!(r#"{{"url":"{VISITED}","n":1}}"#)
 }
 
-/// Requests of every kind, to different ends.
+/// Returns requests of every kind, on different connections.
 fn requests() -> Vec<(Request, Connection)> {
     let tls = |local: &str, remote: &str| Connection {
         key: 1,
@@ -99,7 +99,7 @@ fn requests() -> Vec<(Request, Connection)> {
     ]
 }
 
-/// The same, with a gap in its body.
+/// Returns the request with a gap in its body.
 fn with_gap(request: &Request, at: usize, len: Option<u64>) -> Request {
     let data = &request.body.data;
     let end = at + len.unwrap_or(1) as usize;
@@ -109,7 +109,7 @@ fn with_gap(request: &Request, at: usize, len: Option<u64>) -> Request {
 }
 
 fn pipeline() -> Pipeline {
-    /// Reading them takes longer than a request.
+    /// Parsing them takes longer than a test.
     static KNOWLEDGE: LazyLock<Knowledge> = LazyLock::new(Knowledge::default);
     Pipeline::new(&KNOWLEDGE)
 }
@@ -138,13 +138,13 @@ fn entries(all: &[Decoded]) -> Vec<Evidence<'_>> {
     all.iter().map(|decoded| Evidence { decoded, phase: Some("idle") }).collect()
 }
 
-fn pcapng_of(all: &[Decoded]) -> Vec<u8> {
+fn written_pcapng(all: &[Decoded]) -> Vec<u8> {
     let mut file = Vec::new();
     pcapng::write(&mut file, &entries(all)).unwrap();
     file
 }
 
-fn har_of(all: &[Decoded], redactor: &Redactor) -> String {
+fn written_har(all: &[Decoded], redactor: &Redactor) -> String {
     let mut file = Vec::new();
     har::write(&mut file, &entries(all), redactor).unwrap();
     String::from_utf8(file).unwrap()
@@ -159,7 +159,7 @@ fn read_pcapng(file: &[u8]) -> Vec<Decoded> {
     }
     pipeline.finish(&mut outputs);
     let mut all = decoded(outputs);
-    // A connection's requests come in its order; those that wait, at the end.
+    // Requests are in order within their connection only.
     all.sort_by_key(|decoded| decoded.unix);
     all
 }
@@ -169,14 +169,14 @@ fn read_har(file: &str) -> Vec<Decoded> {
     let mut pipeline = pipeline();
     let mut outputs = Vec::new();
     pipeline.push(Event::Clock(CLOCK), &mut outputs);
-    while let Some(sent) = reader.request().expect("an archive") {
+    while let Some(sent) = reader.request().expect("a HAR") {
         pipeline.request(sent, &mut outputs);
     }
     decoded(outputs)
 }
 
-/// What a request is, wherever it was read.
-fn told(decoded: &Decoded) -> (Option<&str>, &str, bool, Vec<&Finding>) {
+/// Returns the properties of a request that both formats keep.
+fn summary(decoded: &Decoded) -> (Option<&str>, &str, bool, Vec<&Finding>) {
     let request = &decoded.sent.message;
     let complete = request.complete;
     let path = request.target();
@@ -184,37 +184,37 @@ fn told(decoded: &Decoded) -> (Option<&str>, &str, bool, Vec<&Finding>) {
 }
 
 #[test]
-fn a_capture_reads_back_with_the_same_findings() {
+fn a_written_capture_is_read_with_the_same_findings() {
     let all = decode(requests());
-    let file = pcapng_of(&all);
+    let file = written_pcapng(&all);
     let again = read_pcapng(&file);
     assert_eq!(again.len(), all.len());
     for (before, after) in all.iter().zip(&again) {
-        assert_eq!(told(before), told(after));
+        assert_eq!(summary(before), summary(after));
         assert_eq!(before.unix, after.unix);
         assert_eq!(before.sent.message.unread_bytes, after.sent.message.unread_bytes);
-        let ends = |decoded: &Decoded| -> (Transport, Option<SocketAddr>, Option<SocketAddr>) {
+        let endpoints = |decoded: &Decoded| -> (Transport, Option<SocketAddr>, Option<SocketAddr>) {
             let connection = decoded.sent.connection;
             (connection.transport, connection.local, connection.remote)
         };
-        assert_eq!(ends(before), ends(after));
+        assert_eq!(endpoints(before), endpoints(after));
         assert_eq!(after.sent.process.uid, 10_123);
     }
-    // Each packet is of a size that Wireshark reads.
+    // The longest request spans several packets.
     assert!(file.len() > 600_000);
     let text = String::from_utf8_lossy(&file);
     assert!(text.contains("(phase: idle)") && text.contains("by body > json.url"), "comments");
 }
 
 #[test]
-fn an_archive_reads_back_with_the_same_findings() {
+fn a_written_har_is_read_with_the_same_findings() {
     let all = decode(requests());
-    let again = read_har(&har_of(&all, &Redactor::off()));
+    let again = read_har(&written_har(&all, &Redactor::off()));
     assert_eq!(again.len(), all.len());
     for (before, after) in all.iter().zip(&again) {
-        let (authority, path, complete, findings) = told(before);
-        // Of a body with gaps a reader knows the places, but not the lengths.
-        assert_eq!(told(after), (authority, path, complete, findings));
+        let (authority, path, complete, findings) = summary(before);
+        // A HAR contains the positions of gaps, but not their lengths.
+        assert_eq!(summary(after), (authority, path, complete, findings));
         assert_eq!(before.unix, after.unix);
         assert_eq!(before.sent.message.protocol, after.sent.message.protocol);
         assert_eq!(before.sent.connection.transport, after.sent.connection.transport);
@@ -223,9 +223,9 @@ fn an_archive_reads_back_with_the_same_findings() {
 }
 
 #[test]
-fn an_archive_has_all_that_the_format_demands() {
+fn a_written_har_has_all_required_members() {
     let all = decode(requests());
-    let har: Value = serde_json::from_str(&har_of(&all, &Redactor::off())).unwrap();
+    let har: Value = serde_json::from_str(&written_har(&all, &Redactor::off())).unwrap();
     let log = &har["log"];
     assert_eq!((&log["version"], &log["creator"]["name"]), (&"1.2".into(), &"tracer".into()));
     for entry in log["entries"].as_array().unwrap() {
@@ -251,10 +251,10 @@ fn an_archive_has_all_that_the_format_demands() {
 }
 
 #[test]
-fn what_is_hidden_is_nowhere_in_an_archive() {
+fn a_redacted_har_contains_no_secret() {
     let all = decode(requests());
     let redactor = Redactor::keyed(Key([7; 16]));
-    let file = har_of(&all, &redactor);
+    let file = written_har(&all, &redactor);
     for secret in ["7f3c2a10", "0123456789abcdef", "q=private", "dark", "other.example/?x"] {
         assert!(!file.contains(secret), "{secret}");
     }
@@ -263,7 +263,7 @@ fn what_is_hidden_is_nowhere_in_an_archive() {
 }
 
 #[test]
-fn a_websocket_reads_back() {
+fn written_websocket_messages_are_read() {
     let handshake = request(
         b"GET /socket HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     );
@@ -277,51 +277,51 @@ fn a_websocket_reads_back() {
     let mut all = vec![(handshake.clone(), connection)];
     all.extend(bodies.iter().map(|body| (message(body), connection)));
     let all = decode(all);
-    let again = read_pcapng(&pcapng_of(&all));
+    let again = read_pcapng(&written_pcapng(&all));
     assert_eq!(again.len(), 4);
     for (before, after) in all.iter().zip(&again) {
         assert_eq!(before.sent.message.body.data, after.sent.message.body.data);
         assert_eq!(before.sent.message.protocol, after.sent.message.protocol);
     }
-    // Alone, a message brings its handshake.
-    assert_eq!(read_pcapng(&pcapng_of(&all[1..2])).len(), 2);
-    let har: Value = serde_json::from_str(&har_of(&all, &Redactor::off())).unwrap();
+    // A single message is preceded by its handshake.
+    assert_eq!(read_pcapng(&written_pcapng(&all[1..2])).len(), 2);
+    let har: Value = serde_json::from_str(&written_har(&all, &Redactor::off())).unwrap();
     assert_eq!(har["log"]["entries"][1]["_webSocketMessages"][0]["data"], "short");
     assert_eq!(har["log"]["entries"][3]["_webSocketMessages"][0]["opcode"], 2);
 }
 
 #[test]
-fn a_head_that_is_cut_is_written_as_far_as_it_goes() {
+fn a_cut_head_is_written_up_to_the_cut() {
     let whole = b"POST /v1?a=b HTTP/1.1\r\nHost: collector.example\r\nX: y\r\n\r\n";
     for len in 0..whole.len() {
         for request in parse_http1(&whole[..len]).0 {
             let written = pieces(&request, false);
             let Some(Piece::Bytes(bytes)) = written.first() else { panic!("{len}") };
             assert!(whole.starts_with(bytes), "{len}: {}", bytes.escape_ascii());
-            assert_eq!(written.len(), 2, "what is missing is said: {len}");
+            assert_eq!(written.len(), 2, "a gap follows: {len}");
         }
     }
 }
 
 #[test]
-fn nothing_is_written_as_nothing() {
-    assert_eq!(read_pcapng(&pcapng_of(&[])).len(), 0);
-    assert_eq!(read_har(&har_of(&[], &Redactor::off())).len(), 0);
-    // Of a request of which nothing is known either.
+fn files_without_requests_or_with_an_unknown_request_are_read() {
+    assert_eq!(read_pcapng(&written_pcapng(&[])).len(), 0);
+    assert_eq!(read_har(&written_har(&[], &Redactor::off())).len(), 0);
+    // A request without any known property.
     let mut decoded = fixtures::decoded();
     let request = &mut decoded.sent.message;
     (request.method, request.authority, request.path) = (None, None, None);
     request.body = Body { gaps: vec![Gap { at: 0, len: None }], ..Body::default() };
     decoded.unix = None;
     let all = [decoded];
-    let _ = pcapng_of(&all);
-    assert_eq!(read_har(&har_of(&all, &Redactor::off())).len(), 1);
+    let _ = written_pcapng(&all);
+    assert_eq!(read_har(&written_har(&all, &Redactor::off())).len(), 1);
 }
 
 proptest! {
-    /// Bodies of any bytes come back with their gaps where they were.
+    /// Bodies are read with the same bytes and the same number of missing bytes.
     #[test]
-    fn bodies_come_back(
+    fn written_bodies_are_read_unchanged(
         data in proptest::collection::vec(any::<u8>(), 0..400),
         gaps in proptest::collection::vec((any::<prop::sample::Index>(), 1..50_u64), 0..4),
         chunked: bool,
@@ -341,12 +341,12 @@ proptest! {
         (request.complete, request.unread_bytes) = (complete, missing);
         let connection = Connection { key: 1, transport: Transport::Tcp, local: None, remote: None };
         let all = decode(vec![(request, connection)]);
-        let again = read_pcapng(&pcapng_of(&all));
+        let again = read_pcapng(&written_pcapng(&all));
         prop_assert_eq!(again.len(), 1);
         let (before, after) = (&all[0].sent.message, &again[0].sent.message);
         prop_assert_eq!(&before.body.data, &after.body.data);
         prop_assert_eq!(before.complete, after.complete);
         prop_assert_eq!(before.unread_bytes, after.unread_bytes);
-        prop_assert_eq!(read_har(&har_of(&all, &Redactor::off())).len(), 1);
+        prop_assert_eq!(read_har(&written_har(&all, &Redactor::off())).len(), 1);
     }
 }

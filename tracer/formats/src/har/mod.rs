@@ -5,6 +5,9 @@
 //!     { "startedDateTime": …, "request": {…}, "response": {…}, "_webSocketMessages": […] },
 //!     … ] } }
 //! ```
+//!
+//! The format cannot express a body that is not text, or one that is missing.
+//! `read::body` lists what tools write instead.
 
 mod read;
 mod write;

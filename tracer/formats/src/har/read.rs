@@ -1,20 +1,10 @@
-//! HAR 1.2 (the HTTP archive format), as the tools write it.
-//!
-//! ```text
-//! { "log": { "creator": …, "pages": […], "entries": [
-//!     { "startedDateTime": …, "request": {…}, "response": {…}, "_webSocketMessages": […] },
-//!     … ] } }
-//! ```
-//!
-//! Of each entry the request and the messages that a WebSocket's client sent
-//! are read; responses, often most of a file, are read over. The format has no
-//! word for a body that is no text, nor for one that is missing: `body` has
-//! what the tools made of that.
+//! Reads the requests of a HAR, and the messages that clients sent over a
+//! WebSocket. Responses, often the largest part of a file, are skipped.
 
 mod body;
-mod order;
 mod request;
 mod time;
+mod time_queue;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +14,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use self::order::Order;
+use self::time_queue::TimeQueue;
 use crate::{
     ReadError,
     json::{self, Value},
@@ -36,23 +26,23 @@ use tracer_core::{
     stream::Sent,
 };
 
-/// What of a file was read, in numbers.
+/// Counts of what was read from a file, and of what was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Entries.
+    /// Number of entries.
     pub entries: u64,
-    /// Those without a request that says whom it asks for what.
+    /// Number of entries without an HTTP request that has a method and a URL.
     pub unreadable: u64,
-    /// Those with more in them than is kept.
+    /// Number of entries that exceed a limit and were read in part.
     pub shortened: u64,
 }
 
 impl Counters {
-    /// What was not read and should have been, for people.
+    /// Describes what could not be read, one line for each kind.
     pub fn explain(&self) -> impl Iterator<Item = String> {
         [
-            (self.unreadable, "entries do not say who was asked for what over HTTP"),
-            (self.shortened, "entries hold more than is kept of one"),
+            (self.unreadable, "entries have no HTTP request with a URL"),
+            (self.shortened, "entries are larger than the limit and were read in part"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -60,34 +50,34 @@ impl Counters {
     }
 }
 
-/// Reads a file.
+/// Reads a HAR file.
 #[derive(Debug)]
 pub struct Reader<R> {
     json: json::Reader<R>,
-    place: Place,
-    /// Requests that may not be the next.
-    order: Order<Sent<Request>>,
-    /// The WebSocket whose messages come next.
-    socket: Option<Socket>,
-    /// What ends the file early; told once all before it is given out.
-    end: Option<ReadError>,
+    position: Position,
+    /// Requests that wait for earlier ones.
+    queue: TimeQueue<Sent<Request>>,
+    /// WebSocket messages of the last entry.
+    messages: Option<SentMessages>,
+    /// Error that ended the file, to be returned after everything before it.
+    error: Option<ReadError>,
     counters: Counters,
-    /// When the last entry began: one without a time is taken to follow it.
-    last: BootTime,
+    /// Start of the last entry, used for entries without a time.
+    last_started: BootTime,
 }
 
-/// Where in a file the reader is.
+/// Position of the reader in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     Start,
-    /// Among the entries; whether none came yet.
+    /// In the list of entries. `first` is set before the first entry.
     Entries {
         first: bool,
     },
     End,
 }
 
-/// An entry, as far as it was read.
+/// The parts of an entry that were read.
 #[derive(Debug, Default)]
 struct Entry {
     started: Option<BootTime>,
@@ -95,135 +85,137 @@ struct Entry {
     server: Option<IpAddr>,
     connection: Vec<u8>,
     messages: Value,
-    /// More was in it than is kept.
+    /// Set if a part exceeds a limit.
     shortened: bool,
-    /// The file ends, or breaks, within the request.
+    /// Set if the request is incomplete: the file ends within it, is damaged
+    /// there, or the request exceeds a limit.
     cut: bool,
-    /// Chromium's developer tools wrote it.
-    of_chromium: bool,
+    /// Set if Chromium's developer tools wrote the entry.
+    from_chromium: bool,
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Reads from the file's beginning.
+    /// Creates a reader at the start of a file.
     pub fn new(from: R) -> Self {
         Self {
             json: json::Reader::new(from),
-            place: Place::Start,
-            order: Order::default(),
-            socket: None,
-            end: None,
+            position: Position::Start,
+            queue: TimeQueue::default(),
+            messages: None,
+            error: None,
             counters: Counters::default(),
-            last: BootTime::default(),
+            last_started: BootTime::default(),
         }
     }
 
-    /// The next request, in the order of time as far as the file is nearly in
-    /// it; `None` at the end.
+    /// Returns the next request, or `None` at the end. Requests are returned in
+    /// the order of time if the file is nearly in that order.
     ///
     /// # Errors
-    /// When the file cannot be read further. What was read before was given
-    /// out before.
+    /// Returns an error if the rest of the file cannot be read. All requests
+    /// before the error have been returned then.
     pub fn request(&mut self) -> Result<Option<Sent<Request>>, ReadError> {
         loop {
-            if let Some(sent) = self.order.overflow() {
+            if let Some(sent) = self.queue.overflow() {
                 return Ok(Some(sent));
             }
-            // One by one: each message brings its handshake's head.
-            if let Some(sent) = self.socket.as_mut().and_then(Socket::next) {
-                self.wait(sent);
+            // One at a time, because each message carries the handshake's head.
+            if let Some(sent) = self.messages.as_mut().and_then(SentMessages::next) {
+                self.enqueue(sent);
                 continue;
             }
-            self.socket = None;
-            if self.place == Place::End {
-                return match self.order.pop() {
+            self.messages = None;
+            if self.position == Position::End {
+                return match self.queue.pop() {
                     Some(sent) => Ok(Some(sent)),
-                    None => self.end.take().map_or(Ok(None), Err),
+                    None => self.error.take().map_or(Ok(None), Err),
                 };
             }
             if let Err(err) = self.step() {
-                self.place = Place::End;
-                self.end = Some(err);
+                self.position = Position::End;
+                self.error = Some(err);
             }
         }
     }
 
-    /// What was read so far.
+    /// Returns the counts so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
     fn step(&mut self) -> Result<(), ReadError> {
-        self.place = match self.place {
-            Place::Start => {
+        self.position = match self.position {
+            Position::Start => {
                 self.find_entries()?;
-                Place::Entries { first: true }
+                Position::Entries { first: true }
             }
-            Place::Entries { first } if self.json.next_element(first)? => {
+            Position::Entries { first } if self.json.next_element(first)? => {
                 let mut entry = Entry::default();
                 let read = entry.read(&mut self.json);
-                // Also when the file ends in it: what is known of it counts.
-                self.take(entry);
+                // An entry that is cut is returned as well.
+                self.entry(entry);
                 read?;
-                Place::Entries { first: false }
+                Position::Entries { first: false }
             }
-            Place::Entries { .. } | Place::End => Place::End,
+            Position::Entries { .. } | Position::End => Position::End,
         };
         Ok(())
     }
 
-    /// Goes to the first entry.
+    /// Moves to the first entry.
     fn find_entries(&mut self) -> Result<(), ReadError> {
-        const NONE: ReadError =
-            ReadError::WrongFormat("this JSON is no HAR: it has no log.entries");
+        const NOT_HAR: ReadError =
+            ReadError::WrongFormat("this JSON file is not a HAR: log.entries is missing");
         self.json.skip_byte_order_mark()?;
         for (name, bracket) in [("log", b'{'), ("entries", b'[')] {
             if name == "log" && !self.json.enter(b'{')? {
-                return Err(NONE);
+                return Err(NOT_HAR);
             }
             let mut first = true;
             loop {
                 match self.json.next_name(first)? {
                     Some(found) if found == name => break,
                     Some(_) => self.json.skip()?,
-                    None => return Err(NONE),
+                    None => return Err(NOT_HAR),
                 }
                 first = false;
             }
             if !self.json.enter(bracket)? {
-                return Err(NONE);
+                return Err(NOT_HAR);
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, entry: Entry) {
+    fn entry(&mut self, entry: Entry) {
         self.counters.entries += 1;
         self.counters.shortened += u64::from(entry.shortened);
-        let time = entry.started.unwrap_or(self.last);
-        self.last = time;
+        let time = entry.started.unwrap_or(self.last_started);
+        self.last_started = time;
         let Some((mut request, transport)) = request::request(&entry.request, time, entry.cut)
         else {
             self.counters.unreadable += 1;
             return;
         };
-        if entry.of_chromium && transport == Transport::Tls {
-            request::without_provisional(&mut request);
+        if entry.from_chromium && transport == Transport::Tls {
+            request::mark_provisional(&mut request);
         }
         let connection = entry.connection(&request, transport);
         let sent = Sent { connection, hook: HOOK, process: unknown_process(), message: request };
         if let Value::List(messages) = entry.messages {
-            self.socket = Some(Socket { handshake: sent.clone(), messages: messages.into_iter() });
+            self.messages =
+                Some(SentMessages { handshake: sent.clone(), messages: messages.into_iter() });
         }
-        self.wait(sent);
+        self.enqueue(sent);
     }
 
-    fn wait(&mut self, sent: Sent<Request>) {
-        self.order.push(sent.message.time, cost(&sent.message), sent);
+    fn enqueue(&mut self, sent: Sent<Request>) {
+        self.queue.push(sent.message.time, cost(&sent.message), sent);
     }
 }
 
 impl Entry {
-    /// Reads the entry that comes next.
+    /// Reads the next entry.
     fn read(&mut self, json: &mut json::Reader<impl BufRead>) -> Result<(), ReadError> {
         if !json.enter(b'{')? {
             return json.skip();
@@ -238,22 +230,24 @@ impl Entry {
                     self.shortened |= self.cut;
                 }
                 "_webSocketMessages" => self.shortened |= json.value(&mut self.messages)?,
-                // What it says is the tool's opinion.
+                // Its content is the tool's conclusion, not a fact.
                 "_initiator" => {
-                    self.of_chromium = true;
+                    self.from_chromium = true;
                     json.skip()?;
                 }
-                "startedDateTime" => self.started = word(json)?.and_then(|text| time::parse(&text)),
-                "serverIPAddress" => self.server = word(json)?.and_then(|text| address(&text)),
-                "connection" => self.connection = word(json)?.unwrap_or_default(),
+                "startedDateTime" => {
+                    self.started = string(json)?.and_then(|text| time::parse(&text))
+                }
+                "serverIPAddress" => self.server = string(json)?.and_then(|text| parse_ip(&text)),
+                "connection" => self.connection = string(json)?.unwrap_or_default(),
                 _ => json.skip()?,
             }
         }
         Ok(())
     }
 
-    /// The connection, as far as the file tells: the tool's name for it, or the
-    /// server's.
+    /// Identifies the connection by the tool's name for it and the authority of
+    /// the request. The local address is never known.
     fn connection(&self, request: &Request, transport: Transport) -> Connection {
         let mut hasher = DefaultHasher::new();
         (&self.connection, &request.authority).hash(&mut hasher);
@@ -267,8 +261,8 @@ impl Entry {
     }
 }
 
-/// A string; a number is taken for one.
-fn word(json: &mut json::Reader<impl BufRead>) -> Result<Option<Vec<u8>>, ReadError> {
+/// Reads a string, or a number as a string.
+fn string(json: &mut json::Reader<impl BufRead>) -> Result<Option<Vec<u8>>, ReadError> {
     let mut value = Value::Null;
     json.value(&mut value)?;
     Ok(match value {
@@ -278,27 +272,27 @@ fn word(json: &mut json::Reader<impl BufRead>) -> Result<Option<Vec<u8>>, ReadEr
     })
 }
 
-/// An address; DevTools puts those of IPv6 in brackets.
-fn address(text: &[u8]) -> Option<IpAddr> {
+/// Parses an IP address. DevTools writes IPv6 addresses in brackets.
+fn parse_ip(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// The messages that the client of a WebSocket sent, as DevTools and mitmproxy
-/// write them: `{"type":"send","time":seconds,"opcode":1 or 2,"data":text or base64}`.
+/// The messages that the client of a WebSocket sent. DevTools and mitmproxy
+/// write all messages as `{"type":"send","time":seconds,"opcode":1 or 2,"data":text or base64}`.
 #[derive(Debug)]
-struct Socket {
+struct SentMessages {
     handshake: Sent<Request>,
     messages: std::vec::IntoIter<Value>,
 }
 
-impl Socket {
-    /// The next message that was sent.
+impl SentMessages {
+    /// Returns the next message that the client sent.
     fn next(&mut self) -> Option<Sent<Request>> {
         let Self { handshake, messages } = self;
         messages.find_map(|message| {
-            let sent = |kind: &json::Text| matches!(&kind.bytes[..], b"send" | b"request");
-            message.text("type").filter(|kind| sent(kind))?;
+            let is_sent = |kind: &json::Text| matches!(&kind.bytes[..], b"send" | b"request");
+            message.text("type").filter(|kind| is_sent(kind))?;
             let kind = match message.number("opcode") {
                 Some(2.0) => ws::MessageKind::Binary,
                 _ => ws::MessageKind::Text,
@@ -313,7 +307,7 @@ impl Socket {
     }
 }
 
-/// What a request costs in memory, roughly.
+/// Estimates the memory of a request.
 fn cost(request: &Request) -> usize {
     let fields = request.headers.iter().map(|field| field.name.len() + field.value.len() + 64);
     size_of::<Sent<Request>>()
@@ -322,13 +316,13 @@ fn cost(request: &Request) -> usize {
         + fields.sum::<usize>()
 }
 
-/// The protocol by the name that a tool gives it.
+/// Parses a tool's name of a protocol.
 fn protocol(version: &[u8]) -> Protocol {
     let version = version.to_ascii_lowercase();
     match &version[..] {
         b"http/2" | b"http/2.0" | b"h2" | b"h2c" => Protocol::Http2,
         b"http/3" | b"http/3.0" | b"h3" => Protocol::Http3,
-        // Also "unknown", and those that are no HTTP ("blob", "data").
+        // Tools also write "unknown", "blob" and "data".
         _ => Protocol::Http1,
     }
 }

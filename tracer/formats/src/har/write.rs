@@ -1,12 +1,13 @@
-//! HAR 1.2. `_tracer` holds what the alert stream says of a request
-//! (`docs/reference/alerts.md`), and which phase it was sent in.
+//! Writes requests as HAR for the browsers' developer tools, mitmproxy and
+//! Charles. `_tracer` contains the alert of a request
+//! (`docs/reference/alerts.md`) and the audit phase in which it was sent.
 //!
-//! Bodies that are no text are base64, with `"encoding": "base64"` beside them,
-//! as PCAPdroid and others write them. In one with gaps, U+FFFD stands for each;
-//! of one that is no text besides, what stands before its first.
+//! Bodies that are not text are written in base64, with `"encoding": "base64"`,
+//! as PCAPdroid and others do. In text, U+FFFD replaces each gap. Of other
+//! bodies with gaps, only the bytes before the first gap are written.
 //!
-//! Nothing was captured of answers: they have status 0, as tools write requests
-//! that got none.
+//! Responses are not captured. They have status 0, which tools write for
+//! requests without a response.
 
 use std::{
     borrow::Cow,
@@ -28,8 +29,8 @@ use tracer_core::{
 /// Host of URLs whose host is not known.
 const UNKNOWN_HOST: &str = "unknown.invalid";
 
-/// Fields whose values tell nothing about the user that the request does not
-/// show otherwise; what the others hold is hidden with the rest.
+/// Header fields whose values are not redacted: they reveal nothing about the
+/// user that the rest of the request does not.
 const PLAIN_FIELDS: [&str; 18] = [
     "accept",
     "accept-encoding",
@@ -51,11 +52,11 @@ const PLAIN_FIELDS: [&str; 18] = [
     "user-agent",
 ];
 
-/// Writes an archive of the requests. What the redactor hides is left out of
-/// them, bodies and cookies altogether.
+/// Writes a HAR of the requests. Redaction removes bodies and cookies, and
+/// replaces other values by digests.
 ///
 /// # Errors
-/// When it cannot be written to.
+/// Returns an error if `out` cannot be written to.
 pub fn write(mut out: impl Write, entries: &[Evidence<'_>], redactor: &Redactor) -> io::Result<()> {
     let creator = Creator { name: "tracer", version: env!("CARGO_PKG_VERSION") };
     write!(out, "{{\"log\":{{\"version\":\"1.2\",\"creator\":")?;
@@ -63,7 +64,7 @@ pub fn write(mut out: impl Write, entries: &[Evidence<'_>], redactor: &Redactor)
     write!(out, ",\"pages\":[],\"entries\":[")?;
     for (i, entry) in entries.iter().enumerate() {
         out.write_all(if i == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut out, &HarEntry::of(entry, redactor))?;
+        serde_json::to_writer(&mut out, &HarEntry::new(entry, redactor))?;
     }
     out.write_all(b"\n]}}\n")
 }
@@ -92,7 +93,7 @@ struct HarEntry<'a> {
     #[serde(rename = "_webSocketMessages", skip_serializing_if = "Vec::is_empty")]
     messages: Vec<Message<'a>>,
     #[serde(rename = "_tracer")]
-    told: Told<'a>,
+    annotation: Annotation<'a>,
 }
 
 #[derive(Serialize)]
@@ -128,7 +129,7 @@ struct PostData<'a> {
     comment: Option<String>,
 }
 
-/// A WebSocket's message, as the developer tools and mitmproxy write it.
+/// A WebSocket message in the form of the developer tools and mitmproxy.
 #[derive(Serialize)]
 struct Message<'a> {
     #[serde(rename = "type")]
@@ -138,7 +139,7 @@ struct Message<'a> {
     data: Cow<'a, str>,
 }
 
-/// The answer that nobody saw.
+/// The response, which was not captured.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Response {
@@ -171,9 +172,9 @@ struct Timings {
 #[derive(Serialize)]
 struct Empty {}
 
-/// What tracer says of a request.
+/// tracer's own data about a request.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Annotation<'a> {
     phase: Option<&'a str>,
     alert: Option<u64>,
     severity: Option<Severity>,
@@ -187,7 +188,7 @@ struct Told<'a> {
 }
 
 impl<'a> HarEntry<'a> {
-    fn of(entry: &Evidence<'a>, redactor: &Redactor) -> Self {
+    fn new(entry: &Evidence<'a>, redactor: &Redactor) -> Self {
         let decoded = entry.decoded;
         let sent = &decoded.sent;
         let alert = Alert::of(decoded).redacted(redactor);
@@ -197,7 +198,7 @@ impl<'a> HarEntry<'a> {
         Self {
             started_date_time: rfc3339(unix),
             time: 0,
-            request: HarRequest::of(&sent.message, &alert, redactor),
+            request: HarRequest::new(&sent.message, &alert, redactor),
             response: Response {
                 status: 0,
                 status_text: "",
@@ -216,11 +217,11 @@ impl<'a> HarEntry<'a> {
             comment: entry.comment(&alert),
             resource: is_message.then_some("websocket"),
             messages: if is_message && !hides {
-                vec![Message::of(&sent.message, unix)]
+                vec![Message::new(&sent.message, unix)]
             } else {
                 Vec::new()
             },
-            told: Told {
+            annotation: Annotation {
                 phase: entry.phase,
                 alert: alert.alert,
                 severity: alert.severity,
@@ -236,8 +237,8 @@ impl<'a> HarEntry<'a> {
 }
 
 impl<'a> HarRequest<'a> {
-    fn of(request: &'a Request, alert: &Alert, redactor: &Redactor) -> Self {
-        // Redacted, where it is to be.
+    fn new(request: &'a Request, alert: &Alert, redactor: &Redactor) -> Self {
+        // Already redacted.
         let path = alert.content.request.path.as_deref().unwrap_or("/");
         let body = &request.body;
         let missing = body.gaps.iter().filter_map(|gap| gap.len).fold(0, u64::saturating_add);
@@ -260,7 +261,7 @@ impl<'a> HarRequest<'a> {
                 })
                 .collect(),
             query_string: query(path, redactor),
-            post_data: (!is_message).then(|| PostData::of(request, redactor)).flatten(),
+            post_data: (!is_message).then(|| PostData::new(request, redactor)).flatten(),
             headers_size: -1,
             body_size: if is_message {
                 0
@@ -282,7 +283,7 @@ fn url(request: &Request, alert: &Alert, path: &str) -> String {
     let remote = alert.connection.remote.map(|remote| remote.to_string());
     let authority = request.authority.clone().or(remote);
     let authority = authority.as_deref().unwrap_or(UNKNOWN_HOST);
-    // A target in its absolute form holds them itself.
+    // A target in absolute form contains scheme and authority.
     match path.starts_with('/') {
         true => format!("{scheme}://{authority}{path}"),
         false if path.contains("://") => path.to_owned(),
@@ -290,13 +291,13 @@ fn url(request: &Request, alert: &Alert, path: &str) -> String {
     }
 }
 
-/// The value of a header field, or its digest.
+/// Returns the value of a header field, redacted if necessary.
 fn field_value<'a>(name: &[u8], value: &'a [u8], redactor: &Redactor) -> Cow<'a, str> {
     let value = String::from_utf8_lossy(value);
-    let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-    if !redactor.redacts() || PLAIN_FIELDS.iter().any(is) {
+    let is_named = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+    if !redactor.redacts() || PLAIN_FIELDS.iter().any(is_named) {
         value
-    } else if ["referer", "origin"].iter().any(is) {
+    } else if ["referer", "origin"].iter().any(is_named) {
         redactor.url(&value).into()
     } else {
         redactor.value(&value).into()
@@ -315,7 +316,7 @@ fn cookies(request: &Request) -> Vec<Pair<'_>> {
     pairs.filter_map(pair).collect()
 }
 
-/// The fields of the query, decoded. Of digests there is nothing to decode.
+/// Splits the query into fields and decodes them. Digests are not decoded.
 fn query(path: &str, redactor: &Redactor) -> Vec<Pair<'static>> {
     let Some((_, query)) = path.split_once('?') else {
         return Vec::new();
@@ -333,7 +334,7 @@ fn query(path: &str, redactor: &Redactor) -> Vec<Pair<'static>> {
 }
 
 impl<'a> PostData<'a> {
-    fn of(request: &'a Request, redactor: &Redactor) -> Option<Self> {
+    fn new(request: &'a Request, redactor: &Redactor) -> Option<Self> {
         let body = &request.body;
         if body.data.is_empty() && body.gaps.is_empty() {
             return None;
@@ -341,16 +342,16 @@ impl<'a> PostData<'a> {
         let mime_type = request.header("content-type").unwrap_or_default();
         let mime_type = String::from_utf8_lossy(mime_type);
         if redactor.redacts() {
-            let comment = Some("redacted: the body is left out".to_owned());
+            let comment = Some("redacted: the body was removed".to_owned());
             return Some(Self { mime_type, text: "".into(), encoding: None, params: [], comment });
         }
-        let (text, encoding, left) = text(request);
+        let (text, encoding, omitted) = text(request);
         let comment = (!body.gaps.is_empty()).then(|| {
             let gaps = body.gaps.len();
-            match left {
+            match omitted {
                 0 => format!("bytes are missing in {gaps} places (U+FFFD)"),
-                left => format!(
-                    "bytes are missing in {gaps} places; {left} bytes behind the first are left out"
+                omitted => format!(
+                    "bytes are missing in {gaps} places; {omitted} bytes after the first are omitted"
                 ),
             }
         });
@@ -358,7 +359,8 @@ impl<'a> PostData<'a> {
     }
 }
 
-/// A body as text, or how it is encoded; and how many known bytes are not in it.
+/// Returns a body as text, the name of its encoding, and the number of known
+/// bytes that are omitted.
 fn text(request: &Request) -> (Cow<'_, str>, Option<&'static str>, usize) {
     const GAP: char = char::REPLACEMENT_CHARACTER;
     let body = &request.body;
@@ -386,7 +388,7 @@ fn text(request: &Request) -> (Cow<'_, str>, Option<&'static str>, usize) {
 }
 
 impl<'a> Message<'a> {
-    fn of(request: &'a Request, unix: u64) -> Self {
+    fn new(request: &'a Request, unix: u64) -> Self {
         let (data, encoding, _) = text(request);
         let opcode = if encoding.is_some() { 2 } else { 1 };
         Self { kind: "send", time: unix as f64 / 1e9, opcode, data }

@@ -1,27 +1,27 @@
-//! Packet captures: pcapng, and the classic pcap.
+//! Reads packet captures.
 //!
 //! ```text
 //! file ─▶ blocks ─▶ Packet ─▶ link ─▶ Segment ─▶ flows ─▶ Record ─▶ pipeline
-//!         (time,    (bytes)   (IP,    (ports,    (client?  (a send, at its
+//!         (times,   (bytes)   (IP,    (ports,    (client,  (a send, at its
 //!          options)            TCP)    seq)       order)    position)
 //! ```
 //!
-//! | module | knows |
+//! | module | content |
 //! |---|---|
-//! | `blocks` | both file formats, their clocks, and PCAPdroid's names of applications |
+//! | `blocks` | both file formats, their clocks, PCAPdroid's application names |
 //! | `link` | link layers, IPv4, IPv6, TCP, UDP |
-//! | `pdu` | plaintext that Wireshark or tracer wrote without packets around it |
-//! | `flows`, `order` | which side is the client, and the order of what it sent |
-//! | `tls` | what it sent in TLS, where the capture holds the keys |
+//! | `pdu` | plaintext that Wireshark or tracer wrote without packets |
+//! | `flows`, `reassembly` | the client of a connection, and the order of its bytes |
+//! | `tls` | decryption of what the client sent, if the capture contains the keys |
 //!
-//! Only what clients sent becomes records. A capture names no processes, but
-//! for PCAPdroid's; the rest is one unknown process's.
+//! Only the bytes that clients sent become records. Apart from PCAPdroid's,
+//! captures do not name processes, and everything belongs to one unknown process.
 
 mod blocks;
 mod flows;
 mod link;
 mod options;
-mod order;
+mod reassembly;
 mod pdu;
 #[cfg(test)]
 mod tests;
@@ -31,7 +31,7 @@ use std::{collections::VecDeque, io::Read};
 
 pub use self::blocks::is_capture;
 use self::{
-    blocks::{Blocks, Entry, Packet},
+    blocks::{Blocks, Item, Packet},
     flows::Flows,
     link::FrameError,
 };
@@ -39,34 +39,33 @@ use super::format::link::UPPER_PDU;
 use crate::{CLOCK, ReadError};
 use tracer_core::{packages, record::Event};
 
-/// What of a capture was read, in numbers.
+/// Counts of what was read from a capture, and of what was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Packets.
+    /// Number of packets.
     pub packets: u64,
-    /// Packets in which nothing was to be read: no IP, or neither TCP nor UDP.
+    /// Number of packets that are neither TCP nor UDP over IP.
     pub others: u64,
-    /// Packets of link types that are not known here.
+    /// Number of packets of unsupported link types.
     pub unknown_links: u64,
-    /// Packets whose headers are cut or make no sense.
+    /// Number of packets whose headers are cut or invalid.
     pub malformed: u64,
-    /// Fragments of IP packets, which are not put together, and the bytes in
-    /// them.
+    /// Number of fragments of IP packets, which are not reassembled.
     pub fragments: u64,
-    /// See [`Counters::fragments`].
+    /// Number of bytes in these fragments.
     pub fragment_bytes: u64,
-    /// Packets that the capture itself says it lost.
+    /// Number of packets that the capture reports as lost. Set at the end.
     pub dropped: u64,
 }
 
 impl Counters {
-    /// What was not read and should have been, for people.
+    /// Describes what could not be read, one line for each kind.
     pub fn explain(&self) -> impl Iterator<Item = String> {
         let fragments = format!("fragments of IP packets ({} bytes)", self.fragment_bytes);
         [
-            (self.dropped, "packets that the capture says it lost".to_owned()),
+            (self.dropped, "packets that the capture reports as lost".to_owned()),
             (self.fragments, fragments),
-            (self.unknown_links, "packets of link types that are not known".to_owned()),
+            (self.unknown_links, "packets of unsupported link types".to_owned()),
             (self.malformed, "packets whose headers are cut or damaged".to_owned()),
         ]
         .into_iter()
@@ -83,12 +82,12 @@ pub struct Reader<R> {
     ready: VecDeque<Event>,
     counters: Counters,
     ended: bool,
-    /// What ended the file early; told after what was read.
-    end: Option<ReadError>,
+    /// Error that ended the file, to be returned after everything before it.
+    error: Option<ReadError>,
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads from the file's beginning.
+    /// Creates a reader at the start of a file.
     pub fn new(from: R) -> Self {
         Self {
             blocks: Blocks::new(from),
@@ -96,28 +95,28 @@ impl<R: Read> Reader<R> {
             ready: VecDeque::from([Event::Clock(CLOCK)]),
             counters: Counters::default(),
             ended: false,
-            end: None,
+            error: None,
         }
     }
 
-    /// The next event; `None` at the end.
+    /// Returns the next event, or `None` at the end.
     ///
     /// # Errors
-    /// When the file cannot be read further. What was read before was given
-    /// out before.
+    /// Returns an error if the rest of the file cannot be read. All events
+    /// before the error have been returned then.
     pub fn event(&mut self) -> Result<Option<Event>, ReadError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
             if self.ended {
-                return self.end.take().map_or(Ok(None), Err);
+                return self.error.take().map_or(Ok(None), Err);
             }
             match self.blocks.next() {
-                Ok(Some(entry)) => self.take(entry),
+                Ok(Some(item)) => self.item(item),
                 end => {
                     self.ended = true;
-                    self.end = end.err();
+                    self.error = end.err();
                     self.counters.dropped += self.blocks.dropped();
                     self.flows.finish(&mut self.ready);
                 }
@@ -125,16 +124,16 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// What was read so far; of a capture's own losses only at the end.
+    /// Returns the counts so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    fn take(&mut self, entry: Entry) {
-        match entry {
-            Entry::Packet(packet) => self.packet(packet),
-            Entry::Secrets(log) => self.flows.keys(&log),
-            Entry::Package { uid, name } => {
+    fn item(&mut self, item: Item) {
+        match item {
+            Item::Packet(packet) => self.packet(packet),
+            Item::Secrets(log) => self.flows.keys(&log),
+            Item::Package { uid, name } => {
                 if let Some(app) = packages::id_of(uid).filter(|_| packages::is_name(&name)) {
                     self.ready.push_back(Event::Packages { app, names: vec![name] });
                 }
@@ -166,10 +165,10 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Who sent, as PCAPdroid says it.
+/// The sender of a packet as PCAPdroid states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owner {
     uid: u32,
-    /// The application's name for people, cut.
+    /// The application's display name, shortened.
     name: String,
 }

@@ -1,19 +1,19 @@
-//! pcapng (draft-ietf-opsawg-pcapng): each request as an exported PDU, which
-//! Wireshark takes for HTTP without packets around it (link type 252).
+//! Writes requests as pcapng: each as an exported PDU (link type 252), which
+//! Wireshark shows as HTTP.
 //!
 //! ```text
 //! section │ interface "tracer-tls" │ interface "tracer-tcp" │ packet │ packet │ …
 //!
 //! packet: tags (dissector "http", addresses, position) │ bytes of a request
-//!         comments: what is said of it │ u-UID
+//!         comments: verdict, findings │ u-UID
 //! ```
 //!
-//! There were packets on the network, but with other bytes: encrypted, and cut
-//! elsewhere. These are the bytes that the application sent, in the form of
-//! HTTP/1.1 (`http1`), so no packets are made up for them.
+//! The packets on the network had other bytes: they were encrypted, and divided
+//! differently. The file contains what the application sent, in the form of
+//! HTTP/1.1 (`http1`), and no made-up packets.
 //!
-//! A request longer than a packet goes on in the next. What is missing is
-//! missing from the positions, and at a request's end from the packet's length.
+//! A long request continues in the next packet. Missing bytes are skipped in the
+//! positions, and at the end of a request they are part of the packet's length.
 
 pub(crate) mod http1;
 
@@ -36,43 +36,44 @@ use tracer_core::{
     record::Transport,
 };
 
-/// Bytes of a request in one packet. Wireshark reads packets of up to 256 KiB;
-/// the tags need some hundred bytes.
+/// Maximum number of bytes of a request in one packet. Wireshark reads packets
+/// of up to 256 KiB, and the tags need some hundred bytes.
 const MAX_PACKET: usize = (256 << 10) - 512;
 
-/// Findings that the comments tell of: the file holds the rest as well.
+/// Maximum number of findings in the comments. The bytes contain the rest.
 const MAX_FINDINGS: usize = 16;
 
-/// The longest comment: its length has 16 bits, and nobody reads so much.
+/// Maximum length of a comment, so that it can be read. The format allows 64
+/// KiB.
 const MAX_COMMENT: usize = 4096;
 
-/// Writes a capture of the requests, in the order in which they are given.
+/// Writes a capture of the requests, in their order.
 ///
 /// # Errors
-/// When it cannot be written to.
+/// Returns an error if `out` cannot be written to.
 pub fn write(out: impl Write, entries: &[Evidence<'_>]) -> io::Result<()> {
     let mut file = File { out };
     file.section()?;
-    file.interface(PLAINTEXT_INTERFACE, "plaintext, as TLS libraries were given it")?;
-    file.interface(CLEAR_INTERFACE, "what was sent in the clear")?;
-    let mut connections: HashMap<Ends, Place> = HashMap::new();
+    file.interface(PLAINTEXT_INTERFACE, "plaintext passed to TLS libraries")?;
+    file.interface(CLEAR_INTERFACE, "unencrypted sends")?;
+    let mut connections: HashMap<Endpoints, Position> = HashMap::new();
     for entry in entries {
         let connection = &entry.decoded.sent.connection;
-        let ends = (connection.local, connection.remote, connection.transport);
-        let place = connections.entry(ends).or_default();
-        file.request(entry, place)?;
+        let endpoints = (connection.local, connection.remote, connection.transport);
+        let position = connections.entry(endpoints).or_default();
+        file.request(entry, position)?;
     }
     file.out.flush()
 }
 
-type Ends = (Option<SocketAddr>, Option<SocketAddr>, Transport);
+type Endpoints = (Option<SocketAddr>, Option<SocketAddr>, Transport);
 
-/// Where a connection is: requests of several that cannot be told apart follow
-/// each other.
+/// Position in a connection. Connections with the same endpoints share it, so
+/// their requests follow each other.
 #[derive(Debug, Default)]
-struct Place {
+struct Position {
     seq: u32,
-    /// The key of the connection that last opened a WebSocket.
+    /// Key of the connection whose WebSocket handshake was written last.
     websocket: Option<u64>,
 }
 
@@ -83,7 +84,7 @@ struct File<W> {
 impl<W: Write> File<W> {
     fn section(&mut self) -> io::Result<()> {
         const VERSION: [u8; 4] = [1, 0, 0, 0];
-        /// The section's length is not told.
+        /// The length of the section is not specified.
         const LENGTH: [u8; 8] = [0xff; 8];
         let mut body = [&BYTE_ORDER_MAGIC.to_le_bytes()[..], &VERSION, &LENGTH].concat();
         put_option(
@@ -105,23 +106,23 @@ impl<W: Write> File<W> {
         self.block(block::INTERFACE, &body)
     }
 
-    fn request(&mut self, entry: &Evidence<'_>, place: &mut Place) -> io::Result<()> {
+    fn request(&mut self, entry: &Evidence<'_>, position: &mut Position) -> io::Result<()> {
         let sent = &entry.decoded.sent;
         let request = &sent.message;
-        let shaken = place.websocket == Some(sent.connection.key);
+        let has_handshake = position.websocket == Some(sent.connection.key);
         if http1::opens_websocket(request) {
-            place.websocket = Some(sent.connection.key);
-        } else if shaken {
-            place.websocket = None;
+            position.websocket = Some(sent.connection.key);
+        } else if has_handshake {
+            position.websocket = None;
         }
-        let pieces = http1::pieces(request, shaken);
+        let pieces = http1::pieces(request, has_handshake);
         let mut comments = comments(entry);
         let mut rest = pieces.iter().peekable();
         while let Some(piece) = rest.next() {
             let bytes = match piece {
                 Piece::Bytes(bytes) => bytes,
                 Piece::Gap(len) => {
-                    place.seq = place.seq.wrapping_add(*len as u32);
+                    position.seq = position.seq.wrapping_add(*len as u32);
                     continue;
                 }
             };
@@ -133,16 +134,16 @@ impl<W: Write> File<W> {
                     _ => 0,
                 };
                 let last = ends && !rest.clone().any(|piece| matches!(piece, Piece::Bytes(_)));
-                self.packet(entry, place.seq, chunk, gap, last, &comments)?;
-                place.seq = place.seq.wrapping_add(chunk.len() as u32);
-                // Said once.
+                self.packet(entry, position.seq, chunk, gap, last, &comments)?;
+                position.seq = position.seq.wrapping_add(chunk.len() as u32);
+                // The other comments are written once.
                 comments.retain(|comment| comment.starts_with(UID_COMMENT));
             }
         }
         Ok(())
     }
 
-    /// A packet behind which `gap` bytes of the request are missing.
+    /// Writes a packet, after which `gap` bytes of the request are missing.
     fn packet(
         &mut self,
         entry: &Evidence<'_>,
@@ -152,7 +153,7 @@ impl<W: Write> File<W> {
         last: bool,
         comments: &[String],
     ) -> io::Result<()> {
-        /// It was sent, not received.
+        /// Sent, not received.
         const OUTBOUND: [u8; 4] = [2, 0, 0, 0];
         let connection = &entry.decoded.sent.connection;
         let mut data = tags(connection.local, connection.remote, seq, bytes.len(), last);
@@ -190,7 +191,8 @@ impl<W: Write> File<W> {
     }
 }
 
-/// What is said of a request: a line of what it is, one a finding, and its UID.
+/// Returns the comments on a request: the verdict, a summary, the findings, and
+/// the UID.
 fn comments(entry: &Evidence<'_>) -> Vec<String> {
     let alert = Alert::of(entry.decoded);
     let process = &alert.process;
@@ -224,7 +226,7 @@ fn comments(entry: &Evidence<'_>) -> Vec<String> {
     all
 }
 
-/// The tags before a packet's bytes: in network order, unlike the file.
+/// Returns the tags in front of the bytes of a packet.
 fn tags(
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,

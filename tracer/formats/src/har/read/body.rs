@@ -1,21 +1,22 @@
 //! The body of a request in a HAR.
 //!
-//! The format has a text, and a list of form fields. A body that is no text
-//! was never provided for; the tools write it in one of these ways:
+//! The format provides text and a list of form fields. For other bodies, tools
+//! use one of these forms:
 //!
-//! | how | who |
+//! | form | tools |
 //! |---|---|
-//! | base64, and `"encoding": "base64"` beside it | PCAPdroid, Proxyman, Reqable, tracer |
+//! | base64, with `"encoding": "base64"` | PCAPdroid, Proxyman, Reqable, tracer |
 //! | the same in a member `_content` | HTTP Toolkit |
 //! | each byte as the character of that number | mitmproxy, Firefox |
-//! | bytes that are no UTF-8 as lone surrogates | mitmproxy, for text |
-//! | U+FFFD for what is no UTF-8: those bytes are lost | Chromium, older PCAPdroid |
-//! | not at all | Chromium, for files and long bodies |
+//! | bytes that are not UTF-8 as lone surrogates | mitmproxy, for text |
+//! | U+FFFD in place of bytes that are not UTF-8, which are lost | Chromium, older PCAPdroid |
+//! | omitted | Chromium, for files and long bodies |
 //!
-//! Which it is shows in the length: `Content-Length`, or `bodySize`, is that of
-//! the body as it was sent. mitmproxy undoes compression and leaves
-//! `Content-Encoding` in place; the lengths differ then, and
-//! [`content`](tracer_core::content) reads a body that is not what its label says.
+//! The length identifies the form: `Content-Length` and `bodySize` are the
+//! length of the body as sent. mitmproxy decompresses bodies and keeps
+//! `Content-Encoding`. The lengths then differ, and
+//! [`content`](tracer_core::content) recognises that the body is not
+//! compressed.
 
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
@@ -26,59 +27,58 @@ use tracer_core::{
     proto::{Body, Gap, Limits, ws},
 };
 
-/// What the head says of the body.
+/// Properties of the body that are known from the head.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Declared<'a> {
-    /// `Content-Length`, or else what the tool says.
+    /// `Content-Length`, otherwise `bodySize`.
     pub(super) len: Option<u64>,
-    /// What the tool says (`bodySize`): with mitmproxy, how long it was once
-    /// compression was undone.
+    /// `bodySize`. mitmproxy writes the length after decompression.
     pub(super) size: Option<u64>,
-    /// It was sent in chunks, so there was one.
+    /// Set if the body was sent in chunks, which means that there was one.
     pub(super) chunked: bool,
-    /// It is compressed, or in another character set than UTF-8: a tool that
-    /// undoes that writes it in another length.
+    /// Set if the body is compressed or in a character set other than UTF-8. A
+    /// tool that decodes it changes its length.
     pub(super) recoded: bool,
     /// `Content-Type`.
     pub(super) content_type: &'a [u8],
 }
 
 impl Declared<'_> {
-    /// A body of this length is the whole body.
+    /// Reports whether a complete body has this length.
     fn is_len(&self, len: usize) -> bool {
         [self.len, self.size].contains(&Some(len as u64))
     }
 }
 
-/// The body of the request object `request`, and how many of its bytes are not
-/// known.
+/// Reads the body of the request object `request`. Returns it and the number of
+/// its bytes that are missing.
 pub(super) fn body(request: &Value, declared: &Declared<'_>) -> (Body, u64) {
-    let mut pieces = Pieces::default();
+    let mut builder = BodyBuilder::default();
     let mut checked = true;
     match content(request) {
-        Some((text, encoding)) => pieces.text(text, encoding, declared),
+        Some((text, encoding)) => builder.text(text, encoding, declared),
         None => {
             let fields = request.member("postData").map_or(&[][..], |post| post.list("params"));
-            // Written anew: its length says nothing.
+            // The body is rebuilt, and its length differs from the original.
             checked = fields.is_empty();
-            pieces.fields(fields, declared.content_type);
+            builder.fields(fields, declared.content_type);
         }
     }
     if checked {
-        pieces.check(declared);
+        builder.check_len(declared);
     }
-    pieces.finish(declared.chunked)
+    builder.finish(declared.chunked)
 }
 
-/// A WebSocket's message: text, or binary in base64.
+/// Reads a WebSocket message: text, or binary data in base64.
 pub(super) fn message(text: &Text, kind: ws::MessageKind) -> (Body, u64) {
-    let mut pieces = Pieces::default();
+    let mut builder = BodyBuilder::default();
     let encoding = (kind == ws::MessageKind::Binary).then_some(&b"base64"[..]);
-    pieces.text(text, encoding, &Declared::default());
-    pieces.finish(false)
+    builder.text(text, encoding, &Declared::default());
+    builder.finish(false)
 }
 
-/// The text of a body, and how it is encoded.
+/// Returns the text of a body and the name of its encoding.
 fn content(request: &Value) -> Option<(&Text, Option<&[u8]>)> {
     ["postData", "_content", "content"].into_iter().find_map(|name| {
         let holder = request.member(name)?;
@@ -88,23 +88,23 @@ fn content(request: &Value) -> Option<(&Text, Option<&[u8]>)> {
     })
 }
 
-/// A body being put together.
+/// A body under construction.
 #[derive(Debug, Default)]
-struct Pieces {
+struct BodyBuilder {
     data: Vec<u8>,
     gaps: Vec<Gap>,
-    /// Bytes that are missing, as far as they can be counted.
+    /// Number of missing bytes, as far as it is known.
     missing: u64,
 }
 
-impl Pieces {
+impl BodyBuilder {
     fn text(&mut self, text: &Text, encoding: Option<&[u8]>, declared: &Declared<'_>) {
         let is_base64 = encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case(b"base64"));
-        match is_base64.then(|| base64(&text.bytes)).flatten() {
+        match is_base64.then(|| decode_base64(&text.bytes)).flatten() {
             Some(bytes) => self.data = bytes,
-            None => match as_characters(&text.bytes, declared) {
+            None => match decode_characters(&text.bytes, declared) {
                 Some(bytes) => self.data = bytes,
-                None => self.lossy(as_sent(&text.bytes, declared), declared),
+                None => self.lossy(without_fields(&text.bytes, declared), declared),
             },
         }
         if text.cut {
@@ -112,8 +112,8 @@ impl Pieces {
         }
     }
 
-    /// Text in which U+FFFD stands for bytes that were lost, unless its length
-    /// shows that it was sent like that.
+    /// Adds text in which U+FFFD replaces lost bytes, unless the length shows
+    /// that the characters were sent.
     fn lossy(&mut self, text: &[u8], declared: &Declared<'_>) {
         const LOST: &[u8] = "\u{fffd}".as_bytes();
         if declared.is_len(text.len()) {
@@ -131,7 +131,7 @@ impl Pieces {
         self.data.extend_from_slice(rest);
     }
 
-    /// A form's fields, as a browser would send them.
+    /// Adds the fields of a form, encoded as a browser encodes them.
     fn fields(&mut self, fields: &[Value], content_type: &[u8]) {
         let boundary = content::multipart_boundary(content_type);
         for field in fields {
@@ -169,8 +169,9 @@ impl Pieces {
         }
     }
 
-    /// Holds what is known against what was sent.
-    fn check(&mut self, declared: &Declared<'_>) {
+    /// Compares the length with the declared length, and adds the difference as
+    /// a gap.
+    fn check_len(&mut self, declared: &Declared<'_>) {
         let known = self.data.len() as u64;
         match declared.len {
             _ if declared.recoded && known > 0 => {}
@@ -182,7 +183,7 @@ impl Pieces {
                         one.len = Some(missing);
                         self.missing = missing;
                     }
-                    // Nobody can tell how many are missing in which.
+                    // The number of missing bytes in each gap is unknown.
                     _ => self.missing = missing,
                 }
             }
@@ -191,13 +192,13 @@ impl Pieces {
         }
     }
 
-    /// So many bytes are missing behind what is known.
+    /// Adds a gap at the end of the known bytes.
     fn gap(&mut self, len: Option<u64>) {
         self.gaps.push(Gap { at: self.data.len(), len });
         self.missing = self.missing.saturating_add(len.unwrap_or(0));
     }
 
-    /// No more is kept of it than of any other request's.
+    /// Limits the body to the length that the core keeps of any request.
     fn finish(mut self, chunked: bool) -> (Body, u64) {
         let max = Limits::default().body;
         if self.data.len() > max {
@@ -211,10 +212,10 @@ impl Pieces {
     }
 }
 
-/// Base64 of either alphabet, with white space and padding or not.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+/// Decodes base64 in either alphabet, with or without padding and white space.
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let text: Vec<u8> = text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
-    // A text that was cut can end within a group.
+    // Text that was cut can end within a group of four.
     let end = text.iter().rposition(|&b| b != b'=').map_or(0, |at| at + 1);
     let bare = text.get(..end)?;
     let bare = bare.get(..bare.len() - usize::from(bare.len() % 4 == 1))?;
@@ -225,9 +226,9 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
         .ok()
 }
 
-/// The bytes of a text in which each stands as the character of its number: as
-/// many characters as there were bytes, and more bytes in UTF-8.
-fn as_characters(text: &[u8], declared: &Declared<'_>) -> Option<Vec<u8>> {
+/// Decodes text that has one character for each byte. Such text has as many
+/// characters as the body has bytes.
+fn decode_characters(text: &[u8], declared: &Declared<'_>) -> Option<Vec<u8>> {
     if declared.is_len(text.len()) {
         return None;
     }
@@ -236,9 +237,9 @@ fn as_characters(text: &[u8], declared: &Declared<'_>) -> Option<Vec<u8>> {
     bytes.filter(|bytes| declared.is_len(bytes.len()))
 }
 
-/// Firefox can write fields of the head before a body: it ends with as much as
-/// was sent, behind an empty line.
-fn as_sent<'a>(text: &'a [u8], declared: &Declared<'_>) -> &'a [u8] {
+/// Removes the header fields that Firefox writes in front of some bodies. An
+/// empty line and a body of the declared length follow them.
+fn without_fields<'a>(text: &'a [u8], declared: &Declared<'_>) -> &'a [u8] {
     let sent = || {
         let len = usize::try_from(declared.len?).ok()?;
         let (head, body) = text.split_at_checked(text.len().checked_sub(len)?)?;
@@ -250,7 +251,7 @@ fn as_sent<'a>(text: &'a [u8], declared: &Declared<'_>) -> &'a [u8] {
     sent().unwrap_or(text)
 }
 
-/// Escapes what a form cannot hold. Some tools write fields escaped already.
+/// Percent-encodes the value of a form field, unless the tool has done so.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~*".contains(&b);

@@ -1,4 +1,4 @@
-//! A request object of a HAR.
+//! The request object of a HAR entry.
 
 use bytes::Bytes;
 
@@ -12,22 +12,22 @@ use tracer_core::{
     record::{BootTime, Transport},
 };
 
-/// Fields kept of a head, as our parser of HTTP has it.
+/// Maximum number of header fields, the same as in the core's HTTP parser.
 const MAX_FIELDS: usize = 1024;
 
-/// The request that was sent at `time`, and in what; `None` where the object
-/// does not say who was asked for what. `cut`: the file ends within the object.
+/// Reads the request that was sent at `time`, and its transport. Returns `None`
+/// without an HTTP URL. `cut` means that the object is incomplete.
 pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Request, Transport)> {
     let method = object.text("method").filter(|method| !method.cut && !method.bytes.is_empty());
     let url = object.text("url")?;
     let Url { encrypted, authority, path } = Url::parse(&url.bytes)?;
     let transport = if encrypted { Transport::Tls } else { Transport::Tcp };
 
-    // The fields of HTTP/2 that stand for the request line (RFC 9113, 8.3.1):
-    // where a tool shows them, they are what was sent.
+    // HTTP/2 sends the request line as these fields (RFC 9113, section 8.3.1).
+    // They take precedence over the URL, which the tool composed.
     let (pseudo, mut headers): (Vec<_>, Vec<_>) =
         headers(object).partition(|header| header.name.starts_with(b":"));
-    cookies(object, &mut headers);
+    add_cookies(object, &mut headers);
     let field = |list: &[Header], name: &[u8]| {
         let found = list.iter().find(|header| header.name.eq_ignore_ascii_case(name));
         found.map(|header| header.value.clone()).filter(|value| !value.is_empty())
@@ -52,13 +52,13 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
         content_type: &content_type,
     };
     let (mut body, unread_bytes) = body::body(object, &declared);
-    // The tools undo chunks, as our parser does.
+    // Tools join the chunks, as the core's parser does.
     body.chunked = declared.chunked && !body.data.is_empty();
 
-    let left_out = headers.len() > MAX_FIELDS;
+    let too_many = headers.len() > MAX_FIELDS;
     headers.truncate(MAX_FIELDS);
     let head_cut =
-        head_cut(object).filter(|_| cut || url.cut).or_else(|| left_out.then_some(HeadCut::Fields));
+        head_cut(object).filter(|_| cut || url.cut).or_else(|| too_many.then_some(HeadCut::Fields));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let request = Request {
         time,
@@ -68,7 +68,7 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
         ),
         method: method.map(|method| text(&method.bytes)),
         authority: (!authority.is_empty()).then(|| text(&authority)),
-        // As our parser has it: `?q` behind a host asks for `/?q`.
+        // A query directly after the host means the path `/?q`.
         path: Some(if path.starts_with(b"?") { format!("/{}", text(&path)) } else { text(&path) }),
         headers,
         partial: Vec::new(),
@@ -81,17 +81,18 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
     Some((request, transport))
 }
 
-/// Chromium lists "provisional" fields where it could not see those that were
-/// sent. Over TLS these say who made the request, always: without that, fields
-/// are missing, and who made it is not to be guessed from the rest.
-pub(super) fn without_provisional(request: &mut Request) {
+/// Marks the head as cut if Chromium could not see the fields that were sent,
+/// and listed "provisional" ones. Over TLS, Chromium always sends
+/// `sec-fetch-site`. Without it, the initiator must not be guessed from the
+/// other fields.
+pub(super) fn mark_provisional(request: &mut Request) {
     if request.header("sec-fetch-site").is_none() {
         request.head_cut = request.head_cut.or(Some(HeadCut::Fields));
         request.complete = false;
     }
 }
 
-/// Where the head ends in a file that ends within the request.
+/// Returns the part of the head in which an incomplete request object ends.
 fn head_cut(object: &Value) -> Option<HeadCut> {
     if object.text("url").is_none_or(|url| url.cut) {
         return Some(HeadCut::Target);
@@ -100,13 +101,13 @@ fn head_cut(object: &Value) -> Option<HeadCut> {
     if last.is_some_and(|value| value.cut) {
         return Some(HeadCut::LastField);
     }
-    // All tools write these behind the fields.
-    let behind = ["headersSize", "bodySize", "postData"];
-    let is_whole = behind.iter().any(|name| object.member(name).is_some());
+    // All tools write these members after the header fields.
+    let later = ["headersSize", "bodySize", "postData"];
+    let is_whole = later.iter().any(|name| object.member(name).is_some());
     (!is_whole).then_some(HeadCut::Fields)
 }
 
-/// The text is in another character set than UTF-8, or may be.
+/// Reports whether a character set other than UTF-8 is declared.
 fn names_charset(content_type: &[u8]) -> bool {
     let lower = content_type.to_ascii_lowercase();
     let Some(at) = memchr::memmem::find(&lower, b"charset=") else {
@@ -116,7 +117,7 @@ fn names_charset(content_type: &[u8]) -> bool {
     !name.strip_prefix(b"\"").unwrap_or(name).starts_with(b"utf-8")
 }
 
-/// A URL, as far as a request's head repeats it.
+/// The parts of a URL that the head of a request contains.
 #[derive(Debug, PartialEq, Eq)]
 struct Url<'a> {
     encrypted: bool,
@@ -125,8 +126,9 @@ struct Url<'a> {
 }
 
 impl<'a> Url<'a> {
-    /// Of an absolute URL of HTTP or WebSocket: what else tools list (`data:`,
-    /// `blob:`, `chrome-extension:`) was not sent.
+    /// Parses an absolute URL of HTTP or WebSocket. Tools also list URLs that
+    /// were not requested over the network: `data:`, `blob:`,
+    /// `chrome-extension:`.
     fn parse(url: &'a [u8]) -> Option<Self> {
         let at = memchr::memmem::find(url.get(..8).unwrap_or(url), b"://")?;
         let (scheme, rest) = (url.get(..at)?, url.get(at + 3..)?);
@@ -138,14 +140,14 @@ impl<'a> Url<'a> {
         let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let host = authority.iter().rposition(|&b| b == b'@').map_or(0, |at| at + 1);
-        // Fragments are not sent.
+        // The fragment is not sent.
         let path = path.split(|&b| b == b'#').next().unwrap_or_default();
         let path = if path.is_empty() { b"/" } else { path };
         Some(Self { encrypted, authority: authority.get(host..)?, path })
     }
 }
 
-/// The header fields: objects, or pairs as Slack writes them.
+/// Reads the header fields, which are objects, or pairs if Slack wrote them.
 fn headers(object: &Value) -> impl Iterator<Item = Header> {
     object.list("headers").iter().filter_map(|field| {
         let [name, value] = match field {
@@ -161,8 +163,8 @@ fn headers(object: &Value) -> impl Iterator<Item = Header> {
     })
 }
 
-/// Adds the cookies that some tools list only by themselves.
-fn cookies(object: &Value, headers: &mut Vec<Header>) {
+/// Adds the cookies if the tool lists them, but not the header field.
+fn add_cookies(object: &Value, headers: &mut Vec<Header>) {
     if headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"cookie")) {
         return;
     }
@@ -188,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn only_http_and_websocket_urls_are_parsed() {
         let url = |url: &'static str| {
             let Url { encrypted, authority, path } = Url::parse(url.as_bytes())?;
             let text = |part| std::str::from_utf8(part).unwrap();
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_other_character_sets_change_a_length() {
+    fn character_sets_other_than_utf_8_are_recognised() {
         for (content_type, other) in [
             ("text/plain; charset=GBK", true),
             ("text/plain; Charset=\"utf-16\"", true),

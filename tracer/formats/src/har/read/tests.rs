@@ -65,8 +65,7 @@ fn post(headers: Json, post: Json) -> Json {
 }
 
 #[test]
-fn a_request_is_as_it_was_sent() {
-    // As Chromium's developer tools write it.
+fn a_request_is_read_as_chromium_writes_it() {
     let sent = whole(&har(&[json!({
         "_initiator": {"type": "script"}, "pageref": "page_1", "connection": "443",
         "request": {
@@ -128,7 +127,7 @@ fn bodies_are_read_as_each_tool_writes_them() {
     };
     for (file, chain) in [
         (har(&[entry(post(json, json!({"text": page})))]), "body > json.url"),
-        // mitmproxy has undone the compression.
+        // mitmproxy has decompressed it.
         (har(&[entry(post(compressed.clone(), json!({"text": page})))]), "body > json.url"),
         // PCAPdroid.
         (
@@ -137,13 +136,14 @@ fn bodies_are_read_as_each_tool_writes_them() {
         ),
         // HTTP Toolkit.
         (har(&[entry(in_content)]), "body > CE:gzip > json.url"),
-        // Python's surrogates, and Firefox's characters.
+        // Python's surrogates.
         (surrogates.replace("PLACE", &escaped), "body > CE:gzip > json.url"),
+        // Firefox's characters.
         (
             har(&[entry(post(compressed.clone(), json!({"text": characters})))]),
             "body > CE:gzip > json.url",
         ),
-        // mitmproxy again: what it has undone is no text either.
+        // Characters of a body that mitmproxy has decompressed.
         (
             har(&[entry({
                 let mut request = post(compressed.clone(), json!({"text": protobuf}));
@@ -186,34 +186,34 @@ fn bodies_are_read_as_each_tool_writes_them() {
 }
 
 #[test]
-fn what_a_tool_lost_is_counted() {
+fn bytes_that_a_tool_lost_are_counted() {
     let length = |len: u64| json!([{"name": "content-length", "value": len.to_string()}]);
     let gaps = |request: &Request| -> Vec<(usize, Option<u64>)> {
         request.body.gaps.iter().map(|gap| (gap.at, gap.len)).collect()
     };
-    // No body at all.
+    // The body is missing.
     let none = one(post(length(77), Json::Null));
     assert_eq!((gaps(&none), none.unread_bytes), (vec![(0, Some(77))], 77));
     let chunked = json!([{"name": "transfer-encoding", "value": "chunked"}]);
     let none = one(post(chunked, Json::Null));
     assert_eq!((gaps(&none), none.complete), (vec![(0, None)], false));
-    // Files are left out of forms.
+    // Files in a form are missing.
     let part = one(post(length(100), json!({"text": "--x\r\n"})));
     assert_eq!((gaps(&part), part.unread_bytes), (vec![(5, Some(95))], 95));
-    // Bytes that are no UTF-8 were replaced.
+    // Bytes that are not UTF-8 were replaced.
     let replaced = one(post(length(9), json!({"text": "ab\u{fffd}\u{fffd}cd"})));
     assert_eq!(&replaced.body.data[..], b"abcd");
     assert_eq!((gaps(&replaced), replaced.unread_bytes), (vec![(2, Some(5))], 5));
     let twice = one(post(json!([]), json!({"text": "a\u{fffd}b\u{fffd}"})));
     assert_eq!(gaps(&twice), [(1, None), (2, None)]);
-    // This one was sent like that.
+    // This character was sent.
     let sent = one(post(length(5), json!({"text": "ab\u{fffd}"})));
     assert!(sent.complete && sent.body.gaps.is_empty());
-    // What only the tool says of the length counts as well.
+    // The length is known from the tool only.
     let mut request = post(json!([]), Json::Null);
     request["bodySize"] = json!(12);
     assert_eq!(one(request).unread_bytes, 12);
-    // A file that was sent, and is not here.
+    // A form consists of a file only.
     let form = json!([{"name": "content-type", "value": "multipart/form-data; boundary=x"}]);
     let file = one(post(form, json!({"params": [{"name": "f", "fileName": "a.png"}]})));
     assert_eq!((file.complete, file.body.gaps.len()), (false, 1));
@@ -222,16 +222,16 @@ fn what_a_tool_lost_is_counted() {
 }
 
 #[test]
-fn no_body_is_whole() {
+fn complete_bodies_have_no_gaps() {
     let get = one(json!({"method": "GET", "url": "http://a.test/p", "bodySize": 0, "headers": []}));
     assert!(get.complete && get.body.data.is_empty() && get.body.gaps.is_empty());
-    // Lengths in another character set say nothing.
+    // A length in another character set differs.
     let other = json!([
         {"name": "content-type", "value": "text/plain; charset=utf-16"},
         {"name": "content-length", "value": "20"},
     ]);
     assert!(one(post(other, json!({"text": "ten letters"}))).complete);
-    // Firefox has the body's own fields before it.
+    // Firefox writes header fields in front of the body.
     let request = one(post(
         json!([{"name": "content-length", "value": "3"}]),
         json!({"text": "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\na=b"}),
@@ -240,7 +240,7 @@ fn no_body_is_whole() {
 }
 
 #[test]
-fn requests_come_in_the_order_of_time() {
+fn requests_are_returned_in_the_order_of_time() {
     let at = |time: &str, path: &str| {
         let mut entry = entry(json!({"method": "GET", "url": format!("http://a.test/{path}")}));
         entry["startedDateTime"] = json!(time);
@@ -249,7 +249,7 @@ fn requests_come_in_the_order_of_time() {
     let file = har(&[
         at("2026-11-22T10:00:02Z", "c"),
         at("2026-11-22T11:00:01+01:00", "b"),
-        at("no time: as the one before", "b2"),
+        at("not a time", "b2"),
         at("2026-11-22T10:00:00Z", "a"),
     ]);
     let paths: Vec<_> = whole(&file).iter().map(|sent| sent.message.target().to_owned()).collect();
@@ -257,7 +257,7 @@ fn requests_come_in_the_order_of_time() {
 }
 
 #[test]
-fn a_websocket_has_messages_of_its_client() {
+fn the_messages_of_a_websockets_client_are_read() {
     let mut entry = entry(json!({
         "method": "GET", "url": "wss://a.test/socket", "httpVersion": "HTTP/1.1",
         "headers": [{"name": "Origin", "value": "https://a.test"}],
@@ -268,12 +268,12 @@ fn a_websocket_has_messages_of_its_client() {
         {"type": "send", "time": 1_795_341_603.0, "opcode": 2, "data": "AAEC"},
     ]);
     let all = whole(&har(&[entry]));
-    let told: Vec<_> = all
+    let summary: Vec<_> = all
         .iter()
         .map(|sent| (sent.message.protocol, sent.message.body.data.to_vec(), sent.message.time.0))
         .collect();
     assert_eq!(
-        told,
+        summary,
         [
             (Protocol::Http1, Vec::new(), 1_795_341_600_000_000_000),
             (Protocol::WebSocket, b"text".to_vec(), 1_795_341_602_500_000_000),
@@ -283,9 +283,10 @@ fn a_websocket_has_messages_of_its_client() {
     assert_eq!(all[1].message.header("origin"), Some(&b"https://a.test"[..]));
 }
 
-/// A page's request without the fields that say so is not the browser's.
+/// Without the fields that name a page as the initiator, the request must not
+/// be attributed to the browser.
 #[test]
-fn provisional_fields_are_not_all() {
+fn provisional_fields_leave_the_initiator_unknown() {
     let sender = |extra: Json, scheme: &str| {
         let mut fields = vec![json!({"name": "User-Agent", "value": "Mozilla/5.0"})];
         fields.extend(extra.as_array().cloned().unwrap_or_default());
@@ -315,13 +316,13 @@ fn memory_is_bounded() {
     let mut count = 0;
     while reader.request().unwrap().is_some() {
         count += 1;
-        assert!(reader.order.cost() <= 65 << 20);
+        assert!(reader.queue.cost() <= 65 << 20);
     }
     assert_eq!(count, 5001);
 }
 
 #[test]
-fn what_was_not_sent_is_no_request() {
+fn entries_without_an_http_request_are_counted_as_unreadable() {
     let entries = [
         entry(json!({"method": "GET", "url": "data:text/plain,x"})),
         entry(json!({"method": "GET", "url": 7})),
@@ -335,7 +336,7 @@ fn what_was_not_sent_is_no_request() {
 }
 
 #[test]
-fn other_json_is_no_har() {
+fn other_json_is_rejected() {
     for file in ["{}", "[]", "{\"log\":[]}", "{\"log\":{\"entries\":{}}}", "7"] {
         let (_, _, end) = read(file.as_bytes());
         assert!(matches!(end, Err(ReadError::WrongFormat(_))), "{file}: {end:?}");
@@ -343,7 +344,7 @@ fn other_json_is_no_har() {
 }
 
 #[test]
-fn slack_writes_fields_as_pairs() {
+fn header_fields_can_be_pairs() {
     let request = one(json!({
         "method": "GET", "url": "http://a.test/p", "headers": [["Host", "b.test"], ["X", 7], []],
     }));
@@ -351,9 +352,9 @@ fn slack_writes_fields_as_pairs() {
     assert_eq!(request.header("x"), Some(&b"7"[..]));
 }
 
-/// What is known of a file that was cut never contradicts all of it.
+/// A prefix of a file never contradicts the whole file.
 #[test]
-fn every_prefix_says_less_and_nothing_else() {
+fn every_prefix_yields_a_part_of_the_whole() {
     let file = har(&[
         entry(json!({"method": "GET", "url": "https://news.example.org/politics?q=1"})),
         entry(post(
@@ -366,7 +367,7 @@ fn every_prefix_says_less_and_nothing_else() {
     for len in 0..file.len() {
         let (all, counters, end) = read(&file.as_bytes()[..len]);
         assert!(counters.entries >= all.len() as u64);
-        // What stands behind the entries is not looked at.
+        // The rest of the file after the entries is not read.
         if len >= entries {
             assert!(end.is_ok());
         } else {
@@ -378,7 +379,7 @@ fn every_prefix_says_less_and_nothing_else() {
             assert!(all.body.data.starts_with(&part.body.data), "{len}");
             assert!(part.headers.len() <= all.headers.len());
             if part.complete {
-                // Its time may stand behind it.
+                // The time may follow the request.
                 assert_eq!(&Request { time: all.time, ..part.clone() }, all, "{len}");
             }
             if part.head_cut.is_none() {

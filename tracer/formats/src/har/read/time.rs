@@ -1,14 +1,14 @@
-//! Times as HAR has them: ISO 8601 with a zone, or seconds.
+//! Times in a HAR: ISO 8601 with a time zone, or seconds since 1970.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use tracer_core::record::BootTime;
 
-/// `2026-11-23T05:51:43.674Z`, or with a zone: `+01:00`, `+0100`. Without one
-/// it is taken for UTC.
+/// Parses `2026-11-23T05:51:43.674Z`. The time zone can also be `+01:00` or
+/// `+0100`; without one, the time is read as UTC.
 pub(super) fn parse(text: &[u8]) -> Option<BootTime> {
     let text = std::str::from_utf8(text).ok()?.trim();
-    // A sign within the date is not the zone's.
+    // Signs within the date do not start a zone.
     let zone = text.get(19..)?.find(['+', '-']).map(|at| 19 + at);
     let (time, zone) = match zone {
         Some(at) => (text.get(..at)?, offset(text.get(at..)?)?),
@@ -20,7 +20,7 @@ pub(super) fn parse(text: &[u8]) -> Option<BootTime> {
     nanos.checked_add_signed(-zone * SECOND).map(BootTime)
 }
 
-/// Seconds that a zone is ahead of UTC.
+/// Returns the number of seconds that a zone is ahead of UTC.
 fn offset(zone: &str) -> Option<i64> {
     let digits: String = zone.get(1..)?.chars().filter(|&c| c != ':').collect();
     let is_time = digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit());
@@ -29,7 +29,7 @@ fn offset(zone: &str) -> Option<i64> {
     Some(if zone.starts_with('-') { -seconds } else { seconds })
 }
 
-/// Seconds since 1970.
+/// Converts seconds since 1970.
 pub(super) fn seconds(seconds: f64) -> Option<BootTime> {
     let time = Duration::try_from_secs_f64(seconds).ok()?;
     u64::try_from(time.as_nanos()).ok().map(BootTime)
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zones_are_read() {
+    fn time_zones_are_converted_to_utc() {
         let noon = 1_795_341_600_000_000_000;
         for text in [
             "2026-11-22T10:00:00Z",
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn invalid_times_are_rejected() {
         for text in ["", "yesterday", "2026-11-22", "2026-11-22T10:00:00+1", "1960-01-01T00:00:00Z"]
         {
             assert_eq!(parse(text.as_bytes()), None, "{text}");

@@ -1,29 +1,33 @@
-//! The two file formats.
+//! The blocks of pcapng, and the packets of pcap.
 //!
-//! pcapng (draft-ietf-opsawg-pcapng): sections of blocks, each framed by its
-//! length. The first block of a section shows its byte order.
+//! A pcapng file (draft-ietf-opsawg-pcapng) consists of sections, a section of
+//! blocks. Each block starts and ends with its length. The first block of a
+//! section shows its byte order.
 //!
 //! ```text
 //! type u32 │ length u32 │ body, padded to 4 bytes │ length u32
 //! ```
 //!
-//! | type | block | what is read |
+//! | type | block | content read |
 //! |---|---|---|
-//! | `0x0A0D0D0A` | section header | byte order; forgets the interfaces |
+//! | `0x0A0D0D0A` | section header | byte order; starts a new list of interfaces |
 //! | 1 | interface | link type, snap length, clock, name |
 //! | 2 | packet (obsolete) | as 6 |
-//! | 3 | simple packet | a packet without a time |
+//! | 3 | simple packet | packet without a time |
 //! | 5 | interface statistics | packets lost |
 //! | 6 | enhanced packet | time, packet, comments |
-//! | 10 | decryption secrets | keys of TLS, as clients log them |
-//! | `0x0BAD` | custom | PCAPdroid's: which UID is which package |
+//! | 10 | decryption secrets | TLS key log |
+//! | `0x0BAD` | custom | PCAPdroid's package name of a UID |
 //!
-//! pcap (draft-ietf-opsawg-pcap): one header, then packets.
+//! A pcap file (draft-ietf-opsawg-pcap) consists of a header and packets.
 //!
 //! ```text
 //! magic │ version │ zone │ accuracy │ snap length │ link type     (24 bytes)
 //! seconds │ µs or ns │ captured │ length │ packet                 (16 bytes and packet)
 //! ```
+//!
+//! `pcap-parser` is not used: its readers drop the cause of I/O errors, and its
+//! blocks ignore the byte order of 64-bit options and the obsolete packet block.
 
 use std::io::Read;
 
@@ -42,17 +46,18 @@ use tracer_core::record::{BootTime, Transport};
 /// Type of a section header, as bytes.
 const SECTION: [u8; 4] = block::SECTION_HEADER.to_be_bytes();
 
-/// The classic format's magics: times in microseconds, and in nanoseconds.
+/// Magic numbers of pcap files with times in microseconds and in nanoseconds.
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 
-/// The largest block: Wireshark writes none beyond, and damaged lengths are.
+/// Maximum length of a block. Wireshark writes no longer ones, so a longer one
+/// is damaged.
 const MAX_BLOCK: u32 = 16 << 20;
 
-/// Interfaces of a section. Each costs some bytes, and a file can name millions.
+/// Maximum number of interfaces in a section. A file could list millions.
 const MAX_INTERFACES: usize = 4096;
 
-/// PCAPdroid's number among the private enterprises (IANA).
+/// PCAPdroid's private enterprise number (IANA).
 const PCAPDROID: u32 = 62652;
 
 /// Reports whether a file starts like a capture.
@@ -64,13 +69,13 @@ pub fn is_capture(head: &[u8]) -> bool {
     })
 }
 
-/// Something in a capture.
+/// An item of a capture.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(super) enum Item {
     Packet(Packet),
-    /// A log of keys.
+    /// A TLS key log.
     Secrets(Bytes),
-    /// The package that a UID is of.
+    /// The package name of a UID.
     Package {
         uid: u32,
         name: String,
@@ -83,21 +88,21 @@ pub(super) struct Packet {
     pub(super) time: BootTime,
     pub(super) link: u16,
     pub(super) bytes: Bytes,
-    /// How long it was.
+    /// Length of the packet on the network.
     pub(super) len: u32,
     pub(super) owner: Option<Owner>,
-    /// What its interface, one of tracer's own, says of it.
+    /// Transport that the name of the interface states, if tracer wrote it.
     pub(super) transport: Option<Transport>,
 }
 
-/// Reads a file block by block.
+/// Reads the items of a file.
 #[derive(Debug)]
 pub(super) struct Blocks<R> {
     from: R,
     format: Option<Format>,
-    /// The last packet's time, for those that have none.
+    /// Time of the last packet, used for packets without a time.
     last: BootTime,
-    /// Packets lost in earlier sections, and without statistics.
+    /// Number of packets that earlier sections lost.
     dropped: u64,
 }
 
@@ -113,16 +118,17 @@ struct Interface {
     snap: u32,
     clock: Ticks,
     transport: Option<Transport>,
-    /// Packets it lost so far: statistics replace each other.
+    /// Number of packets that it lost so far.
     dropped: u64,
 }
 
-/// An interface's clock.
+/// The clock of an interface.
 #[derive(Debug, Clone, Copy)]
 struct Ticks {
-    /// `if_tsresol`: a power of ten, or of two where the highest bit is set.
+    /// `if_tsresol`: a negative power of ten, or of two if the highest bit is
+    /// set.
     resolution: u8,
-    /// `if_tsoffset`: seconds to add.
+    /// `if_tsoffset`, in seconds.
     offset: i64,
 }
 
@@ -148,29 +154,31 @@ impl<R: Read> Blocks<R> {
         Self { from, format: None, last: BootTime::default(), dropped: 0 }
     }
 
-    /// The next entry; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, ReadError> {
+    /// Returns the next item, or `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Item>, ReadError> {
         loop {
-            let entry = match self.format {
+            let item = match self.format {
                 None => {
-                    self.begin()?;
+                    self.start()?;
                     continue;
                 }
-                Some(Format::Pcap { endian, nanos, link }) => self.classic(endian, nanos, link)?,
+                Some(Format::Pcap { endian, nanos, link }) => {
+                    self.pcap_packet(endian, nanos, link)?
+                }
                 Some(Format::Pcapng { .. }) => match self.block()? {
-                    Found::Entry(entry) => Some(*entry),
-                    Found::Nothing => continue,
-                    Found::End => None,
+                    Block::Item(item) => Some(*item),
+                    Block::Skipped => continue,
+                    Block::End => None,
                 },
             };
-            if let Some(Entry::Packet(packet)) = &entry {
+            if let Some(Item::Packet(packet)) = &item {
                 self.last = packet.time;
             }
-            return Ok(entry);
+            return Ok(item);
         }
     }
 
-    /// Packets that the capture says it lost.
+    /// Returns the number of packets that the capture reports as lost.
     pub(super) fn dropped(&self) -> u64 {
         let now = match &self.format {
             Some(Format::Pcapng { interfaces, .. }) => {
@@ -181,31 +189,32 @@ impl<R: Read> Blocks<R> {
         self.dropped.saturating_add(now)
     }
 
-    /// Finds the format.
-    fn begin(&mut self) -> Result<(), ReadError> {
-        const NONE: ReadError = ReadError::WrongFormat("this is no packet capture");
+    /// Reads the start of the file.
+    fn start(&mut self) -> Result<(), ReadError> {
+        const NOT_CAPTURE: ReadError = ReadError::WrongFormat("this file is not a packet capture");
         let mut magic = [0; 4];
         if fill(&mut self.from, &mut magic)? < magic.len() {
-            return Err(NONE);
+            return Err(NOT_CAPTURE);
         }
         if magic == SECTION {
             return self.section();
         }
-        let is = |endian: Endian| match endian.u32(&magic, 0) {
+        let format = |endian: Endian| match endian.u32(&magic, 0) {
             Some(MICROSECONDS) => Some((endian, 1000)),
             Some(NANOSECONDS) => Some((endian, 1)),
             _ => None,
         };
-        let (endian, nanos) = is(Endian::Little).or_else(|| is(Endian::Big)).ok_or(NONE)?;
+        let (endian, nanos) =
+            format(Endian::Little).or_else(|| format(Endian::Big)).ok_or(NOT_CAPTURE)?;
         let mut header = [0; 20];
         self.exactly(&mut header)?;
-        // The upper half says how long a frame's checksum is.
+        // The upper half is the length of the frame checksum.
         let link = endian.u32(&header, 16).unwrap_or_default() as u16;
         self.format = Some(Format::Pcap { endian, nanos, link });
         Ok(())
     }
 
-    /// Reads a section header behind its type.
+    /// Reads a section header after its type.
     fn section(&mut self) -> Result<(), ReadError> {
         let mut start = [0; 8];
         self.exactly(&mut start)?;
@@ -220,8 +229,8 @@ impl<R: Read> Blocks<R> {
         Ok(())
     }
 
-    /// The rest of a block of which `done` bytes were read: its body without
-    /// the length at its end.
+    /// Reads the rest of a block, of which `done` bytes have been read. Returns
+    /// the body without the length at its end.
     fn body(&mut self, len: u32, done: u32, endian: Endian) -> Result<Bytes, ReadError> {
         if !(done + 4..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
             return Err(damaged("a block has an impossible length"));
@@ -240,19 +249,19 @@ impl<R: Read> Blocks<R> {
         Ok(body.into())
     }
 
-    fn block(&mut self) -> Result<Found, ReadError> {
+    fn block(&mut self) -> Result<Block, ReadError> {
         let mut start = [0; 4];
         match fill(&mut self.from, &mut start)? {
-            0 => return Ok(Found::End),
+            0 => return Ok(Block::End),
             4 => {}
             _ => return Err(ReadError::Cut),
         }
         if start == SECTION {
             self.section()?;
-            return Ok(Found::Nothing);
+            return Ok(Block::Skipped);
         }
         let Some(&Format::Pcapng { endian, .. }) = self.format.as_ref() else {
-            return Ok(Found::End);
+            return Ok(Block::End);
         };
         let kind = endian.u32(&start, 0).unwrap_or_default();
         self.exactly(&mut start)?;
@@ -260,14 +269,14 @@ impl<R: Read> Blocks<R> {
         let body = self.body(len, 8, endian)?;
         let last = self.last;
         let Some(Format::Pcapng { interfaces, .. }) = &mut self.format else {
-            return Ok(Found::End);
+            return Ok(Block::End);
         };
-        let entry = match kind {
+        let item = match kind {
             block::INTERFACE => {
                 let interface = interface(&body, endian).ok_or_else(cut_block)?;
-                // Their numbers are their places: none may be left out.
+                // Packets refer to interfaces by index, so none can be skipped.
                 if interfaces.len() == MAX_INTERFACES {
-                    return Err(damaged("it has too many interfaces"));
+                    return Err(damaged("a section has too many interfaces"));
                 }
                 interfaces.push(interface);
                 None
@@ -286,15 +295,15 @@ impl<R: Read> Blocks<R> {
             kind if block::CUSTOM.contains(&kind) => package(&body, endian),
             _ => None,
         };
-        Ok(entry.map_or(Found::Nothing, |entry| Found::Entry(Box::new(entry))))
+        Ok(item.map_or(Block::Skipped, |item| Block::Item(Box::new(item))))
     }
 
-    fn classic(
+    fn pcap_packet(
         &mut self,
         endian: Endian,
         nanos: u64,
         link: u16,
-    ) -> Result<Option<Entry>, ReadError> {
+    ) -> Result<Option<Item>, ReadError> {
         let mut header = [0; 16];
         match fill(&mut self.from, &mut header)? {
             0 => return Ok(None),
@@ -315,7 +324,7 @@ impl<R: Read> Blocks<R> {
         let time = BootTime(time);
         let bytes = bytes.into();
         let len = len.max(captured);
-        Ok(Some(Entry::Packet(Packet { time, link, bytes, len, owner: None, transport: None })))
+        Ok(Some(Item::Packet(Packet { time, link, bytes, len, owner: None, transport: None })))
     }
 
     fn exactly(&mut self, buffer: &mut [u8]) -> Result<(), ReadError> {
@@ -324,10 +333,10 @@ impl<R: Read> Blocks<R> {
     }
 }
 
-/// What a block was.
-enum Found {
-    Entry(Box<Entry>),
-    Nothing,
+/// Result of reading a block.
+enum Block {
+    Item(Box<Item>),
+    Skipped,
     End,
 }
 
@@ -336,7 +345,7 @@ fn damaged(what: &str) -> ReadError {
 }
 
 fn cut_block() -> ReadError {
-    damaged("a block is shorter than its contents, or names no interface")
+    damaged("a block is shorter than its content, or refers to a missing interface")
 }
 
 /// `link type u16 │ 0 u16 │ snap length u32 │ options`.
@@ -370,14 +379,9 @@ fn interface(body: &[u8], endian: Endian) -> Option<Interface> {
     Some(interface)
 }
 
-/// `interface u32 │ time u32, u32 │ captured u32 │ length u32 │ packet │ options`;
-/// the obsolete one has 16 bits for the interface and 16 for losses.
-fn enhanced(
-    body: &Bytes,
-    kind: u32,
-    endian: Endian,
-    interfaces: &mut [Interface],
-) -> Option<Entry> {
+/// `interface u32 │ time u32, u32 │ captured u32 │ length u32 │ packet │ options`.
+/// The obsolete block has 16 bits for the interface and 16 for lost packets.
+fn enhanced(body: &Bytes, kind: u32, endian: Endian, interfaces: &mut [Interface]) -> Option<Item> {
     let number = match kind {
         block::PACKET => endian.u16(body, 0)?.into(),
         _ => endian.u32(body, 0)?,
@@ -395,7 +399,7 @@ fn enhanced(
     for (code, value) in Options::new(options, endian) {
         match code {
             option::COMMENT => owner = owner.or_else(|| uid_comment(value)),
-            // Lost since the last packet; statistics count the same again.
+            // Packets lost since the last one. Statistics include them.
             option::PACKET_DROPPED if kind == block::ENHANCED_PACKET => {
                 let more = endian.number::<8>(value, 0).unwrap_or(0);
                 interface.dropped = interface.dropped.saturating_add(more);
@@ -403,7 +407,7 @@ fn enhanced(
             _ => {}
         }
     }
-    Some(Entry::Packet(Packet {
+    Some(Item::Packet(Packet {
         time: interface.clock.time(ticks),
         link: interface.link,
         bytes: body.slice(20..end),
@@ -413,13 +417,13 @@ fn enhanced(
     }))
 }
 
-/// `length u32 │ packet`: of the section's first interface, and without a time.
-fn simple(body: &Bytes, endian: Endian, interfaces: &[Interface], time: BootTime) -> Option<Entry> {
+/// `length u32 │ packet`, of the section's first interface.
+fn simple(body: &Bytes, endian: Endian, interfaces: &[Interface], time: BootTime) -> Option<Item> {
     let interface = interfaces.first()?;
     let len = endian.u32(body, 0)?;
     let captured = len.min(interface.snap) as usize;
     let end = captured.checked_add(4)?.min(body.len());
-    Some(Entry::Packet(Packet {
+    Some(Item::Packet(Packet {
         time,
         link: interface.link,
         bytes: body.slice(4..end),
@@ -440,32 +444,32 @@ fn statistics(body: &[u8], endian: Endian, interfaces: &mut [Interface]) {
             matches!(*code, option::STATISTICS_DROPPED | option::STATISTICS_DROPPED_BY_SYSTEM)
         })
         .filter_map(|(_, value)| endian.number::<8>(value, 0))
-        // -1: not known.
+        // -1 means unknown.
         .filter(|&count| count != u64::MAX)
         .fold(0, u64::saturating_add);
     interface.dropped = interface.dropped.max(lost);
 }
 
 /// `type u32 │ length u32 │ secrets`.
-fn secrets(body: &Bytes, endian: Endian) -> Option<Entry> {
-    /// A log of TLS keys: `TLSK`.
+fn secrets(body: &Bytes, endian: Endian) -> Option<Item> {
+    /// `TLSK`.
     const TLS_KEYS: u32 = 0x544c_534b;
     let is_log = endian.u32(body, 0)? == TLS_KEYS;
     let end = 8_usize.checked_add(endian.u32(body, 4)? as usize)?;
-    (is_log && end <= body.len()).then(|| Entry::Secrets(body.slice(8..end)))
+    (is_log && end <= body.len()).then(|| Item::Secrets(body.slice(8..end)))
 }
 
-/// PCAPdroid's comment on a packet: `u-10123`.
+/// Parses PCAPdroid's comment on a packet: `u-10123`.
 fn uid_comment(comment: &[u8]) -> Option<Owner> {
     let number = std::str::from_utf8(comment).ok()?.strip_prefix(UID_COMMENT)?;
-    // -1: it does not know either.
+    // -1 means that PCAPdroid does not know the sender.
     let uid = number.parse().ok()?;
     Some(Owner { uid, name: String::new() })
 }
 
-/// PCAPdroid's block: `enterprise u32 │ version u16 │ type u8 │ 0 u8 │ UID u32 │
+/// Parses PCAPdroid's block: `enterprise u32 │ version u16 │ type u8 │ 0 u8 │ UID u32 │
 /// lengths u8, u8 │ package │ name`.
-fn package(body: &[u8], endian: Endian) -> Option<Entry> {
+fn package(body: &[u8], endian: Endian) -> Option<Item> {
     const UID_MAP: u8 = 1;
     if endian.u32(body, 0)? != PCAPDROID || *body.get(6)? != UID_MAP {
         return None;
@@ -473,10 +477,11 @@ fn package(body: &[u8], endian: Endian) -> Option<Entry> {
     let uid = endian.u32(body, 8)?;
     let len = usize::from(*body.get(12)?);
     let name = std::str::from_utf8(body.get(14..14 + len)?).ok()?.to_owned();
-    Some(Entry::Package { uid, name })
+    Some(Item::Package { uid, name })
 }
 
-/// Reads until the buffer is full or the file ends; returns how much.
+/// Reads until the buffer is full or the file ends. Returns the number of bytes
+/// read.
 fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<usize, ReadError> {
     let mut filled = 0;
     while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {

@@ -1,4 +1,4 @@
-//! Connections, and which side of each is the client.
+//! Connections, and the client of each.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,15 +8,16 @@ use std::{
 use super::{
     Owner,
     link::{Segment, Tcp},
-    order::{Held, Order, Sender},
     pdu::Pdu,
+    reassembly::{Context, PendingSegment, Reassembly},
     tls::KeyLog,
 };
 use crate::recording::{HOOK, unknown_process};
 use tracer_core::record::{BootTime, Connection, Event, Process, Record, Transport};
 
-/// Connections followed at a time, as many as the [`stream`](tracer_core::stream)
-/// table follows. Each can hold the beginning of a TLS record.
+/// Maximum number of connections at a time, the same as in the
+/// [`stream`](tracer_core::stream) table. Each can hold the start of a TLS
+/// record.
 const MAX_FLOWS: usize = 4096;
 
 /// The connections of a capture.
@@ -24,25 +25,25 @@ const MAX_FLOWS: usize = 4096;
 pub(super) struct Flows {
     flows: HashMap<Pair, Flow>,
     keys: KeyLog,
-    /// Numbers connections.
+    /// Number of connections so far, which is the key of the last one.
     count: u64,
-    held_bytes: usize,
+    pending_bytes: usize,
 }
 
-/// The two ends of a connection, the smaller first, and its protocol.
+/// The two endpoints of a connection, the smaller first, and its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Pair(Option<SocketAddr>, Option<SocketAddr>, Kind);
+struct Pair(Option<SocketAddr>, Option<SocketAddr>, Protocol);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Kind {
+enum Protocol {
     Tcp,
     Udp,
     Pdu,
 }
 
 impl Pair {
-    fn of(a: Option<SocketAddr>, b: Option<SocketAddr>, kind: Kind) -> Self {
-        Self(a.min(b), a.max(b), kind)
+    fn new(a: Option<SocketAddr>, b: Option<SocketAddr>, protocol: Protocol) -> Self {
+        Self(a.min(b), a.max(b), protocol)
     }
 }
 
@@ -52,28 +53,28 @@ struct Flow {
     number: u64,
     client: Client,
     process: Process,
-    last: BootTime,
-    order: Order,
+    last_used: BootTime,
+    stream: Reassembly,
 }
 
-/// Which side is the client.
+/// The side that is the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Client {
-    /// Nothing shows it yet.
+    /// Not known yet.
     Unknown,
-    /// The ports, or who spoke first, suggest this one.
+    /// Guessed from the ports, or because it sent first.
     Guessed(Option<SocketAddr>),
-    /// It opened the connection, or spoke like a client.
-    Shown(Option<SocketAddr>),
+    /// Known because it opened the connection or sent what only clients send.
+    Known(Option<SocketAddr>),
 }
 
 impl Flows {
-    /// Takes a log of keys. Those of a connection come before its packets.
+    /// Adds a TLS key log. The keys of a connection precede its packets.
     pub(super) fn keys(&mut self, log: &[u8]) {
         self.keys.read(log);
     }
 
-    /// Takes a segment of a packet.
+    /// Processes the segment of a packet.
     pub(super) fn segment(
         &mut self,
         segment: Segment,
@@ -82,18 +83,18 @@ impl Flows {
         out: &mut VecDeque<Event>,
     ) {
         let Segment { from, to, tcp, payload, len } = segment;
-        let kind = if tcp.is_some() { Kind::Tcp } else { Kind::Udp };
-        let pair = Pair::of(Some(from), Some(to), kind);
+        let protocol = if tcp.is_some() { Protocol::Tcp } else { Protocol::Udp };
+        let pair = Pair::new(Some(from), Some(to), protocol);
         let opens = tcp.filter(|tcp| tcp.syn && tcp.ack.is_none());
         if let Some(tcp) = opens
-            && self.flows.get(&pair).is_some_and(|flow| flow.is_another(&tcp))
+            && self.flows.get(&pair).is_some_and(|flow| flow.is_reopened_by(&tcp))
         {
             self.end(pair, out);
         }
         self.make_room(out);
         let flow = self.flows.entry(pair).or_insert_with(|| Flow::new(&mut self.count));
-        flow.last = flow.last.max(time);
-        flow.own(owner);
+        flow.last_used = flow.last_used.max(time);
+        flow.set_owner(owner);
         flow.find_client(Some(from), Some(to), tcp, &payload);
         let is_client = flow.client.is(Some(from));
         let connection = |transport| Connection {
@@ -117,20 +118,21 @@ impl Flows {
             None => {}
             Some(tcp) => {
                 let connection = connection(Transport::Tcp);
-                let sender = Sender { connection, process: &flow.process, keys: &self.keys };
-                let held = &mut self.held_bytes;
+                let context = Context { connection, process: &flow.process, keys: &self.keys };
+                let pending_bytes = &mut self.pending_bytes;
                 if is_client {
-                    let segment = Held { time, seq: tcp.seq, payload, len, push: tcp.push };
-                    flow.order.sent(segment, tcp.syn, &sender, held, out);
+                    let segment =
+                        PendingSegment { time, seq: tcp.seq, payload, len, push: tcp.push };
+                    flow.stream.sent(segment, tcp.syn, &context, pending_bytes, out);
                 } else if let Some(ack) = tcp.ack {
-                    flow.order.tls.answered(&payload);
-                    flow.order.acknowledged(ack, &sender, held, out);
+                    flow.stream.tls.server_data(&payload);
+                    flow.stream.acknowledged(ack, &context, pending_bytes, out);
                 }
             }
         }
     }
 
-    /// Takes plaintext without a packet around it.
+    /// Processes an exported PDU.
     pub(super) fn pdu(
         &mut self,
         pdu: &Pdu,
@@ -139,10 +141,10 @@ impl Flows {
         out: &mut VecDeque<Event>,
     ) {
         self.make_room(out);
-        let pair = Pair::of(pdu.from, pdu.to, Kind::Pdu);
+        let pair = Pair::new(pdu.from, pdu.to, Protocol::Pdu);
         let flow = self.flows.entry(pair).or_insert_with(|| Flow::new(&mut self.count));
-        flow.last = flow.last.max(time);
-        flow.own(owner);
+        flow.last_used = flow.last_used.max(time);
+        flow.set_owner(owner);
         flow.find_client(pdu.from, pdu.to, None, &pdu.payload);
         if !flow.client.is(pdu.from) {
             return;
@@ -153,10 +155,11 @@ impl Flows {
             local: pdu.from,
             remote: pdu.to,
         };
-        // Without a place in the connection, each begins a send.
-        let begins = pdu.place.is_none() || flow.order.begins || !flow.order.given;
-        flow.order.begins = pdu.place.is_none_or(|place| place.push);
-        flow.order.given = true;
+        // A PDU without a position starts a send.
+        let begins =
+            pdu.position.is_none() || flow.stream.at_send_start || !flow.stream.has_emitted;
+        flow.stream.at_send_start = pdu.position.is_none_or(|position| position.push);
+        flow.stream.has_emitted = true;
         let offset = u32::from(!begins);
         out.push_back(Event::Sent(Record {
             hook: HOOK,
@@ -164,37 +167,37 @@ impl Flows {
             process: flow.process.clone(),
             connection,
             within_tls: None,
-            position: pdu.place.map(|place| place.seq.wrapping_sub(offset)),
+            position: pdu.position.map(|position| position.seq.wrapping_sub(offset)),
             offset,
             len: Some(pdu.len.saturating_add(offset)),
             payload: pdu.payload.clone(),
         }));
     }
 
-    /// There are no more packets: nothing waits any longer.
+    /// Emits everything that waits, at the end of the file.
     pub(super) fn finish(&mut self, out: &mut VecDeque<Event>) {
         let mut pairs: Vec<Pair> = self.flows.keys().copied().collect();
         pairs.sort_unstable();
         pairs.into_iter().for_each(|pair| self.end(pair, out));
     }
 
-    /// How many connections are followed.
+    /// Returns the number of connections.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.flows.len()
     }
 
-    /// How many segments wait.
+    /// Returns the number of segments that wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.flows.values().map(|flow| flow.order.waiting()).sum()
+        self.flows.values().map(|flow| flow.stream.waiting()).sum()
     }
 
     fn end(&mut self, pair: Pair, out: &mut VecDeque<Event>) {
         let Some(mut flow) = self.flows.remove(&pair) else {
             return;
         };
-        let (Client::Guessed(Some(client)) | Client::Shown(Some(client))) = flow.client else {
+        let (Client::Guessed(Some(client)) | Client::Known(Some(client))) = flow.client else {
             return;
         };
         let server = if pair.0 == Some(client) { pair.1 } else { pair.0 };
@@ -204,18 +207,18 @@ impl Flows {
             local: Some(client),
             remote: server,
         };
-        let sender = Sender { connection, process: &flow.process, keys: &self.keys };
-        while flow.order.release(&sender, &mut self.held_bytes, out) {}
+        let context = Context { connection, process: &flow.process, keys: &self.keys };
+        while flow.stream.release(&context, &mut self.pending_bytes, out) {}
     }
 
-    /// Forgets the half of the connections that were used least recently, where
-    /// they are too many: so that no packet costs more than a few steps.
+    /// Forgets the least recently used half of the connections if there are too
+    /// many. Removing half at a time keeps the average cost of a packet constant.
     fn make_room(&mut self, out: &mut VecDeque<Event>) {
         if self.flows.len() < MAX_FLOWS {
             return;
         }
         let mut used: Vec<(BootTime, Pair)> =
-            self.flows.iter().map(|(pair, flow)| (flow.last, *pair)).collect();
+            self.flows.iter().map(|(pair, flow)| (flow.last_used, *pair)).collect();
         used.sort_unstable();
         used.truncate(MAX_FLOWS / 2);
         used.into_iter().for_each(|(_, pair)| self.end(pair, out));
@@ -229,23 +232,24 @@ impl Flow {
             number: *count,
             client: Client::Unknown,
             process: unknown_process(),
-            last: BootTime::default(),
-            order: Order::default(),
+            last_used: BootTime::default(),
+            stream: Reassembly::default(),
         }
     }
 
-    /// A connection that the client opens is not this one.
-    fn is_another(&self, tcp: &Tcp) -> bool {
+    /// Reports whether a SYN opens another connection between the same
+    /// endpoints.
+    fn is_reopened_by(&self, tcp: &Tcp) -> bool {
         let first = tcp.seq.wrapping_add(1);
-        match (self.order.opened, self.order.next) {
+        match (self.stream.opened, self.stream.next) {
             (Some(opened), _) => opened != first,
             (None, next) => next.is_some(),
         }
     }
 
-    fn own(&mut self, owner: Option<Owner>) {
+    fn set_owner(&mut self, owner: Option<Owner>) {
         if let Some(Owner { uid, name }) = owner {
-            // As long as the kernel's names.
+            // The kernel's names have less than 16 bytes.
             let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).filter(|&end| end < 16);
             let comm = name.get(..end.max().unwrap_or(0)).unwrap_or_default().to_owned();
             self.process = Process { uid, comm, ..unknown_process() };
@@ -259,15 +263,15 @@ impl Flow {
         tcp: Option<Tcp>,
         payload: &[u8],
     ) {
-        if matches!(self.client, Client::Shown(_)) {
+        if matches!(self.client, Client::Known(_)) {
             return;
         }
         let opened = tcp.filter(|tcp| tcp.syn).map(|tcp| tcp.ack.is_none());
-        if let Some(sent) = opened.or_else(|| speaks_like_client(payload)) {
-            self.client = Client::Shown(if sent { from } else { to });
+        if let Some(sent) = opened.or_else(|| is_from_client(payload)) {
+            self.client = Client::Known(if sent { from } else { to });
         } else if self.client == Client::Unknown && !payload.is_empty() {
             let port = |addr: Option<SocketAddr>| addr.map_or(0, |addr| addr.port());
-            // Servers listen on low ports; otherwise the client speaks first.
+            // Servers listen on low ports. Otherwise, the client sends first.
             let is_low = |port| port < 1024;
             let sent = match (is_low(port(from)), is_low(port(to))) {
                 (true, false) => from.is_none(),
@@ -280,12 +284,13 @@ impl Flow {
 
 impl Client {
     fn is(self, addr: Option<SocketAddr>) -> bool {
-        matches!(self, Self::Guessed(client) | Self::Shown(client) if client == addr)
+        matches!(self, Self::Guessed(client) | Self::Known(client) if client == addr)
     }
 }
 
-/// Whether only clients, or only servers, send such bytes.
-fn speaks_like_client(payload: &[u8]) -> Option<bool> {
+/// Returns whether a client sent these bytes, or `None` if both sides could
+/// have sent them.
+fn is_from_client(payload: &[u8]) -> Option<bool> {
     const METHODS: [&[u8]; 7] =
         [b"GET /", b"POST /", b"PUT /", b"HEAD /", b"OPTIONS ", b"CONNECT ", b"PRI * HTTP/2"];
     match payload {

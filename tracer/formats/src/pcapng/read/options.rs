@@ -1,4 +1,4 @@
-//! Numbers in a capture's byte order, and the options of pcapng's blocks.
+//! Numbers in the byte order of a capture, and the options of pcapng blocks.
 //!
 //! ```text
 //! code u16 │ length u16 │ value │ padding to 4 bytes      … code 0 ends them
@@ -6,7 +6,7 @@
 
 use super::super::format::option;
 
-/// The order of bytes in which a capture was written: its machine's.
+/// Byte order of a capture, which is that of the machine that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endian {
     Little,
@@ -14,7 +14,7 @@ pub(super) enum Endian {
 }
 
 impl Endian {
-    /// The `N` bytes at `at`, as a number.
+    /// Reads the number in the `N` bytes at `at`.
     pub(super) fn number<const N: usize>(self, bytes: &[u8], at: usize) -> Option<u64> {
         let bytes = bytes.get(at..at.checked_add(N)?)?;
         let join = |number, &byte: &u8| number << 8 | u64::from(byte);
@@ -33,7 +33,7 @@ impl Endian {
     }
 }
 
-/// The options of a block, up to the first that is cut.
+/// Iterator over the options of a block, up to the first that is cut.
 pub(super) struct Options<'a> {
     rest: &'a [u8],
     endian: Endian,
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_end_where_they_end() {
+    fn options_end_at_the_end_marker_or_a_cut() {
         let bytes = b"\x01\0\x03\0abc\0\x09\0\x01\0\x06\0\0\0\0\0\0\0\x01\0\x01\0x\0\0\0";
         let all: Vec<_> = Options::new(bytes, Endian::Little).collect();
         assert_eq!(all, [(1, &b"abc"[..]), (9, b"\x06")]);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_in_either_order() {
+    fn numbers_are_read_in_both_byte_orders() {
         assert_eq!(Endian::Little.u32(b"\x01\x02\x03\x04", 0), Some(0x0403_0201));
         assert_eq!(Endian::Big.u16(b"\0\x01\x02", 1), Some(0x0102));
         assert_eq!(Endian::Big.u16(b"\0\x01", 1), None);

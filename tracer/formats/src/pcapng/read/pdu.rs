@@ -1,12 +1,8 @@
-//! What Wireshark calls an exported PDU (link type 252): bytes of an upper
-//! protocol, behind tags that say what they are.
+//! Reads exported PDUs (link type 252): bytes of an upper protocol after
+//! [tags](super::super::format::tag) that describe them.
 //!
-//! ```text
-//! tag u16 │ length u16 │ value      … tag 0 ends them │ the bytes
-//! ```
-//!
-//! "Export PDUs to file" writes what was decrypted like this, and so does
-//! tracer. All numbers are in network order.
+//! Wireshark's "Export PDUs to File" writes decrypted bytes in this form, and so
+//! does tracer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -20,28 +16,28 @@ use tracer_core::record::Transport;
 pub(super) struct Pdu {
     pub(super) from: Option<SocketAddr>,
     pub(super) to: Option<SocketAddr>,
-    /// Their place in the connection, where it is told.
-    pub(super) place: Option<Place>,
+    /// Position in the connection, if the tags contain it.
+    pub(super) position: Option<Position>,
     pub(super) transport: Transport,
     pub(super) payload: Bytes,
-    /// How many they were.
+    /// Length of the payload when it was sent.
     pub(super) len: u32,
 }
 
-/// Where in a connection a PDU stands, as TCP's header had it.
+/// Position of a PDU in its connection, taken from the TCP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) seq: u32,
-    /// A send ends with it.
+    /// Set if the PDU ends a send.
     pub(super) push: bool,
 }
 
-/// Reads a packet that was `len` bytes long; `None` where it is not of a
-/// protocol that is read here.
+/// Reads a packet whose original length was `len`. Returns `None` if its
+/// protocol is not supported.
 pub(super) fn parse(packet: &Bytes, len: u32, transport: Option<Transport>) -> Option<Pdu> {
     let mut at = 0;
     let (mut ips, mut ports) = ([None; 2], [None; 2]);
-    let (mut place, mut dissector) = (None, None);
+    let (mut position, mut dissector) = (None, None);
     let number = |value: &[u8]| value.iter().fold(0, |n: u32, &b| n << 8 | u32::from(b));
     loop {
         let head = packet.get(at..)?.first_chunk::<4>()?;
@@ -62,9 +58,9 @@ pub(super) fn parse(packet: &Bytes, len: u32, transport: Option<Transport>) -> O
             tag::DESTINATION_PORT => ports[1] = u16::try_from(number(value)).ok(),
             tag::TCP_INFO => {
                 let [seq, flags] = [2..6, 15..17].map(|range| value.get(range).map(number));
-                place = seq
+                position = seq
                     .zip(flags)
-                    .map(|(seq, flags)| Place { seq, push: flags & u32::from(PUSH) != 0 });
+                    .map(|(seq, flags)| Position { seq, push: flags & u32::from(PUSH) != 0 });
             }
             _ => {}
         }
@@ -74,9 +70,9 @@ pub(super) fn parse(packet: &Bytes, len: u32, transport: Option<Transport>) -> O
     }
     let end = |side: usize| Some(SocketAddr::new(*ips.get(side)?.as_ref()?, (*ports.get(side)?)?));
     let (from, to) = (end(0), end(1));
-    // What was exported as HTTP and does not go to its port was decrypted.
+    // Bytes exported as HTTP were decrypted, except those sent to port 80.
     let clear = to.or(from).is_some_and(|_| ports.contains(&Some(80)));
     let transport = transport.unwrap_or(if clear { Transport::Tcp } else { Transport::Tls });
     let len = len.saturating_sub(u32::try_from(at).ok()?);
-    Some(Pdu { from, to, place, transport, payload: packet.slice(at..), len })
+    Some(Pdu { from, to, position, transport, payload: packet.slice(at..), len })
 }

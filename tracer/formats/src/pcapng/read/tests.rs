@@ -1,4 +1,4 @@
-//! Captures of our own making, byte by byte.
+//! Tests with captures that are built byte by byte.
 
 mod build;
 mod connections;

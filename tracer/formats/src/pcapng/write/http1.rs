@@ -1,27 +1,26 @@
-//! A request as bytes, in the form of HTTP/1.1 (RFC 9112).
+//! Formats a request as HTTP/1.1 (RFC 9112).
 //!
-//! A request is kept as it was understood: a head that was compressed (HTTP/2,
-//! HTTP/3) is written out, a body that came in chunks or frames is one piece.
-//! Fields that frame it are added where they are missing, so that whoever reads
-//! the bytes finds its end.
+//! The request is stored decoded. Compressed heads (HTTP/2, HTTP/3) are written
+//! as text, and bodies sent in chunks or frames in one piece. Missing header
+//! fields that frame the message are added, so that readers find its end.
 
 use tracer_core::proto::{HeadCut, Protocol, Request};
 
-/// A part of a request's bytes.
+/// A part of the bytes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// Known ones.
+    /// Known bytes.
     Bytes(Vec<u8>),
-    /// So many that are not. Of a gap whose length nobody can tell, one.
+    /// Number of missing bytes, which is 1 if it is unknown.
     Gap(u64),
 }
 
-/// The longest gap that is written: positions are modulo 2³².
+/// Maximum length of a gap, because positions are modulo 2³².
 const MAX_GAP: u64 = 1 << 28;
 
-/// A request's bytes. A WebSocket's message is a frame; its handshake stands
-/// before it, unless that was `shaken` already.
-pub(crate) fn pieces(request: &Request, shaken: bool) -> Vec<Piece> {
+/// Returns the bytes of a request. A WebSocket message is a frame, preceded by
+/// its handshake unless `has_handshake` is set.
+pub(crate) fn pieces(request: &Request, has_handshake: bool) -> Vec<Piece> {
     let mut out = Out(vec![Piece::Bytes(Vec::new())]);
     if request.protocol != Protocol::WebSocket {
         head(request, &mut out);
@@ -31,7 +30,7 @@ pub(crate) fn pieces(request: &Request, shaken: bool) -> Vec<Piece> {
             out.gap(Some(request.unread_bytes));
         }
     } else {
-        if !shaken {
+        if !has_handshake {
             head(request, &mut out);
         }
         frame(request, &mut out);
@@ -40,8 +39,8 @@ pub(crate) fn pieces(request: &Request, shaken: bool) -> Vec<Piece> {
     out.0
 }
 
-/// The request opens a WebSocket: in HTTP/1, or in HTTP/2 (RFC 8441), where the
-/// method alone shows it.
+/// Reports whether the request opens a WebSocket. In HTTP/2 (RFC 8441), this is
+/// known from the method only.
 pub(crate) fn opens_websocket(request: &Request) -> bool {
     let upgrade = request.header("upgrade").unwrap_or_default();
     match request.protocol {
@@ -91,7 +90,7 @@ fn head(request: &Request, out: &mut Out) {
             }
         }
     } else if request.header("content-length").is_none() && !request.body.chunked {
-        let len = sent(request);
+        let len = sent_len(request);
         if len > 0 {
             out.put(&[b"content-length: ", len.to_string().as_bytes(), b"\r\n"]);
         }
@@ -99,8 +98,8 @@ fn head(request: &Request, out: &mut Out) {
     out.put(&[b"\r\n"]);
 }
 
-/// How long the body was, at least.
-fn sent(request: &Request) -> u64 {
+/// Returns the minimum length of the body when it was sent.
+fn sent_len(request: &Request) -> u64 {
     let gaps = request.body.gaps.iter().map(|gap| gap.len.unwrap_or(1).clamp(1, MAX_GAP));
     gaps.fold(request.body.data.len() as u64, u64::saturating_add)
 }
@@ -108,7 +107,7 @@ fn sent(request: &Request) -> u64 {
 fn body(request: &Request, out: &mut Out) {
     let body = &request.body;
     if body.chunked {
-        out.put(&[format!("{:x}\r\n", sent(request)).as_bytes()]);
+        out.put(&[format!("{:x}\r\n", sent_len(request)).as_bytes()]);
     }
     data(request, out);
     let ends = body.gaps.last().is_none_or(|gap| gap.at < body.data.len());
@@ -129,13 +128,13 @@ fn data(request: &Request, out: &mut Out) {
     out.put(&[data.get(from..).unwrap_or_default()]);
 }
 
-/// A client's frame (RFC 6455, section 5.2), masked with zeros.
+/// Adds a client's frame (RFC 6455, section 5.2) with a mask of zeros.
 fn frame(request: &Request, out: &mut Out) {
     const FINAL: u8 = 0x80;
     const MASKED: u8 = 0x80;
     let is_text = request.body.gaps.is_empty() && std::str::from_utf8(&request.body.data).is_ok();
     let opcode = if is_text { 1 } else { 2 };
-    let len = sent(request);
+    let len = sent_len(request);
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len), _) if len < 126 => out.put(&[&[FINAL | opcode, MASKED | len]]),
         (_, Ok(len)) => out.put(&[&[FINAL | opcode, MASKED | 126], &len.to_be_bytes()]),

@@ -1,6 +1,6 @@
-//! Builds packets and files.
+//! Builders of packets and files.
 
-/// A segment of TCP in IPv4 in Ethernet.
+/// A TCP segment in IPv4 in Ethernet.
 #[derive(Debug, Clone)]
 pub(super) struct Tcp<'a> {
     pub(super) from: u16,
@@ -39,7 +39,7 @@ impl Tcp<'_> {
         out
     }
 
-    /// The client is 10.0.0.x by its port, so that both ends are told apart.
+    /// The port determines the address, so that the endpoints differ.
     pub(super) fn ipv4(&self) -> Vec<u8> {
         let ip = |port| if port == CLIENT { [10, 0, 0, 1] } else { [10, 0, 0, 2] };
         ipv4(ip(self.from), ip(self.to), 6, 0, &self.segment())
@@ -74,13 +74,13 @@ pub(super) fn ipv4(
     out.extend([64, protocol, 0, 0]);
     out.extend(from);
     out.extend(to);
-    // An option.
+    // Options.
     out.extend([1, 1, 1, 0]);
     out.extend(body);
     out
 }
 
-/// With a header of hop-by-hop options and an atomic fragment's.
+/// Returns a packet with a fragment header.
 pub(super) fn ipv6(protocol: u8, fragment: u16, body: &[u8]) -> Vec<u8> {
     let mut out = vec![0x60, 0, 0, 0];
     out.extend((body.len() as u16 + 16).to_be_bytes());
@@ -107,7 +107,7 @@ pub(super) fn ethernet(kind: u16, packet: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A file of either byte order.
+/// A file in either byte order.
 pub(super) struct File {
     pub(super) big: bool,
     pub(super) bytes: Vec<u8>,
@@ -120,8 +120,8 @@ impl File {
         file
     }
 
-    /// One section, one interface of this link type.
-    pub(super) fn of(link: u16) -> Self {
+    /// Creates a file with one interface of this link type.
+    pub(super) fn with_link(link: u16) -> Self {
         let mut file = Self::new(false);
         file.interface(link, &[]);
         file
@@ -173,7 +173,7 @@ impl File {
         self.block(1, &body);
     }
 
-    /// A packet of the first interface at so many ticks.
+    /// Adds a packet of the first interface.
     pub(super) fn packet(&mut self, ticks: u64, bytes: &[u8]) {
         self.cut_packet(0, ticks, bytes, bytes.len(), &[]);
     }
@@ -199,9 +199,9 @@ impl File {
     }
 }
 
-/// A file of Ethernet frames, a millisecond apart.
+/// Returns a file of Ethernet frames, one per millisecond.
 pub(super) fn file(segments: &[Tcp<'_>]) -> Vec<u8> {
-    let mut file = File::of(1);
+    let mut file = File::with_link(1);
     for (i, segment) in segments.iter().enumerate() {
         file.packet(1000 * i as u64, &segment.ethernet());
     }

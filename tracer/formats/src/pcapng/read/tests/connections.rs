@@ -1,4 +1,4 @@
-//! What becomes of a connection's packets.
+//! Connections: order, gaps, and the client.
 
 use proptest::prelude::*;
 
@@ -16,8 +16,8 @@ const HEAD: &[u8] = b"POST /v1 HTTP/1.1\r\nHost: c.test\r\nContent-Length: 30\r\
 const BODY: &[u8] = b"0123456789abcdefghijklmnopqrst";
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
-/// What the pipeline makes of a file: each request's target, its body, and
-/// whether it is whole.
+/// Decodes a file. Returns the target and the body of each request, and whether
+/// it is complete.
 fn requests(file: &[u8]) -> (Vec<(String, Vec<u8>, bool)>, Totals) {
     let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut outputs = Vec::new();
@@ -39,8 +39,8 @@ fn whole() -> Vec<(String, Vec<u8>, bool)> {
     vec![("/v1".into(), BODY.to_vec(), true)]
 }
 
-/// The client's packets of a connection whose numbers wrap around: its SYN, and
-/// the request in three segments.
+/// Returns the client's packets of a connection whose sequence numbers wrap
+/// around: the SYN and a request in three segments.
 fn segments() -> [Tcp<'static>; 4] {
     let isn = u32::MAX - 40;
     let first = isn.wrapping_add(1);
@@ -54,7 +54,7 @@ fn segments() -> [Tcp<'static>; 4] {
 }
 
 #[test]
-fn a_request_is_read_and_its_answer_is_not() {
+fn requests_are_read_and_responses_are_ignored() {
     let [syn, head, one, two] = segments();
     let end = two.seq.wrapping_add(20);
     let all = file(&[
@@ -72,7 +72,7 @@ fn a_request_is_read_and_its_answer_is_not() {
     assert_eq!((&found[..1], &*found[1].0), (&whole()[..], "/next"));
     assert_eq!((totals.other_bytes, totals.missing_bytes), (0, 0));
     let records = records(&all);
-    // Only what begins a send says so.
+    // Only the first segment of a send has no offset.
     let begins: Vec<bool> = records.iter().map(|record| record.offset == 0).collect();
     assert_eq!(begins, [true, false, false, true]);
     assert_eq!(records[0].connection.local, Some("10.0.0.1:40000".parse().unwrap()));
@@ -81,7 +81,7 @@ fn a_request_is_read_and_its_answer_is_not() {
 }
 
 #[test]
-fn segments_come_in_any_order_and_twice() {
+fn segments_can_be_reordered_and_repeated() {
     let [syn, head, one, two] = segments();
     let orders: [[&Tcp<'_>; 6]; 5] = [
         [&syn, &two, &one, &head, &two, &head],
@@ -98,28 +98,28 @@ fn segments_come_in_any_order_and_twice() {
 }
 
 #[test]
-fn what_the_capture_lost_is_counted() {
+fn segments_that_the_capture_lost_are_counted() {
     let [syn, head, one, two] = segments();
     let end = two.seq.wrapping_add(20);
-    // The server acknowledges it: it will not come.
+    // The server acknowledges the missing segment.
     let (found, totals) =
         requests(&file(&[syn.clone(), head.clone(), two.clone(), server(end, ACK, b"")]));
     assert_eq!(found, [("/v1".into(), BODY[10..].to_vec(), false)]);
     assert_eq!(totals.missing_bytes, 10);
-    // Nobody does: at the file's end.
+    // The file ends without an acknowledgment.
     assert_eq!(requests(&file(&[syn.clone(), head.clone(), two.clone()])).0, found);
-    // The connection's beginning is lost, and counted from the SYN.
+    // The start of the stream is lost, and counted from the SYN.
     let (found, totals) = requests(&file(&[syn, one, two, server(end, ACK, b"")]));
     assert_eq!((found.len(), totals.missing_bytes), (0, HEAD.len() as u64));
     assert_eq!(totals.other_bytes, BODY.len() as u64);
 }
 
-/// Waiting ends also without the server's packets.
+/// The wait is limited, even without packets of the server.
 #[test]
-fn nothing_waits_for_long() {
+fn a_segment_waits_for_a_limited_time() {
     let [syn, head, _, two] = segments();
     let end = two.seq.wrapping_add(20);
-    let mut capture = File::of(1);
+    let mut capture = File::with_link(1);
     for (ms, segment) in [(0, &syn), (1, &head), (2, &two), (9_000, &client(end, ACK, b"more"))] {
         capture.packet(ms * 1000, &segment.ethernet());
     }
@@ -127,7 +127,7 @@ fn nothing_waits_for_long() {
     let mut sent = 0;
     while let Some(event) = reader.event().unwrap() {
         sent += usize::from(matches!(event, Event::Sent(_)));
-        // The file's end releases the rest.
+        // The end of the file would release all segments.
         if reader.ended {
             break;
         }
@@ -138,7 +138,7 @@ fn nothing_waits_for_long() {
 #[test]
 fn a_cut_packet_leaves_a_gap() {
     let [syn, head, one, two] = segments();
-    let mut capture = File::of(1);
+    let mut capture = File::with_link(1);
     for segment in [&syn, &head, &one] {
         capture.packet(0, &segment.ethernet());
     }
@@ -150,7 +150,7 @@ fn a_cut_packet_leaves_a_gap() {
 }
 
 #[test]
-fn a_port_used_again_is_another_connection() {
+fn a_new_syn_starts_another_connection() {
     let get = |isn: u32| {
         [
             client(isn, SYN, b""),
@@ -164,7 +164,7 @@ fn a_port_used_again_is_another_connection() {
 }
 
 #[test]
-fn the_client_is_found_without_its_syn() {
+fn the_client_is_recognised_without_a_syn() {
     let hello = b"\x16\x03\x01\0\x05\x01\0\0\x01\0";
     let ports = |from, to, payload: &'static [u8]| Tcp { from, to, ..client(7, ACK, payload) };
     for (first, from_client) in [
@@ -174,7 +174,7 @@ fn the_client_is_found_without_its_syn() {
         (ports(5000, 40_000, b"\x16\x03\x03\0\x05\x02\0\0\x01\0"), false),
         (ports(443, 40_000, b"\x17\x03\x03\0\x05....."), false),
         (ports(40_000, 443, b"\x17\x03\x03\0\x05....."), true),
-        (ports(40_000, 5000, b"who speaks first"), true),
+        (ports(40_000, 5000, b"the client sends first"), true),
     ] {
         assert_eq!(
             records(&file(std::slice::from_ref(&first))).len(),
@@ -182,14 +182,14 @@ fn the_client_is_found_without_its_syn() {
             "{first:?}"
         );
     }
-    // The answer to a SYN shows it as well.
+    // A SYN-ACK identifies the server.
     let all = [server(1, SYN | ACK, b""), client(1, ACK, b"anything")];
     assert_eq!(records(&file(&all)).len(), 1);
 }
 
 #[test]
-fn datagrams_are_the_clients() {
-    let mut capture = File::of(101);
+fn only_datagrams_of_the_client_are_read() {
+    let mut capture = File::with_link(101);
     let ip = |from, to, from_port, to_port, payload: &[u8]| {
         build::ipv4(from, to, 17, 0, &udp(from_port, to_port, payload))
     };
@@ -205,8 +205,8 @@ fn datagrams_are_the_clients() {
 
 #[test]
 fn memory_is_bounded() {
-    // Segments that wait for one that never comes, a connection each.
-    let mut capture = File::of(1);
+    // One segment in each connection waits for a missing one.
+    let mut capture = File::with_link(1);
     for port in 0..6000_u16 {
         let open = Tcp { from: port, ..client(0, SYN, b"") };
         let ahead = Tcp { from: port, ..client(100, ACK, b"x") };
@@ -219,11 +219,11 @@ fn memory_is_bounded() {
         sent += usize::from(matches!(&event, Event::Sent(record) if !record.payload.is_empty()));
         assert!(reader.flows.len() <= 4096);
     }
-    // Port 80 talks to itself.
+    // One of the connections is from port 80 to port 80.
     assert_eq!(sent, 6000);
     assert_eq!(reader.flows.waiting(), 0);
-    // Many of one connection.
-    let mut capture = File::of(1);
+    // Many segments of one connection wait.
+    let mut capture = File::with_link(1);
     capture.packet(0, &client(0, SYN, b"").ethernet());
     for i in (1..5000_u32).rev() {
         capture.packet(0, &client(2 * i, ACK, b"x").ethernet());
@@ -235,10 +235,10 @@ fn memory_is_bounded() {
 }
 
 proptest! {
-    /// However a stream is cut into segments, shuffled and sent again, the
-    /// records put it together again, if none waits for too long.
+    /// A stream is restored from segments of any size, in any order, with
+    /// repetitions.
     #[test]
-    fn a_stream_is_put_together(
+    fn a_stream_is_restored_from_its_segments(
         isn: u32,
         cuts in proptest::collection::vec(1..30_usize, 1..20),
         order in proptest::collection::vec(any::<prop::sample::Index>(), 0..30),
@@ -252,7 +252,7 @@ proptest! {
             segments.push(client(seq, ACK, &stream[at..at + cut]));
             at += cut;
         }
-        // Some first, some of them again, and then all that are not there yet.
+        // Any segments first, possibly repeated, and then all of them.
         let mut all = vec![client(isn, SYN, b"")];
         all.extend(order.iter().map(|index| index.get(&segments).clone()));
         all.extend(segments.iter().cloned());

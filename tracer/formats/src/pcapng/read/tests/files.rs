@@ -1,4 +1,4 @@
-//! The file formats and the link layers.
+//! File formats and link layers.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn get() -> Vec<u8> {
     client(7, ACK | PSH, GET).ipv4()
 }
 
-/// The payload that the one record of a file holds.
+/// Returns the payload of the only record of a file.
 fn payload(file: &[u8]) -> Vec<u8> {
     let [record] = <[_; 1]>::try_from(records(file)).expect("one record");
     record.payload.to_vec()
@@ -47,10 +47,10 @@ fn every_link_layer_is_read() {
         (113, [&[0; 14][..], b"\x81\0\0\x01\x08\0", &ip].concat()),
         (276, sll2),
     ] {
-        let mut capture = File::of(link);
+        let mut capture = File::with_link(link);
         capture.packet(0, &frame);
         assert_eq!(payload(&capture.bytes), GET, "{link} {frame:?}");
-        // Wherever a frame is cut, what is known of it is a beginning.
+        // A frame that is cut yields a prefix of the payload, or none.
         let bytes = frame.clone().into();
         let whole = link::segment(link, &bytes, frame.len() as u32).unwrap();
         for len in 0..frame.len() {
@@ -66,18 +66,18 @@ fn every_link_layer_is_read() {
 }
 
 #[test]
-fn what_cannot_be_read_is_counted() {
+fn packets_that_cannot_be_read_are_counted() {
     let segment = client(7, ACK, GET).segment();
     let (a, b) = ([10, 0, 0, 1], [10, 0, 0, 2]);
-    let mut capture = File::of(1);
+    let mut capture = File::with_link(1);
     for frame in [
-        ethernet(0x0806, b"an address is asked for"),
+        ethernet(0x0806, b"an ARP request"),
         ethernet(0x0800, &ipv4(a, b, 1, 0, b"a ping")),
         // The first fragment, and one behind it.
         ethernet(0x0800, &ipv4(a, b, 6, 0x2000, &segment)),
         ethernet(0x0800, &ipv4(a, b, 6, 0x0010, b"the rest")),
         ethernet(0x86dd, &ipv6(6, 0x0011, b"another")),
-        // Headers that cannot be.
+        // Invalid headers.
         ethernet(0x0800, b"\x41\0\0\x14"),
         ethernet(0x0800, &ipv4(a, b, 6, 0, b"short")),
         vec![0; 7],
@@ -108,11 +108,11 @@ fn what_cannot_be_read_is_counted() {
 }
 
 #[test]
-fn both_byte_orders_and_several_sections() {
+fn sections_in_both_byte_orders_are_read() {
     let mut both = Vec::new();
     for big in [false, true] {
         let mut capture = File::new(big);
-        capture.block(10, b"a block of secrets, or of a kind nobody knows");
+        capture.block(10, b"not a list of secrets");
         capture.interface(101, &[(2, b"eth0"), (9, &[9])]);
         capture.interface(
             1,
@@ -131,14 +131,14 @@ fn both_byte_orders_and_several_sections() {
 }
 
 #[test]
-fn old_and_simple_packets_are_read() {
+fn obsolete_and_simple_packet_blocks_are_read() {
     let ip = get();
-    let mut capture = File::of(101);
+    let mut capture = File::with_link(101);
     let mut simple = (ip.len() as u32).to_le_bytes().to_vec();
     simple.extend(&ip);
     capture.block(3, &simple);
     assert_eq!(payload(&capture.bytes), GET);
-    let mut capture = File::of(101);
+    let mut capture = File::with_link(101);
     let len = (ip.len() as u32).to_le_bytes();
     let old = [&[0, 0, 9, 9, 0, 0, 0, 0, 1, 0, 0, 0][..], &len, &len, &ip].concat();
     capture.block(2, &old);
@@ -147,7 +147,7 @@ fn old_and_simple_packets_are_read() {
 }
 
 #[test]
-fn the_classic_format_is_read() {
+fn pcap_files_are_read() {
     let ip = get();
     for (magic, nanos) in [(0xa1b2_c3d4_u32, 7000), (0xa1b2_3c4d, 7)] {
         for big in [false, true] {
@@ -167,22 +167,22 @@ fn the_classic_format_is_read() {
 }
 
 #[test]
-fn pcapdroid_says_who_sent() {
-    // With its trailer, behind padding to four bytes.
+fn pcapdroids_senders_are_read() {
+    // In a trailer, after padding to four bytes.
     let mut frame = [&[0; 12][..], b"\x08\0", &get()].concat();
     frame.resize(frame.len().next_multiple_of(4), 0);
     frame.extend(0x0107_2021_u32.to_be_bytes());
     frame.extend(10_123_u32.to_be_bytes());
     frame.extend(b"Mi Browser\0\0\0\0\0\0\0\0\0\0");
     frame.extend([1, 2, 3, 4]);
-    let mut capture = File::of(1);
+    let mut capture = File::with_link(1);
     capture.packet(0, &frame);
     let [record] = <[_; 1]>::try_from(records(&capture.bytes)).unwrap();
     assert_eq!((record.process.uid, &*record.process.comm), (10_123, "Mi Browser"));
     assert_eq!(&record.payload[..], GET);
 
-    // With a comment, and a block that says which package it is.
-    let mut capture = File::of(101);
+    // In a comment, with a block that contains the package name.
+    let mut capture = File::with_link(101);
     let name = b"com.mi.globalbrowser";
     let mut block = 62_652_u32.to_le_bytes().to_vec();
     block.extend([1, 0, 1, 0]);
@@ -200,7 +200,7 @@ fn pcapdroid_says_who_sent() {
 }
 
 #[test]
-fn plaintext_without_packets_is_read() {
+fn exported_pdus_are_read() {
     let pdu = |dissector: &[u8], to: u16, payload: &[u8]| {
         let mut out = vec![0, 12, 0, 8];
         out.extend(dissector);
@@ -212,21 +212,21 @@ fn plaintext_without_packets_is_read() {
         out.extend(payload);
         out
     };
-    let mut capture = File::of(252);
+    let mut capture = File::with_link(252);
     capture.packet(0, &pdu(b"http", 443, GET));
     capture.packet(0, &pdu(b"http", 443, b"GET /b"));
     capture.packet(0, &pdu(b"sip", 443, b"GET /c"));
     capture.packet(0, &pdu(b"http", 80, GET));
     let all = records(&capture.bytes);
-    let told: Vec<_> = all.iter().map(|r| (r.connection.transport, r.payload.len())).collect();
+    let summary: Vec<_> = all.iter().map(|r| (r.connection.transport, r.payload.len())).collect();
     assert_eq!(
-        told,
+        summary,
         [(Transport::Tls, GET.len()), (Transport::Tls, 6), (Transport::Tcp, GET.len())]
     );
     assert_eq!(all[0].connection.remote, Some("10.0.0.2:443".parse().unwrap()));
     let whole = pdu(b"http", 443, GET);
     for len in 0..whole.len() {
-        let mut capture = File::of(252);
+        let mut capture = File::with_link(252);
         capture.cut_packet(0, 0, &whole[..len], whole.len(), &[]);
         for record in records(&capture.bytes) {
             assert!(GET.starts_with(&record.payload));
@@ -235,9 +235,9 @@ fn plaintext_without_packets_is_read() {
     }
 }
 
-/// A file that ends early gives what stands before, and says so.
+/// A file that ends early yields everything before its end, and an error.
 #[test]
-fn every_prefix_gives_the_packets_before_it() {
+fn every_prefix_yields_the_packets_before_its_end() {
     let whole = file(&[
         client(7, ACK, b"GET / HTTP/1.1\r\n"),
         client(23, ACK | PSH, b"Host: a.test\r\n\r\n"),
@@ -253,12 +253,12 @@ fn every_prefix_gives_the_packets_before_it() {
             Err(err) => panic!("{len}: {err}"),
         }
     }
-    // Behind the section's header, the interface and the first packet.
+    // After the section header, the interface and the first packet.
     assert_eq!(ends, 3);
 }
 
 #[test]
-fn damage_is_told() {
+fn damage_is_an_error() {
     let whole = file(&[client(7, ACK, GET)]);
     let damaged = |at: usize, byte: u8| {
         let mut file = whole.clone();
@@ -270,7 +270,7 @@ fn damage_is_told() {
     for (at, byte) in [(8, 0), (4, 29), (24, 99), (60, 7)] {
         assert!(matches!(damaged(at, byte), Err(ReadError::Damaged(_))), "{at}");
     }
-    // A length beyond all bounds allocates nothing.
+    // An excessive length allocates nothing.
     let mut huge = File::new(false).bytes;
     huge.extend([6, 0, 0, 0, 0xfc, 0xff, 0xff, 0xff]);
     assert!(matches!(read(&huge).2, Err(ReadError::Damaged(_))));
@@ -284,7 +284,7 @@ proptest! {
         at: prop::sample::Index,
         byte: u8,
     ) {
-        let mut capture = File::of(link);
+        let mut capture = File::with_link(link);
         for frame in &frames {
             capture.packet(0, frame);
             capture.packet(0, &[&[0x45, 0, 0, 60, 0, 0, 0, 0, 9, 6][..], frame].concat());

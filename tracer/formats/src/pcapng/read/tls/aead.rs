@@ -1,4 +1,4 @@
-//! The ciphers of TLS that authenticate what they encrypt (RFC 5116).
+//! The AEAD ciphers of TLS (RFC 5116).
 
 use aes_gcm::{
     Aes128Gcm, Aes256Gcm,
@@ -6,10 +6,10 @@ use aes_gcm::{
 };
 use chacha20poly1305::ChaCha20Poly1305;
 
-/// What a tag adds to each record.
+/// Length of the authentication tag.
 pub(super) const TAG: usize = 16;
 
-/// Nonces of all of them.
+/// Nonce of any of these ciphers.
 pub(super) type Nonce = [u8; 12];
 
 /// A cipher.
@@ -21,7 +21,7 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// How many bytes its keys have.
+    /// Returns the length of its keys in bytes.
     pub(super) const fn key_len(self) -> usize {
         match self {
             Self::Aes128Gcm => 16,
@@ -38,7 +38,7 @@ pub(super) enum Aead {
 }
 
 impl Aead {
-    /// `None` if that is no key of this cipher.
+    /// Creates a cipher. Returns `None` if the key has the wrong length.
     pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         Some(match algorithm {
             Algorithm::Aes128Gcm => Self::Aes128Gcm(Box::new(Aes128Gcm::new_from_slice(key).ok()?)),
@@ -49,7 +49,7 @@ impl Aead {
         })
     }
 
-    /// `None` if this was not encrypted so, with this key.
+    /// Decrypts a record. Returns `None` if it was not encrypted with this key.
     pub(super) fn open(&self, nonce: Nonce, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let payload = Payload { msg: sealed, aad };
         match self {
@@ -72,9 +72,8 @@ impl Aead {
     }
 }
 
-/// The nonce of a record whose number is not sent along: the number, padded,
-/// and the secret part of all nonces (RFC 8446, section 5.3; RFC 7905, section
-/// 2).
+/// Returns the nonce of a record that does not contain its number: the padded
+/// number XORed with the IV (RFC 8446, section 5.3; RFC 7905, section 2).
 pub(super) fn nonce(iv: &Nonce, number: u64) -> Nonce {
     let mut nonce = *iv;
     for (byte, number) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {

@@ -1,6 +1,5 @@
-//! Keys of TLS connections, as clients log them (`SSLKEYLOGFILE`,
-//! draft-ietf-tls-keylogfile) and captures hold them (a decryption secrets
-//! block).
+//! TLS key logs: the secrets of connections in the format of `SSLKEYLOGFILE`
+//! (draft-ietf-tls-keylogfile), which captures contain as decryption secrets.
 //!
 //! ```text
 //! CLIENT_TRAFFIC_SECRET_0 │ client random, 64 digits │ secret, 64 or 96 digits
@@ -11,28 +10,29 @@ use std::collections::HashMap;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-/// Connections whose keys are kept: more than a capture has in practice.
+/// Maximum number of connections whose keys are kept, more than captures contain
+/// in practice.
 const MAX_CONNECTIONS: usize = 65_536;
 
-/// The longest secret: SHA-384's.
+/// Maximum length of a secret, which is that of SHA-384.
 const MAX_SECRET: usize = 48;
 
-/// What a client calls its connection.
+/// Client random, which identifies a connection.
 pub(super) type Random = [u8; 32];
 
-/// The master secret of a connection in TLS 1.2 or before.
+/// Master secret of a connection up to TLS 1.2.
 pub(super) type Master = [u8; 48];
 
 /// The secrets of a connection.
 #[derive(Debug, Clone)]
 pub(super) enum Secrets {
-    /// Up to TLS 1.2: of both sides.
+    /// Up to TLS 1.2: the secret of both sides.
     Master(Master),
-    /// TLS 1.3: of what the client sends.
+    /// TLS 1.3: the secrets of the client's records.
     Traffic(Traffic),
 }
 
-/// The secrets of what a client sends in TLS 1.3, one after the other.
+/// The client's secrets in TLS 1.3, in the order of their use.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Traffic {
     pub(super) early: Option<Vec<u8>>,
@@ -54,15 +54,15 @@ impl Secrets {
 pub(in super::super) struct KeyLog(HashMap<Random, Secrets>);
 
 impl KeyLog {
-    /// Reads a log. What is no secret of these is passed over.
+    /// Reads a log. Other lines are ignored.
     pub(in super::super) fn read(&mut self, log: &[u8]) {
         log.split(|&b| b == b'\n').for_each(|line| {
             let _ = self.line(line);
         });
     }
 
-    /// The secrets of a connection.
-    pub(super) fn of(&self, random: &Random) -> Option<&Secrets> {
+    /// Returns the secrets of a connection.
+    pub(super) fn secrets(&self, random: &Random) -> Option<&Secrets> {
         self.0.get(random)
     }
 
@@ -79,7 +79,7 @@ impl KeyLog {
         if !fits || self.0.len() == MAX_CONNECTIONS && !self.0.contains_key(&random) {
             return None;
         }
-        let place: fn(&mut Traffic) -> &mut Option<Vec<u8>> = match label {
+        let slot: fn(&mut Traffic) -> &mut Option<Vec<u8>> = match label {
             b"CLIENT_RANDOM" => {
                 self.0.insert(random, Secrets::Master(secret.try_into().ok()?));
                 return Some(());
@@ -90,7 +90,7 @@ impl KeyLog {
             _ => return None,
         };
         let secrets = self.0.entry(random).or_insert_with(|| Secrets::Traffic(Traffic::default()));
-        *place(secrets.traffic()?) = Some(secret);
+        *slot(secrets.traffic()?) = Some(secret);
         Some(())
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_read() {
+    fn client_secrets_are_read() {
         let [one, two, other] = ["Ab", "Cd", "Ef"].map(|byte| byte.repeat(32));
         let (secret, master) = ("12".repeat(32), "34".repeat(48));
         let log = format!(
@@ -111,10 +111,10 @@ mod tests {
         );
         let mut keys = KeyLog::default();
         keys.read(log.as_bytes());
-        let Some(Secrets::Traffic(secrets)) = keys.of(&[0xab; 32]) else { panic!() };
+        let Some(Secrets::Traffic(secrets)) = keys.secrets(&[0xab; 32]) else { panic!() };
         assert_eq!(secrets.application.as_deref(), Some(&[0x12; 32][..]));
         assert!(secrets.handshake.is_some() && secrets.early.is_none());
-        let Some(Secrets::Master(master)) = keys.of(&[0xcd; 32]) else { panic!() };
+        let Some(Secrets::Master(master)) = keys.secrets(&[0xcd; 32]) else { panic!() };
         assert_eq!(*master, [0x34; 48]);
         assert_eq!(keys.0.len(), 2);
     }

@@ -1,14 +1,14 @@
-//! What a client sent in TLS 1.2 and 1.3, decrypted with the keys that a capture
-//! holds.
+//! Decrypts what a client sent in TLS 1.2 and 1.3, if the capture contains the
+//! keys.
 //!
-//! | module | knows |
+//! | module | content |
 //! |---|---|
-//! | `keys` | the log of secrets |
-//! | `v13`, `v12` | how each version makes keys of them, and encrypts a record |
+//! | `keys` | the key log |
+//! | `v13`, `v12` | key derivation and record encryption of each version |
 //! | `aead` | the ciphers |
 //!
-//! Of what the server sends, only its hello is looked at. Other ciphers and
-//! versions stay encrypted, and count as that.
+//! Of the server's messages, only the ServerHello is read. Other ciphers and
+//! versions stay encrypted, and their bytes are counted as unread.
 
 mod aead;
 mod keys;
@@ -23,17 +23,20 @@ use self::{
     v12::ServerHello,
 };
 
-/// The longest record: 2¹⁴ bytes and what encryption may add (RFC 8446, section
-/// 5.2; RFC 5246, section 6.2.3, allows more, which no cipher here needs).
+/// Maximum length of a record: 2¹⁴ bytes and the overhead of encryption (RFC
+/// 8446, section 5.2). RFC 5246, section 6.2.3, allows more, which none of these
+/// ciphers needs.
 const MAX_RECORD: usize = (1 << 14) + 256;
 
-/// A record's header.
+/// Length of a record's header.
 const HEADER: usize = 5;
 
-/// Records that may have been lost before one that is read: each costs a try.
+/// Maximum number of lost records before one that can still be decrypted. Each
+/// costs an attempt.
 const MAX_LOST: u64 = 16;
 
-/// Records that cannot be read before the connection is given up.
+/// Number of records in succession that cannot be decrypted, after which the
+/// connection is not decrypted any further.
 const MAX_FAILURES: u32 = 64;
 
 /// Types of records (RFC 8446, section 5.1).
@@ -41,40 +44,42 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
-/// A piece of plaintext.
+/// Plaintext of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plain {
+pub(super) struct Plaintext {
     pub(super) bytes: Bytes,
-    /// How many bytes it had: more than are here where it could not be
-    /// decrypted.
+    /// Length of the plaintext. It exceeds that of `bytes` if the record could
+    /// not be decrypted.
     pub(super) len: u32,
-    /// It continues the record before it, which was full.
+    /// Set if it continues the previous record, which was full.
     pub(super) continues: bool,
 }
 
-/// A client's half of a connection.
+/// The client's side of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Client {
     stage: Stage,
     server: Option<ServerHello>,
-    /// The beginning of a record.
+    /// The start of an incomplete record.
     pending: Vec<u8>,
-    /// Bytes of a record that is known to be damaged, still to come.
+    /// Number of bytes to skip: the rest of a record of which bytes are missing.
     skip: usize,
     failures: u32,
-    /// Something was decrypted.
+    /// Set once a record was decrypted.
     opened: bool,
+    /// Set if the last record was full.
     full: bool,
 }
 
 #[derive(Debug, Default)]
 enum Stage {
-    /// Nothing was sent yet.
+    /// Before the first record.
     #[default]
     Start,
-    /// Records are read with these keys.
+    /// Records are decrypted with these keys.
     Open(Box<Keys>),
-    /// It is no TLS, there are no keys, or the place in it was lost.
+    /// Records are not decrypted: the stream is not TLS, its keys are unknown,
+    /// or the boundaries of records were lost.
     Closed,
 }
 
@@ -85,24 +90,24 @@ enum Keys {
     V13(v13::Keys),
 }
 
-/// What a record held.
+/// Content of a decrypted record.
 #[derive(Debug, PartialEq, Eq)]
 enum Opened {
-    /// What the client's user has written.
+    /// Application data.
     Content(Vec<u8>),
-    /// What TLS itself sends.
+    /// Messages of TLS itself.
     Other,
 }
 
 impl Keys {
-    fn of(client: Random, secrets: &Secrets) -> Self {
+    fn new(client: Random, secrets: &Secrets) -> Self {
         match secrets {
-            Secrets::Master(master) => Self::V12(v12::Keys::of(client, master)),
-            Secrets::Traffic(secrets) => Self::V13(v13::Keys::of(secrets)),
+            Secrets::Master(master) => Self::V12(v12::Keys::new(client, master)),
+            Secrets::Traffic(secrets) => Self::V13(v13::Keys::new(secrets)),
         }
     }
 
-    /// What encryption adds to a record.
+    /// Returns the number of bytes that encryption adds to a record.
     fn overhead(&self) -> usize {
         match self {
             Self::V12(keys) => keys.overhead(),
@@ -112,18 +117,18 @@ impl Keys {
 }
 
 impl Client {
-    /// Something was decrypted.
+    /// Reports whether a record was decrypted.
     pub(super) fn is_open(&self) -> bool {
         self.opened
     }
 
-    /// The server sent this.
-    pub(super) fn answered(&mut self, bytes: &[u8]) {
-        self.server = self.server.or_else(|| ServerHello::read(bytes));
+    /// Processes bytes that the server sent.
+    pub(super) fn server_data(&mut self, bytes: &[u8]) {
+        self.server = self.server.or_else(|| ServerHello::parse(bytes));
     }
 
-    /// The next bytes that the client sent.
-    pub(super) fn data(&mut self, mut bytes: &[u8], keys: &KeyLog, out: &mut Vec<Plain>) {
+    /// Processes the next bytes that the client sent.
+    pub(super) fn data(&mut self, mut bytes: &[u8], keys: &KeyLog, out: &mut Vec<Plaintext>) {
         if matches!(self.stage, Stage::Start) && keys.is_empty() {
             self.close();
         }
@@ -136,8 +141,8 @@ impl Client {
         while !bytes.is_empty() {
             let wanted = match self.record_len() {
                 Some(len) if len > HEADER + MAX_RECORD => {
-                    let held = self.close();
-                    return self.unread(held + bytes.len(), out);
+                    let pending = self.close();
+                    return self.unread(pending + bytes.len(), out);
                 }
                 Some(len) => len,
                 None => HEADER,
@@ -148,22 +153,22 @@ impl Client {
             if self.record_len() == Some(self.pending.len()) {
                 let record = std::mem::take(&mut self.pending);
                 if !self.record(&record, keys, out) {
-                    let held = self.close();
-                    return self.unread(held + bytes.len(), out);
+                    let pending = self.close();
+                    return self.unread(pending + bytes.len(), out);
                 }
             }
         }
     }
 
-    /// So many bytes are missing.
-    pub(super) fn gap(&mut self, len: u64, out: &mut Vec<Plain>) {
+    /// Processes a gap of `len` bytes.
+    pub(super) fn gap(&mut self, len: u64, out: &mut Vec<Plaintext>) {
         if len == 0 {
             return;
         }
         let within = match self.record_len() {
             _ if self.skip > 0 => self.skip,
             Some(record) => record.saturating_sub(self.pending.len()),
-            // In the middle of a header, or between two records.
+            // Within a header, or between two records.
             None => 0,
         };
         let missing = usize::try_from(len).unwrap_or(usize::MAX);
@@ -176,24 +181,25 @@ impl Client {
             self.skip = within - missing;
             return;
         }
-        let held = self.close();
-        self.unread(held.saturating_add(missing), out);
+        let pending = self.close();
+        self.unread(pending.saturating_add(missing), out);
     }
 
-    /// The length of the record that is pending, header included.
+    /// Returns the length of the pending record, header included.
     fn record_len(&self) -> Option<usize> {
         let length = self.pending.get(3..HEADER)?;
         Some(HEADER + usize::from(u16::from_be_bytes([length[0], length[1]])))
     }
 
-    /// Takes a whole record. Says whether to go on.
-    fn record(&mut self, record: &[u8], keys: &KeyLog, out: &mut Vec<Plain>) -> bool {
+    /// Processes a complete record. Returns `false` if no further record can be
+    /// decrypted.
+    fn record(&mut self, record: &[u8], keys: &KeyLog, out: &mut Vec<Plaintext>) -> bool {
         let Some((header, sealed)) = record.split_at_checked(HEADER) else {
             return false;
         };
         if matches!(self.stage, Stage::Start) {
-            let open = |random| Some(Keys::of(random, keys.of(&random)?));
-            let Some(keys) = random(record).and_then(open) else {
+            let open = |random| Some(Keys::new(random, keys.secrets(&random)?));
+            let Some(keys) = client_random(record).and_then(open) else {
                 return false;
             };
             self.stage = Stage::Open(Box::new(keys));
@@ -219,23 +225,23 @@ impl Client {
                 self.failures = 0;
                 self.opened = true;
                 let len = content.len();
-                self.give(content.into(), len, out);
+                self.emit(content.into(), len, out);
             }
             Some(Opened::Other) => {}
         }
         true
     }
 
-    fn give(&mut self, bytes: Bytes, len: usize, out: &mut Vec<Plain>) {
+    fn emit(&mut self, bytes: Bytes, len: usize, out: &mut Vec<Plaintext>) {
         let continues = std::mem::replace(&mut self.full, len == 1 << 14);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         if len > 0 {
-            out.push(Plain { bytes, len, continues });
+            out.push(Plaintext { bytes, len, continues });
         }
     }
 
-    /// A record of this length could not be read.
-    fn lost(&mut self, record: usize, out: &mut Vec<Plain>) {
+    /// Processes a record of this length that cannot be decrypted.
+    fn lost(&mut self, record: usize, out: &mut Vec<Plaintext>) {
         let overhead = match &self.stage {
             Stage::Open(keys) => keys.overhead(),
             Stage::Start | Stage::Closed => 0,
@@ -243,24 +249,24 @@ impl Client {
         self.unread(record.saturating_sub(HEADER + overhead), out);
     }
 
-    /// So many bytes of plaintext are not known. Before any are, the ciphertext
-    /// speaks for itself.
-    fn unread(&mut self, len: usize, out: &mut Vec<Plain>) {
+    /// Emits a gap of `len` bytes of plaintext. Before the first decrypted
+    /// record, the encrypted bytes are counted instead.
+    fn unread(&mut self, len: usize, out: &mut Vec<Plaintext>) {
         if self.opened {
-            self.give(Bytes::new(), len, out);
+            self.emit(Bytes::new(), len, out);
         }
     }
 
-    /// Reads no more. Returns how many bytes were held.
+    /// Stops decryption. Returns the number of pending bytes.
     fn close(&mut self) -> usize {
         self.stage = Stage::Closed;
         std::mem::take(&mut self.pending).len()
     }
 }
 
-/// The random of a record that begins with a ClientHello (RFC 8446, section
-/// 4.1.2).
-fn random(record: &[u8]) -> Option<Random> {
+/// Returns the client random if the record starts with a ClientHello (RFC 8446,
+/// section 4.1.2).
+fn client_random(record: &[u8]) -> Option<Random> {
     let is_hello = matches!(record, [HANDSHAKE, 3, _, _, _, 1, ..]);
     record.get(11..43).filter(|_| is_hello)?.try_into().ok()
 }
@@ -277,14 +283,14 @@ mod tests {
         HEXLOWER.decode(digits.as_bytes()).unwrap()
     }
 
-    /// RFC 8448, section 3: the secret of what the client sends, and the record
-    /// with 50 bytes of it.
+    /// RFC 8448, section 3: the client's traffic secret, and its record of 50
+    /// bytes.
     const SECRET: &str = "9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5";
     const RECORD: &str = "17 03 03 00 43 a2 3f 70 54 b6 2c 94 d0 af fa fe 82 28 ba 55 cb ef ac ea
         42 f9 14 aa 66 bc ab 3f 2b 98 19 a8 a5 b4 6b 39 5b d5 4a 9a 20 44 1e 2b 62 97 4e 1f 5a 62
         92 a2 97 70 14 bd 1e 3d ea e6 3a ee bb 21 69 49 15 e4";
 
-    /// The ciphers that a secret as long as that one can be of.
+    /// Indices of the ciphers for a secret of this length.
     const AES: usize = 0;
     const CHACHA: usize = 1;
 
@@ -302,70 +308,70 @@ mod tests {
         hello
     }
 
-    /// A record of the client's, encrypted.
+    /// Returns an encrypted record of the client.
     fn sealed(number: u64, content: &[u8], kind: u8) -> Vec<u8> {
-        v13::Key::of(&unhex(SECRET)).unwrap().seal(AES, number, content, kind)
+        v13::Key::new(&unhex(SECRET)).unwrap().seal(AES, number, content, kind)
     }
 
-    fn decrypted(parts: &[&[u8]]) -> Vec<Plain> {
+    fn decrypted(parts: &[&[u8]]) -> Vec<Plaintext> {
         let (mut client, mut out) = (Client::default(), Vec::new());
         parts.iter().for_each(|part| client.data(part, &keys(), &mut out));
         out
     }
 
     #[test]
-    fn the_record_of_rfc_8448() {
+    fn the_record_of_rfc_8448_is_decrypted() {
         let plain = decrypted(&[&hello(), &unhex(RECORD)]);
         let bytes: Vec<u8> = (0..50).collect();
-        assert_eq!(plain, [Plain { bytes: bytes.into(), len: 50, continues: false }]);
+        assert_eq!(plain, [Plaintext { bytes: bytes.into(), len: 50, continues: false }]);
     }
 
     #[test]
-    fn either_cipher_of_a_hash() {
-        let key = v13::Key::of(&unhex(SECRET)).unwrap();
+    fn both_ciphers_of_a_hash_are_tried() {
+        let key = v13::Key::new(&unhex(SECRET)).unwrap();
         for cipher in [AES, CHACHA] {
             let one = key.seal(cipher, 0, b"one", APPLICATION_DATA);
-            // One is lost.
+            // The second record is lost.
             let three = key.seal(cipher, 2, b"three", APPLICATION_DATA);
             let plain = decrypted(&[&hello(), &one, &three]);
-            let told: Vec<_> = plain.iter().map(|plain| &plain.bytes[..]).collect();
-            assert_eq!(told, [&b"one"[..], b"three"], "{cipher}");
-            // No connection has two.
+            let bytes: Vec<_> = plain.iter().map(|plain| &plain.bytes[..]).collect();
+            assert_eq!(bytes, [&b"one"[..], b"three"], "{cipher}");
+            // A connection has one cipher.
             let other = key.seal(1 - cipher, 1, b"two", APPLICATION_DATA);
             let plain = decrypted(&[&hello(), &one, &other]);
             assert_eq!((&plain[1].bytes[..], plain[1].len), (&b""[..], 3), "{cipher}");
         }
     }
 
-    /// The keys of that hello, had it come to TLS 1.2.
+    /// Returns keys for the same ClientHello in TLS 1.2.
     fn master() -> KeyLog {
         let mut keys = KeyLog::default();
         keys.read(format!("CLIENT_RANDOM {} {}", "07".repeat(32), "08".repeat(48)).as_bytes());
         keys
     }
 
-    /// A server's hello that chooses this cipher.
-    fn answer(suite: u16) -> Vec<u8> {
-        let mut answer = vec![22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3];
-        answer.extend([9; 32]);
-        answer.push(0);
-        answer.extend(suite.to_be_bytes());
-        answer.push(0);
-        answer
+    /// Returns a ServerHello that selects this cipher.
+    fn server_hello(suite: u16) -> Vec<u8> {
+        let mut hello = vec![22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3];
+        hello.extend([9; 32]);
+        hello.push(0);
+        hello.extend(suite.to_be_bytes());
+        hello.push(0);
+        hello
     }
 
-    /// A connection in TLS 1.2, and what of it is read.
-    fn told(suite: u16, hidden: bool) -> Vec<(Vec<u8>, u32)> {
-        let (keys, answer) = (master(), answer(suite));
-        let server = ServerHello::read(&answer);
+    /// Returns the plaintext of a TLS 1.2 connection.
+    fn decrypted_v12(suite: u16, hello_is_missing: bool) -> Vec<(Vec<u8>, u32)> {
+        let (keys, server_hello) = (master(), server_hello(suite));
+        let server = ServerHello::parse(&server_hello);
         let seal = |number, kind, plain: &[u8]| {
             v12::seal([7; 32], &[8; 48], server.as_ref()?, number, kind, plain)
         };
         let (mut client, mut out) = (Client::default(), Vec::new());
         client.data(&hello(), &keys, &mut out);
-        if !hidden {
-            client.answered(b"HTTP/1.1 200 OK");
-            client.answered(&answer);
+        if !hello_is_missing {
+            client.server_data(b"HTTP/1.1 200 OK");
+            client.server_data(&server_hello);
         }
         // The key exchange is sent in the clear.
         client.data(&[HANDSHAKE, 3, 3, 0, 4, 16, 0, 0, 0], &keys, &mut out);
@@ -389,15 +395,15 @@ mod tests {
     }
 
     #[test]
-    fn tls_1_2_is_read() {
+    fn tls_1_2_is_decrypted() {
         for suite in [0xc02f, 0xc030, 0xcca8, 0x009c, 0x009f] {
             let all = [(b"one".to_vec(), 3), (b"two".to_vec(), 3), (Vec::new(), 5)];
-            assert_eq!(told(suite, false), all, "{suite:x}");
-            // Which keys, only the server's hello tells.
-            assert_eq!(told(suite, true), [], "{suite:x}");
+            assert_eq!(decrypted_v12(suite, false), all, "{suite:x}");
+            // The keys depend on the ServerHello.
+            assert_eq!(decrypted_v12(suite, true), [], "{suite:x}");
         }
         // TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA
-        assert_eq!(told(0xc013, false), []);
+        assert_eq!(decrypted_v12(0xc013, false), []);
     }
 
     #[test]
@@ -412,9 +418,9 @@ mod tests {
         client.gap(20, &mut out);
         client.data(&two[70..], &keys(), &mut out);
         client.data(&three, &keys(), &mut out);
-        let told: Vec<_> = out.iter().map(|plain| (&plain.bytes[..], plain.len)).collect();
-        assert_eq!(told, [(&b"one"[..], 3), (b"", 100), (b"three", 5)]);
-        // Where the place is lost, all that follows is.
+        let bytes: Vec<_> = out.iter().map(|plain| (&plain.bytes[..], plain.len)).collect();
+        assert_eq!(bytes, [(&b"one"[..], 3), (b"", 100), (b"three", 5)]);
+        // Once record boundaries are lost, nothing more is decrypted.
         client.gap(1000, &mut out);
         client.data(&three, &keys(), &mut out);
         let unread: u32 = out[3..].iter().map(|plain| plain.len).sum();
@@ -422,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decrypted_says_nothing_of_its_own() {
+    fn nothing_is_emitted_before_the_first_decrypted_record() {
         let other = |at: usize| {
             let mut record = sealed(0, b"something", 23);
             record[at] ^= 1;
@@ -441,9 +447,9 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_updated() {
+    fn a_key_update_changes_the_key() {
         let update = sealed(0, &[24, 0, 0, 1, 0], 22);
-        let key = v13::Key::of(&unhex(SECRET)).unwrap().updated().unwrap();
+        let key = v13::Key::new(&unhex(SECRET)).unwrap().updated().unwrap();
         assert_ne!(key.secret(), unhex(SECRET));
         let (mut client, mut out) = (Client::default(), Vec::new());
         client.data(&hello(), &keys(), &mut out);
@@ -454,9 +460,9 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes come.
+        /// The boundaries of segments do not matter.
         #[test]
-        fn records_are_put_together(cuts in proptest::collection::vec(1..40_usize, 0..20)) {
+        fn records_are_reassembled(cuts in proptest::collection::vec(1..40_usize, 0..20)) {
             let all = [hello(), sealed(0, b"one", 23), sealed(1, b"two", 23)].concat();
             let mut rest = &all[..];
             let mut parts = Vec::new();
@@ -476,12 +482,12 @@ mod tests {
             for keys in [keys(), master()] {
                 let (mut client, mut out) = (Client::default(), Vec::new());
                 client.data(&hello(), &keys, &mut out);
-                client.answered(&answer(0xc02f));
+                client.server_data(&server_hello(0xc02f));
                 client.data(&[CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1], &keys, &mut out);
                 for part in &parts {
                     client.data(part, &keys, &mut out);
                     client.gap(part.len() as u64, &mut out);
-                    client.answered(part);
+                    client.server_data(part);
                 }
             }
         }

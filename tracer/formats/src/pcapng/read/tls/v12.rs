@@ -1,14 +1,13 @@
-//! The records of TLS 1.2 (RFC 5246, section 6.2.3.3), as AEAD ciphers encrypt
-//! them.
+//! TLS 1.2 records that AEAD ciphers encrypt (RFC 5246, section 6.2.3.3).
 //!
 //! ```text
 //! AES-GCM   type u8 │ version u16 │ length u16 │ nonce, 8 bytes │ encrypted │ tag
 //! ChaCha20  type u8 │ version u16 │ length u16 │ encrypted │ tag
 //! ```
 //!
-//! Keys come from the master secret, which clients log, and from what the
-//! server's hello says: its random, and which cipher it chose. Those with a CBC
-//! or a stream cipher are not read.
+//! Keys are derived from the master secret, which clients log, and from the
+//! server random and the cipher suite in the ServerHello. CBC and stream ciphers
+//! are not supported.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha384};
@@ -19,10 +18,10 @@ use super::{
     keys::{Master, Random},
 };
 
-/// What of a nonce is sent along in AES-GCM (RFC 5288, section 3).
+/// Length of the explicit part of a nonce in AES-GCM (RFC 5288, section 3).
 const EXPLICIT: usize = 8;
 
-/// What a server's hello says (RFC 5246, section 7.4.1.3).
+/// Fields of a ServerHello (RFC 5246, section 7.4.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ServerHello {
     random: Random,
@@ -30,8 +29,8 @@ pub(super) struct ServerHello {
 }
 
 impl ServerHello {
-    /// Reads one where a record begins with it.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    /// Parses the ServerHello at the start of a record.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let [22, 3, _, _, _, 2, _, _, _, 3, 3, rest @ ..] = bytes else {
             return None;
         };
@@ -41,8 +40,8 @@ impl ServerHello {
         Some(Self { random: *random, suite: u16::from_be_bytes(*suite) })
     }
 
-    /// The cipher, and whether its hash is SHA-384 (RFC 5288, RFC 5289, RFC
-    /// 7905).
+    /// Returns the cipher, and whether its hash is SHA-384 (RFC 5288, RFC 5289,
+    /// RFC 7905).
     fn cipher(&self) -> Option<(Algorithm, bool)> {
         Some(match self.suite {
             0x009c | 0x009e | 0xc02b | 0xc02d | 0xc02f | 0xc031 => (Algorithm::Aes128Gcm, false),
@@ -53,11 +52,11 @@ impl ServerHello {
     }
 }
 
-/// What a client sends, before and after it is encrypted.
+/// The client's keys.
 pub(super) struct Keys {
     client: Random,
     master: Master,
-    /// Since the client changed to it.
+    /// Set once the client has sent ChangeCipherSpec.
     key: Option<Key>,
 }
 
@@ -69,17 +68,17 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    pub(super) fn of(client: Random, master: &Master) -> Self {
+    pub(super) fn new(client: Random, master: &Master) -> Self {
         Self { client, master: *master, key: None }
     }
 
-    /// What encryption adds.
+    /// Returns the number of bytes that encryption adds to a record.
     pub(super) fn overhead(&self) -> usize {
-        self.key.as_ref().map_or(0, |key| key.iv.explicit() + TAG)
+        self.key.as_ref().map_or(0, |key| key.iv.explicit_len() + TAG)
     }
 
-    /// Decrypts a record. `None` if it is of another key, or the server's
-    /// cipher is not one of these.
+    /// Decrypts a record. Returns `None` if it was encrypted with another key or
+    /// the cipher is not supported.
     pub(super) fn open(
         &mut self,
         header: &[u8],
@@ -89,9 +88,9 @@ impl Keys {
         let Some(key) = &mut self.key else {
             match header.first() {
                 Some(&CHANGE_CIPHER_SPEC) => {
-                    self.key = Some(Key::of(&self.client, &self.master, server?)?);
+                    self.key = Some(Key::new(&self.client, &self.master, server?)?);
                 }
-                // Encrypted with a key that is not known.
+                // Encrypted with an unknown key.
                 Some(&APPLICATION_DATA) => return None,
                 _ => {}
             }
@@ -105,24 +104,24 @@ impl Keys {
     }
 }
 
-/// The client's key, and the number of its next record.
+/// The client's key and the number of its next record.
 struct Key {
     cipher: Aead,
     iv: Iv,
     next: u64,
 }
 
-/// The secret part of nonces.
+/// The secret part of the nonces.
 enum Iv {
-    /// The rest is sent along.
+    /// The record contains the rest.
     Half([u8; 4]),
-    /// The rest is the record's number.
+    /// The record's number is the rest.
     Whole(Nonce),
 }
 
 impl Iv {
-    /// How much of a nonce is sent along.
-    fn explicit(&self) -> usize {
+    /// Returns the length of the nonce in each record.
+    fn explicit_len(&self) -> usize {
         match self {
             Self::Half(_) => EXPLICIT,
             Self::Whole(_) => 0,
@@ -131,9 +130,10 @@ impl Iv {
 }
 
 impl Key {
-    /// From the key block (RFC 5246, section 6.3): the client's key, the
-    /// server's, the client's part of nonces, the server's.
-    fn of(client: &Random, master: &Master, server: &ServerHello) -> Option<Self> {
+    /// Derives the key from the key block (RFC 5246, section 6.3), which
+    /// consists of the client's key, the server's key, the client's IV and the
+    /// server's IV.
+    fn new(client: &Random, master: &Master, server: &ServerHello) -> Option<Self> {
         let (algorithm, sha384) = server.cipher()?;
         let seed: [&[u8]; 3] = [b"key expansion", &server.random, client];
         let mut block = [0; 2 * 32 + 12];
@@ -152,9 +152,9 @@ impl Key {
         Some(Self { cipher, iv, next: 0 })
     }
 
-    /// Decrypts a record: one of the next few.
+    /// Decrypts a record, which is one of the next few.
     fn open(&mut self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let (explicit, sealed) = sealed.split_at_checked(self.iv.explicit())?;
+        let (explicit, sealed) = sealed.split_at_checked(self.iv.explicit_len())?;
         let len = u16::try_from(sealed.len().checked_sub(TAG)?).ok()?;
         (self.next..=self.next.saturating_add(MAX_LOST)).find_map(|number| {
             let opened = self.cipher.open(
@@ -175,14 +175,14 @@ impl Key {
     }
 }
 
-/// What is authenticated beside the content: the record's number, its type and
-/// version, and how long the content is (RFC 5246, section 6.2.3.3).
+/// Returns the additional authenticated data: the record's number, type and
+/// version, and the length of its content (RFC 5246, section 6.2.3.3).
 fn aad(header: &[u8], number: u64, len: u16) -> Vec<u8> {
     let kind = header.get(..3).unwrap_or_default();
     [&number.to_be_bytes(), kind, &len.to_be_bytes()].concat()
 }
 
-/// The pseudorandom function (RFC 5246, section 5), its label before the seed.
+/// Pseudorandom function (RFC 5246, section 5). The seed starts with the label.
 fn expand<H>(secret: &[u8], seed: &[&[u8]], out: &mut [u8]) -> Option<()>
 where
     H: Mac + KeyInit + Clone,
@@ -203,7 +203,7 @@ where
     Some(())
 }
 
-/// A record, encrypted by a client.
+/// Encrypts a record of a client.
 #[cfg(test)]
 pub(super) fn seal(
     client: Random,
@@ -213,13 +213,13 @@ pub(super) fn seal(
     kind: u8,
     plain: &[u8],
 ) -> Option<Vec<u8>> {
-    let key = Key::of(&client, master, server)?;
-    let sent: Vec<u8> = (0xa0..).take(key.iv.explicit()).collect();
+    let key = Key::new(&client, master, server)?;
+    let explicit: Vec<u8> = (0xa0..).take(key.iv.explicit_len()).collect();
     let header = [kind, 3, 3];
     let aad = aad(&header, number, plain.len() as u16);
-    let sealed = key.cipher.seal(key.nonce(&sent, number)?, &aad, plain);
-    let len = (sent.len() + sealed.len()) as u16;
-    Some([&header[..], &len.to_be_bytes(), &sent, &sealed].concat())
+    let sealed = key.cipher.seal(key.nonce(&explicit, number)?, &aad, plain);
+    let len = (explicit.len() + sealed.len()) as u16;
+    Some([&header[..], &len.to_be_bytes(), &explicit, &sealed].concat())
 }
 
 #[cfg(test)]
@@ -228,9 +228,9 @@ mod tests {
 
     use super::*;
 
-    /// The vector that the TLS working group's list agreed on for SHA-256.
+    /// Test vector for SHA-256 from the mailing list of the TLS working group.
     #[test]
-    fn the_pseudorandom_function() {
+    fn the_pseudorandom_function_matches_the_test_vector() {
         let unhex = |text: &str| HEXLOWER.decode(text.as_bytes()).unwrap();
         let secret = unhex("9bbe436ba940f017b17652849a71db35");
         let seed = unhex("a0ba9f936cda311827a6f796ffd5198c");
@@ -243,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_hello_is_told_from_the_rest() {
+    fn only_a_complete_server_hello_is_parsed() {
         let mut hello = vec![22, 3, 3, 0, 48, 2, 0, 0, 44, 3, 3];
         hello.extend([9; 32]);
         hello.extend([2, 1, 1, 0xc0, 0x2f, 0]);
         let whole = ServerHello { random: [9; 32], suite: 0xc02f };
         for len in 0..hello.len() {
-            let read = ServerHello::read(&hello[..len]);
+            let read = ServerHello::parse(&hello[..len]);
             assert_eq!(read, (len >= hello.len() - 1).then_some(whole), "{len}");
         }
         hello[5] = 1;
-        assert_eq!(ServerHello::read(&hello), None);
+        assert_eq!(ServerHello::parse(&hello), None);
     }
 }

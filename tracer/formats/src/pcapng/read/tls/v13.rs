@@ -1,12 +1,12 @@
-//! The records of TLS 1.3 (RFC 8446, section 5.2).
+//! TLS 1.3 records (RFC 8446, section 5.2).
 //!
 //! ```text
 //! 23 │ version u16 │ length u16 │ encrypted: content │ type u8 │ zeros │ tag
 //! ```
 //!
-//! The secret's length tells the hash, and with it which ciphers there can be:
-//! AES-256 with SHA-384, AES-128 or ChaCha20 with SHA-256. Every record is
-//! authenticated, so the first that is opened shows which it is.
+//! The length of the secret determines the hash, and the hash the possible
+//! ciphers: AES-256 with SHA-384, AES-128 or ChaCha20 with SHA-256. Every record
+//! is authenticated, so the first one that can be decrypted shows the cipher.
 
 use hkdf::Hkdf;
 use sha2::{Sha256, Sha384};
@@ -17,13 +17,13 @@ use super::{
     keys::Traffic,
 };
 
-/// What encryption adds: the content's type, and the tag.
+/// Number of bytes that encryption adds: the content type and the tag.
 pub(super) const OVERHEAD: usize = 1 + TAG;
 
-/// The type of the message that changes keys (RFC 8446, section 4.6.3).
+/// Type of the KeyUpdate message (RFC 8446, section 4.6.3).
 const KEY_UPDATE: u8 = 24;
 
-/// The keys of one connection. Each secret counts its records itself.
+/// The client's keys. Each has its own record numbers.
 #[derive(Debug)]
 pub(super) struct Keys {
     early: Option<Key>,
@@ -32,8 +32,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn of(secrets: &Traffic) -> Self {
-        let key = |secret: &Option<Vec<u8>>| Key::of(secret.as_deref()?);
+    pub(super) fn new(secrets: &Traffic) -> Self {
+        let key = |secret: &Option<Vec<u8>>| Key::new(secret.as_deref()?);
         Self {
             early: key(&secrets.early),
             handshake: key(&secrets.handshake),
@@ -41,15 +41,15 @@ impl Keys {
         }
     }
 
-    /// Decrypts a record. `None` if it is of none of these keys.
+    /// Decrypts a record. Returns `None` if it was encrypted with another key.
     pub(super) fn open(&mut self, header: &[u8], sealed: &[u8]) -> Option<Opened> {
         match header.first() {
             Some(&APPLICATION_DATA) => {}
-            // What is sent in the clear: another hello, a change of ciphers.
+            // Not encrypted: a second ClientHello, ChangeCipherSpec.
             _ => return Some(Opened::Other),
         }
-        // In the order in which they come into use; a key that was followed by
-        // another is used no more.
+        // The keys come into use in this order. Once a key is used, earlier ones
+        // are not used again.
         let opened = self
             .application
             .as_mut()
@@ -83,10 +83,10 @@ impl Keys {
     }
 }
 
-/// One secret's key, and the number of its next record.
+/// The key of one secret and the number of its next record.
 pub(super) struct Key {
     secret: Vec<u8>,
-    /// Those that it can be; one, after the first record.
+    /// The possible ciphers; one after the first record.
     ciphers: Vec<Aead>,
     iv: Nonce,
     next: u64,
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    pub(super) fn of(secret: &[u8]) -> Option<Self> {
+    pub(super) fn new(secret: &[u8]) -> Option<Self> {
         let algorithms: &[Algorithm] = match secret.len() {
             32 => &[Algorithm::Aes128Gcm, Algorithm::ChaCha20Poly1305],
             48 => &[Algorithm::Aes256Gcm],
@@ -116,20 +116,23 @@ impl Key {
         Some(Self { secret: secret.to_owned(), ciphers, iv, next: 0 })
     }
 
-    /// The key that follows an update (RFC 8446, section 7.2).
+    /// Returns the key after a KeyUpdate (RFC 8446, section 7.2).
     pub(super) fn updated(&self) -> Option<Self> {
         let mut secret = vec![0; self.secret.len()];
         expand(&self.secret, "traffic upd", &mut secret)?;
-        Self::of(&secret)
+        Self::new(&secret)
     }
 
-    /// Decrypts a record: one of the next few of this key.
+    /// Decrypts a record, which is one of the next few.
     fn open(&mut self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         (self.next..=self.next.saturating_add(MAX_LOST)).find_map(|number| {
             let nonce = nonce(&self.iv, number);
             let open = |cipher: &Aead| cipher.open(nonce, header, sealed);
-            let (at, opened) =
-                self.ciphers.iter().enumerate().find_map(|(at, one)| Some((at, open(one)?)))?;
+            let (at, opened) = self
+                .ciphers
+                .iter()
+                .enumerate()
+                .find_map(|(at, cipher)| Some((at, open(cipher)?)))?;
             self.ciphers.swap(0, at);
             self.ciphers.truncate(1);
             self.next = number + 1;
@@ -142,7 +145,7 @@ impl Key {
         &self.secret
     }
 
-    /// A record, encrypted with the cipher at `at`.
+    /// Encrypts a record with the cipher at `at`.
     #[cfg(test)]
     pub(super) fn seal(&self, at: usize, number: u64, content: &[u8], kind: u8) -> Vec<u8> {
         let plain = [content, &[kind]].concat();
