@@ -187,7 +187,13 @@ fn a_reporting_browser_is_detected() {
         }
     }
 
-    // The report can be written again, then with digests.
+    // The report that was made while the audit ran equals the one made from its files.
+    let mut again = tracer_bin::command(["report", "--show-values"]);
+    again.arg(audited.out());
+    assert_eq!(tracer_bin::run(&mut again).code, Some(0));
+    assert_eq!(audited.json("report.json"), report);
+
+    // It can also be written with digests.
     let mut again = tracer_bin::command(["report"]);
     again.arg(audited.out());
     assert_eq!(tracer_bin::run(&mut again).code, Some(0));

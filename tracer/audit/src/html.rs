@@ -1,21 +1,19 @@
-//! `report.html`: the report for people, in one file that needs nothing else.
+//! `report.html`: the report for people, in a single file.
 //!
 //! ```text
-//! header       what was audited, by whom, whether the run came to its end
-//! Verdicts     question, answer, why, how much was read, evidence
-//! Phases       what was done, and when the browser told of it
+//! header       the audited browser, the run, and whether it was completed
+//! Verdicts     question, answer, reason, share read, evidence
+//! Phases       visits and disclosures over time
 //! Recipients · Identifiers · Bytes read
-//! Disclosures  each request, and how its URL came out of the raw bytes
-//! Checking     the files beside this one
+//! Disclosures  each request, and the steps from its raw bytes to the URL
+//! Checking     the other files of the folder
 //! ```
 //!
-//! There is no script in it, and its policy (CSP) forbids the file to load
-//! anything. Nearly every string in a report was chosen by those who are
-//! audited: maud escapes all that is put into it, and `text::Shown` makes
-//! visible what would hide or reorder.
+//! The file contains no script, and its Content Security Policy keeps it from loading anything.
+//! Nearly every string of a report comes from the audited browser or its servers. maud escapes all of
+//! them, and `text::Shown` makes characters visible that hide or reorder text.
 //!
-//! What is said by colour is said by words and symbols, too; what is drawn
-//! stands beside it in numbers.
+//! Everything shown by colour is also shown by words or symbols, and every drawing also in numbers.
 
 mod checking;
 mod disclosures;
@@ -39,7 +37,7 @@ use super::report::Report;
 /// Writes the report as an HTML file.
 ///
 /// # Errors
-/// When it cannot be written to `out`.
+/// Returns the errors of `out`.
 pub fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     out.write_all(document(report).into_string().as_bytes())
 }

@@ -3,16 +3,18 @@
 mod actions;
 mod drive;
 mod output;
+mod recorder;
 mod scratch;
 mod site;
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, BufWriter, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::SystemTime,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -26,6 +28,7 @@ use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD};
 use self::{
     actions::Actions,
     drive::{Driver, now},
+    recorder::Recorder,
     scratch::Scratch,
     site::Site,
 };
@@ -36,7 +39,6 @@ pub(super) use self::{
 use super::{
     Usage, packages,
     run::{HookArg, follow, report_probe},
-    session::Session,
     users::{self, User},
 };
 use tracer_audit::{
@@ -45,13 +47,7 @@ use tracer_audit::{
     report::{Answer, Report},
     scenario::{self, EMBEDDED, Scenario},
 };
-use tracer_core::{
-    alert::printable,
-    knowledge::Knowledge,
-    pipeline::Pipeline,
-    record::{Clock, trace},
-    rules::Rules,
-};
+use tracer_core::{alert::printable, knowledge::Knowledge, record::Clock, rules::Rules};
 use tracer_host::hook::{Capture, DEFAULT_RING, Events, Target, Watch};
 
 /// Test whether a browser reports the pages that it opens.
@@ -142,6 +138,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime.block_on(audit(args, plan, user, &knowledge))
 }
 
+/// Interval at which events of the probes are reported.
+const TICK: Duration = Duration::from_millis(200);
+
 async fn audit(
     args: &Args,
     plan: Plan,
@@ -157,7 +156,7 @@ async fn audit(
         tls_head_bytes: DEFAULT_TLS_HEAD,
     };
     let (capture, _) = Capture::start_best(args.hook.hooks(), &watch, DEFAULT_RING)?;
-    let folder = Folder::new(&args.out(&plan.name))?;
+    let folder = Arc::new(Folder::new(&args.out(&plan.name))?);
     let scratch = Scratch::create(user.as_ref())?;
     let place = args.site.as_deref().unwrap_or(&plan.scenario.site);
     let (site, pages) = match place {
@@ -187,21 +186,11 @@ async fn audit(
     let mut actions = Actions::new(user, !args.unattended)?;
     actions.values = values(&plan, &scratch, site.as_ref(), &pages)?;
     let journal = journal(&plan, &mut actions)?;
-    folder.journal(&journal)?;
-
-    let trace = folder
-        .create(output::TRACE)
-        .with_context(|| format!("cannot write to {}", folder.path().display()))?;
-    let mut session = Session {
-        pipeline: Pipeline::new(knowledge),
-        sinks: Vec::new(),
-        store: None,
-        recording: Some(trace::Writer::new(BufWriter::new(trace))?),
-        outputs: Vec::new(),
-    };
+    let recorder =
+        Recorder::start(Arc::clone(&folder), journal.clone(), knowledge, args.show_values)?;
     let follower = follow(&capture);
     let mut packages = args.packages.follow(&capture, follower.as_ref())?;
-    packages.pending(&mut session)?;
+    packages.pending().into_iter().try_for_each(|event| recorder.record_one(event))?;
     let mut events = Events::start(capture.reader()?, follower.as_ref())?;
     message!("auditing {}; writing to {}", plan.name, folder.path().display());
 
@@ -210,23 +199,28 @@ async fn audit(
         actions,
         site,
         pages,
-        folder: &folder,
+        recorder: &recorder,
         scratch: &scratch,
         journal,
     };
     let (stop, mut stopped) = oneshot::channel::<()>();
     let record = async {
-        let mut flush = tokio::time::interval(std::time::Duration::from_millis(200));
+        let mut tick = tokio::time::interval(TICK);
         let mut done = false;
         loop {
+            let batch = async {
+                let room = recorder.room().await;
+                (events.next().await, room)
+            };
             tokio::select! {
-                batch = events.next() => match batch {
-                    Some(batch) => session.take(batch)?,
-                    None => return session.finish(),
+                batch = batch => match batch {
+                    (Some(batch), room) => recorder.record(batch, room)?,
+                    (None, _) => return anyhow::Ok(()),
                 },
-                event = packages.next() => packages.take(event, &mut session)?,
-                _ = flush.tick() => {
-                    session.tick()?;
+                event = packages.next() => {
+                    packages.report(event).map_or(Ok(()), |event| recorder.record_one(event))?;
+                }
+                _ = tick.tick() => {
                     if let Some(follower) = &follower {
                         follower.events().for_each(|event| report_probe(&event, false));
                     }
@@ -239,14 +233,8 @@ async fn audit(
         }
     };
     let act = async {
-        // After each phase, so that an audit that is killed has a report.
-        let mut report = |_: &Journal| {
-            if let Err(err) = folder.report(knowledge, args.show_values) {
-                message!("cannot write the report yet: {err:#}");
-            }
-        };
         let ended = tokio::select! {
-            ended = driver.drive(&mut report) => Some(ended),
+            ended = driver.drive() => Some(ended),
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
         };
@@ -260,15 +248,18 @@ async fn audit(
         ended
     };
     let (ended, recorded) = tokio::join!(act, record);
+    let Driver { mut journal, .. } = driver;
+    let mut gatherer = recorder.finish()?;
     recorded?;
     events.join()?;
     drop(packages);
     if let Some(follower) = follower {
         follower.join();
     }
-    driver.journal.ended = Some(now());
-    folder.journal(&driver.journal)?;
-    let report = folder.report(knowledge, args.show_values)?;
+    journal.ended = Some(now());
+    folder.write_journal(&journal)?;
+    gatherer.update_journal(journal);
+    let report = folder.write_report(&gatherer.finish(), args.show_values)?;
     print(&report)?;
     message!("wrote the report to {}", folder.file(output::HTML).display());
     match ended {

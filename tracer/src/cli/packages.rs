@@ -2,7 +2,7 @@
 
 use std::{future, path::PathBuf};
 
-use super::{Usage, session::Session};
+use super::Usage;
 use tracer_core::{
     alert::printable,
     packages::is_name,
@@ -94,28 +94,27 @@ impl Followed {
         future::pending().await
     }
 
-    /// Handles the events that have already arrived.
-    pub(super) fn pending(&mut self, session: &mut Session) -> anyhow::Result<()> {
+    /// Reports the events that have already arrived, and returns them for the pipeline.
+    pub(super) fn pending(&mut self) -> Vec<Event> {
         let events: Vec<_> = self.packages.iter_mut().flat_map(PackageWatcher::pending).collect();
         if self.packages.is_some()
             && !events.iter().any(|event| matches!(event, PackageEvent::Watched { .. }))
         {
             message!("none of the packages is installed yet; waiting for them");
         }
-        events.into_iter().try_for_each(|event| self.take(event, session))
+        events.into_iter().filter_map(|event| self.report(event)).collect()
     }
 
-    /// Reports an event, and passes changed names to the session.
-    pub(super) fn take(&self, event: PackageEvent, session: &mut Session) -> anyhow::Result<()> {
+    /// Reports an event, and returns it for the pipeline if it changes names.
+    pub(super) fn report(&self, event: PackageEvent) -> Option<Event> {
         if let Some(text) = describe(&event, self.all) {
             message!("{}", printable(&text));
         }
-        let event = match event {
-            PackageEvent::Watched { app, names } => Event::Packages { app, names },
-            PackageEvent::Gone { app } => Event::Packages { app, names: Vec::new() },
-            _ => return Ok(()),
-        };
-        session.take(vec![event])
+        match event {
+            PackageEvent::Watched { app, names } => Some(Event::Packages { app, names }),
+            PackageEvent::Gone { app } => Some(Event::Packages { app, names: Vec::new() }),
+            _ => None,
+        }
     }
 }
 

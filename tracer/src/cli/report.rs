@@ -22,6 +22,6 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(&args.folder)?;
     let knowledge = args.rules.load()?;
-    print(&folder.report(&knowledge, args.show_values)?)?;
+    print(&folder.remake_report(&knowledge, args.show_values)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -254,7 +254,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
         let follower = follow(&capture);
         let mut packages = args.packages.follow(&capture, follower.as_ref())?;
-        packages.pending(&mut session)?;
+        session.take(packages.pending())?;
         let mut events = Events::start(capture.reader()?, follower.as_ref())?;
         message!("watching; press Ctrl-C to stop");
 
@@ -265,7 +265,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     Some(batch) => session.take(batch)?,
                     None => break,
                 },
-                event = packages.next() => packages.take(event, &mut session)?,
+                event = packages.next() => {
+                    session.take(packages.report(event).into_iter().collect())?;
+                }
                 _ = tick.tick() => {
                     if let Some(log) = &mut diagnostics {
                         log.flush();

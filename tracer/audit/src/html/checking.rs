@@ -1,31 +1,31 @@
-//! How to check the report, and what it does not show.
+//! The last section: the other files of the folder, and redaction.
 
 use maud::{Markup, html};
 
 use super::page::Section;
 use crate::report::Report;
 
-/// The files beside the report, and what they are for. `cli::audit` writes them.
+/// The other files of the folder, which `cli::audit` writes.
 const FILES: [(&str, &str); 6] = [
-    ("report.json", "all that is said here, and more, for programs"),
-    ("evidence.har", "the requests that disclose something; DevTools and mitmproxy open it"),
-    ("evidence.pcapng", "the same as packets with comments, for Wireshark"),
-    ("trace", "all that was captured; tracer report makes this report of it again"),
-    ("run.json", "what was done, and when"),
-    (SUMS, "digests of all of them"),
+    ("report.json", "the complete report, for programs"),
+    ("evidence.har", "visits and disclosing requests; opens in DevTools and mitmproxy"),
+    ("evidence.pcapng", "the same as packets, with comments; opens in Wireshark"),
+    ("trace", "everything that was captured; tracer report makes this report from it again"),
+    ("run.json", "what the audit did, and when"),
+    (SUMS, "checksums of all files"),
 ];
 
-/// As `sha256sum` writes them.
+/// File of checksums, in the format of `sha256sum`.
 const SUMS: &str = "SHA256SUMS";
 
 pub(super) fn section(report: &Report) -> Section {
     let body = html! {
         (redaction(report))
-        p { "A run's folder holds what this report was made of. To check that nothing was changed since:" }
+        p { "The folder contains everything that this report was made from. To check that nothing has changed since:" }
         pre { code { "sha256sum --check " (SUMS) } }
         table.narrow {
-            caption { "Files beside this one." }
-            thead { tr { th scope="col" { "File" } th scope="col" { "What it holds" } } }
+            caption { "Other files in the folder" }
+            thead { tr { th scope="col" { "File" } th scope="col" { "Content" } } }
             tbody {
                 @for (file, what) in FILES {
                     tr { th scope="row" { code { (file) } } td { (what) } }
@@ -33,8 +33,8 @@ pub(super) fn section(report: &Report) -> Section {
             }
         }
         p {
-            "A page’s address is made of words that were drawn at random for this run and phase and \
-             stand nowhere else. Whoever names one was told of it."
+            "The addresses of the audit’s pages consist of words that were made up for this run. A \
+             request that contains them discloses the page."
         }
     };
     Section { id: "checking", title: "How to check this", body }
@@ -44,15 +44,15 @@ fn redaction(report: &Report) -> Markup {
     html! {
         @if report.redacted {
             p {
-                "Values that tell about a person or device are shown as digests, "
+                "Values that reveal something about a person or device are shown as digests, "
                 code { "‹5f2a91c0›" }
-                ": equal values have equal digests. The audit’s own page addresses are shown in full. \
-                 The evidence files hold everything as it was sent."
+                "; equal values have equal digests. The addresses of the audit’s pages are shown in \
+                 full. The evidence files are not redacted."
             }
         } @else {
             p.warning {
                 strong { "Not redacted." }
-                " Values are shown as they were sent, and may tell about a person or device."
+                " Values are shown as they were sent, and may reveal something about a person or device."
             }
         }
     }

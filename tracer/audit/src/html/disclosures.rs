@@ -1,5 +1,4 @@
-//! Every request that discloses something, and how what it tells came out of
-//! its bytes.
+//! The requests that disclose something, and the steps from their raw bytes to the disclosed values.
 
 use maud::{Markup, html};
 
@@ -14,76 +13,76 @@ use crate::{
 };
 use tracer_core::finding::{Sender, Severity};
 
-/// More things told by one request are only counted; `report.json` has them.
+/// Number of items shown for one request. The rest is in `report.json`.
 const MAX_ITEMS: usize = 24;
-/// A line sums up so many of them.
+/// Number of items in the summary line of a request.
 const MAX_IN_SUMMARY: usize = 3;
 
 pub(super) fn section(report: &Report) -> Section {
     let body = html! {
         @if report.disclosures.is_empty() {
-            p { "No request was found that discloses anything." }
+            p { "No request discloses anything." }
         } @else {
             p.intro {
-                "Each entry is a request. Its number is the one in "
+                "Each entry is a request. It has the same number in "
                 code { "evidence.har" } "."
             }
         }
         @for of_phase in report.disclosures.chunk_by(|one, next| one.phase == next.phase) {
-            h3 { (of_phase.first().and_then(|told| told.phase).map_or("between phases", Phase::title)) }
-            @for told in of_phase { (disclosure(told)) }
+            h3 { (of_phase.first().and_then(|one| one.phase).map_or("before the first phase", Phase::title)) }
+            @for report in of_phase { (disclosure(report)) }
         }
         @if report.disclosures_uncounted > 0 {
             p.more {
                 "And " (counted(report.disclosures_uncounted, "request", "requests"))
-                " more that disclose something, beyond those listed."
+                " more that disclose something."
             }
         }
     };
     Section { id: "disclosures", title: "Disclosures", body }
 }
 
-fn disclosure(told: &DisclosureReport) -> Markup {
+fn disclosure(report: &DisclosureReport) -> Markup {
     html! {
         details.disclosure {
             summary {
-                span.ident { "#" (told.id) }
-                span.what { (summary(told)) }
-                span.when { (span(told.at_ms)) }
+                span.ident { "#" (report.id) }
+                span.what { (summary(report)) }
+                span.when { (span(report.at_ms)) }
             }
-            // Links lead here, within: browsers open what they lead into.
-            div.body id={ "request-" (told.id) } {
+            // Links lead into the element, because browsers then open it.
+            div.body id={ "request-" (report.id) } {
                 p.request {
                     code {
-                        @if let Some(method) = &told.method { (Shown(method)) " " }
-                        (Shown(&told.host))
-                        @if let Some(path) = &told.path { (Shown(path)) }
+                        @if let Some(method) = &report.method { (Shown(method)) " " }
+                        (Shown(&report.host))
+                        @if let Some(path) = &report.path { (Shown(path)) }
                     }
                 }
-                @if let Some(reason) = &told.reason { p { (Shown(reason)) } }
-                (facts(told))
-                @for item in told.items.iter().take(MAX_ITEMS) { (self::item(item)) }
-                @if told.items.len() > MAX_ITEMS {
-                    p.more { "And " (told.items.len() - MAX_ITEMS) " more, in report.json." }
+                @if let Some(reason) = &report.reason { p { (Shown(reason)) } }
+                (facts(report))
+                @for item in report.items.iter().take(MAX_ITEMS) { (self::item(item)) }
+                @if report.items.len() > MAX_ITEMS {
+                    p.more { "And " (report.items.len() - MAX_ITEMS) " more, in report.json." }
                 }
             }
         }
     }
 }
 
-/// What a request tells whom, in a line.
-fn summary(told: &DisclosureReport) -> Markup {
+/// Returns recipient and items of a request in one line.
+fn summary(report: &DisclosureReport) -> Markup {
     html! {
-        bdi.host { (Shown(&told.recipient)) } " was told "
-        @for (i, item) in told.items.iter().take(MAX_IN_SUMMARY).enumerate() {
+        bdi.host { (Shown(&report.recipient)) } " learned "
+        @for (i, item) in report.items.iter().take(MAX_IN_SUMMARY).enumerate() {
             @if i > 0 { ", " }
             (label(item))
         }
-        @if told.items.is_empty() { "something" }
-        @if told.items.len() > MAX_IN_SUMMARY {
-            " and " (told.items.len() - MAX_IN_SUMMARY) " more"
+        @if report.items.is_empty() { "something" }
+        @if report.items.len() > MAX_IN_SUMMARY {
+            " and " (report.items.len() - MAX_IN_SUMMARY) " more"
         }
-        @if let Some(severity) = told.severity {
+        @if let Some(severity) = report.severity {
             " " span class={ "severity " (severity_class(severity)) } { (severity_word(severity)) }
         }
     }
@@ -100,22 +99,22 @@ fn severity_word(severity: Severity) -> String {
     severity.label().to_lowercase()
 }
 
-/// What is told, in a few words.
+/// Returns an item in a few words.
 fn label(item: &Item) -> Markup {
     let what = match item.kind {
         ItemKind::Visit => match item.scope {
             Some(Extent::Full) | None => "the URL of",
-            Some(Extent::HostPath) => "host and path of",
+            Some(Extent::HostPath) => "the host and path of",
             Some(Extent::Host) => "the host of",
             Some(Extent::Hash) => "a hash of",
-            Some(Extent::Typed) => "what was typed for",
+            Some(Extent::Typed) => "text typed for",
         },
         ItemKind::PageTitle => "the title of",
         ItemKind::Url => "another URL",
         ItemKind::Identifier => "an identifier",
         ItemKind::PersonalDetail => "a personal detail",
         ItemKind::UiEvent => "an action in the interface",
-        ItemKind::ContentItem => "a piece of content",
+        ItemKind::ContentItem => "a content item",
         ItemKind::SearchTerms => "search terms",
         ItemKind::TypedText => "typed text",
         ItemKind::PageText => "text of a page",
@@ -132,8 +131,8 @@ fn label(item: &Item) -> Markup {
     }
 }
 
-fn facts(told: &DisclosureReport) -> Markup {
-    let sender = match told.sender {
+fn facts(report: &DisclosureReport) -> Markup {
+    let sender = match report.sender {
         Sender::Browser => "the browser itself",
         Sender::Extension => "an extension",
         Sender::Page => "a page",
@@ -142,15 +141,15 @@ fn facts(told: &DisclosureReport) -> Markup {
     };
     html! {
         dl.facts {
-            div { dt { "Recipient" } dd { bdi { (Shown(&told.recipient)) } ", " (Shown(&told.who.describe())) } }
-            div { dt { "Sent by" } dd { (Shown(&told.application)) ", " (sender) } }
-            @if let Some(at) = &told.time { div { dt { "At" } dd { (time(at)) } } }
-            @if let Some(sdk) = &told.sdk { div { dt { "Form of" } dd { (Shown(sdk)) } } }
+            div { dt { "Recipient" } dd { bdi { (Shown(&report.recipient)) } ", " (Shown(&report.who.describe())) } }
+            div { dt { "Sent by" } dd { (Shown(&report.application)) ", " (sender) } }
+            @if let Some(at) = &report.time { div { dt { "At" } dd { (time(at)) } } }
+            @if let Some(sdk) = &report.sdk { div { dt { "SDK" } dd { (Shown(sdk)) } } }
             div {
                 dt { "Read" }
                 dd {
-                    @if told.complete { "all of it" } @else {
-                        "not all: " (bytes(told.unread_bytes)) " are not known"
+                    @if report.complete { "all of it" } @else {
+                        "incomplete: " (bytes(report.unread_bytes)) " unknown"
                     }
                 }
             }
@@ -164,7 +163,7 @@ fn item(item: &Item) -> Markup {
             h4 {
                 (label(item))
                 @if let Some(visit) = item.visit {
-                    " " a.ref href={ "#visit-" (visit) } { "where it was opened" }
+                    " " a.ref href={ "#visit-" (visit) } { "go to the visit" }
                 }
             }
             @if item.steps.is_empty() {
@@ -181,8 +180,7 @@ fn item(item: &Item) -> Markup {
     }
 }
 
-/// What a value looked like on the way. Where that is no text, or in a redacted
-/// report, it is not shown: whatever stands beside the value stands there, too.
+/// Shows a step with the beginning of its content.
 fn step(step: &DecodeStep, last: bool) -> Markup {
     html! {
         li.value[last] {

@@ -1,4 +1,4 @@
-//! What was audited, when and by what, and whether the run came to its end.
+//! The header: the audited browser, the run, and whether it was completed.
 
 use maud::{Markup, html};
 
@@ -12,7 +12,7 @@ use crate::{
     report::{Question, Report},
 };
 
-/// More notes than a reader reads.
+/// Number of notes shown. The rest is in `report.json`.
 const MAX_NOTES: usize = 50;
 
 pub(super) fn header(report: &Report) -> Markup {
@@ -39,7 +39,7 @@ pub(super) fn header(report: &Report) -> Markup {
                 @match &report.began { Some(began) => (time(began)), None => "not known" }
             }))
             (fact("Ended", &html! {
-                @match &report.ended { Some(ended) => (time(ended)), None => "it did not" }
+                @match &report.ended { Some(ended) => (time(ended)), None => "not ended" }
             }))
             (fact("System", &html! { (Shown(&subject.system)) }))
             (fact("Tracer", &html! { (Shown(tracer)) }))
@@ -52,7 +52,7 @@ fn fact(name: &str, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
-/// Whether the run is whole, and what else has to be known.
+/// Shows whether the run was completed, and its notes.
 fn state(report: &Report) -> Markup {
     let mut lines: Vec<&str> = report.notes.iter().take(MAX_NOTES).map(String::as_str).collect();
     let more = report.notes.len().saturating_sub(MAX_NOTES);
@@ -62,19 +62,19 @@ fn state(report: &Report) -> Markup {
     }
     if !report.complete {
         let title = match cut_short(report) {
-            Cut::Killed => "Incomplete: the run was killed. This is what it had gathered.",
+            Cut::Killed => "Incomplete: the run was killed.",
             Cut::Interrupted => "Incomplete: the run was ended early.",
-            Cut::Elsewhere => "Incomplete: not every phase came to its end.",
+            Cut::Elsewhere => "Incomplete: a phase failed.",
         };
         note(title, &lines)
     } else if lines.is_empty() {
         html! {}
     } else {
-        note("To be known when reading this", &lines)
+        note("Notes", &lines)
     }
 }
 
-/// What cut a run short.
+/// Why a run was not completed.
 enum Cut {
     Killed,
     Interrupted,

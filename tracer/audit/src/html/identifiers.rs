@@ -1,4 +1,4 @@
-//! The lives of identifiers through the phases.
+//! The identifiers, and the phases in which they were sent.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::{
     report::{IdentifierReport, Persistence, Report},
 };
 
-/// More identifiers are only counted; `report.json` has them.
+/// Number of identifiers shown. The rest is in `report.json`.
 const MAX_IDENTIFIERS: usize = 100;
-/// More recipients of one, or applications that send it, are only counted.
+/// Number of recipients, and of applications, shown for one identifier.
 const MAX_NAMES: usize = 4;
 
 pub(super) fn section(report: &Report) -> Section {
@@ -29,8 +29,8 @@ pub(super) fn section(report: &Report) -> Section {
             div.scroll role="region" aria-labelledby="identifiers-caption" tabindex="0" {
                 table.lifelines {
                     caption #identifiers-caption {
-                        "In how many requests of each phase an identifier was sent. "
-                        "A line joins the phases it lived through."
+                        "Number of requests in each phase that carried an identifier. "
+                        "A line joins the first and the last."
                     }
                     thead {
                         tr {
@@ -55,7 +55,7 @@ pub(super) fn section(report: &Report) -> Section {
     Section { id: "identifiers", title: "Identifiers", body }
 }
 
-/// The phases that were gone through.
+/// Returns the phases that were not skipped.
 fn columns(report: &Report) -> Vec<Phase> {
     let skipped = |phase: Phase| {
         let mut of = report.phases.iter().filter(|report| report.phase == phase);
@@ -94,7 +94,7 @@ fn row(identifier: &IdentifierReport, phases: &[Phase]) -> Markup {
             td { span class={ "life " (life) } { (identifier.life.label()) } }
             td {
                 (names(&identifier.recipients, MAX_NAMES))
-                @if identifier.with_visits { span.aside { "together with visited pages" } }
+                @if identifier.with_visits { span.aside { "sent with visited pages" } }
                 @if !identifier.other_applications.is_empty() {
                     span.aside { "also sent by " (names(&identifier.other_applications, MAX_NAMES)) }
                 }

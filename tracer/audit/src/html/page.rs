@@ -1,4 +1,4 @@
-//! The frame of a page: its head, style, landmarks and sections.
+//! The frame of a page: head, style, landmarks and sections.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -6,21 +6,21 @@ use super::text::Shown;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Nothing is loaded, and nothing runs; the style stands in the file.
+/// Content Security Policy: nothing is loaded, and no script runs. The style is in the file.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// A part of a page, with an entry in its contents.
+/// A section of a page, with an entry in the table of contents.
 pub(crate) struct Section {
-    /// What links name it by.
+    /// Target of links.
     pub(crate) id: &'static str,
-    /// Its heading.
+    /// Heading.
     pub(crate) title: &'static str,
-    /// What stands below the heading.
+    /// Content below the heading.
     pub(crate) body: Markup,
 }
 
-/// A page that stands alone.
+/// Builds a complete page.
 pub(crate) fn document(
     title: &str,
     header: &Markup,
@@ -67,19 +67,19 @@ pub(crate) fn document(
     }
 }
 
-/// A title has no markup: what would mislead in it is left out.
+/// Removes characters that could mislead from a title, which cannot contain markup.
 fn plain(title: &str) -> String {
     const MAX_CHARS: usize = 120;
     let is_plain = |c: &char| c.is_alphanumeric() || c.is_ascii_graphic() || *c == ' ';
     title.chars().filter(is_plain).take(MAX_CHARS).collect()
 }
 
-/// What a table is about, and how it is read.
+/// Builds the caption of a table.
 pub(crate) fn caption(text: &str) -> Markup {
     html! { caption { (text) } }
 }
 
-/// Something out of the ordinary that has to be known, in a box.
+/// Builds a box with notes.
 pub(crate) fn note(title: &str, lines: &[&str]) -> Markup {
     html! {
         aside.note aria-label=(title) {

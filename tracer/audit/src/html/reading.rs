@@ -1,4 +1,4 @@
-//! How much of what was sent could be read.
+//! The share of the traffic that was read.
 
 use maud::{Markup, html};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::report::{Reading, Report};
 
-/// More servers are only counted; `report.json` has them.
+/// Number of servers shown. The rest is in `report.json`.
 const MAX_SERVERS: usize = 50;
 
 pub(super) fn section(report: &Report) -> Section {
@@ -18,21 +18,22 @@ pub(super) fn section(report: &Report) -> Section {
         figure {
             (bar(reading))
             figcaption {
-                b { (percent(reading.percent_read)) } " of what the browser sent was read: "
-                (bytes(reading.read_bytes)) " of " (bytes(reading.content_bytes)) "; "
-                (bytes(unread)) " not. A “no” needs " (reading.percent_needed) "\u{a0}%, where the line is."
+                b { (percent(reading.percent_read)) } " of the traffic was read: "
+                (bytes(reading.read_bytes)) " of " (bytes(reading.content_bytes)) ", without "
+                (bytes(unread)) ". The line marks the " (reading.percent_needed)
+                "\u{a0}% that a “no” requires."
             }
         }
         dl.facts {
-            div { dt { "In bodies that could not be read through" } dd { (bytes(reading.opaque_bytes)) } }
-            div { dt { "Sends lost on the way to tracer" } dd { (number(reading.lost)) } }
+            div { dt { "In bodies that could not be decoded" } dd { (bytes(reading.opaque_bytes)) } }
+            div { dt { "Sends that were lost" } dd { (number(reading.lost)) } }
         }
         @if !reading.unread.is_empty() { (servers(reading)) }
     };
     Section { id: "reading", title: "Bytes read", body }
 }
 
-/// The share as a bar; the line below it says the same.
+/// Draws the share as a bar. The caption has the numbers.
 fn bar(reading: &Reading) -> Markup {
     let share = if reading.content_bytes == 0 {
         0.0
@@ -54,7 +55,7 @@ fn servers(reading: &Reading) -> Markup {
     let more = reading.unread.len().saturating_sub(MAX_SERVERS);
     html! {
         table.narrow {
-            (caption("Where unread bytes went, most first."))
+            (caption("Servers that received unread bytes, most first."))
             thead { tr { th scope="col" { "Server" } th scope="col" { "Unread" } } }
             tbody {
                 @for (server, amount) in reading.unread.iter().take(MAX_SERVERS) {

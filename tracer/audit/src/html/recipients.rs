@@ -1,4 +1,4 @@
-//! Who was sent anything by the browser itself.
+//! The recipients of the browser's own requests.
 
 use maud::{Markup, html};
 
@@ -8,27 +8,27 @@ use super::{
 };
 use crate::report::{RecipientReport, Report};
 
-/// More hosts of one recipient are only counted.
+/// Number of hosts shown for one recipient.
 const MAX_HOSTS: usize = 6;
-/// More recipients are only counted; `report.json` has them.
+/// Number of recipients shown. The rest is in `report.json`.
 const MAX_RECIPIENTS: usize = 200;
 
 pub(super) fn section(report: &Report) -> Section {
     let more = report.recipients.len().saturating_sub(MAX_RECIPIENTS);
     let body = html! {
         @if report.recipients.is_empty() {
-            p { "The browser itself sent nothing that could be read." }
+            p { "No request of the browser's own was read." }
         } @else {
             table.recipients.cards {
-                (caption("Who was sent anything by the browser itself, those told most first."))
+                (caption("Recipients of the browser's own requests, those that learned of the most pages first."))
                 thead {
                     tr {
                         th scope="col" { "Recipient" }
-                        th scope="col" { "Who that is" }
-                        th scope="col" { "DisclosureReport of pages" }
+                        th scope="col" { "Role" }
+                        th scope="col" { "Pages disclosed" }
                         th scope="col" { "Identifiers" }
                         th scope="col" { "Requests" }
-                        th scope="col" { "In phases" }
+                        th scope="col" { "Phases" }
                         th scope="col" { "Unread" }
                     }
                 }
@@ -49,13 +49,13 @@ fn row(recipient: &RecipientReport) -> Markup {
         tr {
             th scope="row" {
                 bdi { (Shown(&recipient.recipient)) }
-                // One that is the recipient itself says nothing new.
+                // A single host equal to the recipient would only repeat it.
                 @if recipient.hosts != [recipient.recipient.as_str()] {
                     span.aside { (names(&recipient.hosts, MAX_HOSTS)) }
                 }
             }
-            td data-label="Who that is" { (Shown(&recipient.who.describe())) }
-            td.told[recipient.visits > 0] data-label="DisclosureReport of pages" {
+            td data-label="Role" { (Shown(&recipient.who.describe())) }
+            td.told[recipient.visits > 0] data-label="Pages disclosed" {
                 @if recipient.visits == 0 { span.none { "none" } } @else {
                     (number(recipient.visits))
                     @if let Some(scope) = recipient.scope { span.aside { (scope.label()) } }
@@ -63,7 +63,7 @@ fn row(recipient: &RecipientReport) -> Markup {
             }
             td.number data-label="Identifiers" { (number(recipient.identifiers)) }
             td.number data-label="Requests" { (number(recipient.requests)) }
-            td data-label="In phases" {
+            td data-label="Phases" {
                 @for (i, phase) in recipient.phases.iter().enumerate() {
                     @if i > 0 { ", " }
                     (phase.title())

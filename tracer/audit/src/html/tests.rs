@@ -11,15 +11,15 @@ use crate::{
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page of a report, without the style.
+/// Returns the page of a report without its style.
 fn shown(report: &Report) -> String {
     let page = document(report).into_string();
-    assert!(page.contains(STYLE), "the style is not as it is written");
+    assert!(page.contains(STYLE), "the style was changed");
     page.replace(STYLE, "")
 }
 
-/// The report with one value after the other replaced, as long as it is one
-/// then.
+/// Replaces every value of the report for which `value` returns another one, if the result is still a
+/// report.
 fn with(value: impl Fn(&Value) -> Option<Value>) -> Report {
     fn places(value: &Value, at: &str, all: &mut Vec<String>) {
         match value {
@@ -51,7 +51,7 @@ fn with(value: impl Fn(&Value) -> Option<Value>) -> Report {
     serde_json::from_value(json).unwrap()
 }
 
-/// What stands between `from` and `to`, each time.
+/// Returns each text between `from` and `to`.
 fn between<'a>(text: &'a str, from: &'a str, to: char) -> impl Iterator<Item = &'a str> {
     text.split(from).skip(1).map(move |rest| rest.split(to).next().unwrap())
 }
@@ -68,7 +68,7 @@ fn no_string_of_a_report_becomes_markup() {
 }
 
 #[test]
-fn no_number_is_too_large_or_small() {
+fn extreme_numbers_are_shown() {
     for number in [0, 1, u64::MAX] {
         let page = shown(&with(|value| value.is_number().then(|| number.into())));
         assert!(page.ends_with("</html>") && !page.contains("NaN") && !page.contains("inf%"));
@@ -82,7 +82,7 @@ fn no_number_is_too_large_or_small() {
         disclosures: vec![],
         ..empty
     };
-    assert!(shown(&empty).contains("No request was found that discloses anything."));
+    assert!(shown(&empty).contains("No request discloses anything."));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn every_element_is_closed() {
 }
 
 #[test]
-fn the_page_stands_alone() {
+fn the_page_refers_to_nothing_outside() {
     let page = shown(&report());
     let ids: Vec<&str> = between(&page, " id=\"", '"').collect();
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "{ids:?}");
@@ -119,7 +119,7 @@ fn the_page_stands_alone() {
 }
 
 #[test]
-fn what_screen_readers_need_is_there() {
+fn the_page_has_landmarks_and_captions() {
     let page = shown(&report());
     let count = |what| page.matches(what).count();
     assert_eq!(
@@ -137,7 +137,7 @@ fn what_screen_readers_need_is_there() {
 }
 
 #[test]
-fn a_run_that_did_not_end_says_so() {
+fn the_state_of_an_incomplete_run_is_shown() {
     let of = |change: fn(&mut Report)| {
         let mut report = report();
         report.complete = false;
@@ -148,7 +148,7 @@ fn a_run_that_did_not_end_says_so() {
     let killed = of(|report| report.ended = None);
     assert!(killed.contains("Incomplete: the run was killed") && killed.contains("12 sends"));
     let killed = of(|report| report.phases[0].outcome = Outcome::Running);
-    assert!(killed.contains("the run was killed here"));
+    assert!(killed.contains("the run was killed during this phase"));
     let interrupted = of(|report| report.phases[0].outcome = Outcome::Interrupted);
     assert!(interrupted.contains("Incomplete: the run was ended early"));
     let failed = Outcome::Failed { reason: "no such <page>".into() };
@@ -159,7 +159,7 @@ fn a_run_that_did_not_end_says_so() {
 }
 
 #[test]
-fn what_is_not_listed_is_counted() {
+fn values_beyond_the_limits_are_counted() {
     let mut report = report();
     report.verdicts[0].evidence = (1..=9).collect();
     report.disclosures_uncounted = 7;
@@ -178,7 +178,7 @@ fn what_is_not_listed_is_counted() {
 }
 
 #[test]
-fn answers_are_words_and_symbols() {
+fn answers_have_a_word_and_a_symbol() {
     let page = shown(&report());
     let chip = |class, symbol, word| {
         format!(
@@ -194,14 +194,14 @@ fn answers_are_words_and_symbols() {
 }
 
 #[test]
-fn a_title_is_plain() {
+fn the_title_contains_no_deceptive_characters() {
     let page = page::document("a\u{202e}b<\n", &maud::html! {}, &[], &maud::html! {}).into_string();
     assert!(page.contains("<title>ab&lt;</title>"));
 }
 
 /// WCAG 2.2, success criterion 1.4.3: 4.5 to 1.
 #[test]
-fn text_can_be_read_on_every_ground() {
+fn text_has_enough_contrast() {
     let (light, rest) = STYLE.split_once("@media screen and (prefers-color-scheme: dark)").unwrap();
     let dark = rest.split_once("* { box-sizing").unwrap().0;
     for scheme in [light, dark].map(colours) {

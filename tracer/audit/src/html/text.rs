@@ -1,13 +1,13 @@
-//! Values as they are shown: text of others', bytes, times, numbers.
+//! Formats values: untrusted text, bytes, times, numbers.
 
 use maud::{Markup, Render, html};
 
-/// Text is cut after so many characters, which is more than URLs have.
-/// `report.json` has all of it.
+/// Number of characters after which text is cut, more than most URLs have. `report.json` has the
+/// complete text.
 const MAX_CHARS: usize = 1000;
 
-/// Text from the network. What is a control character, is invisible or changes
-/// the direction of what follows is shown as its number: `U+202E`.
+/// Untrusted text. Characters that are invisible, control the output or change the direction of text
+/// are shown as their code point: `U+202E`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
@@ -35,21 +35,21 @@ impl Render for Shown<'_> {
     }
 }
 
-/// Whether a character makes text look like something else than it is.
+/// Reports whether a character can make text look like different text.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            // Soft hyphen, Mongolian vowel separator, zero width space, word
-            // joiner and its kin, byte order mark.
+            // Soft hyphen, Mongolian vowel separator, zero width space, word joiner and
+            // invisible operators, byte order mark.
             '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
-            // Directions (Unicode TR 9).
+            // Directional formatting (Unicode Annex 9).
             | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
-            // Separators of lines and paragraphs; tags.
+            // Line and paragraph separators; tags.
             | '\u{2028}' | '\u{2029}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `12 345`, with narrow spaces that do not break.
+/// Formats a number with narrow no-break spaces: `12 345`.
 pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() * 2);
@@ -62,12 +62,12 @@ pub(crate) fn number(number: u64) -> String {
     shown
 }
 
-/// `1 page`, `2 pages`.
+/// Formats a number with its unit: `1 page`, `2 pages`.
 pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{}\u{a0}{}", number(count), if count == 1 { one } else { many })
 }
 
-/// An amount of bytes, to three digits.
+/// Formats an amount of bytes with three digits.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
@@ -76,7 +76,7 @@ pub(super) fn bytes(bytes: u64) -> String {
     let mut amount = bytes as f64 / 1e3;
     let mut unit = UNITS[0];
     for next in &UNITS[1..] {
-        // What would be rounded to 1000.
+        // It would be rounded to 1000.
         if amount < 999.5 {
             break;
         }
@@ -91,7 +91,7 @@ pub(super) fn bytes(bytes: u64) -> String {
     format!("{amount:.decimals$}\u{a0}{unit}")
 }
 
-/// A time span: `340 ms`, `12.4 s`, `5 min 3 s`.
+/// Formats a time span: `340 ms`, `12.4 s`, `5 min 3 s`.
 pub(super) fn span(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms}\u{a0}ms"),
@@ -101,8 +101,7 @@ pub(super) fn span(ms: u64) -> String {
     }
 }
 
-/// `2026-11-22 10:00:00 UTC` of RFC 3339 with or without a fraction; what is
-/// none, as it is.
+/// Formats a time in RFC 3339 as `2026-11-22 10:00:00 UTC`. Other text is left as it is.
 pub(crate) fn time(rfc3339: &str) -> Markup {
     let plain = rfc3339.strip_suffix('Z').and_then(|time| {
         let time = time.split_once('.').map_or(time, |(seconds, _)| seconds);
@@ -116,12 +115,12 @@ pub(crate) fn time(rfc3339: &str) -> Markup {
     }
 }
 
-/// A share in percent; `—` where there is none.
+/// Formats a percentage, or `—` for `None`.
 pub(super) fn percent(percent: Option<u8>) -> String {
     percent.map_or_else(|| "—".into(), |percent| format!("{percent}\u{a0}%"))
 }
 
-/// Names, one after the other; at most `max`, and how many more there are.
+/// Lists up to `max` names, and the number of the others.
 pub(super) fn names<'a>(names: &'a [String], max: usize) -> impl Render + use<'a> {
     html! {
         @for (i, name) in names.iter().take(max).enumerate() {
@@ -141,12 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn markup_of_others_is_text() {
+    fn markup_in_text_is_escaped() {
         assert_eq!(shown(r#"<script x="1">&amp;'"#), "&lt;script x=&quot;1&quot;&gt;&amp;amp;'");
     }
 
     #[test]
-    fn what_hides_is_shown() {
+    fn deceptive_characters_are_shown_as_code_points() {
         let control = |number: &str| format!(r#"<span class="control">U+{number}</span>"#);
         assert_eq!(shown("a\u{202e}gpj.exe"), format!("a{}gpj.exe", control("202E")));
         assert_eq!(shown("\0\n\u{9b}"), ["0000", "000A", "009B"].map(control).concat());
@@ -164,7 +163,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_of_others_is_markup(text in ".{0,40}") {
+        fn no_text_becomes_markup(text in ".{0,40}") {
             let shown = shown(&text).replace(r#"<span class="control">"#, "").replace("</span>", "");
             proptest::prop_assert!(!shown.contains(['<', '>', '"']));
             proptest::prop_assert!(!shown.contains(is_deceptive));
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_have_their_unit() {
+    fn amounts_have_a_unit() {
         let of = [0, 1, 999, 1000, 9_994, 9_996, 99_960, 999_499, 999_500, u64::MAX].map(bytes);
         let expected = [
             "0 bytes",
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_for_people() {
+    fn times_are_formatted() {
         let of = |rfc3339| time(rfc3339).into_string();
         let iso = "2026-11-22T10:00:00.123Z";
         assert_eq!(of(iso), format!(r#"<time datetime="{iso}">2026-11-22 10:00:00 UTC</time>"#));

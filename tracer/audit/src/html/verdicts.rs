@@ -10,10 +10,10 @@ use super::{
 };
 use crate::report::{Answer, Conclusion, MAX_EVIDENCE, Question, Report};
 
-/// More links of one answer are only counted: the requests are listed below.
+/// Number of links shown for one answer. All requests are listed below.
 const MAX_LINKS: usize = 6;
 
-/// What questions are about.
+/// Subject of a question.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Theme {
     Pages,
@@ -28,7 +28,7 @@ impl Theme {
         match self {
             Self::Pages => "Visited pages",
             Self::Identifiers => "Identifiers",
-            Self::Others => "What else is told",
+            Self::Others => "Other disclosures",
         }
     }
 
@@ -63,16 +63,16 @@ pub(super) fn section(report: &Report) -> Section {
     let listed: HashSet<u64> = report.disclosures.iter().map(|told| told.id).collect();
     let body = html! {
         p.intro {
-            "A “no” needs at least " (report.reading.percent_needed)
-            "\u{a0}% of what the browser sent to have been read; below that, nobody can tell."
+            "A “no” requires that at least " (report.reading.percent_needed)
+            "\u{a0}% of the traffic was read."
         }
         table.verdicts.cards {
-            (caption("Questions and answers. Numbers after # lead to the requests that prove them."))
+            (caption("Questions and answers. The numbers are links to the requests that prove them."))
             thead {
                 tr {
                     th scope="col" { "Question" }
                     th scope="col" { "Answer" }
-                    th scope="col" { "Why" }
+                    th scope="col" { "Reason" }
                     th scope="col" { "Read" }
                     th scope="col" { "Evidence" }
                 }
@@ -98,7 +98,7 @@ fn row(verdict: &Conclusion, listed: &HashSet<u64>) -> Markup {
         tr {
             th scope="row" { (Shown(&verdict.title)) }
             td data-label="Answer" { (chip(verdict)) (count(verdict)) }
-            td data-label="Why" {
+            td data-label="Reason" {
                 (Shown(&verdict.detail))
                 @if !verdict.scopes.is_empty() || verdict.protection.is_some() {
                     (measures(verdict))
@@ -110,13 +110,13 @@ fn row(verdict: &Conclusion, listed: &HashSet<u64>) -> Markup {
     }
 }
 
-/// An answer, as a word with a symbol: a full circle for yes, an empty one for
-/// no, a dotted one where nobody can tell.
+/// Shows an answer as a word with a symbol: a full circle for yes, an empty one for no, a dotted one
+/// for cannot tell.
 pub(crate) fn chip(verdict: &Conclusion) -> Markup {
     answer(verdict.answer, is_adverse(verdict.question))
 }
 
-/// The same, of an answer to a question to which yes is, or is not, bad news.
+/// Shows an answer to a question to which "yes" is bad news, or not.
 pub(crate) fn answer(answer: Answer, yes_is_adverse: bool) -> Markup {
     let (symbol, class) = match answer {
         Answer::Yes if yes_is_adverse => ("●", "adverse"),
@@ -132,7 +132,7 @@ pub(crate) fn answer(answer: Answer, yes_is_adverse: bool) -> Markup {
     }
 }
 
-/// Whether "yes" is bad news.
+/// Reports whether "yes" is bad news.
 fn is_adverse(question: Question) -> bool {
     question != Question::ProcessedLocally
 }
@@ -154,7 +154,7 @@ fn count(verdict: &Conclusion) -> Markup {
     }
 }
 
-/// How much was told of how many, and what protects it.
+/// Shows how much of the pages was disclosed, and how it is protected.
 fn measures(verdict: &Conclusion) -> Markup {
     html! {
         ul.measures {

@@ -6,12 +6,12 @@ use anyhow::Context as _;
 
 use super::{
     actions::{Actions, Answer},
-    output::Folder,
+    recorder::Recorder,
     scratch::Scratch,
     site::Site,
 };
 use tracer_audit::{
-    canary::Canary,
+    canary::{Canary, Hosting, SEED},
     journal::{Journal, OpenMethod, Outcome, Stage, Visit},
     phase::Phase,
     scenario::{Command, Scenario},
@@ -33,7 +33,7 @@ pub(super) struct Driver<'a> {
     pub(super) site: Option<Site>,
     /// Pages of each phase.
     pub(super) pages: Vec<(Phase, Vec<Canary>)>,
-    pub(super) folder: &'a Folder,
+    pub(super) recorder: &'a Recorder,
     pub(super) scratch: &'a Scratch,
     pub(super) journal: Journal,
 }
@@ -61,8 +61,9 @@ enum Act {
 }
 
 impl Driver<'_> {
-    /// Goes through all phases, and calls `report` after each.
-    pub(super) async fn drive(&mut self, report: &mut impl FnMut(&Journal)) -> anyhow::Result<()> {
+    /// Goes through all phases. After each one an interim report is written, so that an audit that
+    /// is killed has a report.
+    pub(super) async fn drive(&mut self) -> anyhow::Result<()> {
         for (i, phase) in Phase::ALL.into_iter().enumerate() {
             message!("phase {} of {}: {}", i + 1, Phase::ALL.len(), phase.title());
             self.begin(phase)?;
@@ -81,7 +82,7 @@ impl Driver<'_> {
                 }
             };
             self.end(outcome)?;
-            report(&self.journal);
+            self.recorder.report()?;
         }
         self.stop().await.map_err(|stop| match stop {
             Stop::Failed(reason) | Stop::Skipped(reason) => anyhow::anyhow!(reason),
@@ -102,14 +103,14 @@ impl Driver<'_> {
         let began = now();
         let (outcome, visits) = (Outcome::Running, Vec::new());
         self.journal.stages.push(Stage { phase, began, ended: None, outcome, visits });
-        self.folder.journal(&self.journal)
+        self.recorder.journal(&self.journal)
     }
 
     fn end(&mut self, outcome: Outcome) -> anyhow::Result<()> {
         if let Some(stage) = self.journal.stages.last_mut() {
             (stage.ended, stage.outcome) = (Some(now()), outcome);
         }
-        self.folder.journal(&self.journal)
+        self.recorder.journal(&self.journal)
     }
 
     async fn phase(&mut self, phase: Phase) -> Result<(), Stop> {
@@ -241,7 +242,11 @@ impl Driver<'_> {
                     Some(command) => self.actions.run(command).await?,
                     None => {
                         let window = if phase.is_private() { " in a private window" } else { "" };
-                        self.ask(name, &format!("open this page{window}: {url}")).await?;
+                        let words = format!("open this page{window}: {url}");
+                        if let Err(stop) = self.ask(name, &words).await {
+                            self.not_opened();
+                            return Err(stop);
+                        }
                     }
                 }
                 served = self.is_served(&canary).await;
@@ -265,16 +270,13 @@ impl Driver<'_> {
                 _ => canary.url.split_once("://").map_or(&canary.url[..], |(_, rest)| rest).into(),
             };
             self.actions.values.insert("text", text.clone());
+            self.visit(canary, how)?;
             match &self.scenario.commands.type_text {
-                Some(command) => {
-                    self.visit(canary, how)?;
-                    self.actions.run(command).await?;
-                }
+                Some(command) => self.actions.run(command).await?,
                 None => {
-                    self.visit(canary, how)?;
-                    let words = format!("type this into the address bar, and confirm it: {text}");
+                    let words = format!("type this into the address bar and press Enter: {text}");
                     if let Err(stop) = self.ask("type", &words).await {
-                        self.unvisit();
+                        self.not_opened();
                         return Err(stop);
                     }
                 }
@@ -304,12 +306,15 @@ impl Driver<'_> {
             let canary = canary.clone();
             stage.visits.push(Visit { canary, how, at: now(), served: None });
         }
-        self.folder.journal(&self.journal)
+        self.recorder.journal(&self.journal)
     }
 
-    fn unvisit(&mut self) {
-        if let Some(stage) = self.journal.stages.last_mut() {
-            stage.visits.pop();
+    /// Records that the operator did not make the last visit. It stays in the journal, which only
+    /// grows.
+    fn not_opened(&mut self) {
+        let stage = self.journal.stages.last_mut();
+        if let Some(visit) = stage.and_then(|stage| stage.visits.last_mut()) {
+            visit.served = Some(false);
         }
     }
 
@@ -336,7 +341,7 @@ impl Driver<'_> {
                  (docs/guides/audit.md lists what browsers need)"
             );
         }
-        self.folder.journal(&self.journal)
+        self.recorder.journal(&self.journal)
     }
 
     async fn settle(&self, phase: Phase) {
@@ -367,15 +372,15 @@ pub(super) fn now() -> BootTime {
 /// Creates the pages of all phases.
 pub(super) fn pages(
     scenario: &Scenario,
-    site: &tracer_audit::canary::Hosting,
+    hosting: &Hosting,
 ) -> anyhow::Result<Vec<(Phase, Vec<Canary>)>> {
     let mut id = 0;
     let mut page = || {
         id += 1;
-        let mut random = [0; tracer_audit::canary::SEED];
+        let mut random = [0; SEED];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
             .context("cannot create random addresses for the pages")?;
-        Ok(Canary::new(id, site, &random))
+        Ok(Canary::new(id, hosting, &random))
     };
     let of = |phase| (0..scenario.pages(phase)).map(|_| page()).collect::<anyhow::Result<_>>();
     let mut of = of;

@@ -36,7 +36,7 @@ use tracer_core::{
 };
 use tracer_formats::{Evidence, har, pcapng};
 
-pub(super) const JOURNAL: &str = "run.json";
+const JOURNAL: &str = "run.json";
 pub(super) const TRACE: &str = "trace";
 const REPORT: &str = "report.json";
 pub(super) const HTML: &str = "report.html";
@@ -119,7 +119,7 @@ impl Folder {
     }
 
     /// Writes the journal.
-    pub(super) fn journal(&self, journal: &Journal) -> anyhow::Result<()> {
+    pub(super) fn write_journal(&self, journal: &Journal) -> anyhow::Result<()> {
         self.replace(JOURNAL, |out| {
             serde_json::to_writer_pretty(&mut *out, journal)?;
             out.write_all(b"\n")
@@ -142,7 +142,7 @@ impl Folder {
         written.with_context(|| format!("cannot write {}", self.file(name).display()))
     }
 
-    /// Reads what was gathered.
+    /// Makes the observations again from journal and trace.
     fn gather(&self, knowledge: &Knowledge) -> anyhow::Result<Observations> {
         let mut text = Vec::new();
         self.read(JOURNAL)
@@ -170,24 +170,32 @@ impl Folder {
         Ok(gatherer.finish())
     }
 
-    /// Makes the report of what was gathered until now.
-    pub(in crate::cli) fn report(
+    /// Makes the report again from journal and trace.
+    pub(in crate::cli) fn remake_report(
         &self,
         knowledge: &Knowledge,
         show_values: bool,
     ) -> anyhow::Result<Report> {
-        let gathered = self.gather(knowledge)?;
+        self.write_report(&self.gather(knowledge)?, show_values)
+    }
+
+    /// Writes the report and the evidence.
+    pub(super) fn write_report(
+        &self,
+        observations: &Observations,
+        show_values: bool,
+    ) -> anyhow::Result<Report> {
         let redactor = match show_values {
             true => Redactor::off(),
-            false => Redactor::keyed(key(&gathered.journal().redaction_key)?),
+            false => Redactor::keyed(key(&observations.journal().redaction_key)?),
         };
-        let report = Report::new(&gathered, &redactor);
+        let report = Report::new(observations, &redactor);
         self.replace(REPORT, |out| {
             serde_json::to_writer_pretty(&mut *out, &report)?;
             out.write_all(b"\n")
         })?;
         self.replace(HTML, |out| html::write(&report, out))?;
-        let entries: Vec<Evidence<'_>> = gathered
+        let entries: Vec<Evidence<'_>> = observations
             .evidence()
             .into_iter()
             .map(|(phase, decoded)| Evidence { decoded, phase: phase.map(Phase::name) })
@@ -195,12 +203,12 @@ impl Folder {
         // Evidence is exported as it was sent.
         self.replace(HAR, |out| har::write(out, &entries, &Redactor::off()))?;
         self.replace(PCAPNG, |out| pcapng::write(out, &entries))?;
-        self.sums()?;
+        self.write_sums()?;
         Ok(report)
     }
 
     /// Writes the checksums of all other files, in the format of sha256sum(1).
-    fn sums(&self) -> anyhow::Result<()> {
+    fn write_sums(&self) -> anyhow::Result<()> {
         let mut names = self.names()?;
         names.retain(|name| name != SUMS && !name.starts_with('.'));
         names.sort();
