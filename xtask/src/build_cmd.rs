@@ -4,14 +4,14 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{arch::Arch, cross::Static, setup, shell, ui::Ui, workspace::Workspace};
+use crate::{arch::Arch, cross::Static, dist, setup, shell, ui::Ui, workspace::Workspace};
 
-/// One of Cargo's profiles.
+/// Profile of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Quick to build.
+    /// Builds quickly; shared with `cargo xtask test`.
     Dev,
-    /// Quick to run.
+    /// Runs quickly; the file of `cargo xtask dist`.
     Release,
 }
 
@@ -21,18 +21,14 @@ pub(crate) enum Profile {
 /// If setup or the build fails.
 pub(crate) fn run(workspace: &Workspace, ui: &Ui, profile: Profile) -> Result<PathBuf> {
     setup::run(workspace, ui)?;
-    let way = Static::find_or_install(ui, Arch::host()?)?;
-    let mut command = way.cargo(workspace, "build");
+    if profile == Profile::Release {
+        return dist::build(workspace, ui, Arch::host()?);
+    }
+    let builder = Static::find_or_install(ui, Arch::host()?)?;
+    let mut command = builder.cargo(workspace, "build");
     command.args(["--package", "tracer", "--bin", "tracer"]);
-    let directory = match profile {
-        Profile::Dev => "debug",
-        Profile::Release => {
-            command.arg("--release");
-            "release"
-        }
-    };
-    ui.step(&format!("build tracer ({directory}, static)"), &mut command)?;
-    let binary = workspace.target().join(way.triple()).join(directory).join("tracer");
+    ui.step("build tracer (static)", &mut command)?;
+    let binary = builder.directory(workspace, "debug").join("tracer");
     ensure!(binary.is_file(), "cargo did not build {}", binary.display());
     Ok(binary)
 }

@@ -92,11 +92,6 @@ impl Static {
         self.why
     }
 
-    /// Cargo's target triple.
-    pub(crate) fn triple(&self) -> &str {
-        &self.triple
-    }
-
     /// Builds every test of the workspace, and the programs that tests start.
     pub(crate) fn tests(&self, workspace: &Workspace) -> Command {
         let mut command = self.cargo(workspace, "build");

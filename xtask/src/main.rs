@@ -53,7 +53,7 @@ enum Task {
     },
     /// Build the static `tracer` binary and print its path
     Build {
-        /// Build with optimizations
+        /// Build the optimized file for users, as `cargo xtask dist` does
         #[arg(long)]
         release: bool,
     },

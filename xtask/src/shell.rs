@@ -30,6 +30,23 @@ pub(crate) fn shown(command: &Command) -> String {
     line
 }
 
+/// Returns the same command with a low priority, so that it does not slow down tests that
+/// run at the same time.
+pub(crate) fn niced(command: &Command) -> Command {
+    let mut niced = Command::new("nice");
+    niced.args(["-n", "10"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => niced.env(name, value),
+            None => niced.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        niced.current_dir(directory);
+    }
+    niced
+}
+
 fn quoted(word: &OsStr) -> Cow<'_, str> {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%~".contains(c);

@@ -2,8 +2,9 @@
 //! machine can run, on its own kernel and on others in virtual machines.
 //!
 //! ```text
-//! set up: compiler ─┬─ install and fetch what tests need ─┬─┬─ tests, in two lanes ─┬─ closing
-//!                   └─ format, lints, docs, builds ───────┘ └─ guests ──────────────┘  lines
+//! set up: compiler ─┬─ install and fetch what tests need ─┬─┬─ tests, in two lanes ────┬─ closing
+//!                   └─ build the tests ───────────────────┘ ├─ guests ─────────────────┤  lines
+//!                                                           └─ lints, docs, release ───┘
 //! ```
 //!
 //! A test that lacks something appends a line `NAME: needs WHAT` to the file that
@@ -73,6 +74,12 @@ impl Report {
         self.note(name, result)
     }
 
+    fn add(&mut self, other: Self) {
+        self.broken.extend(other.broken);
+        self.left_out.extend(other.left_out);
+        self.tally.add(other.tally);
+    }
+
     fn note(&mut self, name: &str, result: Result<()>) -> bool {
         if let Err(error) = &result {
             eprintln!("error: {error:#}");
@@ -112,16 +119,16 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<E
             }
             missing
         });
-        checks(workspace, ui, &builder, &mut report);
+        source(workspace, ui, &mut report);
         let built = report.check(ui, "build the tests", &mut builder.tests(workspace));
         report.left_out.extend(needs.join().expect("no panic")?);
         anyhow::Ok(built)
     })?;
-    report.note("portability", layers::check_portability(workspace, ui));
-    programs(workspace, ui, &state, &mut report);
-    size(workspace, ui, &mut report);
     if built {
-        all_tests(workspace, ui, &builder, kernels, &options.arguments, &mut report)?;
+        let all = Tests { workspace, ui, builder: &builder, arguments: &options.arguments };
+        report.add(all.run(kernels, || checks(workspace, ui, &builder, &state))?);
+    } else {
+        report.add(checks(workspace, ui, &builder, &state));
     }
     Ok(close(ui, &report, start))
 }
@@ -146,15 +153,19 @@ fn quick(
     Ok(())
 }
 
-/// Runs the checks that need neither setup nor a build for other machines.
-fn checks(workspace: &Workspace, ui: &Ui, builder: &Static, report: &mut Report) {
-    source(workspace, ui, report);
-    lints(workspace, ui, builder, report);
+/// Runs the checks that no test depends on.
+fn checks(workspace: &Workspace, ui: &Ui, builder: &Static, state: &State) -> Report {
+    let mut report = Report::default();
+    lints(workspace, ui, builder, &mut report);
+    programs(workspace, ui, state, &mut report);
     let mut documentation = builder.cargo(workspace, "doc");
     // The binary of the eBPF programs is an empty shell on the host.
     documentation.args(["--workspace", "--no-deps", "--lib", "--bin", "xtask"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
-    report.check(ui, "documentation", &mut documentation);
+    report.check(ui, "documentation", &mut shell::niced(&documentation));
+    report.note("portability", layers::check_portability(workspace, ui));
+    size(workspace, ui, &mut report);
+    report
 }
 
 /// Checks the format and the layers of the crates.
@@ -168,7 +179,7 @@ fn source(workspace: &Workspace, ui: &Ui, report: &mut Report) {
 fn lints(workspace: &Workspace, ui: &Ui, builder: &Static, report: &mut Report) {
     let mut lints = builder.cargo(workspace, "clippy");
     lints.args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
-    report.check(ui, "lints", &mut lints);
+    report.check(ui, "lints", &mut shell::niced(&lints));
 }
 
 /// Lints the programs as they are built for BPF, if the compiler that builds them has
@@ -197,7 +208,7 @@ fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) 
     command.arg("--target-dir").arg(workspace.target().join("bpf-lints"));
     command.args(["--", "-D", "warnings"]);
     crate::workspace::shed_cargo_run(&mut command);
-    report.check(ui, NAME, &mut command);
+    report.check(ui, NAME, &mut shell::niced(&command));
 }
 
 /// Builds the file that users are given and checks its size.
@@ -212,34 +223,42 @@ fn size(workspace: &Workspace, ui: &Ui, report: &mut Report) {
     report.note("release binary", check());
 }
 
-/// Runs the tests on this machine's kernel and, beside them, on the others.
-fn all_tests(
-    workspace: &Workspace,
-    ui: &Ui,
-    builder: &Static,
-    kernels: Vec<Kernel>,
-    arguments: &[String],
-    report: &mut Report,
-) -> Result<()> {
-    let binaries = lanes::binaries(&mut builder.tests(workspace))?;
-    let lanes = Lanes::new(workspace, ui, builder, arguments)?;
-    let guests = (!kernels.is_empty()).then(|| {
-        Guests::prepare(workspace, ui, Plan { kernels, accel: Accel::Auto, boots: 1, arguments })
-    });
-    let (tally, matrix) = thread::scope(|scope| {
-        let guests = guests.map(|guests| scope.spawn(|| guests.boot()));
-        let tally = lanes.run(lanes::split(binaries));
-        let matrix = guests.map(|guests| guests.join().expect("no panic"));
-        (tally, matrix)
-    });
-    report.tally.add(tally?);
-    if let Some(matrix) = matrix {
-        eprintln!("{}", matrix.table());
-        report.tally.in_guests(matrix.passed, matrix.failures, matrix.skips);
-        let reasons = matrix.left_out.iter().map(|why| format!("tests on other kernels: {why}"));
-        report.left_out.extend(reasons);
+/// All tests, once they are built.
+struct Tests<'a> {
+    workspace: &'a Workspace,
+    ui: &'a Ui,
+    builder: &'a Static,
+    arguments: &'a [String],
+}
+
+impl Tests<'_> {
+    /// Runs the tests on this machine's kernel. They mostly wait, so guests and other
+    /// checks run at the same time.
+    fn run(&self, kernels: Vec<Kernel>, checks: impl FnOnce() -> Report + Send) -> Result<Report> {
+        let Self { workspace, ui, builder, arguments } = self;
+        let binaries = lanes::binaries(&mut builder.tests(workspace))?;
+        let lanes = Lanes::new(workspace, ui, builder, arguments)?;
+        let guests = (!kernels.is_empty()).then(|| {
+            let plan = Plan { kernels, accel: Accel::Auto, boots: 1, arguments };
+            Guests::prepare(workspace, ui, plan)
+        });
+        let (tally, matrix, mut report) = thread::scope(|scope| {
+            let guests = guests.map(|guests| scope.spawn(|| guests.boot()));
+            let checks = scope.spawn(checks);
+            let tally = lanes.run(lanes::split(binaries));
+            let matrix = guests.map(|guests| guests.join().expect("no panic"));
+            (tally, matrix, checks.join().expect("no panic"))
+        });
+        report.tally.add(tally?);
+        if let Some(matrix) = matrix {
+            eprintln!("{}", matrix.table());
+            report.tally.in_guests(matrix.passed, matrix.failures, matrix.skips);
+            let reasons =
+                matrix.left_out.iter().map(|why| format!("tests on other kernels: {why}"));
+            report.left_out.extend(reasons);
+        }
+        Ok(report)
     }
-    Ok(())
 }
 
 /// Reads the lines that tests appended, one for each test.

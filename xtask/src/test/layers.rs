@@ -88,7 +88,7 @@ pub(super) fn check_portability(workspace: &Workspace, ui: &Ui) -> Result<()> {
         let mut command = workspace.cargo();
         command.args(["check", "--target", target]);
         command.args(PORTABLE.iter().flat_map(|package| ["--package", package]));
-        ui.step(&format!("compile for {target}"), &mut command)?;
+        ui.step(&format!("compile for {target}"), &mut shell::niced(&command))?;
     }
     Ok(())
 }
