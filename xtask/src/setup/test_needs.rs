@@ -73,12 +73,12 @@ pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<V
     if let Some(state) = State::still_true(workspace) {
         note("clippy for the eBPF programs", clippy(ui, &state, dry_run));
     }
-    if !dry_run {
-        portable_targets(ui);
-    }
     note("chromium for arm64", foreign_chromium(workspace, ui, dry_run));
     note("client with BoringSSL", boringssl_client(workspace, ui, dry_run));
     note("Python packages", python_packages(workspace, ui, dry_run));
+    if !dry_run {
+        portable_targets(ui);
+    }
     Ok(missing)
 }
 
@@ -91,8 +91,9 @@ fn portable_targets(ui: &Ui) {
     let installed = installed.unwrap_or_default();
     for target in layers::TARGETS {
         if !installed.lines().any(|line| line == target) {
-            let mut add = Command::new("rustup");
-            add.args(["target", "add", target]);
+            // Without a network, rustup tries for minutes.
+            let mut add = Command::new("timeout");
+            add.args(["90", "rustup", "target", "add", target]);
             if let Err(why) = ui.step(&format!("rustup target add {target}"), &mut add) {
                 ui.say(&format!("tests: no {target}: {}", first_line(&why)));
             }

@@ -158,14 +158,15 @@ impl System {
     }
 }
 
-/// Builds for a guest. This machine's architecture shares the build of the tests on
-/// its own kernel.
+/// Builds for a guest. With `--workspace` cargo selects the same features as for the tests
+/// on this machine's kernel, so that both share one build.
 fn cargo(builder: &Static, workspace: &Workspace, arch: Arch) -> Result<Command> {
-    if arch == Arch::host()? {
-        return Ok(builder.tests(workspace));
-    }
     let mut command = builder.cargo(workspace, "build");
-    command.args(["--package", "tracer-tests", "--package", "tracer"]);
+    if arch == Arch::host()? {
+        command.arg("--workspace");
+    } else {
+        command.args(["--package", "tracer-tests", "--package", "tracer"]);
+    }
     command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
     command.args(TESTS.iter().flat_map(|name| ["--test", name]));
     Ok(command)
