@@ -30,7 +30,7 @@ pub struct Canary {
     pub title: String,
 }
 
-/// Where an audit's pages are.
+/// Location of an audit's pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hosting {
     /// On the audit's own server, which has this port and every name below this domain.
@@ -47,7 +47,7 @@ pub enum Hosting {
 /// Number of random bytes that a canary is made of.
 pub const SEED: usize = 36;
 
-/// How much of a page's address is disclosed.
+/// Part of a page's address that is disclosed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extent {

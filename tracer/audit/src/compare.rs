@@ -1,6 +1,5 @@
-//! Audits side by side, in the columns of the published studies of browsers:
-//! to whom, how much of URLs, with which identifier, how long that lives, in
-//! private mode too, tied to an account, how encoded.
+//! Compares audits by the criteria of published studies of browsers: recipients, disclosed part of
+//! URLs, identifiers and their persistence, private mode, link to an account, encoding.
 //!
 //! ```text
 //! Report ─┐                      ┌─▶ text
@@ -20,7 +19,7 @@ use serde::Serialize;
 
 use super::report::{Answer, Report};
 
-/// The version of a comparison's JSON form.
+/// Version of a comparison's JSON form.
 pub const COMPARISON_SCHEMA: u32 = 1;
 
 /// Several audits side by side.
@@ -28,61 +27,61 @@ pub const COMPARISON_SCHEMA: u32 = 1;
 pub struct Comparison {
     /// [`COMPARISON_SCHEMA`].
     pub schema: u32,
-    /// The audits, in the order they were given in.
+    /// The audits, in the given order.
     pub runs: Vec<Run>,
-    /// What the reader has to know: runs given twice or cut short.
+    /// Notes on incomplete runs, and on runs given twice.
     pub notes: Vec<String>,
 }
 
 /// An audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Run {
-    /// Which: the report's `run`.
+    /// The report's `run`.
     pub run: String,
-    /// The browser, and its version.
+    /// Name and version of the browser.
     pub name: String,
-    /// When the run began, RFC 3339.
+    /// Time at which the run began, RFC 3339.
     pub began: Option<String>,
-    /// Which tracer wrote the report.
+    /// Version of tracer that wrote the report.
     pub tracer: String,
-    /// Whether all phases came to their end.
+    /// True if every phase was completed or skipped on purpose.
     pub complete: bool,
-    /// What was found.
+    /// The results.
     pub cells: BTreeMap<Measure, Cell>,
 }
 
-/// What is compared.
+/// A criterion of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
-    /// Whether URLs of visited pages are sent, and how much of them.
+    /// Disclosure of visited pages, and of which part of their URLs.
     Urls,
-    /// Who is told of visited pages.
+    /// Recipients that learn of visited pages.
     Recipients,
-    /// The identifiers that go with them.
+    /// Identifiers sent with visited pages.
     Identifier,
-    /// Whether those survive a restart,
+    /// Persistence of these identifiers across a restart.
     SurvivesRestart,
-    /// clearing the data,
+    /// Their persistence after the data was cleared.
     SurvivesClearing,
-    /// a new installation.
+    /// Their persistence after the browser was reinstalled.
     SurvivesReinstall,
-    /// Whether URLs are sent in private mode.
+    /// Disclosure of visited pages in private mode.
     PrivateMode,
-    /// Whether with the same identifier as outside it.
+    /// Use of the same identifier in private mode and outside it.
     SameInPrivateMode,
-    /// Whether URLs go with the number of an account.
+    /// Account numbers sent with visited pages.
     Account,
-    /// How URLs are encoded, and whether that protects them.
+    /// Encoding and protection of URLs.
     Encoding,
-    /// Whether anything is disclosed before consent.
+    /// Disclosures before consent.
     BeforeConsent,
-    /// How much of what was sent was read.
+    /// Share of the traffic that was read.
     Read,
 }
 
 impl Measure {
-    /// All of them, in the order they are shown in.
+    /// All criteria, in the order in which they are shown.
     pub const ALL: [Self; 12] = [
         Self::Urls,
         Self::Recipients,
@@ -98,17 +97,17 @@ impl Measure {
         Self::Read,
     ];
 
-    /// What it is called for people.
+    /// Returns its name in words.
     pub fn title(self) -> &'static str {
         match self {
             Self::Urls => "URLs sent",
-            Self::Recipients => "told to",
-            Self::Identifier => "identifier with them",
+            Self::Recipients => "recipients",
+            Self::Identifier => "identifier sent along",
             Self::SurvivesRestart => "survives restart",
             Self::SurvivesClearing => "survives clearing",
             Self::SurvivesReinstall => "survives reinstall",
             Self::PrivateMode => "URLs sent in private mode",
-            Self::SameInPrivateMode => "same identifier there",
+            Self::SameInPrivateMode => "same identifier in private mode",
             Self::Account => "linked to account",
             Self::Encoding => "encoding",
             Self::BeforeConsent => "before consent",
@@ -117,17 +116,17 @@ impl Measure {
     }
 }
 
-/// What was found, of one browser in one respect.
+/// The result of one browser for one criterion.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Cell {
-    /// The answer, where it is one.
+    /// The answer, if the criterion has one.
     pub answer: Option<Answer>,
-    /// What else is to be said, a line each.
+    /// Details, one per line.
     pub lines: Vec<String>,
 }
 
 impl Comparison {
-    /// Compares reports. One of a run that came before is left out.
+    /// Compares reports. A run that is given twice is shown once.
     pub fn new(reports: &[Report]) -> Self {
         let mut comparison =
             Self { schema: COMPARISON_SCHEMA, runs: Vec::new(), notes: Vec::new() };
@@ -142,7 +141,7 @@ impl Comparison {
             }
             if !report.complete {
                 let note = format!(
-                    "Run {} ({name}) did not come to its end: what it lacks was not looked at.",
+                    "Run {} ({name}) is incomplete; phases that it lacks were not tested.",
                     report.run
                 );
                 comparison.notes.push(note);
@@ -160,12 +159,12 @@ impl Comparison {
         comparison
     }
 
-    /// For people, in lines of at most `width` characters.
+    /// Formats it as text, in lines of at most `width` characters.
     pub fn text(&self, width: usize) -> String {
         text::text(self, width)
     }
 
-    /// As an HTML file that needs nothing else.
+    /// Formats it as a single HTML file.
     pub fn html(&self) -> String {
         html::document(self).into_string()
     }

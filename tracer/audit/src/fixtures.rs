@@ -1,4 +1,4 @@
-//! A report for tests: one of everything.
+//! A report for tests, with one of everything.
 
 use super::{
     canary::Extent,
@@ -15,7 +15,7 @@ use tracer_core::finding::{Recipient, Sender, Severity};
 const URL: &str = "https://news-lokifa.audit.test:8443/tarumi-benoko?q=domire-kapolu";
 const COLLECTOR: &str = "collector.example";
 
-/// What a browser that tells of the one page it opened leaves.
+/// The report on a browser that reported the only page it opened.
 pub(crate) fn report() -> Report {
     Report {
         schema: REPORT_SCHEMA,
@@ -71,7 +71,7 @@ pub(crate) fn report() -> Report {
     }
 }
 
-/// An answer without numbers.
+/// Creates an answer without numbers.
 pub(crate) fn verdict(question: Question, answer: Answer) -> Conclusion {
     Conclusion {
         question,
@@ -137,7 +137,7 @@ fn told() -> DisclosureReport {
         sender: Sender::Browser,
         application: "tattler".into(),
         severity: Some(Severity::High),
-        reason: Some("the browser told its maker about a visit".into()),
+        reason: Some("the browser sent a visited URL to its maker".into()),
         complete: true,
         unread_bytes: 0,
         items: vec![Item {

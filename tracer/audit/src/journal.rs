@@ -9,7 +9,7 @@ use tracer_core::record::{BootTime, Clock};
 /// Version of the journal's format.
 pub const JOURNAL_SCHEMA: u32 = 1;
 
-/// What an audit did. Stages and visits are only ever added at the end.
+/// Everything that an audit did. Stages and visits are only ever added at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
     /// [`JOURNAL_SCHEMA`].
@@ -70,13 +70,13 @@ pub struct Stage {
     pub began: BootTime,
     /// Time at which it ended; `None` while it runs.
     pub ended: Option<BootTime>,
-    /// How it ended.
+    /// Outcome of the phase.
     pub outcome: Outcome,
     /// The pages that were opened.
     pub visits: Vec<Visit>,
 }
 
-/// How a phase ended.
+/// Outcome of a phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Outcome {
@@ -103,16 +103,16 @@ pub enum Outcome {
 pub struct Visit {
     /// The page.
     pub canary: Canary,
-    /// How it was opened.
+    /// Way in which it was opened.
     pub how: OpenMethod,
     /// Time at which the browser was made to open it.
     pub at: BootTime,
-    /// Whether the browser requested it: false if the audit's server received no request, or if the
-    /// operator did not open it. `None` for pages on another server.
+    /// True if the browser requested it, and false if the audit's server received no request or the
+    /// operator skipped it. `None` for pages on another server.
     pub served: Option<bool>,
 }
 
-/// How a page is opened.
+/// Way to open a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OpenMethod {

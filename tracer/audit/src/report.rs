@@ -45,7 +45,7 @@ pub struct Report {
     pub disclosures: Vec<DisclosureReport>,
     /// Number of disclosing requests that are not in the list.
     pub disclosures_uncounted: u64,
-    /// How much of the traffic was read.
+    /// Share of the traffic that was read.
     pub reading: Reading,
     /// Losses and problems, one sentence each.
     pub notes: Vec<String>,
@@ -183,7 +183,7 @@ pub struct Conclusion {
     /// Number of pages that were disclosed, or of identifiers that returned. Null if nothing is
     /// counted.
     pub count: Option<Count>,
-    /// How much of the pages' URLs was disclosed, most first; for questions about URLs.
+    /// Number of pages by the disclosed part of their URLs, most first; for questions about URLs.
     pub scopes: Vec<ExtentCount>,
     /// Protection of the disclosed URLs; for questions about URLs.
     pub protection: Option<Protection>,
@@ -247,7 +247,7 @@ pub struct PhaseReport {
     pub phase: Phase,
     /// Its name in words.
     pub title: String,
-    /// How it ended.
+    /// Outcome of the phase.
     pub outcome: Outcome,
     /// Time at which it began, RFC 3339.
     pub began: Option<String>,
@@ -274,7 +274,7 @@ pub struct VisitReport {
     pub url: String,
     /// Time at which it was opened, in milliseconds since the run began.
     pub at_ms: u64,
-    /// Whether the browser requested it; null for pages on another server.
+    /// True if the browser requested it; null for pages on another server.
     pub served: Option<bool>,
     /// Recipients that learned of it from the browser.
     pub told: Vec<VisitRecipient>,
@@ -319,13 +319,13 @@ pub struct IdentifierReport {
     pub value: String,
     /// Its class in the rules, if its name or form shows one.
     pub class: Option<String>,
-    /// Where it was found: a recipient and a chain.
+    /// A recipient and a chain in which it was found.
     pub place: String,
     /// Recipients of it.
     pub recipients: Vec<String>,
     /// True if it was sent together with visited pages.
     pub with_visits: bool,
-    /// How long it stays the same, as far as the phases show it.
+    /// Persistence, as far as the phases show it.
     pub life: Persistence,
     /// Number of requests that carried it, by phase.
     pub phases: Vec<(Phase, u64)>,
@@ -333,7 +333,7 @@ pub struct IdentifierReport {
     pub other_applications: Vec<String>,
 }
 
-/// How long an identifier stays the same.
+/// Persistence of an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Persistence {
@@ -382,7 +382,7 @@ pub struct DisclosureReport {
     pub path: Option<String>,
     /// The telemetry SDK whose form it has.
     pub sdk: Option<String>,
-    /// Who made the request.
+    /// The part of the browser that made the request.
     pub sender: Sender,
     /// The application that sent it.
     pub application: String,
@@ -394,7 +394,7 @@ pub struct DisclosureReport {
     pub complete: bool,
     /// Number of its bytes that are unknown or could not be read.
     pub unread_bytes: u64,
-    /// What it discloses.
+    /// The disclosed items.
     pub items: Vec<Item>,
 }
 
@@ -409,7 +409,7 @@ pub struct Item {
     pub value: String,
     /// The visit that it reveals, by [`VisitReport::id`].
     pub visit: Option<u64>,
-    /// How much of the page's address it reveals.
+    /// The part of the page's address that it reveals.
     pub scope: Option<Extent>,
     /// Encodings around the value, outermost first.
     pub chain: String,
@@ -454,7 +454,7 @@ pub struct DecodeStep {
     pub excerpt: Option<String>,
 }
 
-/// How much of the traffic was read.
+/// Share of the traffic that was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Percentage that a "no" requires.

@@ -1,7 +1,8 @@
-//! Scenarios: how a browser is started, pointed at pages, stopped and cleared.
+//! Scenarios: TOML files with the commands that start a browser, open pages in it, stop it and clear
+//! its data.
 //!
-//! A TOML file, described in `docs/reference/scenarios.md`; ready ones are embedded. What a
-//! scenario has no command for, the operator is asked to do.
+//! `docs/reference/scenarios.md` describes the format. Some scenarios are built in. The operator is
+//! asked to do what a scenario has no command for.
 
 use std::collections::BTreeMap;
 
@@ -10,35 +11,35 @@ use thiserror::Error;
 
 use super::phase::Phase;
 
-/// How to drive a browser.
+/// Commands and settings for one browser.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// What it is called.
+    /// Name of the scenario.
     pub name: String,
-    /// The browser's name in the rules.
+    /// Name of the browser in the rules.
     pub browser: Option<String>,
     /// Executables to watch, by name or path.
     #[serde(default)]
     pub executables: Vec<String>,
-    /// Where the pages are: `loopback` (a server of tracer's, over TLS, with
-    /// names of its own), `plain` (the same on `http://127.0.0.1`), or a URL
-    /// below which they are made up. `--site` overrides it.
+    /// Location of the pages: `loopback` (a server of tracer's, over TLS, with names of its own),
+    /// `plain` (the same at `http://127.0.0.1`), or a URL below which pages are made up. `--site`
+    /// overrides it.
     #[serde(default = "loopback")]
     pub site: String,
-    /// Files that a new profile has.
+    /// Files to create in a new profile.
     #[serde(default, rename = "file")]
     pub files: Vec<ProfileFile>,
-    /// What is done how.
+    /// The commands.
     #[serde(default)]
     pub commands: Commands,
-    /// What differs from phase to phase.
+    /// Settings of single phases.
     #[serde(default)]
     pub phases: BTreeMap<Phase, Settings>,
-    /// How long a page is left to be reported, in seconds.
+    /// Time that a page stays open, in seconds, so that the browser can report it.
     #[serde(default = "dwell")]
     pub dwell: u64,
-    /// How long the browser is left alone after it was started, in seconds.
+    /// Time to wait after the browser was started, in seconds.
     #[serde(default = "settle")]
     pub settle: u64,
 }
@@ -55,59 +56,59 @@ const fn settle() -> u64 {
     5
 }
 
-/// A file that a new profile has.
+/// A file to create in a new profile.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileFile {
-    /// Where; with placeholders.
+    /// Path, with placeholders.
     pub path: String,
-    /// What is in it; with placeholders.
+    /// Content, with placeholders.
     pub text: String,
 }
 
-/// Commands, with placeholders in their arguments. No shell reads them.
+/// Commands, with placeholders in their arguments. They are not passed to a shell.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commands {
-    /// Says the browser's version, on standard output.
+    /// Prints the browser's version on standard output.
     pub version: Option<Command>,
-    /// Makes a new profile, after its files were written.
+    /// Prepares a new profile, after its files were created.
     pub prepare: Option<Command>,
     /// Starts the browser.
     pub start: Option<Command>,
-    /// Starts it in private mode; where there is none, `start` is used.
+    /// Starts the browser in private mode. Without it, `start` is used.
     pub start_private: Option<Command>,
     /// Opens `{url}`.
     pub open: Option<Command>,
     /// Opens `{url}` in a private window.
     pub open_private: Option<Command>,
-    /// Types `{text}` into the address bar, letter by letter, and confirms it.
+    /// Types `{text}` into the address bar, letter by letter, and presses Enter.
     #[serde(rename = "type")]
     pub type_text: Option<Command>,
-    /// Declines what the browser asks to be allowed.
+    /// Declines everything that the browser asks for.
     pub decline: Option<Command>,
-    /// Agrees to it.
+    /// Agrees to everything that the browser asks for.
     pub accept: Option<Command>,
-    /// Stops the browser; where there is none, what was started is ended.
+    /// Stops the browser. Without it, the processes that tracer started are ended.
     pub stop: Option<Command>,
-    /// Clears its data.
+    /// Clears the browser's data.
     pub clear: Option<Command>,
-    /// Removes and installs it.
+    /// Removes the browser and installs it again.
     pub reinstall: Option<Command>,
 }
 
-/// One command, or several.
+/// One command, or several that run one after another.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum Command {
-    /// One: the program and its arguments.
+    /// A program and its arguments.
     One(Vec<String>),
-    /// Several, one after the other.
+    /// Several programs, each with its arguments.
     Several(Vec<Vec<String>>),
 }
 
 impl Command {
-    /// Its parts, one after the other.
+    /// Returns the programs, each with its arguments.
     pub fn parts(&self) -> &[Vec<String>] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
@@ -116,23 +117,23 @@ impl Command {
     }
 }
 
-/// What differs in one phase.
+/// Settings of one phase.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many pages are opened.
+    /// Number of pages to open.
     pub pages: Option<u32>,
-    /// How long it takes at least, in seconds, after the pages.
+    /// Time to wait after the pages, in seconds.
     pub seconds: Option<u64>,
-    /// It is left out, for this reason.
+    /// If set, the phase is skipped for this reason.
     pub skip: Option<String>,
 }
 
-/// The most pages of a phase, and of an audit's words.
+/// Maximum number of pages in one phase.
 pub const MAX_PAGES: u32 = 50;
 
 impl Scenario {
-    /// How many pages a phase opens.
+    /// Returns the number of pages that a phase opens.
     pub fn pages(&self, phase: Phase) -> u32 {
         let usual = match phase {
             Phase::Fresh | Phase::Declined => 1,
@@ -143,13 +144,13 @@ impl Scenario {
         self.settings(phase).and_then(|settings| settings.pages).unwrap_or(usual).min(MAX_PAGES)
     }
 
-    /// How long the browser is left alone at the end of a phase, in seconds.
+    /// Returns the time to wait at the end of a phase, in seconds.
     pub fn seconds(&self, phase: Phase) -> u64 {
         let usual = if phase == Phase::Idle { 60 } else { self.settle };
         self.settings(phase).and_then(|settings| settings.seconds).unwrap_or(usual)
     }
 
-    /// Why a phase is left out, if it is.
+    /// Returns the reason for which a phase is skipped, if it is.
     pub fn skipped(&self, phase: Phase) -> Option<&str> {
         self.settings(phase)?.skip.as_deref()
     }
@@ -158,10 +159,10 @@ impl Scenario {
         self.phases.get(&phase)
     }
 
-    /// Reads a scenario.
+    /// Parses a scenario.
     ///
     /// # Errors
-    /// When it is none.
+    /// Returns an error for invalid TOML, unknown fields, empty commands and unknown placeholders.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self = toml::from_str(text).map_err(Box::new)?;
         for command in scenario.commands.all() {
@@ -180,13 +181,13 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// One without any command: the operator does it all.
+    /// Creates a scenario without commands, so that the operator does everything.
     pub fn by_hand() -> Self {
         Self {
             name: "by hand".into(),
             browser: None,
             executables: Vec::new(),
-            // No browser that is not told to trusts the other one.
+            // Browsers do not trust the other server unless they are configured to.
             site: "plain".into(),
             files: Vec::new(),
             commands: Commands::default(),
@@ -238,28 +239,28 @@ pub const EMBEDDED: [(&str, &str); 3] = [
     ("android", include_str!("../../scenarios/android.toml")),
 ];
 
-/// Why a text is no scenario.
+/// Why a scenario cannot be parsed.
 #[derive(Debug, Error)]
 pub enum ScenarioError {
-    /// It is no such TOML.
+    /// It is not valid TOML, or has unknown fields.
     #[error("{0}")]
     Toml(#[from] Box<toml::de::Error>),
-    /// A command without a program.
-    #[error("a command has no program")]
+    /// A command is empty.
+    #[error("a command is empty; give a program and its arguments")]
     Empty,
-    /// A placeholder that nobody fills.
-    #[error("nobody knows what {{{name}}} is; there are {}", PLACEHOLDERS.join(", "))]
+    /// A placeholder is unknown.
+    #[error("unknown placeholder {{{name}}}; the known ones are {}", PLACEHOLDERS.join(", "))]
     Placeholder {
-        /// Its name.
+        /// Name of the placeholder.
         name: String,
     },
 }
 
-/// What stands for something in commands and files.
+/// Names of the placeholders in commands and files.
 pub const PLACEHOLDERS: [&str; 9] =
     ["profile", "url", "text", "hosts", "domain", "port", "spki", "ca", "package"];
 
-/// The placeholders of a text: `{name}`, in small letters.
+/// Returns the placeholders in a text: `{name}`, in lower case.
 fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split('{').skip(1).filter_map(|rest| {
         let (name, _) = rest.split_once('}')?;
@@ -268,7 +269,7 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Fills the placeholders of a text.
+/// Replaces the placeholders in a text by their values.
 pub fn fill(text: &str, values: &BTreeMap<&'static str, String>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
@@ -295,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_embedded_is_a_scenario() {
+    fn embedded_scenarios_are_valid() {
         for (name, text) in EMBEDDED {
             let scenario = Scenario::parse(text).unwrap_or_else(|err| panic!("{name}: {err}"));
             assert!(scenario.commands.start.is_some(), "{name}");
@@ -305,16 +306,16 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told() {
+    fn mistakes_are_named() {
         let wrong = |text: &str| Scenario::parse(text).unwrap_err().to_string();
         assert!(wrong("name = 'a'\n[commands]\nstart = ['b', '{nobody}']").contains("{nobody}"));
-        assert!(wrong("name = 'a'\n[commands]\nstart = []").contains("no program"));
+        assert!(wrong("name = 'a'\n[commands]\nstart = []").contains("is empty"));
         assert!(wrong("name = 'a'\nnonsense = 1").contains("nonsense"));
         assert!(wrong("name = 'a'\n[phases.nonsense]").contains("nonsense"));
     }
 
     #[test]
-    fn placeholders_are_filled_once() {
+    fn values_are_not_filled_again() {
         let values = BTreeMap::from([("url", "https://a/{port}".to_owned()), ("port", "1".into())]);
         assert_eq!(fill("x {url} {port} {other} {", &values), "x https://a/{port} 1 {other} {");
     }

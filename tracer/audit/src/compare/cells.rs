@@ -1,15 +1,14 @@
-//! What a report says in one respect.
+//! The result of one report for one criterion.
 
 use std::collections::BTreeMap;
 
 use super::{Cell, Measure};
 use crate::report::{Answer, ItemKind, Question, Report};
 
-/// More recipients, classes or encodings of one run are only counted.
+/// Number of recipients, classes or encodings shown for one run.
 const MAX_NAMED: usize = 4;
 
-/// The class of identifiers that an account's service gives out
-/// (`rules/identifiers.toml`).
+/// Class of account numbers in `rules/identifiers.toml`.
 const ACCOUNT: &str = "account_id";
 
 pub(super) fn cell(report: &Report, measure: Measure) -> Cell {
@@ -30,7 +29,7 @@ pub(super) fn cell(report: &Report, measure: Measure) -> Cell {
     }
 }
 
-/// An answer and its numbers.
+/// Returns an answer with its numbers.
 fn verdict(report: &Report, question: Question) -> Cell {
     let Some(verdict) = report.verdict(question) else {
         return Cell { answer: None, lines: vec!["not asked".into()] };
@@ -61,7 +60,7 @@ fn identifier(report: &Report) -> Cell {
     let with_visits = report.identifiers.iter().filter(|identifier| identifier.with_visits);
     let mut classes: Vec<String> = with_visits
         .map(|identifier| {
-            let class = identifier.class.as_deref().unwrap_or("of no known class");
+            let class = identifier.class.as_deref().unwrap_or("unknown class");
             format!("{class}, {}", identifier.life.label())
         })
         .collect();
@@ -70,8 +69,8 @@ fn identifier(report: &Report) -> Cell {
     Cell { answer, ..named(classes) }
 }
 
-/// Audits do not sign in: that no account was seen does not say there is no
-/// link to one.
+/// Returns whether an account number was sent with a visited page. Audits do not sign in, so its
+/// absence proves nothing.
 fn account(report: &Report) -> Cell {
     let linked = report.disclosures.iter().any(|told| {
         let about_visits = told.items.iter().any(|item| item.kind == ItemKind::Visit);
@@ -80,10 +79,7 @@ fn account(report: &Report) -> Cell {
     if linked {
         Cell { answer: Some(Answer::Yes), lines: vec![] }
     } else {
-        Cell {
-            answer: Some(Answer::CannotTell),
-            lines: vec!["no account’s number was seen".into()],
-        }
+        Cell { answer: Some(Answer::CannotTell), lines: vec!["no account number was seen".into()] }
     }
 }
 
@@ -95,7 +91,7 @@ fn encoding(report: &Report) -> Cell {
         *chains.entry(&item.chain).or_default() += 1;
     }
     let mut chains: Vec<_> = chains.into_iter().collect();
-    // Stable: of equally many, in alphabetical order.
+    // The sort is stable, so equal counts stay in alphabetical order.
     chains.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut cell = named(chains.into_iter().map(|(chain, _)| chain.to_owned()).collect());
     if let Some(protection) = protection {
@@ -107,14 +103,14 @@ fn encoding(report: &Report) -> Cell {
 fn read(report: &Report) -> Cell {
     let reading = &report.reading;
     let share = match reading.percent_read {
-        Some(percent) => format!("{percent} % (a “no” needs {} %)", reading.percent_needed),
+        Some(percent) => format!("{percent} % (a “no” requires {} %)", reading.percent_needed),
         None => "nothing was sent".into(),
     };
     let lost = (reading.lost > 0).then(|| format!("{} sends were lost", reading.lost));
     Cell { answer: None, lines: [share].into_iter().chain(lost).collect() }
 }
 
-/// The first few lines, and how many more there are.
+/// Returns the first few lines, and the number of the others.
 fn named(mut lines: Vec<String>) -> Cell {
     if lines.len() > MAX_NAMED {
         let more = lines.len() - MAX_NAMED;

@@ -1,4 +1,4 @@
-//! A comparison as a page, in the report's look.
+//! Formats a comparison as a page in the style of a report.
 
 use maud::{Markup, html};
 
@@ -14,10 +14,9 @@ pub(super) fn document(comparison: &Comparison) -> Markup {
     let header = html! {
         p.eyebrow { "Browser audits" }
         h1 { "Browsers side by side" }
-        @if !notes.is_empty() { (note("To be known when reading this", &notes)) }
+        @if !notes.is_empty() { (note("Notes", &notes)) }
     };
-    let section =
-        Section { id: "comparison", title: "What the audits found", body: table(comparison) };
+    let section = Section { id: "comparison", title: "Results", body: table(comparison) };
     let footer = html! { p { "Written by tracer " (env!("CARGO_PKG_VERSION")) } };
     page::document("Browser audits compared", &header, &[section], &footer)
 }
@@ -26,7 +25,7 @@ fn table(comparison: &Comparison) -> Markup {
     html! {
         div.scroll role="region" aria-labelledby="comparison-title" tabindex="0" {
             table.comparison {
-                (caption("A browser a column. “Yes” is what was seen; “no” needs enough of what was sent to have been read."))
+                (caption("One column per browser. “Yes” was seen; “no” requires that enough of the traffic was read."))
                 thead {
                     tr {
                         td {}

@@ -24,7 +24,7 @@ fn lines(lines: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_browser_that_tells() {
+fn results_of_a_browser_that_reports_pages() {
     let of = |measure| cell(report(), measure);
     assert_eq!(
         of(Measure::Urls),
@@ -37,11 +37,11 @@ fn a_browser_that_tells() {
     assert_eq!(of(Measure::PrivateMode).lines, ["not asked"]);
     let encoding = ["protection: encoding only", "body > gzip > json.url"];
     assert_eq!(of(Measure::Encoding).lines, encoding);
-    assert_eq!(of(Measure::Read).lines, ["98 % (a “no” needs 95 %)"]);
+    assert_eq!(of(Measure::Read).lines, ["98 % (a “no” requires 95 %)"]);
 }
 
 #[test]
-fn an_account_is_a_link_only_beside_a_visit() {
+fn an_account_number_counts_only_with_a_visit() {
     let mut signed_in = report();
     let items = &mut signed_in.disclosures[0].items;
     let mut account = items[0].clone();
@@ -57,7 +57,7 @@ fn an_account_is_a_link_only_beside_a_visit() {
 }
 
 #[test]
-fn many_are_counted() {
+fn recipients_beyond_the_limit_are_counted() {
     let mut report = report();
     report.recipients = vec![report.recipients[0].clone(); 9];
     let cell = cell(report, Measure::Recipients);
@@ -65,20 +65,20 @@ fn many_are_counted() {
 }
 
 #[test]
-fn runs_given_twice_and_cut_short_are_said() {
+fn notes_name_incomplete_and_repeated_runs() {
     let cut = Report { complete: false, ..quiet() };
     let comparison = Comparison::new(&[report(), cut, report()]);
     let runs: Vec<_> = comparison.runs.iter().map(|run| (&run.run[..], run.complete)).collect();
     assert_eq!(runs, [("5f2a91c07b", true), ("77aa0b1c9d", false)]);
     let [cut, twice] = &comparison.notes[..] else { panic!("{:?}", comparison.notes) };
-    assert!(cut.starts_with("Run 77aa0b1c9d (Tattler 1.2) did not come to its end"), "{cut}");
+    assert!(cut.starts_with("Run 77aa0b1c9d (Tattler 1.2) is incomplete"), "{cut}");
     assert_eq!(twice, "Run 5f2a91c07b (Tattler 1.2) was given twice; it is shown once.");
     assert!(comparison.text(80).contains("INCOMPLETE"));
     assert!(comparison.html().contains("incomplete"));
 }
 
 #[test]
-fn text_stands_side_by_side_as_far_as_there_is_room() {
+fn columns_are_side_by_side_if_they_fit() {
     let reports: Vec<Report> =
         ["a", "b", "c"].map(|run| Report { run: run.into(), ..report() }).into();
     let comparison = Comparison::new(&reports);
@@ -86,14 +86,14 @@ fn text_stands_side_by_side_as_far_as_there_is_room() {
         let text = comparison.text(width);
         let first = text.lines().nth(1).unwrap();
         assert_eq!(first.matches("run ").count(), beside, "{width}: {first}");
-        // Below that, lines are as long as they have to be.
+        // Narrower terminals get longer lines.
         let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(longest <= width.max(40), "{width}: {longest}\n{text}");
     }
 }
 
 #[test]
-fn what_was_sent_cannot_steer_a_terminal() {
+fn control_characters_do_not_reach_the_terminal() {
     let mut report = report();
     report.recipients[0].recipient = "\u{1b}[2J\u{202e}evil".into();
     let text = Comparison::new(&[report]).text(80);
@@ -101,7 +101,7 @@ fn what_was_sent_cannot_steer_a_terminal() {
 }
 
 #[test]
-fn the_json_form() {
+fn the_json_form_is_stable() {
     let json = serde_json::to_value(Comparison::new(&[report()])).unwrap();
     assert_eq!((&json["schema"], &json["runs"][0]["name"]), (&1.into(), &"Tattler 1.2".into()));
     let cell = serde_json::json!({ "answer": "yes", "lines": ["1 of 1", "full URL: 1"] });
@@ -110,11 +110,11 @@ fn the_json_form() {
 }
 
 #[test]
-fn reports_of_later_versions_are_refused() {
+fn reports_with_a_later_schema_are_refused() {
     let mut json = serde_json::to_value(report()).unwrap();
     let read = |json: &serde_json::Value| Report::from_json(json.to_string().as_bytes());
     assert_eq!(read(&json).unwrap(), report());
-    // What is added to a schema is passed over.
+    // Unknown fields are ignored.
     json["later"] = true.into();
     assert!(read(&json).is_ok());
     json = serde_json::json!({ "schema": REPORT_SCHEMA + 1 });

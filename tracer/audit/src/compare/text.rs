@@ -1,5 +1,5 @@
-//! A comparison for the terminal: a browser a column, as many columns as fit
-//! in a line, and the rest below them.
+//! Formats a comparison as text: one column per browser, as many as fit side by side, the others
+//! below.
 //!
 //! ```text
 //!                     Tattler 1.2           Quiet 7
@@ -7,7 +7,7 @@
 //!
 //! URLs sent           YES                   no
 //!                     23 of 23
-//! told to             collector.example     —
+//! recipients          collector.example     —
 //! ```
 
 use std::fmt::Write as _;
@@ -16,13 +16,13 @@ use super::{Comparison, Measure, Run};
 use crate::report::Answer;
 use tracer_core::alert::printable;
 
-/// The column of what is compared.
+/// Width of the column with the criteria.
 const HEADING: usize = 18;
-/// Between columns.
+/// Space between columns.
 const GAP: usize = 2;
-/// A narrower column cannot be read.
+/// Minimum width of a column.
 const NARROWEST: usize = 20;
-/// A wider one neither.
+/// Maximum width of a column.
 const WIDEST: usize = 48;
 
 pub(super) fn text(comparison: &Comparison, width: usize) -> String {
@@ -60,7 +60,7 @@ fn heading(run: &Run) -> Vec<String> {
 
 fn cell(run: &Run, measure: Measure) -> Vec<String> {
     let Some(cell) = run.cells.get(&measure) else { return Vec::new() };
-    // A yes has to be seen without colours.
+    // Upper case stands out without colours.
     let answer = cell.answer.map(|answer| match answer {
         Answer::Yes => answer.label().to_uppercase(),
         Answer::No | Answer::CannotTell => answer.label().to_owned(),
@@ -69,7 +69,7 @@ fn cell(run: &Run, measure: Measure) -> Vec<String> {
     if lines.is_empty() { vec!["—".into()] } else { lines }
 }
 
-/// Cells side by side, each in as many lines as it needs.
+/// Writes cells side by side, each in as many lines as it needs.
 fn line(text: &mut String, title: &str, cells: impl Iterator<Item = Vec<String>>, column: usize) {
     let wrap = |lines: Vec<String>| -> Vec<String> {
         lines.iter().flat_map(|line| wrapped(&printable(line), column)).collect()
@@ -87,8 +87,7 @@ fn line(text: &mut String, title: &str, cells: impl Iterator<Item = Vec<String>>
     }
 }
 
-/// Lines of at most `width` characters, broken between words where that can
-/// be, and within them where not.
+/// Wraps text into lines of at most `width` characters. Words that are longer are broken.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -123,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_stay_whole_where_they_fit() {
+    fn words_that_fit_are_not_broken() {
         let of = |text, width| wrapped(text, width).join("|");
         assert_eq!(of("one two three", 7), "one two|three");
         assert_eq!(of("one abcdefghij", 4), "one|abcd|efgh|ij");
@@ -134,7 +133,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_line_is_too_long(text in "[a-é ]{0,60}", width in 1_usize..30) {
+        fn lines_are_not_longer_than_the_width(text in "[a-é ]{0,60}", width in 1_usize..30) {
             let lines = wrapped(&text, width);
             let all = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
             proptest::prop_assert!(lines.iter().all(|line| line.chars().count() <= width));
