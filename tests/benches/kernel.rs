@@ -64,11 +64,11 @@ fn main() -> Result<()> {
     let cpu = cpu_time(&mut sender, &modes)?;
     println!("\nCPU time of one call, ns (medians of {ROUNDS} rounds)\n");
     println!("{}", cpu.0.table(|mode, call| cpu.total(mode, call)));
-    println!("What it adds, ns, with the quartiles of the rounds\n");
+    println!("Added CPU time of one call, ns (median and quartiles of the rounds)\n");
     println!("{}", cpu.0.table(|mode, call| cpu.added(mode, call).to_string()));
-    println!("What it adds, as a multiple of what the null program adds\n");
+    println!("Added CPU time, as a multiple of that of the null program\n");
     println!("{}", cpu.0.table(|mode, call| cpu.ratio(mode, call)));
-    println!("Time within the programs, ns a call, as the kernel counts it (bpf_stats)\n");
+    println!("Time within the programs per call, ns (bpf_stats)\n");
     let stats = bpf_stats(&mut sender, &modes)?;
     let cell = |mode, call| match stats.cells.get(mode, call) {
         Some(Some(nanos)) => format!("{nanos:.0}"),
@@ -76,12 +76,12 @@ fn main() -> Result<()> {
     };
     println!("{}", stats.cells.table(cell));
     for (program, steps) in &stats.verified {
-        println!("The verifier took {steps} steps over {program}.");
+        println!("The verifier processed {steps} instructions of {program}.");
     }
     sender.stop()
 }
 
-/// What is attached during a measurement.
+/// The programs attached during a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Nothing,
@@ -391,7 +391,7 @@ impl fmt::Display for Spread {
 /// Time within the programs, in nanoseconds a call.
 struct BpfStats {
     cells: Cells<Option<f64>>,
-    /// Number of verifier steps for each program.
+    /// Number of instructions that the verifier processed for each program.
     verified: Vec<(String, u32)>,
 }
 

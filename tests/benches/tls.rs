@@ -37,7 +37,7 @@ const OTHER: u32 = 65_507;
 /// the ring.
 const SIZES: [(usize, usize); 3] = [(64, 16), (1 << 10, 16), (16 << 10, 4)];
 
-/// What is probed during a measurement.
+/// The probes during a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Nothing,
@@ -98,7 +98,7 @@ fn main() -> Result<()> {
     other.stop()?;
     println!("\nCPU time of one write to OpenSSL, ns (medians of {ROUNDS} rounds)\n");
     println!("{}", table(&cells, total));
-    println!("What the probes add, ns, with the quartiles of the rounds\n");
+    println!("Added CPU time of one write, ns (median and quartiles of the rounds)\n");
     println!("{}", table(&cells, added));
     Ok(())
 }

@@ -57,7 +57,7 @@ const MOUNTS: [(&str, &str, bool); 7] = [
 
 fn main() {
     if std::process::id() != 1 {
-        eprintln!("guest: runs as the first process of a virtual machine only");
+        eprintln!("guest: must run as the init process of a virtual machine");
         std::process::exit(2);
     }
     if let Err(err) = run() {
@@ -74,7 +74,7 @@ fn run() -> Result<()> {
     for (kind, at, optional) in MOUNTS {
         let mounted = mount(kind, at, kind, MountFlags::empty(), None);
         match mounted {
-            Err(err) if optional => eprintln!("guest: no {kind}: {err}"),
+            Err(err) if optional => eprintln!("guest: cannot mount {kind}: {err}"),
             other => other.with_context(|| format!("mount {kind}"))?,
         }
     }
