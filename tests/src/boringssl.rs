@@ -32,7 +32,7 @@ pub fn client(to: &Path) -> Option<PathBuf> {
     for name in FILES {
         let copied = to.join(name);
         copy(&built.join(name), &copied);
-        fs::set_permissions(&copied, fs::Permissions::from_mode(0o755)).expect("its mode");
+        fs::set_permissions(&copied, fs::Permissions::from_mode(0o755)).expect("permissions");
     }
     Some(to.join(FILES[0]))
 }

@@ -91,7 +91,7 @@ impl Tool {
         kill_process(pid, Signal::INT).expect("a signal");
         let mut rest = String::new();
         let _ = self.said.read_to_string(&mut rest);
-        let status = self.child.wait().expect("its end");
+        let status = self.child.wait().expect("an exit status");
         assert!(status.success(), "{status}: {rest}");
     }
 }

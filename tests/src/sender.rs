@@ -38,7 +38,7 @@ impl Sandbox {
     /// Panics if the system's temporary folder cannot be written to.
     pub fn new(sender: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("tracer-tests-").tempdir().expect("a folder");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let sandbox = Self { sender: folder.path().join("sender"), folder };
         // A copy and not a hard link: a test that watches the file would otherwise
         // capture the sends of other tests.
@@ -86,7 +86,7 @@ impl Sandbox {
         let draft = self.path().join(format!("{name}.draft"));
         fs::write(&draft, text).expect("a script");
         copy(&draft, &path);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
         path
     }
 
@@ -168,7 +168,7 @@ impl Running {
     /// # Panics
     /// Panics if the sender ends first.
     pub fn wait_for_line(&mut self) {
-        let read = self.stdout.read_line(&mut self.text).expect("its output");
+        let read = self.stdout.read_line(&mut self.text).expect("the output");
         assert!(read > 0, "the sender has ended");
     }
 
@@ -179,8 +179,8 @@ impl Running {
     /// Panics if the sender fails.
     pub fn end(mut self) -> Outcome {
         drop(self.child.stdin.take());
-        self.stdout.read_to_string(&mut self.text).expect("its output");
-        let status = self.child.wait().expect("its end");
+        self.stdout.read_to_string(&mut self.text).expect("the output");
+        let status = self.child.wait().expect("an exit status");
         assert!(status.success(), "the sender failed: {status}");
         let text = std::mem::take(&mut self.text);
         let identities = text.lines().filter_map(Identity::parse).collect();

@@ -148,7 +148,7 @@ impl Running {
     pub fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool) -> &str {
         let found = self.stdout.until(wanted);
         assert!(found, "no line matches: {:?} {:?}", self.stdout.seen, self.stderr.seen);
-        self.stdout.seen.last().expect("it was found")
+        self.stdout.seen.last().expect("a matching line")
     }
 
     /// Reports whether a matching line appears on standard error in time.
@@ -185,7 +185,7 @@ impl Running {
     /// # Panics
     /// Panics if the command has ended.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        kill_process(Pid::from_child(&self.child), signal).expect("the process runs");
     }
 
     /// Waits until the command ends.

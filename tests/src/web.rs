@@ -98,7 +98,7 @@ impl Web {
         }
         let folder = tempfile::Builder::new().prefix("tracer-web-").tempdir().expect("a folder");
         // Clients of other users read the CA's certificate.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         certify(folder.path());
 
         let mut server = Command::new(python)
@@ -223,5 +223,5 @@ fn certify(folder: &Path) {
             .into(),
     );
     let ca = folder.join("ca.pem");
-    fs::set_permissions(ca, fs::Permissions::from_mode(0o644)).expect("its mode");
+    fs::set_permissions(ca, fs::Permissions::from_mode(0o644)).expect("permissions");
 }

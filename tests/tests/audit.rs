@@ -21,10 +21,10 @@ use tracer_tests::{
 fn attacked(folder: &Path, attack: &str) -> (tracer_bin::Outcome, Value) {
     let temporary = folder.join("tmp");
     fs::create_dir(&temporary).expect("a folder");
-    fs::set_permissions(&temporary, Permissions::from_mode(0o755)).expect("its mode");
+    fs::set_permissions(&temporary, Permissions::from_mode(0o755)).expect("permissions");
     let modes = folder.join("modes");
     fs::write(&modes, "").expect("a file");
-    fs::set_permissions(&modes, Permissions::from_mode(0o666)).expect("its mode");
+    fs::set_permissions(&modes, Permissions::from_mode(0o666)).expect("permissions");
     let list = format!(
         "stat -c '%a %U' {{profile}}/../.. {{profile}}/.. {{profile}} {{profile}}/user.js > {}",
         modes.display()
@@ -84,7 +84,7 @@ fn a_browser_user_cannot_lead_root_through_links() {
     ];
     for attack in attacks {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("its mode");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("permissions");
         let target = folder.path().join("target");
         fs::create_dir(&target).expect("a folder");
         fs::write(target.join("file"), "of root's").expect("a file");
@@ -97,7 +97,7 @@ fn a_browser_user_cannot_lead_root_through_links() {
         assert_eq!(fs::read_dir(&target).expect("a folder").count(), 1, "{attack}");
         assert_eq!(fs::read_to_string(target.join("file")).expect("a file"), "of root's");
         for path in [&target, &target.join("file")] {
-            assert_eq!(fs::metadata(path).expect("it is there").uid(), 0, "{attack}");
+            assert_eq!(fs::metadata(path).expect("the file exists").uid(), 0, "{attack}");
         }
         // The files of folders that were not attacked have these modes, under umask
         // 000.
@@ -163,7 +163,7 @@ fn a_reporting_browser_is_detected() {
     let listed = fs::read_to_string(audited.out().join("SHA256SUMS")).expect("sums");
     for entry in fs::read_dir(audited.out()).expect("a folder") {
         let entry = entry.expect("an entry");
-        let mode = entry.metadata().expect("its mode").permissions().mode();
+        let mode = entry.metadata().expect("permissions").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
         let name = entry.file_name().into_string().expect("a name");
         assert!(name == "SHA256SUMS" || listed.contains(&name), "SHA256SUMS lacks {name}");

@@ -35,7 +35,7 @@ fn function<'a>(located: &'a Value, name: &str) -> &'a Value {
 /// Returns the first bytes of a function.
 fn code(file: &str, function: &Value) -> [u8; 4] {
     let offset = function["file_offset"].as_u64().expect("an offset");
-    let file = File::open(file).expect("it is there");
+    let file = File::open(file).expect("the file exists");
     let mut code = [0; 4];
     file.read_exact_at(&mut code, offset).expect("an offset in the file");
     code

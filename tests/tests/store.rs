@@ -58,9 +58,9 @@ fn kill_after(store: &Path, life: Life) -> (Said, Instant) {
         }
     }
     let killed = Instant::now();
-    keeper.kill().expect("it runs");
-    keeper.wait().expect("its end");
-    (reading.join().expect("no panic"), killed)
+    keeper.kill().expect("the process runs");
+    keeper.wait().expect("an exit status");
+    (reading.join().expect("the thread does not panic"), killed)
 }
 
 /// Returns the alerts of each run in a store.
@@ -129,8 +129,8 @@ fn filled(folder: &Path) -> PathBuf {
         assert_eq!(keeper.try_wait().expect("the state of the process"), None, "it ended");
         thread::sleep(Duration::from_millis(20));
     }
-    keeper.kill().expect("it runs");
-    keeper.wait().expect("its end");
+    keeper.kill().expect("the process runs");
+    keeper.wait().expect("an exit status");
     path
 }
 
@@ -231,7 +231,7 @@ fn errors_and_empty_stores_are_explained() {
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
+    fs::metadata(path).expect("the file exists").permissions().mode() & 0o7777
 }
 
 /// Even with a umask of 000.
@@ -271,7 +271,7 @@ fn alerts_are_stored_and_digests_are_equal_in_later_runs() {
     let sandbox = Sandbox::new(SENDER);
     let request = sandbox.path().join(REPORT);
     fs::copy(corpus::folder().join(REPORT), &request).expect("a copy");
-    fs::set_permissions(&request, fs::Permissions::from_mode(0o644)).expect("its mode");
+    fs::set_permissions(&request, fs::Permissions::from_mode(0o644)).expect("permissions");
     let store = sandbox.path().join("store");
     let uid = unused_uid();
     let mut shown = Vec::new();

@@ -93,7 +93,7 @@ impl Sender {
                     let rest = rest.to_vec();
                     return thread::spawn(move || self.run_statements(&rest))
                         .join()
-                        .expect("no panic");
+                        .expect("the thread does not panic");
                 }
                 [how @ ("exec" | "run" | "spawn"), ref program @ ..] => {
                     return run_in_program(how, program.first().copied(), rest);
@@ -135,7 +135,7 @@ impl Sender {
                     let other =
                         scope.spawn(move || (0..times).try_for_each(|_| other.run_statement(what)));
                     (0..times).try_for_each(|_| self.run_statement(what))?;
-                    other.join().expect("no panic")
+                    other.join().expect("the thread does not panic")
                 })?;
             }
             ["map"] => map()?,

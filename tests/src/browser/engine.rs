@@ -137,7 +137,7 @@ fn chromium(url: &str, window: Window, reporter: bool) -> Option<Browser> {
         let allowed = json!({"extensions": {"settings": {REPORTER_ID: {"incognito": true}}}});
         let folder = profile.join("Default");
         fs::create_dir_all(&folder).expect("a profile");
-        fs::write(folder.join("Preferences"), allowed.to_string()).expect("its preferences");
+        fs::write(folder.join("Preferences"), allowed.to_string()).expect("the preferences");
     }
     Some(Browser::start(command, folder, None, url))
 }
@@ -156,7 +156,7 @@ fn firefox(web: &Web, url: &str) -> Option<Browser> {
     certutil(&["-A", "-d", &database, "-n", "tests", "-t", "C,,", "-i", path(&ca)]);
     // Keeps all traffic on this machine.
     let preferences = "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n";
-    fs::write(profile.join("user.js"), preferences).expect("its preferences");
+    fs::write(profile.join("user.js"), preferences).expect("the preferences");
     let mut command = Command::new("firefox-esr");
     command.args(["--headless", "--no-remote", "--profile", path(&profile)]);
     Some(Browser::start(command, folder, None, url))
@@ -197,7 +197,7 @@ fn qt_web_engine(url: &str) -> Option<Browser> {
     let application = folder.path().join(Engine::QtWebEngine.exe());
     let python = python.canonicalize().expect("the venv's Python");
     fs::copy(python, &application).expect("a copy of Python");
-    fs::set_permissions(&application, fs::Permissions::from_mode(0o755)).expect("its mode");
+    fs::set_permissions(&application, fs::Permissions::from_mode(0o755)).expect("permissions");
     let flags: Vec<String> = FLAGS.iter().map(|flag| format!("\"{flag}\"")).collect();
     let mut command = Command::new(application);
     command

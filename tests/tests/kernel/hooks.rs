@@ -264,7 +264,8 @@ fn sendfile_lengths_are_recorded() {
         let len: u32 = pages.iter().map(|page| page.len.expect("a length")).sum();
         assert!(pages.iter().all(|page| page.payload.is_empty()), "{hook}");
         assert_eq!(len, if hook == SocketHook::SysEnter { 0 } else { LEN as u32 }, "{hook}");
-        let (_, live) = all.lives.iter().find(|(other, _)| *other == hook).expect("it is there");
+        let (_, live) =
+            all.lives.iter().find(|(other, _)| *other == hook).expect("a capture by the hook");
         assert_eq!(live.losses().count(Loss::UnknownIterator), pages.len() as u64, "{hook}");
     }
 }

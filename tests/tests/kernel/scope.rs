@@ -111,7 +111,7 @@ fn watching_an_ended_process_is_an_error() {
     let gone = sandbox.sender().run().pid;
     let watch = tracer_host::hook::Watch { targets: vec![Target::Pid(gone)], ..Default::default() };
     let options = tracer_host::hook::Options { watch, ring: 1 << 16, hook: live::best() };
-    let error = tracer_host::hook::Capture::start(&options).err().expect("it is gone");
+    let error = tracer_host::hook::Capture::start(&options).err().expect("the process has ended");
     assert!(error.to_string().contains(&gone.to_string()), "{error}");
 }
 
@@ -157,7 +157,7 @@ fn an_executable_is_watched_by_path() {
     // The same file by another name.
     Sender::new(&link).then_send(4, &udp).run();
     // Another file by the same path, as after an update.
-    fs::remove_file(&program).expect("it is there");
+    fs::remove_file(&program).expect("the file exists");
     sandbox.copy("program");
     Sender::new(&program).then_send(5, &udp).run();
     assert_eq!(lengths(&live.records()), [3, 4, 5]);
@@ -302,7 +302,7 @@ fn a_forked_child_without_exec_is_watched() {
     let mut live = Live::watch([Target::ExeName(name)]);
     let shell = Command::new(shell).arg("-c").arg(script).spawn().expect("bash");
     let pid = shell.id();
-    assert!(shell.wait_with_output().expect("its end").status.success());
+    assert!(shell.wait_with_output().expect("an exit status").status.success());
     sandbox.sender().then_send(7, &udp).run();
     let records = live.records();
     assert_eq!(lengths(&records), [2, 3, 4, 5]);

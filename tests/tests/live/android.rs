@@ -214,7 +214,7 @@ fn a_tls_library_mapped_from_an_apk_is_probed() {
     assert_eq!(alerts[0]["connection"]["transport"], "tls", "{alerts:#?}");
     assert_eq!(alerts[0]["application"], BROWSER, "{alerts:#?}");
     assert_eq!(alerts[0]["complete"], true, "{alerts:#?}");
-    assert!(client.wait().expect("its end").success());
+    assert!(client.wait().expect("an exit status").success());
     let (alerts, said) = end(run);
     assert_eq!(alerts, 1, "{said}");
 }
@@ -240,7 +240,7 @@ fn tracer_works_while_netd_holds_the_control_groups() {
         .expect("netd");
     let mut said = String::new();
     let mut output = BufReader::new(netd.stdout.take().expect("a pipe"));
-    output.read_line(&mut said).expect("its output");
+    output.read_line(&mut said).expect("the output");
     assert_eq!(said, "holds 7 hooks\n");
 
     let doctor = tracer_bin::run(phone.device.root_command(tracer_bin::path()).arg("doctor"));
@@ -251,7 +251,7 @@ fn tracer_works_while_netd_holds_the_control_groups() {
     assert_eq!(end(run).0, 3);
 
     drop(netd.stdin.take());
-    assert!(netd.wait().expect("its end").success(), "netd lost a hook");
+    assert!(netd.wait().expect("an exit status").success(), "netd lost a hook");
 }
 
 /// Kernels of android12-5.10 have no type information. If their layouts are

@@ -75,7 +75,7 @@ fn without_root_unknown_checks_are_listed() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), open).expect("its mode");
+    std::fs::set_permissions(folder.path(), open).expect("permissions");
     let mut command = tracer_bin::command_as(unused_uid(), folder.path(), &["doctor", "--json"]);
     let ended = tracer_bin::run(&mut command);
     let report = report(&ended);

@@ -44,7 +44,7 @@ impl Device {
         let sandbox = Sandbox::new(SENDER);
         let copied = sandbox.path().join(REPORT);
         fs::copy(corpus::folder().join(REPORT), &copied).expect("a copy");
-        fs::set_permissions(&copied, fs::Permissions::from_mode(0o644)).expect("its mode");
+        fs::set_permissions(&copied, fs::Permissions::from_mode(0o644)).expect("permissions");
         let system = sandbox.path().join("system");
         fs::create_dir(&system).expect("a folder");
         let device = Self { sandbox, system };

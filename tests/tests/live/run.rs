@@ -57,7 +57,7 @@ fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(SENDER);
     let copied = sandbox.path().join(REPORT);
     fs::copy(corpus::folder().join(REPORT), &copied).expect("a copy");
-    fs::set_permissions(&copied, fs::Permissions::from_mode(0o644)).expect("its mode");
+    fs::set_permissions(&copied, fs::Permissions::from_mode(0o644)).expect("permissions");
     sandbox
 }
 
@@ -66,7 +66,7 @@ fn text(path: &Path) -> &str {
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    fs::metadata(path).expect("the file exists").permissions().mode() & 0o777
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn alerts_are_redacted_and_private_and_recordings_are_complete() {
     let (alerts, trace) = (sandbox.path().join("alerts"), sandbox.path().join("trace"));
     // tracer appends to an existing file and restricts its mode.
     fs::write(&alerts, "{\"type\":\"earlier\"}\n").expect("a file");
-    fs::set_permissions(&alerts, fs::Permissions::from_mode(0o644)).expect("its mode");
+    fs::set_permissions(&alerts, fs::Permissions::from_mode(0o644)).expect("permissions");
     let uid = unused_uid().to_string();
     let mut run = Running::start(&[
         "--uid",
@@ -230,7 +230,7 @@ fn tracer_ends_when_its_output_is_closed() {
     let mut decode = tracer_bin::command(["decode", "--json"]);
     let mut decode = decode.args(files).spawn().expect("tracer decode");
     drop(decode.stdout.take());
-    let ended = decode.wait_with_output().expect("its end");
+    let ended = decode.wait_with_output().expect("an exit status");
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
