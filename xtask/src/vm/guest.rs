@@ -1,6 +1,7 @@
 //! The guest's system: an initramfs with the tests and the programs that they start.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -46,8 +47,8 @@ const BUSYBOX: [&str; 3] = ["cp", "sh", "cat"];
 /// The files for guests of an architecture.
 pub(super) struct System {
     arch: Arch,
-    programs: Vec<(String, PathBuf)>,
-    tests: Vec<(String, PathBuf)>,
+    programs: Vec<Executable>,
+    tests: Vec<Executable>,
     packages: Vec<PathBuf>,
     /// Recorded requests and a client with BoringSSL. Tests find them at their path in
     /// the clone.
@@ -68,11 +69,14 @@ impl System {
         // Again for the paths: by now there is nothing to build.
         let mut command = cargo(&builder, workspace, arch)?;
         let messages = shell::answer(command.arg("--message-format=json"))?;
+        let folder = workspace.target().join("vm/stripped").join(arch.rust());
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let built = |kind: &str, names: &[&str]| {
             let found: Vec<_> =
                 names.iter().filter_map(|name| executable(&messages, kind, name)).collect();
             ensure!(found.len() == names.len(), "cargo did not build all of {names:?}");
-            Ok(found)
+            found.into_iter().map(|built| Executable::new(arch, built, &folder)).collect()
         };
         // Before the archive is opened, since this opens it, too.
         let boringssl = setup::boringssl_client(workspace, ui, arch)?;
@@ -119,13 +123,13 @@ impl System {
         for folder in &self.folders {
             archive.tree(folder, utf8(folder)?)?;
         }
-        for (name, path) in &self.programs {
+        for Executable { name, path, stripped } in &self.programs {
             // Tests look for it at the path at which it was built.
             let at = if name == "guest" { "init" } else { utf8(path)? };
-            archive.copy(at, path)?;
+            archive.copy(at, stripped)?;
         }
-        for (name, path) in &self.tests {
-            archive.copy(&format!("guest/{name}"), path)?;
+        for Executable { name, stripped, .. } in &self.tests {
+            archive.copy(&format!("guest/{name}"), stripped)?;
         }
         archive.file("guest/plan", 0o644, self.plan(arguments)?.as_bytes())?;
         archive.finish().map(drop)
@@ -134,9 +138,9 @@ impl System {
     /// The guest's plan, in the format that `tests/src/bin/guest.rs` describes.
     fn plan(&self, arguments: Option<&[String]>) -> Result<String> {
         let mut plan = format!("results {}\n", Qemu::results_port(self.arch));
-        let (_, tracer) =
-            self.programs.iter().find(|(name, _)| name == "tracer").context("no tracer")?;
-        plan += &format!("env TRACER_BIN={}\n", utf8(tracer)?);
+        let tracer = self.programs.iter().find(|program| program.name == "tracer");
+        let tracer = tracer.context("tracer was not built")?;
+        plan += &format!("env TRACER_BIN={}\n", utf8(&tracer.path)?);
         plan += "env PATH=/bin:/usr/bin\nenv HOME=/root\nenv TRACER_TEST_GUEST=1\n";
         // One at a time: an emulated machine is slow enough for one test.
         let arguments_or_none = arguments.unwrap_or_default();
@@ -150,7 +154,7 @@ impl System {
             plan += &format!("argument {argument}\n");
         }
         if arguments.is_some() {
-            for (name, _) in &self.tests {
+            for Executable { name, .. } in &self.tests {
                 plan += &format!("run {name} /guest/{name}\n");
             }
         }
@@ -170,6 +174,32 @@ fn cargo(builder: &Static, workspace: &Workspace, arch: Arch) -> Result<Command>
     command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
     command.args(TESTS.iter().flat_map(|name| ["--test", name]));
     Ok(command)
+}
+
+/// An executable that cargo built.
+struct Executable {
+    name: String,
+    /// The path at which it was built.
+    path: PathBuf,
+    /// A copy without debug information, which is most of a static executable. Tests copy
+    /// executables, and an emulated machine does that slowly.
+    stripped: PathBuf,
+}
+
+impl Executable {
+    fn new(arch: Arch, (name, path): (String, PathBuf), folder: &Path) -> Result<Self> {
+        let stripped = folder.join(&name);
+        let prefix = if arch == Arch::host()? {
+            String::new()
+        } else {
+            format!("{}-linux-gnu-", arch.rust())
+        };
+        let mut strip = Command::new(format!("{prefix}strip"));
+        strip.arg("--strip-debug").arg("-o").arg(&stripped).arg(&path);
+        // Without binutils it is only slower.
+        let stripped = if shell::succeeds(&mut strip) { stripped } else { path.clone() };
+        Ok(Self { name, path, stripped })
+    }
 }
 
 fn utf8(path: &Path) -> Result<&str> {
