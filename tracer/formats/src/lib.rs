@@ -2,11 +2,15 @@
 //! (pcapng, pcap).
 //!
 //! ```text
-//!              read                                                   write
-//! [har]        mitmproxy, DevTools, PCAPdroid, Charles ─▶ requests ─┐
-//!                                                                   ├─▶ pipeline ─▶ evidence
-//! [pcapng]     Wireshark, tcpdump, PCAPdroid, tracer   ─▶ events ───┘
+//! HAR          ─▶ har::Reader    ─▶ requests ─┐               ┌─▶ har::write    ─▶ HAR
+//!                                             ├─▶ pipeline ─▶ Evidence
+//! pcapng, pcap ─▶ pcapng::Reader ─▶ events   ─┘               └─▶ pcapng::write ─▶ pcapng
 //! ```
+//!
+//! | format | read from | written for |
+//! |---|---|---|
+//! | [`har`] | mitmproxy, DevTools, PCAPdroid, Charles | DevTools, mitmproxy, Charles |
+//! | [`pcapng`] | Wireshark, tcpdump, PCAPdroid | Wireshark, tshark |
 //!
 //! Each format is read and written in one module. Recordings go through the
 //! same decoding and judgement as captured sends. A recording contains less: a

@@ -31,7 +31,7 @@ use tracer_core::{
 pub struct Counters {
     /// Number of entries.
     pub entries: u64,
-    /// Number of entries without an HTTP request that has a method and a URL.
+    /// Number of entries without a request that has an HTTP URL.
     pub unreadable: u64,
     /// Number of entries that exceed a limit and were read in part.
     pub shortened: u64,
@@ -41,7 +41,7 @@ impl Counters {
     /// Describes what could not be read, one line for each kind.
     pub fn explain(&self) -> impl Iterator<Item = String> {
         [
-            (self.unreadable, "entries have no HTTP request with a URL"),
+            (self.unreadable, "entries have no request with an HTTP URL"),
             (self.shortened, "entries are larger than the limit and were read in part"),
         ]
         .into_iter()
@@ -247,7 +247,7 @@ impl Entry {
     }
 
     /// Identifies the connection by the tool's name for it and the authority of
-    /// the request. The local address is never known.
+    /// the request.
     fn connection(&self, request: &Request, transport: Transport) -> Connection {
         let mut hasher = DefaultHasher::new();
         (&self.connection, &request.authority).hash(&mut hasher);

@@ -163,7 +163,7 @@ fn headers(object: &Value) -> impl Iterator<Item = Header> {
     })
 }
 
-/// Adds the cookies if the tool lists them, but not the header field.
+/// Adds the header field `cookie` from the list of cookies if it is missing.
 fn add_cookies(object: &Value, headers: &mut Vec<Header>) {
     if headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"cookie")) {
         return;
