@@ -73,7 +73,7 @@ impl MarkSpec {
                 is_content && key == self.name && parent(value.chain) == Some(object)
             }
         };
-        here && self.text.fits(value.text, value.truncated)
+        here && self.text.matches(value.text, value.truncated)
     }
 }
 
@@ -152,7 +152,7 @@ impl Evidence {
     /// Takes the path, without its query.
     pub(super) fn path(&mut self, sdks: &Fingerprints, value: &Value<'_>) {
         for (pattern, number) in &sdks.paths {
-            if pattern.fits(value.text, value.truncated) {
+            if pattern.matches(value.text, value.truncated) {
                 self.meet(*number);
             }
         }

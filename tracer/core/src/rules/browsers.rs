@@ -1,4 +1,4 @@
-//! Browsers and who makes them: `rules/browsers.toml`.
+//! Browsers and their makers: `rules/browsers.toml`.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -6,24 +6,24 @@ use toml::Spanned;
 
 use super::{Domain, Located, Named, RulesError, RulesFile, Text, checked};
 
-/// Who makes a browser.
+/// The maker of a browser.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maker {
-    /// What it is called.
+    /// Name of the maker.
     pub name: Text,
-    /// Where it receives what its own software sends. A header field which says
-    /// that a page made the request does not acquit here: the maker could have
-    /// written it.
+    /// Domains that receive data from the maker's own software. Header fields that
+    /// attribute a request to a page are not trusted here, since the maker could have
+    /// forged them.
     #[serde(default)]
     pub domains: Vec<Domain>,
-    /// Where it also receives what pages of other sites send: analytics,
+    /// Domains that also receive requests of pages of other sites: analytics,
     /// advertising, fonts.
     #[serde(default)]
     pub page_domains: Vec<Domain>,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
@@ -37,28 +37,28 @@ impl Named for Maker {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Browser {
-    /// What it is called.
+    /// Name of the application.
     pub name: Text,
-    /// Its maker's name in the rules.
+    /// Name of its maker in the rules.
     pub maker: Text,
-    /// What it is.
+    /// Role of the application.
     #[serde(default)]
     pub role: Role,
     /// Its packages on Android.
     #[serde(default)]
     pub packages: Vec<Package>,
-    /// The programs that do its network on Linux.
+    /// Programs that do its networking on Linux.
     #[serde(default)]
     pub executables: Vec<Executable>,
-    /// What is known of its private mode without looking at it.
+    /// Availability of a private mode.
     #[serde(default)]
     pub private_mode: PrivateMode,
     /// Arguments that make a whole process private.
     #[serde(default)]
     pub private_args: Vec<Text>,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
@@ -68,34 +68,36 @@ impl Named for Browser {
     }
 }
 
-/// What an application is.
+/// The role of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// It opens pages.
+    /// Opens pages.
     #[default]
     Browser,
-    /// A part of the system that its maker's browser comes with: a launcher, a
+    /// A part of the system that ships with the maker's browser: a launcher, a
     /// status bar, settings, news.
     System,
 }
 
-/// What is known of an application's private mode without looking at it.
+/// The availability of a private mode in an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrivateMode {
-    /// It can have private windows beside others: only its arguments may tell.
+    /// Private windows can be open beside ordinary ones. Only the arguments of the
+    /// process may reveal the mode.
     #[default]
     Windows,
-    /// It knows no other.
+    /// Every window is private.
     Always,
-    /// It has none.
+    /// There is no private mode.
     Never,
 }
 
 impl Browser {
-    /// Whether a process with these arguments is private as a whole: `None`
-    /// where they do not tell, since private windows can be opened later.
+    /// Reports whether a process with these arguments is private as a whole. Returns
+    /// `None` if the arguments do not decide it, since private windows can be opened
+    /// later.
     pub fn is_private(&self, args: &[impl AsRef<str>]) -> Option<bool> {
         match self.private_mode {
             PrivateMode::Always => Some(true),
@@ -103,7 +105,7 @@ impl Browser {
             PrivateMode::Windows => args
                 .iter()
                 .map(AsRef::as_ref)
-                // What follows are pages to open, not options.
+                // Arguments after it are pages to open, not options.
                 .take_while(|&arg| arg != "--")
                 .any(|arg| self.private_args.iter().any(|private| private.as_str() == arg))
                 .then_some(true),
@@ -116,27 +118,27 @@ impl Browser {
 #[serde(into = "String")]
 pub struct Package(String);
 
-/// A program: the name of its file, or its path from the root.
+/// A program: its file name or its absolute path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
 pub struct Executable(String);
 
-/// Why a text names no application.
+/// The reason why a text does not name an application.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ApplicationError {
-    /// Not an application id of Android's.
-    #[error("`{0}` is no Android package: write its full name, as in `com.android.chrome`")]
+    /// The text is not an Android application id.
+    #[error("`{0}` is not an Android package; write its full name, as in `com.android.chrome`")]
     Package(String),
-    /// A path that begins nowhere.
+    /// The path is relative.
     #[error(
-        "`{0}` is neither a file's name nor a path from the root: \
+        "`{0}` is neither a file name nor an absolute path; \
          write `chromium` or `/usr/lib/chromium/chromium`"
     )]
     Executable(String),
 }
 
 impl Package {
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -171,7 +173,7 @@ impl From<Package> for String {
 }
 
 impl Executable {
-    /// Its name or path.
+    /// Returns the name or path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -207,7 +209,7 @@ impl From<Executable> for String {
 pub(super) const EMBEDDED: RulesFile<'_> =
     RulesFile { name: "browsers.toml", text: include_str!("../../../rules/browsers.toml") };
 
-/// `browsers.toml`.
+/// The structure of `browsers.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -223,7 +225,7 @@ pub(super) struct Lists {
     pub(super) browsers: Vec<Located<Browser>>,
 }
 
-/// Reads `browsers.toml`.
+/// Parses `browsers.toml`.
 pub(super) fn parse(file: RulesFile<'_>) -> Result<Lists, RulesError> {
     let File { maker, browser } = file.parse()?;
     Ok(Lists { makers: file.entries(maker)?, browsers: file.entries(browser)? })

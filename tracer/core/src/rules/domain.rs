@@ -1,4 +1,4 @@
-//! Domain names in rules, and finding the one that a host belongs to.
+//! Domain names in rules, and the look-up of the domain that contains a host.
 
 use std::{borrow::Borrow, collections::HashMap};
 
@@ -7,39 +7,39 @@ use thiserror::Error;
 
 use super::file::checked;
 
-/// A domain name: it stands for itself and for every name below it.
+/// A domain name, which includes every name below it.
 ///
-/// In lower case and as it is sent: `xn--…` for what is not ASCII. Never a
-/// public suffix such as `co.uk`, below which names belong to anybody, and
-/// never an address.
+/// The name is in lower case and in the form used on the wire: `xn--…` for names that
+/// are not ASCII. It is never an IP address, nor a public suffix such as `co.uk`, whose
+/// subdomains have different owners.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
 pub struct Domain(String);
 
-/// Why a text is no domain of the rules.
+/// The reason why a text is not a valid domain in rules.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DomainError {
-    /// A scheme, a port, a path, a wildcard, a dot at an end, a letter that is
-    /// not ASCII.
+    /// The text has a scheme, a port, a path, a wildcard, a dot at either end, or a
+    /// letter that is not ASCII.
     #[error(
-        "`{0}` is no domain name: write the name alone, in lower case, as in `example.org` \
-         (names below it are included; letters beyond ASCII in the `xn--` form)"
+        "`{0}` is not a domain name; write the name alone, in lower case, as in `example.org` \
+         (names below it are included; write non-ASCII names in their `xn--` form)"
     )]
     Malformed(String),
-    /// What is below it belongs to anybody.
-    #[error("`{0}` is a public suffix, whose names belong to anybody: name a domain below it")]
+    /// The names below it have different owners.
+    #[error("`{0}` is a public suffix, whose names have different owners; name a domain below it")]
     PublicSuffix(String),
 }
 
-/// The longest host name (RFC 1035, section 2.3.4). It also bounds the work of
-/// a look-up: the names above a host are at most half as many as its bytes.
+/// Maximum length of a host name (RFC 1035, section 2.3.4). It also bounds the work of a
+/// look-up, because a host has at most half as many parent names as bytes.
 const MAX_HOST: usize = 255;
 
-/// The longest label (RFC 1035, section 2.3.4).
+/// Maximum length of a label (RFC 1035, section 2.3.4).
 const MAX_LABEL: usize = 63;
 
 impl Domain {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -55,7 +55,7 @@ impl TryFrom<String> for Domain {
                 && !label.ends_with('-')
                 && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
         };
-        // The last label of an address is a number, that of a name never is.
+        // The last label of an IPv4 address is a number, that of a name never is.
         let is_address = name.rsplit('.').next().is_some_and(|last| last.parse::<u8>().is_ok());
         if name.len() > MAX_HOST || is_address || !name.split('.').all(is_label) {
             return Err(DomainError::Malformed(name));
@@ -66,8 +66,8 @@ impl TryFrom<String> for Domain {
     }
 }
 
-/// Suffixes of companies that give names to their customers (`googleapis.com`)
-/// have an owner all the same.
+/// Reports whether a suffix is private: it belongs to a company that assigns names below
+/// it to customers (`googleapis.com`), and so has an owner.
 fn is_private(suffix: &psl::Suffix<'_>) -> bool {
     suffix.typ() == Some(psl::Type::Private)
 }
@@ -90,7 +90,7 @@ impl Borrow<str> for Domain {
     }
 }
 
-/// Domains, and what is known of each.
+/// A map from domains to values, for look-ups by host.
 #[derive(Debug, Clone)]
 pub(super) struct Domains<T>(HashMap<Domain, T>);
 
@@ -101,13 +101,13 @@ impl<T> Default for Domains<T> {
 }
 
 impl<T> Domains<T> {
-    /// Adds a domain; gives back what was known of it.
-    pub(super) fn insert(&mut self, domain: Domain, known: T) -> Option<T> {
-        self.0.insert(domain, known)
+    /// Inserts a domain, and returns its previous value.
+    pub(super) fn insert(&mut self, domain: Domain, value: T) -> Option<T> {
+        self.0.insert(domain, value)
     }
 
-    /// What is known of the longest domain that a host, without a port, is or
-    /// lies below. Nothing is known of addresses.
+    /// Returns the value of the longest domain that contains a host (without a port).
+    /// Returns `None` for addresses.
     pub(super) fn longest(&self, host: &str) -> Option<&T> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -117,8 +117,8 @@ impl<T> Domains<T> {
         let host = host.to_ascii_lowercase();
         let mut name = host.as_str();
         loop {
-            if let Some(known) = self.0.get(name) {
-                return Some(known);
+            if let Some(value) = self.0.get(name) {
+                return Some(value);
             }
             name = name.split_once('.')?.1;
         }
@@ -134,11 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_one_owner_is_a_domain() {
+    fn a_domain_has_one_owner() {
         for name in ["example.org", "a_b.example.co.uk", "xn--d1acpjx3f.xn--p1ai", "9.example"] {
             assert_eq!(domain(name).as_ref().map(Domain::as_str), Ok(name));
         }
-        // A suffix of a company's, below which it gives names away.
+        // A company's suffix, below which it assigns names to customers.
         assert!(domain("googleapis.com").is_ok());
         for name in [
             "",

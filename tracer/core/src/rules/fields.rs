@@ -1,4 +1,4 @@
-//! Names of fields that hold what the user searched, read or did:
+//! Names of fields that contain search terms, page text or user actions:
 //! `rules/fields.toml`.
 
 use serde::Deserialize;
@@ -7,44 +7,43 @@ use toml::Spanned;
 use super::{Located, Named, RulesError, RulesFile, Text, overlay};
 use crate::finding::Kind;
 
-/// The embedded list.
+/// The embedded file.
 pub(super) const EMBEDDED: RulesFile<'_> =
     RulesFile { name: "fields.toml", text: include_str!("../../../rules/fields.toml") };
 
-/// What is known of such fields.
+/// Fields that disclose what the user does.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
-    /// The fields.
+    /// The lists of fields.
     pub fields: Vec<Located<Field>>,
-    /// Words by which the name of an event tells that something was done in
-    /// the interface.
+    /// Words in an event's name that identify it as an action in the user interface.
     pub interface: Vec<Located<Words>>,
 }
 
-/// Fields that hold one kind of thing.
+/// Fields that contain values of one kind.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
-    /// What they are.
+    /// Name of the entry.
     pub name: Text,
-    /// What a value there tells.
+    /// Kind of the values.
     pub kind: FieldKind,
-    /// The fields' names.
+    /// Names of the fields.
     pub names: Vec<Text>,
-    /// What the values have to look like.
+    /// Required form of the values.
     #[serde(default)]
     pub text: FieldText,
-    /// The request's path has to hold one of these words; any path if there
-    /// are none.
+    /// Words of which the request's path must contain one; any path matches if the list
+    /// is empty.
     #[serde(default)]
     pub path: Vec<Text>,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
-/// What a field's value tells.
+/// The kind of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
@@ -69,37 +68,37 @@ impl From<FieldKind> for Kind {
     }
 }
 
-/// What a field's values have to look like.
+/// The required form of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldText {
-    /// Anything with a letter or a digit.
+    /// A value with a letter or a digit.
     #[default]
     Any,
-    /// Something to read: it has a letter.
+    /// Readable text: the value has a letter.
     Words,
-    /// Words of a person, not code: short, and without braces.
+    /// Text written by a person rather than code: short, and without braces.
     Plain,
-    /// The name of something done in the interface.
+    /// The name of an action in the user interface.
     Interface,
-    /// A number or a short name, as things in a list have.
+    /// A number or a short name, as items of a list have.
     Item,
 }
 
-/// Words, and the words that take their meaning away.
+/// Words, and other words beside which they have a different meaning.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Words {
-    /// What they are.
+    /// Name of the entry.
     pub name: Text,
-    /// Words that are looked for.
+    /// Words to look for.
     pub words: Vec<Text>,
-    /// Words beside which they mean something else.
+    /// Words beside which the former have a different meaning.
     #[serde(default)]
     pub but_not_with: Vec<Text>,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
@@ -113,13 +112,13 @@ struct File {
 }
 
 impl Fields {
-    /// Reads a list.
+    /// Parses a file.
     pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
         let File { field, interface } = file.parse()?;
         Ok(Self { fields: file.entries(field)?, interface: file.entries(interface)? })
     }
 
-    /// Lays another list on this one: its entries replace those of their name.
+    /// Adds the entries of `over`, which replace entries with the same name.
     pub fn overlay(&mut self, over: Self) {
         overlay(&mut self.fields, over.fields);
         overlay(&mut self.interface, over.interface);
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_list_has_every_kind() {
+    fn the_embedded_file_has_every_kind() {
         let list = Fields::parse(EMBEDDED).unwrap();
         for kind in [
             FieldKind::SearchTerms,
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_its_line() {
+    fn an_error_names_the_line() {
         let text = "[[field]]\nname = 'a'\nkind = 'b'\n";
         let err = Fields::parse(RulesFile { name: "x.toml", text }).unwrap_err();
         assert_eq!((&*err.file, err.line), ("x.toml", 3));

@@ -1,20 +1,20 @@
-//! What the files of rules have in common: strict parsing, errors that name the
-//! line, entries that say why they are there.
+//! The common properties of rule files: strict parsing, errors that name the line, and
+//! entries that state their reason and source.
 //!
-//! A file is TOML and holds one or more lists of entries:
+//! A file is TOML and contains one or more lists of entries:
 //!
 //! ```toml
 //! [[thing]]
 //! name = "Unique in its list"
-//! # what the thing is …
-//! reason = "Why it is listed"
-//! source = "Where that can be read"
+//! # properties of the thing …
+//! reason = "Reason for the entry"
+//! source = "Source of that reason"
 //! ```
 //!
 //! A table's module declares the entries as plain structs with
-//! `#[serde(deny_unknown_fields)]`, takes [`Text`] for what must not be empty,
-//! and implements [`Named`]. Mistakes inside a value are best made errors of
-//! its type's `Deserialize` ([`checked`]): the parser then knows the line.
+//! `#[serde(deny_unknown_fields)]`, uses [`Text`] for values that must not be empty, and
+//! implements [`Named`]. Report mistakes inside a value from its type's `Deserialize`
+//! ([`checked`]), because the parser knows the line there.
 
 use std::{collections::HashMap, fmt, marker::PhantomData, ops::Range};
 
@@ -25,38 +25,38 @@ use serde::{
 use thiserror::Error;
 use toml::Spanned;
 
-/// A mistake in a file of rules: where it is, what it is, what to do.
+/// A mistake in a rule file: its position, the cause and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{file}:{line}:{column}: {what}")]
 pub struct RulesError {
-    /// The file, as it was named.
+    /// Name of the file, as given by the caller.
     pub file: String,
-    /// Counted from 1.
+    /// Line, counted from 1.
     pub line: usize,
-    /// In characters, counted from 1.
+    /// Column in characters, counted from 1.
     pub column: usize,
-    /// What is wrong, and what to do about it.
+    /// Cause and remedy.
     pub what: String,
 }
 
-/// A file of rules.
+/// A rule file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RulesFile<'a> {
-    /// How errors call it: a path, or a file's name.
+    /// Name used in errors: a path or a file name.
     pub name: &'a str,
-    /// What it holds.
+    /// Contents of the file.
     pub text: &'a str,
 }
 
 impl RulesFile<'_> {
-    /// Parses it as a table's file.
+    /// Parses the file as `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, RulesError> {
         toml::from_str(self.text).map_err(|err: toml::de::Error| {
             self.error(&err.span().unwrap_or_default(), one_line(err.message()))
         })
     }
 
-    /// Keeps with each entry where it stands; no two may have the same name.
+    /// Adds its position to each entry. Fails if two entries have the same name.
     pub fn entries<T: Named>(
         &self,
         entries: Vec<Spanned<T>>,
@@ -68,8 +68,7 @@ impl RulesFile<'_> {
             let entry = entry.into_inner();
             if let Some(line) = lines.insert(entry.name().to_owned(), place.line) {
                 return Err(place.error(format!(
-                    "`{}` has an entry in line {line} already: give this one another name, \
-                     or make one of them",
+                    "`{}` already has an entry in line {line}; rename this one, or merge the two",
                     entry.name()
                 )));
             }
@@ -78,7 +77,7 @@ impl RulesFile<'_> {
         Ok(located)
     }
 
-    /// An error at these bytes of the text.
+    /// Creates an error at these bytes of the text.
     pub fn error(&self, at: &Range<usize>, what: impl Into<String>) -> RulesError {
         self.place(at).error(what)
     }
@@ -94,47 +93,47 @@ impl RulesFile<'_> {
     }
 }
 
-/// The parser's message on one line, as errors are.
+/// Joins the lines of the parser's message, since errors are printed on one line.
 fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
-/// Where an entry stands.
+/// The position of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file, as it was named.
+    /// Name of the file, as given by the caller.
     pub file: String,
-    /// Counted from 1.
+    /// Line, counted from 1.
     pub line: usize,
-    /// In characters, counted from 1.
+    /// Column in characters, counted from 1.
     pub column: usize,
 }
 
 impl Place {
-    /// An error of the entry that stands here.
+    /// Creates an error at this position.
     pub fn error(&self, what: impl Into<String>) -> RulesError {
         let Self { file, line, column } = self.clone();
         RulesError { file, line, column, what: what.into() }
     }
 }
 
-/// An entry, and where it stands: errors that show only when all files are
-/// known can still name the line.
+/// An entry with its position, so that errors that are found only after all files were
+/// read can still name the line.
 #[derive(Debug, Clone)]
 pub struct Located<T> {
     /// The entry.
     pub entry: T,
-    /// Where it stands.
+    /// Position of the entry.
     pub place: Place,
 }
 
-/// An entry with a name that no other of its list has.
+/// An entry with a name that is unique in its list.
 pub trait Named {
-    /// Its name.
+    /// Returns the name.
     fn name(&self) -> &str;
 }
 
-/// Lays `over` on `base`: an entry replaces the one of its name, or is added.
+/// Adds the entries of `over` to `base`. An entry replaces the one with the same name.
 pub fn overlay<T: Named>(base: &mut Vec<Located<T>>, over: Vec<Located<T>>) {
     let names = base.iter().enumerate().map(|(at, located)| (located.entry.name().to_owned(), at));
     let places: HashMap<_, _> = names.collect();
@@ -146,9 +145,9 @@ pub fn overlay<T: Named>(base: &mut Vec<Located<T>>, over: Vec<Located<T>>) {
     }
 }
 
-/// Deserialises a text that `T` checks. The check runs while the parser knows
-/// where it is, also in lists; serde's `try_from` runs it when the parser only
-/// knows where the list begins.
+/// Deserialises a text that `T` validates. The validation runs while the parser knows the
+/// position of the text, also inside lists; with serde's `try_from` the parser would only
+/// know the start of the list.
 pub fn checked<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -171,26 +170,26 @@ where
     from.deserialize_str(Check(PhantomData))
 }
 
-/// A text that says something: not empty, and without control characters.
+/// A text that is not blank and has no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
 pub struct Text(String);
 
 impl Text {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a text says nothing.
+/// The reason why a text is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TextError {
-    /// Nothing but space.
-    #[error("the text is empty: say it; every entry needs a name, a reason and a source")]
+    /// The text is blank.
+    #[error("the text is empty; every entry needs a name, a reason and a source")]
     Empty,
-    /// It goes to terminals and logs, a line each.
-    #[error("the text holds a control character: write it in one plain line")]
+    /// The text has a control character. Texts are printed to terminals and logs.
+    #[error("the text contains a control character; write it on one line of plain text")]
     Control,
 }
 
@@ -242,7 +241,7 @@ mod tests {
         name: Text,
         size: u8,
         reason: Text,
-        #[expect(dead_code, reason = "only that it must be there is tested")]
+        #[expect(dead_code, reason = "the test only requires that it is present")]
         source: Text,
     }
 
@@ -263,18 +262,22 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_named_with_its_line_and_what_to_do() {
+    fn errors_name_the_line_and_the_remedy() {
         let good = thing("a", 1);
         for (bad, place, what) in [
             ("[[thing]\n".to_owned(), "things.toml:6:9: ", "expected `]`"),
-            ("\n[[thing]]\nname = ''\n".to_owned(), "things.toml:8:8: ", "the text is empty: say"),
+            ("\n[[thing]]\nname = ''\n".to_owned(), "things.toml:8:8: ", "the text is empty"),
             (thing("b", 1).replace("'r'", "\"\\u001b\""), "things.toml:9:10: ", "control"),
             (thing("b", 1).replace("reason = 'r'\n", ""), "things.toml:6:1: ", "`reason`"),
             (thing("b", 1).replace("source = 's'\n", ""), "things.toml:6:1: ", "`source`"),
             (thing("b", 1).replace("size", "sise"), "things.toml:8:1: ", "`size`"),
             (thing("b", 1).replace("= 1", "= '1'"), "things.toml:8:8: ", "expected u8"),
             (thing("b", 1).replace("= 1", "= 256"), "things.toml:8:8: ", "u8"),
-            (thing("b", 1) + &thing("a", 2), "things.toml:11:1: ", "entry in line 1 already"),
+            (
+                thing("b", 1) + &thing("a", 2),
+                "things.toml:11:1: ",
+                "already has an entry in line 1",
+            ),
         ] {
             let text = good.clone() + &bad;
             let err = read(&text).unwrap_err().to_string();
@@ -284,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_list_is_named_where_it_is() {
+    fn errors_in_a_list_name_the_position_of_the_element() {
         #[derive(Debug, Deserialize)]
         struct List {
             #[expect(dead_code, reason = "only its parsing is tested")]
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_replaces_the_one_of_its_name() {
+    fn an_entry_replaces_the_one_with_the_same_name() {
         let mut base = read(&(thing("a", 1) + &thing("b", 2))).unwrap();
         overlay(&mut base, read(&(thing("c", 3) + &thing("a", 4))).unwrap());
         let sizes: Vec<_> =

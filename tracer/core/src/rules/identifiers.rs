@@ -1,4 +1,4 @@
-//! Names of fields that hold identifiers and personal details:
+//! Names of fields that contain identifiers and personal details:
 //! `rules/identifiers.toml`.
 
 use serde::Deserialize;
@@ -7,17 +7,16 @@ use toml::Spanned;
 use super::{Located, Named, RulesError, RulesFile, Text, overlay};
 use crate::finding::Lifetime;
 
-/// The embedded list.
+/// The embedded file.
 pub(super) const EMBEDDED: RulesFile<'_> =
     RulesFile { name: "identifiers.toml", text: include_str!("../../../rules/identifiers.toml") };
 
-/// What is known of the names that identifiers and personal details have, and
-/// of those that only look like it.
+/// The names of identifiers and personal details, and of values that only look like them.
 #[derive(Debug, Clone, Default)]
 pub struct Identifiers {
     /// Names of identifiers.
     pub identifiers: Vec<Located<Identifier>>,
-    /// Names of what looks random and is the same for everybody.
+    /// Names of values that look random and are the same for all users.
     pub shared: Vec<Located<Shared>>,
     /// Names of personal details.
     pub personal: Vec<Located<Personal>>,
@@ -27,43 +26,43 @@ pub struct Identifiers {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identifier {
-    /// What findings call it.
+    /// Class of the findings.
     pub class: Text,
-    /// The fields' names.
+    /// Names of the fields.
     pub names: Vec<Text>,
-    /// How long such an identifier lives.
+    /// Lifetime of such an identifier.
     pub lifetime: Lifetime,
-    /// What its values look like.
+    /// Required form of the values.
     #[serde(default)]
     pub form: IdentifierForm,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
-/// What an identifier's values look like.
+/// The required form of an identifier's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IdentifierForm {
-    /// The name says it all: any value but a placeholder.
+    /// Any value except a placeholder: the name is unambiguous.
     #[default]
     Any,
-    /// The name is used for other things as well: the value has to look random.
+    /// A value that looks random: the name is used for other things as well.
     Random,
 }
 
-/// Names of values that are the same for everybody.
+/// Names of values that are the same for all users.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shared {
-    /// What they are.
+    /// Name of the entry.
     pub name: Text,
-    /// The fields' names.
+    /// Names of the fields.
     pub names: Vec<Text>,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
@@ -71,27 +70,27 @@ pub struct Shared {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Personal {
-    /// What findings call it.
+    /// Class of the findings.
     pub class: Text,
-    /// The fields' names.
+    /// Names of the fields.
     pub names: Vec<Text>,
-    /// What its values look like.
+    /// Required form of the values.
     pub form: PersonalForm,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
-/// What a personal detail's values look like.
+/// The required form of a personal detail's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PersonalForm {
-    /// Any value but a placeholder.
+    /// Any value except a placeholder.
     Any,
     /// An address with a known domain (RFC 5321).
     Email,
-    /// Seven to fifteen digits, and what people put between them (E.164).
+    /// Seven to fifteen digits, with the usual separators (E.164).
     Phone,
     /// Fifteen digits, the last one a check digit (3GPP TS 23.003, 6.2.1).
     Imei,
@@ -103,7 +102,7 @@ pub enum PersonalForm {
     Latitude,
     /// Degrees east; needs a latitude beside it.
     Longitude,
-    /// Both in one text.
+    /// Latitude and longitude in one text.
     Coordinates,
 }
 
@@ -119,7 +118,7 @@ struct File {
 }
 
 impl Identifiers {
-    /// Reads a list.
+    /// Parses a file.
     pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
         let File { identifier, shared, personal } = file.parse()?;
         Ok(Self {
@@ -129,7 +128,7 @@ impl Identifiers {
         })
     }
 
-    /// Lays another list on this one: its entries replace those of their name.
+    /// Adds the entries of `over`, which replace entries with the same name.
     pub fn overlay(&mut self, over: Self) {
         overlay(&mut self.identifiers, over.identifiers);
         overlay(&mut self.shared, over.shared);
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_list_is_read() {
+    fn the_embedded_file_is_valid() {
         let list = Identifiers::parse(EMBEDDED).unwrap();
         let lasting = |class: &str| {
             list.identifiers.iter().any(|located| {
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_its_line() {
+    fn an_error_names_the_line() {
         let entry = "[[identifier]]\nclass = 'a'\nnames = ['b']\nlifetime = 'session'\n\
                      reason = 'r'\nsource = 's'\n";
         assert!(parse(entry).is_ok());

@@ -1,5 +1,5 @@
-//! Finding entries by what they list, and the checks that nothing is listed
-//! twice.
+//! The index from domains, packages and executables to entries, and the check that
+//! nothing is listed twice.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,40 +7,40 @@ use super::{
     Browser, Executable, Located, Maker, Named, Package, RulesError, Service, domain::Domains,
 };
 
-/// Who receives a request: both can be true.
+/// The recipient of a request. Both fields can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Party<'r> {
-    /// The host is of the browser's own maker.
+    /// Set if the host belongs to the browser's own maker.
     pub maker: Option<Ownership<'r>>,
-    /// The service that receives there.
+    /// The service at this host.
     pub service: Option<&'r Service>,
 }
 
-/// How a host belongs to the browser's maker.
+/// The ownership of a host by the browser's maker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership<'r> {
     /// The maker.
     pub maker: &'r Maker,
-    /// Pages of other sites send there too: header fields which say that a page
-    /// made a request may be believed.
+    /// Set if pages of other sites send there too, so that header fields that attribute
+    /// a request to a page are plausible.
     pub embedded: bool,
 }
 
-/// A host's maker, by its place in the list.
+/// The maker that owns a host, as an index into the list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner {
     pub(super) maker: usize,
     pub(super) embedded: bool,
 }
 
-/// From domains, packages and executables to entries.
+/// Maps domains, packages and executables to entries.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     owners: Domains<Owner>,
     services: Domains<usize>,
-    /// By package.
+    /// Keyed by package name.
     packages: HashMap<String, usize>,
-    /// By an executable's path, where it begins with a slash, or its file's name.
+    /// Keyed by an executable's absolute path or file name.
     executables: HashMap<String, usize>,
 }
 
@@ -61,7 +61,7 @@ impl Index {
         for (at, located) in services.iter().enumerate() {
             let Located { entry, place } = located;
             if entry.domains.is_empty() {
-                return Err(place.error(format!("`{}` has no domain: list one", entry.name)));
+                return Err(place.error(format!("`{}` has no domain; list one", entry.name)));
             }
             for domain in &entry.domains {
                 let other = index.services.insert(domain.clone(), at);
@@ -78,7 +78,7 @@ impl Index {
         makers: &[Located<Maker>],
     ) -> Result<(), RulesError> {
         let Maker { domains, page_domains, .. } = &located.entry;
-        // Page domains come last, so that they win where a domain is in both.
+        // Page domains are inserted last, so that they take precedence.
         let strict = domains.iter().map(|domain| (domain, false));
         let listed = strict.chain(page_domains.iter().map(|domain| (domain, true)));
         for (domain, embedded) in listed {
@@ -100,12 +100,12 @@ impl Index {
         let Browser { name, maker, packages, executables, .. } = &located.entry;
         if !makers.contains(maker.as_str()) {
             return Err(located.place.error(format!(
-                "`{name}` is made by `{maker}`, who has no entry: add a [[maker]] of that name"
+                "`{name}` is made by `{maker}`, which has no entry; add a [[maker]] with that name"
             )));
         }
         if packages.is_empty() && executables.is_empty() {
             return Err(located.place.error(format!(
-                "`{name}` has neither packages nor executables: list one, or nothing is known by it"
+                "`{name}` has neither packages nor executables; list at least one, so that it can be recognised"
             )));
         }
         for package in packages.iter().map(Package::as_str) {
@@ -120,7 +120,7 @@ impl Index {
     }
 
     pub(super) fn browser(&self, application: &str) -> Option<usize> {
-        // The kernel says it of files that were replaced while they ran.
+        // The kernel appends this to the path of a file that was replaced while it ran.
         let application = application.strip_suffix(" (deleted)").unwrap_or(application);
         if let Some((_, name)) = application.rsplit_once('/') {
             return self
@@ -142,7 +142,7 @@ impl Index {
     }
 }
 
-/// Fails where an entry lists what an `other` has listed already.
+/// Fails if `other` has already listed `what`.
 fn only_here<T: Named>(
     list: &[Located<T>],
     at: usize,
@@ -155,7 +155,7 @@ fn only_here<T: Named>(
     };
     let (name, other) = (here.entry.name(), other.entry.name());
     Err(here.place.error(format!(
-        "`{what}`, which `{name}` lists, is in `{other}`'s list: leave it in one of them, \
-         or give a file of yours an entry `{other}` without it"
+        "`{what}` is listed by both `{name}` and `{other}`; remove it from one of them, \
+         or override the entry `{other}` without it in a file of your own"
     )))
 }

@@ -21,27 +21,27 @@ pub struct Row {
     pub kind: Option<Vec<Kind>>,
     /// Classes of findings.
     pub class: Option<Vec<String>>,
-    /// SDKs that the request has the form of.
+    /// SDKs whose form the request has.
     pub sdk: Option<Vec<String>>,
-    /// How much of a URL is revealed.
+    /// Revealed part of a URL.
     pub scope: Option<Vec<Scope>>,
-    /// What is known of the visit.
+    /// State of knowledge about the visit.
     pub visited: Option<Vec<VisitedKind>>,
     /// Senders.
     pub sender: Option<Vec<Sender>>,
     /// Recipients.
     pub recipient: Option<Vec<RecipientKind>>,
-    /// How well the request identifies.
+    /// Degree to which the request identifies the user.
     pub identifier: Option<Vec<Identification>>,
-    /// Whether the window is known to be private.
+    /// Required knowledge about the private mode.
     pub private: Option<bool>,
-    /// Whether fields of the head may be missing.
+    /// Set if fields of the head may be missing.
     pub head_cut: Option<bool>,
     /// The severity, if the row matches.
     pub severity: Severity,
     /// The reason; `{sender}` and `{recipient}` are replaced.
     pub reason: Text,
-    /// Where the reason can be read.
+    /// Source of the reason.
     pub source: Text,
 }
 
@@ -58,13 +58,14 @@ impl Named for Row {
     }
 }
 
-/// Reads `judgement.toml`.
+/// Parses `judgement.toml`.
 pub(super) fn parse(file: RulesFile<'_>) -> Result<Vec<Located<Row>>, RulesError> {
     let rows = file.entries(file.parse::<File>()?.row)?;
     rows.into_iter().map(checked).collect()
 }
 
-/// Lays rows over others: they go before them, and replace those of their name.
+/// Puts the rows of `over` before those of `base`, and removes rows of `base` with the
+/// same name.
 pub(super) fn overlay(base: &mut Vec<Located<Row>>, mut over: Vec<Located<Row>>) {
     let replaced = |row: &Row| over.iter().any(|new| new.entry.name() == row.name());
     base.retain(|located| !replaced(&located.entry));
@@ -72,7 +73,7 @@ pub(super) fn overlay(base: &mut Vec<Located<Row>>, mut over: Vec<Located<Row>>)
     *base = over;
 }
 
-/// A row that names what there is to name.
+/// Checks that a row names only things that exist.
 fn checked(located: Located<Row>) -> Result<Located<Row>, RulesError> {
     let Located { entry, place } = &located;
     let rest = entry.reason.as_str().replace("{sender}", "").replace("{recipient}", "");

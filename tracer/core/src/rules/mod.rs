@@ -1,8 +1,8 @@
-//! Rules: what is known of vendors, as data.
+//! Rules: knowledge about vendors, as data.
 //!
-//! The files in `tracer/rules` are embedded; a user's folder can hold files of
-//! the same names, whose entries replace the embedded ones of their name or are
-//! added ([`Rules::with_overrides`]). `docs/reference/rules.md` describes the files.
+//! The files in `tracer/rules` are embedded. A user's folder may contain files of
+//! the same names; an entry there replaces the embedded entry with the same name, or
+//! is added ([`Rules::with_overrides`]). `docs/reference/rules.md` describes the files.
 //!
 //! ```text
 //! browsers.toml ─────┐
@@ -49,7 +49,7 @@ pub const EMBEDDED: [RulesFile<'_>; 7] = [
     judgement::EMBEDDED,
 ];
 
-/// What is known of vendors.
+/// Knowledge about vendors, indexed for look-ups.
 #[derive(Debug, Clone)]
 pub struct Rules {
     makers: Vec<Maker>,
@@ -64,8 +64,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The embedded rules, with the entries of `files` laid over them, in their
-    /// order. A file's name says which table it holds.
+    /// Returns the embedded rules, overridden by the entries of `files` in order. The
+    /// name of a file decides which table it contains.
     pub fn with_overrides(files: &[RulesFile<'_>]) -> Result<Self, RulesError> {
         let mut tables = Tables::default();
         for file in EMBEDDED.iter().chain(files) {
@@ -74,22 +74,22 @@ impl Rules {
         tables.finish()
     }
 
-    /// Who makes browsers.
+    /// Returns the makers of browsers.
     pub fn makers(&self) -> &[Maker] {
         &self.makers
     }
 
-    /// The applications that are known, browsers and parts of systems.
+    /// Returns the known applications: browsers and parts of systems.
     pub fn browsers(&self) -> &[Browser] {
         &self.browsers
     }
 
-    /// The recipients whose business is known.
+    /// Returns the known services that receive data.
     pub fn services(&self) -> &[Service] {
         &self.services
     }
 
-    /// URLs that are no findings.
+    /// Returns the vocabularies, whose URLs are not findings.
     pub fn vocabularies(&self) -> &Vocabularies {
         &self.vocabularies
     }
@@ -114,34 +114,33 @@ impl Rules {
         &self.judgement
     }
 
-    /// The browser that an application is: an executable's path, the name of its
-    /// file, an Android package, or a process's name on Android
-    /// (`com.android.chrome:privileged_process0`).
+    /// Returns the browser with this executable path, file name, Android package or
+    /// Android process name (`com.android.chrome:privileged_process0`).
     ///
-    /// Do not give it a thread's name: any thread can be called anything.
+    /// Do not pass the name of a thread, which the application can choose freely.
     pub fn browser(&self, application: &str) -> Option<&Browser> {
         self.index.browser(application).and_then(|at| self.browsers.get(at))
     }
 
-    /// Returns the browser of this name.
+    /// Returns the browser with this name in the rules.
     pub fn browser_named(&self, name: &str) -> Option<&Browser> {
         self.browsers.iter().find(|browser| browser.name.as_str() == name)
     }
 
-    /// Who makes a browser.
+    /// Returns the maker of a browser.
     pub fn maker(&self, browser: &Browser) -> Option<&Maker> {
         self.makers.iter().find(|maker| maker.name == browser.maker)
     }
 
-    /// The maker that a host belongs to, whoever sends to it: two hosts of one
-    /// maker are no third parties to each other.
+    /// Returns the maker that owns a host, independent of the sender. Two hosts of one
+    /// maker are not third parties to each other.
     pub fn owner(&self, host: &str) -> Option<&Maker> {
         self.index.owner(host).and_then(|owner| self.makers.get(owner.maker))
     }
 
-    /// Who receives what this browser sends to a host (without a port).
+    /// Returns the recipient of what this browser sends to a host (without a port).
     ///
-    /// The longest listed name that the host is, or lies below, decides.
+    /// The longest listed domain that contains the host decides.
     pub fn recipient(&self, host: &str, browser: Option<&Browser>) -> Party<'_> {
         let maker = browser.and_then(|browser| {
             let owner = self.index.owner(host)?;
@@ -155,13 +154,13 @@ impl Rules {
 }
 
 impl Default for Rules {
-    /// The embedded rules.
+    /// Returns the embedded rules.
     fn default() -> Self {
         Self::with_overrides(&[]).expect("a test reads the embedded rules")
     }
 }
 
-/// The entries of one file or several, as they were read.
+/// The entries of one or more files, not yet checked against each other.
 #[derive(Debug, Default)]
 pub struct Tables {
     makers: Vec<Located<Maker>>,
@@ -175,8 +174,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Reads one file. What its entries say of those in other files is not
-    /// checked yet.
+    /// Parses one file. References to entries in other files are not checked yet.
     pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
         let mut tables = Self::default();
         match file.name.rsplit('/').next().unwrap_or_default() {
@@ -194,15 +192,14 @@ impl Tables {
                 let known = EMBEDDED.map(|file| file.name).join(", ");
                 return Err(file.error(
                     &(0..0),
-                    format!("no rules are read from a file of this name: use one of {known}"),
+                    format!("a file of rules cannot have this name; use one of {known}"),
                 ));
             }
         }
         Ok(tables)
     }
 
-    /// How many entries there are of each sort that there are any of, by the
-    /// sort's name.
+    /// Returns the number of entries of each type that occurs, by the type's name.
     pub fn counts(&self) -> Vec<(&'static str, usize)> {
         let mut counts = vec![
             ("maker", self.makers.len()),

@@ -1,4 +1,4 @@
-//! Who receives: `rules/recipients.toml`.
+//! Services that receive data: `rules/recipients.toml`.
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -6,19 +6,19 @@ use toml::Spanned;
 use super::{Domain, Located, Named, RulesError, RulesFile, Text};
 use crate::finding::Category;
 
-/// A service whose business is known.
+/// A known service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// What it is called.
+    /// Name of the service.
     pub name: Text,
-    /// What it does.
+    /// Category of the service.
     pub category: Category,
-    /// Where it receives.
+    /// Domains at which it receives data.
     pub domains: Vec<Domain>,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
@@ -32,7 +32,7 @@ impl Named for Service {
 pub(super) const EMBEDDED: RulesFile<'_> =
     RulesFile { name: "recipients.toml", text: include_str!("../../../rules/recipients.toml") };
 
-/// `recipients.toml`.
+/// The structure of `recipients.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -40,7 +40,7 @@ struct File {
     service: Vec<Spanned<Service>>,
 }
 
-/// Reads `recipients.toml`.
+/// Parses `recipients.toml`.
 pub(super) fn parse(file: RulesFile<'_>) -> Result<Vec<Located<Service>>, RulesError> {
     let File { service } = file.parse()?;
     file.entries(service)

@@ -1,4 +1,4 @@
-//! What telemetry SDKs' requests look like, whoever they are sent to:
+//! The form of requests of telemetry SDKs, independent of the recipient:
 //! `rules/sdks.toml`.
 //!
 //! ```toml
@@ -7,18 +7,19 @@
 //! forms = [["distinct_id", "lib/$lib"], [":java_hash"]]
 //! ```
 //!
-//! A request is an SDK's when it has all signs of one of its forms. A sign is
+//! A request is attributed to an SDK if it has all signs of one of the SDK's forms. A sign
+//! is
 //!
-//! | written | met by |
+//! | syntax | satisfied by |
 //! |---|---|
-//! | `name` | a value in a field of that name, in its spelling |
-//! | `parent/name` | … in an object in a field of that name |
-//! | `name=pattern` | … whose text is as the pattern says |
-//! | `header:name`, `header:name=pattern` | a header field, in any case |
+//! | `name` | a value in a field with exactly that name |
+//! | `parent/name` | … in an object in a field `parent` |
+//! | `name=pattern` | … whose text matches the pattern |
+//! | `header:name`, `header:name=pattern` | a header field, case-insensitively |
 //! | `:path=pattern` | the request's path, without its query |
 //! | `:java_hash` | `crc` is Java's `String.hashCode` of `data` or `data_list` |
 //!
-//! A pattern is a text; a `*` at its end, its beginning or both stands for more.
+//! A pattern is a text; a `*` at its end, at its start or at both matches any text.
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -26,11 +27,11 @@ use toml::Spanned;
 
 use super::{Located, Named, RulesError, RulesFile, Text, overlay};
 
-/// The embedded list.
+/// The embedded file.
 pub(super) const EMBEDDED: RulesFile<'_> =
     RulesFile { name: "sdks.toml", text: include_str!("../../../rules/sdks.toml") };
 
-/// What SDKs' requests look like. The first one whose form fits is it.
+/// All SDKs. The first SDK with a matching form is taken.
 #[derive(Debug, Clone, Default)]
 pub struct Sdks(pub Vec<Located<Sdk>>);
 
@@ -38,13 +39,13 @@ pub struct Sdks(pub Vec<Located<Sdk>>);
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sdk {
-    /// Its name, for people.
+    /// Name, for display.
     pub name: Text,
     /// The signs of each of its forms.
     pub forms: Vec<Vec<Sign>>,
-    /// Why these are its signs.
+    /// Reason why these are its signs.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
@@ -54,49 +55,49 @@ pub struct Sdk {
 pub enum Sign {
     /// A value in a field.
     Field {
-        /// The field that holds the object that holds the field.
+        /// Name of the field whose object contains the field.
         parent: Option<String>,
-        /// The field's name, spelt like this.
+        /// Name of the field, case-sensitive.
         name: String,
-        /// What its text is.
+        /// Pattern of its text.
         text: Pattern,
     },
     /// A header field.
     Header {
-        /// Its name, in any case.
+        /// Name, case-insensitive.
         name: String,
-        /// What its value is.
+        /// Pattern of its value.
         text: Pattern,
     },
-    /// The path.
+    /// The request's path.
     Path(Pattern),
     /// The checksum of Sensors Analytics.
     JavaHash,
 }
 
-/// What a text is.
+/// A pattern that a text can match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Pattern {
-    /// Anything.
+    /// Matches any text.
     Any,
-    /// This.
+    /// Matches exactly this text.
     Is(String),
-    /// It begins with this.
+    /// Matches texts that start with this.
     Starts(String),
-    /// It ends with this.
+    /// Matches texts that end with this.
     Ends(String),
-    /// It holds this.
+    /// Matches texts that contain this.
     Holds(String),
 }
 
-/// Why a text is no sign.
+/// The reason why a text is not a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SignError {
-    /// There is nothing in it.
-    #[error("a sign is empty: name a field, a header, or the path")]
+    /// The name or the pattern is empty.
+    #[error("a sign is empty; name a field, a header or the path")]
     Empty,
-    /// It begins with a colon and is none of those that do.
-    #[error("no sign is called that: write `:path=…` or `:java_hash`")]
+    /// The text starts with a colon and is not a known sign.
+    #[error("unknown sign; signs that start with a colon are `:path=…` and `:java_hash`")]
     Unknown,
 }
 
@@ -139,8 +140,9 @@ impl Pattern {
         }
     }
 
-    /// Whether a text is like this, whatever may follow if it was cut.
-    pub fn fits(&self, text: &str, truncated: bool) -> bool {
+    /// Reports whether a text matches. A truncated text matches only if every
+    /// continuation of it does.
+    pub fn matches(&self, text: &str, truncated: bool) -> bool {
         match self {
             Self::Any => true,
             Self::Is(whole) => !truncated && text == whole,
@@ -159,13 +161,13 @@ struct File {
 }
 
 impl Sdks {
-    /// Reads a list.
+    /// Parses a file.
     pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
         let sdks = file.entries(file.parse::<File>()?.sdk)?;
         for Located { entry, place } in &sdks {
             if entry.forms.is_empty() || entry.forms.iter().any(Vec::is_empty) {
                 return Err(place.error(
-                    "a form without signs fits every request: give each form one, \
+                    "a form without signs matches every request; give each form a sign, \
                      and each SDK a form",
                 ));
             }
@@ -173,7 +175,7 @@ impl Sdks {
         Ok(Self(sdks))
     }
 
-    /// Lays another list on this one: its entries replace those of their name.
+    /// Adds the entries of `over`, which replace entries with the same name.
     pub fn overlay(&mut self, over: Self) {
         overlay(&mut self.0, over.0);
     }
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_are_read() {
+    fn signs_are_parsed() {
         let field = |parent: Option<&str>, name: &str, text| {
             Ok(Sign::Field { parent: parent.map(str::to_owned), name: name.to_owned(), text })
         };
@@ -210,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_text_fits_only_what_more_bytes_cannot_refute() {
-        for (pattern, fits, cut) in [
+    fn a_truncated_text_matches_only_if_more_bytes_cannot_change_that() {
+        for (pattern, whole, cut) in [
             ("abc", true, false),
             ("ab*", true, true),
             ("*bc", true, false),
@@ -220,8 +222,8 @@ mod tests {
             ("b*", false, false),
         ] {
             let pattern = Pattern::new(pattern);
-            assert_eq!(pattern.fits("abc", false), fits, "{pattern:?}");
-            assert_eq!(pattern.fits("abc", true), cut, "{pattern:?}");
+            assert_eq!(pattern.matches("abc", false), whole, "{pattern:?}");
+            assert_eq!(pattern.matches("abc", true), cut, "{pattern:?}");
         }
     }
 
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_list_is_read() {
+    fn the_embedded_file_is_valid() {
         assert!(Sdks::parse(EMBEDDED).unwrap().0.len() > 40);
     }
 }

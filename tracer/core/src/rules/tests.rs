@@ -1,4 +1,4 @@
-//! The embedded rules, and what a user's files do to them.
+//! Tests of the embedded rules, and of overriding them with a user's files.
 
 use super::*;
 
@@ -17,8 +17,8 @@ fn name(rules: &Rules, application: &str) -> Option<String> {
     rules.browser(application).map(|browser| browser.name.to_string())
 }
 
-/// The maker (with a star where pages send there too) and the service that
-/// receive what `application` sends to `host`.
+/// Returns the maker (with a star if pages send there too) and the service that receive
+/// what `application` sends to `host`.
 fn party(rules: &Rules, host: &str, application: &str) -> (Option<String>, Option<String>) {
     let browser = rules.browser(application);
     assert!(application.is_empty() || browser.is_some(), "{application}");
@@ -29,10 +29,10 @@ fn party(rules: &Rules, host: &str, application: &str) -> (Option<String>, Optio
     )
 }
 
-/// Every file is read, and no domain, package or executable is listed twice:
-/// `Index::new` would say so.
+/// Parsing fails if a file has a mistake, or a domain, package or executable is listed
+/// twice.
 #[test]
-fn the_embedded_rules_are_in_order() {
+fn the_embedded_rules_are_valid() {
     let rules = Rules::default();
     assert!(rules.makers().len() >= 60, "{}", rules.makers().len());
     assert!(rules.browsers().len() >= 75, "{}", rules.browsers().len());
@@ -116,13 +116,13 @@ fn the_known_packages_are_listed() {
 }
 
 #[test]
-fn an_application_is_known_by_path_name_package_or_process() {
+fn an_application_is_recognised_by_path_name_package_or_process() {
     let rules = Rules::default();
     for (application, known) in [
         ("/usr/lib/chromium/chromium", Some("Chromium")),
         ("/usr/lib/chromium/chromium (deleted)", Some("Chromium")),
         ("/home/a/.cache/ms-playwright/chromium-1/chrome-linux/chrome", Some("Chromium")),
-        // The same file name, and a path that says more.
+        // The same file name, and a more specific path.
         ("/opt/google/chrome/chrome", Some("Chrome")),
         ("/usr/lib/firefox-esr/firefox-esr", Some("Firefox")),
         ("/home/a/tor-browser/Browser/firefox.real", Some("Tor Browser")),
@@ -137,7 +137,7 @@ fn an_application_is_known_by_path_name_package_or_process() {
         ("com.mi.globalbrowser", Some("Mi Browser")),
         ("com.android.chromes", None),
         ("com.android", None),
-        // Packages are no files, nor the other way round.
+        // A package is not a file name, and vice versa.
         ("/data/app/com.android.chrome", None),
         ("/system/bin/app_process64", None),
         ("/usr/bin/python3", None),
@@ -151,7 +151,7 @@ fn an_application_is_known_by_path_name_package_or_process() {
 }
 
 #[test]
-fn arguments_make_a_process_private_and_their_lack_proves_nothing() {
+fn arguments_can_prove_private_mode_and_their_absence_proves_nothing() {
     let rules = Rules::default();
     let private = |application, args: &[&str]| rules.browser(application).unwrap().is_private(args);
     assert_eq!(private("chromium", &["chromium", "--incognito"]), Some(true));
@@ -168,7 +168,7 @@ fn arguments_make_a_process_private_and_their_lack_proves_nothing() {
 }
 
 #[test]
-fn a_maker_is_known_at_its_own_hosts_only() {
+fn a_maker_is_recognised_only_at_its_own_hosts() {
     let rules = Rules::default();
     let mi = "com.mi.globalbrowser";
     let maker = |host, application| party(&rules, host, application).0;
@@ -184,7 +184,7 @@ fn a_maker_is_known_at_its_own_hosts_only() {
     {
         assert_eq!(maker(host, mi), None, "{host}");
     }
-    // The longest name decides between what pages use and what they do not.
+    // The longest domain decides whether pages use it.
     for (host, expected) in [
         ("update.googleapis.com", "Google"),
         ("optimizationguide-pa.googleapis.com", "Google"),
@@ -202,7 +202,7 @@ fn a_maker_is_known_at_its_own_hosts_only() {
     assert_eq!(maker("bat.bing.com", "msedge").as_deref(), Some("Microsoft*"));
     assert_eq!(maker("mc.yandex.ru", "com.yandex.browser").as_deref(), Some("Yandex*"));
     assert_eq!(maker("api.browser.yandex.ru", "com.yandex.browser").as_deref(), Some("Yandex"));
-    // A name beyond ASCII, as it is sent.
+    // A non-ASCII name in the form used on the wire.
     assert_eq!(maker("xn--d1acpjx3f.xn--p1ai", "com.yandex.browser").as_deref(), Some("Yandex*"));
     assert_eq!(maker("incoming.telemetry.mozilla.org", "firefox").as_deref(), Some("Mozilla"));
     assert_eq!(maker("www.vivo.com.cn", "com.vivo.browser").as_deref(), Some("vivo"));
@@ -210,7 +210,7 @@ fn a_maker_is_known_at_its_own_hosts_only() {
 }
 
 #[test]
-fn a_service_is_known_whoever_sends() {
+fn a_service_is_recognised_for_every_sender() {
     let rules = Rules::default();
     for (host, service) in [
         ("www.google-analytics.com", Some("Google Analytics")),
@@ -229,14 +229,14 @@ fn a_service_is_known_whoever_sends() {
             assert_eq!(found.as_deref(), service, "{host}");
         }
     }
-    // Both at once: the maker's own service, and what it does.
+    // Both at once: a service of the maker, and its category.
     let (maker, service) = party(&rules, "tracking.intl.miui.com", "com.miui.home");
     assert_eq!(maker.as_deref(), Some("Xiaomi"));
     assert_eq!(service.as_deref(), Some("Xiaomi statistics"));
 }
 
 #[test]
-fn hosts_of_one_owner_are_known_without_a_browser() {
+fn the_owner_of_a_host_is_known_without_a_browser() {
     let rules = Rules::default();
     let owner = |host| rules.owner(host).map(|maker| maker.name.as_str());
     assert_eq!(owner("www.mi.com"), owner("tracking.miui.com"));
@@ -259,11 +259,11 @@ fn service(name: &str, domains: &str) -> String {
 }
 
 #[test]
-fn a_domain_in_both_lists_is_a_pages() {
+fn a_domain_in_both_lists_is_embedded_by_pages() {
     let text = MAKER.to_owned() + &browser("executables = ['acme']");
     let rules = with(&[("/etc/tracer/browsers.toml", &text)]).unwrap();
     assert_eq!(party(&rules, "a.acme.example", "acme").0.as_deref(), Some("Acme*"));
-    // And the longer of two names decides, whichever list it is in.
+    // The longer of two domains decides, whichever list it is in.
     let text = text.replace("['acme.example', 'cdn.example']", "['www.acme.example']");
     let rules = with(&[("browsers.toml", &text)]).unwrap();
     assert_eq!(party(&rules, "a.acme.example", "acme").0.as_deref(), Some("Acme"));
@@ -271,7 +271,7 @@ fn a_domain_in_both_lists_is_a_pages() {
 }
 
 #[test]
-fn a_users_entries_replace_those_of_their_name_or_are_added() {
+fn entries_of_a_user_replace_those_with_the_same_name_or_are_added() {
     let embedded = Rules::default();
     let own = browser("packages = ['com.android.browser']").replace("'B'", "'Mi Browser'");
     let rules = with(&[
@@ -305,7 +305,7 @@ fn a_users_entries_replace_those_of_their_name_or_are_added() {
 }
 
 #[test]
-fn a_mistake_is_named_with_its_line() {
+fn errors_name_the_line() {
     let acme = |text: &str| MAKER.to_owned() + text;
     for (file, text, place, what) in [
         ("d/rules.toml", String::new(), "d/rules.toml:1:1: ", "use one of browsers.toml, "),
@@ -314,37 +314,37 @@ fn a_mistake_is_named_with_its_line() {
             "d/browsers.toml",
             acme(&browser("packages = ['chrome']")),
             "d/browsers.toml:10:13: ",
-            "`chrome` is no Android package: write",
+            "`chrome` is not an Android package; write",
         ),
         (
             "d/browsers.toml",
             acme(&browser("executables = ['bin/acme']")),
             "d/browsers.toml:10:16: ",
-            "neither a file's name nor a path",
+            "neither a file name nor an absolute path",
         ),
         (
             "d/browsers.toml",
             acme(&browser("")),
             "d/browsers.toml:7:1: ",
-            "neither packages nor executables: list one",
+            "neither packages nor executables; list at least one",
         ),
         (
             "d/browsers.toml",
             browser("executables = ['acme']"),
             "d/browsers.toml:1:1: ",
-            "`B` is made by `Acme`, who has no entry: add",
+            "`B` is made by `Acme`, which has no entry; add",
         ),
         (
             "d/browsers.toml",
             acme(&browser("executables = ['acme', 'chromium']")),
             "d/browsers.toml:7:1: ",
-            "`chromium`, which `B` lists, is in `Chromium`'s list: leave",
+            "`chromium` is listed by both `B` and `Chromium`; remove",
         ),
         (
             "d/browsers.toml",
             acme(&browser("packages = ['com.android.chrome']")),
             "d/browsers.toml:7:1: ",
-            "is in `Chrome`'s list",
+            "is listed by both `B` and `Chrome`;",
         ),
         (
             "d/browsers.toml",
@@ -356,19 +356,19 @@ fn a_mistake_is_named_with_its_line() {
             "d/browsers.toml",
             acme("").replace("cdn.example", "miui.com"),
             "d/browsers.toml:1:1: ",
-            "`miui.com`, which `Acme` lists, is in `Xiaomi`'s list",
+            "`miui.com` is listed by both `Acme` and `Xiaomi`;",
         ),
         (
             "d/browsers.toml",
             acme("").replace("'cdn.example'", "'cdn.example', 'cdn.example'"),
             "d/browsers.toml:1:1: ",
-            "is in `Acme`'s list",
+            "is listed by both `Acme` and `Acme`;",
         ),
         (
             "d/browsers.toml",
             acme("").replace("cdn.example", "*.cdn.example"),
             "d/browsers.toml:4:33: ",
-            "`*.cdn.example` is no domain name: write",
+            "`*.cdn.example` is not a domain name; write",
         ),
         (
             "d/recipients.toml",
@@ -380,7 +380,7 @@ fn a_mistake_is_named_with_its_line() {
             "d/recipients.toml",
             service("A", "['a.example']") + &service("B", "['b.example', 'a.example']"),
             "d/recipients.toml:7:1: ",
-            "`a.example`, which `B` lists, is in `A`'s list",
+            "`a.example` is listed by both `B` and `A`;",
         ),
         ("d/recipients.toml", service("A", "[]"), "d/recipients.toml:1:1: ", "has no domain"),
         (
@@ -408,7 +408,7 @@ fn a_mistake_is_named_with_its_line() {
 }
 
 #[test]
-fn looking_up_whatever_is_sent_does_no_harm() {
+fn look_ups_of_hostile_input_are_harmless() {
     let rules = Rules::default();
     let chrome = rules.browser("com.android.chrome");
     for host in [".".repeat(100_000), "a.".repeat(100_000), "\0".into(), "é.google.com".into()] {

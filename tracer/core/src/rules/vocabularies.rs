@@ -1,4 +1,4 @@
-//! URLs that name a vocabulary, not a page: `rules/vocabularies.toml`.
+//! URLs that identify a vocabulary and not a page: `rules/vocabularies.toml`.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -6,15 +6,15 @@ use toml::Spanned;
 
 use super::{Located, Named, RulesError, RulesFile, Text, checked};
 
-/// A vocabulary whose URLs are no findings.
+/// A vocabulary, whose URLs are not findings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vocabulary {
-    /// What its URLs begin with, after the scheme.
+    /// Prefix of its URLs, without the scheme.
     pub prefix: Prefix,
-    /// Why it is listed.
+    /// Reason for the entry.
     pub reason: Text,
-    /// Where that can be read.
+    /// Source of that reason.
     pub source: Text,
 }
 
@@ -24,15 +24,15 @@ impl Named for Vocabulary {
     }
 }
 
-/// The beginning of URLs, without their scheme, up to a slash.
+/// A prefix of URLs without their scheme, which ends with a slash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
 pub struct Prefix(String);
 
-/// Why a text is no prefix.
+/// The reason why a text is not a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is no prefix: write a host and a path without the scheme, with a slash at the end, \
+    "`{0}` is not a prefix; write a host and a path without the scheme, with a slash at the end, \
      as in `schema.org/`"
 )]
 pub struct PrefixError(String);
@@ -41,7 +41,7 @@ impl TryFrom<String> for Prefix {
     type Error = PrefixError;
 
     fn try_from(prefix: String) -> Result<Self, PrefixError> {
-        // Without the slash, `schema.org` would be `schema.org.evil.test` too.
+        // Without the slash, `schema.org` would match `schema.org.evil.test` too.
         let is_prefix = prefix.len() > 1 && prefix.ends_with('/') && !prefix.contains("//");
         if is_prefix { Ok(Self(prefix)) } else { Err(PrefixError(prefix)) }
     }
@@ -59,12 +59,12 @@ impl From<Prefix> for String {
     }
 }
 
-/// URLs that are no findings.
+/// All vocabularies.
 #[derive(Debug, Clone)]
 pub struct Vocabularies(Vec<Vocabulary>);
 
 impl Vocabularies {
-    /// Whether a URL, with or without a scheme, belongs to a vocabulary.
+    /// Reports whether a URL, with or without a scheme, belongs to a vocabulary.
     pub fn contains(&self, url: &str) -> bool {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         self.0.iter().any(|vocabulary| {
@@ -74,7 +74,7 @@ impl Vocabularies {
         })
     }
 
-    /// Whether a URL that is cut may belong to one.
+    /// Reports whether a truncated URL may belong to a vocabulary.
     pub fn may_contain(&self, cut: &str) -> bool {
         let rest = cut.split_once("://").map_or(cut, |(_, rest)| rest);
         self.0.iter().any(|vocabulary| {
@@ -91,7 +91,7 @@ impl FromIterator<Vocabulary> for Vocabularies {
 }
 
 impl Default for Vocabularies {
-    /// The embedded list.
+    /// Returns the embedded vocabularies.
     fn default() -> Self {
         let list = parse(EMBEDDED).expect("a test reads the embedded list");
         list.into_iter().map(|located| located.entry).collect()
@@ -102,7 +102,7 @@ impl Default for Vocabularies {
 pub(super) const EMBEDDED: RulesFile<'_> =
     RulesFile { name: "vocabularies.toml", text: include_str!("../../../rules/vocabularies.toml") };
 
-/// `vocabularies.toml`.
+/// The structure of `vocabularies.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -110,7 +110,7 @@ struct File {
     vocabulary: Vec<Spanned<Vocabulary>>,
 }
 
-/// Reads `vocabularies.toml`.
+/// Parses `vocabularies.toml`.
 pub(super) fn parse(file: RulesFile<'_>) -> Result<Vec<Located<Vocabulary>>, RulesError> {
     let File { vocabulary } = file.parse()?;
     file.entries(vocabulary)
@@ -131,9 +131,8 @@ mod tests {
         assert!(!list.contains("https://news.example.org/www.w3.org/2000/svg"));
     }
 
-    /// Whoever defines a vocabulary has pages as well.
     #[test]
-    fn pages_of_a_vocabulary_s_site_are_pages() {
+    fn pages_on_the_site_of_a_vocabulary_are_pages() {
         let list = Vocabularies::default();
         for page in ["https://www.w3.org/", "https://www.w3.org/TR/webrtc/", "www.apple.com/"] {
             assert!(!list.contains(page), "{page}");

@@ -1,15 +1,15 @@
-//! What the embedded lists say of well-known hosts and applications.
+//! Tests of the embedded rules with well-known hosts and applications.
 
 use super::*;
 use crate::finding::Category;
 
-/// The category of the service that receives at `host`.
+/// Returns the category of the service at `host`.
 fn category(rules: &Rules, host: &str) -> Option<Category> {
     rules.recipient(host, None).service.map(|service| service.category)
 }
 
 #[test]
-fn what_a_browser_needs_to_work_is_no_analytics() {
+fn services_that_a_browser_needs_are_not_analytics() {
     use Category::*;
     let rules = Rules::default();
     for (host, expected) in [
@@ -27,7 +27,7 @@ fn what_a_browser_needs_to_work_is_no_analytics() {
         ("sb-ssl.brave.com", SafeBrowsing),
         ("nav-edge.smartscreen.microsoft.com", SafeBrowsing),
         ("checkappexec.microsoft.com", SafeBrowsing),
-        // Completion, on hosts of its own.
+        // Search suggestions, on separate hosts.
         ("ac.ecosia.org", Search),
         ("api.qwant.com", Search),
         ("sug.so.360.cn", Search),
@@ -42,7 +42,7 @@ fn what_a_browser_needs_to_work_is_no_analytics() {
 }
 
 #[test]
-fn a_host_that_counts_is_told_from_its_makers_others() {
+fn an_analytics_host_is_distinguished_from_other_hosts_of_its_maker() {
     let rules = Rules::default();
     for (counts, other) in [
         ("improving.duckduckgo.com", "duckduckgo.com"),
@@ -62,10 +62,9 @@ fn a_host_that_counts_is_told_from_its_makers_others() {
     }
 }
 
-/// A host tells who receives. Where everything of a site arrives at one, it does
-/// not tell what for.
+/// A host that receives everything of a site does not reveal the purpose of a request.
 #[test]
-fn a_host_of_many_purposes_is_no_service() {
+fn a_host_with_many_purposes_is_not_a_service() {
     let rules = Rules::default();
     for host in ["www.facebook.com", "www.mi.com", "www.opera.com", "www.vivo.com", "www.sogou.cn"]
     {
@@ -74,7 +73,7 @@ fn a_host_of_many_purposes_is_no_service() {
 }
 
 #[test]
-fn what_pages_embed_of_a_maker_is_a_pages() {
+fn services_that_pages_embed_are_marked() {
     let rules = Rules::default();
     for (application, own, embedded) in [
         ("com.opera.browser", "autoupdate.geo.opera.com", "s.adx.opera.com"),
@@ -91,7 +90,7 @@ fn what_pages_embed_of_a_maker_is_a_pages() {
 }
 
 #[test]
-fn the_makers_of_phones_receive_from_their_browsers() {
+fn phone_makers_receive_data_from_their_browsers() {
     let rules = Rules::default();
     for (application, host, maker) in [
         ("com.heytap.browser", "browser-api-in.heytapmobile.com", "OPPO"),
@@ -104,12 +103,12 @@ fn the_makers_of_phones_receive_from_their_browsers() {
     ] {
         assert_eq!(party(&rules, host, application).0.as_deref(), Some(maker), "{host}");
     }
-    // Honor left Huawei: the one's hosts are not the other's.
+    // Honor was separated from Huawei, so their hosts have different owners.
     assert_eq!(party(&rules, "dt.hihonorcloud.com", "com.huawei.browser").0, None);
 }
 
 #[test]
-fn builds_of_others_are_known() {
+fn builds_by_other_vendors_are_recognised() {
     let rules = Rules::default();
     for (application, known) in [
         ("/usr/lib/librewolf/librewolf", "LibreWolf"),
@@ -142,8 +141,8 @@ fn builds_of_others_are_known() {
     }
 }
 
-/// Firefox's `--private-window` opens one window: ordinary ones can stand beside it.
-/// Epiphany's `--private-instance` is a profile of its own.
+/// Firefox's `--private-window` opens one window, beside which ordinary windows can be
+/// open. Epiphany's `--private-instance` uses a profile of its own.
 #[test]
 fn an_argument_that_opens_a_private_window_does_not_make_the_process_private() {
     let rules = Rules::default();
@@ -164,7 +163,7 @@ fn an_argument_that_opens_a_private_window_does_not_make_the_process_private() {
 }
 
 #[test]
-fn the_manual_counts_what_is_listed() {
+fn the_documented_counts_match_the_rules() {
     let rules = Rules::default();
     let (makers, browsers) = (rules.makers().len(), rules.browsers().len());
     let services = rules.services().len();
