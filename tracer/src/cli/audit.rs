@@ -208,14 +208,10 @@ async fn audit(
         let mut tick = tokio::time::interval(TICK);
         let mut done = false;
         loop {
-            let batch = async {
-                let room = recorder.room().await;
-                (events.next().await, room)
-            };
             tokio::select! {
-                batch = batch => match batch {
-                    (Some(batch), room) => recorder.record(batch, room)?,
-                    (None, _) => return anyhow::Ok(()),
+                batch = events.next() => match batch {
+                    Some(batch) => recorder.record(batch).await?,
+                    None => return anyhow::Ok(()),
                 },
                 event = packages.next() => {
                     packages.report(event).map_or(Ok(()), |event| recorder.record_one(event))?;

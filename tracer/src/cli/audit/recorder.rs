@@ -34,9 +34,8 @@ use tracer_core::{
     record::{Event, trace},
 };
 
-/// Number of batches in the queue. A batch has at most 256 events of at most 16 KiB, but usually
-/// far fewer and shorter ones.
-const MAX_QUEUED: usize = 256;
+/// Number of events in the queue. With heads of 16 KiB they take up to 256 MiB, but usually far less.
+const MAX_QUEUED: usize = 1 << 14;
 
 /// Longest time that events stay in the buffer of the trace file.
 const FLUSH: Duration = Duration::from_millis(200);
@@ -48,11 +47,9 @@ pub(super) struct Recorder {
     thread: JoinHandle<anyhow::Result<Gatherer>>,
 }
 
-/// Room for one batch in the queue, given back when the batch has been recorded.
-pub(super) type Room = Option<OwnedSemaphorePermit>;
-
 enum Message {
-    Events(Vec<Event>, Room),
+    /// Events, and their room in the queue, which is given back when they have been recorded.
+    Events(Vec<Event>, Option<OwnedSemaphorePermit>),
     Journal(Box<Journal>),
     Report,
 }
@@ -79,14 +76,11 @@ impl Recorder {
         Ok(Self { queue, room: Arc::new(Semaphore::new(MAX_QUEUED)), thread })
     }
 
-    /// Waits until the queue has room for a batch.
-    pub(super) async fn room(&self) -> Room {
-        Arc::clone(&self.room).acquire_owned().await.ok()
-    }
-
-    /// Adds a batch of events.
-    pub(super) fn record(&self, batch: Vec<Event>, room: Room) -> anyhow::Result<()> {
-        self.send(Message::Events(batch, room))
+    /// Adds a batch of events, as soon as the queue has room for it.
+    pub(super) async fn record(&self, batch: Vec<Event>) -> anyhow::Result<()> {
+        let count = batch.len().min(MAX_QUEUED) as u32;
+        let room = Arc::clone(&self.room).acquire_many_owned(count).await?;
+        self.send(Message::Events(batch, Some(room)))
     }
 
     /// Adds an event that does not come from the ring. There are few of them.
