@@ -160,10 +160,9 @@ impl Facts<'_> {
         }
         let (read, none) = match requests {
             0 => ("the browser sent no requests of its own".to_owned(), ""),
-            1 => ("1 request of the browser's own was read".to_owned(), ", and it does not"),
             _ => (
-                format!("{requests} requests of the browser's own were read"),
-                ", and none of them does",
+                format!("tracer read {} of the browser's own", plural(requests, "request")),
+                ", and found none",
             ),
         };
         match self.doubt(phases) {

@@ -119,7 +119,7 @@ fn same(
     let count = Count { told: returned.len() as u64, of: compared.len() as u64 };
     let all = plural(count.of, "identifier");
     let (answer, detail) = if returned.is_empty() {
-        (Answer::No, format!("{all}{which} replaced by other values"))
+        (Answer::No, format!("0 of {all}{which} returned; other values took their place"))
     } else {
         (Answer::Yes, format!("{} of {all}{which} returned", count.told))
     };
@@ -154,7 +154,8 @@ fn in_others(facts: &Facts<'_>) -> Conclusion {
         match facts.doubt(&Phase::ALL) {
             Some(doubt) => (Answer::CannotTell, doubt),
             None => {
-                (Answer::No, format!("{} were watched", plural(facts.applications, "application")))
+                let applications = plural(facts.applications, "application");
+                (Answer::No, format!("no identifier was sent by more than one of {applications}"))
             }
         }
     };

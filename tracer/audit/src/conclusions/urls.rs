@@ -157,9 +157,9 @@ pub(super) fn processed_locally(facts: &Facts<'_>) -> Conclusion {
     let visits = facts.made(&Phase::ALL).count() as u64;
     let requests: u64 = Phase::ALL.iter().map(|phase| facts.requests(*phase)).sum();
     let detail = format!(
-        "{} of the browser's own read during {}, and none mentions one",
+        "tracer read {} of the browser's own while it opened {}; none mentions a page",
         plural(requests, "request"),
-        plural(visits, "visited page")
+        plural(visits, "page")
     );
     let doubt = facts.doubt(&Phase::ALL).or_else(|| {
         let none = if visits == 0 {
