@@ -72,7 +72,7 @@ fn disclosed(
     if most.is_empty() {
         let read = visits.iter().filter(|visit| visit.read).count();
         let pages = format!(
-            "none of {}; tracer read the browser's requests for {read} of them",
+            "0 of {}; tracer read the browser's requests for {read} of them",
             plural(of, "visited page"),
         );
         let (answer, detail) = match facts.doubt(phases) {
@@ -156,22 +156,20 @@ pub(super) fn processed_locally(facts: &Facts<'_>) -> Conclusion {
     }
     let visits = facts.made(&Phase::ALL).count() as u64;
     let requests: u64 = Phase::ALL.iter().map(|phase| facts.requests(*phase)).sum();
-    let detail = format!(
+    let nothing = match (visits, requests) {
+        (0, _) => Some("no page was visited"),
+        (_, 0) => Some("the browser sent no requests of its own"),
+        _ => None,
+    };
+    let read = format!(
         "tracer read {} of the browser's own while it opened {}; none mentions a page",
         plural(requests, "request"),
         plural(visits, "page")
     );
-    let doubt = facts.doubt(&Phase::ALL).or_else(|| {
-        let none = if visits == 0 {
-            "no page was visited"
-        } else {
-            "the browser sent no requests of its own"
-        };
-        (visits == 0 || requests == 0).then(|| none.into())
-    });
-    let (answer, detail) = match doubt {
-        Some(doubt) => (Answer::CannotTell, format!("{doubt}; {detail}")),
-        None => (Answer::Yes, detail),
+    let (answer, detail) = match (facts.doubt(&Phase::ALL), nothing) {
+        (Some(doubt), _) => (Answer::CannotTell, format!("{doubt}; {read}")),
+        (None, Some(nothing)) => (Answer::CannotTell, nothing.to_owned()),
+        (None, None) => (Answer::Yes, read),
     };
     conclusion(facts, Question::ProcessedLocally, TITLE, answer, detail)
 }
