@@ -70,11 +70,11 @@ fn read(knowledge: &Knowledge, bytes: &[u8]) -> Option<Read> {
     };
     assert_eq!(decoded.sender, decoded.initiator, "no recorded client forges its fields");
     Some(Read {
-        findings: decoded.findings.list,
-        sdk: decoded.findings.sdk,
+        findings: decoded.findings().cloned().collect(),
+        sdk: decoded.sdk.clone(),
         initiator: decoded.initiator,
-        authority: decoded.sent.message.authority,
-        severity: decoded.verdict.map(|verdict| verdict.severity),
+        authority: decoded.sent.message.authority.clone(),
+        severity: decoded.severity(),
     })
 }
 

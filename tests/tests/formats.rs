@@ -12,6 +12,7 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -19,8 +20,9 @@ use tempfile::TempDir;
 use tracer_core::{
     alert::redact::Redactor,
     finding::{Finding, Kind},
+    judge::JudgedRequest,
     knowledge::Knowledge,
-    pipeline::{Decoded, Output, Pipeline},
+    pipeline::{Output, Pipeline},
     proto::parse_http1,
     record::{BootTime, Clock, Connection, Event, Hook, Process, Transport},
     stream::Sent,
@@ -43,7 +45,7 @@ const SETUP: &str = "(`cargo xtask setup --tests`)";
 type Found = (String, BTreeSet<(String, String, String)>);
 
 /// Decodes the requests of the corpus, in order.
-fn corpus() -> Vec<Decoded> {
+fn corpus() -> Vec<JudgedRequest> {
     let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut outputs = Vec::new();
     let clock = Clock { boot: BootTime(0), unix: 1_795_341_600_000_000_000 };
@@ -66,25 +68,25 @@ fn corpus() -> Vec<Decoded> {
         }
     }
     let request = |output| match output {
-        Output::Request(decoded) => Some(*decoded),
+        Output::Request(decoded) => Some(Arc::unwrap_or_clone(decoded)),
         _ => None,
     };
     // A request that is judged again appears twice. Keep its first position.
-    let mut all: Vec<Decoded> = outputs.into_iter().filter_map(request).collect();
+    let mut all: Vec<JudgedRequest> = outputs.into_iter().filter_map(request).collect();
     all.sort_by_key(|decoded| decoded.number);
     all.dedup_by_key(|decoded| decoded.number);
     assert!(all.len() > 50, "the recorded requests");
     all
 }
 
-fn found(decoded: &Decoded) -> Found {
+fn found(decoded: &JudgedRequest) -> Found {
     let kind = |kind: Kind| serde_json::to_value(kind).expect("a kind");
     let finding = |found: &Finding| {
         let kind = kind(found.kind).as_str().unwrap_or_default().to_owned();
         (kind, found.value.clone(), found.chain.clone())
     };
     let path = decoded.sent.message.target().to_owned();
-    (path, decoded.findings.list.iter().map(finding).collect())
+    (path, decoded.findings().map(finding).collect())
 }
 
 /// Returns what `tracer decode --json` finds in a file.
@@ -107,12 +109,12 @@ fn folder() -> TempDir {
     tempfile::Builder::new().prefix("tracer-formats-").tempdir().expect("a folder")
 }
 
-fn entries(all: &[Decoded]) -> Vec<Evidence<'_>> {
+fn entries(all: &[JudgedRequest]) -> Vec<Evidence<'_>> {
     all.iter().map(|decoded| Evidence { decoded, phase: Some("idle") }).collect()
 }
 
 /// Exports the corpus as HAR and pcapng. Returns both paths.
-fn exported(folder: &Path, all: &[Decoded]) -> (PathBuf, PathBuf) {
+fn exported(folder: &Path, all: &[JudgedRequest]) -> (PathBuf, PathBuf) {
     let (archive, capture) = (folder.join("requests.har"), folder.join("requests.pcapng"));
     let create = |path: &Path| fs::File::create(path).expect("a file");
     har::write(create(&archive), &entries(all), &Redactor::off()).expect("an archive");

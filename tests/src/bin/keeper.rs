@@ -9,14 +9,17 @@
 use std::{
     io::{self, Write as _},
     path::PathBuf,
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use tracer::store::{Place, Retention, Store, Writer};
 use tracer_core::{
+    alert::Notice,
+    judge::{AlertStatus, JudgedRequest},
     knowledge::Knowledge,
-    pipeline::{Decoded, Output, Pipeline},
+    pipeline::{Output, Pipeline},
     proto::parse_http1,
     record::{Connection, Hook, Process, Transport},
     stream::Sent,
@@ -36,9 +39,10 @@ fn main() {
     let writer = Writer::start(store, Retention::default()).expect("its writer");
     let mut number = 1;
     loop {
-        let alert = Decoded { alert: Some(number), ..alert.clone() };
+        let alert = JudgedRequest { alert: AlertStatus::New(number), ..alert.clone() };
+        let notice = Notice::from_output(&Output::Request(Arc::new(alert))).expect("an alert");
         let lost = writer.lost();
-        writer.output(&Output::Request(Box::new(alert)));
+        writer.notice(&notice);
         // If the disk is behind, try the same alert again.
         if writer.lost() == lost {
             println!("{number}");
@@ -49,7 +53,7 @@ fn main() {
     }
 }
 
-fn alert() -> Decoded {
+fn alert() -> JudgedRequest {
     let (mut requests, _) = parse_http1(REPORT);
     let sent = Sent {
         connection: Connection { key: 1, transport: Transport::Tcp, local: None, remote: None },
@@ -60,7 +64,7 @@ fn alert() -> Decoded {
     let mut outputs = Vec::new();
     Pipeline::new(&Knowledge::default()).request(sent, &mut outputs);
     match outputs.pop() {
-        Some(Output::Request(decoded)) if decoded.is_alert() => *decoded,
+        Some(Output::Request(decoded)) if decoded.is_alert() => Arc::unwrap_or_clone(decoded),
         other => panic!("no alert: {other:?}"),
     }
 }

@@ -245,13 +245,13 @@ fn disclosure(
         host: request.authority.clone().unwrap_or_else(|| disclosing.recipient.clone()),
         method: request.method.clone(),
         path: request.path.as_deref().map(|path| redactor.url(path)),
-        sdk: decoded.findings.sdk.clone(),
+        sdk: decoded.sdk.clone(),
         sender: decoded.sender,
         application: decoded.application.name().to_owned(),
-        severity: decoded.verdict.as_ref().map(|verdict| verdict.severity),
-        reason: decoded.verdict.as_ref().map(|verdict| verdict.reason.to_owned()),
+        severity: decoded.verdict().map(|verdict| verdict.severity),
+        reason: decoded.verdict().map(|verdict| verdict.reason.to_owned()),
         complete: request.complete,
-        unread_bytes: request.unread_bytes + decoded.findings.report.unread(),
+        unread_bytes: request.unread_bytes + decoded.opaque_bytes(),
         items,
     }
 }

@@ -60,9 +60,9 @@ pub(super) struct RequestFacts<'a> {
 impl RequestFacts<'_> {
     /// Reports whether it contains this identifier.
     pub(super) fn contains(&self, value: &str) -> bool {
-        let findings = &self.request.decoded.findings;
-        findings.list.iter().any(|one| one.value == value)
-            || findings.candidates.iter().any(|one| one.value == value)
+        let request = &self.request.decoded;
+        request.findings().any(|one| one.value == value)
+            || request.candidates.iter().any(|one| one.value == value)
     }
 }
 
@@ -238,9 +238,8 @@ fn items(observations: &Observations, request: &DisclosingRequest) -> Vec<Item> 
         };
         items.push(Item { kind, ..base });
     }
-    let findings = &request.decoded.findings;
-    let values = findings.list.iter().map(|one| (&one.value, &one.chain));
-    let candidates = findings.candidates.iter().map(|one| (&one.value, &one.chain));
+    let values = request.decoded.findings().map(|one| (&one.value, &one.chain));
+    let candidates = request.decoded.candidates.iter().map(|one| (&one.value, &one.chain));
     let mut seen = BTreeSet::new();
     for (value, chain) in values.chain(candidates) {
         if let Some(known) = observations.identifiers.iter().find(|known| known.value == *value)

@@ -21,8 +21,9 @@ use tracer_core::{
     address::{Site, host_of_authority},
     application::Application,
     finding::{Kind, Level, Recipient, Sender, Severity},
+    judge::{Disclosure, JudgedRequest},
     knowledge::Knowledge,
-    pipeline::{Decoded, Output, Pipeline},
+    pipeline::{Output, Pipeline},
     record::{BootTime, Event, Losses},
 };
 
@@ -48,7 +49,7 @@ pub struct Gatherer {
     disclosing_bytes: usize,
     disclosing_dropped: u64,
     /// The first request for each page, by stage.
-    visits: Vec<(Option<usize>, Arc<Decoded>)>,
+    visits: Vec<(Option<usize>, Arc<JudgedRequest>)>,
     read_visits: BTreeSet<u64>,
     page_requests: BTreeMap<usize, u64>,
     identifiers: IdentifierTracker,
@@ -71,7 +72,7 @@ pub struct Observations {
     /// Number of disclosing requests that were not kept.
     pub(super) disclosing_dropped: u64,
     /// The first request for each page, by stage.
-    visits: Vec<(Option<usize>, Arc<Decoded>)>,
+    visits: Vec<(Option<usize>, Arc<JudgedRequest>)>,
     /// Pages whose own request was read, by [`Canary::id`].
     pub(super) read_visits: BTreeSet<u64>,
     /// Number of requests by pages, by stage.
@@ -94,7 +95,7 @@ pub(super) struct OwnRequest {
     pub(super) recipient: String,
     pub(super) host: String,
     pub(super) who: Recipient,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     /// Number of its bytes that are unknown or could not be read.
     pub(super) unread: u64,
 }
@@ -106,7 +107,7 @@ pub(super) struct DisclosingRequest {
     pub(super) stage: Option<usize>,
     pub(super) recipient: String,
     pub(super) mentions: Vec<CanaryMention>,
-    pub(super) decoded: Arc<Decoded>,
+    pub(super) decoded: Arc<JudgedRequest>,
 }
 
 impl Gatherer {
@@ -198,12 +199,12 @@ impl Gatherer {
     fn take_outputs(&mut self) {
         for output in std::mem::take(&mut self.outputs) {
             if let Output::Request(decoded) = output {
-                self.add(*decoded);
+                self.add(decoded);
             }
         }
     }
 
-    fn add(&mut self, decoded: Decoded) {
+    fn add(&mut self, decoded: Arc<JudgedRequest>) {
         let request = &decoded.sent.message;
         let authority = request.authority.as_deref().unwrap_or_default();
         let stage = self.journal.stage_at(request.time);
@@ -217,7 +218,7 @@ impl Gatherer {
                 pages.iter().find(|page| page.host() == host && path.contains(&page.path_word));
             let visited = visited.map(|page| page.id);
             if visited.is_some_and(|id| self.read_visits.insert(id)) {
-                self.visits.push((stage, Arc::new(decoded)));
+                self.visits.push((stage, decoded));
             }
             return;
         }
@@ -258,8 +259,8 @@ impl Gatherer {
             recipient: recipient.clone(),
             host,
             who: decoded.recipient.clone(),
-            application: decoded.application.clone(),
-            unread: request.unread_bytes + decoded.findings.report.unread(),
+            application: Arc::clone(&decoded.application),
+            unread: request.unread_bytes + decoded.opaque_bytes(),
         };
         let known = self.own.iter().rposition(|known| request.update && known.id == own.id);
         if let Some(at) = known {
@@ -270,7 +271,6 @@ impl Gatherer {
         if mentions.is_empty() && counted(&decoded).next().is_none() {
             return;
         }
-        let decoded = Arc::new(decoded);
         self.keep(DisclosingRequest { stage, recipient, mentions, decoded });
     }
 
@@ -326,12 +326,12 @@ impl DisclosingRequest {
 }
 
 /// Reports whether a request contains a hash of a visited URL, or typed text.
-fn reveals_visit(decoded: &Decoded) -> bool {
+fn reveals_visit(decoded: &JudgedRequest) -> bool {
     counted(decoded).any(|one| matches!(one.finding.kind, Kind::VisitedUrlHash | Kind::TypedText))
 }
 
 /// Returns the disclosures that are certain and severe enough to count in an audit.
-pub(super) fn counted(decoded: &Decoded) -> impl Iterator<Item = &tracer_core::judge::Disclosure> {
+pub(super) fn counted(decoded: &JudgedRequest) -> impl Iterator<Item = &Disclosure> {
     decoded
         .disclosures
         .iter()
@@ -360,7 +360,7 @@ impl Observations {
     }
 
     /// Returns the visits and the requests that disclose something, in order, each with its phase.
-    pub fn evidence(&self) -> Vec<(Option<Phase>, &Decoded)> {
+    pub fn evidence(&self) -> Vec<(Option<Phase>, &JudgedRequest)> {
         let visits = self.visits.iter().map(|(stage, decoded)| (*stage, &**decoded));
         let disclosing = self.disclosing.iter().map(|request| (request.stage, &*request.decoded));
         let all = visits.chain(disclosing).map(|(stage, decoded)| (self.phase(stage), decoded));

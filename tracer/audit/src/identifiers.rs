@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{phase::Phase, report::Persistence};
 use tracer_core::finding::{CandidateKind, Kind, Lifetime};
-use tracer_core::pipeline::Decoded;
+use tracer_core::judge::JudgedRequest;
 
 /// Number of values that are followed. A browser sends a few dozen; one that sends a random number
 /// with each request makes many.
@@ -92,17 +92,17 @@ impl IdentifierTracker {
     /// Adds a request of the browser's own.
     pub(super) fn add(
         &mut self,
-        decoded: &Decoded,
+        decoded: &JudgedRequest,
         recipient: &str,
         stage: usize,
         with_visits: bool,
     ) {
-        let identifiers = decoded.findings.list.iter().filter(|one| one.kind == Kind::Identifier);
+        let identifiers = decoded.findings().filter(|one| one.kind == Kind::Identifier);
         let identifiers = identifiers.map(|one| {
             let named = matches!(one.lifetime, Some(Lifetime::Lasting | Lifetime::Session));
             (&one.value, one.class.clone(), named, true, &one.chain)
         });
-        let candidates = decoded.findings.candidates.iter();
+        let candidates = decoded.candidates.iter();
         let candidates = candidates
             .filter(|one| one.kind == CandidateKind::Identifier)
             .map(|one| (&one.value, None, false, false, &one.chain));

@@ -2,22 +2,23 @@
 
 use serde::Serialize;
 
-/// Who sends. What a process runs says it best; where that is not known, the
-/// name of its thread has to do, which the process chooses itself.
+/// The program that sends: a package on Android, otherwise an executable. If
+/// neither is known, the name of the sending thread identifies it, which the
+/// process chooses itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Application {
-    /// The UID.
+    /// User ID of its processes.
     pub uid: u32,
-    /// The package, on Android.
+    /// Name of the package on Android.
     pub package: Option<String>,
-    /// The executable file. Applications of Android all have the same.
+    /// Path of the executable. All applications of Android have the same one.
     pub executable: Option<String>,
-    /// The name of the sending thread, where the executable is not known.
+    /// Name of the sending thread, if the executable is not known.
     pub comm: Option<String>,
 }
 
 impl Application {
-    /// The application of a process of this user that runs `executable` in a
+    /// Creates the application of a process of this user that runs `executable` in a
     /// thread named `comm`.
     pub fn new(uid: u32, executable: Option<&str>, comm: &str) -> Self {
         let executable = executable.map(str::to_owned);
@@ -25,13 +26,13 @@ impl Application {
         Self { uid, package: None, executable, comm }
     }
 
-    /// The same, of this package.
+    /// Sets the package.
     #[must_use]
-    pub fn of_package(self, package: Option<&str>) -> Self {
+    pub fn with_package(self, package: Option<&str>) -> Self {
         Self { package: package.map(str::to_owned), ..self }
     }
 
-    /// A short name for people: the package, or the executable's file name.
+    /// Returns a short name: the package, or the file name of the executable.
     pub fn name(&self) -> &str {
         if let Some(package) = &self.package {
             return package;

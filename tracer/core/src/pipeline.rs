@@ -1,7 +1,8 @@
-//! From events to alerts: stream → protocol → content → finding → judgement.
+//! From events to judged requests: stream → protocol → content → findings →
+//! judgement.
 //!
-//! Pure: events and a time in, outputs out. `tracer run`, `tracer decode` and
-//! the tests drive the same code.
+//! The pipeline takes events and times, and returns outputs. `tracer run`,
+//! `tracer decode`, audits and tests drive the same code.
 
 mod programs;
 mod waiting;
@@ -10,176 +11,112 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use self::{
-    programs::{Program, Programs},
-    waiting::Waiting,
-};
+use self::{programs::Programs, waiting::Waiting};
 use crate::{
     account::Accounts,
-    address::Address,
+    address::{Site, host_of_authority},
     application::Application,
-    detect::{Detector, Findings},
-    finding::{ALERT, Recipient, Sender, Verdict},
-    judge::{Disclosure, Judge, Judged, News, Origin, Repeats, Sighting},
+    detect::{Context, Detector},
+    finding::Kind,
+    judge::{AlertStatus, DecodedRequest, Judge, JudgedRequest, Repetitions, Sighting},
     knowledge::Knowledge,
     proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
-    record::{BootTime, Clock, Event, Loss, Losses, Transport},
+    record::{BootTime, Clock, Event, Loss, Losses},
+    rules::{Browser, Rules},
     stream::{self, Sent, Streams},
+    visits::Page,
 };
 
-/// What comes out.
+/// An output of the pipeline.
 #[derive(Debug)]
 pub enum Output {
-    /// A request, with what was found in it.
-    Request(Box<Decoded>),
-    /// An alert was sent again, and is only counted.
+    /// A judged request.
+    Request(Arc<JudgedRequest>),
+    /// An alert was repeated. Repetitions are only counted.
     Repeated {
-        /// The alert's number ([`Decoded::alert`]).
+        /// Number of the alert.
         alert: u64,
-        /// How often since it was last said.
+        /// Number of repetitions since the last output about this alert.
         count: u64,
-        /// How often in all, the first time included.
+        /// Number of occurrences, the first one included.
         total: u64,
-        /// When it was sent last, in nanoseconds since 1970-01-01 UTC.
+        /// Time of the last occurrence, in nanoseconds since 1970-01-01 UTC.
         unix: Option<u64>,
     },
     /// Sends were lost before they could be read.
     Lost {
-        /// Why.
+        /// The reason.
         loss: Loss,
-        /// How many since it was last said.
+        /// Number of sends lost since the last output about this reason.
         count: u64,
-        /// How many in all.
+        /// Number of sends lost in total.
         total: u64,
     },
 }
 
-/// A request, and what is to be said of it.
-#[derive(Debug, Clone)]
-pub struct Decoded {
-    /// The request, who sent it, and where to.
-    pub sent: Sent<Request>,
-    /// Its number in this run, from 0. When it is judged again, it keeps it.
-    pub number: u64,
-    /// The sender's executable, where it is known.
-    pub exe: Option<String>,
-    /// When it was sent, in nanoseconds since 1970-01-01 UTC; `None` where the
-    /// trace holds no clock.
-    pub unix: Option<u64>,
-    /// Whose process sent it.
-    pub application: Application,
-    /// The browser that this application is, by its name in the rules.
-    pub browser: Option<String>,
-    /// In a private window: `None` where nobody can tell.
-    pub private: Option<bool>,
-    /// Who made it, as its header fields have it.
-    pub initiator: Initiator,
-    /// Who made it, all in all.
-    pub sender: Sender,
-    /// Who gets it.
-    pub recipient: Recipient,
-    /// What was found in it, and what of it could not be read.
-    pub findings: Findings,
-    /// What it discloses: each finding, in its context.
-    pub disclosures: Vec<Disclosure>,
-    /// How bad that is; `None` where it discloses nothing.
-    pub verdict: Option<Verdict>,
-    /// The alert's number in this run, from 1; `None` where it is none.
-    pub alert: Option<u64>,
-    /// The number of the alert that this repeats.
-    pub repeats: Option<u64>,
-}
-
-impl Decoded {
-    /// Whether it is an alert, and not only the repetition of one.
-    pub fn is_alert(&self) -> bool {
-        self.alert.is_some()
-    }
-
-    /// Whether its findings are grave enough for an alert.
-    fn alarms(&self) -> bool {
-        self.verdict.as_ref().is_some_and(|verdict| verdict.severity >= ALERT)
-    }
-
-    /// What tells one alert from another: who told whom what, in which way.
-    fn news(&self) -> impl std::hash::Hash + use<> {
-        let request = &self.sent.message;
-        let path = request.target().split('?').next().unwrap_or_default().to_owned();
-        let told: Vec<_> = self
-            .disclosures
-            .iter()
-            .filter(|one| one.verdict.severity >= ALERT)
-            .map(|one| (one.finding.kind, one.finding.value.clone(), one.finding.chain.clone()))
-            .collect();
-        let severity = self.verdict.as_ref().map(|verdict| verdict.severity);
-        let process = self.sent.process.tgid;
-        (self.application.clone(), process, request.authority.clone(), path, told, severity)
-    }
-}
-
-/// What went through, in numbers: the end of every run says it.
+/// The numbers of a run, as its summary shows them.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Totals {
-    /// Sends captured.
+    /// Number of sends captured.
     pub sends: u64,
-    /// Requests decoded.
+    /// Number of requests decoded.
     pub requests: u64,
-    /// Alerts.
+    /// Number of alerts.
     pub alerts: u64,
-    /// Repetitions of alerts.
+    /// Number of repetitions of alerts.
     pub repeated: u64,
-    /// Requests in which a page told another site about a URL: counted only.
+    /// Number of requests in which a page sent a URL to another site.
     pub by_pages: u64,
-    /// Bytes of requests that were sent and are not known.
+    /// Number of bytes of requests that were sent and are not known.
     pub missing_bytes: u64,
-    /// Bytes of application data in TLS that nobody read: neither on the socket,
-    /// where nobody can, nor at the TLS library.
+    /// Number of bytes of application data in TLS that were read neither on the
+    /// socket, where they are encrypted, nor at the TLS library.
     pub tls_bytes: u64,
-    /// Bytes in other protocols that were not read.
+    /// Number of bytes in other protocols that were not read.
     pub other_bytes: u64,
-    /// Values inside requests that could not be read through: bytes.
+    /// Number of bytes in requests that could not be decoded.
     pub opaque_bytes: u64,
 }
 
-/// The core, with all its state.
+/// The core with all its state.
 pub struct Pipeline {
+    rules: Arc<Rules>,
     streams: Streams<Decoder>,
     detector: Detector,
+    judge: Judge,
+    programs: Programs,
+    /// The browser that all requests are judged as, if set.
+    assumed: Option<Arc<Browser>>,
+    waiting: Waiting,
     clock: Option<Clock>,
     losses: Losses,
-    programs: Programs,
-    /// The browser that all requests are judged as, whatever sent them.
-    assumed: Option<String>,
-    judge: Judge,
-    repeats: Repeats,
-    waiting: Waiting,
     totals: Totals,
     accounts: Accounts,
-    sent: Vec<Sent<Message>>,
+    messages: Vec<Sent<Message>>,
     now: BootTime,
     flushed: BootTime,
 }
 
-/// How often what waits in vain is looked for.
+/// Time between two searches for streams and requests that waited too long.
 const FLUSH: Duration = Duration::from_secs(1);
 
 impl Pipeline {
-    /// An empty pipeline.
+    /// Creates an empty pipeline.
     pub fn new(knowledge: &Knowledge) -> Self {
-        let rules = knowledge.rules();
+        let (rules, lexicon) = (knowledge.rules(), knowledge.lexicon());
         Self {
+            rules: Arc::clone(rules),
             streams: Streams::new(stream::Limits::default(), Default::default()),
-            detector: Detector::new(Arc::clone(rules), Arc::clone(knowledge.lexicon())),
+            detector: Detector::new(Arc::clone(rules), Arc::clone(lexicon)),
             judge: Judge::new(Arc::clone(rules)),
+            programs: Programs::default(),
             assumed: None,
-            repeats: Repeats::default(),
             waiting: Waiting::default(),
             clock: None,
             losses: Losses::default(),
-            programs: Programs::default(),
             totals: Totals::default(),
             accounts: Accounts::default(),
-            sent: Vec::new(),
+            messages: Vec::new(),
             now: BootTime::default(),
             flushed: BootTime::default(),
         }
@@ -191,7 +128,7 @@ impl Pipeline {
             Event::Sent(record) => {
                 self.totals.sends += 1;
                 let time = record.time;
-                self.streams.push(&record, &mut self.sent);
+                self.streams.push(&record, &mut self.messages);
                 self.deliver(out);
                 self.tick(time, out);
             }
@@ -204,107 +141,97 @@ impl Pipeline {
                 self.losses = losses;
             }
             Event::Clock(clock) => self.clock = Some(clock),
-            Event::Executable { tgid, path } => {
-                // Another program has other arguments; they come next.
-                *self.programs.of_mut(tgid) = Program { path: Some(path), arguments: Vec::new() };
-            }
-            Event::Arguments { tgid, arguments } => {
-                self.programs.of_mut(tgid).arguments = arguments;
-            }
-            Event::Packages { app, names } => self.programs.installed(app, names),
+            Event::Executable { tgid, path } => self.programs.executed(tgid, path),
+            Event::Arguments { tgid, arguments } => self.programs.set_arguments(tgid, arguments),
+            Event::Packages { app, names } => self.programs.set_packages(app, names),
         }
     }
 
-    /// Judges everything as if this browser had sent it. Says whether the rules
-    /// know one of that name.
+    /// Judges all requests as if this browser had sent them. Returns `false` if the
+    /// rules know no browser of that name.
     pub fn assume(&mut self, browser: &str) -> bool {
-        let rules = Arc::clone(self.judge.rules());
-        let known = rules.browser_named(browser);
-        self.assumed = known.map(|known| known.name.to_string());
-        known.is_some()
+        self.assumed = self.rules.browser_named(browser).cloned();
+        self.assumed.is_some()
     }
 
-    /// Takes the identifiers that earlier runs saw.
+    /// Adds the sightings of earlier runs.
     pub fn remember(&mut self, sightings: Vec<Sighting>) {
         self.judge.remember(sightings);
     }
 
-    /// The identifiers that were seen since this was last asked.
+    /// Returns the sightings that changed since the last call.
     pub fn changed_sightings(&mut self) -> Vec<Sighting> {
         self.judge.changed_sightings()
     }
 
-    /// Tells the time: gives out what waited too long.
+    /// Advances the time, and releases streams and requests that waited too long.
     pub fn tick(&mut self, now: BootTime, out: &mut Vec<Output>) {
         self.now = self.now.max(now);
         if self.now.since(self.flushed) < FLUSH {
             return;
         }
         self.flushed = self.now;
-        self.streams.flush_stale(self.now, &mut self.sent);
-        self.streams.expire(self.now, &mut self.sent);
+        self.streams.flush_stale(self.now, &mut self.messages);
+        self.streams.expire(self.now, &mut self.messages);
         self.deliver(out);
         self.waiting.expire(self.now);
-        let due = self.repeats.due(self.now);
-        self.say(due, out);
+        let due = self.judge.due_repetitions(self.now);
+        self.report_repetitions(due, out);
     }
 
-    /// There are no more events: gives out everything.
+    /// Releases everything after the last event.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
-        self.streams.finish(&mut self.sent);
+        self.streams.finish(&mut self.messages);
         self.deliver(out);
-        let rest = self.repeats.all();
-        self.say(rest, out);
+        let rest = self.judge.take_repetitions();
+        self.report_repetitions(rest, out);
     }
 
-    /// Says how often alerts came again.
-    fn say(&self, counts: Vec<crate::judge::Count>, out: &mut Vec<Output>) {
-        let unix = |time| self.clock.map(|clock| clock.unix(time));
-        out.extend(counts.into_iter().map(|again| Output::Repeated {
-            alert: again.alert,
-            count: again.count,
-            total: again.total,
-            unix: unix(again.time),
+    fn report_repetitions(&self, repetitions: Vec<Repetitions>, out: &mut Vec<Output>) {
+        out.extend(repetitions.into_iter().map(|repeated| Output::Repeated {
+            alert: repeated.alert,
+            count: repeated.count,
+            total: repeated.total,
+            unix: self.unix(repeated.time),
         }));
     }
 
-    /// What went through so far.
+    /// Returns the numbers of the run so far.
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
 
-    /// What each application sent, and how much of it was read. Connections
-    /// count when they end, or at [`Pipeline::finish`].
+    /// Returns the account of each application. A connection counts from its end
+    /// on, or from [`Pipeline::finish`] on.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
     }
 
-    /// The same, kept.
+    /// Takes the accounts out of the pipeline.
     pub fn into_accounts(self) -> Accounts {
         self.accounts
     }
 
-    /// What the connections could not hand on.
+    /// Returns the counters of the streams.
     pub fn stream_counters(&self) -> &stream::Counters {
         self.streams.counters()
     }
 
-    /// What the programs did not deliver.
+    /// Returns the losses of capture.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 
     fn deliver(&mut self, out: &mut Vec<Output>) {
-        for sent in std::mem::take(&mut self.sent) {
+        for sent in std::mem::take(&mut self.messages) {
             let Sent { connection, hook, process, message } = sent;
             match message {
                 Message::Request(message) => {
-                    let sent = Sent { connection, hook, process, message };
-                    self.request(sent, out);
+                    self.request(Sent { connection, hook, process, message }, out);
                 }
                 Message::Name(name) => {
                     let application = self.programs.application(&process);
-                    self.judge.asked_for(&application, &name.name, name.time);
+                    self.judge.record_lookup(&application, &name.name, name.time);
                     self.accounts.named(application, &name);
                 }
                 Message::Ended(traffic) => {
@@ -315,115 +242,88 @@ impl Pipeline {
         }
     }
 
-    /// Takes a request that comes from no trace.
+    /// Takes a request that does not come from a trace.
     pub fn request(&mut self, sent: Sent<Request>, out: &mut Vec<Output>) {
         let decoded = self.decode(sent);
-        let page = page(&decoded);
-        let application = decoded.application.clone();
-        let time = decoded.sent.message.time;
-        out.push(Output::Request(Box::new(decoded)));
-        let Some(page) = page else {
+        let judged = Arc::new(self.judge.judge(decoded));
+        self.count(&judged);
+        self.waiting.add(&judged);
+        out.push(Output::Request(Arc::clone(&judged)));
+
+        let Sent { connection, message, .. } = &judged.sent;
+        let Some(page) = Page::open_in(message, judged.sender, connection.transport) else {
             return;
         };
-        if self.judge.opened(&application, &page, time) {
-            // Who was told of the page before it was opened was told of a visit
-            // all the same.
-            for early in self.waiting.take(&application, &page) {
-                self.judge_again(early, out);
+        if self.judge.record_visit(&judged.application, &page, message.time) {
+            // A request that mentioned the page before it was opened disclosed a
+            // visit all the same.
+            for early in self.waiting.take(&judged.application, page.address()) {
+                if let Some(again) = self.judge.judge_again(Arc::unwrap_or_clone(early)) {
+                    self.totals.alerts += u64::from(again.is_alert());
+                    out.push(Output::Request(Arc::new(again)));
+                }
             }
         }
     }
 
-    fn decode(&mut self, sent: Sent<Request>) -> Decoded {
+    fn decode(&mut self, sent: Sent<Request>) -> DecodedRequest {
+        let request = &sent.message;
         let application = self.programs.application(&sent.process);
-        let initiator = initiator(&sent.message);
-        let findings = self.detector.find_among(&sent.message, self.judge.visits(&application));
-        let program = self.programs.of(sent.process.tgid);
-        let decoded = Decoded {
+        let arguments = self.programs.arguments(sent.process.tgid);
+        let browser = self.browser(&application, arguments);
+        let private = browser.as_ref().and_then(|browser| browser.is_private(arguments));
+        let initiator = initiator(request);
+        let host = request.authority.as_deref().map(host_of_authority);
+        let site = host.and_then(Site::of_host);
+        let visits = self.judge.visits(&application);
+        let context = Context { initiator, site: site.as_ref(), visits };
+        let findings = self.detector.find_in_context(request, &context);
+        DecodedRequest {
             number: self.totals.requests,
-            exe: program.and_then(|program| program.path.clone()),
-            unix: self.clock.map(|clock| clock.unix(sent.message.time)),
+            unix: self.unix(request.time),
             application,
-            browser: None,
-            private: None,
-            initiator,
-            sender: initiator,
-            recipient: Recipient::Unknown,
-            findings,
-            disclosures: Vec::new(),
-            verdict: None,
-            alert: None,
-            repeats: None,
-            sent,
-        };
-        let decoded = self.judged(decoded);
-        self.count(&decoded);
-        let opaque = decoded.findings.report.unread();
-        if opaque > 0 {
-            self.accounts.opaque(decoded.application.clone(), opaque);
-        }
-        self.waiting.add(&decoded);
-        decoded
-    }
-
-    /// Judges a request by what is known now.
-    fn judged(&mut self, mut decoded: Decoded) -> Decoded {
-        let rules = Arc::clone(self.judge.rules());
-        let program = self.programs.of(decoded.sent.process.tgid);
-        let arguments = program.map_or(&[][..], |program| &program.arguments);
-        let browser = match &self.assumed {
-            Some(name) => rules.browser_named(name),
-            // On Android the executable is the system's, and the first argument
-            // the application's name, unless it has changed it.
-            None => [
-                decoded.application.package.as_deref(),
-                decoded.exe.as_deref(),
-                arguments.first().map(String::as_str),
-            ]
-            .into_iter()
-            .flatten()
-            .find_map(|name| rules.browser(name)),
-        };
-        let private = browser.and_then(|browser| browser.is_private(arguments));
-        let origin = Origin {
-            application: &decoded.application,
             browser,
             private,
-            request: decoded.number,
-            process: decoded.sent.process.tgid,
-            connection: decoded.sent.connection.key,
-            unix: decoded.unix.unwrap_or_default(),
-            initiator: decoded.initiator,
-        };
-        let judged = self.judge.judge(&decoded.sent.message, &mut decoded.findings, &origin);
-        let Judged { sender, recipient, disclosures, verdict } = judged;
-        decoded.browser = browser.map(|browser| browser.name.to_string());
-        decoded.private = private;
-        Decoded { sender, recipient, disclosures, verdict, ..decoded }.numbered(&mut self.repeats)
-    }
-
-    /// Judges a request again that told of a page before it was opened. It is
-    /// given out only where that makes it worse.
-    fn judge_again(&mut self, early: Decoded, out: &mut Vec<Output>) {
-        let before = early.verdict.as_ref().map(|verdict| verdict.severity);
-        let mut again = self.judged(Decoded { alert: None, repeats: None, ..early });
-        if again.verdict.as_ref().map(|verdict| verdict.severity) > before && again.alarms() {
-            again.sent.message.update = true;
-            self.totals.alerts += u64::from(again.is_alert());
-            out.push(Output::Request(Box::new(again)));
+            initiator,
+            site,
+            findings,
+            sent,
         }
     }
 
-    fn count(&mut self, decoded: &Decoded) {
+    /// Returns the browser that an application with these arguments is.
+    fn browser(&self, application: &Application, arguments: &[String]) -> Option<Arc<Browser>> {
+        // On Android the executable is the system's, and the first argument is the
+        // application's name, unless it has changed it.
+        let names = || {
+            let first = arguments.first().map(String::as_str);
+            [application.package.as_deref(), application.executable.as_deref(), first]
+        };
+        let known = || names().into_iter().flatten().find_map(|name| self.rules.browser(name));
+        self.assumed.as_ref().or_else(known).cloned()
+    }
+
+    fn unix(&self, time: BootTime) -> Option<u64> {
+        self.clock.map(|clock| clock.unix(time))
+    }
+
+    fn count(&mut self, judged: &JudgedRequest) {
+        let opaque = judged.opaque_bytes();
         let totals = &mut self.totals;
         totals.requests += 1;
-        totals.alerts += u64::from(decoded.is_alert());
-        totals.repeated += u64::from(decoded.repeats.is_some());
-        let page = decoded.initiator == Initiator::Page
-            && decoded.findings.list.iter().any(|f| f.kind == crate::finding::Kind::Url);
-        totals.by_pages += u64::from(page);
-        totals.missing_bytes += decoded.sent.message.unread_bytes;
-        totals.opaque_bytes += decoded.findings.report.unread();
+        match judged.alert {
+            AlertStatus::New(_) => totals.alerts += 1,
+            AlertStatus::Repetition(_) => totals.repeated += 1,
+            AlertStatus::None => {}
+        }
+        let by_page = judged.initiator == Initiator::Page
+            && judged.findings().any(|finding| finding.kind == Kind::Url);
+        totals.by_pages += u64::from(by_page);
+        totals.missing_bytes += judged.sent.message.unread_bytes;
+        totals.opaque_bytes += opaque;
+        if opaque > 0 {
+            self.accounts.opaque(Arc::clone(&judged.application), opaque);
+        }
     }
 
     fn count_unread(&mut self, traffic: &Traffic) {
@@ -431,42 +331,6 @@ impl Pipeline {
         self.totals.tls_bytes += unread.tls;
         self.totals.other_bytes += unread.bytes() - unread.tls;
         self.totals.missing_bytes += unread.gaps;
-    }
-}
-
-impl Decoded {
-    /// With its number, if it is an alert, or that of the one it repeats.
-    fn numbered(mut self, repeats: &mut Repeats) -> Self {
-        if self.alarms() {
-            match repeats.observe(self.news(), self.sent.message.time) {
-                News::New(number) => self.alert = Some(number),
-                News::Again(number) => self.repeats = Some(number),
-            }
-        }
-        self
-    }
-}
-
-/// The page that a request says is open: the one it navigates to, or the one
-/// that it comes from.
-fn page(decoded: &Decoded) -> Option<String> {
-    let request = &decoded.sent.message;
-    match decoded.sender {
-        Sender::Navigation if !request.path_is_cut() => {
-            let scheme = match decoded.sent.connection.transport {
-                Transport::Tls => "https",
-                Transport::Tcp | Transport::Udp => "http",
-            };
-            let authority = request.authority.as_deref()?;
-            Some(format!("{scheme}://{authority}{}", request.path.as_deref()?))
-        }
-        // A referrer that policy has cut to its origin names no page.
-        Sender::Page if request.head_cut.is_none() => {
-            let referer = std::str::from_utf8(request.header("referer")?).ok()?;
-            let address = Address::parse(referer)?;
-            (referer.starts_with("http") && !address.is_host()).then(|| referer.to_owned())
-        }
-        _ => None,
     }
 }
 

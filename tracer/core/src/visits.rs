@@ -5,35 +5,36 @@
 //! bounded: the oldest go first.
 
 mod hashes;
+mod page;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
 use self::hashes::Hashes;
-pub use self::hashes::{Algorithm, HashMatch, HashedForm};
+pub use self::{
+    hashes::{Algorithm, HashMatch, HashedForm},
+    page::Page,
+};
 use crate::{
     address::{Address, Site, host_of_authority},
     finding::{Scope, Visited},
     record::BootTime,
 };
 
-/// Pages remembered of one application. A day of heavy use opens some hundred;
-/// what is reported is reported within minutes, or in the next batch.
+/// Pages that are remembered of one application. A day of heavy use opens some
+/// hundred, and reports of them follow within minutes, or in the next batch.
 const MAX_PAGES: usize = 256;
 
-/// Hosts remembered of one application. A page asks for some dozen.
+/// Hosts that are remembered of one application. A page uses some dozen.
 const MAX_HOSTS: usize = 1024;
 
-/// The longest URL remembered: longer ones are cut, and compared as far.
-const MAX_URL: usize = 2048;
-
-/// A page that was opened.
+/// A page that an application visited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visit {
-    /// As it was requested.
+    /// URL of the page as it was requested.
     pub url: String,
-    /// When it was opened last.
+    /// Time of the last visit.
     pub time: BootTime,
     address: Address,
     site: Option<Site>,
@@ -42,24 +43,20 @@ pub struct Visit {
 /// The visits of one application.
 #[derive(Debug, Clone, Default)]
 pub struct Visits {
+    /// The most recent visit is the last.
     pages: VecDeque<Visit>,
-    /// Hosts that were asked for, where nobody could read which page.
+    /// Hosts that were looked up, or named in a ClientHello.
     hosts: VecDeque<(String, BootTime)>,
     hashes: Hashes,
 }
 
 impl Visits {
-    /// A page was opened. Says whether that is news.
-    pub fn opened(&mut self, url: &str, time: BootTime) -> bool {
-        let url = &url[..url.floor_char_boundary(MAX_URL)];
-        let Some(address) = Address::parse(url) else {
-            return false;
-        };
-        if let Some(at) = self.pages.iter().position(|page| page.address == address) {
-            // The last one is the newest.
-            if let Some(mut page) = self.pages.remove(at) {
-                page.time = page.time.max(time);
-                self.pages.push_back(page);
+    /// Records a visit. Returns `true` if the page is new.
+    pub fn record_page(&mut self, page: &Page<'_>, time: BootTime) -> bool {
+        if let Some(at) = self.pages.iter().position(|known| known.address == page.address) {
+            if let Some(mut known) = self.pages.remove(at) {
+                known.time = known.time.max(time);
+                self.pages.push_back(known);
             }
             return false;
         }
@@ -68,14 +65,14 @@ impl Visits {
         {
             self.hashes.remove(&oldest.url);
         }
-        self.hashes.insert(url);
-        let site = address.site();
-        self.pages.push_back(Visit { url: url.to_owned(), time, address, site });
+        self.hashes.insert(&page.url);
+        let (address, site) = (page.address.clone(), page.address.site());
+        self.pages.push_back(Visit { url: page.url.clone().into_owned(), time, address, site });
         true
     }
 
-    /// A host was asked for.
-    pub fn asked_for(&mut self, host: &str, time: BootTime) {
+    /// Records that a host was looked up.
+    pub fn record_lookup(&mut self, host: &str, time: BootTime) {
         let host = host.to_lowercase();
         self.hosts.retain(|(known, _)| *known != host);
         if self.hosts.len() == MAX_HOSTS {
@@ -89,12 +86,10 @@ impl Visits {
         self.pages.is_empty()
     }
 
-    /// What a URL in a request that was sent at `now` is to these visits, and
-    /// how much of the visit it tells. `truncated`: it may go on.
-    pub fn find(&self, url: &str, truncated: bool, now: BootTime) -> (Visited, Scope) {
-        let Some(address) = Address::parse(url) else {
-            return (Visited::Unknown, Scope::Host);
-        };
+    /// Returns the visit that an address is about, in a request sent at `now`, and
+    /// how much of the visit's URL it reveals. `truncated` is set if the address
+    /// may continue.
+    pub fn find(&self, address: &Address, truncated: bool, now: BootTime) -> (Visited, Scope) {
         let scope = match () {
             () if address.has_query() => Scope::Full,
             () if address.is_host() => Scope::Host,
@@ -102,7 +97,7 @@ impl Visits {
         };
         let newest = || self.pages.iter().rev();
         let is_page = |visit: &&Visit| {
-            if truncated { address.begins(&visit.address) } else { address == visit.address }
+            if truncated { address.begins(&visit.address) } else { *address == visit.address }
         };
         // That somebody was at a host's front page, and that he was at the host,
         // look the same.

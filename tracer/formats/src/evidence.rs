@@ -1,6 +1,6 @@
 //! Requests to be written as evidence, and the comment that explains each.
 
-use tracer_core::{alert::Alert, pipeline::Decoded};
+use tracer_core::{alert::Alert, judge::JudgedRequest};
 
 /// A request to be written.
 ///
@@ -9,7 +9,7 @@ use tracer_core::{alert::Alert, pipeline::Decoded};
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     /// The request.
-    pub decoded: &'a Decoded,
+    pub decoded: &'a JudgedRequest,
     /// The audit phase in which it was sent, such as "idle" or "private".
     pub phase: Option<&'a str>,
 }

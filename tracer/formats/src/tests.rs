@@ -1,4 +1,7 @@
-use std::{net::SocketAddr, sync::LazyLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -18,8 +21,9 @@ use tracer_core::{
         redact::{Key, Redactor},
     },
     finding::Finding,
+    judge::JudgedRequest,
     knowledge::Knowledge,
-    pipeline::{Decoded, Output, Pipeline},
+    pipeline::{Output, Pipeline},
     proto::{Body, Gap, Header, Protocol, Request, parse_http1},
     record::{BootTime, Clock, Connection, Event, Hook, Process, Transport},
     stream::Sent,
@@ -114,15 +118,15 @@ fn pipeline() -> Pipeline {
     Pipeline::new(&KNOWLEDGE)
 }
 
-fn decoded(outputs: Vec<Output>) -> Vec<Decoded> {
+fn decoded(outputs: Vec<Output>) -> Vec<JudgedRequest> {
     let request = |output| match output {
-        Output::Request(decoded) => Some(*decoded),
+        Output::Request(decoded) => Some(Arc::unwrap_or_clone(decoded)),
         _ => None,
     };
     outputs.into_iter().filter_map(request).collect()
 }
 
-fn decode(requests: Vec<(Request, Connection)>) -> Vec<Decoded> {
+fn decode(requests: Vec<(Request, Connection)>) -> Vec<JudgedRequest> {
     let mut pipeline = pipeline();
     let mut outputs = Vec::new();
     pipeline.push(Event::Clock(Clock { boot: BootTime(0), unix: TIME }), &mut outputs);
@@ -134,23 +138,23 @@ fn decode(requests: Vec<(Request, Connection)>) -> Vec<Decoded> {
     decoded(outputs)
 }
 
-fn entries(all: &[Decoded]) -> Vec<Evidence<'_>> {
+fn entries(all: &[JudgedRequest]) -> Vec<Evidence<'_>> {
     all.iter().map(|decoded| Evidence { decoded, phase: Some("idle") }).collect()
 }
 
-fn written_pcapng(all: &[Decoded]) -> Vec<u8> {
+fn written_pcapng(all: &[JudgedRequest]) -> Vec<u8> {
     let mut file = Vec::new();
     pcapng::write(&mut file, &entries(all)).unwrap();
     file
 }
 
-fn written_har(all: &[Decoded], redactor: &Redactor) -> String {
+fn written_har(all: &[JudgedRequest], redactor: &Redactor) -> String {
     let mut file = Vec::new();
     har::write(&mut file, &entries(all), redactor).unwrap();
     String::from_utf8(file).unwrap()
 }
 
-fn read_pcapng(file: &[u8]) -> Vec<Decoded> {
+fn read_pcapng(file: &[u8]) -> Vec<JudgedRequest> {
     let mut reader = pcapng::Reader::new(file);
     let mut pipeline = pipeline();
     let mut outputs = Vec::new();
@@ -164,7 +168,7 @@ fn read_pcapng(file: &[u8]) -> Vec<Decoded> {
     all
 }
 
-fn read_har(file: &str) -> Vec<Decoded> {
+fn read_har(file: &str) -> Vec<JudgedRequest> {
     let mut reader = har::Reader::new(file.as_bytes());
     let mut pipeline = pipeline();
     let mut outputs = Vec::new();
@@ -176,11 +180,11 @@ fn read_har(file: &str) -> Vec<Decoded> {
 }
 
 /// Returns the properties of a request that both formats keep.
-fn summary(decoded: &Decoded) -> (Option<&str>, &str, bool, Vec<&Finding>) {
+fn summary(decoded: &JudgedRequest) -> (Option<&str>, &str, bool, Vec<&Finding>) {
     let request = &decoded.sent.message;
     let complete = request.complete;
     let path = request.target();
-    (request.authority.as_deref(), path, complete, decoded.findings.list.iter().collect())
+    (request.authority.as_deref(), path, complete, decoded.findings().collect())
 }
 
 #[test]
@@ -193,10 +197,11 @@ fn a_written_capture_is_read_with_the_same_findings() {
         assert_eq!(summary(before), summary(after));
         assert_eq!(before.unix, after.unix);
         assert_eq!(before.sent.message.unread_bytes, after.sent.message.unread_bytes);
-        let endpoints = |decoded: &Decoded| -> (Transport, Option<SocketAddr>, Option<SocketAddr>) {
-            let connection = decoded.sent.connection;
-            (connection.transport, connection.local, connection.remote)
-        };
+        let endpoints =
+            |decoded: &JudgedRequest| -> (Transport, Option<SocketAddr>, Option<SocketAddr>) {
+                let connection = decoded.sent.connection;
+                (connection.transport, connection.local, connection.remote)
+            };
         assert_eq!(endpoints(before), endpoints(after));
         assert_eq!(after.sent.process.uid, 10_123);
     }
@@ -308,7 +313,7 @@ fn files_without_requests_or_with_an_unknown_request_are_read() {
     assert_eq!(read_pcapng(&written_pcapng(&[])).len(), 0);
     assert_eq!(read_har(&written_har(&[], &Redactor::off())).len(), 0);
     // A request without any known property.
-    let mut decoded = fixtures::decoded();
+    let mut decoded = fixtures::judged();
     let request = &mut decoded.sent.message;
     (request.method, request.authority, request.path) = (None, None, None);
     request.body = Body { gaps: vec![Gap { at: 0, len: None }], ..Body::default() };

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Usage, style, times};
 use crate::store::{Query, Reader, StoredAlert, default_place};
 use tracer_core::{
-    alert::{Alert, Style, alert_line, printable, redact::Redactor, rfc3339},
+    alert::{Alert, Style, printable, redact::Redactor, rfc3339, text},
     finding::Severity,
     judge::Sighting,
 };
@@ -186,7 +186,7 @@ impl<W: Write> List<W> {
         }
         // Show the number in the store, since the number in the run is not unique here.
         let alert = Alert { alert: u64::try_from(id).ok(), ..alert };
-        let line = alert_line(&alert, self.style);
+        let line = text::alert(&alert, self.style);
         match count {
             0 | 1 => writeln!(self.out, "{line}"),
             _ => writeln!(self.out, "{line}  ({count} times, last at {})", rfc3339(last)),

@@ -13,11 +13,11 @@ use clap::ValueEnum;
 
 use super::{rules, session::unread};
 use tracer_core::{
-    alert::{decoded_line, json_name, printable},
+    alert::{json, printable},
     finding::Recipient,
-    judge::Disclosure,
+    judge::{Disclosure, JudgedRequest},
     knowledge::Knowledge,
-    pipeline::{Decoded, Output, Pipeline},
+    pipeline::{Output, Pipeline},
     proto,
     record::{
         Connection, Event, Hook, Process, Transport,
@@ -276,7 +276,7 @@ impl<'a, W: Write> Printer<'a, W> {
     fn outputs(&mut self, outputs: &mut Vec<Output>) -> io::Result<()> {
         for output in outputs.drain(..) {
             match output {
-                Output::Request(decoded) => self.hold(&decoded)?,
+                Output::Request(judged) => self.hold(&judged)?,
                 Output::Repeated { .. } => {}
                 Output::Lost { loss, count, .. } => {
                     self.note(&format!("{count} {}", loss.explain()))?;
@@ -286,14 +286,14 @@ impl<'a, W: Write> Printer<'a, W> {
         Ok(())
     }
 
-    fn hold(&mut self, decoded: &Decoded) -> io::Result<()> {
+    fn hold(&mut self, judged: &JudgedRequest) -> io::Result<()> {
         let mut text = Vec::new();
-        self.request(decoded, &mut text)?;
-        if let Some(held) = self.held.iter_mut().find(|(number, _)| *number == decoded.number) {
+        self.request(judged, &mut text)?;
+        if let Some(held) = self.held.iter_mut().find(|(number, _)| *number == judged.number) {
             held.1 = text;
             return Ok(());
         }
-        self.held.push_back((decoded.number, text));
+        self.held.push_back((judged.number, text));
         if self.held.len() > HELD
             && let Some((_, text)) = self.held.pop_front()
         {
@@ -307,13 +307,13 @@ impl<'a, W: Write> Printer<'a, W> {
         self.held.drain(..).try_for_each(|(_, text)| self.out.write_all(&text))
     }
 
-    fn request(&self, decoded: &Decoded, out: &mut Vec<u8>) -> io::Result<()> {
-        let index = decoded.number;
+    fn request(&self, judged: &JudgedRequest, out: &mut Vec<u8>) -> io::Result<()> {
+        let index = judged.number;
         if self.json {
-            serde_json::to_writer(&mut *out, &decoded_line(&self.source, index, decoded))?;
+            serde_json::to_writer(&mut *out, &json::request(&self.source, index, judged))?;
             return out.write_all(b"\n");
         }
-        let request = &decoded.sent.message;
+        let request = &judged.sent.message;
         write!(
             out,
             "{}#{index}: {} {}{}",
@@ -322,34 +322,34 @@ impl<'a, W: Write> Printer<'a, W> {
             printable(request.authority.as_deref().unwrap_or("(unknown host)")),
             printable(request.path.as_deref().unwrap_or("(unknown path)"))
         )?;
-        let sdk = decoded.findings.sdk.as_ref().map(|sdk| format!(", in the format of {sdk}"));
-        let to = match &decoded.recipient {
+        let sdk = judged.sdk.as_ref().map(|sdk| format!(", in the format of {sdk}"));
+        let to = match &judged.recipient {
             Recipient::ThirdParty | Recipient::Unknown => String::new(),
             known => format!(" to {}", known.describe()),
         };
-        let by = json_name(decoded.sender);
+        let by = judged.sender.as_str();
         writeln!(out, "  [{by}{to}{}]", printable(&sdk.unwrap_or_default()))?;
-        if let Some(verdict) = &decoded.verdict {
+        if let Some(verdict) = judged.verdict() {
             writeln!(out, "    {}: {}", verdict.severity.label(), printable(&verdict.reason))?;
         }
         if !request.complete {
             writeln!(out, "    incomplete: at least {} bytes are missing", request.unread_bytes)?;
         }
-        let opaque = decoded.findings.report.unread();
+        let opaque = judged.opaque_bytes();
         if opaque > 0 {
             writeln!(
                 out,
                 "    not decoded: {opaque} bytes of the content, in an unknown encoding"
             )?;
         }
-        for Disclosure { finding, verdict, .. } in &decoded.disclosures {
+        for Disclosure { finding, verdict, .. } in &judged.disclosures {
             writeln!(
                 out,
                 "    {}{} {} ({}){}\n        {}",
-                json_name(finding.kind),
+                finding.kind.as_str(),
                 finding.class.as_ref().map(|class| format!(" {class}")).unwrap_or_default(),
                 printable(&finding.value),
-                verdict.severity.label().to_lowercase(),
+                verdict.severity.as_str(),
                 if finding.truncated { "… (truncated)" } else { "" },
                 printable(&finding.chain)
             )?;

@@ -21,7 +21,7 @@ use flate2::{Compression, write::GzEncoder};
 use super::{session::print_summary, style};
 use crate::sink::{Human, Sink as _};
 use tracer_core::{
-    alert::redact::Redactor,
+    alert::Notice,
     knowledge::Knowledge,
     pipeline::{Output, Pipeline},
 };
@@ -121,9 +121,9 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     pipeline.finish(&mut outputs);
 
     // All values are fictitious, so nothing is redacted.
-    let mut sink = Human::new(io::stdout().lock(), style(), Redactor::off());
-    for output in &outputs {
-        sink.output(output)?;
+    let mut sink = Human::new(io::stdout().lock(), style());
+    for notice in outputs.iter().filter_map(Notice::from_output) {
+        sink.notice(&notice)?;
     }
     drop(sink);
     let alerts = |manners: Manners| {

@@ -49,7 +49,7 @@ impl Folder {
 
 /// Looks up a browser by its name in the rules.
 pub(super) fn browser<'a>(rules: &'a Rules, name: &str) -> Result<&'a Browser, Usage> {
-    rules.browser_named(name).ok_or_else(|| {
+    rules.browser_named(name).map(|browser| &**browser).ok_or_else(|| {
         Usage(format!(
             "the rules have no browser named {}; see browsers.toml (docs/guides/rules.md)",
             printable(name)

@@ -161,23 +161,18 @@ impl Args {
         Ok(Files { alerts: alerts.transpose()?, recording: recording.transpose()? })
     }
 
-    fn sinks(
-        &self,
-        alerts: Option<File>,
-        redactor: &Redactor,
-    ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
-        // All sinks use the same digests, so that their lines can be compared.
+    fn sinks(&self, alerts: Option<File>) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         let stdout = io::stdout();
         let mut sinks: Vec<Box<dyn Sink>> = vec![if self.json {
-            Box::new(Json::new(stdout, redactor.clone()))
+            Box::new(Json::new(stdout))
         } else {
-            Box::new(Human::new(stdout, style(), redactor.clone()))
+            Box::new(Human::new(stdout, style()))
         }];
         if let Some(file) = alerts {
-            sinks.push(Box::new(Json::new(BufWriter::new(file), redactor.clone())));
+            sinks.push(Box::new(Json::new(BufWriter::new(file))));
         }
         if let Some(log) = self.log {
-            sinks.push(Box::new(log.open(redactor.clone()).context("--log")?));
+            sinks.push(Box::new(log.open().context("--log")?));
         }
         Ok(sinks)
     }
@@ -212,7 +207,7 @@ enum LogName {
 }
 
 impl LogName {
-    fn open(self, redactor: Redactor) -> anyhow::Result<SystemLog> {
+    fn open(self) -> anyhow::Result<SystemLog> {
         let log = match self {
             Self::Auto => Log::detect().context(
                 "no system log was found (journald, logd or syslog); name one, or leave out --log",
@@ -221,7 +216,7 @@ impl LogName {
             Self::Syslog => Log::Syslog,
             Self::Logcat => Log::Logcat,
         };
-        SystemLog::open(log, redactor).with_context(|| {
+        SystemLog::open(log).with_context(|| {
             format!("cannot connect to {} at {}", log.name(), log.socket().display())
         })
     }
@@ -315,7 +310,8 @@ fn session(
     let store = store.map(|store| Writer::start(store, args.keep.limits())).transpose();
     Ok(Session {
         pipeline,
-        sinks: args.sinks(files.alerts, &redactor)?,
+        redactor,
+        sinks: args.sinks(files.alerts)?,
         store: store.context("cannot write to the store")?,
         recording: files.recording,
         outputs: Vec::new(),

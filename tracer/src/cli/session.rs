@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::keep;
 use crate::{sink::Sink, store::Writer};
 use tracer_core::{
-    alert::application_line,
+    alert::{Notice, application_line, redact::Redactor},
     pipeline::{Output, Pipeline, Totals},
     record::{Event, Losses, trace},
 };
@@ -16,6 +16,7 @@ use tracer_host::hook;
 /// The pipeline of a run, and its outputs.
 pub(super) struct Session {
     pub(super) pipeline: Pipeline,
+    pub(super) redactor: Redactor,
     pub(super) sinks: Vec<Box<dyn Sink>>,
     pub(super) store: Option<Writer>,
     pub(super) recording: Option<trace::Writer<BufWriter<File>>>,
@@ -71,17 +72,18 @@ impl Session {
         if self.outputs.is_empty() {
             return Ok(());
         }
+        let notices = self.outputs.drain(..).filter_map(|output| Notice::from_output(&output));
+        let notices: Vec<_> = notices.collect();
         // The store comes first, because a sink that fails ends the run.
         if let Some(store) = &self.store {
-            self.outputs.iter().for_each(|output| store.output(output));
+            notices.iter().for_each(|notice| store.notice(notice));
         }
-        for sink in &mut self.sinks {
-            for output in &self.outputs {
-                sink.output(output)?;
-            }
-            sink.flush()?;
+        for notice in notices {
+            // All sinks show the same digests, so that they can be compared.
+            let notice = notice.redacted(&self.redactor);
+            self.sinks.iter_mut().try_for_each(|sink| sink.notice(&notice))?;
         }
-        self.outputs.clear();
+        self.sinks.iter_mut().try_for_each(|sink| sink.flush())?;
         Ok(())
     }
 

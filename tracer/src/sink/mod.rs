@@ -1,7 +1,7 @@
 //! Sinks write alerts: as text lines, as JSON lines, or to the system log.
 //!
-//! Alerts contain the user's browsing history, so their values are redacted by default. See
-//! [`tracer_core::alert::redact`].
+//! Alerts contain the user's browsing history. The session redacts their values before the sinks
+//! get them, unless the user asks otherwise. See [`tracer_core::alert::redact`].
 
 mod system;
 
@@ -10,14 +10,14 @@ use std::io::{self, Write};
 pub use self::system::{Log, SystemLog};
 use tracer_core::{
     account::Accounts,
-    alert::{self, Style, redact::Redactor},
-    pipeline::{Output, Totals},
+    alert::{Notice, Style, json, text},
+    pipeline::Totals,
 };
 
 /// A destination of the alert stream.
 pub trait Sink {
-    /// Writes an alert or losses. Ignores other outputs.
-    fn output(&mut self, output: &Output) -> io::Result<()>;
+    /// Writes a notice. Its values are already redacted.
+    fn notice(&mut self, notice: &Notice) -> io::Result<()>;
     /// Writes the totals at the end of the run.
     fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()>;
     /// Writes buffered data.
@@ -32,22 +32,18 @@ pub trait Sink {
 pub struct Human<W> {
     to: W,
     style: Style,
-    redactor: Redactor,
 }
 
 impl<W: Write> Human<W> {
     /// Creates a sink that writes to `to`.
-    pub fn new(to: W, style: Style, redactor: Redactor) -> Self {
-        Self { to, style, redactor }
+    pub fn new(to: W, style: Style) -> Self {
+        Self { to, style }
     }
 }
 
 impl<W: Write> Sink for Human<W> {
-    fn output(&mut self, output: &Output) -> io::Result<()> {
-        match alert::text_line(output, self.style, &self.redactor) {
-            Some(line) => writeln!(self.to, "{line}"),
-            None => Ok(()),
-        }
+    fn notice(&mut self, notice: &Notice) -> io::Result<()> {
+        writeln!(self.to, "{}", text::notice(notice, self.style))
     }
 
     fn summary(&mut self, _: &Totals, _: &Accounts) -> io::Result<()> {
@@ -63,13 +59,12 @@ impl<W: Write> Sink for Human<W> {
 /// Writes JSON lines.
 pub struct Json<W> {
     to: W,
-    redactor: Redactor,
 }
 
 impl<W: Write> Json<W> {
     /// Creates a sink that writes to `to`.
-    pub fn new(to: W, redactor: Redactor) -> Self {
-        Self { to, redactor }
+    pub fn new(to: W) -> Self {
+        Self { to }
     }
 
     fn line(&mut self, line: &serde_json::Value) -> io::Result<()> {
@@ -79,15 +74,12 @@ impl<W: Write> Json<W> {
 }
 
 impl<W: Write> Sink for Json<W> {
-    fn output(&mut self, output: &Output) -> io::Result<()> {
-        match alert::json_line(output, &self.redactor) {
-            Some(line) => self.line(&line),
-            None => Ok(()),
-        }
+    fn notice(&mut self, notice: &Notice) -> io::Result<()> {
+        self.line(&json::notice(notice))
     }
 
     fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()> {
-        self.line(&alert::json_summary(totals, accounts))
+        self.line(&json::summary(totals, accounts))
     }
 
     fn flush(&mut self) -> io::Result<()> {

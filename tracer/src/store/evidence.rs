@@ -118,7 +118,7 @@ mod tests {
     fn request(body: &[u8], gaps: &[usize]) -> Request {
         let gaps = gaps.iter().map(|&at| Gap { at, len: None }).collect();
         let body = Body { data: Bytes::copy_from_slice(body), gaps, chunked: false };
-        Request { body, ..fixtures::decoded().sent.message }
+        Request { body, ..fixtures::judged().sent.message }
     }
 
     #[test]

@@ -35,9 +35,9 @@ pub use self::{
     writer::{StoreEvent, Writer},
 };
 use tracer_core::{
-    alert::{Alert, json_name, redact::Key},
-    judge::Sighting,
-    pipeline::Decoded,
+    alert::{Alert, redact::Key},
+    finding::Severity,
+    judge::{JudgedRequest, Sighting},
 };
 
 /// Time to wait for another process's lock.
@@ -65,14 +65,13 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Builds the entry of a request. `now` stands in for a missing time.
-    fn new(decoded: &Decoded, now: u64) -> Self {
-        let alert = Alert::of(decoded);
+    /// Builds the entry of an alert and its request. `now` stands in for a missing time.
+    fn new(alert: Alert, request: &JudgedRequest, now: u64) -> Self {
         Self {
             json: serde_json::to_string(&alert).expect("an alert has a JSON form"),
             alert,
-            time: decoded.unix.unwrap_or(now),
-            evidence: Evidence::new(&decoded.sent.message),
+            time: request.unix.unwrap_or(now),
+            evidence: Evidence::new(&request.sent.message),
         }
     }
 
@@ -179,14 +178,14 @@ fn insert_alert(tx: &Transaction<'_>, run: i64, entry: &Entry) -> rusqlite::Resu
                 run,
                 alert.alert.map(integer),
                 integer(*time),
-                alert.severity.map(json_name),
+                alert.severity.map(Severity::as_str),
                 alert.reason,
                 alert.application,
                 alert.process.uid,
                 content.browser,
                 content.private,
-                json_name(content.sender),
-                json_name(&content.recipient),
+                content.sender.as_str(),
+                content.recipient.as_str(),
                 alert.host(),
                 content.sdk,
                 json,

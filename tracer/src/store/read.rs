@@ -9,7 +9,7 @@ use super::{
     schema::{self, State},
 };
 use tracer_core::{
-    alert::{Alert, json_name, redact::Key},
+    alert::{Alert, redact::Key},
     finding::Severity,
     judge::Sighting,
 };
@@ -88,7 +88,8 @@ impl Reader {
     ) -> Result<(), E> {
         let severities = query.severity.map(|least| {
             let selected = |severity: &Severity| *severity >= least;
-            let names: Vec<_> = SEVERITIES.into_iter().filter(selected).map(json_name).collect();
+            let names: Vec<_> =
+                SEVERITIES.into_iter().filter(selected).map(Severity::as_str).collect();
             serde_json::to_string(&names).expect("names have a JSON form")
         });
         let mut after = (i64::MIN, i64::MIN);

@@ -14,7 +14,10 @@ use super::{
     Entry, Retention, Store, StoreError, insert_alert, now, retention::Removed, update_count,
     upsert_identifier,
 };
-use tracer_core::{judge::Sighting, pipeline::Output};
+use tracer_core::{
+    alert::{Alert, Notice},
+    judge::Sighting,
+};
 
 /// Maximum time for which an entry waits for others to be committed with: a quarter of the second
 /// that a kill may lose.
@@ -113,16 +116,17 @@ impl Writer {
     }
 
     /// Queues an alert or a repetition. Never blocks.
-    pub fn output(&self, output: &Output) {
-        match output {
-            Output::Request(decoded) if decoded.is_alert() => {
-                self.send(Item::Alert(Box::new(Entry::new(decoded, now()))));
+    pub fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::Alert { alert, request } => {
+                let entry = Entry::new(Alert::clone(alert), request, now());
+                self.send(Item::Alert(Box::new(entry)));
             }
-            Output::Repeated { alert, total, unix, .. } => {
+            Notice::Repeated { alert, total, unix, .. } => {
                 let last = unix.unwrap_or_else(now);
                 self.send(Item::Repeated { alert: *alert, total: *total, last });
             }
-            Output::Request(_) | Output::Lost { .. } => {}
+            Notice::Lost { .. } => {}
         }
     }
 

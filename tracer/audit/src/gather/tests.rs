@@ -170,7 +170,8 @@ fn read_all() -> Accounts {
     let mut accounts = Accounts::default();
     let connection = Connection { key: 0, transport: Transport::Tls, local: None, remote: None };
     let traffic = tracer_core::proto::Traffic { sent: 1000, decoded: 1000, ..Default::default() };
-    accounts.ended(Application::new(1000, Some("/bin/browser"), ""), &connection, &traffic);
+    let application = Application::new(1000, Some("/bin/browser"), "");
+    accounts.ended(application.into(), &connection, &traffic);
     accounts
 }
 

@@ -22,7 +22,7 @@ mod servers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
@@ -212,7 +212,7 @@ impl Account {
 /// The accounts of all applications.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
-    applications: HashMap<Application, Entry>,
+    applications: HashMap<Arc<Application>, Entry>,
     /// Those that there was no room for.
     others: Account,
     turn: u64,
@@ -227,14 +227,14 @@ struct Entry {
 
 impl Accounts {
     /// A connection of the application's ended.
-    pub fn ended(&mut self, by: Application, connection: &Connection, traffic: &Traffic) {
+    pub fn ended(&mut self, by: Arc<Application>, connection: &Connection, traffic: &Traffic) {
         if traffic.sent > 0 || traffic.unknown_gaps > 0 {
             self.of(by).ended(connection, traffic);
         }
     }
 
     /// The application named a server.
-    pub fn named(&mut self, by: Application, name: &ServerName) {
+    pub fn named(&mut self, by: Arc<Application>, name: &ServerName) {
         // Servers that are connected to are counted with the connection.
         if name.source == NameSource::Dns {
             self.of(by).queries.add(&name.name);
@@ -243,14 +243,15 @@ impl Accounts {
 
     /// So many bytes of a request of the application's could not be read
     /// through.
-    pub fn opaque(&mut self, by: Application, bytes: u64) {
+    pub fn opaque(&mut self, by: Arc<Application>, bytes: u64) {
         self.of(by).opaque_bytes += bytes;
     }
 
     /// The applications, those that sent most first.
     pub fn applications(&self) -> Vec<(&Application, &Account)> {
         let entries = self.applications.iter();
-        let mut list: Vec<_> = entries.map(|(who, entry)| (who, &entry.account)).collect();
+        let mut list: Vec<(&Application, &Account)> =
+            entries.map(|(who, entry)| (&**who, &entry.account)).collect();
         list.sort_by(|(a, of_a), (b, of_b)| {
             let sent =
                 |account: &Account| account.sockets.sent_bytes.max(account.plain.written_bytes);
@@ -264,11 +265,11 @@ impl Accounts {
         &self.others
     }
 
-    fn of(&mut self, who: Application) -> &mut Account {
+    fn of(&mut self, who: Arc<Application>) -> &mut Account {
         self.turn += 1;
         if self.applications.len() >= MAX_APPLICATIONS && !self.applications.contains_key(&who) {
             let oldest = self.applications.iter().min_by_key(|(_, entry)| entry.turn);
-            if let Some(oldest) = oldest.map(|(who, _)| who.clone())
+            if let Some(oldest) = oldest.map(|(who, _)| Arc::clone(who))
                 && let Some(entry) = self.applications.remove(&oldest)
             {
                 self.others.merge(entry.account);

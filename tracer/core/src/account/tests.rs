@@ -1,4 +1,6 @@
 use super::servers::{MAX_QUERIES, MAX_SERVERS, Others};
+use std::sync::Arc;
+
 use super::*;
 use crate::proto::Unread;
 use crate::record::BootTime;
@@ -8,8 +10,8 @@ fn connection(transport: Transport) -> Connection {
     Connection { key: 1, transport, local: None, remote }
 }
 
-fn application(name: &str) -> Application {
-    Application::new(1000, Some(&format!("/usr/bin/{name}")), "thread")
+fn application(name: &str) -> Arc<Application> {
+    Arc::new(Application::new(1000, Some(&format!("/usr/bin/{name}")), "thread"))
 }
 
 fn name(name: &str, source: NameSource) -> ServerName {

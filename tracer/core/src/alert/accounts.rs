@@ -72,7 +72,7 @@ mod tests {
             let remote = Some("192.0.2.1:443".parse().unwrap());
             let connection = Connection { key: 1, transport: *transport, local: None, remote };
             let who = Application::new(7, Some("/opt/br\x1bowser"), "");
-            accounts.ended(who, &connection, traffic);
+            accounts.ended(who.into(), &connection, traffic);
         }
         let (who, account) = accounts.applications()[0];
         application_line(who, account)

@@ -1,16 +1,18 @@
-//! What tests of sinks and of the store are made of.
+//! Requests and alerts for the tests of sinks and of the store.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Alert, Content, Ends, Found, Head, LineType, Sending, Sure};
+use super::{
+    Alert, Endpoints, FindingReport, LineType, RequestHead, RequestReport, SendingProcess,
+};
 use crate::{
+    address::{Address, Site},
     application::Application,
-    detect::Findings,
+    content::Report,
     finding::{Confidence, Finding, Kind, Level, Recipient, Scope, Severity, Verdict, Visited},
-    judge::Disclosure,
-    pipeline::Decoded,
+    judge::{AlertStatus, Disclosure, JudgedRequest},
     proto::{Body, Initiator, Protocol, Request},
     record::{BootTime, Connection, Hook, Process, Transport},
     stream::Sent,
@@ -21,6 +23,10 @@ const CHAIN: &str = "body > json.url";
 const REASON: &str = "the browser told another site about a URL";
 /// 2026-11-22T10:00:00Z.
 pub const TIME: u64 = 1_795_341_600_000_000_000;
+
+fn confidence() -> Confidence {
+    Confidence { level: Level::High, reason: "it stands there".into() }
+}
 
 fn finding() -> Finding {
     Finding {
@@ -33,9 +39,8 @@ fn finding() -> Finding {
     }
 }
 
-/// A request that tells `collector.example` about a visited URL.
-pub fn decoded() -> Decoded {
-    let verdict = || Verdict { severity: Severity::High, reason: REASON.to_owned() };
+/// Returns a request that sends a visited URL to `collector.example`.
+pub fn judged() -> JudgedRequest {
     let visited = Visited::Page { url: VISITED.into(), ago: Duration::from_secs(2) };
     let body = format!(r#"{{"url":"{VISITED}"}}"#);
     let request = Request {
@@ -54,36 +59,38 @@ pub fn decoded() -> Decoded {
     };
     let connection = Connection { key: 1, transport: Transport::Tcp, local: None, remote: None };
     let process = Process { uid: 7, tgid: 8, tid: 9, comm: "net".into() };
-    let exe = "/opt/browser";
-    Decoded {
+    let disclosure = Disclosure {
+        finding: finding(),
+        address: Address::parse(VISITED),
+        scope: Some(Scope::Full),
+        visited: Some(visited),
+        identification: None,
+        confidence: confidence(),
+        verdict: Verdict { severity: Severity::High, reason: REASON.to_owned() },
+    };
+    JudgedRequest {
         sent: Sent { connection, hook: Hook::SysEnter, process, message: request },
         number: 0,
-        exe: Some(exe.into()),
         unix: Some(TIME),
-        application: Application::new(7, Some(exe), "net"),
+        application: Arc::new(Application::new(7, Some("/opt/browser"), "net")),
         browser: None,
         private: None,
         initiator: Initiator::Browser,
         sender: Initiator::Browser,
         recipient: Recipient::ThirdParty,
-        findings: Findings { list: vec![finding()], ..Findings::default() },
-        disclosures: vec![Disclosure {
-            finding: finding(),
-            scope: Some(Scope::Full),
-            visited: Some(visited),
-            identification: None,
-            confidence: Confidence { level: Level::High, reason: "it stands there" },
-            verdict: verdict(),
-        }],
-        verdict: Some(verdict()),
-        alert: Some(1),
-        repeats: None,
+        site: Site::of_host("collector.example"),
+        sdk: None,
+        disclosures: vec![disclosure],
+        findings_uncounted: 0,
+        candidates: Vec::new(),
+        report: Report::default(),
+        alert: AlertStatus::New(1),
     }
 }
 
-/// A finding that is as bad as [`alert`].
-pub fn found(kind: Kind, value: &str) -> Found {
-    Found {
+/// Returns a finding that is as severe as [`alert`].
+pub fn found(kind: Kind, value: &str) -> FindingReport {
+    FindingReport {
         kind,
         class: None,
         value: value.into(),
@@ -92,26 +99,29 @@ pub fn found(kind: Kind, value: &str) -> Found {
         scope: None,
         visited: None,
         identification: None,
-        confidence: Some(Sure { level: Level::High, reason: "it stands there".into() }),
-        severity: Some(Severity::High),
-        reason: Some(REASON.into()),
+        confidence: confidence(),
+        severity: Severity::High,
+        reason: REASON.into(),
     }
 }
 
-/// The alert of [`decoded`], without a number.
+/// Returns the alert of [`judged`], without a number.
 pub fn alert() -> Alert {
     let visited = Visited::Page { url: VISITED.into(), ago: Duration::from_secs(2) };
-    let url =
-        Found { scope: Some(Scope::Full), visited: Some(visited), ..found(Kind::Url, VISITED) };
+    let url = FindingReport {
+        scope: Some(Scope::Full),
+        visited: Some(visited),
+        ..found(Kind::Url, VISITED)
+    };
     Alert {
-        schema: super::ALERT_SCHEMA,
+        schema: super::json::ALERT_SCHEMA,
         line: LineType::Alert,
         alert: None,
         time: Some("2026-11-22T10:00:00.000Z".into()),
         severity: Some(Severity::High),
         reason: Some(REASON.into()),
         application: "browser".into(),
-        process: Sending {
+        process: SendingProcess {
             uid: 7,
             pid: 8,
             tid: 9,
@@ -119,14 +129,14 @@ pub fn alert() -> Alert {
             exe: Some("/opt/browser".into()),
         },
         hook: Hook::SysEnter,
-        connection: Ends { transport: Transport::Tcp, local: None, remote: None },
-        content: Content {
+        connection: Endpoints { transport: Transport::Tcp, local: None, remote: None },
+        content: RequestReport {
             browser: None,
             private: None,
             sender: Initiator::Browser,
             recipient: Recipient::ThirdParty,
             sdk: None,
-            request: Head {
+            request: RequestHead {
                 protocol: Protocol::Http1,
                 method: Some("POST".into()),
                 authority: Some("collector.example".into()),

@@ -2,53 +2,52 @@
 
 use serde_json::{Value, json};
 
-use super::{Alert, Content, redact::Redactor, rfc3339};
+use super::{Notice, RequestReport, rfc3339};
 use crate::{
     account::{Account, Accounts},
     application::Application,
-    pipeline::{Decoded, Output, Totals},
+    judge::JudgedRequest,
+    pipeline::Totals,
 };
 
-/// The version of the alert stream's schema. It grows when a field changes its
-/// meaning or goes, or a new type of line or kind of finding comes; new fields
-/// do not change it.
+/// Version of the alert stream's schema. It is increased when a field changes its
+/// meaning or is removed, and for a new type of line or kind of finding, but not
+/// for a new field.
 pub const ALERT_SCHEMA: u32 = 2;
 
-/// The line of an output; `None` for what is no alert.
-pub fn line(output: &Output, redactor: &Redactor) -> Option<Value> {
-    match output {
-        Output::Request(decoded) => {
-            decoded.is_alert().then(|| json!(Alert::of(decoded).redacted(redactor)))
-        }
-        Output::Repeated { alert, count, total, unix } => Some(json!({
+/// Returns the line of a notice.
+pub fn notice(notice: &Notice) -> Value {
+    match notice {
+        Notice::Alert { alert, .. } => json!(alert),
+        Notice::Repeated { alert, count, total, unix } => json!({
             "schema": ALERT_SCHEMA,
             "type": "repeated",
             "alert": alert,
             "count": count,
             "total": total,
             "time": unix.map(rfc3339),
-        })),
-        Output::Lost { loss, count, total } => Some(json!({
+        }),
+        Notice::Lost { loss, count, total } => json!({
             "schema": ALERT_SCHEMA,
             "type": "lost",
             "reason": loss,
             "count": count,
             "total": total,
-        })),
+        }),
     }
 }
 
-/// The last line of a run. Beside the totals:
+/// Returns the last line of a run. Beside the totals, it has:
 ///
 /// ```text
-/// applications   those that sent, most first; each:
-///   uid            their user
-///   executable     what they run, or null
-///   comm           where that is null: the name of a thread of theirs
-///   percent_read   of the content, rounded down; 100 only if all of it was
-///                  read; null where there was none
+/// applications   the applications that sent, in descending order of bytes; each:
+///   uid            user ID
+///   executable     path of the executable, or null
+///   comm           name of a thread if the executable is null
+///   percent_read   share of the content that was read, rounded down; 100 only if
+///                  all of it was read; null if there was none
 ///   sockets, plain, opaque_bytes, servers, queries: see `Account`
-/// other_applications   the sum of those beyond the number that are told apart
+/// other_applications   the sum of the applications beyond the limit
 /// ```
 pub fn summary(totals: &Totals, accounts: &Accounts) -> Value {
     let applications = accounts.applications();
@@ -69,10 +68,10 @@ fn application(who: &Application, account: &Account) -> Value {
     line
 }
 
-/// A request as `tracer decode --json` shows it: one line each.
-pub fn decoded_line(source: &str, index: u64, decoded: &Decoded) -> Value {
+/// Returns the line of a request in the output of `tracer decode --json`.
+pub fn request(source: &str, index: u64, request: &JudgedRequest) -> Value {
     let mut line = json!({ "source": source, "index": index });
-    merge(&mut line, json!(Content::of(decoded)));
+    merge(&mut line, json!(RequestReport::new(request)));
     line
 }
 
@@ -85,7 +84,7 @@ fn merge(into: &mut Value, from: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::fixtures;
+    use crate::alert::{Alert, fixtures};
 
     /// The store keeps alerts in this form.
     #[test]
@@ -99,9 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn repetition_has_a_line() {
-        let again = Output::Repeated { alert: 4, count: 12, total: 37, unix: Some(0) };
-        let line = line(&again, &Redactor::off()).unwrap();
+    fn a_repetition_has_a_line() {
+        let again = Notice::Repeated { alert: 4, count: 12, total: 37, unix: Some(0) };
+        let line = notice(&again);
         let time = "1970-01-01T00:00:00.000Z";
         let known = json!({ "schema": 2, "type": "repeated", "alert": 4, "count": 12, "total": 37, "time": time });
         assert_eq!(line, known);

@@ -1,25 +1,31 @@
-//! Alerts: the model of what is shown and kept of a judged request, its
-//! redaction, and its forms as text and as JSON.
+//! Alerts: the part of a judged request that is shown and stored, its redaction,
+//! and its forms as text and as JSON.
 //!
-//! What tracer shows is the most sensitive list on the device, so values are
-//! redacted unless the user asks otherwise; see [`redact`].
+//! ```text
+//! Output ─▶ Notice ─▶ store (values as sent)
+//!             │
+//!             ▼
+//!          redacted ─▶ text, JSON, the system's log
+//! ```
+//!
+//! The list of what a user visits is the most sensitive one on the device, so
+//! values are redacted unless the user asks otherwise; see [`redact`].
 
 mod accounts;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
-mod json;
+pub mod json;
 mod model;
-mod name;
+mod notice;
 pub mod redact;
-mod text;
+pub mod text;
 
 pub use self::{
     accounts::application_line,
-    json::{ALERT_SCHEMA, decoded_line, line as json_line, summary as json_summary},
-    model::*,
-    name::json_name,
-    text::{
-        Style, alert as alert_line, line as text_line, lost as lost_line, printable,
-        repeated as repeated_line, told as alert_message,
+    model::{
+        Alert, Endpoints, FindingReport, LineType, RequestHead, RequestReport, SendingProcess,
+        rfc3339,
     },
+    notice::Notice,
+    text::{Style, printable},
 };

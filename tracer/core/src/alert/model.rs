@@ -1,17 +1,8 @@
-//! An alert as it is shown and kept: all that is said of a request, in plain
-//! values.
-//!
-//! ```text
-//! Decoded ──▶ Alert ──▶ store (values as sent)
-//!               │         │
-//!               └────┬────┘
-//!                    ▼
-//!                redacted ──▶ a line for people, JSON, the system's log
-//! ```
-//!
-//! Its JSON form is the alert stream's; `docs/reference/alerts.md` describes it.
+//! The model of alerts. Its JSON form is that of the alert stream, which
+//! `docs/reference/alerts.md` describes.
 
 use std::{
+    cmp::Reverse,
     net::SocketAddr,
     time::{Duration, UNIX_EPOCH},
 };
@@ -20,9 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{json::ALERT_SCHEMA, redact::Redactor};
 use crate::{
-    finding::{Finding, Identification, Kind, Level, Recipient, Scope, Sender, Severity, Visited},
-    judge::Disclosure,
-    pipeline::Decoded,
+    finding::{Confidence, Identification, Kind, Recipient, Scope, Sender, Severity, Visited},
+    judge::{Disclosure, JudgedRequest},
     proto::{Initiator, Protocol},
     record::{Hook, Transport},
 };
@@ -30,30 +20,30 @@ use crate::{
 /// An alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// [`ALERT_SCHEMA`], when it was made.
+    /// Version of the schema: [`ALERT_SCHEMA`] at the time of writing.
     pub schema: u32,
-    /// What kind of line this is in the alert stream.
+    /// Type of the line in the alert stream.
     #[serde(rename = "type")]
     pub line: LineType,
-    /// Its number in its run.
+    /// Number of the alert in its run.
     pub alert: Option<u64>,
-    /// When the request was sent, in RFC 3339.
+    /// Time at which the request was sent, in RFC 3339.
     pub time: Option<String>,
-    /// How bad it is.
+    /// Severity of the most severe disclosure.
     pub severity: Option<Severity>,
-    /// Why.
+    /// Reason for the severity.
     pub reason: Option<String>,
-    /// The application's short name.
+    /// Short name of the application.
     pub application: String,
-    /// Which process sent.
-    pub process: Sending,
-    /// Where the bytes were taken.
+    /// The process that sent the request.
+    pub process: SendingProcess,
+    /// The hook or probe that captured the request.
     pub hook: Hook,
-    /// On which connection.
-    pub connection: Ends,
+    /// The connection.
+    pub connection: Endpoints,
     /// The request, and what it discloses.
     #[serde(flatten)]
-    pub content: Content,
+    pub content: RequestReport,
 }
 
 /// The type of an alert's line.
@@ -64,158 +54,150 @@ pub enum LineType {
     Alert,
 }
 
-/// The process that sent.
+/// The process that sent a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sending {
-    /// Its user.
+pub struct SendingProcess {
+    /// User ID.
     pub uid: u32,
-    /// Its number.
+    /// Process ID.
     pub pid: u32,
-    /// Its thread's number.
+    /// Thread ID.
     pub tid: u32,
-    /// Its thread's name, which it chooses itself.
+    /// Name of the thread, which the process chooses itself.
     pub comm: String,
-    /// Its executable, where it is known.
+    /// Path of the executable, if it is known.
     pub exe: Option<String>,
 }
 
-/// The connection's ends.
+/// The endpoints of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ends {
+pub struct Endpoints {
     /// The transport.
     pub transport: Transport,
-    /// This machine's end.
+    /// Address of this machine.
     pub local: Option<SocketAddr>,
-    /// The other.
+    /// Address of the peer.
     pub remote: Option<SocketAddr>,
 }
 
-/// What alerts and `tracer decode --json` have in common.
+/// The fields that alerts and `tracer decode --json` have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Content {
-    /// The browser that the application is.
+pub struct RequestReport {
+    /// Name of the browser that the application is.
     pub browser: Option<String>,
-    /// In a private window; `None` where nobody can tell.
+    /// Reports whether the window is private. `None` if that is not known.
     pub private: Option<bool>,
-    /// Who made the request, all in all.
+    /// The sender.
     pub sender: Sender,
-    /// Who gets it.
+    /// The recipient.
     pub recipient: Recipient,
-    /// The telemetry SDK whose form it has.
+    /// The telemetry SDK whose form the request has.
     pub sdk: Option<String>,
-    /// The request.
-    pub request: Head,
-    /// Who made it, as its header fields have it.
+    /// Head of the request.
+    pub request: RequestHead,
+    /// The initiator according to the header fields.
     pub initiator: Initiator,
-    /// All of it is known.
+    /// Set if all of the request is known.
     pub complete: bool,
-    /// How many bytes of it are not.
+    /// Number of bytes of the request that are not known.
     pub unread_bytes: u64,
-    /// How many bytes of its content are known and could not be read through:
-    /// encrypted once more, or of unknown form.
+    /// Number of bytes of the content that are known and could not be decoded:
+    /// encrypted once more, or in an unknown format.
     #[serde(default)]
     pub opaque_bytes: u64,
-    /// What it discloses.
-    pub findings: Vec<Found>,
-    /// How many findings are not in the list.
+    /// The findings, the most severe first.
+    pub findings: Vec<FindingReport>,
+    /// Number of findings that are not in the list.
     pub findings_uncounted: u64,
 }
 
-/// A request's head, in short.
+/// The head of a request, without its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// Its protocol.
+pub struct RequestHead {
+    /// The protocol.
     pub protocol: Protocol,
-    /// Its method.
+    /// The method.
     pub method: Option<String>,
-    /// Whom it asks.
+    /// The authority.
     pub authority: Option<String>,
-    /// For what.
+    /// The path, with the query.
     pub path: Option<String>,
 }
 
-/// A finding, in its context as far as that is known.
+/// A finding with its context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Found {
-    /// What it is.
+pub struct FindingReport {
+    /// Kind of the finding.
     pub kind: Kind,
-    /// Which identifier, detail or hash.
+    /// Which identifier, personal detail or hash was found.
     pub class: Option<String>,
-    /// The value as sent, or redacted.
+    /// The value, as sent or redacted.
     pub value: String,
-    /// How it was wrapped.
+    /// The steps from the request to the value, outermost first.
     pub chain: String,
-    /// It goes on in bytes that are not known.
+    /// Set if the value continues in bytes that are not known.
     pub truncated: bool,
-    /// How much of a URL it tells.
+    /// How much of a URL the finding reveals.
     pub scope: Option<Scope>,
-    /// Which visit it is about.
+    /// The visit that the finding is about.
     pub visited: Option<Visited>,
-    /// What is known of an identifier's life.
+    /// How well an identifier identifies.
     pub identification: Option<Identification>,
-    /// How sure it is.
-    pub confidence: Option<Sure>,
-    /// How bad it is.
-    pub severity: Option<Severity>,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-/// How sure a finding is, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sure {
-    /// How sure.
-    pub level: Level,
-    /// Why.
+    /// The confidence in the finding.
+    pub confidence: Confidence,
+    /// The severity.
+    pub severity: Severity,
+    /// The reason for the severity.
     pub reason: String,
 }
 
 impl Alert {
-    /// What is to be said of a request, values as sent.
-    pub fn of(decoded: &Decoded) -> Self {
-        let sent = &decoded.sent;
+    /// Creates the alert of a request, with values as sent.
+    pub fn new(request: &JudgedRequest) -> Self {
+        let sent = &request.sent;
+        let verdict = request.verdict();
         Self {
             schema: ALERT_SCHEMA,
             line: LineType::Alert,
-            alert: decoded.alert,
-            time: decoded.unix.map(rfc3339),
-            severity: decoded.verdict.as_ref().map(|verdict| verdict.severity),
-            reason: decoded.verdict.as_ref().map(|verdict| verdict.reason.to_owned()),
-            application: decoded.application.name().to_owned(),
-            process: Sending {
+            alert: request.alert.new_number(),
+            time: request.unix.map(rfc3339),
+            severity: verdict.map(|verdict| verdict.severity),
+            reason: verdict.map(|verdict| verdict.reason.clone()),
+            application: request.application.name().to_owned(),
+            process: SendingProcess {
                 uid: sent.process.uid,
                 pid: sent.process.tgid,
                 tid: sent.process.tid,
                 comm: sent.process.comm.clone(),
-                exe: decoded.exe.clone(),
+                exe: request.application.executable.clone(),
             },
             hook: sent.hook,
-            connection: Ends {
+            connection: Endpoints {
                 transport: sent.connection.transport,
                 local: sent.connection.local,
                 remote: sent.connection.remote,
             },
-            content: Content::of(decoded),
+            content: RequestReport::new(request),
         }
     }
 
-    /// The same with its values redacted.
+    /// Redacts the values.
     #[must_use]
     pub fn redacted(mut self, redactor: &Redactor) -> Self {
         let content = &mut self.content;
         if let Some(path) = &mut content.request.path {
             *path = redactor.url(path);
         }
-        for found in &mut content.findings {
-            found.value = redactor.finding(found.kind, &found.value);
-            if let Some(Visited::Page { url, .. }) = &mut found.visited {
+        for finding in &mut content.findings {
+            finding.value = redactor.finding(finding.kind, &finding.value);
+            if let Some(Visited::Page { url, .. }) = &mut finding.visited {
                 *url = redactor.url(url);
             }
         }
         self
     }
 
-    /// Whom it was told to, for people.
+    /// Returns the authority of the request, or the address of the peer.
     pub fn host(&self) -> String {
         match (&self.content.request.authority, self.connection.remote) {
             (Some(authority), _) => authority.clone(),
@@ -224,97 +206,62 @@ impl Alert {
         }
     }
 
-    /// The findings that make it an alert: those that are as bad as it is.
-    /// Where none was judged for itself, the URLs of other sites.
-    pub fn grave(&self) -> Vec<&Found> {
-        let findings = &self.content.findings;
-        let judged =
-            findings.iter().filter(|f| f.severity.is_some() && f.severity >= self.severity);
-        let judged: Vec<_> = judged.collect();
-        if judged.is_empty() {
-            return findings.iter().filter(|found| found.kind == Kind::Url).collect();
-        }
-        judged
+    /// Returns the findings that are as severe as the alert.
+    pub fn most_severe_findings(&self) -> Vec<&FindingReport> {
+        let is_severe = |finding: &&FindingReport| Some(finding.severity) >= self.severity;
+        self.content.findings.iter().filter(is_severe).collect()
     }
 }
 
-impl Content {
-    /// What a request says, values as sent.
-    pub(super) fn of(decoded: &Decoded) -> Self {
-        let request = &decoded.sent.message;
+impl RequestReport {
+    /// Reports a request, with values as sent.
+    pub fn new(judged: &JudgedRequest) -> Self {
+        let request = &judged.sent.message;
+        let mut findings: Vec<_> = judged.disclosures.iter().map(FindingReport::new).collect();
+        // The sort is stable: equally severe findings stay in the request's order.
+        findings.sort_by_key(|finding| Reverse(finding.severity));
         Self {
-            browser: decoded.browser.clone(),
-            private: decoded.private,
-            sender: decoded.sender,
-            recipient: decoded.recipient.clone(),
-            sdk: decoded.findings.sdk.clone(),
-            request: Head {
+            browser: judged.browser.as_ref().map(|browser| browser.name.to_string()),
+            private: judged.private,
+            sender: judged.sender,
+            recipient: judged.recipient.clone(),
+            sdk: judged.sdk.clone(),
+            request: RequestHead {
                 protocol: request.protocol,
                 method: request.method.clone(),
                 authority: request.authority.clone(),
                 path: request.path.clone(),
             },
-            initiator: decoded.initiator,
+            initiator: judged.initiator,
             complete: request.complete,
             unread_bytes: request.unread_bytes,
-            opaque_bytes: decoded.findings.report.unread(),
-            findings: findings(decoded),
-            findings_uncounted: decoded.findings.uncounted,
+            opaque_bytes: judged.opaque_bytes(),
+            findings,
+            findings_uncounted: judged.findings_uncounted,
         }
     }
 }
 
-/// The disclosures, gravest first, and the findings that are in none: those have
-/// no context.
-fn findings(decoded: &Decoded) -> Vec<Found> {
-    let disclosures = &decoded.disclosures;
-    // Both lists are short (`MAX_FINDINGS`).
-    let alone = decoded
-        .findings
-        .list
-        .iter()
-        .filter(|finding| disclosures.iter().all(|disclosure| disclosure.finding != **finding));
-    let mut found: Vec<Found> =
-        disclosures.iter().map(Found::disclosed).chain(alone.map(Found::alone)).collect();
-    // Stable: what is equally bad stays in the request's order.
-    found.sort_by_key(|found| std::cmp::Reverse(found.severity));
-    found
-}
-
-impl Found {
-    fn disclosed(disclosure: &Disclosure) -> Self {
-        Self {
-            scope: disclosure.scope,
-            visited: disclosure.visited.clone(),
-            identification: disclosure.identification,
-            confidence: Some(Sure {
-                level: disclosure.confidence.level,
-                reason: disclosure.confidence.reason.to_owned(),
-            }),
-            severity: Some(disclosure.verdict.severity),
-            reason: Some(disclosure.verdict.reason.to_owned()),
-            ..Self::alone(&disclosure.finding)
-        }
-    }
-
-    fn alone(finding: &Finding) -> Self {
+impl FindingReport {
+    fn new(disclosure: &Disclosure) -> Self {
+        let Disclosure { finding, verdict, .. } = disclosure;
         Self {
             kind: finding.kind,
             class: finding.class.clone(),
             value: finding.value.clone(),
             chain: finding.chain.clone(),
             truncated: finding.truncated,
-            scope: None,
-            visited: None,
-            identification: None,
-            confidence: None,
-            severity: None,
-            reason: None,
+            scope: disclosure.scope,
+            visited: disclosure.visited.clone(),
+            identification: disclosure.identification,
+            confidence: disclosure.confidence.clone(),
+            severity: verdict.severity,
+            reason: verdict.reason.clone(),
         }
     }
 }
 
-/// Nanoseconds since 1970-01-01 UTC, as RFC 3339 writes it, to the millisecond.
+/// Formats nanoseconds since 1970-01-01 UTC as in RFC 3339, with milliseconds.
 pub fn rfc3339(unix: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix)).to_string()
 }

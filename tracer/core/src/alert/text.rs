@@ -1,4 +1,4 @@
-//! Alerts as lines for people.
+//! Notices as lines of text.
 //!
 //! ```text
 //! TIME  HIGH  browser (uid 10123, pid 4711) told HOST (maker) about URL, visited 2 s
@@ -7,16 +7,16 @@
 
 use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
-use super::{Alert, Found, redact::Redactor, rfc3339};
+use super::{Alert, FindingReport, Notice, rfc3339};
 use crate::{
     finding::{Category, Kind, Recipient, Severity, Visited},
-    pipeline::Output,
+    record::Loss,
 };
 
-/// How lines look.
+/// Style of lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
-    /// With the terminal's colours.
+    /// Set for the colours of a terminal.
     pub colour: bool,
 }
 
@@ -40,52 +40,46 @@ impl Style {
     }
 }
 
-/// The line of an output; `None` for what is no alert.
-pub fn line(output: &Output, style: Style, redactor: &Redactor) -> Option<String> {
-    match output {
-        Output::Request(decoded) => {
-            decoded.is_alert().then(|| alert(&Alert::of(decoded).redacted(redactor), style))
-        }
-        Output::Repeated { alert, count, total, unix } => {
+/// Returns the line of a notice.
+pub fn notice(notice: &Notice, style: Style) -> String {
+    match notice {
+        Notice::Alert { alert, .. } => self::alert(alert, style),
+        Notice::Repeated { alert, count, total, unix } => {
             let time = unix.map(|unix| style.paint(Style::DIM, &rfc3339(unix)) + "  ");
-            let text = repeated(*alert, *count, *total);
-            Some(time.unwrap_or_default() + &text)
+            time.unwrap_or_default() + &repeated(*alert, *count, *total)
         }
-        Output::Lost { .. } => Some(style.paint(Style::YELLOW, &lost(output)?)),
+        Notice::Lost { loss, count, total } => {
+            style.paint(Style::YELLOW, &lost(*loss, *count, *total))
+        }
     }
 }
 
-/// That an alert came again.
+/// Returns the text about repetitions of an alert.
 pub fn repeated(alert: u64, count: u64, total: u64) -> String {
     let times = if count == 1 { "time" } else { "times" };
     format!("again {count} {times} ({total} in all): alert {alert}")
 }
 
-/// That something was lost, if that is what the output says.
-pub fn lost(output: &Output) -> Option<String> {
-    match output {
-        Output::Lost { loss, count, total } => {
-            Some(format!("WARNING: {count} {} ({total} in total)", loss.explain()))
-        }
-        Output::Request(_) | Output::Repeated { .. } => None,
-    }
+/// Returns the text about lost sends.
+pub fn lost(loss: Loss, count: u64, total: u64) -> String {
+    format!("WARNING: {count} {} ({total} in total)", loss.explain())
 }
 
-/// The line of an alert, with its time and its number.
+/// Returns the line of an alert, with its time and its number.
 pub fn alert(alert: &Alert, style: Style) -> String {
     let mut line = String::new();
     if let Some(time) = &alert.time {
         line = style.paint(Style::DIM, &printable(time)) + "  ";
     }
-    line += &told(alert, style);
+    line += &message(alert, style);
     if let Some(number) = alert.alert {
         line += &style.paint(Style::DIM, &format!("  (alert {number})"));
     }
     line
 }
 
-/// Who told whom what, how bad that is, and how it was wrapped.
-pub fn told(alert: &Alert, style: Style) -> String {
+/// Returns the line of an alert without its time and its number.
+pub fn message(alert: &Alert, style: Style) -> String {
     let mut line = String::new();
     if let Some(severity) = alert.severity {
         line = style.severity(severity) + "  ";
@@ -93,22 +87,26 @@ pub fn told(alert: &Alert, style: Style) -> String {
     let name = printable(&alert.application);
     // Writing to a string cannot fail.
     let _ = write!(line, "{name} (uid {}, pid {})", alert.process.uid, alert.process.pid);
-    let _ = write!(line, " told {}", style.paint(Style::BOLD, &printable(&alert.host())));
+    let severe = alert.most_severe_findings();
+    let main = severe.iter().min_by_key(|finding| rank(finding.kind));
+    let verb = match main.map(|finding| finding.kind) {
+        Some(Kind::Url | Kind::UrlToUnknown) => "told",
+        _ => "sent",
+    };
+    let _ = write!(line, " {verb} {}", style.paint(Style::BOLD, &printable(&alert.host())));
     line += &recipient(&alert.content.recipient);
-
-    let grave = alert.grave();
-    let Some(main) = grave.iter().min_by_key(|found| rank(found.kind)) else {
+    let Some(main) = main else {
         return line;
     };
-    line += &what(main, style);
-    // Other findings of the same value are the same news.
-    let others = grave.iter().filter(|found| found.kind == main.kind && found.value != main.value);
-    let others = others.map(|found| &found.value).collect::<HashSet<_>>().len();
+    line += &disclosed(main, style);
+    // Findings of the same value add nothing.
+    let others = severe.iter().filter(|other| other.kind == main.kind && other.value != main.value);
+    let others = others.map(|other| &other.value).collect::<HashSet<_>>().len();
     if others > 0 {
         let _ = write!(line, " and {others} more");
     }
-    line += &when(main);
-    line += &who(alert, main);
+    line += &visit(main);
+    line += &identifier(alert, main);
     if alert.content.private == Some(true) {
         line += ", in a private window";
     }
@@ -116,8 +114,8 @@ pub fn told(alert: &Alert, style: Style) -> String {
     line
 }
 
-/// Which finding a line is about, if several are equally bad: the lower, the
-/// sooner.
+/// Returns the rank of a kind. Of equally severe findings, a line is about the one
+/// with the lowest rank.
 fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::Url => 0,
@@ -135,8 +133,7 @@ fn rank(kind: Kind) -> u8 {
     }
 }
 
-/// What a recipient is to the browser, in brackets; nothing where that is
-/// nothing in particular.
+/// Describes a known recipient, in brackets.
 fn recipient(recipient: &Recipient) -> String {
     match recipient {
         Recipient::Maker { name } => format!(" ({}, its maker)", printable(name)),
@@ -155,51 +152,53 @@ fn recipient(recipient: &Recipient) -> String {
     }
 }
 
-fn what(found: &Found, style: Style) -> String {
-    let cut = if found.truncated { "… (cut)" } else { "" };
-    let value = style.paint(Style::BOLD, &printable(&found.value)) + cut;
-    let class = found.class.as_deref().map(|class| format!(" ({})", printable(class)));
+/// Returns the object of the sentence: what was disclosed.
+fn disclosed(finding: &FindingReport, style: Style) -> String {
+    let cut = if finding.truncated { "… (cut)" } else { "" };
+    let value = style.paint(Style::BOLD, &printable(&finding.value)) + cut;
+    let class = finding.class.as_deref().map(|class| format!(" ({})", printable(class)));
     let class = class.unwrap_or_default();
-    match found.kind {
+    match finding.kind {
         Kind::Url | Kind::UrlToUnknown => format!(" about {value}"),
-        Kind::VisitedUrlHash => match &found.visited {
+        Kind::VisitedUrlHash => match &finding.visited {
             Some(Visited::Page { url, .. }) => {
                 let url = style.paint(Style::BOLD, &printable(url));
                 format!(" a hash{class} of {url}: {value}")
             }
             _ => format!(" a hash{class} of a visited URL: {value}"),
         },
-        Kind::SearchTerms => format!(" what was searched for: {value}"),
-        Kind::TypedText => format!(" what was typed: {value}"),
-        Kind::PageText => format!(" what a page says: {value}"),
-        Kind::UiEvent => format!(" what was done in the interface: {value}"),
-        Kind::ContentItem => format!(" which item was seen: {value}"),
+        Kind::SearchTerms => format!(" search terms: {value}"),
+        Kind::TypedText => format!(" typed text: {value}"),
+        Kind::PageText => format!(" text of a page: {value}"),
+        Kind::UiEvent => format!(" an action in the interface: {value}"),
+        Kind::ContentItem => format!(" an item that was viewed: {value}"),
         Kind::Identifier => format!(" an identifier{class}: {value}"),
         Kind::PersonalDetail => format!(" a personal detail{class}: {value}"),
-        Kind::Referer | Kind::Origin => format!(" which page it comes from: {value}"),
+        Kind::Referer | Kind::Origin => format!(" the page that it comes from: {value}"),
     }
 }
 
-/// How long before the page was visited.
-fn when(found: &Found) -> String {
-    match &found.visited {
+/// Returns the time of the visit that a finding is about.
+fn visit(finding: &FindingReport) -> String {
+    match &finding.visited {
         Some(Visited::Page { ago, .. }) => format!(", visited {} before", short(*ago)),
         Some(Visited::Host { ago, .. }) => format!(", a site visited {} before", short(*ago)),
         Some(Visited::No | Visited::Unknown) | None => String::new(),
     }
 }
 
-/// The identifier that goes with it: the one that lasts longest.
-fn who(alert: &Alert, main: &Found) -> String {
-    let identifiers = alert.content.findings.iter().filter(|found| found.kind == Kind::Identifier);
-    // Of several, the first.
-    let best = identifiers.rev().max_by_key(|found| found.identification);
+/// Returns the identifier that was sent with a finding: the first of those that
+/// identify best.
+fn identifier(alert: &Alert, main: &FindingReport) -> String {
+    let findings = alert.content.findings.iter();
+    let identifiers = findings.filter(|finding| finding.kind == Kind::Identifier);
+    let best = identifiers.rev().max_by_key(|finding| finding.identification);
     best.filter(|_| main.kind != Kind::Identifier)
-        .map(|found| format!(", with the identifier {}", printable(&found.value)))
+        .map(|finding| format!(", with the identifier {}", printable(&finding.value)))
         .unwrap_or_default()
 }
 
-/// A duration in one unit: nobody needs it to the millisecond.
+/// Formats a duration in one unit.
 fn short(duration: Duration) -> String {
     match duration.as_secs() {
         0 => format!("{} ms", duration.as_millis()),
@@ -209,8 +208,8 @@ fn short(duration: Duration) -> String {
     }
 }
 
-/// Text from the network, fit for a terminal: control characters (which could
-/// move the cursor or change colours) and bidirectional overrides are shown as
+/// Makes text from the network safe for a terminal: control characters, which
+/// could move the cursor or change colours, and bidirectional overrides become
 /// escapes, and long text is cut.
 pub fn printable(text: &str) -> String {
     const MAX: usize = 400;
@@ -252,8 +251,8 @@ mod tests {
         let url = "https://news.example.org/story".to_owned();
         alert.content.findings[0].visited = Some(Visited::Page { url, ago });
         let mut known = found(Kind::Identifier, "0123456789abcdef");
-        known.severity = Some(Severity::Info);
-        let lasting = Found {
+        known.severity = Severity::Info;
+        let lasting = FindingReport {
             identification: Some(Identification::Lasting),
             value: "last".into(),
             ..known.clone()
@@ -268,66 +267,61 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_as_bad_as_the_alert_is_told() {
+    fn only_findings_as_severe_as_the_alert_are_named() {
         let mut alert = example();
         let grave = alert.content.findings[0].clone();
-        let harmless = Found { severity: Some(Severity::Info), value: "x".into(), ..grave.clone() };
-        let twice = Found { chain: "header:X".into(), ..grave.clone() };
-        let other = Found { value: "https://a.test/".into(), ..grave.clone() };
+        let harmless =
+            FindingReport { severity: Severity::Info, value: "x".into(), ..grave.clone() };
+        let twice = FindingReport { chain: "header:X".into(), ..grave.clone() };
+        let other = FindingReport { value: "https://a.test/".into(), ..grave.clone() };
         alert.content.findings = vec![harmless, grave, twice, other];
         let line = plain(&alert);
         assert!(line.contains("q=private and 1 more, visited"), "{line}");
 
-        // Where nothing was judged for itself, URLs are what it is about.
-        for found in &mut alert.content.findings {
-            found.severity = None;
-        }
-        assert!(plain(&alert).contains("about x and 2 more"), "{}", plain(&alert));
         alert.content.findings.clear();
-        assert!(plain(&alert).ends_with("told collector.example"), "{}", plain(&alert));
+        assert!(plain(&alert).ends_with("sent collector.example"), "{}", plain(&alert));
     }
 
     #[test]
-    fn every_kind_reads_well() {
-        let line = |found: Found| {
+    fn every_kind_has_its_words() {
+        let line = |found: FindingReport| {
             let mut alert = example();
             alert.content.findings = vec![found];
             let line = plain(&alert);
-            let (_, said) = line.split_once("told collector.example ").unwrap();
+            let (_, said) = line.split_once(" collector.example ").unwrap();
             said.strip_suffix("  body > json.url").unwrap().to_owned()
         };
-        let classed = |kind, class: &str| Found { class: Some(class.into()), ..found(kind, "v") };
-        assert_eq!(line(found(Kind::TypedText, "v")), "what was typed: v");
-        assert_eq!(line(found(Kind::SearchTerms, "v")), "what was searched for: v");
-        assert_eq!(line(found(Kind::PageText, "v")), "what a page says: v");
-        assert_eq!(line(found(Kind::UiEvent, "v")), "what was done in the interface: v");
-        assert_eq!(line(found(Kind::ContentItem, "v")), "which item was seen: v");
+        let classed =
+            |kind, class: &str| FindingReport { class: Some(class.into()), ..found(kind, "v") };
+        assert_eq!(line(found(Kind::TypedText, "v")), "typed text: v");
+        assert_eq!(line(found(Kind::SearchTerms, "v")), "search terms: v");
+        assert_eq!(line(found(Kind::PageText, "v")), "text of a page: v");
+        assert_eq!(line(found(Kind::UiEvent, "v")), "an action in the interface: v");
+        assert_eq!(line(found(Kind::ContentItem, "v")), "an item that was viewed: v");
         assert_eq!(line(classed(Kind::Identifier, "uuid")), "an identifier (uuid): v");
         assert_eq!(line(classed(Kind::PersonalDetail, "imei")), "a personal detail (imei): v");
         assert_eq!(line(classed(Kind::VisitedUrlHash, "md5")), "a hash (md5) of a visited URL: v");
         let ago = Duration::from_secs(300);
         let visited = Some(Visited::Page { url: "https://a.test/".into(), ago });
-        let hash = Found { visited, ..classed(Kind::VisitedUrlHash, "md5") };
+        let hash = FindingReport { visited, ..classed(Kind::VisitedUrlHash, "md5") };
         assert_eq!(line(hash), "a hash (md5) of https://a.test/: v, visited 5 min before");
         let visited = Some(Visited::Host { host: "a.test".into(), ago: Duration::from_millis(9) });
-        let host = Found { visited, scope: Some(Scope::Host), ..found(Kind::Url, "a.test") };
+        let host =
+            FindingReport { visited, scope: Some(Scope::Host), ..found(Kind::Url, "a.test") };
         assert_eq!(line(host), "about a.test, a site visited 9 ms before");
-        let cut = Found { truncated: true, ..found(Kind::Url, "https://a.test/x") };
+        let cut = FindingReport { truncated: true, ..found(Kind::Url, "https://a.test/x") };
         assert_eq!(line(cut), "about https://a.test/x… (cut)");
     }
 
     #[test]
-    fn repetition_and_loss_are_shown() {
-        let shown = |output| line(&output, Style::default(), &Redactor::off());
-        let again = Output::Repeated { alert: 4, count: 12, total: 37, unix: Some(0) };
-        assert_eq!(
-            shown(again).unwrap(),
-            "1970-01-01T00:00:00.000Z  again 12 times (37 in all): alert 4"
-        );
-        let once = Output::Repeated { alert: 1, count: 1, total: 2, unix: None };
-        assert_eq!(shown(once).unwrap(), "again 1 time (2 in all): alert 1");
-        let lost = Output::Lost { loss: crate::record::Loss::RingFull, count: 1, total: 2 };
-        assert!(shown(lost).unwrap().starts_with("WARNING: 1 sends lost: "));
+    fn repetitions_and_losses_have_lines() {
+        let shown = |shown| notice(&shown, Style::default());
+        let again = Notice::Repeated { alert: 4, count: 12, total: 37, unix: Some(0) };
+        assert_eq!(shown(again), "1970-01-01T00:00:00.000Z  again 12 times (37 in all): alert 4");
+        let once = Notice::Repeated { alert: 1, count: 1, total: 2, unix: None };
+        assert_eq!(shown(once), "again 1 time (2 in all): alert 1");
+        let lost = Notice::Lost { loss: Loss::RingFull, count: 1, total: 2 };
+        assert!(shown(lost).starts_with("WARNING: 1 sends lost: "));
     }
 
     #[test]

@@ -24,9 +24,10 @@ pub use self::{
     url::{UrlSpan, urls_in},
 };
 use crate::{
+    address::{Site, host_of_authority},
     content::{self, Limits, Report},
     finding::{Candidate, Finding},
-    proto::Request,
+    proto::{Initiator, Request, initiator},
     rules::Rules,
     visits::Visits,
 };
@@ -69,18 +70,34 @@ impl Detector {
         Self { rules, lexicon, limits: Limits::default() }
     }
 
-    /// Finds what `request` discloses by itself.
+    /// Finds what a request discloses by itself.
     pub fn find(&self, request: &Request) -> Findings {
-        self.find_among(request, &Visits::default())
+        let host = request.authority.as_deref().map(host_of_authority);
+        let site = host.and_then(Site::of_host);
+        let visits = Visits::default();
+        let context =
+            Context { initiator: initiator(request), site: site.as_ref(), visits: &visits };
+        self.find_in_context(request, &context)
     }
 
-    /// Finds what `request` discloses, also about the `visits` of those who
-    /// sent it.
-    pub fn find_among(&self, request: &Request, visits: &Visits) -> Findings {
-        let mut search = Search::new(self.rules.vocabularies(), &self.lexicon, visits, request);
+    /// Finds what a request discloses, also about visits.
+    pub fn find_in_context(&self, request: &Request, context: &Context<'_>) -> Findings {
+        let vocabularies = self.rules.vocabularies();
+        let mut search = Search::new(vocabularies, &self.lexicon, context, request);
         let report = content::unwrap(request, &self.limits, |value| search.value(value));
         Findings { report, ..search.finish() }
     }
+}
+
+/// The context of a request that detection needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The initiator according to the header fields.
+    pub initiator: Initiator,
+    /// Site of the recipient. `None` if it is not known.
+    pub site: Option<&'a Site>,
+    /// The visits of the sending application.
+    pub visits: &'a Visits,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One request's search: every value of it goes by once.
 
 use super::{
-    Findings, Lexicon, MAX_FINDINGS,
+    Context, Findings, Lexicon, MAX_FINDINGS,
     candidates::Candidates,
     fields, identifier,
     lexicon::{Meaning, Namer, PathWords},
@@ -11,13 +11,13 @@ use super::{
     url, urls_in, visited,
 };
 use crate::{
-    address::{Site, host_of_authority},
+    address::Site,
     finding::{Finding, Kind, Lifetime},
     visits::Visits,
 };
 use crate::{
     content::{self, Step, Value},
-    proto::{Initiator, Request, initiator},
+    proto::{Initiator, Request},
     rules::{PersonalForm, Vocabularies},
 };
 
@@ -43,7 +43,8 @@ pub(super) struct Search<'a> {
     vocabularies: &'a Vocabularies,
     lexicon: &'a Lexicon,
     visits: &'a Visits,
-    own: Option<Site>,
+    /// Site of the recipient.
+    own: Option<&'a Site>,
     navigation: bool,
     /// The head was cut before it says who made the request: its target may be
     /// what the user asked for.
@@ -61,18 +62,17 @@ impl<'a> Search<'a> {
     pub(super) fn new(
         vocabularies: &'a Vocabularies,
         lexicon: &'a Lexicon,
-        visits: &'a Visits,
+        context: &Context<'a>,
         request: &Request,
     ) -> Self {
-        let authority = request.authority.as_deref().map(host_of_authority);
-        // A navigation's URL is what the user asked for, and what it holds
-        // (a redirector's `?url=`) is part of that.
-        let initiator = initiator(request);
+        let Context { initiator, site, visits } = *context;
         Self {
             vocabularies,
             lexicon,
             visits,
-            own: authority.and_then(Site::of_host),
+            own: site,
+            // A navigation's URL is what the user asked for, and the values in it
+            // (a redirector's `?url=`) are part of that.
             navigation: initiator == Initiator::Navigation,
             maybe_navigation: initiator == Initiator::Unknown && request.head_cut.is_some(),
             path: PathWords::default(),
@@ -111,7 +111,7 @@ impl<'a> Search<'a> {
             return self.earlier_visits(value);
         }
         self.visited_name(value);
-        if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own.as_ref()) {
+        if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
             self.found(kind, class.as_deref(), value);
             return self.pieces(value);
         }
@@ -224,7 +224,7 @@ impl<'a> Search<'a> {
     fn visited_name(&mut self, value: &Value<'_>) {
         let Some(name) = value.key else { return };
         let known = |found: &Finding| found.class.as_deref() == Some("host") && found.value == name;
-        if visited::is_others_host(name, self.visits, self.own.as_ref())
+        if visited::is_others_host(name, self.visits, self.own)
             && !self.found.list.last().is_some_and(known)
         {
             let class = Some("host".to_owned());
@@ -243,7 +243,7 @@ impl<'a> Search<'a> {
         let Some(site) = Site::of_host(host) else {
             return;
         };
-        let kind = match &self.own {
+        let kind = match self.own {
             Some(own) if *own == site => return,
             Some(_) => Kind::Url,
             None => Kind::UrlToUnknown,

@@ -3,7 +3,7 @@
 
 use super::{pair::normal, url::is_host};
 use crate::{
-    address::{Site, host_of_authority},
+    address::{Address, Site, host_of_authority},
     finding::{Kind, Visited},
     visits::Visits,
 };
@@ -47,7 +47,10 @@ fn is_page(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
     text.split_once('/').is_some_and(|(authority, path)| {
         !path.is_empty()
             && is_others_host(host_of_authority(authority), visits, own)
-            && matches!(visits.find(text, false, BootTime::default()).0, Visited::Page { .. })
+            && Address::parse(text).is_some_and(|address| {
+                let (visited, _) = visits.find(&address, false, BootTime::default());
+                matches!(visited, Visited::Page { .. })
+            })
     })
 }
 

@@ -32,3 +32,39 @@ pub enum Kind {
     /// The `Origin` field, if it names a site.
     Origin,
 }
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::Url,
+        Self::UrlToUnknown,
+        Self::VisitedUrlHash,
+        Self::SearchTerms,
+        Self::TypedText,
+        Self::PageText,
+        Self::UiEvent,
+        Self::ContentItem,
+        Self::Identifier,
+        Self::PersonalDetail,
+        Self::Referer,
+        Self::Origin,
+    ];
+
+    /// Returns the name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::UrlToUnknown => "url_to_unknown",
+            Self::VisitedUrlHash => "visited_url_hash",
+            Self::SearchTerms => "search_terms",
+            Self::TypedText => "typed_text",
+            Self::PageText => "page_text",
+            Self::UiEvent => "ui_event",
+            Self::ContentItem => "content_item",
+            Self::Identifier => "identifier",
+            Self::PersonalDetail => "personal_detail",
+            Self::Referer => "referer",
+            Self::Origin => "origin",
+        }
+    }
+}

@@ -58,3 +58,41 @@ pub enum CandidateKind {
     /// Text that the user is typing.
     TypedText,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::proto::{Initiator, Protocol};
+
+    #[test]
+    fn names_are_those_in_json() {
+        for kind in Kind::ALL {
+            assert_eq!(json!(kind), kind.as_str());
+        }
+        use Severity::{Critical, High, Info, Low, Medium};
+        for severity in [Info, Low, Medium, High, Critical] {
+            assert_eq!(json!(severity), severity.as_str());
+            assert_eq!(severity.label(), severity.as_str().to_uppercase());
+        }
+        use Initiator::{Browser, Extension, Navigation, Page, Unknown};
+        for sender in [Navigation, Page, Browser, Extension, Unknown] {
+            assert_eq!(json!(sender), sender.as_str());
+        }
+        use Protocol::{Http1, Http2, Http3, WebSocket};
+        for protocol in [Http1, Http2, Http3, WebSocket] {
+            assert_eq!(json!(protocol), protocol.as_str());
+        }
+        let name = String::new;
+        for recipient in [
+            Recipient::SameSite,
+            Recipient::Maker { name: name() },
+            Recipient::Service { name: name(), category: Category::Search },
+            Recipient::ThirdParty,
+            Recipient::Unknown,
+        ] {
+            assert_eq!(json!(recipient)["kind"], recipient.as_str());
+        }
+    }
+}

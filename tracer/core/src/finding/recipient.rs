@@ -53,6 +53,17 @@ pub enum RecipientKind {
 }
 
 impl Recipient {
+    /// Returns the `kind` in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::SameSite => "same_site",
+            Self::Maker { .. } => "maker",
+            Self::Service { .. } => "service",
+            Self::ThirdParty => "third_party",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// What the table of judgement goes by.
     pub fn kind(&self) -> RecipientKind {
         match self {

@@ -1,5 +1,7 @@
 //! The outcome of judgement.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// The severity of a disclosure.
@@ -19,6 +21,17 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Returns the name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
     /// Returns the name in capitals, as the terminal shows it.
     pub fn label(self) -> &'static str {
         match self {
@@ -56,10 +69,10 @@ pub enum Level {
 }
 
 /// The confidence in a disclosure, and the reason for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confidence {
     /// The level.
     pub level: Level,
     /// The reason, in one sentence.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }

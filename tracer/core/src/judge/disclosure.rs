@@ -1,27 +1,178 @@
 //! Findings in their context.
 
-use crate::finding::{Confidence, Finding, Identification, Scope, Severity, Verdict, Visited};
+use super::{
+    RETURNING,
+    ledger::Place,
+    table::{self, Case},
+};
+use crate::{
+    address::{Address, Site, host_of_authority},
+    application::Application,
+    finding::{
+        Confidence, Finding, Identification, Kind, Level, Lifetime, Recipient, Scope, Sender,
+        Severity, Verdict, Visited,
+    },
+    proto::Request,
+    rules::{Browser, Rules},
+    stream::Sent,
+    visits::Visits,
+};
 
-/// A finding in its context: what was disclosed.
+/// A finding with its context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disclosure {
-    /// What was found.
+    /// The finding.
     pub finding: Finding,
-    /// How much of a URL it tells, where it tells of one.
+    /// The URL of the finding, parsed. `None` for other kinds of findings, and if
+    /// it has no host.
+    pub address: Option<Address>,
+    /// How much of a URL the finding reveals. `None` for other kinds of findings.
     pub scope: Option<Scope>,
-    /// Which visit it is about, where it can be about one.
+    /// The visit that the finding is about. `None` if it cannot be about one.
     pub visited: Option<Visited>,
-    /// For an identifier: what is known of its life.
+    /// How well an identifier identifies. `None` for other kinds of findings.
     pub identification: Option<Identification>,
-    /// How sure it is.
+    /// The confidence in the finding.
     pub confidence: Confidence,
-    /// How bad it is, and why.
+    /// The severity, and the reason for it.
     pub verdict: Verdict,
 }
 
 impl Disclosure {
-    /// How bad it is.
+    /// Returns the severity.
     pub fn severity(&self) -> Severity {
         self.verdict.severity
     }
+}
+
+/// Returns the most severe verdict.
+pub(super) fn most_severe(disclosures: &[Disclosure]) -> Option<&Verdict> {
+    disclosures.iter().map(|one| &one.verdict).max_by_key(|verdict| verdict.severity)
+}
+
+/// The context that all findings of a request share.
+pub(super) struct Context<'a> {
+    pub(super) sent: &'a Sent<Request>,
+    pub(super) number: u64,
+    pub(super) unix: Option<u64>,
+    pub(super) application: &'a Application,
+    pub(super) browser: Option<&'a Browser>,
+    pub(super) private: Option<bool>,
+    pub(super) sender: Sender,
+    pub(super) recipient: &'a Recipient,
+    pub(super) site: Option<&'a Site>,
+    pub(super) sdk: Option<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    /// Returns the place at which the values of the request were seen.
+    pub(super) fn place(&self) -> Place<'a> {
+        Place {
+            application: self.application.name(),
+            recipient: self.site.map_or("", Site::as_str),
+            request: self.number,
+            process: self.sent.process.tgid,
+            connection: self.sent.connection.key,
+            unix: self.unix.unwrap_or_default(),
+        }
+    }
+
+    /// Judges a finding. `identification` is the finding's own, `identifier` that
+    /// of the whole request.
+    pub(super) fn disclosure(
+        &self,
+        finding: Finding,
+        identification: Option<Identification>,
+        identifier: Identification,
+        visits: &Visits,
+        rules: &Rules,
+    ) -> Disclosure {
+        let address = match finding.kind {
+            Kind::Url | Kind::UrlToUnknown => Address::parse(&finding.value),
+            _ => None,
+        };
+        let (visited, scope) = self.visit(&finding, address.as_ref(), visits).unzip();
+        let is_makers_own = finding.kind == Kind::Url
+            && matches!(self.recipient, Recipient::Maker { .. })
+            && address.as_ref().is_some_and(|address| {
+                rules.recipient(host_of_authority(address.host()), self.browser).maker.is_some()
+            });
+        let recipient = if is_makers_own { &Recipient::SameSite } else { self.recipient };
+        let confidence = confidence(&finding, visited.as_ref());
+        let case = Case {
+            kind: finding.kind,
+            class: finding.class.as_deref(),
+            sdk: self.sdk,
+            scope,
+            visited: visited.as_ref().map(Into::into),
+            sender: self.sender,
+            recipient: recipient.kind(),
+            identifier: identification.unwrap_or(identifier),
+            private: self.private == Some(true),
+            head_cut: self.sent.message.head_cut.is_some(),
+        };
+        let mut verdict = table::judge(rules.judgement(), &case, recipient);
+        // A value that may be something else does not raise an alert.
+        if confidence.level == Level::Low {
+            verdict.severity = verdict.severity.min(Severity::Low);
+        }
+        Disclosure { finding, address, scope, visited, identification, confidence, verdict }
+    }
+
+    /// Returns the visit that a finding is about, and how much of its URL the
+    /// finding reveals.
+    fn visit(
+        &self,
+        finding: &Finding,
+        address: Option<&Address>,
+        visits: &Visits,
+    ) -> Option<(Visited, Scope)> {
+        let now = self.sent.message.time;
+        let find = |address: Option<&Address>, truncated| match address {
+            Some(address) => visits.find(address, truncated, now),
+            None => (Visited::Unknown, Scope::Host),
+        };
+        Some(match finding.kind {
+            Kind::Url if finding.class.as_deref() == Some("host") => {
+                (visits.host(&finding.value, now), Scope::Host)
+            }
+            Kind::Url | Kind::UrlToUnknown => find(address, finding.truncated),
+            Kind::VisitedUrlHash => match visits.hashed(&finding.value, true) {
+                Some(hash) if hash.form.is_host() => (visits.host(&hash.text, now), Scope::Host),
+                Some(hash) => find(Address::parse(&hash.text).as_ref(), false),
+                None => (Visited::Unknown, Scope::Full),
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Returns the confidence in a finding.
+fn confidence(finding: &Finding, visited: Option<&Visited>) -> Confidence {
+    let class = finding.class.as_deref().unwrap_or_default();
+    let (level, reason) = match (finding.kind, visited) {
+        _ if finding.truncated => (Level::Medium, "the value was cut, and may go on"),
+        (Kind::VisitedUrlHash, _) if class.starts_with("crc32") || class.starts_with("java") => {
+            (Level::Low, "32 bits of a hash agree, in a field that is named for one")
+        }
+        (Kind::VisitedUrlHash, _) => (Level::High, "64 bits of a hash or more agree"),
+        (_, Some(Visited::Page { .. })) => (Level::High, "the same URL was visited"),
+        (_, Some(Visited::Host { .. })) => (Level::High, "the host was visited or asked for"),
+        (Kind::Url | Kind::UrlToUnknown | Kind::Referer | Kind::Origin, _) => {
+            (Level::High, "it is a URL as it was sent")
+        }
+        (Kind::Identifier, _) => match (finding.lifetime, class) {
+            (_, RETURNING) => (Level::Medium, "the same value was sent on several connections"),
+            (Some(Lifetime::Unknown) | None, _) => {
+                (Level::Medium, "it has the form of an identifier")
+            }
+            _ => (Level::High, "its field is named for an identifier"),
+        },
+        (Kind::PersonalDetail, _) => (Level::High, "its form and its field's name agree"),
+        (Kind::TypedText, _) => (Level::Medium, "the value grew from request to request"),
+        (Kind::SearchTerms | Kind::PageText | Kind::UiEvent | Kind::ContentItem, _) => {
+            (Level::Medium, "its field is named for it")
+        }
+    };
+    Confidence { level, reason: reason.into() }
 }

@@ -1,27 +1,315 @@
-//! Judgement: how bad a request's findings are, and why.
+//! Judgement: how severe the findings of a request are, and why.
 //!
 //! A finding is a fact about bytes. What it discloses depends on its context:
-//! what was visited, who sent it, to whom, with which identifier, in which
-//! mode. The context has a memory ([`Judge`]); the judgement itself is a table,
-//! `rules/judgement.toml`, of which the first row that fits decides.
+//! the visits, the sender, the recipient, the identifier beside it, the private
+//! mode. The context needs a memory, which [`Judge`] has. The judgement itself is
+//! a table, `rules/judgement.toml`, of which the first row that matches decides.
 //!
 //! ```text
-//! request, findings ─▶ sender, recipient, visit, identifier ─▶ Case ─▶ Verdict
+//! DecodedRequest ─▶ sender, recipient, visit, identifier ─▶ Case ─▶ JudgedRequest
 //! ```
-//!
-//! Alerts begin at [`ALERT`](crate::finding::ALERT).
 
-mod case;
+mod deduplicator;
 mod disclosure;
 mod ledger;
-mod repeats;
+mod memory;
+mod request;
 mod sender;
 mod table;
 mod typed;
 
-pub(crate) use self::repeats::{Count, News, Repeats};
+use std::sync::Arc;
+
+use self::{
+    deduplicator::Deduplicator,
+    disclosure::{Context, most_severe},
+    ledger::{Ledger, Place},
+    memory::Memory,
+    request::DedupKey,
+    sender::sender,
+};
 pub use self::{
-    case::{Judge, Judged, Origin},
+    deduplicator::Repetitions,
     disclosure::Disclosure,
     ledger::Sighting,
+    request::{AlertStatus, DecodedRequest, JudgedRequest},
 };
+use crate::{
+    address::{Site, host_of_authority},
+    application::Application,
+    detect::Findings,
+    finding::{
+        ALERT, Candidate, CandidateKind, Finding, Identification, Kind, Lifetime, Recipient,
+        RecipientKind, Sender,
+    },
+    record::BootTime,
+    rules::{Browser, Rules},
+    visits::{Page, Visits},
+};
+
+/// Judges requests. It remembers what applications visited, typed and sent
+/// before, and which alerts were raised.
+#[derive(Debug)]
+pub struct Judge {
+    rules: Arc<Rules>,
+    memory: Memory,
+    ledger: Ledger,
+    alerts: Deduplicator,
+}
+
+impl Judge {
+    /// Creates a judge without memories.
+    pub fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            rules,
+            memory: Memory::default(),
+            ledger: Ledger::default(),
+            alerts: Deduplicator::default(),
+        }
+    }
+
+    /// Returns the visits of an application.
+    pub fn visits(&self, application: &Application) -> &Visits {
+        self.memory.visits(application)
+    }
+
+    /// Records that an application opened a page. Returns `true` if the page is
+    /// new.
+    pub fn record_visit(
+        &mut self,
+        application: &Arc<Application>,
+        page: &Page<'_>,
+        time: BootTime,
+    ) -> bool {
+        self.memory.of(application).visits.record_page(page, time)
+    }
+
+    /// Records that an application looked up a host, or named it in a
+    /// ClientHello.
+    pub fn record_lookup(&mut self, application: &Arc<Application>, host: &str, time: BootTime) {
+        self.memory.of(application).visits.record_lookup(host, time);
+    }
+
+    /// Adds the sightings of earlier runs.
+    pub fn remember(&mut self, sightings: Vec<Sighting>) {
+        self.ledger.remember(sightings);
+    }
+
+    /// Returns the sightings that changed since the last call.
+    pub fn changed_sightings(&mut self) -> Vec<Sighting> {
+        self.ledger.changed()
+    }
+
+    /// Returns the repetitions of alerts, if a report is due.
+    pub fn due_repetitions(&mut self, now: BootTime) -> Vec<Repetitions> {
+        self.alerts.due(now)
+    }
+
+    /// Returns all repetitions of alerts that were not reported yet.
+    pub fn take_repetitions(&mut self) -> Vec<Repetitions> {
+        self.alerts.take()
+    }
+
+    /// Judges a request.
+    pub fn judge(&mut self, request: DecodedRequest) -> JudgedRequest {
+        let DecodedRequest {
+            sent,
+            number,
+            unix,
+            application,
+            browser,
+            private,
+            initiator,
+            site,
+            findings: Findings { mut list, uncounted, sdk, mut candidates, report },
+        } = request;
+
+        let sender = sender(&sent.message, initiator);
+        let recipient =
+            self.recipient(sent.message.authority.as_deref(), browser.as_deref(), sender);
+        if sender != Sender::Navigation {
+            let site = site.as_ref().map_or("", Site::as_str);
+            let typing = &mut self.memory.of(&application).typing;
+            list.extend(typing.observe(site, &candidates, sent.message.time));
+        }
+        candidates.retain(|candidate| candidate.kind == CandidateKind::Identifier);
+
+        let context = Context {
+            sent: &sent,
+            number,
+            unix,
+            application: &application,
+            browser: browser.as_deref(),
+            private,
+            sender,
+            recipient: &recipient,
+            site: site.as_ref(),
+            sdk: sdk.as_deref(),
+        };
+        if is_own(sender, &recipient) {
+            list.extend(self.returning(&candidates, context.place()));
+        }
+        let disclosures = self.disclosures(list, &context);
+        let alert = self.alert_status(&context, &disclosures);
+        JudgedRequest {
+            sent,
+            number,
+            unix,
+            application,
+            browser,
+            private,
+            initiator,
+            sender,
+            recipient,
+            site,
+            sdk,
+            disclosures,
+            findings_uncounted: uncounted,
+            candidates,
+            report,
+            alert,
+        }
+    }
+
+    /// Judges a request again, after a page was opened that it mentions. Returns
+    /// `None` unless that makes it an alert, or a more severe one.
+    pub fn judge_again(&mut self, request: JudgedRequest) -> Option<JudgedRequest> {
+        let before = request.severity();
+        let JudgedRequest { disclosures, .. } = request;
+        let findings = disclosures.into_iter().map(|disclosure| disclosure.finding).collect();
+        let context = Context {
+            sent: &request.sent,
+            number: request.number,
+            unix: request.unix,
+            application: &request.application,
+            browser: request.browser.as_deref(),
+            private: request.private,
+            sender: request.sender,
+            recipient: &request.recipient,
+            site: request.site.as_ref(),
+            sdk: request.sdk.as_deref(),
+        };
+        let disclosures = self.disclosures(findings, &context);
+        if most_severe(&disclosures).map(|verdict| verdict.severity) <= before {
+            return None;
+        }
+        let alert = self.alert_status(&context, &disclosures);
+        let mut request = JudgedRequest { disclosures, alert, ..request };
+        request.sent.message.update = true;
+        (alert != AlertStatus::None).then_some(request)
+    }
+
+    /// Judges each finding in the context of its request.
+    fn disclosures(&mut self, findings: Vec<Finding>, context: &Context<'_>) -> Vec<Disclosure> {
+        let own = is_own(context.sender, context.recipient);
+        let place = context.place();
+        let identifications: Vec<_> =
+            findings.iter().map(|finding| self.identification(finding, own, place)).collect();
+        let identifier =
+            identifications.iter().flatten().max().copied().unwrap_or(Identification::None);
+        let visits = self.memory.visits(context.application);
+        findings
+            .into_iter()
+            .zip(identifications)
+            .map(|(finding, identification)| {
+                context.disclosure(finding, identification, identifier, visits, &self.rules)
+            })
+            .collect()
+    }
+
+    fn alert_status(&mut self, context: &Context<'_>, disclosures: &[Disclosure]) -> AlertStatus {
+        if most_severe(disclosures).is_none_or(|verdict| verdict.severity < ALERT) {
+            return AlertStatus::None;
+        }
+        let request = &context.sent.message;
+        let key = DedupKey {
+            application: context.application,
+            process: context.sent.process.tgid,
+            request,
+            disclosures,
+        };
+        self.alerts.observe(key, request.time)
+    }
+
+    fn recipient(
+        &self,
+        authority: Option<&str>,
+        browser: Option<&Browser>,
+        sender: Sender,
+    ) -> Recipient {
+        let Some(host) = authority.map(host_of_authority) else {
+            return Recipient::Unknown;
+        };
+        let party = self.rules.recipient(host, browser);
+        // Pages may have sent what they embed. The other hosts of a maker serve
+        // its browser alone.
+        let claimed = matches!(sender, Sender::Page | Sender::Navigation);
+        match (party.maker, party.service) {
+            (Some(owner), _) if !(claimed && owner.embedded) => {
+                Recipient::Maker { name: owner.maker.name.to_string() }
+            }
+            (_, Some(service)) => {
+                Recipient::Service { name: service.name.to_string(), category: service.category }
+            }
+            _ => Recipient::ThirdParty,
+        }
+    }
+
+    /// Returns the candidates that were sent on an earlier connection as well, as
+    /// findings: identifiers that neither name nor form shows.
+    fn returning(&mut self, candidates: &[Candidate], place: Place<'_>) -> Vec<Finding> {
+        let mut returning = Vec::new();
+        for candidate in candidates {
+            let known = self.ledger.seen(&candidate.value, None, place);
+            if known.connections > 1 {
+                returning.push(Finding {
+                    kind: Kind::Identifier,
+                    class: Some(RETURNING.into()),
+                    value: candidate.value.clone(),
+                    chain: candidate.chain.clone(),
+                    truncated: false,
+                    lifetime: Some(Lifetime::Unknown),
+                });
+            }
+        }
+        returning
+    }
+
+    /// Returns how well an identifier identifies. `None` for other findings.
+    fn identification(
+        &mut self,
+        finding: &Finding,
+        own: bool,
+        place: Place<'_>,
+    ) -> Option<Identification> {
+        if finding.kind != Kind::Identifier {
+            return None;
+        }
+        let class = finding.class.as_deref();
+        let lasts = if class == Some(RETURNING) {
+            // It was counted as a candidate.
+            self.ledger.lasts(&finding.value)
+        } else {
+            own && !finding.truncated && self.ledger.seen(&finding.value, class, place).lasts()
+        };
+        Some(if finding.lifetime == Some(Lifetime::Lasting) || lasts {
+            Identification::Lasting
+        } else {
+            Identification::Seen
+        })
+    }
+}
+
+/// Class of identifiers that neither name nor form shows, and that were sent on
+/// several connections.
+const RETURNING: &str = "returning";
+
+/// Reports whether the application itself speaks in a request. Pages have
+/// identifiers of their own.
+fn is_own(sender: Sender, recipient: &Recipient) -> bool {
+    match sender {
+        Sender::Navigation => false,
+        Sender::Page => recipient.kind() == RecipientKind::Maker,
+        Sender::Browser | Sender::Extension | Sender::Unknown => true,
+    }
+}

@@ -1,7 +1,10 @@
 //! The table of judgement: `rules/judgement.toml`, the first row that fits.
 
 use crate::{
-    finding::{Identification, Kind, RecipientKind, Scope, Sender, Severity, Verdict, VisitedKind},
+    finding::{
+        Identification, Kind, Recipient, RecipientKind, Scope, Sender, Severity, Verdict,
+        VisitedKind,
+    },
     rules::Row,
 };
 
@@ -30,15 +33,17 @@ pub(super) struct Case<'a> {
     pub(super) head_cut: bool,
 }
 
-/// Returns the verdict of the first row that matches the case. `recipient`
-/// describes the recipient.
-pub(super) fn judge(rows: &[Row], case: &Case<'_>, recipient: &str) -> Verdict {
+/// Returns the verdict of the first row that matches the case. `recipient` is the
+/// one that the reason names.
+pub(super) fn judge(rows: &[Row], case: &Case<'_>, recipient: &Recipient) -> Verdict {
     let Some(row) = rows.iter().find(|row| matches(row, case)) else {
         // A user's rows can replace the last one, which matches everything.
         return Verdict { severity: Severity::Low, reason: "no row of the rules fits".into() };
     };
-    let reason = row.reason.as_str();
-    let reason = reason.replace("{sender}", sender(case.sender)).replace("{recipient}", recipient);
+    let mut reason = row.reason.as_str().replace("{sender}", sender(case.sender));
+    if reason.contains("{recipient}") {
+        reason = reason.replace("{recipient}", &recipient.describe());
+    }
     Verdict { severity: row.severity, reason }
 }
 

@@ -101,7 +101,7 @@ fn hello() -> Vec<u8> {
 }
 
 struct Run {
-    requests: Vec<Decoded>,
+    requests: Vec<JudgedRequest>,
     totals: Totals,
     account: Account,
 }
@@ -132,15 +132,15 @@ fn run(events: Vec<Event>) -> Run {
     assert_eq!(plain.written_bytes, plain.decoded_bytes + plain.unread_bytes + plain.missing_bytes);
     let account = account.clone();
     let requests = out.into_iter().filter_map(|output| match output {
-        Output::Request(decoded) => Some(*decoded),
+        Output::Request(decoded) => Some(Arc::unwrap_or_clone(decoded)),
         Output::Lost { .. } | Output::Repeated { .. } => None,
     });
     Run { requests: requests.collect(), totals: *pipeline.totals(), account }
 }
 
 /// The URLs found in a request, each with how it was wrapped.
-fn found(decoded: &Decoded) -> Vec<(&str, &str)> {
-    let urls = decoded.findings.list.iter().filter(|finding| finding.kind == Kind::Url);
+fn found(decoded: &JudgedRequest) -> Vec<(&str, &str)> {
+    let urls = decoded.findings().filter(|finding| finding.kind == Kind::Url);
     urls.map(|f| (&f.value[..], &f.chain[..])).collect()
 }
 

@@ -29,6 +29,19 @@ pub enum Initiator {
     Unknown,
 }
 
+impl Initiator {
+    /// Returns the name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Navigation => "navigation",
+            Self::Page => "page",
+            Self::Browser => "browser",
+            Self::Extension => "extension",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The schemes of extension origins, by browser family.
 const EXTENSIONS: [&[u8]; 3] =
     [b"chrome-extension://", b"moz-extension://", b"safari-web-extension://"];

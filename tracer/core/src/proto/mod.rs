@@ -59,6 +59,18 @@ pub enum Protocol {
     WebSocket,
 }
 
+impl Protocol {
+    /// Returns the name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+            Self::Http3 => "h3",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// A string that may be known in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {

@@ -23,6 +23,8 @@ mod vocabularies;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use self::index::Index;
 
 pub use self::{
@@ -53,7 +55,7 @@ pub const EMBEDDED: [RulesFile<'_>; 7] = [
 #[derive(Debug, Clone)]
 pub struct Rules {
     makers: Vec<Maker>,
-    browsers: Vec<Browser>,
+    browsers: Vec<Arc<Browser>>,
     services: Vec<Service>,
     vocabularies: Vocabularies,
     identifiers: Identifiers,
@@ -80,7 +82,7 @@ impl Rules {
     }
 
     /// Returns the known applications: browsers and parts of systems.
-    pub fn browsers(&self) -> &[Browser] {
+    pub fn browsers(&self) -> &[Arc<Browser>] {
         &self.browsers
     }
 
@@ -118,12 +120,12 @@ impl Rules {
     /// Android process name (`com.android.chrome:privileged_process0`).
     ///
     /// Do not pass the name of a thread, which the application can choose freely.
-    pub fn browser(&self, application: &str) -> Option<&Browser> {
+    pub fn browser(&self, application: &str) -> Option<&Arc<Browser>> {
         self.index.browser(application).and_then(|at| self.browsers.get(at))
     }
 
     /// Returns the browser with this name in the rules.
-    pub fn browser_named(&self, name: &str) -> Option<&Browser> {
+    pub fn browser_named(&self, name: &str) -> Option<&Arc<Browser>> {
         self.browsers.iter().find(|browser| browser.name.as_str() == name)
     }
 
@@ -237,7 +239,7 @@ impl Tables {
         }
         Ok(Rules {
             makers: entries(self.makers),
-            browsers: entries(self.browsers),
+            browsers: entries::<_, Vec<_>>(self.browsers).into_iter().map(Arc::new).collect(),
             services: entries(self.services),
             vocabularies: entries(self.vocabularies),
             identifiers: self.identifiers,

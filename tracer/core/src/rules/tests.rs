@@ -22,7 +22,7 @@ fn name(rules: &Rules, application: &str) -> Option<String> {
 fn party(rules: &Rules, host: &str, application: &str) -> (Option<String>, Option<String>) {
     let browser = rules.browser(application);
     assert!(application.is_empty() || browser.is_some(), "{application}");
-    let Party { maker, service } = rules.recipient(host, browser);
+    let Party { maker, service } = rules.recipient(host, browser.map(|browser| &**browser));
     (
         maker.map(|own| format!("{}{}", own.maker.name, if own.embedded { "*" } else { "" })),
         service.map(|service| service.name.to_string()),
@@ -412,7 +412,7 @@ fn look_ups_of_hostile_input_are_harmless() {
     let rules = Rules::default();
     let chrome = rules.browser("com.android.chrome");
     for host in [".".repeat(100_000), "a.".repeat(100_000), "\0".into(), "é.google.com".into()] {
-        let party = rules.recipient(&host, chrome);
+        let party = rules.recipient(&host, chrome.map(|chrome| &**chrome));
         assert_eq!((party.maker, party.service), (None, None));
         assert_eq!(rules.browser(&host), None);
     }

@@ -13,9 +13,17 @@ fn at(seconds: u64) -> BootTime {
     BootTime(seconds * 1_000_000_000)
 }
 
+fn open(visits: &mut Visits, url: &str, seconds: u64) -> bool {
+    visits.record_page(&Page::parse(url).unwrap(), at(seconds))
+}
+
+fn find(visits: &Visits, url: &str, truncated: bool, seconds: u64) -> (Visited, Scope) {
+    visits.find(&Address::parse(url).unwrap(), truncated, at(seconds))
+}
+
 fn visits() -> Visits {
     let mut visits = Visits::default();
-    visits.opened(PAGE, at(10));
+    open(&mut visits, PAGE, 10);
     visits
 }
 
@@ -45,19 +53,19 @@ fn a_url_is_compared_with_what_was_visited() {
         ("https://example.org/", false, (host("example.org"), Scope::Host)),
         ("https://other.test/politics/story-42?q=private", false, (Visited::No, Scope::Full)),
     ] {
-        assert_eq!(visits.find(url, truncated, at(15)), expected, "{url}");
+        assert_eq!(find(&visits, url, truncated, 15), expected, "{url}");
     }
     let nothing = Visits::default();
-    assert_eq!(nothing.find(PAGE, false, at(1)), (Visited::Unknown, Scope::Full));
+    assert_eq!(find(&nothing, PAGE, false, 1), (Visited::Unknown, Scope::Full));
 }
 
 #[test]
 fn a_name_that_was_asked_for_is_a_host() {
     let mut visits = Visits::default();
-    visits.asked_for("Quiet.example", at(1));
+    visits.record_lookup("Quiet.example", at(1));
     let host = Visited::Host { host: "quiet.example".into(), ago: Duration::from_secs(2) };
-    assert_eq!(visits.find("https://quiet.example/a", false, at(3)).0, host);
-    assert_eq!(visits.find("https://other.example/a", false, at(3)).0, Visited::Unknown);
+    assert_eq!(find(&visits, "https://quiet.example/a", false, 3).0, host);
+    assert_eq!(find(&visits, "https://other.example/a", false, 3).0, Visited::Unknown);
 }
 
 #[test]
@@ -125,18 +133,18 @@ fn the_oldest_are_forgotten_with_their_hashes() {
     let host = HEXLOWER.encode(&Sha256::digest("www.news.example.org"));
     for n in 0..MAX_PAGES {
         assert!(visits.hashed(&hash, false).is_some());
-        assert!(visits.opened(&format!("https://www.news.example.org/{n}"), at(20)));
-        assert!(!visits.opened(&format!("https://www.news.example.org/{n}#x"), at(21)));
+        assert!(open(&mut visits, &format!("https://www.news.example.org/{n}"), 20));
+        assert!(!open(&mut visits, &format!("https://www.news.example.org/{n}#x"), 21));
     }
     assert_eq!(visits.hashed(&hash, false), None);
     assert!(visits.hashed(&host, false).is_some(), "newer visits were to the same host");
-    assert!(matches!(visits.find(PAGE, false, at(30)).0, Visited::Host { .. }));
+    assert!(matches!(find(&visits, PAGE, false, 30).0, Visited::Host { .. }));
     for n in 0..MAX_PAGES {
-        visits.opened(&format!("https://{n}.test/"), at(40));
+        open(&mut visits, &format!("https://{n}.test/"), 40);
     }
     assert_eq!(visits.hashed(&host, false), None);
     for n in 0..2 * MAX_HOSTS {
-        visits.asked_for(&format!("{n}.test"), at(1));
+        visits.record_lookup(&format!("{n}.test"), at(1));
     }
     assert_eq!(visits.hosts.len(), MAX_HOSTS);
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::Evidence;
 use tracer_core::{
-    alert::{Alert, Content, Ends, Sending, redact::Redactor, rfc3339},
+    alert::{Alert, Endpoints, RequestReport, SendingProcess, redact::Redactor, rfc3339},
     content::percent_decode,
     finding::Severity,
     proto::{Protocol, Request},
@@ -180,18 +180,18 @@ struct Annotation<'a> {
     severity: Option<Severity>,
     reason: Option<String>,
     application: String,
-    process: Sending,
+    process: SendingProcess,
     hook: Hook,
-    connection: Ends,
+    connection: Endpoints,
     #[serde(flatten)]
-    content: Content,
+    content: RequestReport,
 }
 
 impl<'a> HarEntry<'a> {
     fn new(entry: &Evidence<'a>, redactor: &Redactor) -> Self {
         let decoded = entry.decoded;
         let sent = &decoded.sent;
-        let alert = Alert::of(decoded).redacted(redactor);
+        let alert = Alert::new(decoded).redacted(redactor);
         let unix = decoded.unix.unwrap_or_default();
         let is_message = sent.message.protocol == Protocol::WebSocket;
         let hides = redactor.redacts();

@@ -32,7 +32,7 @@ use super::format::{
 };
 use crate::Evidence;
 use tracer_core::{
-    alert::{Alert, Found, json_name},
+    alert::{Alert, FindingReport},
     record::Transport,
 };
 
@@ -194,7 +194,7 @@ impl<W: Write> File<W> {
 /// Returns the comments on a request: the verdict, a summary, the findings, and
 /// the UID.
 fn comments(entry: &Evidence<'_>) -> Vec<String> {
-    let alert = Alert::of(entry.decoded);
+    let alert = Alert::new(entry.decoded);
     let process = &alert.process;
     let content = &alert.content;
     let mut all = vec![
@@ -204,14 +204,14 @@ fn comments(entry: &Evidence<'_>) -> Vec<String> {
             alert.application,
             process.uid,
             process.pid,
-            json_name(content.request.protocol),
-            json_name(content.sender),
+            content.request.protocol.as_str(),
+            content.sender.as_str(),
             alert.host(),
             content.recipient.describe(),
         ),
     ];
-    let finding = |found: &Found| {
-        let kind = json_name(found.kind);
+    let finding = |found: &FindingReport| {
+        let kind = found.kind.as_str();
         let class = found.class.as_deref().map(|class| format!(" ({class})")).unwrap_or_default();
         let cut = if found.truncated { "… (cut)" } else { "" };
         format!("{kind}{class}: {}{cut}, by {}", found.value, found.chain)

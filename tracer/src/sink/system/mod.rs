@@ -17,9 +17,9 @@ use std::{
 use super::Sink;
 use tracer_core::{
     account::Accounts,
-    alert::{Alert, Style, alert_message, json_name, lost_line, redact::Redactor, repeated_line},
+    alert::{Alert, Notice, Style, text},
     finding::Severity,
-    pipeline::{Output, Totals},
+    pipeline::Totals,
 };
 
 /// A system log.
@@ -77,21 +77,19 @@ struct Line {
 }
 
 impl Line {
-    fn of(output: &Output, redactor: &Redactor) -> Option<Self> {
-        match output {
-            Output::Request(decoded) => {
-                decoded.is_alert().then(|| Self::alert(&Alert::of(decoded).redacted(redactor)))
-            }
-            Output::Repeated { alert, count, total, .. } => Some(Self {
+    fn new(notice: &Notice) -> Self {
+        match notice {
+            Notice::Alert { alert, .. } => Self::alert(alert),
+            Notice::Repeated { alert, count, total, .. } => Self {
                 severity: None,
-                message: repeated_line(*alert, *count, *total),
+                message: text::repeated(*alert, *count, *total),
                 fields: vec![("ALERT", alert.to_string())],
-            }),
-            Output::Lost { .. } => lost_line(output).map(|message| Self {
+            },
+            Notice::Lost { loss, count, total } => Self {
                 severity: Some(Severity::Medium),
-                message,
+                message: text::lost(*loss, *count, *total),
                 fields: Vec::new(),
-            }),
+            },
         }
     }
 
@@ -101,21 +99,21 @@ impl Line {
         let private = content.private.map(|private| u8::from(private).to_string());
         let fields = [
             field("ALERT", alert.alert.map(|number| number.to_string())),
-            field("SEVERITY", alert.severity.map(json_name)),
+            field("SEVERITY", alert.severity.map(|severity| severity.as_str().to_owned())),
             field("REASON", alert.reason.clone()),
             field("APPLICATION", Some(alert.application.clone())),
             field("APPLICATION_UID", Some(alert.process.uid.to_string())),
             field("APPLICATION_PID", Some(alert.process.pid.to_string())),
             field("BROWSER", content.browser.clone()),
             field("PRIVATE", private),
-            field("SENDER", Some(json_name(content.sender))),
-            field("RECIPIENT", Some(json_name(&content.recipient))),
+            field("SENDER", Some(content.sender.as_str().to_owned())),
+            field("RECIPIENT", Some(content.recipient.as_str().to_owned())),
             field("HOST", Some(alert.host())),
             field("SDK", content.sdk.clone()),
         ];
         Self {
             severity: alert.severity,
-            message: alert_message(alert, Style::default()),
+            message: text::message(alert, Style::default()),
             fields: fields.into_iter().flatten().collect(),
         }
     }
@@ -138,7 +136,6 @@ pub struct SystemLog {
     log: Log,
     path: PathBuf,
     socket: UnixDatagram,
-    redactor: Redactor,
     dropped: u64,
 }
 
@@ -147,15 +144,15 @@ impl SystemLog {
     ///
     /// # Errors
     /// If nothing listens on its socket.
-    pub fn open(log: Log, redactor: Redactor) -> io::Result<Self> {
-        Self::at(log.socket(), log, redactor)
+    pub fn open(log: Log) -> io::Result<Self> {
+        Self::at(log.socket(), log)
     }
 
-    fn at(path: &Path, log: Log, redactor: Redactor) -> io::Result<Self> {
+    fn at(path: &Path, log: Log) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
         socket.connect(path)?;
-        Ok(Self { log, path: path.to_owned(), socket, redactor, dropped: 0 })
+        Ok(Self { log, path: path.to_owned(), socket, dropped: 0 })
     }
 
     fn send(&mut self, line: &Line) {
@@ -178,10 +175,8 @@ impl SystemLog {
 }
 
 impl Sink for SystemLog {
-    fn output(&mut self, output: &Output) -> io::Result<()> {
-        if let Some(line) = Line::of(output, &self.redactor) {
-            self.send(&line);
-        }
+    fn notice(&mut self, notice: &Notice) -> io::Result<()> {
+        self.send(&Line::new(notice));
         Ok(())
     }
 

@@ -1,5 +1,13 @@
+use std::sync::Arc;
+
 use super::*;
-use tracer_core::alert::fixtures;
+use tracer_core::{
+    alert::{
+        fixtures,
+        redact::{Key, Redactor},
+    },
+    pipeline::Output,
+};
 
 fn log() -> (tempfile::TempDir, PathBuf, UnixDatagram) {
     let folder = tempfile::tempdir().unwrap();
@@ -15,20 +23,18 @@ fn received(socket: &UnixDatagram) -> Vec<u8> {
     buffer
 }
 
-fn alert() -> Output {
-    Output::Request(Box::new(fixtures::decoded()))
-}
-
-fn redactor() -> Redactor {
-    Redactor::keyed(tracer_core::alert::redact::Key([1; 16]))
+fn alert() -> Notice {
+    let output = Output::Request(Arc::new(fixtures::judged()));
+    let redactor = Redactor::keyed(Key([1; Key::LEN]));
+    Notice::from_output(&output).unwrap().redacted(&redactor)
 }
 
 #[test]
 fn logged_alerts_are_redacted() {
     for kind in Log::ALL {
         let (_folder, path, socket) = log();
-        let mut sink = SystemLog::at(&path, kind, redactor()).unwrap();
-        sink.output(&alert()).unwrap();
+        let mut sink = SystemLog::at(&path, kind).unwrap();
+        sink.notice(&alert()).unwrap();
         let datagram = String::from_utf8_lossy(&received(&socket)).into_owned();
         for part in ["tracer", "told collector.example about https://news.example.org/story?q=‹"]
         {
@@ -47,11 +53,7 @@ fn logged_alerts_are_redacted() {
                 assert!(datagram.contains(field), "{field} {datagram}");
             }
         }
-        // Requests without an alert are not logged.
-        let mut harmless = fixtures::decoded();
-        (harmless.verdict, harmless.alert) = (None, None);
-        sink.output(&Output::Request(Box::new(harmless))).unwrap();
-        sink.output(&Output::Repeated { alert: 1, count: 2, total: 3, unix: None }).unwrap();
+        sink.notice(&Notice::Repeated { alert: 1, count: 2, total: 3, unix: None }).unwrap();
         let next = String::from_utf8_lossy(&received(&socket)).into_owned();
         assert!(next.contains("again 2 times (3 in all): alert 1"), "{next}");
         assert_eq!(sink.dropped(), 0);
@@ -63,9 +65,9 @@ fn logged_alerts_are_redacted() {
 fn full_logs_do_not_block() {
     const SENT: u64 = 5000;
     let (_folder, path, socket) = log();
-    let mut sink = SystemLog::at(&path, Log::Journald, redactor()).unwrap();
+    let mut sink = SystemLog::at(&path, Log::Journald).unwrap();
     for _ in 0..SENT {
-        sink.output(&alert()).unwrap();
+        sink.notice(&alert()).unwrap();
     }
     socket.set_nonblocking(true).unwrap();
     let mut taken = 0;
@@ -79,14 +81,14 @@ fn full_logs_do_not_block() {
 #[test]
 fn restarted_logs_are_reconnected() {
     let (_folder, path, socket) = log();
-    let mut sink = SystemLog::at(&path, Log::Syslog, redactor()).unwrap();
+    let mut sink = SystemLog::at(&path, Log::Syslog).unwrap();
     drop(socket);
     std::fs::remove_file(&path).unwrap();
-    sink.output(&alert()).unwrap();
+    sink.notice(&alert()).unwrap();
     assert_eq!(sink.dropped(), 1);
     let socket = UnixDatagram::bind(&path).unwrap();
-    sink.output(&alert()).unwrap();
+    sink.notice(&alert()).unwrap();
     assert_eq!(sink.dropped(), 1);
     assert!(received(&socket).starts_with(b"<83>tracer["));
-    assert!(SystemLog::at(Path::new("/no/such/socket"), Log::Syslog, redactor()).is_err());
+    assert!(SystemLog::at(Path::new("/no/such/socket"), Log::Syslog).is_err());
 }

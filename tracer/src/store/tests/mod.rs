@@ -8,7 +8,7 @@ use rusqlite::Transaction;
 use tempfile::TempDir;
 
 use super::{schema::Step, *};
-use tracer_core::{alert::fixtures, finding::Severity, pipeline::Output};
+use tracer_core::{alert::fixtures, judge::AlertStatus};
 
 mod writing;
 
@@ -35,8 +35,9 @@ fn kept(place: &Place, query: &Query) -> Vec<StoredAlert> {
 }
 
 fn entry(number: u64, time: u64) -> Entry {
-    let decoded = Decoded { alert: Some(number), unix: Some(time), ..fixtures::decoded() };
-    Entry::new(&decoded, 0)
+    let alert = AlertStatus::New(number);
+    let request = JudgedRequest { alert, unix: Some(time), ..fixtures::judged() };
+    Entry::new(Alert::new(&request), &request, 0)
 }
 
 fn insert_all(store: &mut Store, run: i64, entries: &[Entry]) {

@@ -1,11 +1,18 @@
 //! Tests of the writing thread.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracer_core::{alert::Notice, pipeline::Output};
 
 use super::*;
 
-fn alert(number: u64) -> Output {
-    Output::Request(Box::new(Decoded { alert: Some(number), ..fixtures::decoded() }))
+fn alert(number: u64) -> Notice {
+    let alert = AlertStatus::New(number);
+    let request = JudgedRequest { alert, ..fixtures::judged() };
+    Notice::from_output(&Output::Request(Arc::new(request))).unwrap()
 }
 
 fn numbers(place: &Place) -> Vec<u64> {
@@ -33,11 +40,8 @@ fn writer(place: &Place) -> Writer {
 fn entries_are_readable_during_the_run() {
     let (_folder, place) = place();
     let writer = writer(&place);
-    writer.output(&alert(1));
-    writer.output(&Output::Repeated { alert: 1, count: 4, total: 5, unix: None });
-    let mut harmless = fixtures::decoded();
-    (harmless.verdict, harmless.alert) = (None, None);
-    writer.output(&Output::Request(Box::new(harmless)));
+    writer.notice(&alert(1));
+    writer.notice(&Notice::Repeated { alert: 1, count: 4, total: 5, unix: None });
     writer.sightings(vec![sighting("value", 7)]);
     // The last entry is written last.
     let deadline = Instant::now() + BUSY_TIMEOUT;
@@ -56,13 +60,13 @@ fn entries_are_readable_during_the_run() {
 fn finish_commits_everything() {
     let (_folder, place) = place();
     let mut first = writer(&place);
-    (1..=50).for_each(|number| first.output(&alert(number)));
+    (1..=50).for_each(|number| first.notice(&alert(number)));
     first.finish();
     assert_eq!(numbers(&place), (1..=50).collect::<Vec<_>>());
     assert_eq!((first.lost(), first.events().count()), (0, 0));
     // A second run counts from 1 again. Dropping the writer commits as well.
     let second = writer(&place);
-    second.output(&alert(1));
+    second.notice(&alert(1));
     drop(second);
     let runs: Vec<_> = kept(&place, &Query::default()).iter().map(|kept| kept.run).collect();
     assert_eq!((runs.iter().filter(|run| **run == 2).count(), runs.len()), (1, 51));
@@ -76,9 +80,9 @@ fn entries_that_do_not_fit_are_counted() {
     let mut writer = writer(&place);
     let mut hanging = Store::open(&place).unwrap();
     let held = hanging.begin().unwrap();
-    let all: Vec<Output> = (1..=SENT).map(alert).collect();
+    let all: Vec<Notice> = (1..=SENT).map(alert).collect();
     let began = Instant::now();
-    all.iter().for_each(|alert| writer.output(alert));
+    all.iter().for_each(|alert| writer.notice(alert));
     assert!(began.elapsed() < BUSY_TIMEOUT, "it waited");
     let lost = writer.lost();
     assert!(lost > 0);
@@ -122,7 +126,7 @@ fn failed_writes_are_counted_and_reported() {
 fn removed_rows_are_reported() {
     let (_folder, place) = place();
     let mut first = writer(&place);
-    first.output(&alert(1));
+    first.notice(&alert(1));
     first.finish();
     let limits = Retention { size: 0, ..UNLIMITED };
     let mut second = Writer::start(Store::open(&place).unwrap(), limits).unwrap();

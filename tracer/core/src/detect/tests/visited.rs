@@ -2,8 +2,16 @@
 
 use super::*;
 use crate::record::BootTime;
+use crate::visits::Page;
 
 const PAGE: &str = "https://news.example.org/politics/story-42?q=private";
+
+fn find_with_visits(request: &Request, visits: &Visits) -> Findings {
+    let host = request.authority.as_deref().map(host_of_authority);
+    let site = host.and_then(Site::of_host);
+    let context = Context { initiator: initiator(request), site: site.as_ref(), visits };
+    DETECTOR.find_in_context(request, &context)
+}
 
 /// `class value`, a line each, of the URLs in a request of a program that has
 /// visited [`PAGE`].
@@ -15,10 +23,10 @@ fn urls(body: &str) -> Vec<String> {
 #[track_caller]
 fn of_request(rest: &str) -> Vec<String> {
     let mut visits = Visits::default();
-    visits.opened(PAGE, BootTime::default());
+    visits.record_page(&Page::parse(PAGE).unwrap(), BootTime::default());
     let head = "POST /v1/report HTTP/1.1\r\nHost: collect.vendor.test\r\n";
     let (requests, _) = parse_http1(format!("{head}{rest}").as_bytes());
-    let findings = DETECTOR.find_among(requests.first().expect("a request"), &visits);
+    let findings = find_with_visits(requests.first().expect("a request"), &visits);
     let urls = findings.list.into_iter().filter(|finding| finding.kind == Kind::Url);
     urls.map(|url| format!("{} {}", url.class.unwrap_or_default(), url.value)).collect()
 }

@@ -199,7 +199,7 @@ const STORIES: &[Story] = &[
 fn the_story_is_judged_as_a_fair_reader_would() {
     let table = embedded();
     for Story { told, case, severity } in STORIES {
-        let verdict = judge(&table, case, "X");
+        let verdict = judge(&table, case, &Recipient::ThirdParty);
         assert_eq!(verdict.severity, *severity, "{told}: {}", verdict.reason);
         assert!(!verdict.reason.contains('{'), "{}", verdict.reason);
     }
@@ -208,21 +208,6 @@ fn the_story_is_judged_as_a_fair_reader_would() {
 fn embedded() -> Vec<Row> {
     Rules::default().judgement().to_vec()
 }
-
-const KINDS: [Kind; 12] = [
-    Kind::Url,
-    Kind::UrlToUnknown,
-    Kind::VisitedUrlHash,
-    Kind::SearchTerms,
-    Kind::TypedText,
-    Kind::PageText,
-    Kind::UiEvent,
-    Kind::ContentItem,
-    Kind::Identifier,
-    Kind::PersonalDetail,
-    Kind::Referer,
-    Kind::Origin,
-];
 
 /// Every case there can be.
 fn cases() -> impl Iterator<Item = Case<'static>> {
@@ -245,7 +230,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
     ];
     let scopes = [None, Some(Scope::Host), Some(Scope::HostPath), Some(Scope::Full)];
     let identifiers = [Identification::None, Identification::Seen, Identification::Lasting];
-    KINDS.into_iter().flat_map(move |kind| {
+    Kind::ALL.into_iter().flat_map(move |kind| {
         senders.into_iter().flat_map(move |sender| {
             recipients.into_iter().flat_map(move |recipient| {
                 visits.into_iter().flat_map(move |visited| {
@@ -276,7 +261,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
 #[test]
 fn more_against_somebody_is_never_judged_milder() {
     let table = embedded();
-    let severity = |case: &Case<'_>| judge(&table, case, "X").severity;
+    let severity = |case: &Case<'_>| judge(&table, case, &Recipient::ThirdParty).severity;
     for case in cases() {
         let bad = severity(&case);
         assert!(severity(&Case { private: true, ..case }) >= bad, "{case:?}");
@@ -292,7 +277,7 @@ fn more_against_somebody_is_never_judged_milder() {
 fn pages_visits_and_cut_heads_accuse_nobody_but_the_maker() {
     let table = embedded();
     for case in cases() {
-        let severity = judge(&table, &case, "X").severity;
+        let severity = judge(&table, &case, &Recipient::ThirdParty).severity;
         let claimed = matches!(case.sender, Sender::Navigation | Sender::Page);
         if claimed && case.recipient != RecipientKind::Maker {
             assert_eq!(severity, Severity::Info, "{case:?}");
@@ -316,10 +301,13 @@ fn the_users_rows_go_first() {
         Ok::<_, RulesError>(rules.judgement().to_vec())
     };
     let table = with(&row("mine", "low")).unwrap();
-    let verdict = judge(&table, &MI, "X");
-    assert_eq!((verdict.severity, &*verdict.reason), (Severity::Low, "the application and X"));
+    let verdict = judge(&table, &MI, &Recipient::ThirdParty);
+    assert_eq!(
+        (verdict.severity, &*verdict.reason),
+        (Severity::Low, "the application and a third party")
+    );
     let referer = Case { kind: Kind::Referer, ..MI };
-    assert_eq!(judge(&table, &referer, "X").severity, Severity::Info);
+    assert_eq!(judge(&table, &referer, &Recipient::ThirdParty).severity, Severity::Info);
     assert_eq!(table.len(), embedded().len() + 1);
     assert_eq!(with(&row("URL", "low")).unwrap().len(), embedded().len());
 

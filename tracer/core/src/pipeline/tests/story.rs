@@ -6,8 +6,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
-    finding::{Identification, Kind, Level, Severity, Visited},
-    judge::Sighting,
+    finding::{Identification, Kind, Level, Recipient, Severity, Visited},
+    judge::{AlertStatus, Disclosure, Sighting},
     proto::parse_http1,
 };
 
@@ -72,17 +72,17 @@ impl Device {
     }
 
     /// What becomes of a request.
-    fn judged(&mut self, text: &str) -> Decoded {
+    fn judged(&mut self, text: &str) -> JudgedRequest {
         let mut outputs = self.send(text);
         assert_eq!(outputs.len(), 1, "{outputs:?}");
         match outputs.pop() {
-            Some(Output::Request(decoded)) => *decoded,
+            Some(Output::Request(decoded)) => Arc::unwrap_or_clone(decoded),
             other => panic!("{other:?}"),
         }
     }
 
     fn severity(&mut self, text: &str) -> Option<Severity> {
-        self.judged(text).verdict.map(|verdict| verdict.severity)
+        self.judged(text).severity()
     }
 
     fn visits(&mut self, url: &str) {
@@ -121,10 +121,10 @@ fn mi_browser_is_convicted() {
     let mut device = Device::with(MI_BROWSER);
     device.visits(PAGE);
     let report = device.judged(&page_load(XIAOMI, ""));
-    assert_eq!(report.browser.as_deref(), Some("Mi Browser"));
-    assert_eq!(report.findings.sdk.as_deref(), Some("Sensors Analytics"));
+    assert_eq!(report.browser.as_ref().unwrap().name.as_str(), "Mi Browser");
+    assert_eq!(report.sdk.as_deref(), Some("Sensors Analytics"));
     assert_eq!(report.recipient, Recipient::Maker { name: "Xiaomi".into() });
-    let verdict = report.verdict.as_ref().unwrap();
+    let verdict = report.verdict().unwrap();
     assert_eq!(verdict.severity, Severity::Critical, "{}", verdict.reason);
     let url = report.disclosures.iter().find(|one| one.finding.kind == Kind::Url).unwrap();
     let ago = Duration::from_secs(1);
@@ -158,7 +158,7 @@ fn private_windows_are_no_excuse() {
     let url = format!(r#"{{"url":"{PAGE}"}}"#);
     let report = device.judged(&post("collector.example.com", "", &url));
     assert_eq!(report.private, Some(true));
-    assert_eq!(report.verdict.unwrap().severity, Severity::Critical);
+    assert_eq!(report.verdict().unwrap().severity, Severity::Critical);
 }
 
 #[test]
@@ -213,9 +213,9 @@ fn a_hash_of_a_visit_is_a_url() {
     assert!(device.severity(&report) < Some(Severity::Medium), "of what, nobody knows");
     device.visits(PAGE);
     let judged = device.judged(&report);
-    let hash = judged.findings.list.iter().find(|one| one.kind == Kind::VisitedUrlHash).unwrap();
+    let hash = judged.findings().find(|one| one.kind == Kind::VisitedUrlHash).unwrap();
     assert_eq!(hash.class.as_deref(), Some("sha256/url"));
-    assert_eq!(judged.verdict.unwrap().severity, Severity::Critical);
+    assert_eq!(judged.verdict().unwrap().severity, Severity::Critical);
 }
 
 #[test]
@@ -231,14 +231,14 @@ fn who_tells_before_the_visit_is_judged_again() {
     let mut device = Device::with(MI_BROWSER);
     device.visits("https://other.example.net/");
     let early = device.judged(&page_load(XIAOMI, ""));
-    let severity = early.verdict.as_ref().unwrap().severity;
+    let severity = early.verdict().unwrap().severity;
     assert!(severity < Severity::Critical, "{severity:?}");
     let outputs = device.send(&visit(PAGE));
     let [Output::Request(_), Output::Request(again)] = &outputs[..] else {
         panic!("{outputs:?}");
     };
     assert_eq!(again.number, early.number);
-    assert_eq!(again.verdict.as_ref().unwrap().severity, Severity::Critical);
+    assert_eq!(again.verdict().unwrap().severity, Severity::Critical);
     assert!(again.is_alert() && again.sent.message.update);
 }
 
@@ -246,9 +246,8 @@ fn who_tells_before_the_visit_is_judged_again() {
 fn typing_shows_in_several_requests() {
     let mut device = Device::with(MI_BROWSER);
     let ask = |text: &str| format!("GET /suggest?q={text} HTTP/1.1\r\nHost: {XIAOMI}\r\n\r\n");
-    let typed = |decoded: &Decoded| {
-        decoded.findings.list.iter().any(|finding| finding.kind == Kind::TypedText)
-    };
+    let typed =
+        |decoded: &JudgedRequest| decoded.findings().any(|finding| finding.kind == Kind::TypedText);
     for text in ["n", "ne", "new"] {
         assert!(!typed(&device.judged(&ask(text))), "{text}");
     }
@@ -268,7 +267,7 @@ fn a_value_that_returns_after_a_restart_identifies() {
     let of_kind = |one: &&Disclosure| one.finding.kind == Kind::Identifier;
     let number = again.disclosures.iter().find(of_kind).unwrap();
     assert_eq!(number.identification, Some(Identification::Lasting));
-    assert_eq!(again.verdict.unwrap().severity, Severity::Critical);
+    assert_eq!(again.verdict().unwrap().severity, Severity::Critical);
 
     // The store hands it on to the next run.
     let kept = device.pipeline.changed_sightings();
@@ -284,9 +283,9 @@ fn a_value_that_returns_after_a_restart_identifies() {
 fn the_same_again_is_counted() {
     let mut device = Device::with(MI_BROWSER);
     device.visits(PAGE);
-    assert_eq!(device.judged(&page_load(XIAOMI, "")).alert, Some(1));
+    assert_eq!(device.judged(&page_load(XIAOMI, "")).alert, AlertStatus::New(1));
     let again = device.judged(&page_load(XIAOMI, ""));
-    assert_eq!((again.alert, again.repeats), (None, Some(1)));
+    assert_eq!(again.alert, AlertStatus::Repetition(1));
     device.pipeline.finish(&mut device.out);
     let said = device.out.iter().any(|output| {
         matches!(output, Output::Repeated { alert: 1, count: 1, total: 2, unix: Some(_) })

@@ -53,7 +53,7 @@ fn chains(sent: Sent<Request>) -> Vec<(String, String)> {
     let mut outputs = Vec::new();
     Pipeline::new(&Knowledge::default()).request(sent, &mut outputs);
     let Some(Output::Request(decoded)) = outputs.pop() else { panic!() };
-    decoded.findings.list.into_iter().map(|found| (found.value, found.chain)).collect()
+    decoded.findings().map(|found| (found.value.clone(), found.chain.clone())).collect()
 }
 
 fn post(headers: Json, post: Json) -> Json {

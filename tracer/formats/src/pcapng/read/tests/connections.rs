@@ -27,7 +27,7 @@ fn requests(file: &[u8]) -> (Vec<(String, Vec<u8>, bool)>, Totals) {
     pipeline.finish(&mut outputs);
     let request = |output| match output {
         Output::Request(decoded) => {
-            let message = decoded.sent.message;
+            let message = decoded.sent.message.clone();
             Some((message.target().to_owned(), message.body.data.to_vec(), message.complete))
         }
         _ => None,

@@ -1,0 +1,51 @@
+//! The memory of applications: their visits, and what is being typed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::typed::Typing;
+use crate::{application::Application, visits::Visits};
+
+/// Applications that are remembered; the least recently used are forgotten
+/// first. A device has a dozen browsers, and the memory of one can be a
+/// megabyte.
+const MAX_APPLICATIONS: usize = 64;
+
+/// The memories of all applications.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    applications: HashMap<Arc<Application>, ApplicationMemory>,
+    no_visits: Visits,
+    turn: u64,
+}
+
+/// The memory of one application.
+#[derive(Debug, Default)]
+pub(super) struct ApplicationMemory {
+    pub(super) visits: Visits,
+    pub(super) typing: Typing,
+    /// Last use: the largest number is the latest.
+    turn: u64,
+}
+
+impl Memory {
+    /// Returns the visits of an application, which may be none.
+    pub(super) fn visits(&self, application: &Application) -> &Visits {
+        self.applications.get(application).map_or(&self.no_visits, |memory| &memory.visits)
+    }
+
+    /// Returns the memory of an application, to be changed.
+    pub(super) fn of(&mut self, application: &Arc<Application>) -> &mut ApplicationMemory {
+        self.turn += 1;
+        if self.applications.len() >= MAX_APPLICATIONS
+            && !self.applications.contains_key(application)
+        {
+            let oldest = self.applications.iter().min_by_key(|(_, memory)| memory.turn);
+            if let Some(oldest) = oldest.map(|(application, _)| Arc::clone(application)) {
+                self.applications.remove(&oldest);
+            }
+        }
+        let memory = self.applications.entry(Arc::clone(application)).or_default();
+        memory.turn = self.turn;
+        memory
+    }
+}

@@ -1,0 +1,155 @@
+//! Requests before and after judgement.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use super::{Disclosure, disclosure::most_severe};
+use crate::{
+    address::Site,
+    application::Application,
+    content::Report,
+    detect::Findings,
+    finding::{ALERT, Candidate, Finding, Recipient, Sender, Severity, Verdict},
+    proto::{Initiator, Request},
+    rules::Browser,
+    stream::Sent,
+};
+
+/// A request with everything that is known about it before judgement.
+#[derive(Debug, Clone)]
+pub struct DecodedRequest {
+    /// The request, its connection and its process.
+    pub sent: Sent<Request>,
+    /// Number of the request in this run, from 0.
+    pub number: u64,
+    /// Time at which it was sent, in nanoseconds since 1970-01-01 UTC. `None` if
+    /// the trace has no clock.
+    pub unix: Option<u64>,
+    /// The application that sent it.
+    pub application: Arc<Application>,
+    /// The browser that the application is, if the rules know it.
+    pub browser: Option<Arc<Browser>>,
+    /// Reports whether the window is private. `None` if that is not known.
+    pub private: Option<bool>,
+    /// The initiator according to the header fields.
+    pub initiator: Initiator,
+    /// Site of the authority. `None` if the authority is not known.
+    pub site: Option<Site>,
+    /// The findings, and the parts that could not be decoded.
+    pub findings: Findings,
+}
+
+/// A judged request: a request, its context, and what it discloses.
+///
+/// [`Judge::judge`](super::Judge::judge) makes it from a [`DecodedRequest`].
+#[derive(Debug, Clone)]
+pub struct JudgedRequest {
+    /// The request, its connection and its process.
+    pub sent: Sent<Request>,
+    /// Number of the request in this run, from 0. It stays the same when the
+    /// request is judged again.
+    pub number: u64,
+    /// Time at which it was sent, in nanoseconds since 1970-01-01 UTC. `None` if
+    /// the trace has no clock.
+    pub unix: Option<u64>,
+    /// The application that sent it.
+    pub application: Arc<Application>,
+    /// The browser that the application is, if the rules know it.
+    pub browser: Option<Arc<Browser>>,
+    /// Reports whether the window is private. `None` if that is not known.
+    pub private: Option<bool>,
+    /// The initiator according to the header fields.
+    pub initiator: Initiator,
+    /// The sender: the initiator, unless the header fields contradict each other.
+    pub sender: Sender,
+    /// The recipient.
+    pub recipient: Recipient,
+    /// Site of the authority. `None` if the authority is not known.
+    pub site: Option<Site>,
+    /// The telemetry SDK whose form the request has, by its name in the rules.
+    pub sdk: Option<String>,
+    /// The findings in their context: first those of the request alone, in the
+    /// request's order, then those that show only in several requests.
+    pub disclosures: Vec<Disclosure>,
+    /// Number of findings beyond [`MAX_FINDINGS`](crate::detect::MAX_FINDINGS).
+    pub findings_uncounted: u64,
+    /// Values that may be identifiers, although neither their name nor their form
+    /// says so: at most [`MAX_CANDIDATES`](crate::detect::MAX_CANDIDATES).
+    pub candidates: Vec<Candidate>,
+    /// The parts of the content that could not be decoded.
+    pub report: Report,
+    /// Reports whether the request raises an alert.
+    pub alert: AlertStatus,
+}
+
+/// The relation of a request to the alerts of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertStatus {
+    /// The request is not severe enough for an alert.
+    None,
+    /// The request raises the alert of this number. Numbers begin at 1.
+    New(u64),
+    /// The request repeats the alert of this number, and is only counted.
+    Repetition(u64),
+}
+
+impl AlertStatus {
+    /// Returns the number of a new alert.
+    pub fn new_number(self) -> Option<u64> {
+        match self {
+            Self::New(number) => Some(number),
+            Self::None | Self::Repetition(_) => None,
+        }
+    }
+}
+
+impl JudgedRequest {
+    /// Reports whether the request raises a new alert.
+    pub fn is_alert(&self) -> bool {
+        matches!(self.alert, AlertStatus::New(_))
+    }
+
+    /// Returns the most severe verdict. `None` if nothing is disclosed.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        most_severe(&self.disclosures)
+    }
+
+    /// Returns the severity of the most severe disclosure.
+    pub fn severity(&self) -> Option<Severity> {
+        self.verdict().map(|verdict| verdict.severity)
+    }
+
+    /// Returns the findings of all disclosures.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.disclosures.iter().map(|disclosure| &disclosure.finding)
+    }
+
+    /// Returns the number of bytes of the content that are known and could not
+    /// be decoded.
+    pub fn opaque_bytes(&self) -> u64 {
+        self.report.unread()
+    }
+}
+
+/// The facts that distinguish one alert from another: sender, recipient, path,
+/// and the severe disclosures.
+pub(super) struct DedupKey<'a> {
+    pub(super) application: &'a Application,
+    pub(super) process: u32,
+    pub(super) request: &'a Request,
+    pub(super) disclosures: &'a [Disclosure],
+}
+
+impl Hash for DedupKey<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { application, process, request, disclosures } = self;
+        let path = request.target().split('?').next().unwrap_or_default();
+        (application, process, &request.authority, path).hash(state);
+        for Disclosure { finding, .. } in disclosures.iter().filter(|one| one.severity() >= ALERT) {
+            (finding.kind, &finding.value, &finding.chain).hash(state);
+        }
+        most_severe(disclosures).map(|verdict| verdict.severity).hash(state);
+    }
+}
