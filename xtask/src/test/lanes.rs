@@ -217,7 +217,41 @@ impl<'a> Lanes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Binary, parse, split};
+    use std::{env, fs, sync::Mutex};
+
+    use super::{Binary, Lanes, parse, split};
+    use crate::{privilege::Privilege, ui::Ui};
+
+    fn binary(path: &str) -> Binary {
+        Binary { name: path.into(), integration: true, path: path.into(), folder: "/".into() }
+    }
+
+    #[test]
+    fn lanes_run_all_binaries_and_count_their_tests() {
+        let folder = env::temp_dir().join(format!("xtask-lanes-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let ui = Ui::new(folder.clone());
+        let arguments = ["test result: ok. 3 passed; 0 failed; 1 ignored".to_owned()];
+        let lanes = Lanes {
+            ui: &ui,
+            arguments: &arguments,
+            privilege: Privilege::No,
+            needs_root: "/none".into(),
+            skips: folder.join("skips"),
+            tracer: "/none".into(),
+            python: "/none".into(),
+            log: Mutex::new(fs::File::create(folder.join("log")).unwrap()),
+        };
+        fs::write(&lanes.skips, "a: needs root\n").unwrap();
+        // The first prints its arguments, the second fails without a summary.
+        let tally = lanes.run(vec![vec![binary("echo")], vec![binary("echo"), binary("false")]]);
+        let tally = tally.unwrap();
+        assert_eq!(tally.to_string(), "5 passed, 1 failed, 1 skipped");
+        assert!(tally.failures()[0].starts_with("false "), "{:?}", tally.failures());
+        let log = fs::read_to_string(folder.join("log")).unwrap();
+        assert_eq!(log.matches("3 passed").count(), 5, "{log}");
+        fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn test_binaries_are_read_from_cargos_messages() {
@@ -244,12 +278,6 @@ mod tests {
 
     #[test]
     fn tests_of_browsers_have_their_own_lane() {
-        let binary = |name: &str| Binary {
-            name: name.into(),
-            integration: true,
-            path: "/x".into(),
-            folder: "/".into(),
-        };
         let lanes = split(["kernel", "audit", "store"].map(binary).into());
         let names =
             |lane: &[Binary]| lane.iter().map(|binary| binary.name.clone()).collect::<Vec<_>>();
