@@ -1,22 +1,27 @@
 //! Opens the files that tracer writes, so that only their owner can read them.
 //!
 //! tracer usually runs as root, and the paths it is given may lie in folders that other users can
-//! write to. So no symbolic link is followed at the end of a path, and an existing file is used
-//! only if it is a regular file with one name that belongs to the caller.
+//! write to. So it follows no symbolic link of another user, and none at the end of a path, and it
+//! uses an existing file only if that is a regular file with one name that belongs to the caller.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs::{File, Metadata, Permissions},
     io,
     os::{
-        fd::AsFd,
-        unix::fs::{MetadataExt as _, PermissionsExt as _},
+        fd::{AsFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, PermissionsExt as _},
+        },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat},
+    fs::{CWD, Mode, OFlags, openat, readlinkat},
     io::Errno,
+    process::geteuid,
 };
 
 /// Mode of every file that tracer writes.
@@ -36,11 +41,65 @@ pub(crate) enum Existing {
 /// Opens a file for writing, with mode 0600 whatever the umask.
 ///
 /// # Errors
-/// If the path names a symbolic link, anything but a regular file, a file of another user, a file
-/// with several names, or, with [`Existing::Refuse`], any file at all.
+/// If the path leads through a symbolic link of another user, or names a symbolic link, anything
+/// but a regular file, a file of another user, a file with several names, or, with
+/// [`Existing::Refuse`], any file at all.
 pub(crate) fn create(path: &Path, existing: Existing) -> io::Result<File> {
-    create_at(CWD, path, existing)
+    let (folder, name) = parent(path)?;
+    create_at(folder, Path::new(&name), existing)
 }
+
+/// Opens the folder that contains a path, and returns it with the last name of the path.
+///
+/// The path is followed step by step, so that other users cannot exchange a folder between a check
+/// and its use.
+pub(crate) fn parent(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    let (folder, name) = match path.file_name() {
+        Some(name) => (path.parent().unwrap_or(Path::new("")), name),
+        // `/`, or a path that ends with `..`: the folder itself.
+        None => (path, OsStr::new(".")),
+    };
+    let mut opened = open_step(CWD, Path::new("."))?;
+    let mut steps: Vec<PathBuf> = steps(folder);
+    let mut links = 0;
+    while let Some(step) = steps.pop() {
+        match open_step(&opened, &step) {
+            Ok(next) => opened = next,
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let link = File::from(openat(&opened, &step, flags, Mode::empty())?);
+                let metadata = link.metadata()?;
+                links += 1;
+                if !metadata.is_symlink() || links > MAX_LINKS {
+                    return Err(Errno::NOTDIR.into());
+                }
+                if metadata.uid() != 0 && metadata.uid() != geteuid().as_raw() {
+                    return Err(io::Error::other(format!(
+                        "{} is a symbolic link of another user; give the path that it points to",
+                        step.display()
+                    )));
+                }
+                let target = readlinkat(&link, "", Vec::new())?;
+                steps.extend(self::steps(Path::new(OsStr::from_bytes(target.as_bytes()))));
+            }
+            Err(err) => return Err(err.into()),
+        }
+    }
+    Ok((opened, name.to_owned()))
+}
+
+/// Returns the components of a path, last one first.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    path.components().rev().map(|step| PathBuf::from(step.as_os_str())).collect()
+}
+
+fn open_step(folder: impl AsFd, step: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(folder, step, flags, Mode::empty())
+}
+
+/// Maximum number of symbolic links in a path, as in the kernel (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// Like [`create`], with `path` relative to an open directory.
 pub(crate) fn create_at(folder: impl AsFd, path: &Path, existing: Existing) -> io::Result<File> {
@@ -94,7 +153,7 @@ pub(crate) fn check_file(metadata: &Metadata) -> io::Result<()> {
 
 /// Checks that the metadata is of something that belongs to the caller.
 pub(crate) fn check_owner(metadata: &Metadata) -> io::Result<()> {
-    let caller = rustix::process::geteuid().as_raw();
+    let caller = geteuid().as_raw();
     if metadata.uid() != caller {
         return Err(io::Error::other(format!(
             "it belongs to another user (UID {}, and tracer runs as UID {caller}); name another \
@@ -110,7 +169,7 @@ mod tests {
     use std::{
         fs,
         io::Write as _,
-        os::unix::fs::{chown, symlink},
+        os::unix::fs::{chown, lchown, symlink},
     };
 
     use super::*;
@@ -158,6 +217,28 @@ mod tests {
     }
 
     #[test]
+    fn folders_are_reached_through_links_of_the_caller_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("target")).unwrap();
+        symlink("target", at("relative")).unwrap();
+        symlink(at("relative"), at("absolute")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        create(&at("absolute/../relative/./file"), Existing::Refuse).unwrap();
+        assert!(at("target/file").exists());
+        create(&at("loop/file"), Existing::Refuse).unwrap_err();
+        create(&at("target/file/other"), Existing::Refuse).unwrap_err();
+        create(Path::new("/"), Existing::Refuse).unwrap_err();
+        if geteuid().is_root() {
+            symlink("target", at("foreign")).unwrap();
+            lchown(at("foreign"), Some(65_510), Some(65_510)).unwrap();
+            let err = create(&at("foreign/new"), Existing::Refuse).unwrap_err();
+            assert!(err.to_string().contains("symbolic link of another user"), "{err}");
+            assert!(!at("target/new").exists());
+        }
+    }
+
+    #[test]
     fn links_pipes_folders_and_files_of_other_users_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -170,7 +251,7 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         rustix::fs::mkfifoat(CWD, at("fifo"), Mode::RUSR | Mode::WUSR).unwrap();
         let mut names = vec!["link", "dangling", "second name", "folder", "fifo"];
-        if rustix::process::geteuid().is_root() {
+        if geteuid().is_root() {
             fs::write(at("foreign"), "kept").unwrap();
             chown(at("foreign"), Some(65_510), Some(65_510)).unwrap();
             names.push("foreign");

@@ -11,15 +11,18 @@
 //! ```
 
 use std::{
-    fs::{DirBuilder, File, Permissions},
+    fs::{File, Permissions},
     io::{self, BufReader, BufWriter, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use data_encoding::HEXLOWER;
-use rustix::fs::{CWD, Dir, Mode, OFlags, openat, renameat};
+use rustix::{
+    fs::{Dir, Mode, OFlags, mkdirat, openat, renameat},
+    io::Errno,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::files::{self, Existing};
@@ -57,17 +60,15 @@ pub(in crate::cli) struct Folder {
 impl Folder {
     /// Creates a new one.
     pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
-        // Remove a trailing slash, because it would cause a link to be followed.
-        let path: &Path = &path.components().collect::<PathBuf>();
-        match DirBuilder::new().mode(OWNER_ONLY).create(path) {
-            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(err).with_context(|| format!("cannot create {}", path.display()));
-            }
-            _ => {}
+        let cannot = || format!("cannot create {}", path.display());
+        let (parent, name) = files::parent(path).with_context(cannot)?;
+        match mkdirat(&parent, &name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(err) => return Err(io::Error::from(err)).with_context(cannot),
         }
         let cannot = || format!("cannot write to {}", path.display());
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = openat(CWD, path, flags, Mode::empty()).map_err(io::Error::from);
+        let folder = openat(&parent, &name, flags, Mode::empty()).map_err(io::Error::from);
         let this = Self { path: path.to_owned(), folder: File::from(folder.with_context(cannot)?) };
         this.folder.metadata().and_then(|it| files::check_owner(&it)).with_context(cannot)?;
         anyhow::ensure!(
