@@ -449,6 +449,37 @@ fn text_beside_a_page_is_redacted() {
     assert!(text.contains(r#""scope":"full""#) && !text.contains("a-secret-name"));
 }
 
+/// Uses one connection per phase, and an identifier that neither its name nor its form reveals.
+#[test]
+fn identifiers_without_name_or_form_are_followed_from_the_first_connection_on() {
+    let unnamed = Browser {
+        body: Some(|canary, id| format!(r#"{{"blob":"{id}","u":"{}"}}"#, canary.url)),
+        id: |phase| match phase {
+            Phase::Cleared => "q7Rk2_Lw9Zt4XbVn-Hs8PcMd".into(),
+            _ => "V1StGXR8_Z5jdHi6B-myT4kq".into(),
+        },
+        reports: |phase| matches!(phase, Phase::Pages | Phase::Restart | Phase::Cleared),
+        ..REPORTING
+    };
+    let mut journal = journal(&[]);
+    journal.stages.iter_mut().for_each(|stage| stage.visits.truncate(1));
+    let report = audit(&unnamed, &journal);
+    assert_eq!(answer(&report, Question::Identifier), Yes, "{:#?}", report.identifiers);
+    assert_eq!(answer(&report, Question::SameAfterRestart), Yes, "{:#?}", report.identifiers);
+    assert_eq!(answer(&report, Question::SameAfterClearing), No, "{:#?}", report.identifiers);
+    let first = &report.identifiers[0];
+    assert_eq!(
+        (&first.value[..], first.life),
+        ("V1StGXR8_Z5jdHi6B-myT4kq", Persistence::Installation)
+    );
+    assert_eq!(first.phases, [(Phase::Pages, 1), (Phase::Restart, 1)]);
+
+    // A value that never changes can belong to the program.
+    let constant = Browser { id: |_| "V1StGXR8_Z5jdHi6B-myT4kq".into(), ..unnamed };
+    let report = audit(&constant, &journal);
+    assert_eq!(report.identifiers, [], "{:#?}", report.identifiers);
+}
+
 /// Passes on the journal as an audit does: stages and visits as they begin, outcomes later.
 #[test]
 fn reports_made_live_and_from_the_trace_are_equal() {
