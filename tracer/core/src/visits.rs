@@ -1,8 +1,8 @@
-//! Visits: the pages that an application opened, learnt from what it sent.
+//! Visits: the pages that an application has opened, derived from its requests.
 //!
-//! A navigation request says the page; where requests cannot be read, the
-//! server names in ClientHellos and DNS questions still say the host. Both are
-//! bounded: the oldest go first.
+//! A navigation request names the page. If requests cannot be read, the server
+//! names in ClientHellos and DNS queries still reveal the host. The number of both
+//! is bounded; the oldest are dropped first.
 
 mod hashes;
 mod page;
@@ -81,7 +81,7 @@ impl Visits {
         self.hosts.push_back((host, time));
     }
 
-    /// Whether no page is known.
+    /// Reports whether no page is known.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty()
     }
@@ -99,8 +99,7 @@ impl Visits {
         let is_page = |visit: &&Visit| {
             if truncated { address.begins(&visit.address) } else { *address == visit.address }
         };
-        // That somebody was at a host's front page, and that he was at the host,
-        // look the same.
+        // The address of a host's front page is also that of the host itself.
         if let Some(visit) = newest().find(is_page).filter(|_| !address.is_host()) {
             let scope = if truncated { scope } else { Scope::Full };
             return (visit.seen(now), scope);
@@ -116,7 +115,7 @@ impl Visits {
         (self.host(address.host(), now), scope)
     }
 
-    /// What a host, or a registrable domain, is to these visits.
+    /// Returns the visit to a host or a registrable domain.
     pub fn host(&self, host: &str, now: BootTime) -> Visited {
         let ago = |time| now.since(time);
         if let Some(visit) = self.page_on(host) {
@@ -129,7 +128,8 @@ impl Visits {
         if self.pages.is_empty() { Visited::Unknown } else { Visited::No }
     }
 
-    /// The last page on a host, or on any host of a registrable domain.
+    /// Returns the last visited page on a host, or on any host of a registrable
+    /// domain.
     pub fn page_on(&self, host: &str) -> Option<&Visit> {
         self.pages.iter().rev().find(|visit| {
             visit.address.host().eq_ignore_ascii_case(host)
@@ -137,33 +137,33 @@ impl Visits {
         })
     }
 
-    /// The page with this very URL.
+    /// Returns the visited page with this URL.
     pub fn page(&self, url: &str) -> Option<&Visit> {
         let address = Address::parse(url)?;
         self.pages.iter().rev().find(|visit| visit.address == address)
     }
 
-    /// Whether any page has this path, given with or without a query. A front
-    /// page's says nothing.
+    /// Reports whether a visited page has this path, which may have a query. The path
+    /// `/` never counts.
     pub fn has_path(&self, path: &str) -> bool {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         path.len() > 1 && self.pages.iter().any(|visit| visit.address.path() == path)
     }
 
-    /// The visit that a value is a hash of. `named`: its field's name says that
-    /// it is one, so that 32 bits are enough.
+    /// Returns the visited address that a value is a hash of. Set `named` if the name
+    /// of its field says that it holds a hash of an address; 32 bits suffice then.
     pub fn hashed(&self, value: &str, named: bool) -> Option<HashMatch> {
         self.hashes.find(value, named)
     }
 }
 
 impl Visit {
-    /// Its site.
+    /// Returns the site of the page.
     pub fn site(&self) -> Option<&Site> {
         self.site.as_ref()
     }
 
-    /// It was visited.
+    /// Describes the visit in relation to a request sent at `now`.
     pub fn seen(&self, now: BootTime) -> Visited {
         Visited::Page { url: self.url.clone(), ago: now.since(self.time) }
     }

@@ -1,11 +1,11 @@
-//! The account: of what each application sent, how much was read.
+//! Accounts of the bytes that each application sent, and how many of them were
+//! read.
 //!
-//! It stands between [`proto`](crate::proto), which says of every connection
-//! where its bytes went, and [`sink`](tracer::sink), which says it on. What was
-//! not read is never called clean: it is named by the servers it went to.
+//! An account sums the [`Traffic`] of connections, and lists the servers that
+//! received unread bytes.
 //!
-//! Two kinds of connections are told apart, since they hold the same content
-//! twice:
+//! Encrypted content is captured twice, at the TLS library and at the socket, so
+//! the two are counted separately:
 //!
 //! ```text
 //! application ──writes──▶ TLS library ──sends──▶ socket
@@ -15,8 +15,8 @@
 //!                                        sockets: decoded, other_unread
 //! ```
 //!
-//! Pure, and bounded: applications used least recently, and servers beyond a
-//! number, go into one sum each.
+//! Memory is bounded: the least recently used applications, and servers beyond a
+//! limit, are merged into one total each.
 
 mod servers;
 #[cfg(test)]
@@ -31,16 +31,17 @@ use crate::application::Application;
 use crate::proto::{NameSource, ServerName, Traffic};
 use crate::record::{Connection, Transport};
 
-/// The most applications told apart. A phone has some hundred.
+/// Maximum number of applications that are counted separately. A phone has some
+/// hundred.
 pub const MAX_APPLICATIONS: usize = 512;
 
-/// The most that encryption adds to a record's plaintext, header included, in
-/// common practice: CBC with SHA-384 in TLS 1.2 (5 + 16 + 48 + 16 bytes). The
-/// end of the handshake and alerts, which TLS 1.3 sends in records like any
-/// other, are no longer than that, so they are not missed in plain.
+/// Maximum overhead of an encrypted record over its plaintext, in bytes, with the
+/// cipher suites in common use: CBC with SHA-384 in TLS 1.2 (5 + 16 + 48 + 16
+/// bytes). In TLS 1.3, alerts and the end of the handshake look like application
+/// data. They are not longer than this, so they never count as missing plaintext.
 const MAX_OVERHEAD: u64 = 85;
 
-/// What an application's sockets sent. Every byte is counted once:
+/// Bytes that an application sent through sockets. Every byte is counted once:
 ///
 /// ```text
 /// sent = decoded + read_in_plain + encrypted_unread + handshake
@@ -48,75 +49,75 @@ const MAX_OVERHEAD: u64 = 85;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Sockets {
-    /// All bytes, captured or known to be missing.
+    /// Bytes that were captured or are known to be missing.
     pub sent_bytes: u64,
-    /// In the clear, in requests and queries that were read.
+    /// Unencrypted bytes of requests and queries that were read.
     pub decoded_bytes: u64,
-    /// Encrypted with TLS, and taken in plain at the TLS library: [`Plain`]
-    /// says what could be read of it.
+    /// TLS-encrypted bytes that were captured at the TLS library. [`Plain`] counts
+    /// their plaintext.
     pub read_in_plain_bytes: u64,
-    /// How many TLS records those are, at least.
+    /// Minimum number of TLS records in `read_in_plain_bytes`.
     pub read_in_plain_records: u64,
-    /// Encrypted with TLS, and not read: [`Servers`] says where it went.
+    /// TLS-encrypted bytes that were not read. [`Servers`] lists their recipients.
     pub encrypted_unread_bytes: u64,
-    /// In TLS records that carry no application data: handshakes, alerts.
+    /// Bytes of TLS records without application data: handshakes and alerts.
     pub handshake_bytes: u64,
-    /// In datagrams that were not read, QUIC's and others'.
+    /// Bytes of datagrams that were not read, of QUIC and of other protocols.
     pub datagrams_unread_bytes: u64,
-    /// Captured in the clear and not read: of other protocols, or more than is
-    /// kept of a request.
+    /// Unencrypted bytes that were captured but not read: of other protocols, or
+    /// beyond the limits of a request.
     pub other_unread_bytes: u64,
-    /// Not captured: beyond the captured head of a send, or lost.
+    /// Bytes that were not captured: beyond the captured head of a send, or lost.
     pub missing_bytes: u64,
-    /// Gaps whose length nobody can tell.
+    /// Number of gaps of unknown length.
     pub unknown_gaps: u64,
 }
 
-/// What an application wrote to TLS libraries, before it was encrypted:
+/// Bytes that an application wrote to TLS libraries, before encryption:
 ///
 /// ```text
 /// written = decoded + unread + missing
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Plain {
-    /// All bytes, captured or known to be missing.
+    /// Bytes that were captured or are known to be missing.
     pub written_bytes: u64,
-    /// In requests that were read.
+    /// Bytes of requests that were read.
     pub decoded_bytes: u64,
-    /// Captured and not read.
+    /// Bytes that were captured but not read.
     pub unread_bytes: u64,
-    /// Not captured.
+    /// Bytes that were not captured.
     pub missing_bytes: u64,
-    /// Gaps whose length nobody can tell.
+    /// Number of gaps of unknown length.
     pub unknown_gaps: u64,
 }
 
 /// The account of one application.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Account {
-    /// What its sockets sent, in bytes.
+    /// Bytes sent through sockets.
     pub sockets: Sockets,
-    /// What it wrote to TLS libraries, in bytes.
+    /// Bytes written to TLS libraries.
     pub plain: Plain,
-    /// Of the decoded bytes, those within bodies that could not be read through
-    /// (encrypted once more, or of unknown form).
+    /// Decoded bytes within bodies that could not be read (encrypted again, or in an
+    /// unknown format).
     pub opaque_bytes: u64,
-    /// The servers it sent encrypted bytes or unread datagrams to.
+    /// Servers that received encrypted bytes or unread datagrams.
     pub servers: Servers,
-    /// The names it asked the domain name system for.
+    /// Names in DNS queries.
     pub queries: Queries,
 }
 
 impl Account {
-    /// Adds a connection that ended.
-    fn ended(&mut self, connection: &Connection, traffic: &Traffic) {
+    /// Adds a closed connection.
+    fn add_connection(&mut self, connection: &Connection, traffic: &Traffic) {
         let unread = &traffic.unread;
         let others = unread.bytes() - unread.tls - unread.datagrams + traffic.unkept;
         if connection.transport == Transport::Tls {
             let plain = &mut self.plain;
             plain.written_bytes += traffic.sent;
             plain.decoded_bytes += traffic.decoded;
-            // TLS within TLS has a handshake, and is as unread as anything.
+            // The handshake of TLS within TLS counts as unread.
             plain.unread_bytes += unread.bytes() + traffic.unkept + traffic.handshake;
             plain.missing_bytes += traffic.missing;
             plain.unknown_gaps += traffic.unknown_gaps;
@@ -145,17 +146,17 @@ impl Account {
         }
     }
 
-    /// How many of the bytes that should be in plain never came in plain, at
-    /// least: written before the library was probed, or lost on the way. Only
-    /// all connections together can tell; what encryption adds is taken off.
+    /// Returns the minimum number of bytes whose plaintext is missing: they were
+    /// written before the library was probed, or lost. It can only be computed over
+    /// all connections. The overhead of encryption is subtracted.
     pub fn never_in_plain(&self) -> u64 {
         let overhead = self.sockets.read_in_plain_records.saturating_mul(MAX_OVERHEAD);
-        let backed = self.plain.written_bytes.saturating_add(overhead);
-        self.sockets.read_in_plain_bytes.saturating_sub(backed)
+        let accounted = self.plain.written_bytes.saturating_add(overhead);
+        self.sockets.read_in_plain_bytes.saturating_sub(accounted)
     }
 
-    /// The bytes that say something: what is there in plain and encrypted
-    /// counts once, and what frames encryption not at all.
+    /// Returns the number of content bytes. Content that was captured both in plain
+    /// and encrypted counts once; the overhead of encryption does not count.
     pub fn content(&self) -> u64 {
         let sockets = &self.sockets;
         self.plain.written_bytes
@@ -167,18 +168,18 @@ impl Account {
             + sockets.missing_bytes
     }
 
-    /// The bytes of [`Account::content`] that were read.
+    /// Returns the number of bytes of [`Account::content`] that were read.
     pub fn read(&self) -> u64 {
         (self.plain.decoded_bytes + self.sockets.decoded_bytes).saturating_sub(self.opaque_bytes)
     }
 
-    /// Every byte was captured, recognised and read through.
+    /// Reports whether every byte was captured, recognised and read.
     pub fn is_all_read(&self) -> bool {
         self.read() == self.content() && self.sockets.unknown_gaps + self.plain.unknown_gaps == 0
     }
 
-    /// How many percent of the content were read, rounded down: 100 only if
-    /// all was. `None` where there was no content.
+    /// Returns the percentage of the content that was read, rounded down. It is 100
+    /// only if all was read. Returns `None` if there was no content.
     pub fn percent_read(&self) -> Option<u8> {
         let percent = (u128::from(self.read()) * 100).checked_div(self.content().into())?;
         let most = if self.is_all_read() { 100 } else { 99 };
@@ -213,45 +214,50 @@ impl Account {
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
     applications: HashMap<Arc<Application>, Entry>,
-    /// Those that there was no room for.
+    /// Total of the applications beyond the limit.
     others: Account,
+    /// Number of uses so far.
     turn: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Entry {
     account: Account,
-    /// When it was last used: the largest is the latest.
+    /// Value of [`Accounts::turn`] at the last use.
     turn: u64,
 }
 
 impl Accounts {
-    /// A connection of the application's ended.
-    pub fn ended(&mut self, by: Arc<Application>, connection: &Connection, traffic: &Traffic) {
+    /// Counts a connection of an application that was closed.
+    pub fn ended(
+        &mut self,
+        application: Arc<Application>,
+        connection: &Connection,
+        traffic: &Traffic,
+    ) {
         if traffic.sent > 0 || traffic.unknown_gaps > 0 {
-            self.of(by).ended(connection, traffic);
+            self.account_mut(application).add_connection(connection, traffic);
         }
     }
 
-    /// The application named a server.
-    pub fn named(&mut self, by: Arc<Application>, name: &ServerName) {
-        // Servers that are connected to are counted with the connection.
+    /// Counts a server name that an application sent, if it is in a DNS query.
+    pub fn named(&mut self, application: Arc<Application>, name: &ServerName) {
+        // Names in ClientHellos are counted with their connection.
         if name.source == NameSource::Dns {
-            self.of(by).queries.add(&name.name);
+            self.account_mut(application).queries.add(&name.name);
         }
     }
 
-    /// So many bytes of a request of the application's could not be read
-    /// through.
-    pub fn opaque(&mut self, by: Arc<Application>, bytes: u64) {
-        self.of(by).opaque_bytes += bytes;
+    /// Counts bytes in a request of an application that could not be read.
+    pub fn opaque(&mut self, application: Arc<Application>, bytes: u64) {
+        self.account_mut(application).opaque_bytes += bytes;
     }
 
-    /// The applications, those that sent most first.
+    /// Returns the applications, those that sent most first.
     pub fn applications(&self) -> Vec<(&Application, &Account)> {
         let entries = self.applications.iter();
         let mut list: Vec<(&Application, &Account)> =
-            entries.map(|(who, entry)| (&**who, &entry.account)).collect();
+            entries.map(|(application, entry)| (&**application, &entry.account)).collect();
         list.sort_by(|(a, of_a), (b, of_b)| {
             let sent =
                 |account: &Account| account.sockets.sent_bytes.max(account.plain.written_bytes);
@@ -260,22 +266,26 @@ impl Accounts {
         list
     }
 
-    /// The sum of the applications that there was no room for.
+    /// Returns the total of the applications beyond the limit.
     pub fn others(&self) -> &Account {
         &self.others
     }
 
-    fn of(&mut self, who: Arc<Application>) -> &mut Account {
+    /// Returns the account of an application. Drops the least recently used one if
+    /// the limit is reached.
+    fn account_mut(&mut self, application: Arc<Application>) -> &mut Account {
         self.turn += 1;
-        if self.applications.len() >= MAX_APPLICATIONS && !self.applications.contains_key(&who) {
+        if self.applications.len() >= MAX_APPLICATIONS
+            && !self.applications.contains_key(&application)
+        {
             let oldest = self.applications.iter().min_by_key(|(_, entry)| entry.turn);
-            if let Some(oldest) = oldest.map(|(who, _)| Arc::clone(who))
+            if let Some(oldest) = oldest.map(|(application, _)| Arc::clone(application))
                 && let Some(entry) = self.applications.remove(&oldest)
             {
                 self.others.merge(entry.account);
             }
         }
-        let entry = self.applications.entry(who).or_default();
+        let entry = self.applications.entry(application).or_default();
         entry.turn = self.turn;
         &mut entry.account
     }

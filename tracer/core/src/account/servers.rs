@@ -1,42 +1,41 @@
-//! Counters by name, bounded.
+//! Counters by name, bounded in number.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-/// The most servers told apart per application.
+/// Maximum number of servers that are counted separately per application.
 pub(super) const MAX_SERVERS: usize = 256;
 
-/// The most names asked for told apart per application.
+/// Maximum number of queried names that are counted separately per application.
 pub(super) const MAX_QUERIES: usize = 256;
 
-/// How bytes went to a server.
+/// The transport of bytes to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
-    /// In TLS, over TCP.
+    /// TLS over TCP.
     Tls,
-    /// In datagrams: QUIC's, where the server has a name.
+    /// Datagrams. They belong to QUIC if the server has a name.
     Datagrams,
 }
 
-/// A server that encrypted bytes or unread datagrams went to.
+/// A server that received encrypted bytes or unread datagrams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
-    /// Its name, as the client gave it in a ClientHello; its address and port
-    /// where it gave none that was seen.
+    /// Name from a ClientHello, or the address and port if none was seen.
     pub name: String,
-    /// Whether `name` is a name.
+    /// Set if `name` is a host name.
     pub named: bool,
-    /// The name may be that of a server which fronts for the real one
+    /// Set if the name may be that of a server in front of the real one
     /// ([`ServerName::ech`](crate::proto::ServerName::ech)).
     pub ech: bool,
-    /// How the bytes went there.
+    /// Transport of the bytes.
     pub via: Via,
-    /// How many connections, or pairs of sockets, went there.
+    /// Number of connections, or of pairs of sockets for datagrams.
     pub connections: u64,
-    /// How many bytes went there and were not read.
+    /// Number of bytes that were sent to the server and not read.
     pub unread_bytes: u64,
 }
 
@@ -48,18 +47,18 @@ pub struct Servers {
     others: Others,
 }
 
-/// Those beyond the number that are told apart.
+/// The total of the entries beyond the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Others {
-    /// How often: connections, or queries.
+    /// Number of connections or queries.
     pub count: u64,
-    /// How many bytes were not read.
+    /// Number of bytes that were not read.
     pub unread_bytes: u64,
 }
 
 impl Servers {
-    /// Adds a connection of which `unread` bytes were not read, to a server
-    /// known by its name (and whether that may be a front's) or its address.
+    /// Adds a connection with `unread` bytes that were not read. The server is
+    /// identified by its name (with [`Server::ech`]) or else by its address.
     pub(super) fn add(
         &mut self,
         via: Via,
@@ -75,7 +74,7 @@ impl Servers {
         self.merge_one(Server { name, named, ech, via, connections: 1, unread_bytes: unread });
     }
 
-    /// The servers, those with most unread bytes first.
+    /// Returns the servers, those with most unread bytes first.
     pub fn list(&self) -> Vec<&Server> {
         let mut list: Vec<_> = self.by_name.values().collect();
         list.sort_by(|a, b| {
@@ -85,7 +84,7 @@ impl Servers {
         list
     }
 
-    /// The servers that there was no room for.
+    /// Returns the total of the servers beyond the limit.
     pub fn others(&self) -> Others {
         self.others
     }
@@ -113,7 +112,7 @@ impl Servers {
     }
 }
 
-/// The names that one application asked for, and how often.
+/// The number of DNS queries of one application, by name.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(into = "Listed<Query>")]
 pub struct Queries {
@@ -121,7 +120,7 @@ pub struct Queries {
     others: u64,
 }
 
-/// A name asked for.
+/// A queried name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Query {
     name: String,
@@ -133,14 +132,14 @@ impl Queries {
         self.count(name, 1);
     }
 
-    /// The names, those asked for most often first.
+    /// Returns the names with their number of queries, the most frequent first.
     pub fn list(&self) -> Vec<(&str, u64)> {
         let mut list: Vec<_> = self.by_name.iter().map(|(name, n)| (&name[..], *n)).collect();
         list.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then(a.cmp(b)));
         list
     }
 
-    /// How often names were asked for that there was no room for.
+    /// Returns the number of queries for names beyond the limit.
     pub fn others(&self) -> u64 {
         self.others
     }
@@ -163,7 +162,7 @@ impl Queries {
     }
 }
 
-/// As JSON shows it: `{"list": […], "others": {…}}`, most first.
+/// The form in JSON: `{"list": […], "others": {…}}`, in descending order.
 #[derive(Debug, Serialize)]
 struct Listed<T> {
     list: Vec<T>,

@@ -19,7 +19,7 @@ fn name(name: &str, source: NameSource) -> ServerName {
     ServerName { time: BootTime(0), source, name, alpn: Vec::new(), ech: false }
 }
 
-/// A TLS connection of which nothing was read.
+/// Returns the traffic of a TLS connection of which nothing was read.
 fn unread(server: Option<&str>, tls: u64) -> Traffic {
     Traffic {
         sent: 500 + tls,
@@ -30,7 +30,7 @@ fn unread(server: Option<&str>, tls: u64) -> Traffic {
     }
 }
 
-/// The account of one application with these connections.
+/// Returns the account of an application with these connections.
 fn account(connections: &[(Transport, Traffic)]) -> Account {
     let mut accounts = Accounts::default();
     for (transport, traffic) in connections {
@@ -41,17 +41,17 @@ fn account(connections: &[(Transport, Traffic)]) -> Account {
 }
 
 #[test]
-fn an_application_is_what_it_runs() {
+fn identifies_an_application_by_its_executable() {
     assert_eq!(application("browser").name(), "browser");
     assert_eq!(Application::new(1, None, "Socket Thread").name(), "Socket Thread");
-    // Its threads go by other names, and are the same application.
+    // The names of threads do not matter if the executable is known.
     let exe = Some("/opt/b");
     assert_eq!(Application::new(1, exe, "one"), Application::new(1, exe, "two"));
     assert_ne!(Application::new(1, exe, "one"), Application::new(2, exe, "one"));
 }
 
 #[test]
-fn what_is_in_plain_counts_once() {
+fn counts_content_once_that_is_captured_in_plain() {
     let linked = Traffic {
         sent: 1600,
         handshake: 500,
@@ -66,19 +66,19 @@ fn what_is_in_plain_counts_once() {
     assert_eq!((read.sockets.sent_bytes, read.plain.written_bytes), (1600, 1000));
     assert_eq!(read.servers.list()[0].unread_bytes, 0);
 
-    // Plaintext that never came is not read, whatever the sockets say.
+    // Missing plaintext counts as unread.
     let lost = account(&[(Transport::Tcp, linked.clone())]);
     assert_eq!((lost.never_in_plain(), lost.percent_read()), (1100 - 170, Some(0)));
     let half = Traffic { sent: 465, decoded: 465, ..Traffic::default() };
     let half = account(&[(Transport::Tcp, linked), (Transport::Tls, half)]);
     assert_eq!((half.never_in_plain(), half.percent_read()), (465, Some(50)));
-    // Nor is what could not be decoded.
+    // Plaintext that was not decoded counts as unread.
     let cut = Traffic { sent: 1000, decoded: 600, missing: 400, ..plain };
     assert_eq!(account(&[(Transport::Tls, cut)]).percent_read(), Some(60));
 }
 
 #[test]
-fn nothing_unread_is_rounded_away() {
+fn reports_100_percent_only_if_all_was_read() {
     let read = Traffic { sent: 1_000_000, decoded: 1_000_000, ..Traffic::default() };
     let one = (Transport::Tcp, unread(None, 1));
     let almost = account(&[(Transport::Tcp, read.clone()), one]);
@@ -94,7 +94,7 @@ fn nothing_unread_is_rounded_away() {
 }
 
 #[test]
-fn unread_bytes_go_to_servers() {
+fn lists_servers_of_unread_bytes() {
     let quic = Traffic {
         sent: 90,
         unread: Unread { datagrams: 90, ..Unread::default() },
@@ -107,7 +107,7 @@ fn unread_bytes_go_to_servers() {
         (Transport::Tcp, unread(Some("a.test"), 30)),
         (Transport::Tcp, unread(None, 5)),
         (Transport::Udp, quic),
-        // In the clear: none of this is a server's that would have to be named.
+        // Unencrypted, so its server is not listed.
         (Transport::Tcp, Traffic { sent: 3, decoded: 3, ..Traffic::default() }),
     ]);
     let list = account.servers.list();
@@ -128,7 +128,7 @@ fn unread_bytes_go_to_servers() {
 }
 
 #[test]
-fn names_are_bounded_and_nothing_is_lost() {
+fn bounds_names_and_keeps_their_total() {
     let mut accounts = Accounts::default();
     for i in 0..2 * MAX_SERVERS {
         let traffic = unread(Some(&format!("{i}.test")), 2);
@@ -144,13 +144,13 @@ fn names_are_bounded_and_nothing_is_lost() {
 }
 
 #[test]
-fn applications_are_bounded_and_nothing_is_lost() {
+fn bounds_applications_and_keeps_their_total() {
     let mut accounts = Accounts::default();
     let many = MAX_APPLICATIONS as u64 + 10;
     for i in 0..many {
         let who = application(&i.to_string());
         accounts.ended(who, &connection(Transport::Tcp), &unread(Some("a.test"), 1));
-        // This one is in use all the time, and stays.
+        // This application is always in use, so it is not dropped.
         accounts.named(application("0"), &name("b.test", NameSource::Dns));
     }
     let applications = accounts.applications();
@@ -163,7 +163,7 @@ fn applications_are_bounded_and_nothing_is_lost() {
 }
 
 #[test]
-fn json_says_it_all() {
+fn serialises_accounts() {
     let account = account(&[(Transport::Tcp, unread(Some("a.test"), 10))]);
     let json = serde_json::to_value(&account).unwrap();
     assert_eq!(json["sockets"]["encrypted_unread_bytes"], 10);

@@ -1,5 +1,4 @@
-//! URLs in the form in which they are compared: what two writings of one
-//! address have in common.
+//! URLs in a normalised form, in which they are compared.
 
 mod site;
 
@@ -9,20 +8,20 @@ pub(crate) use self::site::has_known_suffix;
 pub use self::site::{Site, host_of_authority};
 use crate::content::percent_decode;
 
-/// An address, taken apart: lower-case host, path and query with their
-/// percent-encoding undone, no scheme, default port, user or fragment.
+/// A normalised address: a host in lower case, and a percent-decoded path and
+/// query, without scheme, default port, user and fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// The host, with a port that is not the scheme's own.
+    /// Host, with the port unless it is a default one.
     host: String,
-    /// The path; `/` where there is none.
+    /// Path; `/` if it is empty.
     path: String,
-    /// The query.
+    /// Query, if it is not empty.
     query: Option<String>,
 }
 
 impl Address {
-    /// Takes a URL apart, with or without a scheme. `None` without a host.
+    /// Parses a URL, with or without a scheme. Returns `None` if it has no host.
     pub fn parse(url: &str) -> Option<Self> {
         let url = url.split_once("://").map_or(url, |(_, rest)| rest);
         // A network-path reference (RFC 3986, section 4.2).
@@ -36,7 +35,7 @@ impl Address {
         };
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let host = [":80", ":443"].iter().find_map(|port| host.strip_suffix(port)).unwrap_or(host);
-        // The root of the domain name system may be written out.
+        // A fully qualified name may end in a dot.
         let host = host.strip_suffix('.').unwrap_or(host).to_lowercase();
         (!host.is_empty()).then(|| Self {
             host,
@@ -45,44 +44,44 @@ impl Address {
         })
     }
 
-    /// The host, with a port that is not the scheme's own.
+    /// Returns the host, with the port unless it is a default one.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The site that it belongs to.
+    /// Returns the site of the host.
     pub fn site(&self) -> Option<Site> {
         Site::of_host(host_of_authority(&self.host))
     }
 
-    /// The path, its percent-encoding undone.
+    /// Returns the percent-decoded path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// It names no page of its host.
+    /// Reports whether the address has neither a path nor a query.
     pub fn is_host(&self) -> bool {
         self.path == "/" && self.query.is_none()
     }
 
-    /// It has a query.
+    /// Reports whether the address has a query.
     pub fn has_query(&self) -> bool {
         self.query.is_some()
     }
 
-    /// The same host and path, whatever the query.
+    /// Reports whether both addresses have the same host and path.
     pub fn same_path(&self, other: &Self) -> bool {
         self.host == other.host && self.path == other.path
     }
 
-    /// Whether this one tells all of `page`, a page with a query, and something
-    /// behind it: a parameter, or what a format without marks put there.
+    /// Reports whether this address extends `page`, which has a query: by another
+    /// parameter, or by text that follows the URL in a format without delimiters.
     pub fn goes_beyond(&self, page: &Self) -> bool {
         let queries = self.query.as_deref().zip(page.query.as_deref());
         self.same_path(page) && queries.is_some_and(|(own, page)| own.starts_with(page))
     }
 
-    /// Whether this one, which is cut somewhere after its host, can be the
+    /// Reports whether this address, which is truncated after its host, can be the
     /// beginning of `whole`.
     pub fn begins(&self, whole: &Self) -> bool {
         self.host == whole.host
@@ -94,6 +93,7 @@ impl Address {
     }
 }
 
+/// Decodes percent-encoding, and replaces invalid UTF-8.
 fn decoded(text: &str) -> String {
     let bytes = percent_decode(text.as_bytes()).map_or(Cow::Borrowed(text.as_bytes()), Cow::Owned);
     String::from_utf8_lossy(&bytes).into_owned()
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn writings_of_one_address_are_equal() {
+    fn equivalent_urls_are_equal() {
         for (one, other) in [
             ("https://News.example.org/a?b=c#d", "news.example.org:443/a?b=c"),
             ("http://u:p@a.test", "http://a.test:80/"),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_compared() {
+    fn compares_parts_of_addresses() {
         let page = address("https://a.test/story?q=private");
         assert!(address("https://a.test/story").same_path(&page));
         assert!(!address("https://a.test/").same_path(&page));

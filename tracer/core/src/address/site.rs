@@ -1,16 +1,16 @@
-//! Sites: what one party owns in the domain name system.
+//! Sites: the unit in which one party owns names in the domain name system.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A registrable domain (the public suffix and one label, in lower case), or
-/// an IP address, which is a site of its own.
+/// A registrable domain (the public suffix and one label, in lower case), or an IP
+/// address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Site(String);
 
 impl Site {
-    /// The site that a host belongs to; `None` where there is no host.
+    /// Returns the site that a host belongs to, or `None` if the host is empty.
     ///
-    /// A public suffix itself, and a name of one label, stand for themselves.
+    /// A public suffix is a site of its own, and so is a name of one label.
     pub fn of_host(host: &str) -> Option<Self> {
         let host = host.strip_suffix('.').unwrap_or(host);
         if host.is_empty() {
@@ -28,13 +28,13 @@ impl Site {
         Some(Self(domain.to_owned()))
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The host of an authority: without user and port.
+/// Returns the host of an authority, without user and port.
 pub fn host_of_authority(authority: &str) -> &str {
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if host_port.starts_with('[') {
@@ -43,8 +43,9 @@ pub fn host_of_authority(authority: &str) -> &str {
     host_port.rsplit_once(':').map_or(host_port, |(host, _)| host)
 }
 
-/// Whether a name ends in a suffix that the public suffix list names (and is
-/// more than that suffix): `analytics.js` and `com.example.App` do not.
+/// Reports whether a name has a label before a suffix that the public suffix list
+/// contains. File and package names, such as `analytics.js` and `com.example.App`,
+/// do not.
 pub(crate) fn has_known_suffix(host: &str) -> bool {
     let host = host.to_lowercase();
     psl::domain(host.as_bytes()).is_some_and(|domain| domain.suffix().is_known())
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_has_one_host() {
+    fn extracts_the_host_of_an_authority() {
         for (authority, host) in [
             ("a.test", "a.test"),
             ("a.test:80", "a.test"),

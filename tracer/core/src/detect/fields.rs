@@ -1,31 +1,30 @@
-//! What the user searched for, read or did, by the names of the fields that
-//! hold it.
+//! Search terms, content and actions of the user, recognised by field names.
 
 use super::lexicon::Lexicon;
 use crate::{content::Value, rules::FieldText};
 
-/// The longest text that is words of a person, or the name of an event or item.
-const MAX_SHORT: usize = 256;
+/// Maximum length of a short text, and of the name of an event or item, in bytes.
+const MAX_SHORT_LEN: usize = 256;
 
-/// Whether a value says what the name of its field says. Said of the beginning
-/// of a text, it is true of all of it.
-pub(super) fn is_named(value: &Value<'_>, text: FieldText, lexicon: &Lexicon) -> bool {
-    let said = value.text;
-    match text {
-        FieldText::Any => said.chars().any(char::is_alphanumeric),
-        FieldText::Words => said.chars().any(char::is_alphabetic),
-        // What these are takes all of the text.
-        _ if value.truncated || said.len() > MAX_SHORT => false,
+/// Reports whether a value is plausible for the name of its field. What holds
+/// for a truncated text also holds for the whole text.
+pub(super) fn matches_form(value: &Value<'_>, expected: FieldText, lexicon: &Lexicon) -> bool {
+    let text = value.text;
+    match expected {
+        FieldText::Any => text.chars().any(char::is_alphanumeric),
+        FieldText::Words => text.chars().any(char::is_alphabetic),
+        // The remaining forms can only be checked on a complete text.
+        _ if value.truncated || text.len() > MAX_SHORT_LEN => false,
         FieldText::Plain => {
-            said.chars().any(char::is_alphanumeric)
-                && !said.contains(['{', '}', '<', '>'])
-                && !said.contains("://")
+            text.chars().any(char::is_alphanumeric)
+                && !text.contains(['{', '}', '<', '>'])
+                && !text.contains("://")
         }
-        FieldText::Interface => lexicon.is_interface(said),
+        FieldText::Interface => lexicon.is_interface(text),
         FieldText::Item => {
-            said.chars().any(char::is_alphanumeric)
-                && !said.contains(char::is_whitespace)
-                && !matches!(said, "0" | "null" | "true" | "false" | "undefined")
+            text.chars().any(char::is_alphanumeric)
+                && !text.contains(char::is_whitespace)
+                && !matches!(text, "0" | "null" | "true" | "false" | "undefined")
         }
     }
 }

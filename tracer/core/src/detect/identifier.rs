@@ -1,5 +1,5 @@
-//! Identifiers: values that tell one installation or user from others, by the
-//! name of their field or by their form.
+//! Identifiers: values that distinguish one installation or user from others.
+//! They are recognised by the name of their field or by their form.
 
 use super::shape::{Shape, is_random};
 use crate::finding::Lifetime;
@@ -8,7 +8,7 @@ use crate::{
     rules::IdentifierForm,
 };
 
-/// What fields hold that have nothing to say, in lower case.
+/// Placeholders for a missing value, in lower case.
 const PLACEHOLDERS: [&str; 20] = [
     "null",
     "undefined",
@@ -32,56 +32,58 @@ const PLACEHOLDERS: [&str; 20] = [
     "unavailable",
 ];
 
-/// Shorter values are numbers of things, not of people.
+/// Minimum length of an identifier. Shorter values are counters and indexes.
 const MIN_LEN: usize = 4;
 
-/// An identifier's class and life.
+/// Class and lifetime of an identifier that was recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found<'l> {
+pub(super) struct IdentifierMatch<'l> {
     pub(super) class: &'l str,
     pub(super) lifetime: Lifetime,
 }
 
-/// Whether the value of a field that the rules know is an identifier.
-pub(super) fn is_named(value: &Value<'_>, form: IdentifierForm) -> bool {
+/// Reports whether the value of a field that the rules list is an identifier.
+pub(super) fn matches_form(value: &Value<'_>, form: IdentifierForm) -> bool {
     match form {
         IdentifierForm::Any => is_value(value.text, value.truncated),
-        // Of a text that goes on, nobody knows what it looks like.
+        // The form of a truncated text is unknown.
         IdentifierForm::Random => {
-            !value.truncated && (Shape::of_id(value.text).is_some() || is_random(value.text))
+            !value.truncated
+                && (Shape::detect_in_id_field(value.text).is_some() || is_random(value.text))
         }
     }
 }
 
-/// The identifier that a value in a field of no known name is by its form.
-pub(super) fn by_form(value: &Value<'_>) -> Option<Found<'static>> {
+/// Recognises an identifier in an unlisted field by its form.
+pub(super) fn by_form(value: &Value<'_>) -> Option<IdentifierMatch<'static>> {
     if value.truncated {
         return None;
     }
     let is_id = value.key.is_some_and(ends_in_id);
-    let shape = if is_id { Shape::of_id(value.text) } else { Shape::of(value.text) }?;
+    let shape =
+        if is_id { Shape::detect_in_id_field(value.text) } else { Shape::detect(value.text) }?;
     let is_cookie = matches!(value.chain.last(), Step::Cookie(_));
     let class = if is_cookie { "cookie" } else { shape.class() };
-    Some(Found { class, lifetime: Lifetime::Unknown })
+    Some(IdentifierMatch { class, lifetime: Lifetime::Unknown })
 }
 
-/// Whether a field's name says "identifier".
+/// Reports whether a field's name ends in "id".
 pub(super) fn ends_in_id(key: &str) -> bool {
     let tail = key.as_bytes();
     tail.len().checked_sub(2).is_some_and(|at| tail[at..].eq_ignore_ascii_case(b"id"))
 }
 
-/// Whether a text is a value at all and no placeholder. Said of the beginning
-/// of a text, it is true of all of it.
+/// Reports whether a text is a value rather than a placeholder. What holds for
+/// a truncated text also holds for the whole text.
 pub(super) fn is_value(text: &str, truncated: bool) -> bool {
     let Some(first) = text.chars().next() else {
         return false;
     };
-    if text.len() < MIN_LEN || !has_two_kinds(text) {
+    if text.len() < MIN_LEN || !has_two_distinct_chars(text) {
         return false;
     }
     if matches!(first, '{' | '[' | '<' | '"') {
-        return !truncated && Shape::of(text).is_some();
+        return !truncated && Shape::detect(text).is_some();
     }
     !PLACEHOLDERS.iter().any(|placeholder| {
         let rest = placeholder.get(text.len()..);
@@ -91,11 +93,11 @@ pub(super) fn is_value(text: &str, truncated: bool) -> bool {
     })
 }
 
-/// Whether two different letters or digits are in it: zeros and dashes are a
-/// placeholder in any format.
-fn has_two_kinds(text: &str) -> bool {
-    let mut kinds = text.chars().filter(|c| c.is_alphanumeric());
-    kinds.next().is_some_and(|first| kinds.any(|other| other != first))
+/// Reports whether a text contains two different letters or digits. Repetitions
+/// of one character, such as zeros and dashes, are a placeholder in any format.
+fn has_two_distinct_chars(text: &str) -> bool {
+    let mut chars = text.chars().filter(|c| c.is_alphanumeric());
+    chars.next().is_some_and(|first| chars.any(|other| other != first))
 }
 
 #[cfg(test)]
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_are_no_values() {
+    fn rejects_placeholders() {
         for text in
             ["7f3c", "user-42", "1000", "{7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11}", "nullable"]
         {
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_beginning_is_true_of_all() {
+    fn a_value_that_is_accepted_truncated_is_accepted_whole() {
         let texts = PLACEHOLDERS.iter().copied().chain([
             "nullable",
             "anonymous-7",
@@ -140,11 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn names_of_identifiers_end_alike() {
-        for (key, is) in
+    fn recognises_names_that_end_in_id() {
+        for (key, expected) in
             [("fooId", true), ("FOO_ID", true), ("id", true), ("idea", false), ("i", false)]
         {
-            assert_eq!(ends_in_id(key), is, "{key}");
+            assert_eq!(ends_in_id(key), expected, "{key}");
         }
     }
 }

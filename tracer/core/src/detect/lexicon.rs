@@ -1,4 +1,5 @@
-//! The rules' field names, as one table: what a field's name says of its value.
+//! The lexicon: one table of the field names in the rules, with the meaning of
+//! their values.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,7 +8,7 @@ use std::{
 
 use super::{
     name::{Name, last_parts},
-    sdk::{Fingerprints, MarkSpec},
+    sdk::{FieldSign, Fingerprints},
 };
 use crate::finding::{Kind, Lifetime};
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
     },
 };
 
-/// Names that say "identifier" and not whose: the field around them does.
+/// Names that get their meaning from the enclosing field: `id` in `user` is a
+/// user's identifier.
 const GENERIC: [&str; 14] = [
     "id",
     "uid",
@@ -36,42 +38,42 @@ const GENERIC: [&str; 14] = [
     "address",
 ];
 
-/// Names of fields that hold the name of the value beside them, as attributes
-/// do: `{"key": "user.id", "value": {"stringValue": "…"}}`.
+/// Names of fields that hold the name of the adjacent value, as in lists of
+/// attributes: `{"key": "user.id", "value": {"stringValue": "…"}}`.
 const LABELS: [&str; 5] = ["key", "name", "k", "n", "attribute"];
 
-/// Names of the value beside it.
+/// Names of fields that hold the value in such a list.
 const LABELLED: [&str; 5] = ["value", "stringvalue", "v", "val", "string"];
 
-/// The most words of paths that rules can ask for: bits of [`PathWords`].
+/// Maximum number of path words in the rules: the bits of [`PathWords`].
 const MAX_PATH_WORDS: usize = 32;
 
-/// What rules say of fields and of requests, ready to be looked up.
+/// The rules about fields and SDKs, compiled for lookup.
 #[derive(Debug, Clone)]
 pub struct Lexicon {
     entries: HashMap<Name, Entry, BuildHasherDefault<NameHasher>>,
     path_words: HashMap<Name, PathWords>,
     interface: HashSet<Name>,
-    no_interface: HashSet<Name>,
+    not_interface: HashSet<Name>,
     pub(super) sdks: Fingerprints,
 }
 
-/// What a name says.
+/// The entry of a name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entry {
-    /// What a field of this name alone holds.
+    /// Meaning of a field of this name, without regard to the enclosing field.
     pub(super) meaning: Option<Meaning>,
-    /// It says more with its parent's name before it.
+    /// Set if the name of the enclosing field makes the meaning specific.
     generic: bool,
-    /// Its value is the name of the next one.
+    /// Set if its value is the name of the next value.
     label: bool,
-    /// Its value may have been named by the one before.
+    /// Set if the previous value may be its name.
     labelled: bool,
-    /// Signs of SDKs.
-    pub(super) marks: Vec<MarkSpec>,
+    /// Signs of SDKs in a field of this name.
+    pub(super) signs: Vec<FieldSign>,
 }
 
-/// What a field holds.
+/// The meaning of a field.
 #[derive(Debug, Clone)]
 pub(super) enum Meaning {
     Identifier {
@@ -79,7 +81,7 @@ pub(super) enum Meaning {
         lifetime: Lifetime,
         form: IdentifierForm,
     },
-    /// The same for everybody, whatever it looks like.
+    /// A value that all installations share, even if it looks like an identifier.
     Shared,
     Personal {
         class: String,
@@ -92,19 +94,23 @@ pub(super) enum Meaning {
     },
 }
 
-/// A set of words that stand in a path.
+/// The set of the rules' path words that occur in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct PathWords(u32);
 
 impl PathWords {
-    /// Whether it holds one of these, or these are none.
-    pub(super) fn allow(self, needed: Self) -> bool {
+    /// Reports whether the path contains one of the `needed` words. Always true if
+    /// none is needed.
+    pub(super) fn satisfies(self, needed: Self) -> bool {
         needed.0 == 0 || self.0 & needed.0 != 0
     }
 }
 
 impl Lexicon {
-    /// Compiles the lexicon. A name with two meanings is an error.
+    /// Compiles the lexicon.
+    ///
+    /// # Errors
+    /// Fails if a name has two meanings, or if the rules exceed a limit.
     pub fn new(
         identifiers: &Identifiers,
         fields: &Fields,
@@ -114,7 +120,7 @@ impl Lexicon {
             entries: HashMap::default(),
             path_words: HashMap::new(),
             interface: HashSet::new(),
-            no_interface: HashSet::new(),
+            not_interface: HashSet::new(),
             sdks: Fingerprints::default(),
         };
         for located in &identifiers.identifiers {
@@ -124,32 +130,38 @@ impl Lexicon {
                 lifetime: entry.lifetime,
                 form: entry.form,
             };
-            lexicon.mean(located, &entry.names, &meaning)?;
+            lexicon.register(located, &entry.names, &meaning)?;
         }
         for located in &identifiers.shared {
-            lexicon.mean(located, &located.entry.names, &Meaning::Shared)?;
+            lexicon.register(located, &located.entry.names, &Meaning::Shared)?;
         }
         for located in &identifiers.personal {
             let entry = &located.entry;
             let class = entry.class.as_str().to_owned();
-            lexicon.mean(located, &entry.names, &Meaning::Personal { class, form: entry.form })?;
+            lexicon.register(
+                located,
+                &entry.names,
+                &Meaning::Personal { class, form: entry.form },
+            )?;
         }
         for located in &fields.fields {
             let entry = &located.entry;
-            let path = lexicon.words_of_paths(located, &entry.path)?;
+            let path = lexicon.register_path_words(located, &entry.path)?;
             let meaning = Meaning::Field { kind: entry.kind.into(), text: entry.text, path };
-            lexicon.mean(located, &entry.names, &meaning)?;
+            lexicon.register(located, &entry.names, &meaning)?;
         }
         for words in &fields.interface {
             let words = &words.entry;
-            lexicon.interface.extend(words.words.iter().filter_map(|word| Name::of(word.as_str())));
-            let but = words.but_not_with.iter().filter_map(|word| Name::of(word.as_str()));
-            lexicon.no_interface.extend(but);
+            lexicon
+                .interface
+                .extend(words.words.iter().filter_map(|word| Name::new(word.as_str())));
+            let excluded = words.but_not_with.iter().filter_map(|word| Name::new(word.as_str()));
+            lexicon.not_interface.extend(excluded);
         }
-        let (fingerprints, marks) = Fingerprints::new(sdks)?;
+        let (fingerprints, signs) = Fingerprints::new(sdks)?;
         lexicon.sdks = fingerprints;
-        for (name, mark) in marks {
-            lexicon.entry(&name).marks.push(mark);
+        for (name, sign) in signs {
+            lexicon.entry(&name).signs.push(sign);
         }
         for name in GENERIC {
             lexicon.entry(name).generic = true;
@@ -163,23 +175,24 @@ impl Lexicon {
         Ok(lexicon)
     }
 
-    /// The entry of a name; that of no name, which nothing asks for, where
-    /// nothing in it counts.
+    /// Returns the entry of a name. Names without letters and digits share one
+    /// entry, which is never looked up.
     fn entry(&mut self, name: &str) -> &mut Entry {
-        self.entries.entry(Name::of(name).unwrap_or(Name::NONE)).or_default()
+        self.entries.entry(Name::new(name).unwrap_or(Name::EMPTY)).or_default()
     }
 
-    fn mean<T: Named>(
+    /// Registers the meaning of names.
+    fn register<T: Named>(
         &mut self,
         located: &Located<T>,
         names: &[Text],
         meaning: &Meaning,
     ) -> Result<(), RulesError> {
         for text in names {
-            let Some(name) = Name::of(text.as_str()) else {
-                return Err(located.place.error(format!(
-                    "`{text}` has no letter or digit, or too many: names are told apart by these"
-                )));
+            let Some(name) = Name::new(text.as_str()) else {
+                return Err(located
+                    .place
+                    .error(format!("`{text}` has no letter or digit, or is too long")));
             };
             let entry = self.entries.entry(name).or_default();
             if entry.meaning.is_some() {
@@ -194,17 +207,18 @@ impl Lexicon {
         Ok(())
     }
 
-    fn words_of_paths<T>(
+    /// Registers the words that a rule needs in a path.
+    fn register_path_words<T>(
         &mut self,
         located: &Located<T>,
         words: &[Text],
     ) -> Result<PathWords, RulesError> {
         let mut set = PathWords::default();
-        for word in words.iter().filter_map(|word| Name::of(word.as_str())) {
+        for word in words.iter().filter_map(|word| Name::new(word.as_str())) {
             let next = self.path_words.len();
             if next >= MAX_PATH_WORDS && !self.path_words.contains_key(&word) {
                 return Err(located.place.error(format!(
-                    "the rules ask for more than {MAX_PATH_WORDS} words in paths: take some out"
+                    "the rules use more than {MAX_PATH_WORDS} path words: remove some"
                 )));
             }
             set.0 |= self.path_words.entry(word).or_insert(PathWords(1 << next)).0;
@@ -212,25 +226,25 @@ impl Lexicon {
         Ok(set)
     }
 
-    /// The words in a path that rules ask for.
-    pub(super) fn in_path(&self, path: &str) -> PathWords {
-        let words = words(path).filter_map(Name::of);
+    /// Returns the rules' words that occur in a path.
+    pub(super) fn path_words_in(&self, path: &str) -> PathWords {
+        let words = words(path).filter_map(Name::new);
         let known = words.filter_map(|word| self.path_words.get(&word));
         PathWords(known.fold(0, |set, word| set | word.0))
     }
 
-    /// Whether the name of an event says that something was done in the
+    /// Reports whether the name of an event describes an action in the user
     /// interface.
     pub(super) fn is_interface(&self, event: &str) -> bool {
-        let has = |set: &HashSet<Name>| {
-            camel_words(event).filter_map(Name::of).any(|word| set.contains(&word))
+        let has_word_of = |set: &HashSet<Name>| {
+            camel_case_words(event).filter_map(Name::new).any(|word| set.contains(&word))
         };
-        has(&self.interface) && !has(&self.no_interface)
+        has_word_of(&self.interface) && !has_word_of(&self.not_interface)
     }
 
-    /// What is known of a field of that name.
+    /// Returns the entry of a field's name.
     pub(super) fn look_up(&self, key: &str) -> Option<&Entry> {
-        self.entries.get(&Name::of(key)?)
+        self.entries.get(&Name::new(key)?)
     }
 
     fn meaning(&self, name: Name) -> Option<&Meaning> {
@@ -238,17 +252,17 @@ impl Lexicon {
     }
 }
 
-/// What a value's name says, from one value to the next: one of them may hold
-/// the name of the other.
+/// Resolves the names of consecutive values to their meaning. It keeps one value,
+/// which may be the name of the next.
 #[derive(Debug, Default)]
-pub(super) struct Namer {
-    /// The name that the last value was, if it was one.
+pub(super) struct NameResolver {
+    /// The previous value, if it is the name of the next one.
     label: Option<Name>,
 }
 
-impl Namer {
-    /// What the field that `value` stands in says of it; `own` is what is
-    /// known of its innermost name.
+impl NameResolver {
+    /// Returns the meaning of a value by the names of its fields. `own` is the
+    /// entry of the innermost name.
     pub(super) fn meaning<'l>(
         &mut self,
         lexicon: &'l Lexicon,
@@ -259,7 +273,7 @@ impl Namer {
         let step = value.chain.last();
         let is_label = own.is_some_and(|entry| entry.label) || step == Step::Protobuf(1);
         if is_label && !value.truncated {
-            self.label = Name::of(value.text);
+            self.label = Name::new(value.text);
         }
         let is_labelled = match own {
             Some(entry) => entry.labelled,
@@ -272,8 +286,8 @@ impl Namer {
         let key = value.key?;
         match own {
             Some(entry) if entry.generic => parent(value.chain)
-                .and_then(Name::of)
-                .and_then(|parent| parent.and(key))
+                .and_then(Name::new)
+                .and_then(|parent| parent.join(key))
                 .and_then(|name| lexicon.meaning(name))
                 .or(entry.meaning.as_ref()),
             Some(entry) if entry.meaning.is_some() => entry.meaning.as_ref(),
@@ -282,7 +296,8 @@ impl Namer {
     }
 }
 
-/// A key that is made of several names, or a header field's with its `X-`.
+/// Returns the meaning of a key that consists of several names, or of a header
+/// field's name after its `X-`.
 fn compound<'l>(lexicon: &'l Lexicon, chain: &Chain<'_>, key: &str) -> Option<&'l Meaning> {
     let meaning = |key| lexicon.look_up(key).and_then(|entry| entry.meaning.as_ref());
     if let Step::Header(_) = chain.last() {
@@ -290,11 +305,11 @@ fn compound<'l>(lexicon: &'l Lexicon, chain: &Chain<'_>, key: &str) -> Option<&'
         return prefix.eq_ignore_ascii_case("x-").then(|| meaning(&key[2..])).flatten();
     }
     let (last, before) = last_parts(key)?;
-    let whole = before.and_then(Name::of).and_then(|before| before.and(last));
+    let whole = before.and_then(Name::new).and_then(|before| before.join(last));
     whole.and_then(|name| lexicon.meaning(name)).or_else(|| meaning(last))
 }
 
-/// The name of the field that holds the object that holds the value.
+/// Returns the name of the field whose object contains the value.
 pub(super) fn parent<'a>(chain: &'a Chain<'a>) -> Option<&'a str> {
     let (Step::Json(path) | Step::JsonLine(_, path) | Step::MessagePack(path) | Step::Cbor(path)) =
         chain.last()
@@ -308,13 +323,13 @@ pub(super) fn parent<'a>(chain: &'a Chain<'a>) -> Option<&'a str> {
     keys.nth(1)
 }
 
-/// The words of a text, whatever stands between them.
+/// Splits a text into words at characters that are not alphanumeric.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// The same, with `folderOpen` two words.
-fn camel_words(text: &str) -> impl Iterator<Item = &str> {
+/// Splits a text into words, also within camel case: `folderOpen` is two words.
+fn camel_case_words(text: &str) -> impl Iterator<Item = &str> {
     words(text).flat_map(|word| {
         let mut rest = Some(word);
         std::iter::from_fn(move || {
@@ -322,17 +337,17 @@ fn camel_words(text: &str) -> impl Iterator<Item = &str> {
             let bytes = word.as_bytes();
             let cut = (1..bytes.len())
                 .find(|&at| bytes[at].is_ascii_uppercase() && bytes[at - 1].is_ascii_lowercase());
-            let (first, behind) = match cut {
+            let (first, tail) = match cut {
                 Some(at) => (&word[..at], Some(&word[at..])),
                 None => (word, None),
             };
-            rest = behind;
+            rest = tail;
             Some(first)
         })
     })
 }
 
-/// Names are hashes already.
+/// A hasher that passes on [`Name`]s unchanged, which are hashes.
 #[derive(Debug, Clone, Copy, Default)]
 struct NameHasher(u64);
 
@@ -342,7 +357,7 @@ impl Hasher for NameHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Only `Name`s are hashed, which write one number.
+        // Not reached by `Name`, which writes one `u64`.
         self.0 = bytes.iter().fold(self.0, |hash, &b| hash.rotate_left(8) ^ u64::from(b));
     }
 

@@ -1,7 +1,8 @@
-//! Findings: what in a request tells its recipient about another site.
+//! Detection of findings: values in a request that disclose something to its
+//! recipient.
 //!
-//! Findings are facts about bytes. Whether one is a leak depends on who sent
-//! it, to whom, and what was visited: that is [`judge`](crate::judge)'s job.
+//! Findings are facts about bytes. Whether one is a leak depends on the sender,
+//! the recipient and the visits, which [`judge`](crate::judge) takes into account.
 
 mod candidates;
 mod fields;
@@ -32,28 +33,26 @@ use crate::{
     visits::Visits,
 };
 
-/// A request's findings, and what of it could not be read.
+/// The findings of a request, and a report on content that could not be read.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    /// In the order in which they stand in the request.
+    /// Findings in the order of the request.
     pub list: Vec<Finding>,
-    /// Findings beyond [`MAX_FINDINGS`], only counted.
+    /// Number of findings that were dropped because of a limit.
     pub uncounted: u64,
-    /// The telemetry SDK that the request has the form of, by its name in the
-    /// rules.
+    /// Name of the telemetry SDK that the request comes from, as in the rules.
     pub sdk: Option<String>,
-    /// Values that say nothing in one request and can in several: what is
-    /// typed, and identifiers that no name or form shows.
+    /// Values that may become findings if they return in later requests.
     pub candidates: Vec<Candidate>,
-    /// What the content could not be read through.
+    /// Report on the decoding of the content.
     pub report: Report,
 }
 
-/// The most candidates kept of one request.
+/// Maximum number of candidates of a request.
 pub const MAX_CANDIDATES: usize = 64;
 
-/// The most findings kept of one request: far more than evidence needs, far
-/// less than a request made of URLs could hold.
+/// Maximum number of findings of a request. It is far more than evidence needs, and
+/// bounds the memory for a request that consists of URLs.
 pub const MAX_FINDINGS: usize = 256;
 
 /// Finds what requests disclose.

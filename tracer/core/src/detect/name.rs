@@ -1,32 +1,33 @@
-//! Names of fields, made comparable.
+//! Normalised names of fields.
 //!
-//! `$device_id`, `deviceId` and `Device-ID` are one name: case and separators
-//! do not count. A name is kept as a hash of what remains, so that looking one
-//! up costs one pass over it and no memory. Who chooses the names in a request
-//! can make two collide, and gains nothing that choosing a name does not give.
+//! Names are compared without case and separators: `$device_id`, `deviceId` and
+//! `Device-ID` are equal. A name is stored as a hash, so that a lookup takes one
+//! pass over the key and does not allocate. A sender can construct two names that
+//! collide, but gains nothing: it could as well choose another name.
 
-/// Longer names are in no table.
+/// Maximum length of a name. The rules list no longer ones.
 const MAX_NAME: usize = 64;
 
 /// FNV-1a, 64 bits.
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 
-/// A field's name.
+/// A normalised name of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Name(u64);
 
 impl Name {
-    /// The name of what has none: no key has it.
-    pub(super) const NONE: Self = Self(0);
+    /// Placeholder for a key without letters and digits. No valid key has it.
+    pub(super) const EMPTY: Self = Self(0);
 
-    /// The name a key has; `None` where nothing of it counts, or too much.
-    pub(super) fn of(key: &str) -> Option<Self> {
-        Self(OFFSET).and(key)
+    /// Creates the name of a key. Returns `None` if the key has no letter or digit,
+    /// or is too long.
+    pub(super) fn new(key: &str) -> Option<Self> {
+        Self(OFFSET).join(key)
     }
 
-    /// This name with another behind it: `user` and `id` are `user_id`.
-    pub(super) fn and(self, key: &str) -> Option<Self> {
+    /// Appends a key: `user` and `id` become `user_id`.
+    pub(super) fn join(self, key: &str) -> Option<Self> {
         if key.len() > MAX_NAME {
             return None;
         }
@@ -38,8 +39,8 @@ impl Name {
     }
 }
 
-/// The last part of a key that is made of several, and the part before it:
-/// `user[device][id]` and `context.device.id` end in `id` behind `device`.
+/// Returns the last part of a key that has several, and the part before it: `id`
+/// and `device` for `user[device][id]` and for `context.device.id`.
 pub(super) fn last_parts(key: &str) -> Option<(&str, Option<&str>)> {
     let is_separator = |c| matches!(c, '.' | '[' | ']' | '/' | ':');
     let mut parts = key.rsplit(is_separator).filter(|part| !part.is_empty());
@@ -52,20 +53,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_and_separators_do_not_count() {
-        let name = Name::of("deviceid");
+    fn ignores_case_and_separators() {
+        let name = Name::new("deviceid");
         assert!(name.is_some());
         for key in ["$device_id", "deviceId", "Device-ID", "device.id"] {
-            assert_eq!(Name::of(key), name, "{key}");
+            assert_eq!(Name::new(key), name, "{key}");
         }
-        assert_eq!(Name::of("device").and_then(|name| name.and("ID")), name);
-        assert_ne!(Name::of("devicesid"), name);
-        assert_eq!(Name::of("$_-"), None);
-        assert_eq!(Name::of(&"a".repeat(65)), None);
+        assert_eq!(Name::new("device").and_then(|name| name.join("ID")), name);
+        assert_ne!(Name::new("devicesid"), name);
+        assert_eq!(Name::new("$_-"), None);
+        assert_eq!(Name::new(&"a".repeat(65)), None);
     }
 
     #[test]
-    fn keys_have_parts() {
+    fn splits_keys_with_several_parts() {
         assert_eq!(last_parts("user[device][id]"), Some(("id", Some("device"))));
         assert_eq!(last_parts("ep.client_id"), Some(("client_id", Some("ep"))));
         assert_eq!(last_parts("[id]"), Some(("id", None)));

@@ -1,4 +1,5 @@
-//! Personal details: what leads to a person, a device or a place by itself.
+//! Personal details: values that identify a person, a device or a place without
+//! any other knowledge.
 
 use super::{
     identifier::{ends_in_id, is_value},
@@ -7,9 +8,9 @@ use super::{
 use crate::address::has_known_suffix;
 use crate::{content::Value, rules::PersonalForm};
 
-/// Whether the value of a field that the rules know is such a detail. What has
-/// a form of its own is known only when all of it is.
-pub(super) fn is_named(value: &Value<'_>, form: PersonalForm) -> bool {
+/// Reports whether the value of a field that the rules list is a personal detail.
+/// A detail of a fixed form is recognised only if the value is complete.
+pub(super) fn matches_form(value: &Value<'_>, form: PersonalForm) -> bool {
     let text = value.text;
     match form {
         PersonalForm::Any => is_value(text, value.truncated),
@@ -20,18 +21,19 @@ pub(super) fn is_named(value: &Value<'_>, form: PersonalForm) -> bool {
         PersonalForm::Imsi => {
             (14..=15).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_digit())
-                && varies(text)
+                && has_varied_digits(text)
         }
         PersonalForm::Mac => is_mac(text) || is_bare_mac(text),
         PersonalForm::Coordinates => text.split_once([',', ';']).is_some_and(|(lat, lon)| {
             degrees(lat, MAX_LATITUDE).is_some() && degrees(lon, MAX_LONGITUDE).is_some()
         }),
-        // Half of a place: `Places` waits for the other.
+        // Reported by `Places`, together with the other coordinate.
         PersonalForm::Latitude | PersonalForm::Longitude => false,
     }
 }
 
-/// The detail that a value in a field of no known name is by its form.
+/// Recognises a personal detail in an unlisted field by its form, and returns its
+/// class.
 pub(super) fn by_form(value: &Value<'_>) -> Option<&'static str> {
     let text = value.text;
     if value.truncated {
@@ -40,7 +42,7 @@ pub(super) fn by_form(value: &Value<'_>) -> Option<&'static str> {
     match text.as_bytes().first()? {
         b'+' if is_e164(text) => Some("phone"),
         _ if text.len() == MAC_LEN && is_mac(text) => Some("mac"),
-        // Extensions of browsers have names in this form as well.
+        // Identifiers of browser extensions have this form as well.
         _ if memchr::memchr(b'@', text.as_bytes()).is_some()
             && !value.key.is_some_and(names_software)
             && is_email(text) =>
@@ -51,7 +53,7 @@ pub(super) fn by_form(value: &Value<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether a field's name says that it holds the name of software.
+/// Reports whether a field's name suggests that it holds the name of software.
 fn names_software(key: &str) -> bool {
     ends_in_id(key)
         || ["ids", "guid", "guids", "addon", "addons", "extension", "extensions", "name"]
@@ -59,7 +61,8 @@ fn names_software(key: &str) -> bool {
             .any(|name| key.eq_ignore_ascii_case(name))
 }
 
-/// `local@domain` under a suffix that the public suffix list knows.
+/// Reports whether a text is `local@domain`, with a suffix that the public suffix
+/// list contains.
 fn is_email(text: &str) -> bool {
     /// RFC 5321, 4.5.3.1.3.
     const MAX_EMAIL: usize = 254;
@@ -80,26 +83,29 @@ fn is_e164(text: &str) -> bool {
     (10..=15).contains(&digits.len())
         && digits.bytes().all(|b| b.is_ascii_digit())
         && !digits.starts_with('0')
-        && varies(digits)
+        && has_varied_digits(digits)
 }
 
 fn is_phone(text: &str) -> bool {
-    /// Digits of E.164, and as many signs between them.
+    /// The 15 digits of E.164, and as many separators.
     const MAX_PHONE: usize = 30;
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     text.len() <= MAX_PHONE
         && (7..=15).contains(&digits)
         && text.bytes().all(|b| b.is_ascii_digit() || b"+-() .".contains(&b))
-        && varies(text)
+        && has_varied_digits(text)
 }
 
 fn is_imei(text: &str) -> bool {
-    text.len() == 15 && text.bytes().all(|b| b.is_ascii_digit()) && varies(text) && luhn(text)
+    text.len() == 15
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && has_varied_digits(text)
+        && has_valid_check_digit(text)
 }
 
-/// Whether the last digit is the check digit of the others (ISO/IEC 7812-1,
+/// Reports whether the last digit is a valid Luhn check digit (ISO/IEC 7812-1,
 /// annex B).
-fn luhn(digits: &str) -> bool {
+fn has_valid_check_digit(digits: &str) -> bool {
     let sum: u32 = digits
         .bytes()
         .rev()
@@ -113,18 +119,19 @@ fn luhn(digits: &str) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Not a placeholder: three different digits.
-fn varies(text: &str) -> bool {
+/// Reports whether a text has at least three different digits. Placeholders have
+/// fewer.
+fn has_varied_digits(text: &str) -> bool {
     let seen =
         text.bytes().filter(u8::is_ascii_digit).fold(0_u16, |seen, b| seen | 1 << (b - b'0'));
     seen.count_ones() >= 3
 }
 
-/// `aa:bb:cc:dd:ee:ff`.
+/// Length of `aa:bb:cc:dd:ee:ff`.
 const MAC_LEN: usize = 17;
 
-/// What Android gives to applications in place of the address.
-const NO_MAC: &str = "020000000000";
+/// The constant that Android reports to applications instead of the real address.
+const ANDROID_PLACEHOLDER_MAC: &str = "020000000000";
 
 fn is_mac(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -140,15 +147,15 @@ fn is_mac(text: &str) -> bool {
 fn is_bare_mac(text: &str) -> bool {
     text.len() == 12
         && text.bytes().all(|b| b.is_ascii_hexdigit())
-        && text != NO_MAC
+        && text != ANDROID_PLACEHOLDER_MAC
         && text.bytes().any(|b| Some(&b) != text.as_bytes().first())
 }
 
 const MAX_LATITUDE: f64 = 90.0;
 const MAX_LONGITUDE: f64 = 180.0;
 
-/// The text of an angle that names a place: three decimals are a hundred
-/// metres, fewer a town.
+/// Returns the trimmed text of an angle that is precise enough to locate a person.
+/// Three decimals are about a hundred metres, fewer only locate a town.
 fn degrees(text: &str, max: f64) -> Option<&str> {
     const MIN_DECIMALS: usize = 3;
     let text = text.trim();
@@ -158,49 +165,50 @@ fn degrees(text: &str, max: f64) -> Option<&str> {
     (plain && decimals.len() >= MIN_DECIMALS && angle != 0.0 && angle.abs() <= max).then_some(text)
 }
 
-/// Half of a place.
+/// A coordinate whose counterpart has not been seen yet.
 #[derive(Debug)]
-struct Half {
+struct PendingCoordinate {
     container: u32,
     is_latitude: bool,
     text: String,
     chain: String,
 }
 
-/// A latitude and a longitude that stand side by side.
+/// A latitude and a longitude from two fields of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PlaceFound {
+pub(super) struct CoordinatePair {
     /// `latitude,longitude`.
     pub(super) text: String,
-    /// The first one's chain, and the name of the field beside it.
+    /// Chain of the first coordinate, and the name of the other field.
     pub(super) chain: String,
 }
 
-/// The halves that wait for the other.
+/// Pairs latitudes with longitudes.
 #[derive(Debug, Default)]
-pub(super) struct Places(Vec<Half>);
+pub(super) struct Places(Vec<PendingCoordinate>);
 
 impl Places {
-    /// How many wait at most: nesting between two fields of one object is
-    /// rarely deep.
-    const MAX_WAITING: usize = 8;
+    /// Maximum number of pending coordinates. Objects between two fields are rarely
+    /// nested deeply.
+    const MAX_PENDING: usize = 8;
 
-    /// Takes half of a place; returns the place when it completes one.
-    pub(super) fn add(&mut self, value: &Value<'_>, is_latitude: bool) -> Option<PlaceFound> {
+    /// Adds a coordinate. Returns the pair if the coordinate completes one.
+    pub(super) fn add(&mut self, value: &Value<'_>, is_latitude: bool) -> Option<CoordinatePair> {
         let max = if is_latitude { MAX_LATITUDE } else { MAX_LONGITUDE };
-        // A number that was cut may be another one.
+        // A truncated number is a different number.
         if value.truncated {
             return None;
         }
         let text = degrees(value.text, max)?;
         let key = value.key?;
-        let fits =
-            |half: &Half| half.container == value.container && half.is_latitude != is_latitude;
-        let Some(at) = self.0.iter().position(fits) else {
-            if self.0.len() == Self::MAX_WAITING {
+        let is_counterpart = |pending: &PendingCoordinate| {
+            pending.container == value.container && pending.is_latitude != is_latitude
+        };
+        let Some(at) = self.0.iter().position(is_counterpart) else {
+            if self.0.len() == Self::MAX_PENDING {
                 self.0.remove(0);
             }
-            self.0.push(Half {
+            self.0.push(PendingCoordinate {
                 container: value.container,
                 is_latitude,
                 text: text.to_owned(),
@@ -214,7 +222,7 @@ impl Places {
         } else {
             format!("{},{text}", other.text)
         };
-        Some(PlaceFound { text, chain: format!("{} + {key}", other.chain) })
+        Some(CoordinatePair { text, chain: format!("{} + {key}", other.chain) })
     }
 }
 
@@ -223,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_told() {
+    fn recognises_forms() {
         assert!(is_email("anna.b+news@mail.example.org"));
         for text in ["@a.org", "a@", "a@b", "app@1.2.0", "a b@c.org", "a@@c.org", "icon@2x.png"] {
             assert!(!is_email(text), "{text}");
@@ -232,7 +240,7 @@ mod tests {
             is_e164("+4915112345678") && !is_e164("4915112345678") && !is_e164("+0049151123456")
         );
         assert!(is_phone("(030) 1234-567") && !is_phone("12345") && !is_phone("7000000"));
-        // The example of GSMA TS.06, and the same with another last digit.
+        // The example of GSMA TS.06, and the same with a wrong check digit.
         assert!(is_imei("490154203237518") && !is_imei("490154203237519"));
         assert!(!is_imei("000000000000000"));
         assert!(is_mac("3C:5A:B4:01:02:fe") && is_mac("3c-5a-b4-01-02-fe"));

@@ -1,9 +1,9 @@
-//! Which telemetry SDK made a request, by the request's form alone: no host
-//! list is needed, and a collector under any name is recognised.
+//! Recognition of the telemetry SDK that made a request, by the form of the
+//! request. It needs no list of hosts, so a collector is recognised on any host.
 //!
-//! The signs that the rules name are numbered. While values go by, the numbers
-//! of those that are met are collected; in the end, a form whose signs are all
-//! among them fits.
+//! The signs in the rules are numbered. The numbers of the signs that the values
+//! of a request match are collected in a set. An SDK is recognised if the set
+//! contains all signs of one of its forms.
 
 use std::collections::HashMap;
 
@@ -13,20 +13,20 @@ use crate::{
     rules::{Pattern, RulesError, Sdks, Sign},
 };
 
-/// The most signs that rules can name.
+/// Maximum number of different signs in the rules.
 const MAX_SIGNS: usize = 512;
 
-/// The fields whose text Sensors Analytics takes the checksum of.
-const CHECKED: [&str; 2] = ["data", "data_list"];
+/// The fields that Sensors Analytics sends with a checksum.
+const CHECKSUMMED_FIELDS: [&str; 2] = ["data", "data_list"];
 
-/// The field of the checksum.
-const CHECKSUM: &str = "crc";
+/// The field that holds the checksum.
+const CHECKSUM_FIELD: &str = "crc";
 
 /// A set of signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Marks([u64; MAX_SIGNS / 64]);
+struct SignSet([u64; MAX_SIGNS / 64]);
 
-impl Marks {
+impl SignSet {
     fn set(&mut self, sign: u16) {
         let sign = usize::from(sign);
         if let Some(word) = self.0.get_mut(sign / 64) {
@@ -34,80 +34,85 @@ impl Marks {
         }
     }
 
-    fn holds(&self, all: &Self) -> bool {
-        self.0.iter().zip(all.0).all(|(met, needed)| met & needed == needed)
+    fn contains_all(&self, needed: &Self) -> bool {
+        self.0.iter().zip(needed.0).all(|(own, needed)| own & needed == needed)
     }
 }
 
-/// A sign that a field meets, beside the field's name in the lexicon.
+/// A sign in a field. The lexicon stores it in the entry of the field's name.
 #[derive(Debug, Clone)]
-pub(super) struct MarkSpec {
+pub(super) struct FieldSign {
     number: u16,
-    place: Place,
-    /// As it is spelt: the lexicon's names are not.
+    location: Location,
+    /// The exact name; the lexicon's names are normalised.
     name: String,
     text: Pattern,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum Location {
     Header,
     Anywhere,
     In(String),
 }
 
-impl MarkSpec {
-    fn is_met(&self, value: &Value<'_>) -> bool {
+impl FieldSign {
+    fn matches(&self, value: &Value<'_>) -> bool {
         let Some(key) = value.key else {
             return false;
         };
-        // A cookie is what an SDK keeps on the page's own site.
+        // Cookies do not count: an SDK in a page stores them for the page's own site,
+        // so any request to the site carries them.
         let root = value.chain.root();
         let is_content = !matches!(root, Step::Header(_) | Step::Cookie(_));
-        let here = match &self.place {
-            Place::Header => {
+        let is_here = match &self.location {
+            Location::Header => {
                 matches!(root, Step::Header(_)) && key.eq_ignore_ascii_case(&self.name)
             }
-            Place::Anywhere => is_content && key == self.name,
-            Place::In(object) => {
+            Location::Anywhere => is_content && key == self.name,
+            Location::In(object) => {
                 is_content && key == self.name && parent(value.chain) == Some(object)
             }
         };
-        here && self.text.matches(value.text, value.truncated)
+        is_here && self.text.matches(value.text, value.truncated)
     }
 }
 
 /// The forms of all SDKs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fingerprints {
-    /// Signs, and the number of whose they are.
-    forms: Vec<(Marks, usize)>,
+    /// The signs of each form, and the index of its SDK in `names`.
+    forms: Vec<(SignSet, usize)>,
     names: Vec<String>,
     paths: Vec<(Pattern, u16)>,
     java_hash: Option<u16>,
 }
 
 impl Fingerprints {
-    /// Numbers the signs. Gives those of fields with the fields' names.
-    pub(super) fn new(sdks: &Sdks) -> Result<(Self, Vec<(String, MarkSpec)>), RulesError> {
+    /// Numbers the signs. Returns the signs in fields apart, with the names of their
+    /// fields.
+    ///
+    /// # Errors
+    /// Fails if the rules have more than [`MAX_SIGNS`] signs.
+    pub(super) fn new(sdks: &Sdks) -> Result<(Self, Vec<(String, FieldSign)>), RulesError> {
         let mut new = Self::default();
         let mut numbers: HashMap<&Sign, u16> = HashMap::new();
-        let mut marks = Vec::new();
+        let mut field_signs = Vec::new();
         for located in &sdks.0 {
             let sdk = new.names.len();
             new.names.push(located.entry.name.as_str().to_owned());
             for form in &located.entry.forms {
-                let mut needed = Marks::default();
+                let mut needed = SignSet::default();
                 for sign in form {
                     let next = numbers.len();
                     if next >= MAX_SIGNS && !numbers.contains_key(sign) {
                         return Err(located.place.error(format!(
-                            "the rules name more than {MAX_SIGNS} signs: take some out"
+                            "the rules have more than {MAX_SIGNS} signs: remove some"
                         )));
                     }
                     let number = *numbers.entry(sign).or_insert_with(|| {
                         let number = u16::try_from(next).unwrap_or(u16::MAX);
-                        marks.extend(new.mark(sign, number));
+                        field_signs.extend(new.add_sign(sign, number));
                         number
                     });
                     needed.set(number);
@@ -115,15 +120,16 @@ impl Fingerprints {
                 new.forms.push((needed, sdk));
             }
         }
-        Ok((new, marks))
+        Ok((new, field_signs))
     }
 
-    fn mark(&mut self, sign: &Sign, number: u16) -> Option<(String, MarkSpec)> {
-        let (place, name, text) = match sign {
+    /// Adds a sign. Returns it with the field's name if it is one in a field.
+    fn add_sign(&mut self, sign: &Sign, number: u16) -> Option<(String, FieldSign)> {
+        let (location, name, text) = match sign {
             Sign::Field { parent, name, text } => {
-                (parent.clone().map_or(Place::Anywhere, Place::In), name, text)
+                (parent.clone().map_or(Location::Anywhere, Location::In), name, text)
             }
-            Sign::Header { name, text } => (Place::Header, name, text),
+            Sign::Header { name, text } => (Location::Header, name, text),
             Sign::Path(pattern) => {
                 self.paths.push((pattern.clone(), number));
                 return None;
@@ -134,68 +140,72 @@ impl Fingerprints {
             }
         };
         let (name, text) = (name.clone(), text.clone());
-        Some((name.clone(), MarkSpec { number, place, name, text }))
+        Some((name.clone(), FieldSign { number, location, name, text }))
     }
 }
 
-/// The signs that one request has met.
+/// The signs that were found in one request.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
-    met: Marks,
+    found: SignSet,
     any: bool,
-    /// The hash of the last field that is checked.
+    /// Hash of the last field in [`CHECKSUMMED_FIELDS`].
     hash: Option<i32>,
     checksum: Option<i32>,
 }
 
 impl Evidence {
-    /// Takes the path, without its query.
+    /// Collects the signs in the path, which has no query.
     pub(super) fn path(&mut self, sdks: &Fingerprints, value: &Value<'_>) {
         for (pattern, number) in &sdks.paths {
             if pattern.matches(value.text, value.truncated) {
-                self.meet(*number);
+                self.add(*number);
             }
         }
     }
 
-    /// Takes a value in a field; `entry` is what is known of the field's name.
+    /// Collects the signs in a field. `entry` is the entry of the field's name.
     pub(super) fn field(&mut self, sdks: &Fingerprints, value: &Value<'_>, entry: Option<&Entry>) {
-        for mark in entry.iter().flat_map(|entry| &entry.marks) {
-            if mark.is_met(value) {
-                self.meet(mark.number);
+        for sign in entry.iter().flat_map(|entry| &entry.signs) {
+            if sign.matches(value) {
+                self.add(sign.number);
             }
         }
         if let (Some(number), Some(key)) = (sdks.java_hash, value.key)
             && matches!(value.chain.last(), Step::Form(_) | Step::Query(_))
             && !value.truncated
         {
-            if key == CHECKSUM {
+            if key == CHECKSUM_FIELD {
                 self.checksum = value.text.parse().ok();
-            } else if CHECKED.contains(&key) {
+            } else if CHECKSUMMED_FIELDS.contains(&key) {
                 self.hash = Some(java_hash(value.text));
             } else {
                 return;
             }
             if self.hash.is_some() && self.hash == self.checksum {
-                self.meet(number);
+                self.add(number);
             }
         }
     }
 
-    fn meet(&mut self, number: u16) {
-        self.met.set(number);
+    fn add(&mut self, number: u16) {
+        self.found.set(number);
         self.any = true;
     }
 
-    /// The first SDK of which there are all signs.
+    /// Returns the first SDK with a form whose signs were all found.
     pub(super) fn sdk(&self, sdks: &Fingerprints) -> Option<String> {
-        let (_, sdk) =
-            sdks.forms.iter().filter(|_| self.any).find(|(needed, _)| self.met.holds(needed))?;
+        let (_, sdk) = sdks
+            .forms
+            .iter()
+            .filter(|_| self.any)
+            .find(|(needed, _)| self.found.contains_all(needed))?;
         sdks.names.get(*sdk).cloned()
     }
 }
 
-/// `java.lang.String.hashCode`: of the UTF-16 code units, times powers of 31.
+/// Computes `java.lang.String.hashCode`: a polynomial in 31 over the UTF-16 code
+/// units.
 fn java_hash(text: &str) -> i32 {
     text.encode_utf16()
         .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
@@ -206,9 +216,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_as_java_does() {
-        // The first two are of the documentation of java.lang.String's method
-        // applied by hand; the third overflows.
+    fn computes_java_string_hashes() {
+        // The first two were computed by hand from the documentation of
+        // `java.lang.String`; the third overflows.
         assert_eq!(java_hash(""), 0);
         assert_eq!(java_hash("ab"), 97 * 31 + 98);
         assert_eq!(java_hash("polygenelubricants"), i32::MIN);

@@ -1,10 +1,10 @@
-//! One request's search: every value of it goes by once.
+//! The search for findings in one request, value by value.
 
 use super::{
     Context, Findings, Lexicon, MAX_FINDINGS,
     candidates::Candidates,
     fields, identifier,
-    lexicon::{Meaning, Namer, PathWords},
+    lexicon::{Meaning, NameResolver, PathWords},
     pair::{self, Pairs},
     personal::{self, Places},
     sdk::Evidence,
@@ -21,39 +21,39 @@ use crate::{
     rules::{PersonalForm, Vocabularies},
 };
 
-/// Fields that hold URLs by their nature and not to tell somebody: the
-/// software's own home page.
+/// Header fields that usually contain the URL of the software's own home page.
 const SOFTWARE_FIELDS: [&str; 2] = ["User-Agent", "X-Requested-With"];
 
-/// Of [`MAX_FINDINGS`], what may be identifiers of one message: a batch has
-/// one in each, and they say the least.
+/// Maximum number of identifiers that live for one request. A batch has one in each
+/// message, and they reveal the least.
 const MAX_SHORT_LIVED: usize = 16;
 
-/// … and what may be of any one kind but URLs, so that there is room for those.
+/// Maximum number of findings of any other kind except URLs, which may fill the
+/// rest of [`MAX_FINDINGS`].
 const MAX_OF_KIND: usize = 32;
 
 /// The class of a search engine's address without search terms.
 const SEARCH_TEMPLATE: &str = "search_template";
 
-/// The class of a place whose halves stand in two fields.
+/// The class of a latitude and a longitude in two fields.
 const COORDINATES: &str = "coordinates";
 
-/// One request's search.
+/// The search in one request.
 pub(super) struct Search<'a> {
     vocabularies: &'a Vocabularies,
     lexicon: &'a Lexicon,
     visits: &'a Visits,
     /// Site of the recipient.
     own: Option<&'a Site>,
-    navigation: bool,
-    /// The head was cut before it says who made the request: its target may be
-    /// what the user asked for.
-    maybe_navigation: bool,
+    is_navigation: bool,
+    /// Set if the head was cut before the fields that name the initiator, so that
+    /// the request may be a navigation.
+    may_be_navigation: bool,
     path: PathWords,
     found: Findings,
     pairs: Pairs,
     places: Places,
-    namer: Namer,
+    names: NameResolver,
     evidence: Evidence,
     candidates: Candidates,
 }
@@ -71,21 +71,21 @@ impl<'a> Search<'a> {
             lexicon,
             visits,
             own: site,
-            // A navigation's URL is what the user asked for, and the values in it
-            // (a redirector's `?url=`) are part of that.
-            navigation: initiator == Initiator::Navigation,
-            maybe_navigation: initiator == Initiator::Unknown && request.head_cut.is_some(),
+            // The user requested the URL of a navigation, including the values in it
+            // (such as `?url=` of a redirector).
+            is_navigation: initiator == Initiator::Navigation,
+            may_be_navigation: initiator == Initiator::Unknown && request.head_cut.is_some(),
             path: PathWords::default(),
             found: Findings::default(),
             pairs: Pairs::default(),
             places: Places::default(),
-            namer: Namer::default(),
+            names: NameResolver::default(),
             evidence: Evidence::default(),
             candidates: Candidates::default(),
         }
     }
 
-    /// What was found.
+    /// Returns the findings.
     pub(super) fn finish(self) -> Findings {
         Findings {
             sdk: self.evidence.sdk(&self.lexicon.sdks),
@@ -94,60 +94,60 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Looks at a value.
+    /// Searches a value.
     pub(super) fn value(&mut self, value: &Value<'_>) {
         if let Step::Header(field) = value.chain.root() {
             if field.eq_ignore_ascii_case("Referer") {
-                return self.field(Kind::Referer, value);
+                return self.add_header_field(Kind::Referer, value);
             }
             if field.eq_ignore_ascii_case("Origin") {
-                return self.field(Kind::Origin, value);
+                return self.add_header_field(Kind::Origin, value);
             }
             if SOFTWARE_FIELDS.iter().any(|name| field.eq_ignore_ascii_case(name)) {
-                return self.earlier_visits(value);
+                return self.find_earlier_visits(value);
             }
         }
-        if self.navigation {
-            return self.earlier_visits(value);
+        if self.is_navigation {
+            return self.find_earlier_visits(value);
         }
-        self.visited_name(value);
+        self.find_visited_key(value);
         if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
-            self.found(kind, class.as_deref(), value);
-            return self.pieces(value);
+            self.add_value(kind, class.as_deref(), value);
+            return self.find_pieces(value);
         }
-        let has_url = self.urls(value);
+        let has_url = self.find_urls(value);
         if value.chain.last() == Step::Path && value.text.starts_with('/') {
             self.evidence.path(&self.lexicon.sdks, value);
-            self.path = self.lexicon.in_path(value.text);
+            self.path = self.lexicon.path_words_in(value.text);
         }
         let root = value.chain.root();
-        if root == Step::Path || self.maybe_navigation && !matches!(root, Step::Body) {
+        if root == Step::Path || self.may_be_navigation && !matches!(root, Step::Body) {
             return;
         }
-        self.named(value, has_url);
+        self.classify_by_name(value, has_url);
     }
 
-    /// A navigation's values are part of the visit, unless they tell of an
-    /// earlier one: that is what a report disguised as a visit does.
-    fn earlier_visits(&mut self, value: &Value<'_>) {
+    /// Finds the URLs of earlier visits. The other values of a navigation belong to
+    /// the visit itself, but an earlier URL shows that it is a report in disguise.
+    fn find_earlier_visits(&mut self, value: &Value<'_>) {
         for span in urls_in(value.text) {
             let url = &value.text[span.start..span.end];
             if self.visits.page(url).is_some() {
                 let host = &value.text[span.host_start..span.host_end];
-                self.url(url, host, || value.chain.to_string(), false);
+                self.add_url(url, host, || value.chain.to_string(), false);
             }
         }
     }
 
-    /// Looks at what a value's field, or its form, says of it.
-    fn named(&mut self, value: &Value<'_>, has_url: bool) {
+    /// Classifies a value by the name of its field, or else by its form.
+    fn classify_by_name(&mut self, value: &Value<'_>, has_url: bool) {
         let lexicon = self.lexicon;
         let own = value.key.and_then(|key| lexicon.look_up(key));
         self.evidence.field(&lexicon.sdks, value, own);
-        match self.namer.meaning(lexicon, value, own) {
+        match self.names.meaning(lexicon, value, own) {
             Some(Meaning::Identifier { class, lifetime, form }) => {
-                if identifier::is_named(value, *form) {
-                    self.identifier(class, *lifetime, value);
+                if identifier::matches_form(value, *form) {
+                    self.add_identifier(class, *lifetime, value);
                 }
             }
             Some(Meaning::Shared) => {}
@@ -158,51 +158,53 @@ impl<'a> Search<'a> {
                         let class = Some(COORDINATES.to_owned());
                         self.push(Kind::PersonalDetail, class, &place.text, place.chain, false);
                     }
-                } else if personal::is_named(value, *form) {
-                    self.found(Kind::PersonalDetail, Some(class), value);
+                } else if personal::matches_form(value, *form) {
+                    self.add_value(Kind::PersonalDetail, Some(class), value);
                 }
             }
             Some(Meaning::Field { kind, text, path }) => {
-                let is_it = self.path.allow(*path) && fields::is_named(value, *text, lexicon);
-                if is_it {
-                    self.found(*kind, None, value);
+                let matches =
+                    self.path.satisfies(*path) && fields::matches_form(value, *text, lexicon);
+                if matches {
+                    self.add_value(*kind, None, value);
                 }
-                // What grows letter by letter has a name as well.
-                if !has_url && (!is_it || *kind == Kind::SearchTerms) {
-                    self.candidates.typed(value);
+                // A search box may also send text while the user is typing.
+                if !has_url && (!matches || *kind == Kind::SearchTerms) {
+                    self.candidates.add_typed(value);
                 }
             }
             None if has_url => {}
-            None => self.unnamed(value),
+            None => self.classify_by_form(value),
         }
     }
 
-    fn unnamed(&mut self, value: &Value<'_>) {
+    /// Classifies a value by its form.
+    fn classify_by_form(&mut self, value: &Value<'_>) {
         if let Some(found) = identifier::by_form(value) {
-            self.identifier(found.class, found.lifetime, value);
+            self.add_identifier(found.class, found.lifetime, value);
         } else if let Some(class) = personal::by_form(value) {
-            self.found(Kind::PersonalDetail, Some(class), value);
+            self.add_value(Kind::PersonalDetail, Some(class), value);
         } else {
             self.candidates.add(value);
         }
     }
 
-    /// URLs of other sites, whole or in pieces. Answers whether there was any
-    /// URL.
-    fn urls(&mut self, value: &Value<'_>) -> bool {
+    /// Finds URLs of other sites, whole or in pieces. Returns `true` if the value
+    /// contains any URL.
+    fn find_urls(&mut self, value: &Value<'_>) -> bool {
         let text = value.text;
         let mut any = false;
         for span in urls_in(text) {
             any = true;
-            // With fewer bytes nothing may be more certain: a host that could
-            // go on is no host yet.
-            let truncated = value.truncated && url::is_punctuation(&text[span.end..]);
+            // Skip a host that may continue: a truncated body must not yield a finding
+            // that the complete one does not have.
+            let truncated = value.truncated && url::is_closing_punctuation(&text[span.end..]);
             if truncated && span.host_end == span.end {
                 continue;
             }
             let found = &text[span.start..span.end];
-            self.url(
-                if truncated { url::without_list(found) } else { found },
+            self.add_url(
+                if truncated { url::trim_next_url(found) } else { found },
                 &text[span.host_start..span.host_end],
                 || value.chain.to_string(),
                 truncated,
@@ -213,15 +215,15 @@ impl<'a> Search<'a> {
         }
         if let Some(url) = pair::schemeless(value) {
             let host = url.split('/').next().unwrap_or_default();
-            self.url(url, host, || value.chain.to_string(), value.truncated);
+            self.add_url(url, host, || value.chain.to_string(), value.truncated);
             return true;
         }
-        self.pieces(value);
+        self.find_pieces(value);
         false
     }
 
-    /// A host that was visited, and stands where names do: `{"news.example": 3}`.
-    fn visited_name(&mut self, value: &Value<'_>) {
+    /// Finds a visited host that is used as a key: `{"news.example": 3}`.
+    fn find_visited_key(&mut self, value: &Value<'_>) {
         let Some(name) = value.key else { return };
         let known = |found: &Finding| found.class.as_deref() == Some("host") && found.value == name;
         if visited::is_others_host(name, self.visits, self.own)
@@ -232,14 +234,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A URL in pieces.
-    fn pieces(&mut self, value: &Value<'_>) {
+    /// Finds a URL in pieces.
+    fn find_pieces(&mut self, value: &Value<'_>) {
         let Some(pair) = self.pairs.add(value, self.visits) else { return };
-        self.url(&pair.url, &pair.host, || pair.chain.clone(), pair.truncated);
+        self.add_url(&pair.url, &pair.host, || pair.chain.clone(), pair.truncated);
     }
 
-    /// A URL with its host: a finding if it is another site's.
-    fn url(&mut self, url: &str, host: &str, chain: impl FnOnce() -> String, truncated: bool) {
+    /// Adds a URL, unless it belongs to the recipient's site or to a vocabulary.
+    fn add_url(&mut self, url: &str, host: &str, chain: impl FnOnce() -> String, truncated: bool) {
         let Some(site) = Site::of_host(host) else {
             return;
         };
@@ -257,33 +259,34 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether a URL is a search engine's, with nothing searched for: browsers
-    /// tell which one they are set to. It ends in a parameter for search terms
-    /// that is empty or holds their place, and nobody opened it.
+    /// Reports whether a URL is the template of a search engine, which browsers send
+    /// with their settings. Its last parameter is for search terms and empty or a
+    /// placeholder, and the URL was not visited.
     fn is_search_template(&self, url: &str) -> bool {
-        /// OpenSearch 1.1, percent-encoded or not, and the browsers' own.
-        const PLACES: [&str; 4] = ["", "{searchTerms}", "%7BsearchTerms%7D", "%s"];
+        /// The placeholder of OpenSearch 1.1, percent-encoded or not, and that of
+        /// browsers.
+        const PLACEHOLDERS: [&str; 4] = ["", "{searchTerms}", "%7BsearchTerms%7D", "%s"];
         let last = url.split_once('?').and_then(|(_, query)| query.rsplit('&').next());
         let Some((name, terms)) = last.and_then(|last| last.split_once('=')) else {
             return false;
         };
-        let means = self.lexicon.look_up(name).and_then(|entry| entry.meaning.as_ref());
-        let is_terms = matches!(means, Some(Meaning::Field { kind: Kind::SearchTerms, .. }));
+        let meaning = self.lexicon.look_up(name).and_then(|entry| entry.meaning.as_ref());
+        let is_terms = matches!(meaning, Some(Meaning::Field { kind: Kind::SearchTerms, .. }));
         is_terms
-            && PLACES.iter().any(|place| terms.eq_ignore_ascii_case(place))
+            && PLACEHOLDERS.iter().any(|placeholder| terms.eq_ignore_ascii_case(placeholder))
             && self.visits.page(url).is_none()
     }
 
-    /// A field that has a kind of its own, if it names a site.
-    fn field(&mut self, kind: Kind, value: &Value<'_>) {
+    /// Adds a header field with a kind of its own, if it begins with a URL.
+    fn add_header_field(&mut self, kind: Kind, value: &Value<'_>) {
         if value.chain.steps().count() == 1
             && urls_in(value.text).next().is_some_and(|span| span.start == 0)
         {
-            self.found(kind, None, value);
+            self.add_value(kind, None, value);
         }
     }
 
-    fn identifier(&mut self, class: &str, lifetime: Lifetime, value: &Value<'_>) {
+    fn add_identifier(&mut self, class: &str, lifetime: Lifetime, value: &Value<'_>) {
         let class = match value.chain.root() {
             Step::Cookie(_) => "cookie",
             _ => class,
@@ -300,7 +303,7 @@ impl<'a> Search<'a> {
         });
     }
 
-    fn found(&mut self, kind: Kind, class: Option<&str>, value: &Value<'_>) {
+    fn add_value(&mut self, kind: Kind, class: Option<&str>, value: &Value<'_>) {
         let class = class.map(str::to_owned);
         self.push(kind, class, value.text, value.chain.to_string(), value.truncated);
     }
@@ -317,10 +320,10 @@ impl<'a> Search<'a> {
     }
 
     fn add(&mut self, finding: Finding) {
-        if self.found.list.iter().any(|known| repeats(known, &finding)) {
+        if self.found.list.iter().any(|known| is_repetition(known, &finding)) {
             return;
         }
-        let alike = |known: &&Finding| {
+        let is_alike = |known: &&Finding| {
             known.kind == finding.kind && is_short_lived(known) == is_short_lived(&finding)
         };
         let room = match finding.kind {
@@ -329,7 +332,7 @@ impl<'a> Search<'a> {
             _ => MAX_OF_KIND,
         };
         if self.found.list.len() < MAX_FINDINGS
-            && self.found.list.iter().filter(alike).count() < room
+            && self.found.list.iter().filter(is_alike).count() < room
         {
             self.found.list.push(finding);
         } else {
@@ -352,10 +355,9 @@ fn is_short_lived(finding: &Finding) -> bool {
     finding.lifetime == Some(Lifetime::Request)
 }
 
-/// Whether a finding says nothing beyond a known one: the same again, or the
-/// same URL with one level of percent-encoding off (what it *contains* is
-/// found for itself).
-fn repeats(known: &Finding, new: &Finding) -> bool {
+/// Reports whether a finding repeats a known one: the same value, or the same after
+/// percent-decoding. URLs inside the decoded value are separate findings.
+fn is_repetition(known: &Finding, new: &Finding) -> bool {
     if known.kind != new.kind {
         return false;
     }

@@ -1,7 +1,6 @@
-//! What identifiers look like: forms that software makes them in, and how much
-//! chance is in a text.
+//! The forms of identifiers, and an estimate of the randomness of a text.
 
-/// A form that identifiers have.
+/// A form of an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// RFC 9562, with dashes, with or without braces.
@@ -14,13 +13,13 @@ pub(super) enum Shape {
     Ksuid,
     /// 21 digits of base 64 for URLs (github.com/ai/nanoid).
     Nanoid,
-    /// A random number and a time, as Google Analytics' cookie has them.
+    /// A random number and a time, as in the cookie of Google Analytics.
     GoogleClient,
 }
 
 impl Shape {
-    /// The form of a whole value that tells by itself.
-    pub(super) fn of(text: &str) -> Option<Self> {
+    /// Recognises a form that is distinctive in any field.
+    pub(super) fn detect(text: &str) -> Option<Self> {
         match text.len() {
             36 | 38 if is_uuid(text) => Some(Self::Uuid),
             16 | 32 | 40 if is_hex(text) => Some(Self::Hex),
@@ -28,9 +27,9 @@ impl Shape {
         }
     }
 
-    /// The form of a whole value in a field whose name says "identifier".
-    pub(super) fn of_id(text: &str) -> Option<Self> {
-        Self::of(text).or_else(|| {
+    /// Recognises a form in a field whose name says "identifier".
+    pub(super) fn detect_in_id_field(text: &str) -> Option<Self> {
+        Self::detect(text).or_else(|| {
             let bytes = text.as_bytes();
             let all = |is: fn(&u8) -> bool| bytes.iter().all(is);
             // Crockford's alphabet leaves out I, L, O and U.
@@ -54,7 +53,7 @@ impl Shape {
         })
     }
 
-    /// What findings call it.
+    /// Returns the class of findings with this form.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Uuid => "uuid",
@@ -67,8 +66,8 @@ impl Shape {
     }
 }
 
-/// A UUID that was made for somebody: not the nil or the max one, and not one
-/// that a person typed.
+/// Reports whether a text is a generated UUID: neither nil nor max, nor one that a
+/// person has typed.
 fn is_uuid(text: &str) -> bool {
     let bare = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
     bare.len() == 36
@@ -76,10 +75,11 @@ fn is_uuid(text: &str) -> bool {
             8 | 13 | 18 | 23 => b == b'-',
             _ => b.is_ascii_hexdigit(),
         })
-        && distinct(bare) >= MIN_DISTINCT
+        && distinct_chars(bare) >= MIN_DISTINCT_CHARS
 }
 
-/// Digits of one case, letters among them: a decimal number is none.
+/// Reports whether a text consists of hexadecimal digits of one case, and is not a
+/// decimal number.
 fn is_hex(text: &str) -> bool {
     let all = |is: fn(&u8) -> bool| text.as_bytes().iter().all(is);
     let any = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
@@ -87,10 +87,11 @@ fn is_hex(text: &str) -> bool {
         || all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
         && any(u8::is_ascii_digit)
         && any(u8::is_ascii_alphabetic)
-        && distinct(text) >= MIN_DISTINCT
+        && distinct_chars(text) >= MIN_DISTINCT_CHARS
 }
 
-/// `1234567890.1699999999`: 31 bits in decimal, and seconds since 1970.
+/// Reports whether a text has the form `1234567890.1699999999`: 31 bits in decimal,
+/// and seconds since 1970.
 fn is_google_client(text: &str) -> bool {
     let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     text.split_once('.').is_some_and(|(random, time)| {
@@ -102,32 +103,32 @@ fn is_google_client(text: &str) -> bool {
     })
 }
 
-/// Sixteen random hexadecimal digits have fewer different ones once in a
-/// thousand times.
-const MIN_DISTINCT: u32 = 6;
+/// Minimum number of different characters. Of sixteen random hexadecimal digits,
+/// one in a thousand has fewer.
+const MIN_DISTINCT_CHARS: u32 = 6;
 
-/// How many different characters an ASCII text has.
-fn distinct(text: &str) -> u32 {
+/// Returns the number of different characters in an ASCII text.
+fn distinct_chars(text: &str) -> u32 {
     text.bytes().fold(0_u128, |seen, b| seen | 1 << (b & 0x7f)).count_ones()
 }
 
-/// The shortest and longest text that is taken for a random one.
+/// Length of a text that can count as random.
 const RANDOM_LEN: std::ops::RangeInclusive<usize> = 12..=128;
 
-/// Whether a whole text looks as if chance had made it, whatever the form.
+/// Reports whether a text looks random, without regard to its form.
 pub(super) fn is_random(text: &str) -> bool {
     RANDOM_LEN.contains(&text.len()) && bits(text).is_some_and(|bits| bits >= MIN_BITS)
 }
 
-/// Below this many bits, words with numbers in them look alike.
+/// Minimum number of bits. Words that contain numbers reach fewer.
 const MIN_BITS: f64 = 40.0;
 
-/// How many bits a text could hold if chance had made it: its length times
-/// the bits of its alphabet. `None` where it does not look so: a sentence, a
-/// version, a number, a date, a name.
+/// Estimates the bits of a random text: its length times the bits of its alphabet.
+/// Returns `None` if the text does not look random, like a sentence, a version, a
+/// number, a date or a name.
 ///
-/// Words keep their letters together and their digits apart. In random text of
-/// any alphabet, a letter follows a digit, or a digit a letter, again and again.
+/// Names and versions keep letters and digits in long runs, while random text of
+/// any alphabet switches often between them.
 pub(super) fn bits(text: &str) -> Option<f64> {
     let (mut digits, mut hex, mut lower, mut upper) = (0_usize, 0_usize, 0_usize, 0_usize);
     let (mut others, mut switches) = (0_usize, 0_usize);
@@ -163,7 +164,7 @@ pub(super) fn bits(text: &str) -> Option<f64> {
         return None;
     }
     let bits = if letters == 0 {
-        // A number: of this many digits no clock is.
+        // A number with more digits than any timestamp.
         const MIN_DIGITS: usize = 20;
         (digits >= MIN_DIGITS && others == 0).then_some(3.32)?
     } else if switches < (chars / 8).max(2) {
@@ -175,7 +176,7 @@ pub(super) fn bits(text: &str) -> Option<f64> {
     } else {
         5.95
     };
-    let enough = distinct(text) as usize >= (chars / 3).min(8);
+    let enough = distinct_chars(text) as usize >= (chars / 3).min(8);
     #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
     enough.then_some(chars as f64 * bits)
 }
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_told() {
+    fn recognises_forms() {
         for (text, shape) in [
             ("7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", Some(Shape::Uuid)),
             ("{754C8787-97A7-4DAD-AA78-2EFBAD26340E}", Some(Shape::Uuid)),
@@ -214,7 +215,7 @@ mod tests {
             ("0000000000000001", None),
             ("deadbeefdeadbeef", None),
         ] {
-            assert_eq!(Shape::of(text), shape, "{text}");
+            assert_eq!(Shape::detect(text), shape, "{text}");
         }
         for (text, shape) in [
             ("01ARZ3NDEKTSV4RRFFQ69G5FAV", Some(Shape::Ulid)),
@@ -223,13 +224,13 @@ mod tests {
             ("information_architect", None),
             ("NEWTABPAGEVIEWCONTROLLER12", None),
         ] {
-            assert_eq!(Shape::of_id(text), shape, "{text}");
-            assert_eq!(Shape::of(text), None, "{text}");
+            assert_eq!(Shape::detect_in_id_field(text), shape, "{text}");
+            assert_eq!(Shape::detect(text), None, "{text}");
         }
     }
 
     #[test]
-    fn chance_is_told_from_words() {
+    fn distinguishes_random_text_from_words() {
         for text in [
             "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11",
             "1a20526cd4773d-0fbaae09b132c7-11462c68-480000-1a20526cd481675",

@@ -1,4 +1,4 @@
-//! Tests of the whole: requests in, findings out.
+//! Tests of the detector: requests in, findings out.
 
 use std::sync::LazyLock;
 
@@ -7,20 +7,21 @@ use crate::finding::{CandidateKind, Kind, Lifetime};
 use crate::knowledge::Knowledge;
 use crate::proto::parse_http1;
 
-/// One for all: joining the rules takes longer than reading a request.
+/// A detector that all tests share, because compiling the rules takes longer than
+/// searching a request.
 static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
     let knowledge = Knowledge::default();
     Detector::new(Arc::clone(knowledge.rules()), Arc::clone(knowledge.lexicon()))
 });
 
-/// The findings of one request.
+/// Returns the findings of a request.
 fn find(request: &[u8]) -> Findings {
     let (requests, _) = parse_http1(request);
     DETECTOR.find(requests.first().expect("a request"))
 }
 
-/// The findings of a body, in a request of a program.
-fn of_body(body: &str) -> Findings {
+/// Returns the findings of a body that a program sends.
+fn find_in_body(body: &str) -> Findings {
     let head = format!(
         "POST /v1/report HTTP/1.1\r\nHost: collect.vendor.test\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -28,7 +29,7 @@ fn of_body(body: &str) -> Findings {
     find(format!("{head}{body}").as_bytes())
 }
 
-/// `kind class lifetime value`, a line each.
+/// Formats each finding as `kind class lifetime value`.
 fn lines(findings: &Findings) -> Vec<String> {
     findings
         .list
@@ -49,13 +50,13 @@ fn lines(findings: &Findings) -> Vec<String> {
 
 #[track_caller]
 fn assert_lines(body: &str, expected: &[&str]) {
-    assert_eq!(lines(&of_body(body)), expected, "{body}");
+    assert_eq!(lines(&find_in_body(body)), expected, "{body}");
 }
 
 const UUID: &str = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
 
 #[test]
-fn identifiers_are_told_by_their_names() {
+fn recognises_identifiers_by_name() {
     for (body, expected) in [
         (r#"{"deviceId":"SM-7f3c"}"#, "identifier device_id lasting SM-7f3c"),
         (r#"{"$device_id":"9f3c2a109b1e4c57"}"#, "identifier device_id lasting 9f3c2a109b1e4c57"),
@@ -75,7 +76,7 @@ fn identifiers_are_told_by_their_names() {
 }
 
 #[test]
-fn identifiers_are_told_by_their_form() {
+fn recognises_identifiers_by_form() {
     for (text, class) in [
         (UUID, "uuid"),
         ("{7F3C2A10-9B1E-4C57-8F7E-5D0A2B6C9E11}", "uuid"),
@@ -94,7 +95,7 @@ fn identifiers_are_told_by_their_form() {
 }
 
 #[test]
-fn short_lives_are_not_called_lasting() {
+fn classifies_short_lived_identifiers() {
     for (name, lifetime) in [
         ("session_id", "session_id session"),
         ("messageId", "request_id request"),
@@ -109,7 +110,7 @@ fn short_lives_are_not_called_lasting() {
 }
 
 #[test]
-fn what_everybody_has_is_no_identifier() {
+fn ignores_shared_values_and_placeholders() {
     for name in [
         "appid",
         "api_key",
@@ -124,18 +125,19 @@ fn what_everybody_has_is_no_identifier() {
         "build_id",
         "csrf_token",
     ] {
-        let findings = of_body(&format!(r#"{{"{name}":"{UUID}","{name}":"7f3c2a109b1e4c57"}}"#));
+        let findings =
+            find_in_body(&format!(r#"{{"{name}":"{UUID}","{name}":"7f3c2a109b1e4c57"}}"#));
         assert!(findings.list.is_empty() && findings.candidates.is_empty(), "{name}: {findings:?}");
     }
     for value in ["", "null", "0", "00000000-0000-0000-0000-000000000000", "unknown", "true"] {
         assert_lines(&format!(r#"{{"device_id":"{value}"}}"#), &[]);
     }
-    // Names that other things have as well need a value that looks random.
+    // Ambiguous names need a value that looks random.
     assert_lines(r#"{"uid":"header","client_id":"my-app","did":"yes","cid":"1234"}"#, &[]);
 }
 
 #[test]
-fn protocols_own_fields_are_no_identifiers() {
+fn ignores_values_of_protocol_headers() {
     let request = format!(
         "GET /x HTTP/1.1\r\nHost: a.test\r\nIf-None-Match: {UUID}\r\nETag: 7f3c2a109b1e4c57\r\n\
          Authorization: d41d8cd98f00b204e9800998ecf8427e\r\n\
@@ -152,7 +154,7 @@ fn protocols_own_fields_are_no_identifiers() {
 }
 
 #[test]
-fn cookies_are_a_class() {
+fn classifies_identifiers_in_cookies() {
     let request = format!(
         "GET /x HTTP/1.1\r\nHost: a.test\r\n\
          Cookie: sid=abc; theme=dark; _ga=GA1.2.1234567890.1699999999; x={UUID}\r\n\r\n"
@@ -167,7 +169,7 @@ fn cookies_are_a_class() {
 }
 
 #[test]
-fn personal_details_are_told() {
+fn recognises_personal_details() {
     for (body, expected) in [
         (r#"{"who":"anna@example.org"}"#, vec!["personal_detail email anna@example.org"]),
         (r#"{"addon":"ublock@raymondhill.net"}"#, vec![]),
@@ -191,7 +193,7 @@ fn personal_details_are_told() {
         ),
         (r#"{"lat":52.51631,"x":{"lon":13.37771}}"#, vec![]),
         (r#"{"lat":52.5,"lon":13.3}"#, vec![]),
-        // What stands for the device in advertising identifies, and is no detail.
+        // An advertising ID is an identifier rather than a personal detail.
         (
             r#"{"x":{"gaid":"7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11"}}"#,
             vec!["identifier advertising_id lasting 7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11"],
@@ -202,14 +204,14 @@ fn personal_details_are_told() {
 }
 
 #[test]
-fn coordinates_have_both_chains() {
-    let findings = of_body(r#"{"longitude":"13.37771","latitude":"52.51631"}"#);
+fn names_both_fields_of_coordinates() {
+    let findings = find_in_body(r#"{"longitude":"13.37771","latitude":"52.51631"}"#);
     let found: Vec<_> = findings.list.iter().map(|f| (&*f.value, &*f.chain)).collect();
     assert_eq!(found, [("52.51631,13.37771", "body > json.longitude + latitude")]);
 }
 
 #[test]
-fn the_founding_story_is_told() {
+fn recognises_search_terms_interface_events_and_content() {
     for (body, expected) in [
         (r#"{"event":"search","search_word":"flu"}"#, vec!["search_terms flu"]),
         (
@@ -240,7 +242,7 @@ fn the_founding_story_is_told() {
 }
 
 #[test]
-fn a_visit_tells_nothing_but_itself() {
+fn ignores_values_of_a_navigation_wherever_it_is_cut() {
     let request = format!(
         "GET /search?q=flu&device_id={UUID} HTTP/1.1\r\nHost: s.test\r\nCookie: _ga={UUID}\r\n\
          Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n"
@@ -255,8 +257,8 @@ fn a_visit_tells_nothing_but_itself() {
 }
 
 #[test]
-fn candidates_wait_for_more() {
-    let findings = of_body(
+fn keeps_inconclusive_values_as_candidates() {
+    let findings = find_in_body(
         r#"{"blob":"V1StGXR8_Z5jdHi6B-myT4kq","version":"156.0.8078.79","box":"how to le",
             "n":12,"ok":true,"when":"2026-11-22T21:12:22.975+00:00","uid":"V1StGXR8_Z5jdHi6B-myT"}"#,
     );
@@ -270,12 +272,11 @@ fn candidates_wait_for_more() {
         ]
     );
     let many = (0..500).map(|n| format!(r#"{{"box":"word {n} x"}}"#)).collect::<Vec<_>>().join(",");
-    assert_eq!(of_body(&format!("[{many}]")).candidates.len(), MAX_CANDIDATES / 2);
+    assert_eq!(find_in_body(&format!("[{many}]")).candidates.len(), MAX_CANDIDATES / 2);
 }
 
-/// However many there are of the rest, the URLs have room.
 #[test]
-fn urls_are_not_crowded_out() {
+fn keeps_urls_among_many_other_findings() {
     let event = |n: u32| {
         format!(
             r#"{{"messageId":"m-{n}-{UUID}","device_id":"d-{n}","title":"Story {n}",
@@ -283,14 +284,13 @@ fn urls_are_not_crowded_out() {
         )
     };
     let events = (0..1000).map(event).collect::<Vec<_>>().join(",");
-    let findings = of_body(&format!(r#"[{events},{{"url":"https://news.example.org/x"}}]"#));
+    let findings = find_in_body(&format!(r#"[{events},{{"url":"https://news.example.org/x"}}]"#));
     assert!(findings.list.iter().any(|finding| finding.kind == Kind::Url));
     assert!(findings.list.len() <= MAX_FINDINGS && findings.uncounted > 1000);
 }
 
-/// Names that SDKs have for what others call something else.
 #[test]
-fn identifiers_have_the_names_of_their_sdks() {
+fn recognises_identifiers_by_names_of_single_sdks() {
     for (name, class) in [
         ("fire_adid", "advertising_id"),
         ("adv_id", "advertising_id"),
@@ -314,18 +314,18 @@ fn identifiers_have_the_names_of_their_sdks() {
         ("HMACCOUNT", "cookie_id"),
         ("li_adsId", "cookie_id"),
     ] {
-        let found = lines(&of_body(&format!(r#"{{"{name}":"{UUID}"}}"#)));
+        let found = lines(&find_in_body(&format!(r#"{{"{name}":"{UUID}"}}"#)));
         assert_eq!(found, [format!("identifier {class} lasting {UUID}")], "{name}");
     }
     assert_lines(r#"{"das":"Wetter","cdid":"17"}"#, &[]);
     for name in ["$identity_mp_openid", "fb_id"] {
-        let found = lines(&of_body(&format!(r#"{{"{name}":"oYb12"}}"#)));
+        let found = lines(&find_in_body(&format!(r#"{{"{name}":"oYb12"}}"#)));
         assert_eq!(found, ["personal_detail account_id oYb12"], "{name}");
     }
 }
 
 #[test]
-fn sdks_are_told_by_form_alone() {
+fn recognises_sdks_by_form() {
     let crc = r#"crc=-1200000000&gzip=1&data_list=eyJhIjoxfQ%3D%3D"#;
     let mut hash = 0_i32;
     for unit in "eyJhIjoxfQ==".encode_utf16() {
@@ -342,7 +342,7 @@ fn sdks_are_told_by_form_alone() {
         (r#"{"distinct_id":"a","lib":{"version":1}}"#, None),
         (r#"{"a":{"lib":{"$lib":"js"}},"distinct_id":"x"}"#, Some("Sensors Analytics")),
     ] {
-        assert_eq!(of_body(body).sdk.as_deref(), sdk, "{body}");
+        assert_eq!(find_in_body(body).sdk.as_deref(), sdk, "{body}");
     }
     let chrome = b"POST /uma/v2 HTTP/1.1\r\nHost: a.test\r\nX-Chrome-UMA-Log-SHA1: 00\r\n\r\n";
     assert_eq!(find(chrome).sdk.as_deref(), Some("Chrome UMA"));

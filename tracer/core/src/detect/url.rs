@@ -1,43 +1,46 @@
 //! Absolute http and https URLs in text (RFC 3986, found leniently).
 
-/// A URL in a text, by byte positions.
+/// The position of a URL in a text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UrlSpan {
-    /// Where its scheme begins.
+    /// Start of the scheme.
     pub start: usize,
-    /// Where its host begins.
+    /// Start of the host.
     pub host_start: usize,
-    /// Where its host ends.
+    /// End of the host.
     pub host_end: usize,
-    /// Where it ends.
+    /// End of the URL.
     pub end: usize,
 }
 
-/// The longest host name (RFC 1035, 2.3.4), with some room for a port.
+/// Maximum length of an authority: that of a host name (RFC 1035, section 2.3.4)
+/// with room for a user and a port.
 const MAX_AUTHORITY: usize = 512;
 
-/// The longest URL that is looked at; longer ones are cut there. RFC 9110
-/// (section 4.1) has servers take 8000 bytes. Without a bound, a text that is one
-/// URL in another, over and over, would be copied as often as it has URLs.
+/// Maximum length of a URL; longer ones are cut. RFC 9110 (section 4.1) recommends
+/// support for 8000 bytes. Without a bound, a text of deeply nested URLs would be
+/// copied once for each of them.
 const MAX_URL: usize = 8192;
 
-/// The URLs in a text, also those inside others (`https://r.example/?u=https://…`).
+/// Finds the URLs in a text, also those inside others
+/// (`https://r.example/?u=https://…`).
 pub fn urls_in(text: &str) -> impl Iterator<Item = UrlSpan> {
-    // Most values are too short to be worth the tables of a search for "://".
+    // Most values are too short for a substring search to repay its setup.
     let bytes = text.as_bytes();
-    // Where the characters of URLs end: the same for all in one run of them.
+    // End of the current run of URL characters, shared by all URLs in the run.
     let mut run_end = 0;
     memchr::memchr_iter(b':', bytes).filter(|&colon| bytes[colon..].starts_with(b"://")).filter_map(
         move |colon| {
             if run_end <= colon {
-                run_end = colon + bytes[colon..].iter().take_while(|&&b| in_url(b)).count();
+                run_end = colon + bytes[colon..].iter().take_while(|&&b| is_url_byte(b)).count();
             }
             span_at(text, colon, run_end)
         },
     )
 }
 
-/// The URL whose scheme ends at `colon`, in a run of characters of URLs.
+/// Returns the URL whose scheme ends at `colon`, in a run of URL characters that
+/// ends at `run_end`.
 fn span_at(text: &str, colon: usize, run_end: usize) -> Option<UrlSpan> {
     let bytes = text.as_bytes();
     let before = &bytes[..colon];
@@ -48,11 +51,11 @@ fn span_at(text: &str, colon: usize, run_end: usize) -> Option<UrlSpan> {
             .is_some_and(|at| before[at..].eq_ignore_ascii_case(scheme.as_bytes()))
     })?;
     let start = colon - scheme.len();
-    // Whatever stands before it (`view-source:`, a length that binary data puts
-    // in front of a string and that looks like a letter) is not looked at.
+    // Any text may precede the scheme: `view-source:`, or in binary data a length
+    // prefix that happens to be a letter.
     let authority_start = colon + 3;
     let authority = authority(&bytes[authority_start..])?;
-    // What stands before an `@` is not the host.
+    // Skip user and password before an `@`.
     let user = authority.iter().rposition(|&b| b == b'@').map_or(0, |at| at + 1);
     let host_start = authority_start + user;
     let host_len = host_len(&authority[user..])?;
@@ -62,9 +65,9 @@ fn span_at(text: &str, colon: usize, run_end: usize) -> Option<UrlSpan> {
         return None;
     }
     let mut end = text.floor_char_boundary(run_end.min(start + MAX_URL)).max(authority_end);
-    end = next_of_list(text, authority_end, end).unwrap_or(end);
-    // In running text, punctuation behind a URL is not part of it. A value
-    // that is nothing but a URL is left alone.
+    end = end_before_next_url(text, authority_end, end).unwrap_or(end);
+    // In running text, punctuation after a URL is not part of it. A value that
+    // consists of a URL is kept whole.
     if start > 0 || end < bytes.len() {
         while end > authority_end && is_closing(bytes[end - 1]) {
             end -= 1;
@@ -73,57 +76,58 @@ fn span_at(text: &str, colon: usize, run_end: usize) -> Option<UrlSpan> {
     Some(UrlSpan { start, host_start, host_end, end })
 }
 
-/// Where a URL ends that another one follows, with no more than a comma or a
-/// semicolon between them.
-fn next_of_list(text: &str, from: usize, to: usize) -> Option<usize> {
+/// Returns the end of a URL that another one follows, separated by only a comma or
+/// a semicolon.
+fn end_before_next_url(text: &str, from: usize, to: usize) -> Option<usize> {
     let range = &text.as_bytes()[from..to];
     memchr::memchr2_iter(b',', b';', range).map(|at| from + at).find(|at| {
-        let behind = &text.as_bytes()[at + 1..to];
+        let rest = &text.as_bytes()[at + 1..to];
         ["https://", "http://"].iter().any(|scheme| {
-            behind.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme.as_bytes()))
+            rest.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme.as_bytes()))
         })
     })
 }
 
-/// Punctuation that ends sentences and lists, and hardly ever URLs.
+/// Reports whether a byte is punctuation that ends sentences and lists, but hardly
+/// ever URLs.
 fn is_closing(byte: u8) -> bool {
     matches!(byte, b'.' | b',' | b';' | b':' | b'!' | b')' | b']' | b'\'')
 }
 
-/// Whether nothing but such punctuation stands behind a URL: where a text is cut
-/// there, the URL may go on behind it.
-pub(super) fn is_punctuation(behind: &str) -> bool {
-    behind.bytes().all(is_closing)
+/// Reports whether only closing punctuation follows a URL. If the text is cut after
+/// it, the URL may continue.
+pub(super) fn is_closing_punctuation(rest: &str) -> bool {
+    rest.bytes().all(is_closing)
 }
 
-/// A URL that is cut, without what may be the beginning of the next one of a
-/// list.
-pub(super) fn without_list(cut: &str) -> &str {
+/// Removes from a truncated URL the possible beginning of the next URL in a list.
+pub(super) fn trim_next_url(cut: &str) -> &str {
     let Some(at) = cut.rfind([',', ';']) else {
         return cut;
     };
-    let behind = &cut[at + 1..];
+    let rest = &cut[at + 1..];
     let may_be_next = ["https://", "http://"]
         .iter()
-        .any(|scheme| scheme.get(..behind.len()).is_some_and(|it| it.eq_ignore_ascii_case(behind)));
+        .any(|scheme| scheme.get(..rest.len()).is_some_and(|it| it.eq_ignore_ascii_case(rest)));
     if may_be_next { &cut[..at] } else { cut }
 }
 
-/// The bytes up to the path, query or fragment, if there can be a host in them.
+/// Returns the bytes before the path, query or fragment, if they can contain a
+/// host.
 fn authority(rest: &[u8]) -> Option<&[u8]> {
     let window = &rest[..rest.len().min(MAX_AUTHORITY)];
     let len = window
         .iter()
         .position(|&b| {
             matches!(b, b'/' | b'?' | b'#')
-                || !in_url(b)
+                || !is_url_byte(b)
                 || matches!(b, b',' | b';' | b'\'' | b'(' | b')')
         })
         .unwrap_or(window.len());
     (len > 0 && len < MAX_AUTHORITY).then(|| &rest[..len])
 }
 
-/// How long the host is before a port.
+/// Returns the length of the host before a port.
 fn host_len(host_port: &[u8]) -> Option<usize> {
     if host_port.first() == Some(&b'[') {
         return host_port.iter().position(|&b| b == b']').map(|at| at + 1);
@@ -132,8 +136,8 @@ fn host_len(host_port: &[u8]) -> Option<usize> {
     host_port[len..].iter().skip(1).all(u8::is_ascii_digit).then_some(len)
 }
 
-/// Whether a name can be a host: an address in brackets, or labels of letters,
-/// digits, hyphens and underscores, not all of them empty.
+/// Reports whether a name can be a host: an IPv6 address in brackets, or non-empty
+/// labels of letters, digits, hyphens and underscores.
 pub(super) fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         return address
@@ -153,9 +157,9 @@ pub(super) fn is_host(host: &str) -> bool {
         })
 }
 
-/// Whether a byte can stand in a URL as software writes them: RFC 3986's
-/// characters, and what is not ASCII (an IRI).
-fn in_url(byte: u8) -> bool {
+/// Reports whether a byte can occur in a URL: the characters of RFC 3986, and any
+/// that is not ASCII (as in an IRI).
+fn is_url_byte(byte: u8) -> bool {
     !(byte <= b' '
         || matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x7f))
 }
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_urls_as_software_writes_them() {
+    fn finds_urls_in_running_text() {
         for (text, url, host) in [
             (
                 "https://news.example.org/a?b=c#d",
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_is_bounded() {
+    fn bounds_the_length() {
         let text = "https://a.test/é".repeat(20_000);
         let mut count = 0;
         for span in urls_in(&text) {
@@ -211,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_taken_apart() {
+    fn splits_lists() {
         for separator in [",", ";", "|", " ", "\n"] {
             let text =
                 ["https://a.test/1,2;3?x=y", "http://b.test", "https://c.test/"].join(separator);
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_alone_what_is_none() {
+    fn ignores_text_that_is_not_a_url() {
         for text in [
             "ftp://a.test/",
             "https://",

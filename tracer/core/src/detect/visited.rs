@@ -1,7 +1,7 @@
-//! Values that say something only to those who know what was visited: a host
-//! that stands alone, a hash.
+//! Values that are recognised only with knowledge of the visits: a bare host, an
+//! address without a scheme, a hash.
 
-use super::{pair::normal, url::is_host};
+use super::{pair::normalize_key, url::is_host};
 use crate::{
     address::{Address, Site, host_of_authority},
     finding::{Kind, Visited},
@@ -9,8 +9,8 @@ use crate::{
 };
 use crate::{content::Value, record::BootTime};
 
-/// What a value says about the visits: its kind and class. `own` is the site
-/// that is told.
+/// Returns the kind and class of a value that discloses a visit. `own` is the site
+/// of the recipient.
 pub(super) fn disclosed(
     value: &Value<'_>,
     visits: &Visits,
@@ -20,7 +20,7 @@ pub(super) fn disclosed(
         return None;
     }
     let text = value.text;
-    // A host that could go on is no host yet.
+    // A truncated host may be the beginning of another one.
     if !value.truncated && text.contains('.') && is_host(text) {
         return is_others_host(text, visits, own).then(|| (Kind::Url, Some("host".to_owned())));
     }
@@ -28,20 +28,21 @@ pub(super) fn disclosed(
         return Some((Kind::Url, None));
     }
     let hash = visits.hashed(text, value.key.is_some_and(is_hash_of_address))?;
-    let others = Site::of_host(hash.host()).as_ref() != own;
+    let is_other_site = Site::of_host(hash.host()).as_ref() != own;
     let class = || format!("{}/{}", hash.algorithm.name(), hash.form.name());
-    others.then(|| (Kind::VisitedUrlHash, Some(class())))
+    is_other_site.then(|| (Kind::VisitedUrlHash, Some(class())))
 }
 
-/// Whether a host was visited, and is not the recipient's own.
+/// Reports whether a host was visited and belongs to another site than the
+/// recipient's.
 pub(super) fn is_others_host(host: &str, visits: &Visits, own: Option<&Site>) -> bool {
     host.contains('.')
         && is_host(host)
         && visits.page_on(host).is_some_and(|visit| visit.site() != own)
 }
 
-/// Whether a text is a visited page's address without its scheme. No name has
-/// to say that it is an address.
+/// Reports whether a text is the address of a visited page without its scheme,
+/// whatever the name of its field.
 fn is_page(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
     let text = text.strip_prefix("//").unwrap_or(text);
     text.split_once('/').is_some_and(|(authority, path)| {
@@ -54,10 +55,10 @@ fn is_page(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
     })
 }
 
-/// Whether a field's name says that it holds a hash of an address: `url_crc`,
-/// `hostHash`.
+/// Reports whether a field's name says that it holds a hash of an address, such as
+/// `url_crc` or `hostHash`.
 fn is_hash_of_address(key: &str) -> bool {
-    let name = normal(key);
+    let name = normalize_key(key);
     let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
     any(&["hash", "crc", "digest"])
         && any(&["url", "uri", "host", "domain", "page", "site", "link"])
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_hashes_of_addresses() {
+    fn recognises_names_of_address_hashes() {
         for name in ["url_crc", "hostHash", "PAGE-HASH", "crc32_domain", "urlDigest"] {
             assert!(is_hash_of_address(name), "{name}");
         }

@@ -1,4 +1,4 @@
-//! How long identifiers live.
+//! Lifetimes of identifiers.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub enum Lifetime {
     Session,
     /// One request or message, of which it distinguishes copies.
     Request,
-    /// Not known: the value has the form of an identifier, but no telling name.
+    /// Unknown: the value has the form of an identifier, but its name says nothing.
     #[serde(skip_deserializing)]
     Unknown,
 }

@@ -24,9 +24,9 @@ pub type Sender = crate::proto::Initiator;
 /// A fact about the bytes of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was found.
+    /// Kind of the finding.
     pub kind: Kind,
-    /// Which identifier, personal detail or hash was found, as listed in
+    /// Class of the identifier, personal detail or hash, as listed in
     /// `docs/reference/detection.md`. `None` for kinds without classes.
     pub class: Option<String>,
     /// The value as sent.
@@ -42,7 +42,7 @@ pub struct Finding {
 /// A value that becomes a finding only if it returns in later requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// What the value may turn out to be.
+    /// Kind of the candidate.
     pub kind: CandidateKind,
     /// The value as sent.
     pub value: String,
@@ -50,7 +50,7 @@ pub struct Candidate {
     pub chain: String,
 }
 
-/// What a candidate may turn out to be.
+/// The kind of a candidate: what it may turn out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CandidateKind {
     /// An identifier: the value has the entropy of one.

@@ -2,22 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who receives a request.
+/// The recipient of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Recipient {
     /// The site that the finding is about.
     SameSite,
-    /// Who makes the browser.
+    /// The maker of the browser.
     Maker {
-        /// The maker's name in the rules.
+        /// Name of the maker in the rules.
         name: String,
     },
-    /// A service whose business the rules know.
+    /// A service that the rules list.
     Service {
-        /// Its name in the rules.
+        /// Name of the service in the rules.
         name: String,
-        /// What it does.
+        /// Category of the service.
         category: Category,
     },
     /// Any other third party.
@@ -26,13 +26,13 @@ pub enum Recipient {
     Unknown,
 }
 
-/// [`Recipient`], without its name: what the table of judgement goes by.
+/// The kind of a [`Recipient`], as the judgement table tests it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecipientKind {
     /// The site that the finding is about.
     SameSite,
-    /// Who makes the browser.
+    /// The maker of the browser.
     Maker,
     /// [`Category::Analytics`].
     Analytics,
@@ -48,7 +48,7 @@ pub enum RecipientKind {
     Updates,
     /// Any other third party.
     ThirdParty,
-    /// Nobody knows.
+    /// The recipient is not known.
     Unknown,
 }
 
@@ -64,7 +64,7 @@ impl Recipient {
         }
     }
 
-    /// What the table of judgement goes by.
+    /// Returns the kind.
     pub fn kind(&self) -> RecipientKind {
         match self {
             Self::SameSite => RecipientKind::SameSite,
@@ -82,7 +82,7 @@ impl Recipient {
         }
     }
 
-    /// Who it is, in a sentence.
+    /// Describes the recipient in a noun phrase.
     pub fn describe(&self) -> String {
         match self {
             Self::SameSite => "the same site".into(),
@@ -104,20 +104,20 @@ impl Recipient {
     }
 }
 
-/// What a known recipient does.
+/// The category of a listed service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
-    /// Counts what users do.
+    /// Analyses the use of software and sites.
     Analytics,
-    /// Sells their attention.
+    /// Serves advertisements.
     Advertising,
-    /// Collects crashes and errors.
+    /// Collects crash and error reports.
     Crashes,
-    /// Completes what is typed, or searches for it.
+    /// Searches, and suggests completions.
     Search,
-    /// Tells dangerous sites.
+    /// Warns of dangerous sites.
     SafeBrowsing,
-    /// Hands out updates.
+    /// Distributes updates.
     Updates,
 }

@@ -16,7 +16,7 @@ pub enum Severity {
     Medium,
     /// Reveals what the user visits or does.
     High,
-    /// Reveals it together with an identity, or from private mode.
+    /// Reveals visits or actions together with an identity, or from private mode.
     Critical,
 }
 

@@ -1,8 +1,8 @@
-//! Hashes of what was visited.
+//! Hashes of visited addresses.
 //!
-//! A hash says nothing to a reader, and everything to a recipient who keeps a
-//! list of addresses. From a known visit it can be made again, so that each
-//! visit is hashed in the forms that are in use, and values are looked up:
+//! A recipient with a list of addresses can reverse a hash. Each visit is
+//! therefore hashed in the common forms, and values are looked up among these
+//! hashes:
 //!
 //! ```text
 //! MD5, SHA-1, SHA-256   of the URL, of it without its scheme, of host and
@@ -10,8 +10,9 @@
 //! String.hashCode       registrable domain
 //! ```
 //!
-//! Written in hexadecimal or base64, whole or cut to 64 bits or more. 32 bits
-//! are believed only in a field that says it holds a hash of an address.
+//! Values may be in hexadecimal or base64, complete or truncated to at least 64
+//! bits. 32-bit hashes match only in fields whose name says that they hold a hash
+//! of an address.
 
 use std::{
     collections::HashMap,
@@ -26,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::address::{Site, host_of_authority};
 
-/// How something was hashed.
+/// A hash algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
@@ -42,13 +43,13 @@ pub enum Algorithm {
     JavaHash,
 }
 
-/// What was hashed.
+/// The part of an address that was hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HashedForm {
     /// The URL without its fragment.
     Url,
-    /// The same without the scheme.
+    /// The URL without its scheme and fragment.
     UrlWithoutScheme,
     /// Host and path.
     HostPath,
@@ -59,12 +60,12 @@ pub enum HashedForm {
 }
 
 impl HashedForm {
-    /// It tells no page.
+    /// Reports whether the form identifies a host rather than a page.
     pub fn is_host(self) -> bool {
         matches!(self, Self::Host | Self::Domain)
     }
 
-    /// Its name.
+    /// Returns the name in findings and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Url => "url",
@@ -79,16 +80,16 @@ impl HashedForm {
 /// A hash that was recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashMatch {
-    /// How it was made.
+    /// Algorithm of the hash.
     pub algorithm: Algorithm,
-    /// Of what.
+    /// Form of the text.
     pub form: HashedForm,
     /// The text that was hashed.
     pub text: String,
 }
 
 impl HashMatch {
-    /// The host in what was hashed.
+    /// Returns the host in the text.
     pub fn host(&self) -> &str {
         let text = self.text.split_once("://").map_or(self.text.as_str(), |(_, rest)| rest);
         host_of_authority(text.split(['/', '?']).next().unwrap_or(text))
@@ -98,16 +99,19 @@ impl HashMatch {
 /// The hashes of one application's visits.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hashes {
-    /// By its first 64 bits, what a hash is of. A host is in many visits, so
-    /// that what is hashed is kept once, with the number of visits it is in.
+    /// The hashed texts, by the first 64 bits of their hash.
     index: HashMap<u64, (Algorithm, Arc<str>)>,
+    /// The hashed texts, by their 32-bit hash.
     short: HashMap<u32, (Algorithm, Arc<str>)>,
+    /// Each text once, with the number of visits that contain it: visits share
+    /// their hosts.
     texts: HashMap<Arc<str>, (HashedForm, u32)>,
 }
 
-/// Bytes that have to agree.
-const MIN: usize = 8;
+/// Minimum number of bytes that have to match.
+const MIN_LEN: usize = 8;
 
+/// The algorithms whose hashes are long enough to match in any field.
 const STRONG: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256];
 
 impl Hashes {
@@ -145,17 +149,19 @@ impl Hashes {
         }
     }
 
+    /// Looks up a value. Set `named` if the name of its field says that it holds a
+    /// hash of an address.
     pub(super) fn find(&self, value: &str, named: bool) -> Option<HashMatch> {
         if self.index.is_empty() {
             return None;
         }
-        // `sha256:…`, as some write it.
+        // Skip the prefix of `sha256:…`.
         let value = value.rsplit_once(':').map_or(value, |(_, digest)| digest);
-        // Nearly every value is none: only what begins like one is read whole.
-        let begins =
+        // Hardly any value is a hash, so decode only those with a known prefix.
+        let is_known =
             |first: Option<u64>| first.is_some_and(|first| self.index.contains_key(&first));
-        let strong = if begins(first_of_hex(value)) || begins(first_of_base64(value)) {
-            readings(value).into_iter().flatten().find_map(|bytes| {
+        let strong = if is_known(first_of_hex(value)) || is_known(first_of_base64(value)) {
+            decode(value).into_iter().flatten().find_map(|bytes| {
                 let (algorithm, text) = self.index.get(&first(&bytes))?;
                 algorithm.digest(text).starts_with(&bytes).then_some((*algorithm, text))
             })
@@ -165,7 +171,7 @@ impl Hashes {
         let (algorithm, text) = match strong {
             Some(strong) => strong,
             None => {
-                let (algorithm, text) = self.short.get(&short(value).filter(|_| named)?)?;
+                let (algorithm, text) = self.short.get(&parse_short(value).filter(|_| named)?)?;
                 (*algorithm, text)
             }
         };
@@ -175,7 +181,7 @@ impl Hashes {
 }
 
 impl Algorithm {
-    /// Its name.
+    /// Returns the name in findings and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Md5 => "md5",
@@ -197,7 +203,7 @@ impl Algorithm {
     }
 }
 
-/// What of a visit is hashed.
+/// Returns the texts of a visit that are hashed.
 fn forms(url: &str) -> Vec<(HashedForm, String)> {
     let whole = url.split('#').next().unwrap_or(url);
     let bare = whole.split_once("://").map_or(whole, |(_, rest)| rest);
@@ -209,11 +215,11 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
             forms.push((form, text.to_owned()));
         }
     };
-    // The scheme that was visited need not be the one that is told, and of
-    // recorded requests it is a guess.
+    // A report may use another scheme than the visit, and the scheme of a recorded
+    // request is a guess.
     let other = if whole.starts_with("https://") { "http://" } else { "https://" };
     add(HashedForm::Url, &format!("{other}{bare}"));
-    // A host's front page is written with a slash and without.
+    // The URL of a host's front page may lack the slash.
     if let Some(front) = whole.strip_suffix('/').filter(|_| bare.len() == authority.len() + 1) {
         add(HashedForm::Url, front);
     }
@@ -228,22 +234,22 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
     forms
 }
 
-/// The bytes that a text writes, at least [`MIN`] of them. A text that was cut
-/// writes as many as are whole.
-fn readings(text: &str) -> [Option<Vec<u8>>; 2] {
+/// Decodes a text from hexadecimal and from base64, to at least [`MIN_LEN`] bytes.
+/// An incomplete last byte is dropped.
+fn decode(text: &str) -> [Option<Vec<u8>>; 2] {
     let digits = text.trim_end_matches('=').as_bytes();
-    // SHA-256 in hexadecimal is the longest, 64 bits in base64 the shortest.
+    // From 64 bits in base64 to SHA-256 in hexadecimal.
     if !(11..=64).contains(&digits.len()) {
         return [None, None];
     }
     let hex = HEXLOWER_PERMISSIVE.decode(&digits[..digits.len() / 2 * 2]).ok();
-    // One digit beyond a group of four says less than a byte.
+    // A single digit after a group of four holds less than a byte.
     let whole = digits.len() - usize::from(digits.len() % 4 == 1);
     let base64 = BASE64.decode(&digits[..whole]).ok();
-    [hex, base64].map(|bytes| bytes.filter(|bytes| bytes.len() >= MIN))
+    [hex, base64].map(|bytes| bytes.filter(|bytes| bytes.len() >= MIN_LEN))
 }
 
-/// The first 64 bits of what hexadecimal digits write.
+/// Decodes the first 64 bits of a text in hexadecimal.
 fn first_of_hex(text: &str) -> Option<u64> {
     let digits = text.as_bytes().first_chunk::<16>()?;
     digits
@@ -251,8 +257,8 @@ fn first_of_hex(text: &str) -> Option<u64> {
         .try_fold(0, |bits, &digit| Some(bits << 4 | u64::from(char::from(digit).to_digit(16)?)))
 }
 
-/// The first 64 bits of what base64 digits write: ten digits, and four bits of
-/// the eleventh.
+/// Decodes the first 64 bits of a text in base64: ten digits, and four bits of the
+/// eleventh.
 fn first_of_base64(text: &str) -> Option<u64> {
     let digits = text.as_bytes().first_chunk::<11>()?;
     let bits = digits.iter().try_fold(0u128, |bits, &digit| {
@@ -269,7 +275,7 @@ fn first_of_base64(text: &str) -> Option<u64> {
     u64::try_from(bits >> 2).ok()
 }
 
-/// Base64 in both alphabets (RFC 4648, 4 and 5), cut anywhere.
+/// Base64 in both alphabets (RFC 4648, sections 4 and 5), truncated at any digit.
 static BASE64: LazyLock<Encoding> = LazyLock::new(|| {
     let mut base64 = Specification::new();
     base64.symbols.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
@@ -279,8 +285,9 @@ static BASE64: LazyLock<Encoding> = LazyLock::new(|| {
     base64.encoding().expect("a specification without contradictions")
 });
 
-/// A number of 32 bits: decimal, signed or not, or eight hexadecimal digits.
-fn short(text: &str) -> Option<u32> {
+/// Parses a 32-bit number: decimal, signed or unsigned, or eight hexadecimal
+/// digits.
+fn parse_short(text: &str) -> Option<u32> {
     if let Ok(number) = text.parse::<i64>() {
         return u32::try_from(number).ok().or(i32::try_from(number).ok().map(i32::cast_unsigned));
     }
@@ -291,7 +298,7 @@ fn first(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-/// Java's `String.hashCode`, over UTF-16 units.
+/// Computes Java's `String.hashCode`, over UTF-16 code units.
 fn java_hash(text: &str) -> u32 {
     text.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
 }

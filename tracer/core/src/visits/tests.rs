@@ -28,7 +28,7 @@ fn visits() -> Visits {
 }
 
 #[test]
-fn a_url_is_compared_with_what_was_visited() {
+fn compares_urls_with_visits() {
     let visits = visits();
     let ago = Duration::from_secs(5);
     let page = || Visited::Page { url: PAGE.into(), ago };
@@ -38,7 +38,7 @@ fn a_url_is_compared_with_what_was_visited() {
         ("HTTP://WWW.news.example.org/politics/story-42?q=private#x", false, (page(), Scope::Full)),
         ("www.news.example.org/politics/story-42", false, (page(), Scope::HostPath)),
         ("https://www.news.example.org/politics/story-42?q=pri", true, (page(), Scope::Full)),
-        // All of it, and more: the end cannot be told in formats without marks.
+        // The whole URL with more after it, as in formats without delimiters.
         (&format!("{PAGE}&utm=x"), false, (page(), Scope::Full)),
         (&format!("{PAGE},7f3c"), false, (page(), Scope::Full)),
         ("https://www.news.example.org./politics/story-42?q=private", false, (page(), Scope::Full)),
@@ -60,7 +60,7 @@ fn a_url_is_compared_with_what_was_visited() {
 }
 
 #[test]
-fn a_name_that_was_asked_for_is_a_host() {
+fn a_looked_up_name_counts_as_a_host() {
     let mut visits = Visits::default();
     visits.record_lookup("Quiet.example", at(1));
     let host = Visited::Host { host: "quiet.example".into(), ago: Duration::from_secs(2) };
@@ -69,7 +69,7 @@ fn a_name_that_was_asked_for_is_a_host() {
 }
 
 #[test]
-fn hashes_of_a_visit_are_recognised() {
+fn recognises_hashes_of_a_visit() {
     let visits = visits();
     let bare = PAGE.split_once("://").unwrap().1;
     let host_path = bare.split('?').next().unwrap();
@@ -90,7 +90,7 @@ fn hashes_of_a_visit_are_recognised() {
         for (algorithm, digest) in digests {
             let found = Some(HashMatch { algorithm, form, text: text.into() });
             let hex = HEXLOWER.encode(&digest);
-            for written in [
+            for encoded in [
                 &hex,
                 &hex[..16],
                 &hex[..17],
@@ -100,10 +100,10 @@ fn hashes_of_a_visit_are_recognised() {
                 &BASE64URL_NOPAD.encode(&digest)[..13],
                 &format!("sha256:{hex}"),
             ] {
-                assert_eq!(visits.hashed(written, false), found, "{algorithm:?} {text} {written}");
+                assert_eq!(visits.hashed(encoded, false), found, "{algorithm:?} {text} {encoded}");
             }
             assert_eq!(visits.hashed(&hex[..14], true), None, "56 bits are not enough");
-            // One bit off is another hash.
+            // A hash that differs in one bit does not match.
             let mut other = digest.clone();
             *other.last_mut().unwrap() ^= 1;
             assert_eq!(visits.hashed(&HEXLOWER.encode(&other), false), None);
@@ -112,22 +112,22 @@ fn hashes_of_a_visit_are_recognised() {
 }
 
 #[test]
-fn thirty_two_bits_are_believed_where_a_name_says_so() {
+fn recognises_short_hashes_only_in_named_fields() {
     let visits = visits();
     // zlib's crc32 and Java's hashCode of "example.org".
     let crc = crc32fast::hash(b"example.org");
     let java = "example.org".bytes().fold(0u32, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
-    for written in
+    for encoded in
         [crc.to_string(), format!("{crc:08x}"), java.to_string(), java.cast_signed().to_string()]
     {
-        assert!(visits.hashed(&written, true).is_some(), "{written}");
-        assert_eq!(visits.hashed(&written, false), None);
+        assert!(visits.hashed(&encoded, true).is_some(), "{encoded}");
+        assert_eq!(visits.hashed(&encoded, false), None);
     }
     assert_eq!(visits.hashed("12345678", true), None);
 }
 
 #[test]
-fn the_oldest_are_forgotten_with_their_hashes() {
+fn drops_the_oldest_visits_with_their_hashes() {
     let mut visits = visits();
     let hash = HEXLOWER.encode(&Sha256::digest(PAGE));
     let host = HEXLOWER.encode(&Sha256::digest("www.news.example.org"));

@@ -10,14 +10,14 @@ fn identifiers(text: &str) -> Identifiers {
 }
 
 #[test]
-fn the_embedded_rules_fit_together() {
+fn compiles_the_embedded_rules() {
     let lexicon = embedded();
     assert!(lexicon.entries.len() > 500);
-    assert!(!lexicon.entries.contains_key(&Name::NONE));
+    assert!(!lexicon.entries.contains_key(&Name::EMPTY));
 }
 
 #[test]
-fn a_name_has_one_meaning() {
+fn rejects_a_name_with_two_meanings() {
     let entry = |class: &str, name: &str| {
         format!(
             "[[identifier]]\nclass='{class}'\nnames=['{name}']\nlifetime='lasting'\n\
@@ -27,7 +27,6 @@ fn a_name_has_one_meaning() {
     let lexicon = |text: &str| {
         Lexicon::new(&identifiers(text), &Fields::default(), &Sdks::default()).map(|_| ())
     };
-    // Only what nothing else in the embedded fields is called.
     assert!(lexicon(&entry("a", "gizmo_id")).is_ok());
     let twice = entry("a", "gizmo_id") + &entry("b", "$GizmoId");
     let err = lexicon(&twice).unwrap_err().to_string();
@@ -37,7 +36,7 @@ fn a_name_has_one_meaning() {
 }
 
 #[test]
-fn events_tell_what_is_done_in_the_interface() {
+fn recognises_events_of_the_user_interface() {
     let lexicon = embedded();
     for event in [
         "click",
@@ -56,11 +55,11 @@ fn events_tell_what_is_done_in_the_interface() {
 }
 
 #[test]
-fn paths_have_words() {
+fn finds_words_in_paths() {
     let lexicon = embedded();
-    let search = lexicon.in_path("/complete/search");
-    assert!(PathWords::default().allow(PathWords::default()));
-    assert_eq!(lexicon.in_path("/a/b"), PathWords::default());
-    assert!(!lexicon.in_path("/a/b").allow(search));
-    assert!(lexicon.in_path("/x/Search.json").allow(search));
+    let search = lexicon.path_words_in("/complete/search");
+    assert!(PathWords::default().satisfies(PathWords::default()));
+    assert_eq!(lexicon.path_words_in("/a/b"), PathWords::default());
+    assert!(!lexicon.path_words_in("/a/b").satisfies(search));
+    assert!(lexicon.path_words_in("/x/Search.json").satisfies(search));
 }

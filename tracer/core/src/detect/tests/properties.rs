@@ -1,4 +1,5 @@
-//! What holds for any event in any wrapping, and for what is no event.
+//! Properties of findings in arbitrarily wrapped events, and in bodies that
+//! disclose nothing.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,7 +11,7 @@ use crate::{
     record::BootTime,
 };
 
-/// A request of a program with this body.
+/// Creates a request that a program sends with this body.
 fn request(body: Vec<u8>, complete: bool) -> Request {
     Request {
         protocol: Protocol::Http1,
@@ -28,7 +29,7 @@ fn request(body: Vec<u8>, complete: bool) -> Request {
     }
 }
 
-/// An event as an SDK of the corpus sends it, with an identifier and a URL.
+/// An event in the format of an SDK, with an identifier and a URL.
 #[derive(Debug, Clone)]
 struct Event {
     sdk: &'static str,
@@ -37,7 +38,7 @@ struct Event {
     json: String,
 }
 
-/// The recorded SDKs' events, with identifiers and pages that no test knows.
+/// Generates events of several SDKs with random identifiers and pages.
 fn event() -> impl Strategy<Value = Event> {
     let id = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
     (0..6, id, "[a-z]{3,12}", "[a-z0-9-]{1,40}").prop_map(|(form, id, host, slug)| {
@@ -82,9 +83,8 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever an SDK nests, all that it tells is found.
     #[test]
-    fn events_are_found_in_any_wrapping(event in event(), layers in layers()) {
+    fn finds_events_in_any_wrapping(event in event(), layers in layers()) {
         let body = wrap(&layers, &event.json);
         let found = DETECTOR.find(&request(body, true));
         prop_assert!(
@@ -100,9 +100,9 @@ proptest! {
         prop_assert_eq!(found.sdk.as_deref(), Some(event.sdk), "{:?}", layers);
     }
 
-    /// With less of a body known, nothing is found that the whole does not have.
+    /// A truncated body has no finding that the complete body does not have.
     #[test]
-    fn a_cut_says_no_more(
+    fn finds_no_more_in_a_truncated_body(
         event in event(),
         layers in layers(),
         cut in any::<prop::sample::Index>(),
@@ -126,7 +126,7 @@ proptest! {
     }
 }
 
-/// Numbers without pattern (Marsaglia's xorshift), the same in each run.
+/// A deterministic random number generator (Marsaglia's xorshift).
 struct Noise(u64);
 
 impl Noise {
@@ -160,9 +160,9 @@ impl Noise {
 
 const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// A body that discloses nothing: text, an image, a compressed file, an
-/// encrypted one, that one in base64, numbers.
-fn innocent(noise: &mut Noise) -> Vec<u8> {
+/// Generates a body that discloses nothing: text, an image, compressed text,
+/// ciphertext as bytes or in base64, or numbers.
+fn innocent_body(noise: &mut Noise) -> Vec<u8> {
     let len = 64 + noise.below(600);
     match noise.below(6) {
         0 => noise.words(4 + len / 16).into_bytes(),
@@ -185,21 +185,21 @@ fn innocent(noise: &mut Noise) -> Vec<u8> {
     }
 }
 
-/// How many of so many innocent bodies had a finding.
-fn accused(tries: u32) -> Vec<String> {
+/// Returns the findings in `tries` innocent bodies, formatted.
+fn false_positives(tries: u32) -> Vec<String> {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     (0..tries)
         .filter_map(|_| {
-            let found = DETECTOR.find(&request(innocent(&mut noise), true));
+            let found = DETECTOR.find(&request(innocent_body(&mut noise), true));
             (!found.list.is_empty() || found.sdk.is_some())
                 .then(|| format!("{:?} {:?}", found.list, found.sdk))
         })
         .collect()
 }
 
-/// The rate that docs/reference/detection.md states: none in this many tries.
+/// Verifies the false-positive rate in docs/reference/detection.md.
 #[test]
-fn the_innocent_are_not_accused() {
-    let accused = accused(100_000);
-    assert!(accused.is_empty(), "{}: {accused:#?}", accused.len());
+fn finds_nothing_in_innocent_bodies() {
+    let found = false_positives(100_000);
+    assert!(found.is_empty(), "{}: {found:#?}", found.len());
 }

@@ -1,5 +1,5 @@
-//! Which SDK a request is of: requests in the shape of each form, made up from
-//! the sources that `rules/sdks.toml` names.
+//! Recognition of SDKs, tested with at least one request for each form. The
+//! requests were written after the sources that `rules/sdks.toml` cites.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::{
     rules::{Fields, Identifiers, RulesFile, Sdks},
 };
 
-/// An SDK, the head without its protocol, and the body.
+/// Requests: the SDK, the head without the protocol version, and the body.
 const REQUESTS: &[(&str, &str, &str)] = &[
     (
         "Sensors Analytics",
         "POST /sa?project=p",
         r#"[{"distinct_id":"d1","lib":{"$lib":"Android","$lib_version":"6.8"},"event":"e"}]"#,
     ),
-    // The crc is of the text behind it, whatever that is.
+    // `crc` is the checksum of the `data_list` text.
     ("Sensors Analytics", "POST /sa", "crc=96354&gzip=9&data_list=abc&instant_event=true"),
     (
         "Sensors Analytics",
@@ -345,7 +345,7 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("Statsig", "POST /v1/rgstr?k=client-a&st=js-client&sv=3&t=1&sid=s&ec=2&se=1", "=0nI"),
 ];
 
-/// The request, in HTTP/1.1.
+/// Encodes a request in HTTP/1.1.
 fn wire(head: &str, body: &str) -> Vec<u8> {
     let (first, fields) = head.split_once('\n').unwrap_or((head, ""));
     let fields: String = fields.lines().map(|field| format!("{field}\r\n")).collect();
@@ -362,7 +362,7 @@ fn embedded() -> Sdks {
     Sdks::parse(RulesFile { name: "sdks.toml", text }).unwrap()
 }
 
-/// A detector that knows these SDKs and nothing else.
+/// Creates a detector with rules for these SDKs only.
 fn detector(sdks: &Sdks) -> Detector {
     let lexicon = Lexicon::new(&Identifiers::default(), &Fields::default(), sdks).unwrap();
     Detector {
@@ -373,33 +373,34 @@ fn detector(sdks: &Sdks) -> Detector {
 }
 
 #[test]
-fn each_request_is_of_its_sdk() {
+fn recognises_the_sdk_of_each_request() {
     for (sdk, head, body) in REQUESTS {
         assert_eq!(find(&wire(head, body)).sdk.as_deref(), Some(*sdk), "{head}\n{body}");
     }
 }
 
-/// No form is there that no request can have: one that names an object, say.
+/// Guards against forms that no request can match, such as one whose sign names an
+/// object instead of a value.
 #[test]
-fn each_form_is_met() {
+fn each_form_matches_a_request() {
     for located in &embedded().0 {
         for form in &located.entry.forms {
             let mut only = located.clone();
             only.entry.forms = vec![form.clone()];
             let name = only.entry.name.to_string();
             let detector = detector(&Sdks(vec![only]));
-            let met = REQUESTS.iter().filter(|(sdk, ..)| *sdk == name).any(|(_, head, body)| {
-                let (requests, _) = parse_http1(&wire(head, body));
-                detector.find(&requests[0]).sdk.is_some()
-            });
-            assert!(met, "{name}: {form:?}");
+            let is_matched =
+                REQUESTS.iter().filter(|(sdk, ..)| *sdk == name).any(|(_, head, body)| {
+                    let (requests, _) = parse_http1(&wire(head, body));
+                    detector.find(&requests[0]).sdk.is_some()
+                });
+            assert!(is_matched, "{name}: {form:?}");
         }
     }
 }
 
-/// What is known of an SDK does not change with more bytes.
 #[test]
-fn a_cut_request_is_of_no_other_sdk() {
+fn recognises_no_other_sdk_in_a_truncated_request() {
     for (sdk, head, body) in REQUESTS {
         let request = wire(head, body);
         for end in 0..request.len() {
@@ -410,9 +411,9 @@ fn a_cut_request_is_of_no_other_sdk() {
     }
 }
 
-/// What pages, browsers and their update services send, and a part of a form.
+/// Covers requests of pages, browsers and update services, and incomplete forms.
 #[test]
-fn a_likeness_is_no_sdk() {
+fn recognises_no_sdk_in_similar_requests() {
     for (head, body) in [
         ("POST /e", r#"{"properties":{"token":"t","distinct_id":"d"}}"#),
         ("POST /e", r#"{"messageId":"m","library":{"name":"books"},"sentAt":"t"}"#),

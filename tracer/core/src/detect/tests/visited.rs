@@ -1,4 +1,4 @@
-//! What only those can tell who know the visits: pieces, names, templates.
+//! Findings that depend on the visits: pieces, names, templates.
 
 use super::*;
 use crate::record::BootTime;
@@ -13,15 +13,16 @@ fn find_with_visits(request: &Request, visits: &Visits) -> Findings {
     DETECTOR.find_in_context(request, &context)
 }
 
-/// `class value`, a line each, of the URLs in a request of a program that has
-/// visited [`PAGE`].
+/// Returns the URLs in a body that an application sends after a visit to [`PAGE`],
+/// each as `class value`.
 #[track_caller]
 fn urls(body: &str) -> Vec<String> {
-    of_request(&format!("Content-Length: {}\r\n\r\n{body}", body.len()))
+    urls_in_request(&format!("Content-Length: {}\r\n\r\n{body}", body.len()))
 }
 
+/// Returns the URLs in a request, given its last header fields and its body.
 #[track_caller]
-fn of_request(rest: &str) -> Vec<String> {
+fn urls_in_request(rest: &str) -> Vec<String> {
     let mut visits = Visits::default();
     visits.record_page(&Page::parse(PAGE).unwrap(), BootTime::default());
     let head = "POST /v1/report HTTP/1.1\r\nHost: collect.vendor.test\r\n";
@@ -32,12 +33,12 @@ fn of_request(rest: &str) -> Vec<String> {
 }
 
 #[test]
-fn pieces_are_joined_whatever_they_are_called() {
+fn joins_pieces_by_name_or_by_visit() {
     let host = "host news.example.org";
     let path = " news.example.org/politics/story-42";
     let all = " news.example.org/politics/story-42?q=private";
     let body = r#"{"host":"news.example.org","path":"/politics/story-42","search":"?q=private"}"#;
-    assert_eq!(urls(body), [host, path, all], "what is known first is told first");
+    assert_eq!(urls(body), [host, path, all], "pieces are reported as they are completed");
     for (body, expected) in [
         (r#"{"hostname":"news.example.org","pathname":"/politics/story-42"}"#, path),
         (r#"{"h":"news.example.org","p":"/politics/story-42"}"#, path),
@@ -48,7 +49,7 @@ fn pieces_are_joined_whatever_they_are_called() {
     ] {
         assert_eq!(urls(body), [host, expected], "{body}");
     }
-    // Of another object, or no path that was visited.
+    // Pieces of different objects, and a path that was not visited.
     for body in [
         r#"[{"h":"news.example.org"},{"p":"/politics/story-42"}]"#,
         r#"{"h":"news.example.org","p":"/usr/lib/browser"}"#,
@@ -58,7 +59,7 @@ fn pieces_are_joined_whatever_they_are_called() {
 }
 
 #[test]
-fn a_visited_address_needs_no_scheme_and_no_name() {
+fn finds_a_visited_address_without_scheme_in_any_field() {
     for address in
         ["news.example.org/politics/story-42?q=private", "//news.example.org/politics/story-42"]
     {
@@ -70,7 +71,7 @@ fn a_visited_address_needs_no_scheme_and_no_name() {
 }
 
 #[test]
-fn a_visited_host_may_be_a_name() {
+fn finds_a_visited_host_that_is_a_key() {
     let host = "host news.example.org";
     assert_eq!(urls(r#"{"visits":{"news.example.org":3,"other.example":1}}"#), [host]);
     assert_eq!(urls(r#"{"visits":{"news.example.org":["a","b"]}}"#), [host]);
@@ -78,14 +79,14 @@ fn a_visited_host_may_be_a_name() {
 }
 
 #[test]
-fn a_program_that_calls_itself_a_page_tells_it() {
-    let agent = |url: &str| of_request(&format!("User-Agent: app/1 (+{url})\r\n\r\n"));
+fn finds_a_visited_page_in_the_user_agent() {
+    let agent = |url: &str| urls_in_request(&format!("User-Agent: app/1 (+{url})\r\n\r\n"));
     assert_eq!(agent(PAGE), [format!(" {PAGE}")]);
     assert!(agent("https://app.example/bot.html").is_empty());
 }
 
 #[test]
-fn a_search_engine_is_no_search() {
+fn classifies_search_templates() {
     for url in [
         "https://search.example/search?client=b&q=",
         "https://search.example/?q={searchTerms}",
@@ -103,10 +104,10 @@ fn a_search_engine_is_no_search() {
     }
 }
 
-/// What is cut may be what the whole would not be called.
+/// A truncated URL must not be reported if the complete one might not be.
 #[test]
-fn a_cut_url_is_no_surer_than_the_whole() {
-    let cut = |rest: &str| of_request(&format!("Content-Length: 999\r\n\r\n{{\"k\":\"{rest}"));
+fn skips_ambiguous_ends_of_truncated_urls() {
+    let cut = |rest: &str| urls_in_request(&format!("Content-Length: 999\r\n\r\n{{\"k\":\"{rest}"));
     assert!(cut("http://www.w3.org/20").is_empty(), "a vocabulary");
     assert_eq!(cut("https://a.example/x\\u00"), [" https://a.example/x"]);
     assert_eq!(cut("https://a.example/x,htt"), [" https://a.example/x"]);
