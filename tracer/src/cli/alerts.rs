@@ -19,7 +19,7 @@ use tracer_core::{
     judge::Sighting,
 };
 
-/// Show the alerts that runs have stored, newest last.
+/// Show the alerts that earlier runs stored, newest last.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracer alerts --since 2h                  alerts of the last two hours

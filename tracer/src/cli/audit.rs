@@ -50,7 +50,7 @@ use tracer_audit::{
 use tracer_core::{alert::printable, knowledge::Knowledge, record::Clock, rules::Rules};
 use tracer_host::hook::{Capture, DEFAULT_RING, Events, Target, Watch};
 
-/// Test whether a browser reports the pages that it opens.
+/// Test whether a browser reports the pages that it opens (needs root).
 ///
 /// tracer starts the browser in a new profile and opens pages with unique addresses. It goes
 /// through ten phases: fresh start, consent declined, idle, pages opened, address and search typed,

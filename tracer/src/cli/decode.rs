@@ -27,8 +27,10 @@ use tracer_core::{
 };
 use tracer_formats::{CLOCK, DETECT_LEN, Recording, har, pcapng};
 
-/// Decode traces (`tracer run --record`), recordings of other tools (HAR, pcapng, pcap) or raw
-/// HTTP/1.1 requests.
+/// Decode traces, HAR files, packet captures or raw HTTP requests (works without root).
+///
+/// Traces come from `tracer run --record` and `tracer audit`. HAR, pcapng and pcap come from other
+/// tools. Files without a known format are read as HTTP/1.1 requests.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Format of the files

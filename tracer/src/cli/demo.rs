@@ -27,7 +27,8 @@ use tracer_core::{
 };
 use tracer_host::hook::{Capture, DEFAULT_RING, Events, SocketHook, Target, Watch};
 
-/// Show alerts on this machine.
+/// Show alerts for a test client that reports its visits, and none for one that does not (needs
+/// root).
 ///
 /// Two clients visit the same pages. One of them reports each page to a collector, the other does
 /// not. Nothing leaves the machine.

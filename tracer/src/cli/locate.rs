@@ -9,8 +9,10 @@ use std::{
 
 use tracer_host::locate::{Cache, Error, FileSource, Located, locate};
 
-/// Find the functions that take plaintext to encrypt, also in stripped programs that contain
-/// BoringSSL, and in the libraries of APKs.
+/// Find the TLS functions in programs, libraries and APKs.
+///
+/// These are the functions that take plaintext to encrypt. They are found in stripped programs that
+/// contain BoringSSL too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracer locate /usr/lib/chromium/chromium

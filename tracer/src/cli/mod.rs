@@ -44,28 +44,18 @@ struct Cli {
     command: Command,
 }
 
+/// The commands. Their help texts are the documentation of their arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch applications, and print an alert when one reports a visited page (needs root)
     Run(run::Args),
-    /// Test whether a browser reports the pages that it opens (needs root)
     Audit(audit::Args),
-    /// Rebuild the report of an audit, even of one that was killed
     Report(report::Args),
-    /// Compare the audits of several browsers
     Compare(compare::Args),
-    /// Show the alerts that earlier runs stored
     Alerts(alerts::Args),
-    /// Decode traces, HAR files, packet captures or raw HTTP requests (works without root)
     Decode(decode::Args),
-    /// Find the TLS functions in programs, libraries and APKs
     Locate(locate::Args),
-    /// Check whether tracer works on this machine, and show how to fix problems
     Doctor(doctor::Args),
-    /// Check files of rules about browsers, their makers and other recipients
     Rules(rules::Args),
-    /// Show alerts for a test client that reports its visits, and none for one that does not
-    /// (needs root)
     Demo(demo::Args),
     /// Runs one of the demo's clients
     #[command(hide = true)]

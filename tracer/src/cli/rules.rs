@@ -13,8 +13,9 @@ use tracer_core::{
     rules::{Browser, EMBEDDED, Rules, RulesFile, Tables},
 };
 
-/// Check files of rules about browsers, their makers and other recipients (see
-/// docs/guides/rules.md).
+/// Check files of rules about browsers, their makers and other recipients.
+///
+/// docs/guides/rules.md describes them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -29,7 +29,7 @@ use tracer_host::hook::{
     Capture, DEFAULT_RING, Events, Follower, ProbeEvent, SocketHook, Target, Watch,
 };
 
-/// Watch applications, and print an alert when one reports a visited page.
+/// Watch applications, and print an alert when one reports a visited page (needs root).
 ///
 /// Alerts go to standard output, one line each. Messages go to standard error. Ctrl-C stops the run
 /// and prints a summary.
@@ -100,13 +100,13 @@ pub(super) struct Args {
 pub(super) enum HookArg {
     /// The best one that works
     Auto,
-    /// Entry and exit of the kernel's send functions, by BPF trampolines
+    /// Entry of the kernel's send functions, by trampolines (needs BTF)
     Fentry,
-    /// Entry and exit of the kernel's send functions, by breakpoints
+    /// Entry of the kernel's send functions, by kprobes
     Kprobe,
-    /// Tracepoint of TCP, and system calls for UDP
+    /// Tracepoint of TCP, and system calls for everything else (needs Linux 6.16)
     TcpTracepoint,
-    /// System calls
+    /// Raw tracepoint of all system calls
     SysEnter,
 }
 
