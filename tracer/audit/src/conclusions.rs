@@ -101,6 +101,12 @@ impl Facts<'_> {
         }
     }
 
+    /// Returns "no" for a fact that more requests could change, or "cannot tell" while the run goes
+    /// on.
+    fn no_if_ended(&self) -> Answer {
+        if self.observations.all_accounted { Answer::No } else { Answer::CannotTell }
+    }
+
     /// Checks that the visits themselves were seen, as a control. If the browser was not seen to
     /// request the pages that it was made to open, it sends traffic that tracer does not see, and
     /// that traffic does not lower the percentage: a process out of scope has no account.

@@ -78,7 +78,7 @@ fn attached(facts: &Facts<'_>) -> Conclusion {
     let count = Count { told: identified.len() as u64, of: revealing.len() as u64 };
     let requests = plural(count.of, "request");
     let (answer, detail) = if identified.is_empty() {
-        (Answer::No, format!("none in {requests} that disclosed visited pages"))
+        (facts.no_if_ended(), format!("none in {requests} that disclosed visited pages"))
     } else {
         (Answer::Yes, format!("in {} of {requests} that disclosed visited pages", count.told))
     };
@@ -119,7 +119,7 @@ fn same(
     let count = Count { told: returned.len() as u64, of: compared.len() as u64 };
     let all = plural(count.of, "identifier");
     let (answer, detail) = if returned.is_empty() {
-        (Answer::No, format!("0 of {all}{which} returned; other values took their place"))
+        (facts.no_if_ended(), format!("0 of {all}{which} returned; other values took their place"))
     } else {
         (Answer::Yes, format!("{} of {all}{which} returned", count.told))
     };
