@@ -248,7 +248,7 @@ impl Gatherer {
             (None, None) => "an unknown host".to_owned(),
         };
         let recipient =
-            Site::of_host(&host).map_or_else(|| host.clone(), |site| site.as_str().to_owned());
+            Site::from_host(&host).map_or_else(|| host.clone(), |site| site.as_str().to_owned());
         if let Some(stage) = stage {
             let with_visits = mentions_address || reveals_visit(&decoded);
             self.identifiers.add(&decoded, &recipient, stage, with_visits);

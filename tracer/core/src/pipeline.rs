@@ -274,7 +274,7 @@ impl Pipeline {
         let private = browser.as_ref().and_then(|browser| browser.is_private(arguments));
         let initiator = initiator(request);
         let host = request.authority.as_deref().map(host_of_authority);
-        let site = host.and_then(Site::of_host);
+        let site = host.and_then(Site::from_host);
         let visits = self.judge.visits(&application);
         let context = Context { initiator, site: site.as_ref(), visits };
         let findings = self.detector.find_in_context(request, &context);

@@ -51,7 +51,7 @@ impl Address {
 
     /// Returns the site of the host.
     pub fn site(&self) -> Option<Site> {
-        Site::of_host(host_of_authority(&self.host))
+        Site::from_host(host_of_authority(&self.host))
     }
 
     /// Returns the percent-decoded path.

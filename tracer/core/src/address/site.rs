@@ -11,7 +11,7 @@ impl Site {
     /// Returns the site that a host belongs to, or `None` if the host is empty.
     ///
     /// A public suffix is a site of its own, and so is a name of one label.
-    pub fn of_host(host: &str) -> Option<Self> {
+    pub fn from_host(host: &str) -> Option<Self> {
         let host = host.strip_suffix('.').unwrap_or(host);
         if host.is_empty() {
             return None;
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn site(host: &str) -> String {
-        Site::of_host(host).unwrap().0
+        Site::from_host(host).unwrap().0
     }
 
     #[test]
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(site("localhost"), "localhost");
         assert_eq!(site("127.0.0.1"), "127.0.0.1");
         assert_eq!(site("[::ffff:127.0.0.1]"), "127.0.0.1");
-        assert_eq!(Site::of_host(""), None);
+        assert_eq!(Site::from_host(""), None);
     }
 
     #[test]

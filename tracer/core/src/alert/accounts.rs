@@ -8,8 +8,7 @@ use crate::{
     application::Application,
 };
 
-/// What an application sent, in one line: how much of it was read, and where
-/// the rest went.
+/// Describes an account in one line: the bytes sent, the share that was read, and the rest.
 pub fn application_line(application: &Application, account: &Account) -> String {
     let name = printable(application.name());
     let (sockets, plain) = (&account.sockets, &account.plain);
@@ -44,7 +43,7 @@ pub fn application_line(application: &Application, account: &Account) -> String 
     line
 }
 
-/// The servers that most unread bytes went to.
+/// Returns the servers with the most unread bytes.
 fn top_servers(servers: &Servers, via: Via) -> String {
     const TOP: usize = 3;
     let list = servers.list();

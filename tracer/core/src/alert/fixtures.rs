@@ -78,7 +78,7 @@ pub fn judged() -> JudgedRequest {
         initiator: Initiator::Browser,
         sender: Initiator::Browser,
         recipient: Recipient::ThirdParty,
-        site: Site::of_host("collector.example"),
+        site: Site::from_host("collector.example"),
         sdk: None,
         disclosures: vec![disclosure],
         findings_uncounted: 0,

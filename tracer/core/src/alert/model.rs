@@ -129,7 +129,7 @@ pub struct RequestHead {
 pub struct FindingReport {
     /// Kind of the finding.
     pub kind: Kind,
-    /// Which identifier, personal detail or hash was found.
+    /// The identifier, personal detail or hash that was found.
     pub class: Option<String>,
     /// The value, as sent or redacted.
     pub value: String,
@@ -137,11 +137,11 @@ pub struct FindingReport {
     pub chain: String,
     /// Set if the value continues in bytes that are not known.
     pub truncated: bool,
-    /// How much of a URL the finding reveals.
+    /// Part of a URL that the finding reveals.
     pub scope: Option<Scope>,
     /// The visit that the finding is about.
     pub visited: Option<Visited>,
-    /// How well an identifier identifies.
+    /// The degree to which an identifier identifies.
     pub identification: Option<Identification>,
     /// The confidence in the finding.
     pub confidence: Confidence,

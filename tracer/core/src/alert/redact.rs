@@ -1,13 +1,13 @@
-//! Redaction: what tells about the user is shown as a short digest.
+//! Redaction: values that reveal something about the user are replaced by short digests.
 //!
 //! `https://news.example.org/story?q=private#x` becomes
-//! `https://news.example.org/story?q=‹5f2a91c0›#‹08b3d1ee›`; an identifier, a
-//! personal detail, a text that was typed or read become a digest as a whole.
-//! Hosts and paths are shown: they are what an alert is about.
+//! `https://news.example.org/story?q=‹5f2a91c0›#‹08b3d1ee›`. Identifiers, personal details, and
+//! texts that were typed or read become one digest. Hosts and paths are shown, because they are
+//! what an alert is about.
 //!
-//! The same value gives the same digest under one [`Key`], so that it can be
-//! followed through a log, and the key is random, so that it cannot be looked
-//! up. The store keeps its key, so that this holds from run to run.
+//! One value always has the same digest under one [`Key`], so it can be followed through a log. The
+//! key is random, so the digest cannot be looked up. The store keeps its key, so digests stay the
+//! same from run to run.
 
 use std::fmt::Write as _;
 
@@ -15,12 +15,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::finding::Kind;
 
-/// What digests are made with.
+/// The key of digests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key(pub [u8; Self::LEN]);
 
 impl Key {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub const LEN: usize = 16;
 }
 
@@ -30,37 +30,37 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Shows values, or their digests.
+/// Shows values, or replaces them by digests.
 #[derive(Debug, Clone)]
 pub struct Redactor {
-    /// `None`: values are shown.
+    /// `None` if values are shown.
     key: Option<Key>,
 }
 
-/// Bytes of a digest that are shown: enough to tell values apart.
+/// Number of bytes of a digest that are shown: enough to distinguish values.
 const SHOWN: usize = 4;
 
 impl Redactor {
-    /// Shows values.
+    /// Creates a redactor that shows values.
     pub fn off() -> Self {
         Self { key: None }
     }
 
-    /// Shows digests under a key.
+    /// Creates a redactor that replaces values by digests under a key.
     pub fn keyed(key: Key) -> Self {
         Self { key: Some(key) }
     }
 
-    /// Whether it shows digests.
+    /// Reports whether it replaces values.
     pub fn redacts(&self) -> bool {
         self.key.is_some()
     }
 
-    /// The value of a finding.
+    /// Redacts the value of a finding.
     pub fn finding(&self, kind: Kind, value: &str) -> String {
         match kind {
             Kind::Url | Kind::UrlToUnknown | Kind::Referer | Kind::Origin => self.url(value),
-            // Names of the interface: screens, buttons.
+            // Names of screens and buttons.
             Kind::UiEvent => value.to_owned(),
             Kind::VisitedUrlHash
             | Kind::SearchTerms
@@ -72,14 +72,14 @@ impl Redactor {
         }
     }
 
-    /// A value that tells about the user as a whole.
+    /// Redacts a value as a whole.
     pub fn value(&self, value: &str) -> String {
         let mut shown = String::new();
         self.digest(value, &mut shown);
         shown
     }
 
-    /// A URL or a request's target.
+    /// Redacts the query and fragment of a URL or of a request's target.
     pub fn url(&self, url: &str) -> String {
         if self.key.is_none() {
             return url.to_owned();
@@ -114,8 +114,8 @@ impl Redactor {
         shown
     }
 
-    /// All before the query: shown, but for the name and password that can
-    /// stand before a host (RFC 3986, 3.2.1).
+    /// Appends the part before the query. It is shown, except for a user name and password before
+    /// the host (RFC 3986, section 3.2.1).
     fn path(&self, path: &str, shown: &mut String) {
         let parts = path.split_once("://").and_then(|(scheme, rest)| {
             let end = rest.find('/').unwrap_or(rest.len());

@@ -72,7 +72,7 @@ impl Detector {
     /// Finds what a request discloses by itself.
     pub fn find(&self, request: &Request) -> Findings {
         let host = request.authority.as_deref().map(host_of_authority);
-        let site = host.and_then(Site::of_host);
+        let site = host.and_then(Site::from_host);
         let visits = Visits::default();
         let context =
             Context { initiator: initiator(request), site: site.as_ref(), visits: &visits };

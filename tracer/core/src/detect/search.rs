@@ -242,7 +242,7 @@ impl<'a> Search<'a> {
 
     /// Adds a URL, unless it belongs to the recipient's site or to a vocabulary.
     fn add_url(&mut self, url: &str, host: &str, chain: impl FnOnce() -> String, truncated: bool) {
-        let Some(site) = Site::of_host(host) else {
+        let Some(site) = Site::from_host(host) else {
             return;
         };
         let kind = match self.own {

@@ -28,7 +28,7 @@ pub(super) fn disclosed(
         return Some((Kind::Url, None));
     }
     let hash = visits.hashed(text, value.key.is_some_and(is_hash_of_address))?;
-    let is_other_site = Site::of_host(hash.host()).as_ref() != own;
+    let is_other_site = Site::from_host(hash.host()).as_ref() != own;
     let class = || format!("{}/{}", hash.algorithm.name(), hash.form.name());
     is_other_site.then(|| (Kind::VisitedUrlHash, Some(class())))
 }

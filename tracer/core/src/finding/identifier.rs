@@ -17,7 +17,7 @@ pub enum Lifetime {
     Unknown,
 }
 
-/// How well a request identifies the installation or the user.
+/// The degree to which a request identifies the installation or the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Identification {

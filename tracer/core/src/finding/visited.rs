@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How much of a URL a finding reveals.
+/// Part of a URL that a finding reveals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -36,7 +36,7 @@ pub enum Visited {
         #[serde(rename = "ago_ms", with = "millis")]
         ago: Duration,
     },
-    /// The application's visits are known, and this is none of them.
+    /// The application's visits are known and do not contain it.
     No,
     /// No visit of the application is known.
     Unknown,

@@ -26,11 +26,11 @@ pub struct Disclosure {
     /// The URL of the finding, parsed. `None` for other kinds of findings, and if
     /// it has no host.
     pub address: Option<Address>,
-    /// How much of a URL the finding reveals. `None` for other kinds of findings.
+    /// Part of a URL that the finding reveals. `None` for other kinds of findings.
     pub scope: Option<Scope>,
     /// The visit that the finding is about. `None` if it cannot be about one.
     pub visited: Option<Visited>,
-    /// How well an identifier identifies. `None` for other kinds of findings.
+    /// The degree to which an identifier identifies. `None` for other kinds of findings.
     pub identification: Option<Identification>,
     /// The confidence in the finding.
     pub confidence: Confidence,

@@ -1,69 +1,67 @@
-//! The ledger of identifiers: which value went where, from what, and for how
-//! long. A value that returns identifies, whatever it looks like.
+//! The ledger of identifiers: the recipients, senders and times of each value. A value that returns
+//! identifies, whatever it looks like.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of one value. The store keeps it between runs.
+/// The history of one value. The store keeps it between runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sighting {
-    /// The value, as sent.
+    /// The value as sent.
     pub value: String,
-    /// What it is called in the rules, where its name or form says it.
+    /// Class of the identifier, if its name or form shows it.
     pub class: Option<String>,
-    /// When it was first sent, in nanoseconds since 1970-01-01 UTC; 0 where
-    /// nobody knows.
+    /// Time of the first request, in nanoseconds since 1970-01-01 UTC; 0 if it is not known.
     pub first: u64,
-    /// When it was sent last.
+    /// Time of the last request.
     pub last: u64,
-    /// How many requests held it.
+    /// Number of requests that contained it.
     pub requests: u64,
-    /// How many connections it was sent on.
+    /// Number of connections on which it was sent.
     pub connections: u64,
-    /// How many processes sent it: more than one is a restart, or a second
-    /// application.
+    /// Number of processes that sent it. More than one means a restart, or a second application.
     pub processes: u64,
-    /// The applications that sent it.
+    /// Applications that sent it.
     pub applications: Vec<String>,
-    /// The sites that were sent it.
+    /// Sites that received it.
     pub recipients: Vec<String>,
 }
 
 impl Sighting {
-    /// It was seen to outlive a process, or in more than one application.
+    /// Reports whether it outlived a process, or was sent by more than one application.
     pub fn lasts(&self) -> bool {
         self.processes > 1 || self.applications.len() > 1
     }
 }
 
-/// Where a value was just seen.
+/// The place at which a value was seen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) application: &'a str,
     pub(crate) recipient: &'a str,
-    /// Which request of this run: the same number when it is judged again.
+    /// Number of the request in this run, which stays the same when it is judged again.
     pub(crate) request: u64,
-    /// Which process: its id, which is not reused soon.
+    /// Process ID, which is not reused soon.
     pub(crate) process: u32,
-    /// Which connection.
+    /// Key of the connection.
     pub(crate) connection: u64,
-    /// When, in nanoseconds since 1970-01-01 UTC.
+    /// Time in nanoseconds since 1970-01-01 UTC.
     pub(crate) unix: u64,
 }
 
-/// Values that are remembered. Those seen least recently go first; a browser
-/// sends some dozen that last.
+/// Maximum number of values. The least recently seen are forgotten first; a browser sends some
+/// dozen that last.
 const MAX_VALUES: usize = 8192;
 
-/// Applications, and recipients, named of one value.
+/// Maximum number of applications, and of recipients, of one value.
 const MAX_NAMES: usize = 16;
 
-/// Processes and connections told apart of one value: a few more than it takes
-/// to know that there are several.
+/// Maximum number of processes, and of connections, of one value: a few more than it takes to know
+/// that there are several.
 const MAX_TOLD_APART: usize = 64;
 
-/// All values that may identify.
+/// The histories of all values.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     entries: HashMap<String, Entry>,
@@ -74,17 +72,17 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Entry {
     sighting: Sighting,
-    /// Of this run; those of earlier runs are only counted.
+    /// Processes and connections of this run. Those of earlier runs are only counted.
     processes: Vec<u32>,
     connections: Vec<u64>,
-    /// The last request of this run that counted: one may hold a value often,
+    /// The last request of this run that was counted. A request may contain a value several times,
     /// and be judged again.
     request: Option<u64>,
     turn: u64,
 }
 
 impl Ledger {
-    /// Takes what earlier runs knew.
+    /// Adds the histories of earlier runs.
     pub(crate) fn remember(&mut self, sightings: Vec<Sighting>) {
         for sighting in sightings.into_iter().take(MAX_VALUES) {
             let value = sighting.value.clone();
@@ -92,7 +90,7 @@ impl Ledger {
         }
     }
 
-    /// What changed since it was last asked for.
+    /// Returns the histories that changed since the last call.
     pub(crate) fn changed(&mut self) -> Vec<Sighting> {
         let changed = std::mem::take(&mut self.changed);
         changed
@@ -102,7 +100,7 @@ impl Ledger {
             .collect()
     }
 
-    /// A value was sent. Gives what is known of it, this time included.
+    /// Records that a value was sent, and returns its history.
     pub(crate) fn seen(&mut self, value: &str, class: Option<&str>, at: Place<'_>) -> &Sighting {
         self.turn += 1;
         if self.entries.len() >= MAX_VALUES && !self.entries.contains_key(value) {
@@ -131,13 +129,13 @@ impl Ledger {
         &entry.sighting
     }
 
-    /// Whether a value was seen to last.
+    /// Reports whether a value is known to last.
     pub(crate) fn lasts(&self, value: &str) -> bool {
         self.entries.get(value).is_some_and(|entry| entry.sighting.lasts())
     }
 
-    /// Forgets the quarter seen least recently: one at a time would be a search
-    /// through all of them for each new value.
+    /// Forgets the least recently seen quarter. Forgetting one at a time would search all values
+    /// for each new one.
     fn forget(&mut self) {
         let mut turns: Vec<u64> = self.entries.values().map(|entry| entry.turn).collect();
         let (_, limit, _) = turns.select_nth_unstable(MAX_VALUES / 4);

@@ -34,7 +34,7 @@ impl Memory {
     }
 
     /// Returns the memory of an application, to be changed.
-    pub(super) fn of(&mut self, application: &Arc<Application>) -> &mut ApplicationMemory {
+    pub(super) fn entry(&mut self, application: &Arc<Application>) -> &mut ApplicationMemory {
         self.turn += 1;
         if self.applications.len() >= MAX_APPLICATIONS
             && !self.applications.contains_key(application)

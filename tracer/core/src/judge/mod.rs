@@ -81,13 +81,13 @@ impl Judge {
         page: &Page<'_>,
         time: BootTime,
     ) -> bool {
-        self.memory.of(application).visits.record_page(page, time)
+        self.memory.entry(application).visits.record_page(page, time)
     }
 
     /// Records that an application looked up a host, or named it in a
     /// ClientHello.
     pub fn record_lookup(&mut self, application: &Arc<Application>, host: &str, time: BootTime) {
-        self.memory.of(application).visits.record_lookup(host, time);
+        self.memory.entry(application).visits.record_lookup(host, time);
     }
 
     /// Adds the sightings of earlier runs.
@@ -129,7 +129,7 @@ impl Judge {
             self.recipient(sent.message.authority.as_deref(), browser.as_deref(), sender);
         if sender != Sender::Navigation {
             let site = site.as_ref().map_or("", Site::as_str);
-            let typing = &mut self.memory.of(&application).typing;
+            let typing = &mut self.memory.entry(&application).typing;
             list.extend(typing.observe(site, &candidates, sent.message.time));
         }
         candidates.retain(|candidate| candidate.kind == CandidateKind::Identifier);

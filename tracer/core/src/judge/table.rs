@@ -1,4 +1,4 @@
-//! The table of judgement: `rules/judgement.toml`, the first row that fits.
+//! The judgement table, `rules/judgement.toml`. The first row that matches decides.
 
 use crate::{
     finding::{
@@ -8,28 +8,28 @@ use crate::{
     rules::Row,
 };
 
-/// All that a judgement looks at.
+/// The properties of a disclosure that the table can test.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case<'a> {
-    /// What was found.
+    /// Kind of the finding.
     pub(super) kind: Kind,
-    /// Its class.
+    /// Class of the finding.
     pub(super) class: Option<&'a str>,
-    /// The SDK that the request has the form of.
+    /// SDK whose form the request has.
     pub(super) sdk: Option<&'a str>,
-    /// How much of a URL it tells.
+    /// Part of a URL that is revealed.
     pub(super) scope: Option<Scope>,
-    /// What is known of the visit.
+    /// The visit.
     pub(super) visited: Option<VisitedKind>,
-    /// Who sent it.
+    /// The sender.
     pub(super) sender: Sender,
-    /// To whom.
+    /// The recipient.
     pub(super) recipient: RecipientKind,
-    /// What the request identifies itself by.
+    /// The degree to which the request identifies.
     pub(super) identifier: Identification,
-    /// The window is known to be private.
+    /// Set if the window is known to be private.
     pub(super) private: bool,
-    /// Fields of the head may be missing.
+    /// Set if fields of the head may be missing.
     pub(super) head_cut: bool,
 }
 
@@ -72,7 +72,7 @@ fn matches(row: &Row, case: &Case<'_>) -> bool {
         && row.head_cut.is_none_or(|cut| cut == case.head_cut)
 }
 
-/// A sender, in a sentence.
+/// Returns a description of a sender for a sentence.
 fn sender(sender: Sender) -> &'static str {
     match sender {
         Sender::Navigation => "the user's visit",

@@ -1,8 +1,8 @@
-//! What is typed, letter by letter: requests to one recipient in which a value
-//! grows a little each time (`n`, `ne`, `new`, `news`).
+//! Recognises typed text: requests to one recipient in which a value grows a little each time (`n`,
+//! `ne`, `new`, `news`).
 //!
-//! No single request shows it, so the last values that each recipient was sent
-//! are remembered, by the chain that led to them.
+//! A single request does not show it, so the last values of each recipient are remembered, by their
+//! chain.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,22 +15,21 @@ use crate::{
     record::BootTime,
 };
 
-/// Values that grow, remembered of one application.
+/// Maximum number of values of one application.
 const MAX_VALUES: usize = 512;
 
-/// How long a pause in typing may be.
+/// Maximum pause in typing.
 const PAUSE: Duration = Duration::from_secs(20);
 
-/// How much a value may grow from one request to the next: fast typists are
-/// faster than the requests.
+/// Maximum growth of a value from one request to the next. Fast typists are faster than the
+/// requests.
 const MAX_STEP: usize = 8;
 
-/// Steps from which on it is typing. Numbers that grow by a digit, and lists
-/// that get longer, do it once or twice.
+/// Minimum number of steps. Numbers that grow by a digit, and lists that get longer, do so once or
+/// twice.
 const MIN_STEPS: u32 = 3;
 
-/// The values that may be growing, of one application, by a hash of who is told
-/// and of the chain.
+/// The values of one application that may be growing, by a hash of recipient and chain.
 #[derive(Debug, Default)]
 pub(crate) struct Typing(HashMap<u64, Value>);
 
@@ -42,7 +41,7 @@ struct Value {
 }
 
 impl Typing {
-    /// Takes the candidates of a request; gives those that are being typed.
+    /// Adds the candidates of a request. Returns those that are being typed.
     pub(crate) fn observe(
         &mut self,
         recipient: &str,
@@ -57,7 +56,7 @@ impl Typing {
     fn value(&mut self, recipient: &str, candidate: &Candidate, now: BootTime) -> Option<Finding> {
         let Candidate { value: text, chain, .. } = candidate;
         if self.0.len() >= MAX_VALUES {
-            // Whoever paused is not typing; and if everybody is, nobody is.
+            // Drop values after a pause. If there are still too many, none is typed by a person.
             self.0.retain(|_, known| now.since(known.time) <= PAUSE);
             if self.0.len() >= MAX_VALUES {
                 self.0.clear();
@@ -77,14 +76,14 @@ impl Typing {
         if paused {
             known.steps = 0;
         } else if let Some(more) = text.strip_prefix(known.text.as_str()) {
-            // The same again is a retry, and neither a step nor an end.
+            // An equal value is a retry: neither a step nor an end.
             known.steps = match more.chars().count() {
                 0 => known.steps,
                 1..=MAX_STEP => known.steps + 1,
                 _ => 0,
             };
         } else if !known.text.starts_with(text.as_str()) {
-            // Not even a letter taken back.
+            // No letter was deleted either.
             known.steps = 0;
         }
         known.text.clone_from(text);

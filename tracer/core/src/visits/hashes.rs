@@ -225,7 +225,7 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
     }
     add(HashedForm::Host, &host);
     add(HashedForm::Host, host.strip_prefix("www.").unwrap_or(&host));
-    if let Some(site) = Site::of_host(&host) {
+    if let Some(site) = Site::from_host(&host) {
         add(HashedForm::Domain, site.as_str());
     }
     add(HashedForm::UrlWithoutScheme, bare);
