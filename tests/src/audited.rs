@@ -5,7 +5,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -238,6 +239,26 @@ impl RunningAudit {
     /// Sends a signal to the audit.
     pub fn signal(&self, signal: Signal) {
         self.run.signal(signal);
+    }
+
+    /// Waits for an interim report that answers a question like this. Reports are written
+    /// while the next phase runs.
+    ///
+    /// # Panics
+    /// Panics if there is none in time.
+    pub fn wait_for_answer(&self, question: &str, answer: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_answered = || {
+            let text = fs::read_to_string(self.out().join("report.json")).ok()?;
+            let report: Value = serde_json::from_str(&text).ok()?;
+            let verdicts = report["verdicts"].as_array()?;
+            let found = verdicts.iter().find(|verdict| verdict["question"] == question)?;
+            Some(found["answer"] == answer)
+        };
+        while is_answered() != Some(true) {
+            assert!(Instant::now() < deadline, "no report answers {question} with {answer}");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until the audit ends.

@@ -342,6 +342,7 @@ fn a_killed_audit_can_be_reported() {
             .wait_for_stderr(|line| line.contains("after a restart"), Duration::from_secs(120)),
         "the phase does not start"
     );
+    auditing.wait_for_answer("urls", "yes");
     auditing.signal(Signal::KILL);
     let audited = auditing.end();
     assert_eq!(audited.ended.code, None, "{}", audited.ended.stderr);
