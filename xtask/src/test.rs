@@ -238,12 +238,11 @@ impl Tests<'_> {
         let Self { workspace, ui, builder, arguments } = self;
         let binaries = lanes::binaries(&mut builder.tests(workspace))?;
         let lanes = Lanes::new(workspace, ui, builder, arguments)?;
-        let guests = (!kernels.is_empty()).then(|| {
-            let plan = Plan { kernels, accel: Accel::Auto, boots: 1, arguments };
-            Guests::prepare(workspace, ui, plan)
-        });
         let (tally, matrix, mut report) = thread::scope(|scope| {
-            let guests = guests.map(|guests| scope.spawn(|| guests.boot()));
+            let guests = (!kernels.is_empty()).then(|| {
+                let plan = Plan { kernels, accel: Accel::Auto, boots: 1, arguments };
+                scope.spawn(move || Guests::prepare(workspace, ui, plan).boot())
+            });
             let checks = scope.spawn(checks);
             let tally = lanes.run(lanes::split(binaries));
             let matrix = guests.map(|guests| guests.join().expect("no panic"));

@@ -64,7 +64,7 @@ impl System {
         let builder = Static::find_or_install(ui, arch)?;
         ui.step(
             &format!("build the tests for {} ({})", arch.rust(), builder.why()),
-            &mut cargo(&builder, workspace, arch)?,
+            &mut shell::niced(&cargo(&builder, workspace, arch)?),
         )?;
         // Again for the paths: by now there is nothing to build.
         let mut command = cargo(&builder, workspace, arch)?;
@@ -170,6 +170,8 @@ fn cargo(builder: &Static, workspace: &Workspace, arch: Arch) -> Result<Command>
         command.arg("--workspace");
     } else {
         command.args(["--package", "tracer-tests", "--package", "tracer"]);
+        // Cargo locks a directory for a whole build, and lints run at the same time.
+        command.env("CARGO_TARGET_DIR", workspace.target().join("vm/build"));
     }
     command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
     command.args(TESTS.iter().flat_map(|name| ["--test", name]));
