@@ -172,6 +172,7 @@ fn cargo(builder: &Static, workspace: &Workspace, arch: Arch) -> Result<Command>
         command.args(["--package", "tracer-tests", "--package", "tracer"]);
         // Cargo locks a directory for a whole build, and lints run at the same time.
         command.env("CARGO_TARGET_DIR", workspace.target().join("vm/build"));
+        command.env("CARGO_INCREMENTAL", "0");
     }
     command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
     command.args(TESTS.iter().flat_map(|name| ["--test", name]));
