@@ -143,10 +143,10 @@ fn quick(
 ) -> Result<()> {
     source(workspace, ui, report);
     lints(workspace, ui, builder, report);
-    let mut build = builder.cargo(workspace, "build");
-    build.args(["--workspace", "--lib", "--bins", "--tests"]);
-    if report.check(ui, "build the tests", &mut build) {
-        let binaries = lanes::binaries(&mut build)?.into_iter().filter(Binary::is_unit);
+    if report.check(ui, "build the tests", &mut builder.tests(workspace)) {
+        // A command of its own: the output of the first one goes to its log.
+        let built = lanes::binaries(&mut builder.tests(workspace))?;
+        let binaries = built.into_iter().filter(Binary::is_unit);
         let lanes = Lanes::new(workspace, ui, builder, arguments)?;
         report.tally.add(lanes.run(vec![binaries.collect()])?);
     }
