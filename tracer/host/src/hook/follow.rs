@@ -18,7 +18,7 @@
 //! (docs/measurements/performance.md), and waits for the files before it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fs::File,
     io,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
@@ -36,12 +36,11 @@ use aya::{
     },
 };
 
-use super::proc::{self, MappedId, Mapping};
+use super::{
+    proc::{self, MappedId, Mapping},
+    rechecks::Rechecks,
+};
 use crate::locate::{Cache, FileSource, Function, Library, Name, locate};
-
-/// Delays after which the maps of a process are read again: the notification is sent when
-/// the mapping begins, and the first read can be too early.
-const RETRIES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
 /// Interval at which ended processes are removed.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -131,7 +130,7 @@ impl Follower {
             files: HashMap::new(),
             mapped: HashMap::new(),
             backlog: VecDeque::new(),
-            due: BTreeMap::new(),
+            rechecks: Rechecks::default(),
             swept: Instant::now(),
             events: sender,
         };
@@ -139,7 +138,9 @@ impl Follower {
             worker.prepare(path);
         }
         for tgid in running {
-            worker.inspect(*tgid, Instant::now());
+            let now = Instant::now();
+            worker.inspect(*tgid, now);
+            worker.rechecks.start(*tgid, now, Instant::now());
         }
         while worker.analyze_next() {}
         let thread = thread::Builder::new()
@@ -195,8 +196,7 @@ struct Worker {
     /// Files whose names are not those of TLS libraries, but which may contain one.
     /// They are analyzed one at a time, when there is nothing more urgent.
     backlog: VecDeque<PendingFile>,
-    /// Processes to inspect again.
-    due: BTreeMap<Instant, (u32, Instant)>,
+    rechecks: Rechecks,
     swept: Instant,
     events: mpsc::Sender<ProbeEvent>,
 }
@@ -205,7 +205,7 @@ impl Worker {
     fn run(&mut self, processes: &mpsc::Receiver<u32>) {
         loop {
             let now = Instant::now();
-            let next = self.due.keys().next().copied().unwrap_or(now + SWEEP);
+            let next = self.rechecks.next().unwrap_or(now + SWEEP);
             let pause = if self.backlog.is_empty() {
                 next.saturating_duration_since(now).min(SWEEP)
             } else {
@@ -219,18 +219,13 @@ impl Worker {
                         std::iter::once(first).chain(processes.try_iter()).collect();
                     for tgid in distinct {
                         self.inspect(tgid, now);
-                        for pause in RETRIES {
-                            self.due.insert(Instant::now() + pause, (tgid, now));
-                        }
+                        self.rechecks.start(tgid, now, Instant::now());
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
-            while let Some(entry) = self.due.first_entry()
-                && *entry.key() <= Instant::now()
-            {
-                let (tgid, since) = entry.remove();
+            while let Some((tgid, since)) = self.rechecks.take_due(Instant::now()) {
                 self.inspect(tgid, since);
             }
             if self.swept.elapsed() >= SWEEP {

@@ -14,6 +14,7 @@ mod poll;
 mod probetest;
 mod proc;
 mod reader;
+mod rechecks;
 mod scope;
 mod selftest;
 mod socket;
