@@ -156,6 +156,21 @@ impl Running {
         self.stderr.until_deadline(wanted, Instant::now() + patience)
     }
 
+    /// Waits for a matching line on standard error.
+    ///
+    /// # Panics
+    /// Panics with `failure` and all lines so far if none comes in time.
+    #[track_caller]
+    pub fn expect_stderr(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        patience: Duration,
+        failure: &str,
+    ) {
+        let found = self.wait_for_stderr(wanted, patience);
+        assert!(found, "{failure}: {:?}", self.stderr.seen);
+    }
+
     /// Waits for a matching JSON object on standard output.
     ///
     /// # Panics

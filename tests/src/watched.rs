@@ -65,7 +65,7 @@ pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
         Running::start(&[&["--exe", engine.exe(), "--record", trace], options.as_slice()].concat());
     if engine.is_probed_late() {
         let _first = engine.start(&web, &web.url(NEWS, FIRST))?;
-        assert!(run.wait_for_stderr(|line| is_read(engine, line), LOCATING), "nothing is probed");
+        run.expect_stderr(|line| is_read(engine, line), LOCATING, "nothing is probed");
     }
     let stories: Vec<String> = visited(&web).collect();
     let browser = engine.start(&web, &stories[0])?;

@@ -168,7 +168,11 @@ fn a_newly_installed_browser_is_watched_at_once() {
     let mut run = phone.run(&["--package", "browsers"]);
     // tracer does not poll the list: it must notice the change.
     phone.device.replace_package_list(LIST);
-    assert!(run.wait_for_stderr(|line| line.contains("watching com.mi.globalbrowser"), PATIENCE));
+    run.expect_stderr(
+        |line| line.contains("watching com.mi.globalbrowser"),
+        PATIENCE,
+        "the package is not watched",
+    );
     phone.report_pages(BROWSER, APP);
     alerts_of(&mut run, APP, 3);
     assert_eq!(end(run).0, 3);
@@ -203,7 +207,7 @@ fn a_tls_library_mapped_from_an_apk_is_probed() {
     client.args([address, port, apk, &position.to_string()]);
     let mut client = client.stdin(Stdio::piped()).spawn().expect("a client");
     let read = |line: &str| line.contains(&format!("reading SSL_write in {apk}"));
-    assert!(run.wait_for_stderr(read, PATIENCE), "libssl is not probed");
+    run.expect_stderr(read, PATIENCE, "libssl is not probed");
     let request = fs::read(corpus::folder().join(REPORT)).expect("a request");
     let mut input = client.stdin.take().expect("a pipe");
     input.write_all(&request).expect("the client reads");

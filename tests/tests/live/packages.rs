@@ -134,7 +134,7 @@ fn scope_follows_installed_and_removed_packages() {
     // tracer does not poll the list: it must notice the change.
     device.replace_package_list(&[("org.example.later", later)]);
     let said = |line: &str| line.contains("watching org.example.later");
-    assert!(run.wait_for_stderr(said, PATIENCE), "the package is not watched");
+    run.expect_stderr(said, PATIENCE, "the package is not watched");
     // Android may assign the ID to another package.
     device.reporter(first).run();
     device.reporter(USER + later).run();

@@ -68,7 +68,7 @@ fn assert_plaintext_is_read(mut client: Command) {
     // The client has mapped its library and waits for data, which leaves time to
     // probe the library.
     let read = |line: &str| line.contains("reading ") && line.contains("libssl");
-    assert!(run.wait_for_stderr(read, PATIENCE), "libssl is not probed");
+    run.expect_stderr(read, PATIENCE, "libssl is not probed");
     let request = std::fs::read(corpus::folder().join(REPORT)).expect("a request");
     input.write_all(&request).expect("the client reads");
     // One of the clients sends at the end of its input.
