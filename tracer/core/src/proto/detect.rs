@@ -18,9 +18,9 @@ pub(super) enum Detected {
     Other,
 }
 
-/// Number of bytes that always suffice for a decision: the longest method, a
-/// space, and the longest prefix of a target.
-pub(super) const DECISIVE_LEN: usize = MAX_METHOD + 1 + 8;
+/// Number of bytes that always suffice for a decision: the longest method, the
+/// longest white space, and the longest prefix of a target.
+pub(super) const DECISIVE_LEN: usize = MAX_METHOD + MAX_SPACES + 8;
 
 /// The client connection preface (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,6 +28,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Maximum length of a method. The longest registered one, `UPDATEREDIRECTREF`,
 /// has 17 bytes.
 const MAX_METHOD: usize = 24;
+
+/// Maximum number of characters between method and target. Requests have one;
+/// servers accept more.
+const MAX_SPACES: usize = 16;
 
 /// Prefixes of request targets (RFC 9112 section 3.2). Only `CONNECT` has
 /// another form.
@@ -92,7 +96,7 @@ fn tls(bytes: &[u8]) -> Detected {
     }
 }
 
-/// Checks `method SP target …`.
+/// Checks `method SP target …`, with white space as servers accept it.
 fn http1(bytes: &[u8]) -> Detected {
     let method = bytes.iter().take_while(|&&b| http1::is_token(b)).count();
     let starts_alphabetic = bytes.first().is_none_or(u8::is_ascii_alphabetic);
@@ -100,9 +104,10 @@ fn http1(bytes: &[u8]) -> Detected {
         return Detected::Other;
     }
     let (name, rest) = bytes.split_at(method);
-    let target = match rest {
-        [] => return Detected::Unclear,
-        [b' ', target @ ..] if method > 0 => target,
+    let spaces = rest.iter().take_while(|&&b| http1::is_space(b)).count();
+    let target = match rest.get(spaces..) {
+        _ if rest.is_empty() => return Detected::Unclear,
+        Some(target) if method > 0 && (1..=MAX_SPACES).contains(&spaces) => target,
         _ => return Detected::Other,
     };
     let begins = |form: &&[u8]| target.len() >= form.len() && has_prefix(target, form);
@@ -147,7 +152,12 @@ mod tests {
             (b"EHLO example.org", Detected::Other),
             (b"\0GET / HTTP/1.1", Detected::Other),
             (b" GET /", Detected::Other),
-            (b"GET\t/", Detected::Other),
+            (b"GET\t/", Detected::Http1),
+            (b"GET    /a", Detected::Http1),
+            (b"get /a", Detected::Http1),
+            (b"GET \t", Detected::Unclear),
+            (b"GET                 /", Detected::Other),
+            (b"GET\r/", Detected::Other),
         ] {
             assert_eq!(detect(bytes), start, "{:?}", bytes.escape_ascii().to_string());
         }
@@ -171,7 +181,7 @@ mod tests {
 
         /// Generates methods and targets of maximum length.
         #[test]
-        fn decisive_len_always_decides_on_text(text in "[A-Za-z]{0,26} ?(https?:?/?/?)?[a-z]{40}") {
+        fn decisive_len_always_decides_on_text(text in "[A-Za-z]{0,26}[ \t]{0,18}(https?:?/?/?)?[a-z]{48}") {
             prop_assert_ne!(detect(&text.as_bytes()[..DECISIVE_LEN]), Detected::Unclear);
         }
     }

@@ -148,7 +148,7 @@ fn an_abandoned_request_line_swallows_nothing() {
 #[test]
 fn a_request_needs_a_valid_request_line() {
     for text in
-        ["GET /x\r\nHost: a\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "GET /\x01 HTTP/1.1\r\n\r\n"]
+        ["GET /x\r\nHost: a\r\n\r\n", "GET / HTTP/4.0\r\n\r\n", "GET /\x01 HTTP/1.1\r\n\r\n"]
     {
         let (requests, unread) = feed(&[send(text)]);
         assert_eq!(requests, []);

@@ -1,18 +1,20 @@
 //! The head of a request: its request line and its fields.
 //!
 //! ```text
-//! method SP target SP HTTP/1.x CRLF
+//! method SP target SP HTTP/version CRLF
 //! *( name ":" OWS value OWS CRLF [ 1*( SP / HTAB ) more of the value CRLF ] )
 //! CRLF
 //! ```
 //!
-//! Bare line feeds and folded lines are tolerated, as RFC 9112 permits.
+//! Bare line feeds, folded lines, and other or more white space around the
+//! target are tolerated, as RFC 9112 permits. So are the versions 2 and 3, which
+//! proxies write when they save requests as text.
 
 use bytes::Bytes;
 
 use super::body::Framing;
 use super::lines::{Line, Section, lines};
-use crate::proto::{HeadCut, Header};
+use crate::proto::{HeadCut, Header, Protocol};
 
 /// Maximum length of a request line. Servers allow 8 to 64 KiB, but reported
 /// URLs make longer targets.
@@ -29,6 +31,9 @@ const MAX_FIELDS: usize = 1024;
 /// RFC 9110 and RFC 5789.
 const METHODS: [&[u8]; 9] =
     [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
+
+/// Methods whose requests usually have a body.
+const METHODS_WITH_CONTENT: [&[u8]; 3] = [b"POST", b"PUT", b"PATCH"];
 
 /// Reads a head incrementally.
 #[derive(Debug, Default)]
@@ -80,7 +85,7 @@ impl HeadReader {
     /// Reports whether the next byte belongs to the request target or follows
     /// it.
     pub(super) fn is_in_target(&self) -> bool {
-        !self.has_request_line && memchr::memchr(b' ', self.section.bytes()).is_some()
+        !self.has_request_line && self.section.bytes().iter().any(|&b| is_space(b))
     }
 
     /// Returns the number of bytes consumed.
@@ -104,6 +109,7 @@ impl HeadReader {
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     pub(super) method: String,
+    pub(super) version: Protocol,
     pub(super) authority: Option<String>,
     pub(super) path: String,
     pub(super) fields: Fields,
@@ -143,12 +149,25 @@ impl Head {
             None if target_cut || line.method == b"CONNECT" => String::new(),
             None => "/".to_owned(),
         };
+        let has_content = METHODS_WITH_CONTENT.contains(&line.method)
+            || fields.list.iter().any(|field| is(&field.name, "content-type"));
         Some(Self {
             method: String::from_utf8_lossy(line.method).into_owned(),
+            version: line.version,
             authority: authority.map(|host| String::from_utf8_lossy(host).into_owned()),
             path,
             size: section.len() + fields.list.len() * size_of::<Header>(),
-            framing: framing.framing(),
+            framing: match framing.framing() {
+                // These versions end a body without declaring its length.
+                Framing::Length(0)
+                    if line.version != Protocol::Http1
+                        && framing.length.is_none()
+                        && has_content =>
+                {
+                    Framing::Unframed
+                }
+                framing => framing,
+            },
             cut,
             fields,
         })
@@ -178,6 +197,7 @@ fn path_text(path: &[u8], cut: bool) -> String {
 struct RequestLine<'a> {
     method: &'a [u8],
     target: &'a [u8],
+    version: Protocol,
 }
 
 impl<'a> RequestLine<'a> {
@@ -185,28 +205,33 @@ impl<'a> RequestLine<'a> {
     /// accepted, as servers do.
     fn parse(line: &'a [u8]) -> Option<Self> {
         let (method, rest) = split_at_space(line)?;
-        let version = rest.len().checked_sub(b" HTTP/1.x".len())?;
-        let (target, version) = rest.split_at_checked(version)?;
-        let is_version =
-            matches!(version, [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']);
+        let rest = trim_spaces_end(rest);
+        let space = rest.iter().rposition(|&b| is_space(b))?;
+        let (target, version) = rest.split_at_checked(space + 1)?;
+        let (target, version) = (trim_spaces_end(target), version_of(version)?);
         let is_method = !method.is_empty() && method.iter().all(|&b| is_token(b));
         let is_target = !target.is_empty() && !target.iter().any(|b| b.is_ascii_control());
-        (is_version && is_method && is_target).then_some(Self { method, target })
+        // This line begins the preface of HTTP/2 and requests nothing.
+        let is_preface = method == b"PRI" && version == Protocol::Http2;
+        (is_method && is_target && !is_preface).then_some(Self { method, target, version })
     }
 
     /// Parses an incomplete line. Only known methods are accepted, with targets
     /// that occur only in requests.
     fn parse_cut(line: &'a [u8]) -> Option<Self> {
         let (method, target) = split_at_space(line)?;
+        let target = trim_spaces_end(target);
         // The version may have started.
-        let space = target.iter().rposition(|&b| b == b' ');
-        let target = match space.and_then(|at| target.split_at_checked(at)) {
-            Some((target, version)) if is_cut_version(version) => target,
+        let space = target.iter().rposition(|&b| is_space(b));
+        let target = match space.and_then(|at| target.split_at_checked(at + 1)) {
+            Some((target, version)) if is_cut_version(version) => trim_spaces_end(target),
             _ => target,
         };
         let is_target = target.starts_with(b"/") || split_absolute(target).is_some();
         let is_text = !target.iter().any(|b| b.is_ascii_control());
-        (METHODS.contains(&method) && is_target && is_text).then_some(Self { method, target })
+        let is_method = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));
+        let version = Protocol::Http1;
+        (is_method && is_target && is_text).then_some(Self { method, target, version })
     }
 
     /// Splits the target into its authority and its path, as far as present. A
@@ -233,14 +258,38 @@ fn split_absolute(target: &[u8]) -> Option<&[u8]> {
     rest.get(3..).filter(|_| is_scheme)
 }
 
-fn is_cut_version(text: &[u8]) -> bool {
-    b" HTTP/1.".starts_with(text)
-        || matches!(text, [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'])
+/// Parses the version in a request line.
+fn version_of(text: &[u8]) -> Option<Protocol> {
+    match text.strip_prefix(b"HTTP/")? {
+        [b'1', b'.', b'0'..=b'9'] => Some(Protocol::Http1),
+        b"2" | b"2.0" => Some(Protocol::Http2),
+        b"3" | b"3.0" => Some(Protocol::Http3),
+        _ => None,
+    }
 }
 
+/// Reports whether the text may be the start of a version, or is one.
+fn is_cut_version(text: &[u8]) -> bool {
+    let starts = [&b"HTTP/1."[..], b"HTTP/2.0", b"HTTP/3.0"];
+    starts.iter().any(|start| start.starts_with(text)) || version_of(text).is_some()
+}
+
+/// Splits a line after its first word and the white space behind it.
 fn split_at_space(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(b' ', line)?;
-    Some((line.get(..at)?, line.get(at + 1..)?))
+    let (word, rest) = line.split_at_checked(line.iter().position(|&b| is_space(b))?)?;
+    let next = rest.iter().position(|&b| !is_space(b)).unwrap_or(rest.len());
+    Some((word, rest.get(next..)?))
+}
+
+fn trim_spaces_end(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|&b| !is_space(b)).map_or(0, |at| at + 1);
+    text.get(..end).unwrap_or(text)
+}
+
+/// Reports whether a byte separates the parts of a request line for lenient
+/// servers (RFC 9112 section 3). A bare CR is not accepted.
+pub(in crate::proto) fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | 0x0b | 0x0c)
 }
 
 /// Reports whether the bytes start with a complete request line.

@@ -22,12 +22,12 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use super::{Protocol, Request, detect};
+use super::{Request, detect};
 use crate::record::BootTime;
 use body::BodyReader;
 use head::{Head, HeadReader};
 
-pub(super) use head::{begins_with_request_line, is_token};
+pub(super) use head::{begins_with_request_line, is_space, is_token};
 
 /// Reads one request.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ impl RequestReader {
         headers.extend(known.trailer);
         Request {
             time: self.time,
-            protocol: Protocol::Http1,
+            protocol: head.version,
             method: Some(head.method),
             authority: head.authority,
             path: Some(head.path),

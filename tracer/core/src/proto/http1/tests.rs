@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::proto::decoder::tests::{Part, corpus, feed};
-use crate::proto::{HeadCut, Request, parse_http1};
+use crate::proto::{HeadCut, Protocol, Request, parse_http1};
 
 fn one(bytes: &[u8]) -> Request {
     let (mut requests, unread) = parse_http1(bytes);
@@ -281,6 +281,49 @@ fn hostile_input_is_bounded() {
     let request = &feed(&parts).0[0];
     assert!(request.body.gaps.len() <= 257);
     assert_eq!(request.body.data.len() as u64 + request.unread_bytes, 20_000);
+}
+
+#[test]
+fn request_lines_are_read_as_lenient_servers_read_them() {
+    for (line, method, path, version) in [
+        ("GET    /a HTTP/1.1", "GET", "/a", Protocol::Http1),
+        ("GET\t/a\tHTTP/1.1", "GET", "/a", Protocol::Http1),
+        ("GET \t /a  \t HTTP/1.1 ", "GET", "/a", Protocol::Http1),
+        ("GET\u{b}/a\u{c}HTTP/1.0", "GET", "/a", Protocol::Http1),
+        ("get /a HTTP/1.1", "get", "/a", Protocol::Http1),
+        ("\r\n\r\n\nGET /a HTTP/1.1", "GET", "/a", Protocol::Http1),
+        ("GET /a b  c HTTP/1.1", "GET", "/a b  c", Protocol::Http1),
+        ("GET  http://a.test/a HTTP/1.1", "GET", "/a", Protocol::Http1),
+        ("GET /a HTTP/2", "GET", "/a", Protocol::Http2),
+        ("GET /a HTTP/2.0", "GET", "/a", Protocol::Http2),
+        ("GET /a HTTP/3", "GET", "/a", Protocol::Http3),
+    ] {
+        for end in ["\n", "\r\n"] {
+            let request = one(format!("{line}{end}Host: a.test{end}{end}").as_bytes());
+            assert_eq!(request.method.as_deref(), Some(method), "{line:?}");
+            assert_eq!(request.target(), path, "{line:?}");
+            assert_eq!(request.authority.as_deref(), Some("a.test"), "{line:?}");
+            assert!(request.protocol == version && request.complete, "{line:?}");
+        }
+        for len in 0..line.len() {
+            for part in parse_http1(&line.as_bytes()[..len]).0 {
+                assert!(path.starts_with(part.target()), "{line:?} {len}: {part:?}");
+            }
+        }
+    }
+    for line in [
+        "GET/a HTTP/1.1",
+        "GET /a HTTP/1.1x",
+        "GET /a HTTP/4",
+        "GET /a http",
+        "GET\r/a HTTP/1.1",
+        "GET                  /a HTTP/1.1",
+        "PRI * HTTP/2.0",
+        "HTTP/1.1 200 OK",
+    ] {
+        let (requests, _) = parse_http1(format!("{line}\r\nHost: a.test\r\n\r\n").as_bytes());
+        assert_eq!(requests.len(), 0, "{line:?}");
+    }
 }
 
 /// Reports whether a partially known request is consistent with the whole.
