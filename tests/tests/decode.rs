@@ -289,6 +289,7 @@ fn json_lines_match_the_documentation() {
             "initiator",
             "complete",
             "unread_bytes",
+            "never_sent",
             "opaque_bytes",
             "findings",
             "findings_uncounted",

@@ -56,6 +56,7 @@ pub fn judged() -> JudgedRequest {
         complete: true,
         unread_bytes: 0,
         update: false,
+        never_sent: None,
     };
     let connection = Connection { key: 1, transport: Transport::Tcp, local: None, remote: None };
     let process = Process { uid: 7, tgid: 8, tid: 9, comm: "net".into() };
@@ -145,6 +146,7 @@ pub fn alert() -> Alert {
             initiator: Initiator::Browser,
             complete: true,
             unread_bytes: 0,
+            never_sent: None,
             opaque_bytes: 0,
             findings: vec![url],
             findings_uncounted: 0,

@@ -13,7 +13,7 @@ use super::{json::ALERT_SCHEMA, redact::Redactor};
 use crate::{
     finding::{Confidence, Identification, Kind, Recipient, Scope, Sender, Severity, Visited},
     judge::{Disclosure, JudgedRequest},
-    proto::{Initiator, Protocol},
+    proto::{Initiator, NeverSent, Protocol},
     record::{Hook, Transport},
 };
 
@@ -101,6 +101,10 @@ pub struct RequestReport {
     pub complete: bool,
     /// Number of bytes of the request that are not known.
     pub unread_bytes: u64,
+    /// The reason why the request was never sent. `None` if it was sent, or if
+    /// that is not known.
+    #[serde(default)]
+    pub never_sent: Option<NeverSent>,
     /// Number of bytes of the content that are known and could not be decoded:
     /// encrypted once more, or in an unknown format.
     #[serde(default)]
@@ -235,6 +239,7 @@ impl RequestReport {
             initiator: judged.initiator,
             complete: request.complete,
             unread_bytes: request.unread_bytes,
+            never_sent: request.never_sent,
             opaque_bytes: judged.opaque_bytes(),
             findings,
             findings_uncounted: judged.findings_uncounted,

@@ -127,6 +127,7 @@ fn request(path: &str, headers: &[(&'static str, &'static str)], body: &[u8]) ->
         partial: Vec::new(),
         head_cut: None,
         update: false,
+        never_sent: None,
         headers: headers.iter().map(header).collect(),
         body: Body { data: Bytes::copy_from_slice(body), ..Body::default() },
         complete: true,

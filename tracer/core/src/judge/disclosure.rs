@@ -110,6 +110,7 @@ impl<'a> Context<'a> {
             identifier: identification.unwrap_or(identifier),
             private: self.private == Some(true),
             head_cut: self.sent.message.head_cut.is_some(),
+            never_sent: self.sent.message.never_sent.is_some(),
         };
         let mut verdict = table::judge(rules.judgement(), &case, recipient);
         // A value that may be something else does not raise an alert.

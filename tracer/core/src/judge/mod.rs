@@ -127,7 +127,8 @@ impl Judge {
         let sender = sender(&sent.message, initiator);
         let recipient =
             self.recipient(sent.message.authority.as_deref(), browser.as_deref(), sender);
-        if sender != Sender::Navigation {
+        let sends = sent.message.never_sent.is_none();
+        if sender != Sender::Navigation && sends {
             let site = site.as_ref().map_or("", Site::as_str);
             let typing = &mut self.memory.entry(&application).typing;
             list.extend(typing.observe(site, &candidates, sent.message.time));
@@ -146,7 +147,7 @@ impl Judge {
             site: site.as_ref(),
             sdk: sdk.as_deref(),
         };
-        if is_own(sender, &recipient) {
+        if sends && is_own(sender, &recipient) {
             list.extend(self.returning(&candidates, context.place()));
         }
         let disclosures = self.disclosures(list, &context);
@@ -201,7 +202,8 @@ impl Judge {
 
     /// Judges each finding in the context of its request.
     fn disclosures(&mut self, findings: Vec<Finding>, context: &Context<'_>) -> Vec<Disclosure> {
-        let own = is_own(context.sender, context.recipient);
+        let sends = context.sent.message.never_sent.is_none();
+        let own = sends && is_own(context.sender, context.recipient);
         let place = context.place();
         let identifications: Vec<_> =
             findings.iter().map(|finding| self.identification(finding, own, place)).collect();

@@ -31,6 +31,8 @@ pub(super) struct Case<'a> {
     pub(super) private: bool,
     /// Set if fields of the head may be missing.
     pub(super) head_cut: bool,
+    /// Set if the request is known never to have been sent.
+    pub(super) never_sent: bool,
 }
 
 /// Returns the verdict of the first row that matches the case. `recipient` is the
@@ -70,6 +72,7 @@ fn matches(row: &Row, case: &Case<'_>) -> bool {
         && among(&row.identifier, &case.identifier)
         && row.private.is_none_or(|private| private == case.private)
         && row.head_cut.is_none_or(|cut| cut == case.head_cut)
+        && row.never_sent.is_none_or(|never| never == case.never_sent)
 }
 
 /// Returns a description of a sender for a sentence.

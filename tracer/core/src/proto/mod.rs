@@ -165,6 +165,34 @@ pub enum HeadCut {
     Fields,
 }
 
+/// The reason why a recorded request never reached the network. Only other
+/// tools' recordings contain such requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NeverSent {
+    /// It was blocked: by an extension, a policy, or the recording tool.
+    Blocked,
+    /// The connection to the server failed before it could be sent.
+    Failed,
+    /// It was answered from a cache.
+    Cached,
+    /// It was answered on the device: by a service worker, by the recording
+    /// tool, or by an internal redirect.
+    Local,
+}
+
+impl NeverSent {
+    /// Returns a description that completes the words "never sent:".
+    pub fn explain(self) -> &'static str {
+        match self {
+            Self::Blocked => "it was blocked",
+            Self::Failed => "the connection failed",
+            Self::Cached => "it was answered from a cache",
+            Self::Local => "it was answered on the device",
+        }
+    }
+}
+
 /// A request sent by a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -199,6 +227,9 @@ pub struct Request {
     /// Set if this replaces an earlier, less complete version of the request,
     /// which was emitted because its remainder had not arrived in time.
     pub update: bool,
+    /// The reason why the request was never sent. `None` if it was sent, or if
+    /// that is not known.
+    pub never_sent: Option<NeverSent>,
 }
 
 impl Request {

@@ -37,6 +37,8 @@ pub struct Row {
     pub private: Option<bool>,
     /// Set if fields of the head may be missing.
     pub head_cut: Option<bool>,
+    /// Set if the request is known never to have been sent.
+    pub never_sent: Option<bool>,
     /// The severity, if the row matches.
     pub severity: Severity,
     /// The reason; `{sender}` and `{recipient}` are replaced.

@@ -22,6 +22,7 @@ fn request(body: Vec<u8>, complete: bool) -> Request {
         partial: Vec::new(),
         head_cut: None,
         update: false,
+        never_sent: None,
         headers: Vec::new(),
         body: Body { data: body.into(), ..Body::default() },
         complete,

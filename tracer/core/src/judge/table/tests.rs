@@ -21,6 +21,7 @@ const MI: Case<'static> = Case {
     identifier: Identification::Lasting,
     private: false,
     head_cut: false,
+    never_sent: false,
 };
 
 const CHROME: Case<'static> = Case {
@@ -248,6 +249,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
                                     identifier,
                                     private,
                                     head_cut,
+                                    never_sent: false,
                                 })
                             })
                         })
@@ -284,6 +286,19 @@ fn pages_visits_and_cut_heads_accuse_nobody_but_the_maker() {
         }
         if case.sender == Sender::Unknown && case.head_cut {
             assert_eq!(severity, Severity::Info, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn requests_that_were_never_sent_raise_no_alert() {
+    let table = embedded();
+    for case in cases() {
+        let severity = |case: &Case<'_>| judge(&table, case, &Recipient::ThirdParty).severity;
+        let never = severity(&Case { never_sent: true, ..case });
+        assert!(never <= Severity::Low, "{case:?}");
+        if severity(&case) == Severity::Info {
+            assert_eq!(never, Severity::Info, "{case:?}");
         }
     }
 }
@@ -340,7 +355,9 @@ fn documented(row: &Row) -> String {
     condition("sender", serde_json::to_value(&row.sender));
     condition("recipient", serde_json::to_value(&row.recipient));
     condition("identifier", serde_json::to_value(&row.identifier));
-    for (key, value) in [("private", row.private), ("head_cut", row.head_cut)] {
+    for (key, value) in
+        [("private", row.private), ("head_cut", row.head_cut), ("never_sent", row.never_sent)]
+    {
         conditions.extend(value.map(|value| format!("{key}: {value}")));
     }
     let conditions = if conditions.is_empty() { "any".to_owned() } else { conditions.join("<br>") };

@@ -148,6 +148,7 @@ impl Head {
             unread_bytes: self.unread.saturating_add(body.unread()),
             body: body.into_body(),
             update: false,
+            never_sent: None,
         }
     }
 }

@@ -200,6 +200,7 @@ impl RequestReader {
             unread_bytes: self.unread + head.fields.unread + known.unread,
             body: known.body,
             update: self.emitted,
+            never_sent: None,
         }
     }
 }

@@ -76,6 +76,7 @@ impl Message {
             unread_bytes: self.unread_bytes,
             body: self.body,
             update: false,
+            never_sent: handshake.never_sent,
         }
     }
 }

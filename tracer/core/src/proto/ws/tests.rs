@@ -209,6 +209,7 @@ fn the_compression_offer_is_read() {
         complete: whole,
         unread_bytes: 0,
         update: false,
+        never_sent: None,
     };
     assert!(may_deflate(&handshake(b"permessage-deflate; client_max_window_bits", true)));
     assert!(may_deflate(&handshake(b"x-other, Permessage-Deflate", true)));

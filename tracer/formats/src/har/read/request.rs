@@ -77,6 +77,7 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
         body,
         unread_bytes,
         update: false,
+        never_sent: None,
     };
     Some((request, transport))
 }
