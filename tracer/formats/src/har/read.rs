@@ -2,6 +2,9 @@
 //! WebSocket. Responses, often the largest part of a file, are skipped.
 
 mod body;
+mod headers;
+mod outcome;
+mod protocol;
 mod request;
 mod time;
 mod time_queue;
@@ -14,14 +17,14 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use self::time_queue::TimeQueue;
+use self::{outcome::Outcome, time_queue::TimeQueue};
 use crate::{
     ReadError,
     json::{self, Value},
     recording::{HOOK, unknown_process},
 };
 use tracer_core::{
-    proto::{Protocol, Request, ws},
+    proto::{HeadCut, NeverSent, Request, ws},
     record::{BootTime, Connection, Transport},
     stream::Sent,
 };
@@ -35,18 +38,46 @@ pub struct Counters {
     pub unreadable: u64,
     /// Number of entries that exceed a limit and were read in part.
     pub shortened: u64,
+    /// Number of entries without a readable time.
+    pub untimed: u64,
+    /// Number of entries whose list of header fields is missing or incomplete.
+    pub headless: u64,
+    /// Number of requests that were blocked.
+    pub blocked: u64,
+    /// Number of requests for which there was no connection.
+    pub failed: u64,
+    /// Number of requests that a cache answered.
+    pub cached: u64,
+    /// Number of requests that were answered on the device.
+    pub local: u64,
 }
 
 impl Counters {
-    /// Describes what could not be read, one line for each kind.
+    /// Describes what could not be read or was not sent, one line for each kind.
     pub fn explain(&self) -> impl Iterator<Item = String> {
         [
             (self.unreadable, "entries have no request with an HTTP URL"),
             (self.shortened, "entries are larger than the limit and were read in part"),
+            (self.untimed, "entries have no readable time: they are in the order of the file"),
+            (self.headless, "entries have no complete list of header fields: their sender is known only if fields prove it"),
+            (self.blocked, "requests were never sent: they were blocked"),
+            (self.failed, "requests were never sent: the connection failed"),
+            (self.cached, "requests were never sent: they were answered from a cache"),
+            (self.local, "requests were never sent: they were answered on the device"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
+    }
+
+    fn never_sent(&mut self, reason: Option<NeverSent>) {
+        match reason {
+            Some(NeverSent::Blocked) => self.blocked += 1,
+            Some(NeverSent::Failed) => self.failed += 1,
+            Some(NeverSent::Cached) => self.cached += 1,
+            Some(NeverSent::Local) => self.local += 1,
+            None => {}
+        }
     }
 }
 
@@ -92,6 +123,7 @@ struct Entry {
     cut: bool,
     /// Set if Chromium's developer tools wrote the entry.
     from_chromium: bool,
+    outcome: Outcome,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -190,6 +222,7 @@ impl<R: BufRead> Reader<R> {
     fn entry(&mut self, entry: Entry) {
         self.counters.entries += 1;
         self.counters.shortened += u64::from(entry.shortened);
+        self.counters.untimed += u64::from(entry.started.is_none() && !entry.cut);
         let time = entry.started.unwrap_or(self.last_started);
         self.last_started = time;
         let Some((mut request, transport)) = request::request(&entry.request, time, entry.cut)
@@ -197,9 +230,13 @@ impl<R: BufRead> Reader<R> {
             self.counters.unreadable += 1;
             return;
         };
-        if entry.from_chromium && transport == Transport::Tls {
-            request::mark_provisional(&mut request);
+        if headers::are_provisional(&request, transport, entry.from_chromium) {
+            request.head_cut = request.head_cut.or(Some(HeadCut::Fields));
+            request.complete = false;
         }
+        self.counters.headless += u64::from(request.head_cut.is_some() && !entry.cut);
+        request.never_sent = entry.outcome.never_sent();
+        self.counters.never_sent(request.never_sent);
         let connection = entry.connection(&request, transport);
         let sent = Sent { connection, hook: HOOK, process: unknown_process(), message: request };
         if let Value::List(messages) = entry.messages {
@@ -238,8 +275,10 @@ impl Entry {
                 "startedDateTime" => {
                     self.started = string(json)?.and_then(|text| time::parse(&text))
                 }
+                "response" => self.outcome.read_response(json)?,
                 "serverIPAddress" => self.server = string(json)?.and_then(|text| parse_ip(&text)),
                 "connection" => self.connection = string(json)?.unwrap_or_default(),
+                name if self.outcome.read_member(name, json)? => {}
                 _ => json.skip()?,
             }
         }
@@ -314,15 +353,4 @@ fn cost(request: &Request) -> usize {
         + request.target().len()
         + request.body.data.len()
         + fields.sum::<usize>()
-}
-
-/// Parses a tool's name of a protocol.
-fn protocol(version: &[u8]) -> Protocol {
-    let version = version.to_ascii_lowercase();
-    match &version[..] {
-        b"http/2" | b"http/2.0" | b"h2" | b"h2c" => Protocol::Http2,
-        b"http/3" | b"http/3.0" | b"h3" => Protocol::Http3,
-        // Tools also write "unknown", "blob" and "data".
-        _ => Protocol::Http1,
-    }
 }

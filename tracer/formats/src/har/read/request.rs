@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::{
     body::{self, Declared},
+    headers::Listed,
     protocol,
 };
 use crate::json::Value;
 use tracer_core::{
-    proto::{HeadCut, Header, Request},
+    proto::{HeadCut, Header, Protocol, Request},
     record::{BootTime, Transport},
 };
 
@@ -25,9 +26,10 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
 
     // HTTP/2 sends the request line as these fields (RFC 9113, section 8.3.1).
     // They take precedence over the URL, which the tool composed.
+    let Listed { fields, partial, is_whole } = Listed::of(object);
     let (pseudo, mut headers): (Vec<_>, Vec<_>) =
-        headers(object).partition(|header| header.name.starts_with(b":"));
-    add_cookies(object, &mut headers);
+        fields.into_iter().partition(|header| header.name.starts_with(b":"));
+    super::headers::add_cookies(object, &mut headers);
     let field = |list: &[Header], name: &[u8]| {
         let found = list.iter().find(|header| header.name.eq_ignore_ascii_case(name));
         found.map(|header| header.value.clone()).filter(|value| !value.is_empty())
@@ -57,21 +59,24 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
 
     let too_many = headers.len() > MAX_FIELDS;
     headers.truncate(MAX_FIELDS);
-    let head_cut =
-        head_cut(object).filter(|_| cut || url.cut).or_else(|| too_many.then_some(HeadCut::Fields));
+    let head_cut = head_cut(object)
+        .filter(|_| cut || url.cut)
+        .or_else(|| (too_many || !is_whole).then_some(HeadCut::Fields));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let request = Request {
         time,
-        protocol: object.text("httpVersion").map_or_else(
-            || protocol(if pseudo.is_empty() { b"http/1.1" } else { b"h2" }),
-            |version| protocol(&version.bytes),
-        ),
+        protocol: object
+            .text("httpVersion")
+            .and_then(|version| protocol::parse(&version.bytes))
+            // Only HTTP/2 and HTTP/3 send such fields.
+            .filter(|&version| version != Protocol::Http1 || pseudo.is_empty())
+            .unwrap_or(if pseudo.is_empty() { Protocol::Http1 } else { Protocol::Http2 }),
         method: method.map(|method| text(&method.bytes)),
         authority: (!authority.is_empty()).then(|| text(&authority)),
         // A query directly after the host means the path `/?q`.
         path: Some(if path.starts_with(b"?") { format!("/{}", text(&path)) } else { text(&path) }),
         headers,
-        partial: Vec::new(),
+        partial,
         head_cut,
         complete: !cut && head_cut.is_none() && method.is_some() && body.gaps.is_empty(),
         body,
@@ -80,17 +85,6 @@ pub(super) fn request(object: &Value, time: BootTime, cut: bool) -> Option<(Requ
         never_sent: None,
     };
     Some((request, transport))
-}
-
-/// Marks the head as cut if Chromium could not see the fields that were sent,
-/// and listed "provisional" ones. Over TLS, Chromium always sends
-/// `sec-fetch-site`. Without it, the initiator must not be guessed from the
-/// other fields.
-pub(super) fn mark_provisional(request: &mut Request) {
-    if request.header("sec-fetch-site").is_none() {
-        request.head_cut = request.head_cut.or(Some(HeadCut::Fields));
-        request.complete = false;
-    }
 }
 
 /// Returns the part of the head in which an incomplete request object ends.
@@ -145,44 +139,6 @@ impl<'a> Url<'a> {
         let path = path.split(|&b| b == b'#').next().unwrap_or_default();
         let path = if path.is_empty() { b"/" } else { path };
         Some(Self { encrypted, authority: authority.get(host..)?, path })
-    }
-}
-
-/// Reads the header fields, which are objects, or pairs if Slack wrote them.
-fn headers(object: &Value) -> impl Iterator<Item = Header> {
-    object.list("headers").iter().filter_map(|field| {
-        let [name, value] = match field {
-            Value::List(pair) => [pair.first(), pair.get(1)],
-            field => ["name", "value"].map(|member| field.member(member)),
-        };
-        let bytes = |value: Option<&Value>| match value {
-            Some(Value::Text(text)) => Bytes::copy_from_slice(&text.bytes),
-            Some(Value::Scalar(scalar)) => Bytes::copy_from_slice(scalar.as_bytes()),
-            _ => Bytes::new(),
-        };
-        Some(Header { name: bytes(name), value: bytes(value) }).filter(|h| !h.name.is_empty())
-    })
-}
-
-/// Adds the header field `cookie` from the list of cookies if it is missing.
-fn add_cookies(object: &Value, headers: &mut Vec<Header>) {
-    if headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"cookie")) {
-        return;
-    }
-    let mut joined = Vec::new();
-    for cookie in object.list("cookies") {
-        let (Some(name), Some(value)) = (cookie.text("name"), cookie.text("value")) else {
-            continue;
-        };
-        if !joined.is_empty() {
-            joined.extend_from_slice(b"; ");
-        }
-        joined.extend_from_slice(&name.bytes);
-        joined.push(b'=');
-        joined.extend_from_slice(&value.bytes);
-    }
-    if !joined.is_empty() {
-        headers.push(Header { name: Bytes::from_static(b"cookie"), value: joined.into() });
     }
 }
 

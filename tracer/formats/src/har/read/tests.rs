@@ -3,9 +3,10 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use tracer_core::{
+    finding::Severity,
     knowledge::Knowledge,
     pipeline::{Output, Pipeline},
-    proto::{self, HeadCut, Initiator},
+    proto::{self, HeadCut, Initiator, Protocol},
 };
 
 const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
@@ -57,6 +58,9 @@ fn chains(sent: Sent<Request>) -> Vec<(String, String)> {
 }
 
 fn post(headers: Json, post: Json) -> Json {
+    let mut headers = headers;
+    let host = json!({"name": "Host", "value": "collector.example"});
+    headers.as_array_mut().expect("a list").insert(0, host);
     json!({
         "method": "POST", "url": "https://collector.example/v1", "httpVersion": "HTTP/1.1",
         "headers": headers, "queryString": [], "cookies": [], "headersSize": -1,
@@ -223,7 +227,9 @@ fn bytes_that_a_tool_lost_are_counted() {
 
 #[test]
 fn complete_bodies_have_no_gaps() {
-    let get = one(json!({"method": "GET", "url": "http://a.test/p", "bodySize": 0, "headers": []}));
+    let get = one(
+        json!({"method": "GET", "url": "http://a.test/p", "bodySize": 0, "headers": [["Host", "a.test"]]}),
+    );
     assert!(get.complete && get.body.data.is_empty() && get.body.gaps.is_empty());
     // A length in another character set differs.
     let other = json!([
@@ -299,8 +305,233 @@ fn provisional_fields_leave_the_initiator_unknown() {
     assert_eq!(sender(json!([]), "https"), (Initiator::Unknown, false));
     let page = json!([{"name": "sec-fetch-site", "value": "cross-site"}]);
     assert_eq!(sender(page, "https"), (Initiator::Page, true));
-    // Over plain HTTP, browsers send none.
-    assert_eq!(sender(json!([]), "http"), (Initiator::Browser, true));
+    // Over plain HTTP, browsers send none. `Host` is always sent, and added late.
+    assert_eq!(sender(json!([]), "http"), (Initiator::Unknown, false));
+    assert!(sender(json!([{"name": "Host", "value": "tracker.example"}]), "http").1);
+}
+
+#[test]
+fn a_list_of_fields_that_is_not_whole_proves_no_absence() {
+    let agent = "Mozilla/5.0 (X11) Chrome/120.0.0.0";
+    let read = |headers: Json, version: &str| {
+        let mut request = json!({
+            "method": "GET", "url": format!("https://tracker.example/p?u={VISITED}"),
+            "httpVersion": version, "headersSize": -1, "bodySize": 0, "headers": headers,
+        });
+        if request["headers"] == json!("missing") {
+            request.as_object_mut().unwrap().remove("headers");
+        }
+        one(request)
+    };
+    for headers in [
+        json!("missing"),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!(7),
+        json!([{}]),
+        json!([{"name": "user-agent"}]),
+        json!([{"name": "user-agent", "value": null}]),
+        json!([{"name": "user-agent", "value": agent}, {"name": "origin", "value": {"a": 1}}]),
+        json!([{"name": "user-agent", "value": agent}, {"name": "origin", "value": [[1]]}]),
+        json!([{"name": "user-agent", "value": {"type": "string", "value": agent}}]),
+        json!([{"name": {"a": 1}, "value": "b"}, {"name": "user-agent", "value": agent}]),
+        json!([{"name": "user-agent", "value": agent}, 7]),
+        json!({"user-agent": agent}),
+        // Chromium's provisional fields, in a file that another tool wrote.
+        json!([{"name": "user-agent", "value": agent}, {"name": "sec-ch-ua", "value": "\"x\""}]),
+    ] {
+        for version in ["h2", "HTTP/1.1", "", "unknown"] {
+            let request = read(headers.clone(), version);
+            assert_eq!(request.head_cut, Some(HeadCut::Fields), "{version} {headers}");
+            assert!(!request.complete, "{version} {headers}");
+            assert_eq!(proto::initiator(&request), Initiator::Unknown, "{version} {headers}");
+        }
+    }
+    for headers in [
+        json!([{"name": "Host", "value": "tracker.example"}, {"name": "x", "value": 7}]),
+        json!([{"name": "host", "value": ["tracker.example"]}]),
+        json!([["host", "tracker.example"], ["user-agent", agent]]),
+        json!(["Host: tracker.example", "User-Agent: x"]),
+        json!("GET / HTTP/1.1\r\nHost: tracker.example\r\nUser-Agent: x\r\n"),
+    ] {
+        let request = read(headers.clone(), "HTTP/1.1");
+        assert_eq!(request.header("host"), Some(&b"tracker.example"[..]), "{headers}");
+        assert!(request.complete && request.head_cut.is_none(), "{headers}");
+    }
+    // mitmproxy lists no `:authority`.
+    assert!(read(json!([["user-agent", agent]]), "HTTP/2.0").complete);
+    // What is listed decides nevertheless.
+    let typed = |name: &str, value: &str| json!({"name": name, "value": {"value": value}});
+    let page = json!([
+        typed("sec-fetch-site", "cross-site"),
+        typed("sec-fetch-mode", "cors"),
+        typed("sec-fetch-dest", "empty"),
+    ]);
+    let page = read(page, "h2");
+    assert_eq!((proto::initiator(&page), page.complete), (Initiator::Page, false));
+    // The start of a long value.
+    let long =
+        json!([["host", "a.test"], ["referer", {"type": "longString", "initial": "https:"}]]);
+    let long = read(long, "HTTP/1.1");
+    assert_eq!(long.partial[0].value.known(), "https:");
+    assert_eq!(long.header("referer"), None);
+}
+
+/// Reads an entry with these members, and those of its response.
+fn outcome(entry_members: Json, response: Json) -> Option<NeverSent> {
+    let mut entry = entry(post(json!([]), json!({"text": VISITED})));
+    entry["response"] = response;
+    let members = entry_members.as_object().expect("an object").clone();
+    entry.as_object_mut().expect("an object").extend(members);
+    let [sent] = <[_; 1]>::try_from(whole(&har(&[entry]))).expect("one request");
+    sent.message.never_sent
+}
+
+#[test]
+fn requests_that_were_never_sent_are_recognised_as_each_tool_writes_them() {
+    let none = json!({});
+    for (entry, response, reason) in [
+        // Chromium.
+        (&none, json!({"status": 0, "_error": "net::ERR_BLOCKED_BY_CLIENT"}), NeverSent::Blocked),
+        (&none, json!({"status": 0, "_error": "net::ERR_NAME_NOT_RESOLVED"}), NeverSent::Failed),
+        (&none, json!({"status": 0, "_error": "net::ERR_CERT_DATE_INVALID"}), NeverSent::Failed),
+        (&json!({"_fromCache": "disk"}), json!({"status": 200}), NeverSent::Cached),
+        (&json!({"_fromCache": "memory"}), json!({"status": 200}), NeverSent::Cached),
+        (
+            &none,
+            json!({"status": 200, "_fetchedViaServiceWorker": true,
+                   "_serviceWorkerResponseSource": "cache-storage"}),
+            NeverSent::Local,
+        ),
+        (&none, json!({"status": 200, "_fetchedViaServiceWorker": true}), NeverSent::Local),
+        (
+            &none,
+            json!({"status": 307, "statusText": "Internal Redirect",
+                   "headers": [{"name": "Non-Authoritative-Reason", "value": "HSTS"}]}),
+            NeverSent::Local,
+        ),
+        // Safari.
+        (&json!({"_fetchType": "Memory Cache"}), json!({"status": 200}), NeverSent::Cached),
+        (&json!({"_fetchType": "Disk Cache"}), json!({"status": 200}), NeverSent::Cached),
+        (&json!({"_fetchType": "Service Worker"}), json!({"status": 200}), NeverSent::Local),
+        (
+            &none,
+            json!({"status": 0,
+                   "_error": "A server with the specified hostname could not be found."}),
+            NeverSent::Failed,
+        ),
+        // Firefox, Playwright and Puppeteer.
+        (&none, json!({"status": -1, "_failureText": "NS_ERROR_UNKNOWN_HOST"}), NeverSent::Failed),
+        (&none, json!({"status": -1, "_failureText": "NS_ERROR_TRACKING_URI"}), NeverSent::Blocked),
+        (
+            &none,
+            json!({"status": -1, "_failureText": "net::ERR_BLOCKED_BY_CLIENT.Inspector"}),
+            NeverSent::Blocked,
+        ),
+        (&json!({"_wasAborted": true}), json!({"status": -1}), NeverSent::Blocked),
+        (&json!({"_wasFulfilled": true}), json!({"status": 200}), NeverSent::Local),
+        (&json!({"_wasBlocked": true}), json!({"status": 0}), NeverSent::Blocked),
+        (&json!({"_blockedReason": "mixed-content"}), json!({"status": 0}), NeverSent::Blocked),
+        (&json!({"_error": "net::ERR_CONNECTION_REFUSED"}), json!(null), NeverSent::Failed),
+        // mitmproxy and other proxies.
+        (
+            &none,
+            json!({"status": 0, "_error": "[Errno -2] Name or service not known"}),
+            NeverSent::Failed,
+        ),
+        (&none, json!({"status": 0, "_charlesStatus": "BLOCKED"}), NeverSent::Blocked),
+        (
+            &none,
+            json!({"status": 0, "statusText": "getaddrinfo ENOTFOUND a.test"}),
+            NeverSent::Failed,
+        ),
+        (
+            &none,
+            json!({"status": "0", "comment": "Could not resolve host: a.test"}),
+            NeverSent::Failed,
+        ),
+        (&json!({"comment": "Blocked by a rule"}), json!({"status": -1}), NeverSent::Blocked),
+    ] {
+        assert_eq!(outcome(entry.clone(), response.clone()), Some(reason), "{entry} {response}");
+    }
+}
+
+#[test]
+fn requests_that_may_have_been_sent_count_as_sent() {
+    let none = json!({});
+    for (entry, response) in [
+        (&none, json!(null)),
+        (&none, json!({})),
+        // tracer and HTTP Toolkit write no more of a request without an answer.
+        (&none, json!({"status": 0, "statusText": ""})),
+        (&none, json!({"status": -1})),
+        (&none, json!({"status": 0, "_error": null, "_transferSize": 0})),
+        (&none, json!({"status": 0, "_error": ""})),
+        // These occur after a request, too.
+        (&none, json!({"status": 0, "_error": "net::ERR_ABORTED"})),
+        (&none, json!({"status": 0, "_error": "net::ERR_FAILED"})),
+        (&none, json!({"status": 0, "_error": "net::ERR_CONNECTION_RESET"})),
+        (&none, json!({"status": 0, "_error": "net::ERR_EMPTY_RESPONSE"})),
+        (&none, json!({"status": 0, "_error": "net::ERR_TIMED_OUT"})),
+        (&none, json!({"status": 0, "_error": "net::ERR_BLOCKED_BY_RESPONSE"})),
+        (&none, json!({"status": 0, "_error": "net::ERR_BLOCKED_BY_ORB"})),
+        (&none, json!({"status": 0, "_error": "blocked by CORS policy"})),
+        (&none, json!({"status": -1, "_failureText": "NS_BINDING_ABORTED"})),
+        (&json!({"_blockedReason": "corp-not-same-origin"}), json!({"status": 0})),
+        // There was an answer.
+        (&none, json!({"status": 200, "_error": "net::ERR_BLOCKED_BY_CLIENT"})),
+        (&none, json!({"status": 403, "statusText": "Blocked"})),
+        (&json!({"_wasAborted": false, "_fromCache": null}), json!({"status": 200})),
+        (&json!({"_fromCache": false}), json!({"status": 200})),
+        // The cache asked the server.
+        (&json!({"_fromCache": "disk"}), json!({"status": 304})),
+        (&json!({"_fetchType": "Network Load"}), json!({"status": 200})),
+        (&none, json!({"status": 200, "_fetchedViaServiceWorker": false})),
+        (
+            &none,
+            json!({"status": 200, "_fetchedViaServiceWorker": true,
+                   "_serviceWorkerResponseSource": "network"}),
+        ),
+        (&none, json!({"status": 307, "headers": [{"name": "Location", "value": "/"}]})),
+    ] {
+        assert_eq!(outcome(entry.clone(), response.clone()), None, "{entry} {response}");
+    }
+}
+
+#[test]
+fn a_visited_page_in_a_request_that_was_never_sent_is_no_alert() {
+    let page = json!({"method": "GET", "url": VISITED, "httpVersion": "h2", "headers": [
+        ["sec-fetch-site", "none"], ["sec-fetch-mode", "navigate"], ["sec-fetch-dest", "document"],
+        ["sec-fetch-user", "?1"],
+    ]});
+    let report = post(json!([]), json!({"text": json!({"url": VISITED}).to_string()}));
+    let severity = |error: Json| {
+        let mut second = entry(report.clone());
+        second["startedDateTime"] = json!("2026-11-22T10:00:01.000Z");
+        second["response"] = json!({"status": 0, "_error": error});
+        let mut outputs = Vec::new();
+        let mut pipeline = Pipeline::new(&Knowledge::default());
+        for sent in whole(&har(&[entry(page.clone()), second])) {
+            pipeline.request(sent, &mut outputs);
+        }
+        let Some(Output::Request(judged)) = outputs.pop() else { panic!() };
+        judged.severity()
+    };
+    assert!(severity(json!(null)) >= Some(Severity::High));
+    assert_eq!(severity(json!("net::ERR_BLOCKED_BY_CLIENT")), Some(Severity::Low));
+}
+
+#[test]
+fn what_a_file_says_about_its_requests_is_counted() {
+    let mut blocked = entry(post(json!([]), json!({"text": "x"})));
+    blocked["response"] = json!({"status": 0, "_error": "net::ERR_BLOCKED_BY_CLIENT"});
+    let mut untimed = entry(post(json!([]), json!({"text": "x"})));
+    untimed["startedDateTime"] = json!("soon");
+    let bare = entry(json!({"method": "GET", "url": "http://a.test/"}));
+    let (_, counters, _) = read(har(&[blocked, untimed, bare]).as_bytes());
+    assert_eq!((counters.blocked, counters.untimed, counters.headless), (1, 1, 1));
+    assert_eq!(counters.explain().count(), 3);
 }
 
 #[test]
