@@ -1,5 +1,7 @@
 //! The search for findings in one request, value by value.
 
+use std::borrow::Cow;
+
 use super::{
     Context, Findings, Lexicon, MAX_FINDINGS,
     candidates::Candidates,
@@ -194,21 +196,18 @@ impl<'a> Search<'a> {
     fn find_urls(&mut self, value: &Value<'_>) -> bool {
         let text = value.text;
         let mut any = false;
-        for span in urls_in(text) {
+        for span in url::spans(text, value.truncated) {
             any = true;
-            // Skip a host that may continue: a truncated body must not yield a finding
-            // that the complete one does not have.
-            let truncated = value.truncated && url::is_closing_punctuation(&text[span.end..]);
-            if truncated && span.host_end == span.end {
-                continue;
-            }
             let found = &text[span.start..span.end];
-            self.add_url(
-                if truncated { url::trim_next_url(found) } else { found },
-                &text[span.host_start..span.host_end],
-                || value.chain.to_string(),
-                truncated,
-            );
+            // A visited page shows that a decoded space belongs to the URL.
+            let found = if span.start == 0 && !value.truncated && self.visits.page(text).is_some() {
+                text
+            } else {
+                found
+            };
+            let host = &text[span.host_start..span.host_end];
+            let truncated = value.truncated && span.open;
+            self.add_url(found, host, || value.chain.to_string(), truncated);
         }
         if any {
             return true;
@@ -356,15 +355,28 @@ fn is_short_lived(finding: &Finding) -> bool {
 }
 
 /// Reports whether a finding repeats a known one: the same value, or the same after
-/// percent-decoding. URLs inside the decoded value are separate findings.
+/// percent-decoding, which may have ended a URL at a character that was encoded. URLs
+/// inside the decoded value are separate findings.
 fn is_repetition(known: &Finding, new: &Finding) -> bool {
+    /// How the chain of a decoded value ends.
+    const DECODED: &str = " > percent";
     if known.kind != new.kind {
         return false;
     }
     if known.chain == new.chain {
         return known.value == new.value;
     }
-    new.chain.strip_suffix(" > percent") == Some(&known.chain)
-        && content::percent_decode(known.value.as_bytes())
-            .is_some_and(|text| text == new.value.as_bytes())
+    let Some(mut steps) = new.chain.strip_prefix(&*known.chain) else {
+        return false;
+    };
+    let mut text = Cow::Borrowed(known.value.as_bytes());
+    while let Some(rest) = steps.strip_prefix(DECODED) {
+        let Some(decoded) = content::percent_decode(&text) else {
+            break;
+        };
+        (steps, text) = (rest, Cow::Owned(decoded));
+    }
+    let is_url = matches!(new.kind, Kind::Url | Kind::UrlToUnknown);
+    steps.is_empty()
+        && (text == new.value.as_bytes() || is_url && text.starts_with(new.value.as_bytes()))
 }

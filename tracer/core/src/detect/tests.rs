@@ -350,4 +350,5 @@ fn recognises_sdks_by_form() {
 
 mod properties;
 mod sdks;
+mod urls;
 mod visited;
