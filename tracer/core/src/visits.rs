@@ -9,7 +9,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 use self::hashes::Hashes;
 pub use self::{
@@ -17,7 +17,7 @@ pub use self::{
     page::Page,
 };
 use crate::{
-    address::{Address, Site, host_of_authority},
+    address::{Address, Site, host_of_authority, normalize_host},
     finding::{Scope, Visited},
     record::BootTime,
 };
@@ -73,7 +73,7 @@ impl Visits {
 
     /// Records that a host was looked up.
     pub fn record_lookup(&mut self, host: &str, time: BootTime) {
-        let host = host.to_lowercase();
+        let host = normalize_host(host);
         self.hosts.retain(|(known, _)| *known != host);
         if self.hosts.len() == MAX_HOSTS {
             self.hosts.pop_front();
@@ -131,10 +131,38 @@ impl Visits {
     /// Returns the last visited page on a host, or on any host of a registrable
     /// domain.
     pub fn page_on(&self, host: &str) -> Option<&Visit> {
+        let host = &*normalize(host);
         self.pages.iter().rev().find(|visit| {
             visit.address.host().eq_ignore_ascii_case(host)
                 || visit.site.as_ref().is_some_and(|site| site.as_str().eq_ignore_ascii_case(host))
         })
+    }
+
+    /// Returns the last visited page on exactly this host, with or without `www.`.
+    pub fn page_on_host(&self, host: &str) -> Option<&Visit> {
+        let host = normalize(host);
+        let bare = without_www(&host);
+        self.newest().find(|visit| {
+            without_www(host_of_authority(visit.address.host())).eq_ignore_ascii_case(bare)
+        })
+    }
+
+    /// Returns the last visited page whose host is `name` with other characters in
+    /// place of its dots, such as `news-example-org`.
+    pub fn page_on_label(&self, name: &str) -> Option<&Visit> {
+        self.newest().find(|visit| {
+            let host = host_of_authority(visit.address.host());
+            ["-", "_", "--"].iter().any(|dot| {
+                // A label escapes its own hyphens by doubling them.
+                let plain = host.replace('.', dot);
+                let escaped = || host.replace('-', "--").replace('.', "-");
+                plain.eq_ignore_ascii_case(name) || escaped().eq_ignore_ascii_case(name)
+            })
+        })
+    }
+
+    fn newest(&self) -> impl Iterator<Item = &Visit> {
+        self.pages.iter().rev()
     }
 
     /// Returns the visited page with this URL.
@@ -155,6 +183,15 @@ impl Visits {
     pub fn hashed(&self, value: &str, named: bool) -> Option<HashMatch> {
         self.hashes.find(value, named)
     }
+}
+
+fn without_www(host: &str) -> &str {
+    host.strip_prefix("www.").unwrap_or(host)
+}
+
+/// Normalises a host, which is rarely necessary.
+fn normalize(host: &str) -> Cow<'_, str> {
+    if host.is_ascii() { Cow::Borrowed(host) } else { Cow::Owned(normalize_host(host)) }
 }
 
 impl Visit {

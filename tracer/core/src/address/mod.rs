@@ -4,8 +4,8 @@ mod site;
 
 use std::borrow::Cow;
 
-pub(crate) use self::site::has_known_suffix;
 pub use self::site::{Site, host_of_authority};
+pub(crate) use self::site::{has_known_suffix, normalize_host};
 use crate::content::percent_decode;
 
 /// A normalised address: a host in lower case, and a percent-decoded path and
@@ -36,7 +36,7 @@ impl Address {
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let host = [":80", ":443"].iter().find_map(|port| host.strip_suffix(port)).unwrap_or(host);
         // A fully qualified name may end in a dot.
-        let host = host.strip_suffix('.').unwrap_or(host).to_lowercase();
+        let host = normalize_host(host.strip_suffix('.').unwrap_or(host));
         (!host.is_empty()).then(|| Self {
             host,
             path: if path.is_empty() { "/".into() } else { decoded(path) },
@@ -115,6 +115,11 @@ mod tests {
             ("https://a.test/%C3%A9?q=a%20b", "https://a.test/é?q=a b"),
             ("https://a.test/x?", "https://a.test/x"),
             ("https://a.test./x", "https://a.test/x"),
+            (
+                "https://Nachrichten-München.example/x",
+                "https://xn--nachrichten-mnchen-y6b.example/x",
+            ),
+            ("https://例え.テスト:8443/x", "https://xn--r8jz45g.xn--zckzah:8443/x"),
         ] {
             assert_eq!(address(one), address(other));
         }

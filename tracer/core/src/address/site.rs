@@ -23,7 +23,7 @@ impl Site {
         if let Ok(address) = bare.parse::<Ipv4Addr>() {
             return Some(Self(address.to_string()));
         }
-        let host = host.to_lowercase();
+        let host = normalize_host(host);
         let domain = psl::domain_str(&host).unwrap_or(&host);
         Some(Self(domain.to_owned()))
     }
@@ -32,6 +32,17 @@ impl Site {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Normalises a host, perhaps with a port, for comparison: to lower case, and names with other characters
+/// than ASCII to the form in which they are looked up (`xn--…`, UTS 46).
+pub(crate) fn normalize_host(host: &str) -> String {
+    if host.is_ascii() {
+        return host.to_ascii_lowercase();
+    }
+    let (name, port) = host.split_at(host.rfind(':').unwrap_or(host.len()));
+    let name = idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_lowercase());
+    name + port
 }
 
 /// Returns the host of an authority, without user and port.

@@ -149,6 +149,28 @@ pub enum Step<'a> {
     Hex,
     /// UTF-16.
     Utf16,
+    /// Bytes as the characters U+0000 to U+00FF.
+    BinaryString,
+    /// Bytes, characters or words as numbers.
+    Bytes,
+    /// LZ-String, in any of its forms.
+    LzString,
+    /// Lines of base64 between markers (RFC 7468).
+    Armour,
+    /// An entry of a ZIP file, by its name.
+    Zip(&'a str),
+    /// An entry of a tar file, by its name.
+    Tar(&'a str),
+    /// A value of an XML or HTML document.
+    Xml(&'a Path<'a>),
+    /// The name of a namespace, schema or document type in such a document.
+    XmlNamespace(&'a Path<'a>),
+    /// A value behind its name and `=` in a text.
+    Pair(&'a str),
+    /// A message behind its length.
+    Frame,
+    /// A string behind its length.
+    String,
     /// A value of a JSON document.
     Json(&'a Path<'a>),
     /// A value in one of several JSON documents, with the index of the
@@ -194,6 +216,17 @@ impl fmt::Display for Step<'_> {
             Self::Base64Url => f.write_str("base64url"),
             Self::Hex => f.write_str("hex"),
             Self::Utf16 => f.write_str("utf16"),
+            Self::BinaryString => f.write_str("latin1"),
+            Self::Bytes => f.write_str("bytes"),
+            Self::LzString => f.write_str("lz-string"),
+            Self::Armour => f.write_str("armour"),
+            Self::Zip(name) => named("zip:", name),
+            Self::Tar(name) => named("tar:", name),
+            Self::Xml(path) => write!(f, "xml{path}"),
+            Self::XmlNamespace(path) => write!(f, "xmlns{path}"),
+            Self::Pair(name) => named("pair:", name),
+            Self::Frame => f.write_str("frame"),
+            Self::String => f.write_str("string"),
             Self::Json(path) => write!(f, "json{path}"),
             Self::JsonLine(line, path) => write!(f, "jsonl[{line}]{path}"),
             Self::MessagePack(path) => write!(f, "msgpack{path}"),

@@ -4,20 +4,26 @@ use memchr::memchr_iter;
 
 use super::{base64, chain::Step, xor};
 
+/// Reports whether a text holds a URL that was written backwards. Its query then
+/// precedes it, so this has to be known before forms are looked for.
+pub(super) fn is_reversed(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr_iter(b':', bytes).any(|colon| {
+        let (before, after) = (&bytes[..colon], &bytes[colon + 1..]);
+        before.ends_with(b"//") && (after.starts_with(b"ptth") || after.starts_with(b"sptth"))
+    })
+}
+
 /// Recovers text that was disguised as other text. Returns the step and the
 /// original. The scheme of a URL gives the disguise away, or a known start of
-/// base64 at the end of the text.
+/// base64 at the end of the text. [`is_reversed`] has been tried before.
 pub(super) fn deobfuscate(text: &str, truncated: bool) -> Option<(Step<'static>, String)> {
     let bytes = text.as_bytes();
-    let (mut reversed, mut rotated) = (false, false);
-    for colon in memchr_iter(b':', bytes) {
+    let rotated = memchr_iter(b':', bytes).any(|colon| {
         let (before, after) = (&bytes[..colon], &bytes[colon + 1..]);
-        let ends = |scheme: [&[u8]; 2]| scheme.iter().any(|it| before.ends_with(it));
-        let begins = |scheme: [&[u8]; 2]| scheme.iter().any(|it| after.starts_with(it));
-        reversed |= before.ends_with(b"//") && begins([b"ptth", b"sptth"]);
-        rotated |= after.starts_with(b"//") && ends([b"uggc", b"uggcf"]);
-    }
-    if reversed || !truncated && base64::is_reversed(text) {
+        after.starts_with(b"//") && (before.ends_with(b"uggc") || before.ends_with(b"uggcf"))
+    });
+    if !truncated && base64::is_reversed(text) {
         return Some((Step::Reversed, text.chars().rev().collect()));
     }
     let rotate = |c: char| match c {

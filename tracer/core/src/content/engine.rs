@@ -15,18 +15,22 @@
 
 use super::{
     Limits, Report, Value,
-    base64::{self, Alphabet},
-    chain::{Chain, Coding, Path, Step},
+    chain::{Chain, Path, Step},
     compress,
-    deobfuscate::deobfuscate,
+    deobfuscate::{deobfuscate, is_reversed},
     form, json,
     label::Label,
-    multipart, text,
+    lz_string, multipart,
+    numbers::{self, Numbers},
+    pairs, text,
     tree::{self, Containers, Leaves},
+    xml,
 };
 
 mod binary;
 mod compression;
+mod encodings;
+mod formats;
 mod structure;
 
 /// The context in which bytes were found.
@@ -57,6 +61,9 @@ pub(super) enum Role<'a> {
     /// The value of a field, which is usually plain text.
     Field,
 }
+
+/// The role of a decoder's output.
+const DOCUMENT: Role<'static> = Role::Document(Label::Unknown);
 
 /// Maximum number of attempts to decompress unmarked bytes. Documents and fields
 /// are counted separately, since fields are numerous and mostly random.
@@ -145,6 +152,40 @@ impl<'e> Engine<'e> {
         true
     }
 
+    /// Reads the output of a decoder as `step`, and counts what stays unread of it
+    /// by the `input` bytes that it was decoded from.
+    fn decoded(
+        &mut self,
+        bytes: &[u8],
+        input: usize,
+        step: Step<'_>,
+        context: Context<'_>,
+        role: Role<'_>,
+    ) {
+        self.on_wire(input, bytes.len(), |engine| {
+            if engine.charge_output(bytes.len()) {
+                let chain = context.chain.then(step);
+                engine.look(bytes, context.with_chain(&chain), role);
+            }
+        });
+    }
+
+    /// Calls `read` on `output` decoded bytes, and scales what it counts as unread to
+    /// the `input` bytes that they were decoded from. The unread part of a body can
+    /// therefore never exceed the body.
+    fn on_wire(&mut self, input: usize, output: usize, read: impl FnOnce(&mut Self)) {
+        let Report { opaque, skipped, .. } = self.report;
+        read(self);
+        let wire = |count: u64| {
+            let scaled = (u128::from(count) * input as u128).div_ceil(output.max(1) as u128);
+            u64::try_from(scaled).unwrap_or(u64::MAX).min(input as u64)
+        };
+        let new_opaque = wire(self.report.opaque - opaque);
+        let new_skipped = wire(self.report.skipped - skipped).min(input as u64 - new_opaque);
+        self.report.opaque = opaque + new_opaque;
+        self.report.skipped = skipped + new_skipped;
+    }
+
     /// Returns the number of bytes that decoders may still produce.
     fn output_left(&self) -> usize {
         self.limits.output.saturating_sub(self.report.output)
@@ -185,6 +226,9 @@ impl<'e> Engine<'e> {
         {
             return;
         }
+        if self.archive(bytes, context) {
+            return;
+        }
         if let Some(boundary) = multipart::sniff(bytes) {
             return self.multipart(bytes, boundary, context);
         }
@@ -204,20 +248,30 @@ impl<'e> Engine<'e> {
     /// Reads text: a form, or a value that may contain another encoding.
     fn text(&mut self, text: &str, context: Context<'_>, role: Role<'_>) {
         let bytes = text.as_bytes();
-        if matches!(role, Role::Document(_)) && form::is_document(bytes) {
+        if xml::may_start(bytes) && xml::starts(text) && self.xml(text, context) {
+            return;
+        }
+        if is_reversed(text) {
+            self.emit(text, context);
+            let plain: String = text.chars().rev().collect();
+            return self.decoded(plain.as_bytes(), text.len(), Step::Reversed, context, DOCUMENT);
+        }
+        if matches!(role, Role::Document(_)) && form::is_document(bytes) && !is_list(text) {
             return self.form_at(bytes, context);
         }
         let text = if context.truncated { text::whole_entities(text) } else { text };
         if let Some(decoded) = text::entities_decode(text)
             && self.may_descend(context.chain)
         {
-            if self.charge_output(decoded.len()) {
-                let chain = context.chain.then(Step::Entities);
-                self.look(decoded.as_bytes(), context.with_chain(&chain), role);
-            }
-            return;
+            return self.decoded(decoded.as_bytes(), text.len(), Step::Entities, context, role);
         }
         let bytes = text.as_bytes();
+        if self.may_descend(context.chain)
+            && may_hold_pairs(context.chain)
+            && self.pairs(text, context)
+        {
+            return;
+        }
         self.emit(text, context);
         if !self.may_descend(context.chain) {
             return;
@@ -227,21 +281,16 @@ impl<'e> Engine<'e> {
         }
         let triplets = if context.truncated { text::whole_triplets(bytes) } else { bytes };
         if let Some(decoded) = text::percent_decode(triplets) {
-            if self.charge_output(decoded.len()) {
-                let chain = context.chain.then(Step::Percent);
-                self.look(&decoded, context.with_chain(&chain), role);
-            }
-            return;
+            return self.decoded(&decoded, text.len(), Step::Percent, context, role);
         }
         if text.len() < MIN_ENCODED {
             return;
         }
-        if let Some((step, plain)) = deobfuscate(text, context.truncated) {
-            if self.charge_output(plain.len()) {
-                let chain = context.chain.then(step);
-                self.look(plain.as_bytes(), context.with_chain(&chain), Role::Field);
-            }
+        if self.armour(text, context) {
             return;
+        }
+        if let Some((step, plain)) = deobfuscate(text, context.truncated) {
+            return self.decoded(plain.as_bytes(), text.len(), step, context, Role::Field);
         }
         if let Some(start) = json::start_after_junk(bytes)
             && self.json(&bytes[start..], context)
@@ -249,151 +298,25 @@ impl<'e> Engine<'e> {
             return;
         }
         if let Some(unescaped) = json::unescape_address(bytes) {
-            if self.charge_output(unescaped.len()) {
-                let chain = context.chain.then(Step::Escaped);
-                self.look(&unescaped, context.with_chain(&chain), Role::Field);
-            }
-            return;
+            return self.decoded(&unescaped, text.len(), Step::Escaped, context, Role::Field);
+        }
+        if let Some(decoded) = numbers::list(text, context.truncated)
+            && self.charge_work(decoded.len())
+            && self.is_plausible(&decoded, context.truncated)
+        {
+            return self.decoded(&decoded, text.len(), Step::Bytes, context, DOCUMENT);
         }
         if let Some(decoded) = text::hex_decode(text, context.truncated)
             && self.charge_work(decoded.len())
             && self.is_plausible_hex(&decoded, context.truncated)
         {
-            if self.charge_output(decoded.len()) {
-                let chain = context.chain.then(Step::Hex);
-                self.look(&decoded, context.with_chain(&chain), Role::Document(Label::Unknown));
-            }
-            return;
+            return self.decoded(&decoded, text.len(), Step::Hex, context, DOCUMENT);
+        }
+        if let Some(plain) = lz_string::decode_text(text, context.truncated, self.output_left()) {
+            let plain = plain.as_bytes();
+            return self.decoded(plain, text.len(), Step::LzString, context, DOCUMENT);
         }
         self.base64(text, context);
-    }
-
-    /// Looks for base64, first in the text as a whole and then in its tokens.
-    fn base64(&mut self, text: &str, context: Context<'_>) {
-        if let Some(decoded) = base64::whole(text, context.truncated)
-            && self.base64_content(&decoded, context)
-        {
-            return;
-        }
-        let mut read = false;
-        let mut unread = 0;
-        for token in base64::tokens(text) {
-            let last = text.ends_with(token);
-            let truncated = context.truncated && last;
-            let here = Context { truncated, ..context };
-            if self.base64_token(token, token.len() < text.len(), here) {
-                read = true;
-            } else if base64::is_random(token) {
-                unread += token.len();
-            }
-        }
-        if !read && unread == 0 && base64::is_random(text) {
-            unread = text.len();
-        }
-        // Tokens in the head of a request are credentials; reports are sent in
-        // its content.
-        if !matches!(context.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path) {
-            self.count_opaque(unread);
-        }
-    }
-
-    /// Looks for base64 in a run of its characters. `is_part` means that the
-    /// text is longer than the token and has already been tried as a whole.
-    fn base64_token(&mut self, token: &str, is_part: bool, context: Context<'_>) -> bool {
-        if is_part
-            && let Some(decoded) = base64::token(token, context.truncated)
-            && self.base64_content(&decoded, context)
-        {
-            return true;
-        }
-        if let Some(decoded) = base64::after_prefix(token, context.truncated)
-            && self.base64_content(&decoded, context)
-        {
-            return true;
-        }
-        // A slash belongs to the alphabet, but also separates path segments.
-        let mut read = false;
-        if token.contains('/') {
-            for part in token.split('/') {
-                if let Some(decoded) = base64::token(part, context.truncated) {
-                    read |= self.base64_content(&decoded, context);
-                }
-            }
-        }
-        read
-    }
-
-    /// Reads decoded base64 if it is plausible.
-    fn base64_content(&mut self, decoded: &base64::Decoded, context: Context<'_>) -> bool {
-        let bytes = &*decoded.bytes;
-        if !self.charge_work(bytes.len()) {
-            return false;
-        }
-        let chain = context.chain.then(match decoded.alphabet {
-            Alphabet::Standard => Step::Base64,
-            Alphabet::Url => Step::Base64Url,
-        });
-        let here = context.with_chain(&chain);
-        if !self.is_plausible(bytes, context.truncated) {
-            return text::as_text(bytes, context.truncated).is_none()
-                && self.guess_field(bytes, here);
-        }
-        if !self.charge_output(bytes.len()) {
-            return false;
-        }
-        self.look(bytes, here, Role::Document(Label::Unknown));
-        true
-    }
-
-    /// Reads the runs of text in bytes of an unknown format. The end of a value
-    /// cannot be recognised there, so every run of a truncated input counts as
-    /// truncated.
-    pub(super) fn runs(&mut self, bytes: &[u8], context: Context<'_>, step: Step<'_>) {
-        if !self.charge_work(bytes.len()) {
-            return;
-        }
-        let chain = context.chain.then(step);
-        let mut text = 0;
-        for run in text::runs(bytes) {
-            text += run.len();
-            self.text(run, context.with_chain(&chain), Role::Field);
-        }
-        self.count_opaque(bytes.len() - text);
-    }
-
-    /// Reports whether bytes produced by a guess look like intentional data.
-    fn is_plausible(&mut self, bytes: &[u8], truncated: bool) -> bool {
-        match compress::magic(bytes) {
-            Some(Coding::Gzip | Coding::Zstd) => return true,
-            Some(_) => {
-                /// Enough output to recognise a zlib stream.
-                const PROBE: usize = 1024;
-                let probe = self.decompress(Coding::Zlib, bytes, PROBE);
-                if probe.is_some_and(|probe| compression::is_plausible_zlib(&probe)) {
-                    return true;
-                }
-            }
-            None => {}
-        }
-        multipart::sniff(bytes).is_some()
-            || match text::as_text(bytes, truncated) {
-                Some(_) => text::looks_like_text(bytes, truncated),
-                None => {
-                    binary::is_document(bytes, truncated)
-                        || binary::header_len(bytes, truncated).is_some()
-                }
-            }
-    }
-
-    /// Does the same for decoded hexadecimal text, which is often text by chance:
-    /// `30` to `39` decode to digits again.
-    fn is_plausible_hex(&mut self, bytes: &[u8], truncated: bool) -> bool {
-        /// Minimum length from which being text is sufficient evidence.
-        const MIN_TEXT: usize = 16;
-        let is_text = text::as_text(bytes, truncated).is_some();
-        let has_known_start = [&b"http"[..], b"{\"", b"[{"].iter().any(|s| bytes.starts_with(s));
-        (!is_text || bytes.len() >= MIN_TEXT || has_known_start)
-            && self.is_plausible(bytes, truncated)
     }
 
     /// Reads every value of a tree and returns their number.
@@ -404,11 +327,15 @@ impl<'e> Engine<'e> {
         step: impl for<'p> Fn(&'p Path<'p>) -> Step<'p>,
     ) -> usize {
         let mut count = 0;
+        let mut numbers = Numbers::default();
         while !self.exhausted()
             && let Some(leaf) = reader.next_leaf(&mut self.containers)
         {
             count += 1;
             let path = reader.path();
+            if let Some(array) = numbers.add(path, &leaf) {
+                self.numbers(&array, context, &step);
+            }
             let chain = context.chain.then(step(path));
             let here = Context {
                 chain: &chain,
@@ -424,6 +351,9 @@ impl<'e> Engine<'e> {
                 self.look(&leaf.value, here, Role::Field);
             }
         }
+        if let Some(array) = numbers.take() {
+            self.numbers(&array, context, &step);
+        }
         match reader.end() {
             tree::End::Complete => {}
             tree::End::Truncated => self.report.cut += 1,
@@ -432,4 +362,23 @@ impl<'e> Engine<'e> {
         }
         count
     }
+}
+
+/// Reports whether values at the end of a chain may be lists of names and values.
+/// Most header fields have parameters of their own.
+fn may_hold_pairs(chain: &Chain<'_>) -> bool {
+    match chain.root() {
+        Step::Header(name) => {
+            chain.len() > 1
+                || name.eq_ignore_ascii_case("baggage")
+                || name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"))
+        }
+        Step::Path => chain.len() > 1,
+        _ => true,
+    }
+}
+
+/// Reports whether a text that starts like a form separates its pairs otherwise.
+fn is_list(text: &str) -> bool {
+    !text.contains('&') && text.contains([' ', ',', ';', '|']) && pairs::split(text).is_some()
 }

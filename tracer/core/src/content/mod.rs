@@ -22,6 +22,8 @@
 //! All work is bounded by [`Limits`], and whatever was not read is counted in
 //! the [`Report`].
 
+mod archive;
+mod armour;
 mod base64;
 mod cbor;
 mod chain;
@@ -29,14 +31,20 @@ mod compress;
 mod deobfuscate;
 mod engine;
 mod form;
+mod frames;
 mod json;
 mod label;
+mod lz_string;
 mod msgpack;
 mod multipart;
+mod numbers;
+mod pairs;
 mod protobuf;
 mod request;
+mod strings;
 mod text;
 mod tree;
+mod xml;
 mod xor;
 mod xor_key;
 
@@ -124,8 +132,7 @@ pub struct Report {
     /// Bytes inspected.
     pub work: u64,
     /// Bytes that no decoder understands: images, encrypted data, unknown
-    /// formats. They are counted where they are found, possibly after
-    /// decompression.
+    /// formats. They are counted as they were sent, before decompression.
     pub opaque: u64,
     /// Bytes skipped because a limit was reached.
     pub skipped: u64,

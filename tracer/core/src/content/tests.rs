@@ -3,6 +3,7 @@
 mod binary;
 mod corpus;
 mod encodings;
+mod formats;
 pub(crate) mod properties;
 mod requests;
 

@@ -1,5 +1,7 @@
 //! Recognises text and decodes simple encodings of other bytes as text.
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr_iter};
 
 /// Reports control characters that are allowed in text.
@@ -218,21 +220,33 @@ pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
     Some(char::decode_utf16(units()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
 }
 
+/// Reads text whose characters are bytes, U+0000 to U+00FF, as `atob` in JavaScript
+/// returns them.
+pub(super) fn binary_string(bytes: &[u8], truncated: bool) -> Option<Vec<u8>> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if truncated && error.error_len().is_none() => {
+            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?
+        }
+        Err(_) => return None,
+    };
+    (!text.is_ascii()).then(|| text.chars().map(|c| u8::try_from(c).ok()).collect()).flatten()
+}
+
 /// Minimum length of text found among other bytes. Shorter runs are mostly
 /// coincidence, and the shortest address is `http://a.b`.
-const MIN_RUN: usize = 10;
+pub(super) const MIN_RUN: usize = 10;
 
-/// Returns the runs of text in arbitrary bytes.
-pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = &str> {
-    let mut rest = bytes;
+/// Returns the runs of text in arbitrary bytes, also short ones.
+pub(super) fn run_ranges(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
     std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let (run, after) = rest.split_at(run_len(rest));
-            rest = after.get(run.is_empty().into()..).unwrap_or_default();
-            if run.len() >= MIN_RUN
-                && let Ok(text) = std::str::from_utf8(run)
-            {
-                return Some(text);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let start = at;
+            let len = run_len(rest);
+            at += len.max(1);
+            if len > 0 {
+                return Some(start..start + len);
             }
         }
         None
@@ -341,7 +355,8 @@ mod tests {
     #[test]
     fn runs_are_whole_characters() {
         let bytes = b"\x00\x34https://a.example/\xc3\xa9\xc3\x01short\xffanother run!";
-        let runs: Vec<_> = runs(bytes).collect();
-        assert_eq!(runs, ["4https://a.example/é", "another run!"]);
+        let text = |run: Range<usize>| std::str::from_utf8(&bytes[run]).unwrap();
+        let runs: Vec<_> = run_ranges(bytes).map(text).collect();
+        assert_eq!(runs, ["4https://a.example/é", "short", "another run!"]);
     }
 }

@@ -323,7 +323,7 @@ pub(super) fn is_plausible<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: 
     let (mut names, mut texts) = (0usize, 0usize);
     while let Some(leaf) = walker.next_leaf(&mut containers) {
         if let Some(name) = walker.path.last_key() {
-            if name.contains(char::is_control) {
+            if name.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
                 return false;
             }
             names +=

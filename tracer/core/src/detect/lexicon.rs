@@ -311,8 +311,11 @@ fn compound<'l>(lexicon: &'l Lexicon, chain: &Chain<'_>, key: &str) -> Option<&'
 
 /// Returns the name of the field whose object contains the value.
 pub(super) fn parent<'a>(chain: &'a Chain<'a>) -> Option<&'a str> {
-    let (Step::Json(path) | Step::JsonLine(_, path) | Step::MessagePack(path) | Step::Cbor(path)) =
-        chain.last()
+    let (Step::Json(path)
+    | Step::JsonLine(_, path)
+    | Step::MessagePack(path)
+    | Step::Cbor(path)
+    | Step::Xml(path)) = chain.last()
     else {
         return None;
     };

@@ -5,7 +5,7 @@
 //! it counts as an address only if the name of its field says so.
 
 use super::url::is_host;
-use crate::address::has_known_suffix;
+use crate::address::{has_known_suffix, host_of_authority};
 use crate::content::Value;
 use crate::visits::Visits;
 
@@ -27,8 +27,24 @@ const HOST_KEYS: [&str; 12] = [
 ];
 
 /// Names of fields that hold a path.
-const PATH_KEYS: [&str; 8] =
-    ["path", "pathname", "pagepath", "urlpath", "uri", "requesturi", "pagelocation", "dp"];
+const PATH_KEYS: [&str; 13] = [
+    "path",
+    "pathname",
+    "pagepath",
+    "urlpath",
+    "uri",
+    "requesturi",
+    "pagelocation",
+    "dp",
+    "url",
+    "pageurl",
+    "currenturl",
+    "href",
+    "location",
+];
+
+/// Names of fields that hold a path if another field holds an origin.
+const ORIGIN_PATH_KEYS: [&str; 4] = ["p", "u", "page", "loc"];
 
 /// Names of fields that hold a query.
 const QUERY_KEYS: [&str; 6] =
@@ -99,6 +115,8 @@ struct Pieces {
     /// key.
     known: [Option<(String, String)>; 3],
     truncated: bool,
+    /// Set if the path belongs to an origin, but not to a mere host.
+    needs_origin: bool,
 }
 
 /// The pieces of the containers that were visited last. Pieces are joined within
@@ -119,7 +137,7 @@ impl Pairs {
     /// it was visited.
     pub(super) fn add(&mut self, value: &Value<'_>, visits: &Visits) -> Option<Pair> {
         let key = value.key?;
-        let (piece, text) = piece(key, value, visits)?;
+        let Found { piece, text, needs_origin } = find(key, value, visits)?;
         let at = match self.pending.iter().position(|it| it.container == value.container) {
             // A repeated piece belongs to another URL.
             Some(at) if self.pending[at].known[piece as usize].is_some() => {
@@ -139,13 +157,19 @@ impl Pairs {
         let name = if piece == Piece::Host { value.chain.to_string() } else { key.to_owned() };
         pieces.known[piece as usize] = Some((text.to_owned(), name));
         pieces.truncated |= value.truncated;
+        pieces.needs_origin |= needs_origin;
         pieces.join()
     }
 }
 
 impl Pieces {
     fn new(value: &Value<'_>) -> Self {
-        Self { container: value.container, known: [const { None }; 3], truncated: false }
+        Self {
+            container: value.container,
+            known: [const { None }; 3],
+            truncated: false,
+            needs_origin: false,
+        }
     }
 
     /// Joins the pieces to a URL, if host and path are known.
@@ -153,8 +177,11 @@ impl Pieces {
         let [Some((host, chain)), Some((path, path_key)), query] = &self.known else {
             return None;
         };
+        if self.needs_origin && !host.contains("://") {
+            return None;
+        }
         let mut pair = Pair {
-            host: host.clone(),
+            host: host_in(host).to_owned(),
             url: format!("{host}{path}"),
             chain: format!("{chain} + {path_key}"),
             truncated: self.truncated,
@@ -171,21 +198,56 @@ impl Pieces {
     }
 }
 
-/// Returns the kind and the text of a value that is a piece of a URL.
-fn piece<'v>(key: &str, value: &Value<'v>, visits: &Visits) -> Option<(Piece, &'v str)> {
+/// A value that is a piece.
+struct Found<'v> {
+    piece: Piece,
+    text: &'v str,
+    /// Set for a path whose name is not enough.
+    needs_origin: bool,
+}
+
+/// Returns the piece that a value is.
+fn find<'v>(key: &str, value: &Value<'v>, visits: &Visits) -> Option<Found<'v>> {
     let text = value.text;
+    let found = |piece, text| Some(Found { piece, text, needs_origin: false });
     // The key is normalised last, because hardly any value is a piece.
     if text.starts_with('/') {
-        let has_name = || PATH_KEYS.contains(&normalize_key(key).as_str());
-        return (has_name() || visits.has_path(text)).then_some((Piece::Path, text));
+        let has_name = |names: &[&str]| names.contains(&normalize_key(key).as_str());
+        if visits.has_path(text) || has_name(&PATH_KEYS) {
+            return found(Piece::Path, text);
+        }
+        return has_name(&ORIGIN_PATH_KEYS).then_some(Found {
+            piece: Piece::Path,
+            text,
+            needs_origin: true,
+        });
     }
     if text.contains('=') && QUERY_KEYS.contains(&normalize_key(key).as_str()) {
-        return Some((Piece::Query, text.strip_prefix('?').unwrap_or(text)));
+        return found(Piece::Query, text.strip_prefix('?').unwrap_or(text));
     }
     if !text.contains('.') || value.truncated {
         return None;
     }
+    if let Some(origin) = origin(text) {
+        return found(Piece::Host, origin);
+    }
     let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
     let has_name = || HOST_KEYS.contains(&normalize_key(key).as_str()) && has_known_suffix(host);
-    (is_host(host) && (has_name() || visits.page_on(host).is_some())).then_some((Piece::Host, text))
+    (is_host(host) && (has_name() || visits.page_on(host).is_some())).then_some(Found {
+        piece: Piece::Host,
+        text,
+        needs_origin: false,
+    })
+}
+
+/// Returns an origin: a URL without a path, without the slash that may end it.
+fn origin(text: &str) -> Option<&str> {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    is_host(host_of_authority(authority)).then(|| text.strip_suffix('/').unwrap_or(text))
+}
+
+/// Returns the host of an origin or of an authority.
+fn host_in(text: &str) -> &str {
+    host_of_authority(text.split_once("://").map_or(text, |(_, authority)| authority))
 }

@@ -118,12 +118,18 @@ impl<'a> Search<'a> {
             return self.find_pieces(value);
         }
         let has_url = self.find_urls(value);
+        if !has_url && let Some(host) = visited::host_within(value, self.visits, self.own) {
+            let class = Some("host".to_owned());
+            self.push(Kind::Url, class, host, value.chain.to_string(), value.truncated);
+        }
         if value.chain.last() == Step::Path && value.text.starts_with('/') {
             self.evidence.path(&self.lexicon.sdks, value);
             self.path = self.lexicon.path_words_in(value.text);
         }
         let root = value.chain.root();
-        if root == Step::Path || self.may_be_navigation && !matches!(root, Step::Body) {
+        // A document in the path is read like one in a query.
+        if value.chain.last() == Step::Path || self.may_be_navigation && !matches!(root, Step::Body)
+        {
             return;
         }
         self.classify_by_name(value, has_url);
@@ -210,6 +216,8 @@ impl<'a> Search<'a> {
             self.add_url(found, host, || value.chain.to_string(), truncated);
         }
         if any {
+            // The URL may be the origin of a path in another field.
+            self.find_pieces(value);
             return true;
         }
         if let Some(url) = pair::schemeless(value) {

@@ -1,11 +1,11 @@
-//! Values that are recognised only with knowledge of the visits: a bare host, an
-//! address without a scheme, a hash.
+//! Values that are recognised only with knowledge of the visits: a bare host, a host
+//! in the name of a file or among other words, an address without a scheme, a hash.
 
 use super::{pair::normalize_key, url::is_host};
 use crate::{
     address::{Address, Site, host_of_authority},
     finding::{Kind, Visited},
-    visits::Visits,
+    visits::{Visit, Visits},
 };
 use crate::{content::Value, record::BootTime};
 
@@ -24,13 +24,70 @@ pub(super) fn disclosed(
     if !value.truncated && text.contains('.') && is_host(text) {
         return is_others_host(text, visits, own).then(|| (Kind::Url, Some("host".to_owned())));
     }
-    if !value.truncated && is_page(text, visits, own) {
+    if !value.truncated && (is_page(text, visits, own) || is_surt(text, visits, own)) {
         return Some((Kind::Url, None));
     }
     let hash = visits.hashed(text, value.key.is_some_and(is_hash_of_address))?;
     let is_other_site = Site::from_host(hash.host()).as_ref() != own;
     let class = || format!("{}/{}", hash.algorithm.name(), hash.form.name());
     is_other_site.then(|| (Kind::VisitedUrlHash, Some(class())))
+}
+
+/// Returns the visited host in a value that names it among other things: as a file
+/// (`news.example.org.ico`), as a label (`news-example-org`), or between words.
+pub(super) fn host_within<'v>(
+    value: &Value<'v>,
+    visits: &Visits,
+    own: Option<&Site>,
+) -> Option<&'v str> {
+    /// Longer texts are content, in which hosts are found as URLs.
+    const MAX_TEXT: usize = 2048;
+    let text = value.text;
+    if visits.is_empty() || value.truncated || !(4..=MAX_TEXT).contains(&text.len()) {
+        return None;
+    }
+    let is_others = |visit: Option<&Visit>| visit.is_some_and(|visit| visit.site() != own);
+    if !text.contains('.') {
+        return (text.contains(['-', '_']) && is_others(visits.page_on_label(text)))
+            .then_some(text);
+    }
+    let mut start = 0;
+    text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))).find_map(|word| {
+        let at = start;
+        start = at + word.len() + text[at + word.len()..].chars().next().map_or(0, char::len_utf8);
+        let after = &text[at + word.len()..];
+        // The host of a mail address, and the address of something on a host.
+        let is_other = text[..at].ends_with('@') || after.len() > 1 && after.starts_with('/');
+        if is_other || !word.contains('.') {
+            return None;
+        }
+        hosts_in_name(word).find(|host| host.contains('.') && is_others(visits.page_on_host(host)))
+    })
+}
+
+/// Returns what a word may name: itself, or the name of a file without its extension
+/// and the marks of its size.
+fn hosts_in_name(word: &str) -> impl Iterator<Item = &str> {
+    let word = word.trim_matches(['.', '-', '_']);
+    let stem = word.rsplit_once('.').map_or(word, |(stem, _)| stem);
+    // `news.example.org@2x.png` was split at the `@`; `-32` and `_32x32` remain.
+    let unsized_stem = stem.rsplit_once(['-', '_']).and_then(|(name, size)| {
+        size.bytes().all(|b| b.is_ascii_digit() || b == b'x').then_some(name)
+    });
+    [Some(word), Some(stem), unsized_stem].into_iter().flatten()
+}
+
+/// Reports whether a text is the address of a visited page in the form that sorts by
+/// domain (SURT): `org,example,news)/politics`.
+fn is_surt(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let Some((labels, rest)) = text.trim_start_matches('(').split_once(')') else {
+        return false;
+    };
+    let host: Vec<&str> = labels.trim_end_matches(',').split(',').rev().collect();
+    let host = host.join(".");
+    let is_exact = host.contains('.') && is_host(&host) && visits.page_on_host(&host).is_some();
+    is_exact && is_others_host(&host, visits, own) && (rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reports whether a host was visited and belongs to another site than the

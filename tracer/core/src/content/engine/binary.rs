@@ -2,14 +2,16 @@
 
 use std::io::Write as _;
 
-use super::{Context, Engine, MAX_GUESSES, Role};
+use super::{Context, DOCUMENT, Engine, MAX_GUESSES, Role};
 use crate::content::{
     base64, cbor,
     chain::{Coding, Step},
     compress::{self, End},
     form,
+    frames::{self, Frame},
+    json,
     label::Label,
-    msgpack, protobuf, text,
+    lz_string, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
     xor,
     xor_key::XorKey,
@@ -28,6 +30,7 @@ pub(super) fn is_document(bytes: &[u8], truncated: bool) -> bool {
         || is_cbor(bytes, truncated)
         || protobuf::is_plausible(bytes, truncated)
         || protobuf::is_plausible_grpc(bytes, truncated)
+        || frames(bytes, truncated).is_some()
         || text::utf16_decode(bytes).is_some_and(|t| text::as_text(t.as_bytes(), false).is_some())
 }
 
@@ -54,7 +57,29 @@ fn is_cbor(bytes: &[u8], truncated: bool) -> bool {
         && tree::is_plausible(cbor::Reader::new(bytes), bytes.len(), truncated)
 }
 
+/// Returns the messages that each follow their length, if one is in a known format.
+fn frames(bytes: &[u8], truncated: bool) -> Option<Vec<Frame<'_>>> {
+    let frames = frames::split(bytes, truncated)?;
+    let is_known = |frame: &Frame<'_>| {
+        let (payload, cut) = (frame.payload, frame.truncated);
+        json::start(payload) == Some(0)
+            || is_msgpack(payload, cut)
+            || is_cbor(payload, cut)
+            || protobuf::is_plausible(payload, cut)
+            || matches!(compress::magic(payload), Some(Coding::Gzip | Coding::Zstd))
+    };
+    frames.iter().any(is_known).then_some(frames)
+}
+
 impl Engine<'_> {
+    /// Returns the bytes of a text whose characters are bytes.
+    fn binary_string(&mut self, bytes: &[u8], truncated: bool) -> Option<Vec<u8>> {
+        let decoded = text::binary_string(bytes, truncated)?;
+        let high = decoded.iter().filter(|byte| !byte.is_ascii()).count();
+        let is_binary = high * 4 >= decoded.len() && decoded.len() >= MIN_GUESS;
+        (is_binary || self.is_plausible(&decoded, truncated)).then_some(decoded)
+    }
+
     /// Reads a document by its declared type, unless the bytes contradict it.
     /// Returns whether the document was read.
     pub(super) fn labelled(
@@ -85,11 +110,8 @@ impl Engine<'_> {
                 let Some(decoded) = base64::decode(bytes.trim_ascii(), context.truncated) else {
                     return false;
                 };
-                if self.charge_output(decoded.bytes.len()) {
-                    let chain = context.chain.then(Step::Base64);
-                    let role = Role::Document(Label::Protobuf);
-                    self.look(&decoded.bytes, context.with_chain(&chain), role);
-                }
+                let role = Role::Document(Label::Protobuf);
+                self.decoded(&decoded.bytes, bytes.len(), Step::Base64, context, role);
             }
             Label::Grpc if protobuf::grpc(bytes).next().is_some() => self.grpc(bytes, context),
             _ if protobuf::is_plausible_text_field(bytes) => self.protobuf(bytes, context),
@@ -110,16 +132,22 @@ impl Engine<'_> {
             self.protobuf(bytes, context);
         } else if protobuf::is_plausible_grpc(bytes, cut) {
             self.grpc(bytes, context);
+        } else if let Some(decoded) = self.binary_string(bytes, cut) {
+            self.decoded(&decoded, bytes.len(), Step::BinaryString, context, role);
+        } else if let Some(plain) = std::str::from_utf8(bytes)
+            .ok()
+            .and_then(|text| lz_string::decode_text(text, cut, self.output_left()))
+        {
+            self.decoded(plain.as_bytes(), bytes.len(), Step::LzString, context, DOCUMENT);
+        } else if let Some(frames) = frames(bytes, cut) {
+            self.frames(&frames, context);
         } else if let Some(decoded) = text::utf16_decode(bytes) {
-            if self.charge_output(decoded.len()) {
-                let chain = context.chain.then(Step::Utf16);
-                self.look(decoded.as_bytes(), context.with_chain(&chain), role);
-            }
+            self.decoded(decoded.as_bytes(), bytes.len(), Step::Utf16, context, role);
         } else if let Some((header, rest)) =
             header_len(bytes, cut).and_then(|len| bytes.split_at_checked(len))
         {
             self.runs(header, context, Step::Text);
-            self.look(rest, context, Role::Document(Label::Unknown));
+            self.look(rest, context, DOCUMENT);
         } else if text::is_legacy(bytes) {
             self.emit(&String::from_utf8_lossy(bytes), context);
         } else if !self.after_header(bytes, context) {
@@ -256,7 +284,13 @@ impl Engine<'_> {
             let chain = context.chain.then(Step::Compressed(coding));
             let truncated = self.record_end(&decoded, bytes.len());
             let here = Context { truncated, ..context.with_chain(&chain) };
-            self.look(&decoded.bytes, here, Role::Document(Label::Unknown));
+            self.on_wire(bytes.len(), decoded.bytes.len(), |engine| {
+                engine.look(&decoded.bytes, here, DOCUMENT);
+            });
+            return true;
+        }
+        if let Some(text) = lz_string::decode_bytes(bytes, context.truncated, self.output_left()) {
+            self.decoded(text.as_bytes(), bytes.len(), Step::LzString, context, DOCUMENT);
             return true;
         }
         self.unmask(bytes, context)
@@ -293,10 +327,7 @@ impl Engine<'_> {
     }
 
     fn unmasked(&mut self, key: XorKey, plain: &[u8], context: Context<'_>) -> bool {
-        if self.charge_output(plain.len()) {
-            let chain = context.chain.then(Step::Xor(key));
-            self.look(plain, context.with_chain(&chain), Role::Document(Label::Unknown));
-        }
+        self.decoded(plain, plain.len(), Step::Xor(key), context, DOCUMENT);
         true
     }
 }

@@ -76,7 +76,9 @@ impl Engine<'_> {
         let chain = context.chain.then(Step::ContentEncoding(coding));
         let truncated = self.record_end(&decoded, bytes.len());
         let context = Context { truncated, ..context.with_chain(&chain) };
-        self.encoded(&decoded.bytes, context, inner, role);
+        self.on_wire(bytes.len(), decoded.bytes.len(), |engine| {
+            engine.encoded(&decoded.bytes, context, inner, role);
+        });
     }
 
     /// Decompresses bytes that carry a magic number. Returns whether they were
@@ -106,7 +108,9 @@ impl Engine<'_> {
             Role::Document(label) => Role::Document(label),
             Role::Field => Role::Document(Label::Unknown),
         };
-        self.look(&decoded.bytes, context, role);
+        self.on_wire(bytes.len(), decoded.bytes.len(), |engine| {
+            engine.look(&decoded.bytes, context, role);
+        });
         true
     }
 

@@ -164,7 +164,9 @@ impl Engine<'_> {
             && self.charge_output(decoded.bytes.len())
         {
             let chain = context.chain.then(Step::Base64);
-            self.encoded(&decoded.bytes, context.with_chain(&chain), &codings, role);
+            self.on_wire(part.content.len(), decoded.bytes.len(), |engine| {
+                engine.encoded(&decoded.bytes, context.with_chain(&chain), &codings, role);
+            });
         } else {
             self.encoded(part.content, context, &codings, role);
         }

@@ -113,12 +113,23 @@ fn short_xor_keys_are_recovered() {
 }
 
 #[test]
-fn entities_in_markup_are_decoded() {
-    let body = format!("<e u=\"{URL}&amp;r=1\"><u>{}</u></e>", URL.replace('/', "&#x2F;"));
+fn markup_is_a_tree() {
+    let body = format!(
+        "<e xmlns='http://s.test/1' u=\"{URL}&amp;r=1\"><u>{}</u><d>{}</d></e>",
+        URL.replace('/', "&#x2F;"),
+        base64(EVENT.as_bytes())
+    );
     let values = body_values(body.as_bytes());
-    assert_eq!(chains_to(&values, &format!("{URL}&r=1")), ["body > entities"]);
-    assert_eq!(chains_to(&values, &format!("<u>{URL}</u>")), ["body > entities"]);
-    assert_eq!(values.len(), 1);
+    assert_eq!(chains_to(&values, &format!("{URL}&r=1")), ["body > xml.e.u"]);
+    let found = chains_to(&values, URL);
+    assert_eq!(found, ["body > xml.e.u", "body > xml.e.u", "body > xml.e.d > base64 > json.url"]);
+    assert!(lines(&values).contains(&"body > xmlns.e.xmlns = http://s.test/1".to_owned()));
+    // Text that only begins like markup.
+    let body = format!("a <b>{URL}&amp;r=1</b>");
+    assert_eq!(
+        chains_to(&body_values(body.as_bytes()), &format!("{URL}&r=1")),
+        ["body > entities"]
+    );
 }
 
 #[test]

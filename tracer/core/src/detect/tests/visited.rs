@@ -71,6 +71,81 @@ fn finds_a_visited_address_without_scheme_in_any_field() {
 }
 
 #[test]
+fn joins_an_origin_and_a_path() {
+    let origin = "https://other.example";
+    for body in [
+        "p=%2Fstory&h=https%3A%2F%2Fother.example&sid=x",
+        "h=https%3A%2F%2Fother.example%2F&p=%2Fstory",
+        r#"{"origin":"https://other.example","url":"/story"}"#,
+        r#"{"site":"https://other.example","page":"/story"}"#,
+    ] {
+        let found = urls(body);
+        assert_eq!(found.last().unwrap(), &format!(" {origin}/story"), "{body}: {found:?}");
+        assert!(found[0].starts_with(&format!(" {origin}")), "{body}: {found:?}");
+    }
+    // Without an origin, these names are too general.
+    assert!(urls(r#"{"host":"other.example","p":"/usr/lib"}"#).is_empty());
+}
+
+#[test]
+fn finds_a_visited_host_among_other_things() {
+    let host = ["host news.example.org"];
+    for value in [
+        "news.example.org.ico",
+        "news.example.org@2x.png",
+        "news.example.org-32x32.png",
+        "favicon:news.example.org",
+        "opened news.example.org twice",
+        "site=news.example.org",
+    ] {
+        assert_eq!(urls(&format!(r#"{{"k":"{value}"}}"#)), host, "{value}");
+    }
+    assert_eq!(urls(r#"{"k":"news-example-org"}"#), ["host news-example-org"]);
+    assert_eq!(urls(r#"{"k":"6e6577732e6578616d706c652e6f7267"}"#), host);
+    let surt = "org,example,news)/politics/story-42?q=private";
+    assert_eq!(urls(&format!(r#"{{"k":"{surt}"}}"#)), [format!(" {surt}")]);
+    let icon = |path: &str| {
+        let mut visits = Visits::default();
+        visits.record_page(&Page::parse(PAGE).unwrap(), BootTime::default());
+        let head = format!("GET {path} HTTP/1.1\r\nHost: icons.vendor.test\r\n\r\n");
+        let (requests, _) = parse_http1(head.as_bytes());
+        find_with_visits(&requests[0], &visits).list.len()
+    };
+    assert_eq!(icon("/ip3/news.example.org.ico"), 1);
+    assert_eq!(icon("/ip3/other.example.org.ico"), 0);
+    for other in [
+        "reader@news.example.org",
+        "other.example.org.ico",
+        "renews.example.org",
+        "news.example.organic",
+        "news-example-organic",
+        "org,example,other)/politics",
+    ] {
+        assert!(urls(&format!(r#"{{"k":"{other}"}}"#)).is_empty(), "{other}");
+    }
+}
+
+#[test]
+fn finds_a_visited_host_in_both_spellings() {
+    let (unicode, ascii) = ("nachrichten-münchen.example", "xn--nachrichten-mnchen-y6b.example");
+    for (visited, told) in [(unicode, ascii), (ascii, unicode)] {
+        let mut visits = Visits::default();
+        let page = format!("https://{visited}/42?q=private");
+        visits.record_page(&Page::parse(page).unwrap(), BootTime::default());
+        for value in [told.to_owned(), format!("{told}/42?q=private")] {
+            let body = format!(r#"{{"k":"{value}"}}"#);
+            let head = "POST / HTTP/1.1\r\nHost: collect.vendor.test\r\n";
+            let len = body.len();
+            let request = format!("{head}Content-Length: {len}\r\n\r\n{body}");
+            let (requests, _) = parse_http1(request.as_bytes());
+            let found = find_with_visits(&requests[0], &visits).list;
+            assert_eq!(found.len(), 1, "{value}: {found:?}");
+            assert_eq!(found[0].value, value);
+        }
+    }
+}
+
+#[test]
 fn finds_a_visited_host_that_is_a_key() {
     let host = "host news.example.org";
     assert_eq!(urls(r#"{"visits":{"news.example.org":3,"other.example":1}}"#), [host]);

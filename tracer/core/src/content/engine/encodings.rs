@@ -1,0 +1,126 @@
+//! Text encodings: base64, and the test of whether decoded bytes are intended.
+
+use super::{Context, DOCUMENT, Engine, binary, compression};
+use crate::content::{
+    archive,
+    base64::{self, Alphabet},
+    chain::{Coding, Step},
+    compress, multipart, text,
+};
+
+impl Engine<'_> {
+    /// Looks for base64, first in the text as a whole and then in its tokens.
+    pub(super) fn base64(&mut self, text: &str, context: Context<'_>) {
+        if let Some(decoded) = base64::whole(text, context.truncated)
+            && self.base64_content(&decoded, text.len(), context)
+        {
+            return;
+        }
+        let mut read = false;
+        let mut unread = 0;
+        for token in base64::tokens(text) {
+            let last = text.ends_with(token);
+            let truncated = context.truncated && last;
+            let here = Context { truncated, ..context };
+            if self.base64_token(token, token.len() < text.len(), here) {
+                read = true;
+            } else if base64::is_random(token) {
+                unread += token.len();
+            }
+        }
+        if !read && unread == 0 && base64::is_random(text) {
+            unread = text.len();
+        }
+        // Tokens in the head of a request are credentials; reports are sent in
+        // its content.
+        if !matches!(context.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path) {
+            self.count_opaque(unread);
+        }
+    }
+
+    /// Looks for base64 in a run of its characters. `is_part` means that the
+    /// text is longer than the token and has already been tried as a whole.
+    fn base64_token(&mut self, token: &str, is_part: bool, context: Context<'_>) -> bool {
+        if is_part
+            && let Some(decoded) = base64::token(token, context.truncated)
+            && self.base64_content(&decoded, token.len(), context)
+        {
+            return true;
+        }
+        if let Some(decoded) = base64::after_prefix(token, context.truncated)
+            && self.base64_content(&decoded, token.len(), context)
+        {
+            return true;
+        }
+        // A slash belongs to the alphabet, but also separates path segments.
+        let mut read = false;
+        if token.contains('/') {
+            for part in token.split('/') {
+                if let Some(decoded) = base64::token(part, context.truncated) {
+                    read |= self.base64_content(&decoded, part.len(), context);
+                }
+            }
+        }
+        read
+    }
+
+    /// Reads decoded base64 if it is plausible.
+    fn base64_content(
+        &mut self,
+        decoded: &base64::Decoded,
+        input: usize,
+        context: Context<'_>,
+    ) -> bool {
+        let bytes = &*decoded.bytes;
+        if !self.charge_work(bytes.len()) {
+            return false;
+        }
+        let step = match decoded.alphabet {
+            Alphabet::Standard => Step::Base64,
+            Alphabet::Url => Step::Base64Url,
+        };
+        if !self.is_plausible(bytes, context.truncated) {
+            return text::as_text(bytes, context.truncated).is_none()
+                && self.guess_field(bytes, context.with_chain(&context.chain.then(step)));
+        }
+        self.decoded(bytes, input, step, context, DOCUMENT);
+        true
+    }
+
+    /// Reports whether bytes produced by a guess look like intentional data.
+    pub(super) fn is_plausible(&mut self, bytes: &[u8], truncated: bool) -> bool {
+        match compress::magic(bytes) {
+            Some(Coding::Gzip | Coding::Zstd) => return true,
+            Some(_) => {
+                /// Enough output to recognise a zlib stream.
+                const PROBE: usize = 1024;
+                let probe = self.decompress(Coding::Zlib, bytes, PROBE);
+                if probe.is_some_and(|probe| compression::is_plausible_zlib(&probe)) {
+                    return true;
+                }
+            }
+            None => {}
+        }
+        archive::is_zip(bytes)
+            || archive::is_tar(bytes)
+            || multipart::sniff(bytes).is_some()
+            || match text::as_text(bytes, truncated) {
+                Some(_) => text::looks_like_text(bytes, truncated),
+                None => {
+                    binary::is_document(bytes, truncated)
+                        || binary::header_len(bytes, truncated).is_some()
+                }
+            }
+    }
+
+    /// Does the same for decoded hexadecimal text, which is often text by chance:
+    /// `30` to `39` decode to digits again.
+    pub(super) fn is_plausible_hex(&mut self, bytes: &[u8], truncated: bool) -> bool {
+        /// Minimum length from which being text is sufficient evidence.
+        const MIN_TEXT: usize = 16;
+        let is_text = text::as_text(bytes, truncated).is_some();
+        let has_known_start = [&b"http"[..], b"{\"", b"[{"].iter().any(|s| bytes.starts_with(s));
+        (!is_text || bytes.len() >= MIN_TEXT || has_known_start)
+            && self.is_plausible(bytes, truncated)
+    }
+}

@@ -1,0 +1,228 @@
+//! Archives, markup, lists of numbers, names with values, and strings behind their
+//! length.
+
+use std::borrow::Cow;
+
+use super::{Context, DOCUMENT, Engine, Role};
+use crate::content::{
+    archive::{self, Entry, Method},
+    armour,
+    chain::Step,
+    compress::End,
+    frames::Frame,
+    numbers::{self, Numbers},
+    pairs,
+    strings::{self, Prefix},
+    text::{self, run_ranges},
+    xml,
+};
+
+impl Engine<'_> {
+    /// Reads a ZIP or tar file. Returns whether the bytes are one.
+    pub(super) fn archive(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        let mut any = false;
+        if archive::is_zip(bytes) {
+            let mut zip = archive::Zip::new(bytes);
+            while !self.exhausted()
+                && let Some(entry) = zip.next()
+            {
+                any = true;
+                let used = self.entry(&entry, Step::Zip(&entry.name), context);
+                zip.skip(used);
+            }
+        } else if archive::is_tar(bytes) {
+            for entry in archive::tar(bytes) {
+                if self.exhausted() {
+                    break;
+                }
+                any = true;
+                self.entry(&entry, Step::Tar(&entry.name), context);
+            }
+        }
+        any
+    }
+
+    /// Reads an entry of an archive. Returns the number of bytes that belong to it.
+    fn entry(&mut self, entry: &Entry<'_>, step: Step<'_>, context: Context<'_>) -> usize {
+        let container = self.container();
+        let chain = context.chain.then(step);
+        let truncated = entry.truncated && context.truncated;
+        let key = Some(&*entry.name);
+        let here = Context { chain: &chain, key, container, truncated };
+        // The name of a file can be data as well.
+        self.emit(&entry.name, Context { truncated: false, ..here });
+        let data = entry.data;
+        match entry.method {
+            _ if data.is_empty() => {}
+            Method::Stored => self.look(data, here, DOCUMENT),
+            Method::Unreadable => self.count_opaque(data.len()),
+            Method::Compressed(coding) => {
+                let Some(decoded) = self.decompress(coding, data, usize::MAX) else {
+                    return data.len();
+                };
+                let used = decoded.used.max(1);
+                let truncated = self.record_end(&decoded, used);
+                self.on_wire(used, decoded.bytes.len(), |engine| {
+                    engine.look(&decoded.bytes, Context { truncated, ..here }, DOCUMENT);
+                });
+                return if decoded.end == End::Complete { used } else { data.len() };
+            }
+        }
+        data.len()
+    }
+
+    /// Reads XML or HTML. Returns whether it holds any value.
+    pub(super) fn xml(&mut self, text: &str, context: Context<'_>) -> bool {
+        let mut reader = xml::Reader::new(text, context.truncated, context.container);
+        let mut any = false;
+        while !self.exhausted()
+            && let Some(item) = reader.next(&mut self.containers)
+        {
+            any = true;
+            let path = reader.path();
+            let chain = context.chain.then(match item.kind {
+                xml::Kind::Content => Step::Xml(path),
+                xml::Kind::Namespace => Step::XmlNamespace(path),
+            });
+            let key = path.last_key().or(context.key);
+            let container = item.container;
+            let here = Context { chain: &chain, key, container, truncated: item.truncated };
+            self.look(item.value.as_bytes(), here, Role::Field);
+        }
+        self.report.reached.nesting |= reader.is_too_deep();
+        any
+    }
+
+    /// Reads the bytes that an array of numbers stands for.
+    pub(super) fn numbers(
+        &mut self,
+        numbers: &Numbers,
+        context: Context<'_>,
+        step: impl for<'p> Fn(&'p crate::content::Path<'p>) -> Step<'p>,
+    ) {
+        let Some(decoded) = numbers.decode() else {
+            return;
+        };
+        let bytes = &*decoded.bytes;
+        let truncated = numbers.is_truncated();
+        let path = numbers.path();
+        let outer = context.chain.then(step(&path));
+        let key = path.last_key().or(context.key);
+        let here = Context { chain: &outer, key, container: numbers.container(), truncated };
+        if !self.charge_work(bytes.len()) {
+            return;
+        }
+        if self.is_plausible(bytes, truncated) {
+            self.decoded(bytes, numbers.written(), Step::Bytes, here, DOCUMENT);
+        } else if decoded.is_bytes && numbers::is_random(bytes) {
+            let chain = outer.then(Step::Bytes);
+            if !self.guess_field(bytes, here.with_chain(&chain)) {
+                self.count_opaque(numbers.written());
+            }
+        }
+    }
+
+    /// Reads names and values in a text. Returns whether there are any.
+    pub(super) fn pairs(&mut self, text: &str, context: Context<'_>) -> bool {
+        let Some(parts) = pairs::split(text) else {
+            return false;
+        };
+        let mut container = self.container();
+        for part in parts {
+            if self.exhausted() {
+                break;
+            }
+            if part.starts_line {
+                container = self.container();
+            }
+            let truncated = context.truncated && part.last;
+            let here = Context { container, truncated, ..context };
+            match part.name {
+                Some(name) => {
+                    let chain = context.chain.then(Step::Pair(name));
+                    let here = Context { chain: &chain, key: Some(name), ..here };
+                    self.look(part.value.as_bytes(), here, Role::Field);
+                }
+                None => self.emit(part.value, here),
+            }
+        }
+        true
+    }
+
+    /// Reads the armour in a text.
+    pub(super) fn armour(&mut self, text: &str, context: Context<'_>) -> bool {
+        let mut any = false;
+        for block in armour::blocks(text) {
+            any = true;
+            let truncated = block.truncated && context.truncated;
+            let here = Context { truncated, ..context };
+            if block.bytes.is_empty() {
+                self.count_opaque(block.written);
+            } else {
+                self.decoded(&block.bytes, block.written, Step::Armour, here, DOCUMENT);
+            }
+        }
+        any
+    }
+
+    /// Reads messages that each follow their length.
+    pub(super) fn frames(&mut self, frames: &[Frame<'_>], context: Context<'_>) {
+        let chain = context.chain.then(Step::Frame);
+        for frame in frames {
+            if self.exhausted() {
+                return;
+            }
+            let here = Context {
+                truncated: frame.truncated,
+                container: self.container(),
+                ..context.with_chain(&chain)
+            };
+            self.look(frame.payload, here, DOCUMENT);
+        }
+    }
+
+    /// Reads the runs of text in bytes of an unknown format. Where the length before
+    /// a string says so, the string is exact, and named by the string before it.
+    /// Elsewhere the end of a value cannot be recognised, so every other run of a
+    /// truncated input counts as truncated.
+    pub(in crate::content) fn runs(&mut self, bytes: &[u8], context: Context<'_>, step: Step<'_>) {
+        if !self.charge_work(bytes.len()) {
+            return;
+        }
+        let mut read = 0;
+        let mut name: Option<(Cow<'_, str>, usize)> = None;
+        for range in run_ranges(bytes) {
+            for piece in strings::split(bytes, range.start, range.end, context.truncated) {
+                let end = piece.start + piece.text.len();
+                let Some(prefix) = piece.prefix else {
+                    if piece.text.len() >= text::MIN_RUN {
+                        read += piece.text.len();
+                        let chain = context.chain.then(step);
+                        self.text(piece.text, context.with_chain(&chain), Role::Field);
+                    }
+                    continue;
+                };
+                read += piece.text.len();
+                let is_name = strings::is_name(piece.text);
+                // A name is near, and no other name follows it.
+                let key = name
+                    .take()
+                    .filter(|(_, end)| !is_name && piece.start - end <= strings::MAX_DISTANCE);
+                let chain = context.chain.then(Step::String);
+                let here = Context {
+                    chain: &chain,
+                    key: key.as_ref().map(|(name, _)| &**name).or(context.key),
+                    // A short length can be chance where the format is not known because
+                    // of the cut.
+                    truncated: context.truncated && prefix == Prefix::Short,
+                    ..context
+                };
+                self.look(piece.text.as_bytes(), here, Role::Field);
+                if is_name {
+                    name = Some((Cow::Borrowed(piece.text), end));
+                }
+            }
+        }
+        self.count_opaque(bytes.len() - read);
+    }
+}
