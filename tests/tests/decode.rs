@@ -427,3 +427,31 @@ fn unreadable_files_are_named() {
     let ended = tracer_bin::run(&mut tracer_bin::command(["decode"]));
     assert_eq!(ended.code, Some(2), "decode without files: {}", ended.stderr);
 }
+
+#[test]
+fn packed_files_are_read_and_files_of_other_tools_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let har = "{\"log\":{\"entries\":[{\"startedDateTime\":\"2026-11-22T10:00:00Z\",\
+               \"request\":{\"method\":\"GET\",\"url\":\"http://a.test/\"}}]}}";
+    let utf16: Vec<u8> = har.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(at("utf16.har"), utf16).expect("a file");
+    let (ended, lines) = decode(&[&at("utf16.har")]);
+    assert_eq!((ended.code, lines.len()), (Some(0), 1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("header fields"), "{}", ended.stderr);
+
+    fs::write(at("1.json"), "{\"constants\":{\"logEventTypes\":{}},\"events\":[]}")
+        .expect("a file");
+    fs::write(at("2.chls"), b"\xac\xed\0\x05").expect("a file");
+    fs::write(at("3.xz"), b"\xfd7zXZ\0\0\x04").expect("a file");
+    for (name, step) in [("1.json", "net-log"), ("2.chls", "charles convert"), ("3.xz", "xz -d")] {
+        let (ended, _) = decode(&[&at(name)]);
+        assert_eq!(ended.code, Some(1), "{name}");
+        assert!(ended.stderr.contains(step), "{name}: {}", ended.stderr);
+    }
+    // Another tool's words in the body of a request do not make it that tool's.
+    fs::write(at("4"), "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 11\r\n\r\n_postman_id")
+        .expect("a file");
+    let (ended, lines) = decode(&[&at("4")]);
+    assert_eq!((ended.code, lines.len()), (Some(0), 1), "{}", ended.stderr);
+}

@@ -12,6 +12,9 @@
 //! | [`har`] | mitmproxy, DevTools, PCAPdroid, Charles | DevTools, mitmproxy, Charles |
 //! | [`pcapng`] | Wireshark, tcpdump, PCAPdroid | Wireshark, tshark |
 //!
+//! Files may be packed ([`unpack`]). Files of other tools that are neither are
+//! recognised and named ([`detect_foreign`]).
+//!
 //! Each format is read and written in one module. Recordings go through the
 //! same decoding and judgement as captured sends. A recording contains less: a
 //! HAR has requests as a tool understood them, a capture has packets and no
@@ -25,7 +28,9 @@
 #![forbid(unsafe_code)]
 
 mod evidence;
+mod foreign;
 mod json;
+mod packed;
 mod recording;
 
 pub mod har;
@@ -36,5 +41,7 @@ mod tests;
 
 pub use self::{
     evidence::Evidence,
+    foreign::{Foreign, detect as detect_foreign},
+    packed::{Content, UnpackError, unpack},
     recording::{CLOCK, DETECT_LEN, ReadError, Recording},
 };

@@ -16,8 +16,9 @@ pub const CLOCK: Clock = Clock { boot: BootTime(0), unix: 0 };
 /// weakest claim: a process asked to send the bytes.
 pub(crate) const HOOK: Hook = Hook::SysEnter;
 
-/// Number of bytes from the start of a file that [`Recording::detect`] needs.
-pub const DETECT_LEN: usize = 64;
+/// Number of bytes from the start of a file that the detection of its format
+/// looks at.
+pub const DETECT_LEN: usize = 4096;
 
 /// Error that ends the reading of a recording.
 #[derive(Debug, Error)]

@@ -1,7 +1,8 @@
 //! `tracer decode`: decodes recordings.
 
+mod printer;
+
 use std::{
-    collections::VecDeque,
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
@@ -11,13 +12,11 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
+use self::printer::Printer;
 use super::{rules, session::unread};
 use tracer_core::{
-    alert::{json, printable},
-    finding::Recipient,
-    judge::{Disclosure, JudgedRequest},
     knowledge::Knowledge,
-    pipeline::{Output, Pipeline},
+    pipeline::Pipeline,
     proto,
     record::{
         Connection, Event, Hook, Process, Transport,
@@ -25,12 +24,13 @@ use tracer_core::{
     },
     stream::Sent,
 };
-use tracer_formats::{CLOCK, DETECT_LEN, Recording, har, pcapng};
+use tracer_formats::{CLOCK, Content, Recording, detect_foreign, har, pcapng, unpack};
 
 /// Decode traces, HAR files, packet captures or raw HTTP requests (works without root).
 ///
 /// Traces come from `tracer run --record` and `tracer audit`. HAR, pcapng and pcap come from other
-/// tools. Files without a known format are read as HTTP/1.1 requests.
+/// tools. All of them may be compressed (gzip, zstd, ZIP). Files of other formats are named, with
+/// the command that converts them; the rest is read as HTTP requests.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Format of the files
@@ -84,6 +84,27 @@ impl Contents {
             Format::Pcapng => Self::Recording(Recording::Pcapng),
         }
     }
+
+    /// Returns an error if the file is one of another tool that tracer does not read.
+    fn check(&self, head: &[u8], path: &Path) -> anyhow::Result<()> {
+        let name = match self {
+            Self::Http if proto::begins_with_request(head) => return Ok(()),
+            Self::Http => path.file_name().and_then(|name| name.to_str()),
+            Self::Recording(Recording::Har) if !begins_with_log(head) => None,
+            Self::Trace | Self::Recording(_) => return Ok(()),
+        };
+        match detect_foreign(head, name) {
+            Some(tool) => Err(anyhow::anyhow!("{tool}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reports whether a JSON file begins like a HAR.
+fn begins_with_log(head: &[u8]) -> bool {
+    const LOG: &[u8] = b"{\"log\":";
+    let mut bytes = head.iter().filter(|b| !b.is_ascii_whitespace());
+    LOG.iter().all(|expected| bytes.next() == Some(expected))
 }
 
 /// Maximum size of a file of raw requests, which is read into memory.
@@ -120,20 +141,16 @@ fn file<W: Write>(
     knowledge: &Knowledge,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
-    let file: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(File::open(path).context("cannot open it")?)
-    };
-    let mut file = BufReader::new(file);
-    let mut head = Vec::new();
-    file.by_ref().take(DETECT_LEN as u64).read_to_end(&mut head).context("cannot read it")?;
-    let contents = Contents::detect(args.format, &head);
-    let mut whole = head.chain(file);
+    let content = open(path)?;
+    let contents = Contents::detect(args.format, &content.head);
+    if args.format == Format::Auto {
+        contents.check(&content.head, path)?;
+    }
     let mut pipeline = Pipeline::new(knowledge);
     if let Some(name) = &args.browser {
         pipeline.assume(name);
     }
+    let mut whole = content.reader;
     match contents {
         Contents::Trace => return records(&mut whole, pipeline, printer),
         Contents::Recording(Recording::Har) => return archive(whole, pipeline, printer),
@@ -148,6 +165,16 @@ fn file<W: Write>(
         MAX_HTTP >> 20
     );
     requests(&bytes, pipeline, printer)
+}
+
+/// Opens a file, or standard input for `-`, and unpacks it.
+fn open(path: &Path) -> anyhow::Result<Content<'static>> {
+    let file: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).context("cannot open it")?)
+    };
+    Ok(unpack(BufReader::new(file))?)
 }
 
 /// Decodes raw requests, as those of one connection of an unknown process.
@@ -256,113 +283,4 @@ fn capture<W: Write>(
         printer.note(&format!("not read: {unread}"))?;
     }
     Ok(read?)
-}
-
-/// Prints requests in their order. A request is judged again if the page that it reports is opened
-/// later. The last requests are held back, so that the new result replaces the old one.
-struct Printer<'a, W> {
-    source: String,
-    json: bool,
-    held: VecDeque<(u64, Vec<u8>)>,
-    out: &'a mut W,
-}
-
-/// Number of requests to hold back: several times the number that waits to be judged again.
-const HELD: usize = 1024;
-
-impl<'a, W: Write> Printer<'a, W> {
-    fn new(path: &Path, json: bool, out: &'a mut W) -> Self {
-        Self { source: path.display().to_string(), json, held: VecDeque::new(), out }
-    }
-
-    fn outputs(&mut self, outputs: &mut Vec<Output>) -> io::Result<()> {
-        for output in outputs.drain(..) {
-            match output {
-                Output::Request(judged) => self.hold(&judged)?,
-                Output::Repeated { .. } => {}
-                Output::Lost { loss, count, .. } => {
-                    self.note(&format!("{count} {}", loss.explain()))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn hold(&mut self, judged: &JudgedRequest) -> io::Result<()> {
-        let mut text = Vec::new();
-        self.request(judged, &mut text)?;
-        if let Some(held) = self.held.iter_mut().find(|(number, _)| *number == judged.number) {
-            held.1 = text;
-            return Ok(());
-        }
-        self.held.push_back((judged.number, text));
-        if self.held.len() > HELD
-            && let Some((_, text)) = self.held.pop_front()
-        {
-            self.out.write_all(&text)?;
-        }
-        Ok(())
-    }
-
-    /// Prints the requests that are held back.
-    fn finish(&mut self) -> io::Result<()> {
-        self.held.drain(..).try_for_each(|(_, text)| self.out.write_all(&text))
-    }
-
-    fn request(&self, judged: &JudgedRequest, out: &mut Vec<u8>) -> io::Result<()> {
-        let index = judged.number;
-        if self.json {
-            serde_json::to_writer(&mut *out, &json::request(&self.source, index, judged))?;
-            return out.write_all(b"\n");
-        }
-        let request = &judged.sent.message;
-        write!(
-            out,
-            "{}#{index}: {} {}{}",
-            printable(&self.source),
-            printable(request.method.as_deref().unwrap_or("(unknown method)")),
-            printable(request.authority.as_deref().unwrap_or("(unknown host)")),
-            printable(request.path.as_deref().unwrap_or("(unknown path)"))
-        )?;
-        let sdk = judged.sdk.as_ref().map(|sdk| format!(", in the format of {sdk}"));
-        let to = match &judged.recipient {
-            Recipient::ThirdParty | Recipient::Unknown => String::new(),
-            known => format!(" to {}", known.describe()),
-        };
-        let by = judged.sender.as_str();
-        writeln!(out, "  [{by}{to}{}]", printable(&sdk.unwrap_or_default()))?;
-        if let Some(verdict) = judged.verdict() {
-            writeln!(out, "    {}: {}", verdict.severity.label(), printable(&verdict.reason))?;
-        }
-        if !request.complete {
-            writeln!(out, "    incomplete: at least {} bytes are missing", request.unread_bytes)?;
-        }
-        let opaque = judged.opaque_bytes();
-        if opaque > 0 {
-            writeln!(
-                out,
-                "    not decoded: {opaque} bytes of the content, in an unknown encoding"
-            )?;
-        }
-        for Disclosure { finding, verdict, .. } in &judged.disclosures {
-            writeln!(
-                out,
-                "    {}{} {} ({}){}\n        {}",
-                finding.kind.as_str(),
-                finding.class.as_ref().map(|class| format!(" {class}")).unwrap_or_default(),
-                printable(&finding.value),
-                verdict.severity.as_str(),
-                if finding.truncated { "… (truncated)" } else { "" },
-                printable(&finding.chain)
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Prints a note about the file.
-    fn note(&mut self, text: &str) -> io::Result<()> {
-        self.out.flush()?;
-        message!("{}: {text}", printable(&self.source));
-        Ok(())
-    }
 }

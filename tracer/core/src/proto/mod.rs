@@ -253,6 +253,12 @@ impl Request {
     }
 }
 
+/// Reports whether the bytes start with a complete request line, or with the
+/// preface of HTTP/2.
+pub fn begins_with_request(bytes: &[u8]) -> bool {
+    detect::is_message(bytes)
+}
+
 /// Reports whether `text` starts with `prefix`, ignoring ASCII case.
 fn has_prefix(text: &[u8], prefix: &[u8]) -> bool {
     text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))

@@ -1,0 +1,126 @@
+//! Prints the requests of a file.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    path::Path,
+};
+
+use tracer_core::{
+    alert::{json, printable},
+    finding::Recipient,
+    judge::{Disclosure, JudgedRequest},
+    pipeline::Output,
+};
+
+/// Prints requests in their order. A request is judged again if the page that it reports is opened
+/// later. The last requests are held back, so that the new result replaces the old one.
+pub(super) struct Printer<'a, W> {
+    source: String,
+    json: bool,
+    held: VecDeque<(u64, Vec<u8>)>,
+    out: &'a mut W,
+}
+
+/// Number of requests to hold back: several times the number that waits to be judged again.
+const HELD: usize = 1024;
+
+impl<'a, W: Write> Printer<'a, W> {
+    pub(super) fn new(path: &Path, json: bool, out: &'a mut W) -> Self {
+        Self { source: path.display().to_string(), json, held: VecDeque::new(), out }
+    }
+
+    pub(super) fn outputs(&mut self, outputs: &mut Vec<Output>) -> io::Result<()> {
+        for output in outputs.drain(..) {
+            match output {
+                Output::Request(judged) => self.hold(&judged)?,
+                Output::Repeated { .. } => {}
+                Output::Lost { loss, count, .. } => {
+                    self.note(&format!("{count} {}", loss.explain()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, judged: &JudgedRequest) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.request(judged, &mut text)?;
+        if let Some(held) = self.held.iter_mut().find(|(number, _)| *number == judged.number) {
+            held.1 = text;
+            return Ok(());
+        }
+        self.held.push_back((judged.number, text));
+        if self.held.len() > HELD
+            && let Some((_, text)) = self.held.pop_front()
+        {
+            self.out.write_all(&text)?;
+        }
+        Ok(())
+    }
+
+    /// Prints the requests that are held back.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.held.drain(..).try_for_each(|(_, text)| self.out.write_all(&text))
+    }
+
+    fn request(&self, judged: &JudgedRequest, out: &mut Vec<u8>) -> io::Result<()> {
+        let index = judged.number;
+        if self.json {
+            serde_json::to_writer(&mut *out, &json::request(&self.source, index, judged))?;
+            return out.write_all(b"\n");
+        }
+        let request = &judged.sent.message;
+        write!(
+            out,
+            "{}#{index}: {} {}{}",
+            printable(&self.source),
+            printable(request.method.as_deref().unwrap_or("(unknown method)")),
+            printable(request.authority.as_deref().unwrap_or("(unknown host)")),
+            printable(request.path.as_deref().unwrap_or("(unknown path)"))
+        )?;
+        let sdk = judged.sdk.as_ref().map(|sdk| format!(", in the format of {sdk}"));
+        let to = match &judged.recipient {
+            Recipient::ThirdParty | Recipient::Unknown => String::new(),
+            known => format!(" to {}", known.describe()),
+        };
+        let by = judged.sender.as_str();
+        writeln!(out, "  [{by}{to}{}]", printable(&sdk.unwrap_or_default()))?;
+        if let Some(verdict) = judged.verdict() {
+            writeln!(out, "    {}: {}", verdict.severity.label(), printable(&verdict.reason))?;
+        }
+        if let Some(reason) = request.never_sent {
+            writeln!(out, "    never sent: {}", reason.explain())?;
+        }
+        if !request.complete {
+            writeln!(out, "    incomplete: at least {} bytes are missing", request.unread_bytes)?;
+        }
+        let opaque = judged.opaque_bytes();
+        if opaque > 0 {
+            writeln!(
+                out,
+                "    not decoded: {opaque} bytes of the content, in an unknown encoding"
+            )?;
+        }
+        for Disclosure { finding, verdict, .. } in &judged.disclosures {
+            writeln!(
+                out,
+                "    {}{} {} ({}){}\n        {}",
+                finding.kind.as_str(),
+                finding.class.as_ref().map(|class| format!(" {class}")).unwrap_or_default(),
+                printable(&finding.value),
+                verdict.severity.as_str(),
+                if finding.truncated { "… (truncated)" } else { "" },
+                printable(&finding.chain)
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Prints a note about the file.
+    pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
+        self.out.flush()?;
+        message!("{}: {text}", printable(&self.source));
+        Ok(())
+    }
+}
