@@ -20,7 +20,8 @@ impl Knowledge {
     /// # Errors
     /// Fails if a name has two meanings.
     pub fn new(rules: Rules) -> Result<Self, RulesError> {
-        let lexicon = Lexicon::new(rules.identifiers(), rules.fields(), rules.sdks())?;
+        let lexicon =
+            Lexicon::new(rules.identifiers(), rules.fields(), rules.roles(), rules.sdks())?;
         Ok(Self { rules: Arc::new(rules), lexicon: Arc::new(lexicon) })
     }
 

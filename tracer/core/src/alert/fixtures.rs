@@ -36,6 +36,7 @@ fn finding() -> Finding {
         chain: CHAIN.into(),
         truncated: false,
         lifetime: None,
+        role: None,
     }
 }
 
@@ -97,6 +98,7 @@ pub fn found(kind: Kind, value: &str) -> FindingReport {
         value: value.into(),
         chain: CHAIN.into(),
         truncated: false,
+        role: None,
         scope: None,
         visited: None,
         identification: None,

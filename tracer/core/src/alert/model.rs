@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{json::ALERT_SCHEMA, redact::Redactor};
 use crate::{
-    finding::{Confidence, Identification, Kind, Recipient, Scope, Sender, Severity, Visited},
+    finding::{
+        Confidence, Identification, Kind, Recipient, Scope, Sender, Severity, UrlRole, Visited,
+    },
     judge::{Disclosure, JudgedRequest},
     proto::{Initiator, NeverSent, Protocol},
     record::{Hook, Transport},
@@ -141,6 +143,9 @@ pub struct FindingReport {
     pub chain: String,
     /// Set if the value continues in bytes that are not known.
     pub truncated: bool,
+    /// Role of a URL by its place. `None` for other kinds.
+    #[serde(default)]
+    pub role: Option<UrlRole>,
     /// Part of a URL that the finding reveals.
     pub scope: Option<Scope>,
     /// The visit that the finding is about.
@@ -256,6 +261,7 @@ impl FindingReport {
             value: finding.value.clone(),
             chain: finding.chain.clone(),
             truncated: finding.truncated,
+            role: finding.role,
             scope: disclosure.scope,
             visited: disclosure.visited.clone(),
             identification: disclosure.identification,

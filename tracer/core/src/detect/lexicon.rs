@@ -8,14 +8,15 @@ use std::{
 
 use super::{
     name::{Name, last_parts},
+    role::RoleTable,
     sdk::{FieldSign, Fingerprints},
 };
 use crate::finding::{Kind, Lifetime};
 use crate::{
     content::{Chain, Segment, Step, Value},
     rules::{
-        FieldText, Fields, IdentifierForm, Identifiers, Located, Named, PersonalForm, RulesError,
-        Sdks, Text,
+        FieldText, Fields, IdentifierForm, Identifiers, Located, Named, PersonalForm, Roles,
+        RulesError, Sdks, Text,
     },
 };
 
@@ -55,6 +56,7 @@ pub struct Lexicon {
     path_words: HashMap<Name, PathWords>,
     interface: HashSet<Name>,
     not_interface: HashSet<Name>,
+    pub(super) roles: RoleTable,
     pub(super) sdks: Fingerprints,
 }
 
@@ -114,6 +116,7 @@ impl Lexicon {
     pub fn new(
         identifiers: &Identifiers,
         fields: &Fields,
+        roles: &Roles,
         sdks: &Sdks,
     ) -> Result<Self, RulesError> {
         let mut lexicon = Self {
@@ -121,6 +124,7 @@ impl Lexicon {
             path_words: HashMap::new(),
             interface: HashSet::new(),
             not_interface: HashSet::new(),
+            roles: RoleTable::new(roles),
             sdks: Fingerprints::default(),
         };
         for located in &identifiers.identifiers {
@@ -261,6 +265,17 @@ pub(super) struct NameResolver {
 }
 
 impl NameResolver {
+    /// Returns the name of a value in a list of names and values, which the previous value
+    /// is. `own` is the entry of the innermost name.
+    pub(super) fn label(&self, value: &Value<'_>, own: Option<&Entry>) -> Option<Name> {
+        let is_labelled = match own {
+            Some(entry) => entry.labelled,
+            // OTLP's KeyValue { key = 1, value = 2 { string_value = 1 } }.
+            None => value.chain.steps().take(2).eq([Step::Protobuf(1), Step::Protobuf(2)]),
+        };
+        self.label.filter(|_| is_labelled)
+    }
+
     /// Returns the meaning of a value by the names of its fields. `own` is the
     /// entry of the innermost name.
     pub(super) fn meaning<'l>(
@@ -269,18 +284,14 @@ impl NameResolver {
         value: &Value<'_>,
         own: Option<&'l Entry>,
     ) -> Option<&'l Meaning> {
-        let label = self.label.take();
+        let label = self.label(value, own);
+        self.label = None;
         let step = value.chain.last();
         let is_label = own.is_some_and(|entry| entry.label) || step == Step::Protobuf(1);
         if is_label && !value.truncated {
             self.label = Name::new(value.text);
         }
-        let is_labelled = match own {
-            Some(entry) => entry.labelled,
-            // OTLP's KeyValue { key = 1, value = 2 { string_value = 1 } }.
-            None => value.chain.steps().take(2).eq([Step::Protobuf(1), Step::Protobuf(2)]),
-        };
-        if is_labelled && let Some(meaning) = label.and_then(|label| lexicon.meaning(label)) {
+        if let Some(meaning) = label.and_then(|label| lexicon.meaning(label)) {
             return Some(meaning);
         }
         let key = value.key?;

@@ -11,6 +11,7 @@ mod lexicon;
 mod name;
 mod pair;
 mod personal;
+mod role;
 mod sdk;
 mod search;
 mod shape;

@@ -9,12 +9,13 @@ use super::{
     lexicon::{Meaning, NameResolver, PathWords},
     pair::{self, Pairs},
     personal::{self, Places},
+    role::PlacedRole,
     sdk::Evidence,
     url, urls_in, visited,
 };
 use crate::{
     address::Site,
-    finding::{Finding, Kind, Lifetime},
+    finding::{Finding, Kind, Lifetime, UrlRole},
     visits::Visits,
 };
 use crate::{
@@ -40,6 +41,20 @@ const SEARCH_TEMPLATE: &str = "search_template";
 /// The class of a latitude and a longitude in two fields.
 const COORDINATES: &str = "coordinates";
 
+/// The spot of a URL in a value, which determines its role.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
+    value: &'a Value<'a>,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Spot<'a> {
+    fn at(value: &'a Value<'a>, start: usize, end: usize) -> Self {
+        Self { value, start, end }
+    }
+}
+
 /// The search in one request.
 pub(super) struct Search<'a> {
     vocabularies: &'a Vocabularies,
@@ -58,6 +73,10 @@ pub(super) struct Search<'a> {
     names: NameResolver,
     evidence: Evidence,
     candidates: Candidates,
+    /// Set if the request reports what happened in the application.
+    is_report: bool,
+    /// Indices of the URLs that are pages only if the request reports.
+    pages_in_reports: Vec<usize>,
 }
 
 impl<'a> Search<'a> {
@@ -84,16 +103,22 @@ impl<'a> Search<'a> {
             names: NameResolver::default(),
             evidence: Evidence::default(),
             candidates: Candidates::default(),
+            // Extensions call no services for themselves.
+            is_report: initiator == Initiator::Extension,
+            pages_in_reports: Vec::new(),
         }
     }
 
     /// Returns the findings.
-    pub(super) fn finish(self) -> Findings {
-        Findings {
-            sdk: self.evidence.sdk(&self.lexicon.sdks),
-            candidates: self.candidates.into_list(),
-            ..self.found
+    pub(super) fn finish(mut self) -> Findings {
+        let sdk = self.evidence.sdk(&self.lexicon.sdks);
+        let lasts = |found: &Finding| found.lifetime == Some(Lifetime::Lasting);
+        if !self.is_report && sdk.is_none() && !self.found.list.iter().any(lasts) {
+            for at in self.pages_in_reports {
+                self.found.list[at].role = Some(UrlRole::Unknown);
+            }
         }
+        Findings { sdk, candidates: self.candidates.into_list(), ..self.found }
     }
 
     /// Searches a value.
@@ -114,7 +139,7 @@ impl<'a> Search<'a> {
         }
         self.find_visited_key(value);
         if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
-            self.add_value(kind, class.as_deref(), value);
+            self.add_disclosed(kind, class, value);
             return self.find_pieces(value);
         }
         let has_url = self.find_urls(value);
@@ -125,6 +150,7 @@ impl<'a> Search<'a> {
         if value.chain.last() == Step::Path && value.text.starts_with('/') {
             self.evidence.path(&self.lexicon.sdks, value);
             self.path = self.lexicon.path_words_in(value.text);
+            self.is_report |= self.lexicon.roles.is_report_path(value.text);
         }
         let root = value.chain.root();
         // A document in the path is read like one in a query.
@@ -142,7 +168,8 @@ impl<'a> Search<'a> {
             let url = &value.text[span.start..span.end];
             if self.visits.page(url).is_some() {
                 let host = &value.text[span.host_start..span.host_end];
-                self.add_url(url, host, || value.chain.to_string(), false);
+                let chain = || value.chain.to_string();
+                self.add_url(url, host, chain, false, Spot::at(value, span.start, span.end));
             }
         }
     }
@@ -213,7 +240,8 @@ impl<'a> Search<'a> {
             };
             let host = &text[span.host_start..span.host_end];
             let truncated = value.truncated && span.open;
-            self.add_url(found, host, || value.chain.to_string(), truncated);
+            let spot = Spot::at(value, span.start, span.end);
+            self.add_url(found, host, || value.chain.to_string(), truncated, spot);
         }
         if any {
             // The URL may be the origin of a path in another field.
@@ -222,7 +250,9 @@ impl<'a> Search<'a> {
         }
         if let Some(url) = pair::schemeless(value) {
             let host = url.split('/').next().unwrap_or_default();
-            self.add_url(url, host, || value.chain.to_string(), value.truncated);
+            let start = value.text.len() - url.len();
+            let spot = Spot::at(value, start, value.text.len());
+            self.add_url(url, host, || value.chain.to_string(), value.truncated, spot);
             return true;
         }
         self.find_pieces(value);
@@ -237,18 +267,27 @@ impl<'a> Search<'a> {
             && !self.found.list.last().is_some_and(known)
         {
             let class = Some("host".to_owned());
-            self.push(Kind::Url, class, name, value.chain.to_string(), false);
+            let found = finding(Kind::Url, class, name, value.chain.to_string(), false);
+            self.add(Finding { role: Some(UrlRole::Unknown), ..found });
         }
     }
 
     /// Finds a URL in pieces.
     fn find_pieces(&mut self, value: &Value<'_>) {
         let Some(pair) = self.pairs.add(value, self.visits) else { return };
-        self.add_url(&pair.url, &pair.host, || pair.chain.clone(), pair.truncated);
+        let spot = Spot::at(value, 0, 0);
+        self.add_url(&pair.url, &pair.host, || pair.chain.clone(), pair.truncated, spot);
     }
 
     /// Adds a URL, unless it belongs to the recipient's site or to a vocabulary.
-    fn add_url(&mut self, url: &str, host: &str, chain: impl FnOnce() -> String, truncated: bool) {
+    fn add_url(
+        &mut self,
+        url: &str,
+        host: &str,
+        chain: impl FnOnce() -> String,
+        truncated: bool,
+        spot: Spot<'_>,
+    ) {
         let Some(site) = Site::from_host(host) else {
             return;
         };
@@ -262,8 +301,37 @@ impl<'a> Search<'a> {
         if !is_vocabulary {
             let is_template = !truncated && self.is_search_template(url);
             let class = is_template.then(|| SEARCH_TEMPLATE.to_owned());
-            self.push(kind, class, url, chain(), truncated);
+            let found = finding(kind, class, url, chain(), truncated);
+            self.add_with_role(found, spot);
         }
+    }
+
+    /// Adds a value that discloses a visit.
+    fn add_disclosed(&mut self, kind: Kind, class: Option<String>, value: &Value<'_>) {
+        let found = finding(kind, class, value.text, value.chain.to_string(), value.truncated);
+        if kind == Kind::Url {
+            self.add_with_role(found, Spot::at(value, 0, value.text.len()));
+        } else {
+            self.add(found);
+        }
+    }
+
+    /// Adds a URL with its role.
+    fn add_with_role(&mut self, found: Finding, spot: Spot<'_>) {
+        let PlacedRole { role, in_reports, shows_report } = self.role(&found, spot);
+        self.is_report |= shows_report;
+        let before = self.found.list.len();
+        self.add(Finding { role: Some(role), ..found });
+        if in_reports && self.found.list.len() > before {
+            self.pages_in_reports.push(before);
+        }
+    }
+
+    /// Returns the role of a URL at this spot.
+    fn role(&self, found: &Finding, Spot { value, start, end }: Spot<'_>) -> PlacedRole {
+        let own = value.key.and_then(|key| self.lexicon.look_up(key));
+        let label = self.names.label(value, own);
+        self.lexicon.roles.role(value, start..end, label, found.truncated)
     }
 
     /// Reports whether a URL is the template of a search engine, which browsers send
@@ -355,7 +423,8 @@ fn finding(
     chain: String,
     truncated: bool,
 ) -> Finding {
-    Finding { kind, class, value: text.to_owned(), chain, truncated, lifetime: None }
+    let value = text.to_owned();
+    Finding { kind, class, value, chain, truncated, lifetime: None, role: None }
 }
 
 fn is_short_lived(finding: &Finding) -> bool {

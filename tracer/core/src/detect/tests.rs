@@ -349,6 +349,7 @@ fn recognises_sdks_by_form() {
 }
 
 mod properties;
+mod roles;
 mod sdks;
 mod urls;
 mod visited;

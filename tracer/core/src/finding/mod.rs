@@ -4,6 +4,7 @@
 mod identifier;
 mod kind;
 mod recipient;
+mod role;
 mod severity;
 mod visited;
 
@@ -13,6 +14,7 @@ pub use self::{
     identifier::{Identification, Lifetime},
     kind::Kind,
     recipient::{Category, Recipient, RecipientKind},
+    role::UrlRole,
     severity::{ALERT, Confidence, Level, Severity, Verdict},
     visited::{Scope, Visited, VisitedKind},
 };
@@ -37,6 +39,8 @@ pub struct Finding {
     pub truncated: bool,
     /// Lifetime of an identifier. `None` for other kinds.
     pub lifetime: Option<Lifetime>,
+    /// Role of a URL. `None` for other kinds.
+    pub role: Option<UrlRole>,
 }
 
 /// A value that becomes a finding only if it returns in later requests.
@@ -83,6 +87,10 @@ mod tests {
         use Protocol::{Http1, Http2, Http3, WebSocket};
         for protocol in [Http1, Http2, Http3, WebSocket] {
             assert_eq!(json!(protocol), protocol.as_str());
+        }
+        use UrlRole::{Callback, Page as PageRole, Reference, Resource, Software};
+        for role in [PageRole, Resource, Callback, Reference, Software, UrlRole::Unknown] {
+            assert_eq!(json!(role), role.as_str());
         }
         let name = String::new;
         for recipient in [

@@ -50,6 +50,15 @@ pub(super) fn most_severe(disclosures: &[Disclosure]) -> Option<&Verdict> {
     disclosures.iter().map(|one| &one.verdict).max_by_key(|verdict| verdict.severity)
 }
 
+/// The facts about a request that bear on each of its findings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside {
+    /// The degree to which the request identifies.
+    pub(super) identifier: Identification,
+    /// Number of witnesses that the request reports pages that were looked at.
+    pub(super) witnesses: u8,
+}
+
 /// The context that all findings of a request share.
 pub(super) struct Context<'a> {
     pub(super) sent: &'a Sent<Request>,
@@ -77,13 +86,12 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Judges a finding. `identification` is the finding's own, `identifier` that
-    /// of the whole request.
+    /// Judges a finding. `identification` is the finding's own.
     pub(super) fn disclosure(
         &self,
         finding: Finding,
         identification: Option<Identification>,
-        identifier: Identification,
+        beside: Beside,
         visits: &Visits,
         rules: &Rules,
     ) -> Disclosure {
@@ -104,10 +112,12 @@ impl<'a> Context<'a> {
             class: finding.class.as_deref(),
             sdk: self.sdk,
             scope,
+            role: finding.role,
+            witnesses: beside.witnesses + u8::from(matches!(visited, Some(Visited::Page { .. }))),
             visited: visited.as_ref().map(Into::into),
             sender: self.sender,
             recipient: recipient.kind(),
-            identifier: identification.unwrap_or(identifier),
+            identifier: identification.unwrap_or(beside.identifier),
             private: self.private == Some(true),
             head_cut: self.sent.message.head_cut.is_some(),
             never_sent: self.sent.message.never_sent.is_some(),

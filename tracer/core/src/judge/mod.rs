@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use self::{
     deduplicator::Deduplicator,
-    disclosure::{Context, most_severe},
+    disclosure::{Beside, Context, most_severe},
     ledger::{Ledger, Place},
     memory::Memory,
     request::DedupKey,
@@ -40,7 +40,7 @@ use crate::{
     detect::Findings,
     finding::{
         ALERT, Candidate, CandidateKind, Finding, Identification, Kind, Lifetime, Recipient,
-        RecipientKind, Sender,
+        RecipientKind, Sender, UrlRole,
     },
     record::BootTime,
     rules::{Browser, Rules},
@@ -209,12 +209,14 @@ impl Judge {
             findings.iter().map(|finding| self.identification(finding, own, place)).collect();
         let identifier =
             identifications.iter().flatten().max().copied().unwrap_or(Identification::None);
+        let beside =
+            Beside { identifier, witnesses: witnesses(&findings, identifier, context.sdk) };
         let visits = self.memory.visits(context.application);
         findings
             .into_iter()
             .zip(identifications)
             .map(|(finding, identification)| {
-                context.disclosure(finding, identification, identifier, visits, &self.rules)
+                context.disclosure(finding, identification, beside, visits, &self.rules)
             })
             .collect()
     }
@@ -271,6 +273,7 @@ impl Judge {
                     chain: candidate.chain.clone(),
                     truncated: false,
                     lifetime: Some(Lifetime::Unknown),
+                    role: None,
                 });
             }
         }
@@ -300,6 +303,26 @@ impl Judge {
             Identification::Seen
         })
     }
+}
+
+/// Counts the witnesses that a request reports pages that were looked at: the form of an
+/// SDK, a lasting identifier, and several pages.
+fn witnesses(findings: &[Finding], identifier: Identification, sdk: Option<&str>) -> u8 {
+    let mut pages = findings.iter().filter(|finding| finding.role == Some(UrlRole::Page));
+    let several = pages
+        .next()
+        .is_some_and(|first| pages.any(|other| !is_same_page(&first.value, &other.value)));
+    u8::from(sdk.is_some()) + u8::from(identifier == Identification::Lasting) + u8::from(several)
+}
+
+/// Reports whether two URLs differ at most in their scheme, query and fragment.
+fn is_same_page(one: &str, other: &str) -> bool {
+    let page = |url: &str| {
+        let url = url.split(['?', '#']).next().unwrap_or_default();
+        let url = url.split_once("://").map_or(url, |(_, rest)| rest);
+        url.trim_end_matches('/').to_owned()
+    };
+    page(one) == page(other)
 }
 
 /// Class of identifiers that neither name nor form shows, and that were sent on

@@ -2,7 +2,7 @@
 
 use crate::{
     finding::{
-        Identification, Kind, Recipient, RecipientKind, Scope, Sender, Severity, Verdict,
+        Identification, Kind, Recipient, RecipientKind, Scope, Sender, Severity, UrlRole, Verdict,
         VisitedKind,
     },
     rules::Row,
@@ -19,6 +19,10 @@ pub(super) struct Case<'a> {
     pub(super) sdk: Option<&'a str>,
     /// Part of a URL that is revealed.
     pub(super) scope: Option<Scope>,
+    /// Role of a URL.
+    pub(super) role: Option<UrlRole>,
+    /// Number of witnesses that a URL is a page that was looked at.
+    pub(super) witnesses: u8,
     /// The visit.
     pub(super) visited: Option<VisitedKind>,
     /// The sender.
@@ -66,6 +70,8 @@ fn matches(row: &Row, case: &Case<'_>) -> bool {
         && named(&row.class, case.class)
         && named(&row.sdk, case.sdk)
         && optional(&row.scope, &case.scope)
+        && optional(&row.role, &case.role)
+        && row.witnesses.is_none_or(|needed| case.witnesses >= needed)
         && optional(&row.visited, &case.visited)
         && among(&row.sender, &case.sender)
         && among(&row.recipient, &case.recipient)

@@ -94,6 +94,7 @@ impl Typing {
             chain: chain.clone(),
             truncated: false,
             lifetime: None,
+            role: None,
         })
     }
 }

@@ -4,7 +4,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Located, Named, RulesError, RulesFile, Text};
-use crate::finding::{Identification, Kind, RecipientKind, Scope, Sender, Severity, VisitedKind};
+use crate::finding::{
+    Identification, Kind, RecipientKind, Scope, Sender, Severity, UrlRole, VisitedKind,
+};
 
 /// The embedded file.
 pub(super) const EMBEDDED: RulesFile<'_> =
@@ -25,6 +27,11 @@ pub struct Row {
     pub sdk: Option<Vec<String>>,
     /// Revealed part of a URL.
     pub scope: Option<Vec<Scope>>,
+    /// Roles of URLs.
+    pub role: Option<Vec<UrlRole>>,
+    /// Minimum number of witnesses that a URL is a page that was looked at: the form of
+    /// an SDK, a lasting identifier, several pages in the request, a visit.
+    pub witnesses: Option<u8>,
     /// State of knowledge about the visit.
     pub visited: Option<Vec<VisitedKind>>,
     /// Senders.

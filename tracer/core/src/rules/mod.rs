@@ -18,6 +18,7 @@ mod identifiers;
 mod index;
 mod judgement;
 mod recipients;
+mod roles;
 mod sdks;
 mod vocabularies;
 #[cfg(test)]
@@ -36,16 +37,18 @@ pub use self::{
     index::{Ownership, Party},
     judgement::Row,
     recipients::Service,
+    roles::{ReportSign, RolePlace, Roles},
     sdks::{Pattern, Sdk, Sdks, Sign, SignError},
     vocabularies::{Prefix, PrefixError, Vocabularies, Vocabulary},
 };
 
 /// The embedded files.
-pub const EMBEDDED: [RulesFile<'_>; 7] = [
+pub const EMBEDDED: [RulesFile<'_>; 8] = [
     browsers::EMBEDDED,
     recipients::EMBEDDED,
     identifiers::EMBEDDED,
     fields::EMBEDDED,
+    roles::EMBEDDED,
     sdks::EMBEDDED,
     vocabularies::EMBEDDED,
     judgement::EMBEDDED,
@@ -60,6 +63,7 @@ pub struct Rules {
     vocabularies: Vocabularies,
     identifiers: Identifiers,
     fields: Fields,
+    roles: Roles,
     sdks: Sdks,
     judgement: Vec<Row>,
     index: Index,
@@ -104,6 +108,11 @@ impl Rules {
     /// Returns the names of fields that disclose what the user does.
     pub fn fields(&self) -> &Fields {
         &self.fields
+    }
+
+    /// Returns the places that give URLs their role.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// Returns the telemetry SDKs.
@@ -172,6 +181,7 @@ pub struct Tables {
     judgement: Vec<Located<Row>>,
     identifiers: Identifiers,
     fields: Fields,
+    roles: Roles,
     sdks: Sdks,
 }
 
@@ -187,6 +197,7 @@ impl Tables {
             "recipients.toml" => tables.services = recipients::parse(file)?,
             "identifiers.toml" => tables.identifiers = Identifiers::parse(file)?,
             "fields.toml" => tables.fields = Fields::parse(file)?,
+            "roles.toml" => tables.roles = Roles::parse(file)?,
             "sdks.toml" => tables.sdks = Sdks::parse(file)?,
             "judgement.toml" => tables.judgement = judgement::parse(file)?,
             "vocabularies.toml" => tables.vocabularies = vocabularies::parse(file)?,
@@ -212,6 +223,8 @@ impl Tables {
             ("personal", self.identifiers.personal.len()),
             ("field", self.fields.fields.len()),
             ("interface", self.fields.interface.len()),
+            ("place", self.roles.places.len()),
+            ("report", self.roles.reports.len()),
             ("sdk", self.sdks.0.len()),
             ("row", self.judgement.len()),
             ("vocabulary", self.vocabularies.len()),
@@ -227,6 +240,7 @@ impl Tables {
         overlay(&mut self.vocabularies, over.vocabularies);
         self.identifiers.overlay(over.identifiers);
         self.fields.overlay(over.fields);
+        self.roles.overlay(over.roles);
         self.sdks.overlay(over.sdks);
         judgement::overlay(&mut self.judgement, over.judgement);
     }
@@ -244,6 +258,7 @@ impl Tables {
             vocabularies: entries(self.vocabularies),
             identifiers: self.identifiers,
             fields: self.fields,
+            roles: self.roles,
             sdks: self.sdks,
             judgement: entries(self.judgement),
             index,

@@ -25,7 +25,8 @@ fn rejects_a_name_with_two_meanings() {
         )
     };
     let lexicon = |text: &str| {
-        Lexicon::new(&identifiers(text), &Fields::default(), &Sdks::default()).map(|_| ())
+        Lexicon::new(&identifiers(text), &Fields::default(), &Roles::default(), &Sdks::default())
+            .map(|_| ())
     };
     assert!(lexicon(&entry("a", "gizmo_id")).is_ok());
     let twice = entry("a", "gizmo_id") + &entry("b", "$GizmoId");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     content::Limits,
-    rules::{Fields, Identifiers, RulesFile, Sdks},
+    rules::{Fields, Identifiers, Roles, RulesFile, Sdks},
 };
 
 /// Requests: the SDK, the head without the protocol version, and the body.
@@ -364,7 +364,8 @@ fn embedded() -> Sdks {
 
 /// Creates a detector with rules for these SDKs only.
 fn detector(sdks: &Sdks) -> Detector {
-    let lexicon = Lexicon::new(&Identifiers::default(), &Fields::default(), sdks).unwrap();
+    let lexicon =
+        Lexicon::new(&Identifiers::default(), &Fields::default(), &Roles::default(), sdks).unwrap();
     Detector {
         rules: Arc::clone(&DETECTOR.rules),
         lexicon: Arc::new(lexicon),

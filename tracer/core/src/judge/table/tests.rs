@@ -15,6 +15,8 @@ const MI: Case<'static> = Case {
     class: None,
     sdk: None,
     scope: Some(Scope::Full),
+    role: Some(UrlRole::Page),
+    witnesses: 2,
     visited: Some(VisitedKind::Page),
     sender: Sender::Unknown,
     recipient: RecipientKind::Maker,
@@ -230,6 +232,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
         Some(VisitedKind::Unknown),
     ];
     let scopes = [None, Some(Scope::Host), Some(Scope::HostPath), Some(Scope::Full)];
+    let roles = [(Some(UrlRole::Unknown), 3), (Some(UrlRole::Page), 0), (Some(UrlRole::Page), 2)];
     let identifiers = [Identification::None, Identification::Seen, Identification::Lasting];
     Kind::ALL.into_iter().flat_map(move |kind| {
         senders.into_iter().flat_map(move |sender| {
@@ -238,18 +241,22 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
                     scopes.into_iter().flat_map(move |scope| {
                         identifiers.into_iter().flat_map(move |identifier| {
                             [false, true].into_iter().flat_map(move |private| {
-                                [false, true].map(|head_cut| Case {
-                                    kind,
-                                    class: None,
-                                    sdk: None,
-                                    scope,
-                                    visited,
-                                    sender,
-                                    recipient,
-                                    identifier,
-                                    private,
-                                    head_cut,
-                                    never_sent: false,
+                                [false, true].into_iter().flat_map(move |head_cut| {
+                                    roles.map(|(role, witnesses)| Case {
+                                        kind,
+                                        class: None,
+                                        sdk: None,
+                                        scope,
+                                        role,
+                                        witnesses,
+                                        visited,
+                                        sender,
+                                        recipient,
+                                        identifier,
+                                        private,
+                                        head_cut,
+                                        never_sent: false,
+                                    })
                                 })
                             })
                         })
@@ -268,9 +275,30 @@ fn more_against_somebody_is_never_judged_milder() {
         let bad = severity(&case);
         assert!(severity(&Case { private: true, ..case }) >= bad, "{case:?}");
         assert!(severity(&Case { identifier: Identification::Lasting, ..case }) >= bad, "{case:?}");
+        assert!(severity(&Case { witnesses: 3, ..case }) >= bad, "{case:?}");
         if case.visited == Some(VisitedKind::No) {
             let page = Case { visited: Some(VisitedKind::Page), ..case };
             assert!(severity(&page) >= bad, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn without_a_visit_only_the_place_of_a_page_raises_a_url() {
+    let table = embedded();
+    for case in cases().filter(|case| case.kind == Kind::Url) {
+        let severity = judge(&table, &case, &Recipient::ThirdParty).severity;
+        let visited = matches!(case.visited, Some(VisitedKind::Page | VisitedKind::Host));
+        if !visited && case.role != Some(UrlRole::Page) && case.recipient != RecipientKind::Maker {
+            assert!(severity <= Severity::Low, "{case:?}");
+        }
+        if !visited && case.witnesses < 2 {
+            assert!(severity <= Severity::Medium, "{case:?}");
+        }
+        let role = Some(UrlRole::Reference);
+        if visited {
+            let other = judge(&table, &Case { role, ..case }, &Recipient::ThirdParty).severity;
+            assert_eq!(other, severity, "a role acquits a visit: {case:?}");
         }
     }
 }
@@ -351,10 +379,12 @@ fn documented(row: &Row) -> String {
     condition("class", serde_json::to_value(&row.class));
     condition("sdk", serde_json::to_value(&row.sdk));
     condition("scope", serde_json::to_value(&row.scope));
+    condition("role", serde_json::to_value(&row.role));
     condition("visited", serde_json::to_value(&row.visited));
     condition("sender", serde_json::to_value(&row.sender));
     condition("recipient", serde_json::to_value(&row.recipient));
     condition("identifier", serde_json::to_value(&row.identifier));
+    conditions.extend(row.witnesses.map(|least| format!("witnesses: at least {least}")));
     for (key, value) in
         [("private", row.private), ("head_cut", row.head_cut), ("never_sent", row.never_sent)]
     {

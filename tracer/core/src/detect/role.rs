@@ -1,0 +1,280 @@
+//! The role of a URL, by its place: the names of the field that holds it and of what
+//! encloses the field.
+//!
+//! Structured content names its fields ([`Value::key`]). In text that no decoder takes
+//! apart, the name stands before the URL: an attribute (`xmlns="…"`), a parameter (`u=…`),
+//! a member (`"url": "…"`), an element (`<loc>…`).
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use super::name::{Name, last_parts};
+use crate::{
+    content::{Chain, Segment, Step, Value},
+    finding::UrlRole,
+    rules::Roles,
+};
+
+/// Maximum distance in bytes between a URL and the name before it.
+const MAX_BEFORE: usize = 256;
+
+/// The places in the rules, compiled for lookup.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RoleTable {
+    places: Vec<Place>,
+    /// Indices in `places` of those that need a name, in their order.
+    by_name: HashMap<Name, Vec<usize>>,
+    /// Indices in `places` of those that need none.
+    by_surroundings: Vec<usize>,
+    report_paths: HashSet<Name>,
+    report_within: HashSet<Name>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    role: UrlRole,
+    within: Vec<Name>,
+    /// In lower case.
+    extensions: Vec<String>,
+    in_reports: bool,
+}
+
+/// The role of a URL as its place alone shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PlacedRole {
+    pub(super) role: UrlRole,
+    /// Set if the role holds only in a request that reports.
+    pub(super) in_reports: bool,
+    /// Set if the surroundings show that the request reports.
+    pub(super) shows_report: bool,
+}
+
+impl RoleTable {
+    pub(super) fn new(roles: &Roles) -> Self {
+        let mut table = Self::default();
+        for (at, located) in roles.places.iter().enumerate() {
+            let entry = &located.entry;
+            let names = |texts: &[crate::rules::Text]| {
+                texts.iter().filter_map(|text| Name::new(text.as_str())).collect::<Vec<_>>()
+            };
+            table.places.push(Place {
+                role: entry.role,
+                within: names(&entry.within),
+                extensions: entry
+                    .extensions
+                    .iter()
+                    .map(|text| text.as_str().to_ascii_lowercase())
+                    .collect(),
+                in_reports: entry.in_reports,
+            });
+            if entry.names.is_empty() {
+                table.by_surroundings.push(at);
+            }
+            for name in names(&entry.names) {
+                table.by_name.entry(name).or_default().push(at);
+            }
+        }
+        for located in &roles.reports {
+            let words = |texts: &[crate::rules::Text]| {
+                texts.iter().filter_map(|text| Name::new(text.as_str())).collect::<Vec<_>>()
+            };
+            table.report_paths.extend(words(&located.entry.path));
+            table.report_within.extend(words(&located.entry.within));
+        }
+        table
+    }
+
+    /// Reports whether a request's path shows that it reports.
+    pub(super) fn is_report_path(&self, path: &str) -> bool {
+        let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+        words.filter_map(Name::new).any(|word| self.report_paths.contains(&word))
+    }
+
+    /// Returns the role of the URL at `at` in a value's text. `label` is the name of the
+    /// value in a list of names and values.
+    pub(super) fn role(
+        &self,
+        value: &Value<'_>,
+        at: Range<usize>,
+        label: Option<Name>,
+        truncated: bool,
+    ) -> PlacedRole {
+        // The name of the file is at the end.
+        if let Step::XmlNamespace(_) = value.chain.last() {
+            return PlacedRole { role: UrlRole::Reference, in_reports: false, shows_report: false };
+        }
+        let url = if truncated { "" } else { &value.text[at.clone()] };
+        let enclosing: Vec<Name> = enclosing_names(value.chain).collect();
+        let shows_report = enclosing.iter().any(|name| self.report_within.contains(name));
+        let by_name = names(value, at.start, label).find_map(|(name, before)| {
+            let places = self.by_name.get(&name)?;
+            self.first_match(places, url, &enclosing, before)
+        });
+        let found = match by_name {
+            // A name in general use says less than the name of a file, which a cut takes.
+            Some(place) if place.in_reports && truncated => None,
+            Some(place) if !place.in_reports => Some(place),
+            _ => self.first_match(&self.by_surroundings, url, &enclosing, None).or(by_name),
+        };
+        let (role, in_reports) =
+            found.map_or((UrlRole::Unknown, false), |place| (place.role, place.in_reports));
+        PlacedRole { role, in_reports, shows_report }
+    }
+
+    fn first_match(
+        &self,
+        places: &[usize],
+        url: &str,
+        enclosing: &[Name],
+        before: Option<Name>,
+    ) -> Option<&Place> {
+        places.iter().map(|&at| &self.places[at]).find(|place| {
+            let is_within = place.within.is_empty()
+                || place
+                    .within
+                    .iter()
+                    .any(|name| enclosing.contains(name) || before == Some(*name));
+            let has_extension = place.extensions.is_empty()
+                || place.extensions.iter().any(|extension| ends_with(url, extension));
+            is_within && has_extension
+        })
+    }
+}
+
+/// Returns the possible names of the place of a URL, the most specific first, each with the
+/// part of the key before it.
+fn names(
+    value: &Value<'_>,
+    start: usize,
+    label: Option<Name>,
+) -> impl Iterator<Item = (Name, Option<Name>)> {
+    let before = &value.text[..start];
+    let is_alone = before.trim_start_matches(is_opening).is_empty();
+    // A URL inside running text is not what the field is named for.
+    let key = if is_alone { value.key } else { name_before(before) };
+    let key = key.map(|key| match value.chain.last() {
+        Step::Header(_) if is_alone => without_x(key),
+        _ => key,
+    });
+    let whole = key.and_then(Name::new);
+    let parts = key.and_then(last_parts);
+    let last = parts.and_then(|(last, _)| Name::new(last));
+    let outer = parts.and_then(|(_, before)| before).and_then(Name::new);
+    // `xmlns:dav`: the prefix is the sender's, the first part is the name.
+    let first = key.and_then(|key| key.split(':').next()).and_then(Name::new);
+    label.filter(|_| is_alone).map(|label| (label, None)).into_iter().chain(
+        [(whole, None), (last, outer), (first, None)]
+            .into_iter()
+            .filter_map(|(name, before)| name.map(|name| (name, before))),
+    )
+}
+
+/// Removes the `X-` of a header field's name.
+fn without_x(field: &str) -> &str {
+    match field.get(..2) {
+        Some(start) if start.eq_ignore_ascii_case("x-") => &field[2..],
+        _ => field,
+    }
+}
+
+/// Reports whether a character may stand between the start of a value and its URL.
+fn is_opening(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '(' | '[')
+}
+
+/// Returns the name that stands before a URL in text: `name=`, `"name": "`, `<name>`.
+fn name_before(before: &str) -> Option<&str> {
+    let from = before.floor_char_boundary(before.len().saturating_sub(MAX_BEFORE));
+    let text = before[from..].trim_end_matches(is_opening);
+    if let Some(element) = text.strip_suffix('>') {
+        let tag = &element[element.rfind('<')? + 1..];
+        return first_name(tag);
+    }
+    let text = text.strip_suffix(['=', ':'])?;
+    let text = text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+    let name = text.rsplit(|c: char| !is_name(c)).next()?;
+    (!name.is_empty()).then_some(name)
+}
+
+fn first_name(tag: &str) -> Option<&str> {
+    let name = tag.split(|c: char| !is_name(c)).next()?;
+    (!name.is_empty()).then_some(name)
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '$' | '@')
+}
+
+/// Returns the names of everything that encloses a value, except its own name.
+fn enclosing_names(chain: &Chain<'_>) -> impl Iterator<Item = Name> {
+    let mut names = Vec::new();
+    for (at, step) in chain.steps().enumerate() {
+        let is_own = at == 0;
+        match step {
+            Step::Json(path)
+            | Step::JsonLine(_, path)
+            | Step::MessagePack(path)
+            | Step::Cbor(path)
+            | Step::Xml(path) => {
+                let keys = path.segments().iter().filter_map(|segment| match segment {
+                    Segment::Key(key) => Name::new(key),
+                    Segment::Index(_) => None,
+                });
+                let skipped = usize::from(is_own);
+                names.extend(keys.rev().skip(skipped));
+            }
+            Step::Query(name)
+            | Step::Form(name)
+            | Step::Multipart(name)
+            | Step::Pair(name)
+            | Step::Header(name)
+            | Step::Cookie(name)
+                if !is_own =>
+            {
+                names.extend(Name::new(name));
+            }
+            _ => {}
+        }
+    }
+    names.into_iter()
+}
+
+/// Reports whether the path of a URL ends with an extension, whatever its case.
+fn ends_with(url: &str, extension: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let tail = path.len().checked_sub(extension.len()).and_then(|at| path.get(at..));
+    // The host is no file name.
+    path.splitn(4, '/').nth(3).is_some()
+        && tail.is_some_and(|tail| tail.eq_ignore_ascii_case(extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_name_before_a_url() {
+        for (before, name) in [
+            ("<d:propfind xmlns:d=\"", Some("xmlns:d")),
+            ("<urlset><url><loc>", Some("loc")),
+            ("<page id='3'>", Some("page")),
+            ("{\"page_url\": \"", Some("page_url")),
+            ("https://r.example/?u=", Some("u")),
+            ("url = '", Some("url")),
+            ("see ", None),
+            ("", None),
+            (">", None),
+        ] {
+            assert_eq!(name_before(before), name, "{before}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_no_file_name() {
+        assert!(ends_with("https://a.test/x/photo.JPG?w=3", ".jpg"));
+        assert!(!ends_with("https://cdn.js", ".js"));
+        assert!(!ends_with("https://a.test/x?y.jpg", ".jpg"));
+    }
+}

@@ -1,0 +1,122 @@
+//! The roles of URLs, by their places in requests.
+
+use super::*;
+use crate::finding::UrlRole;
+
+/// The address of the collector in these requests names nothing that reports.
+fn roles_in(target: &str, fields: &str, body: &str) -> Vec<UrlRole> {
+    let length = body.len();
+    let request = format!(
+        "POST {target} HTTP/1.1\r\nHost: api.vendor.test\r\nUser-Agent: test/1\r\n{fields}\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    find(request.as_bytes()).list.iter().filter_map(|finding| finding.role).collect()
+}
+
+#[track_caller]
+fn assert_role(role: UrlRole, target: &str, fields: &str, body: &str) {
+    let roles = roles_in(target, fields, body);
+    assert!(!roles.is_empty(), "no URL: {target} {fields} {body}");
+    assert!(roles.iter().all(|one| *one == role), "{roles:?}: {target} {fields} {body}");
+}
+
+#[test]
+fn a_field_named_for_the_page_holds_a_page() {
+    for body in [
+        r#"{"page_url":"https://news.example.org/a"}"#,
+        r#"{"pageUrl":"https://news.example.org/a.html"}"#,
+        r#"{"properties":{"$current_url":"https://news.example.org/a"}}"#,
+        r#"{"context":{"page":{"url":"https://news.example.org/a"}}}"#,
+        r#"{"csp-report":{"document-uri":"https://news.example.org/a"}}"#,
+        r#"[{"key":"url.full","value":{"stringValue":"https://news.example.org/a"}}]"#,
+        "<pv><page_url>https://news.example.org/a</page_url></pv>",
+        "<pv page_url='https://news.example.org/a'/>",
+    ] {
+        assert_role(UrlRole::Page, "/v2", "", body);
+    }
+    assert_role(UrlRole::Page, "/c?dl=https%3A%2F%2Fnews.example.org%2Fa", "", "");
+    assert_role(UrlRole::Page, "/c", "X-Page-Url: https://news.example.org/a\r\n", "");
+}
+
+#[test]
+fn a_name_in_general_use_holds_a_page_only_in_reports() {
+    let body = r#"{"url":"https://news.example.org/a"}"#;
+    assert_role(UrlRole::Unknown, "/v2/shorten", "", body);
+    assert_role(UrlRole::Page, "/v2/collect", "", body);
+    assert_role(UrlRole::Page, "/v2", "", r#"{"events":[{"url":"https://news.example.org/a"}]}"#);
+    let with_id = format!(r#"{{"device_id":"{UUID}","url":"https://news.example.org/a"}}"#);
+    assert_role(UrlRole::Page, "/v2", "", &with_id);
+    // A file that a page loads is no page.
+    assert_role(UrlRole::Resource, "/collect", "", r#"{"url":"https://cdn.example.org/a.js?v=3"}"#);
+}
+
+#[test]
+fn addresses_for_answers_are_callbacks() {
+    for body in [
+        "grant_type=authorization_code&redirect_uri=https%3A%2F%2Fapp.example.org%2Fcb",
+        r#"{"success_url":"https://shop.example.org/ok","mode":"payment"}"#,
+        r#"{"name":"web","config":{"url":"https://ci.example.org/hook","content_type":"json"}}"#,
+        r#"{"endpoint":"https://push.example.org/sub/abc","keys":{"auth":"x"}}"#,
+        "hub.mode=subscribe&hub.callback=https%3A%2F%2Fblog.example.org%2Fwebsub",
+    ] {
+        assert_role(UrlRole::Callback, "/v2", "", body);
+    }
+    let field = "CALLBACK: <http://media.example.org:2869/upnp/event>\r\n";
+    assert_role(UrlRole::Callback, "/event", field, "");
+}
+
+#[test]
+fn names_of_things_are_references() {
+    for body in [
+        r#"<d:propfind xmlns:d="DAV:" xmlns:c='http://calendar.example.org/ns/'/>"#,
+        r#"{"@context":"https://context.example.org/v1","@id":"https://id.example.org/9"}"#,
+        r#"{"$schema":"https://schemas.example.org/event/3"}"#,
+        r#"{"iss":"https://idp.example.org/tenant","aud":["https://api.example.org/"]}"#,
+        r#"{"license":"https://licences.example.org/mit"}"#,
+    ] {
+        assert_role(UrlRole::Reference, "/collect", "", body);
+    }
+    let field = "SOAPAction: \"http://tempuri.example.org/IService/Get\"\r\n";
+    assert_role(UrlRole::Reference, "/soap", field, "");
+    let field = "X-Wap-Profile: \"http://phones.example.org/uaprof/m7\"\r\n";
+    assert_role(UrlRole::Reference, "/", field, "");
+}
+
+#[test]
+fn home_pages_of_software_are_software() {
+    for body in [
+        r#"{"notifier":{"name":"n","url":"https://code.example.org/notifier"},"events":[]}"#,
+        r#"{"sdk":{"name":"s","url":"https://code.example.org/sdk"}}"#,
+        r#"{"homepage":"https://code.example.org/lib"}"#,
+        r#"{"repository":{"type":"git","url":"https://code.example.org/lib"}}"#,
+    ] {
+        assert_role(UrlRole::Software, "/collect", "", body);
+    }
+}
+
+#[test]
+fn a_url_in_running_text_has_no_role() {
+    for body in [
+        r#"{"events":[{"url":"see https://blog.example.org/post for more"}]}"#,
+        "See https://blog.example.org/post for more.",
+    ] {
+        assert_role(UrlRole::Unknown, "/collect", "", body);
+    }
+}
+
+/// A cut must not turn a file into a page.
+#[test]
+fn a_prefix_is_never_more_certainly_a_page() {
+    let body = r#"{"events":[{"url":"https://cdn.example.org/lib/a.js"}],"b":1}"#;
+    let head = format!(
+        "POST /x HTTP/1.1\r\nHost: api.vendor.test\r\nUser-Agent: test/1\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let request = format!("{head}{body}");
+    for end in head.len()..request.len() {
+        let (requests, _) = parse_http1(&request.as_bytes()[..end]);
+        for finding in DETECTOR.find(requests.first().expect("a request")).list {
+            assert_ne!(finding.role, Some(UrlRole::Page), "{end} {finding:?}");
+        }
+    }
+}
