@@ -84,6 +84,7 @@ impl<'d> Zip<'d> {
             _ if is_encrypted => Method::Unreadable,
             0 => Method::Stored,
             8 => Method::Compressed(Coding::Deflate),
+            12 => Method::Compressed(Coding::Bzip2),
             93 => Method::Compressed(Coding::Zstd),
             _ => Method::Unreadable,
         };

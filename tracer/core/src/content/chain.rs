@@ -32,9 +32,27 @@ pub enum Coding {
     Brotli,
     /// RFC 8878.
     Zstd,
+    /// LZ4, in frames or in blocks.
+    Lz4,
+    /// Snappy, in frames or in blocks.
+    Snappy,
+    /// bzip2.
+    Bzip2,
 }
 
 impl Coding {
+    /// All formats.
+    pub const ALL: [Self; 8] = [
+        Self::Gzip,
+        Self::Zlib,
+        Self::Deflate,
+        Self::Brotli,
+        Self::Zstd,
+        Self::Lz4,
+        Self::Snappy,
+        Self::Bzip2,
+    ];
+
     /// Returns the name of the format.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +61,9 @@ impl Coding {
             Self::Deflate => "deflate",
             Self::Brotli => "br",
             Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+            Self::Bzip2 => "bzip2",
         }
     }
 

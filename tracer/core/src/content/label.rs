@@ -53,6 +53,9 @@ pub(super) fn codings(content_encoding: Option<&[u8]>) -> Vec<Coding> {
         b"deflate" => Some(Coding::Zlib),
         b"br" => Some(Coding::Brotli),
         b"zstd" => Some(Coding::Zstd),
+        b"lz4" => Some(Coding::Lz4),
+        b"snappy" | b"x-snappy-framed" => Some(Coding::Snappy),
+        b"bzip2" | b"x-bzip2" => Some(Coding::Bzip2),
         _ => None,
     };
     names.take(MAX_CODINGS).filter_map(coding).collect()

@@ -165,7 +165,7 @@ pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'
 /// This is for showing how a value was wrapped; [`unwrap`] has already
 /// established that it was.
 pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
-    let coding = [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd]
+    let coding = Coding::ALL
         .into_iter()
         .find(|coding| step == coding.name() || step == Step::ContentEncoding(*coding).to_string());
     if let Some(coding) = coding {

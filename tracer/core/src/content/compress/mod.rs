@@ -8,7 +8,8 @@
 //! gzip     1f 8b 08 | flags | mtime | xfl | os | [extra] [name] … | deflate | crc, size
 //! zlib     cmf flg (checked: a multiple of 31) | deflate | adler
 //! zstd     28 b5 2f fd | frame header | block, block, … | [checksum]
-//! br, raw deflate: no marker
+//! lz4      04 22 4d 18 …      bzip2   "BZh" level …      snappy  ff 06 00 00 "sNaPpY" …
+//! br, raw deflate, blocks of snappy and lz4: no marker
 //! ```
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
@@ -16,6 +17,9 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::chain::Coding;
 
+mod bzip2;
+mod lz4;
+mod snappy;
 mod zstd;
 
 /// Number of bytes by which a decoder grows its output.
@@ -51,6 +55,9 @@ pub(super) fn magic(input: &[u8]) -> Option<Coding> {
     match input {
         [0x1f, 0x8b, 0x08, flags, ..] if flags & 0xe0 == 0 => Some(Coding::Gzip),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Coding::Zstd),
+        _ if lz4::is_marked(input) => Some(Coding::Lz4),
+        _ if snappy::is_marked(input) => Some(Coding::Snappy),
+        _ if bzip2::is_marked(input) => Some(Coding::Bzip2),
         [cmf, flg, _, ..] if is_zlib(*cmf, *flg) => Some(Coding::Zlib),
         _ => None,
     }
@@ -73,7 +80,24 @@ pub(super) fn decode(coding: Coding, input: &[u8], limit: usize) -> Decoded {
         Coding::Deflate => inflate(Decompress::new(false), input, limit),
         Coding::Brotli => brotli(input, limit),
         Coding::Zstd => zstd::decode(input, limit),
+        Coding::Lz4 => lz4::decode(input, limit),
+        Coding::Snappy => snappy::decode(input, limit),
+        Coding::Bzip2 => bzip2::decode(input, limit),
     }
+}
+
+/// Appends `len` bytes that begin `offset` bytes before the end of `out`, and may
+/// overlap what is appended. Returns `false` if the bytes do not exist, or if only a
+/// part of them fits into `limit`.
+fn copy(out: &mut Vec<u8>, offset: usize, len: usize, limit: usize) -> bool {
+    let Some(from) = out.len().checked_sub(offset).filter(|_| offset > 0) else {
+        return false;
+    };
+    let room = len.min(limit.saturating_sub(out.len()));
+    for at in from..from + room {
+        out.push(out[at]);
+    }
+    room == len
 }
 
 fn inflate(mut stream: Decompress, input: &[u8], limit: usize) -> Decoded {

@@ -30,6 +30,33 @@ fn zstd_of(bytes: &[u8]) -> Vec<u8> {
     compress_to_vec(bytes, CompressionLevel::Fastest)
 }
 
+fn lz4_of(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Encodes a block behind its length.
+fn lz4_block_of(bytes: &[u8]) -> Vec<u8> {
+    lz4_flex::block::compress_prepend_size(bytes)
+}
+
+fn snappy_of(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.into_inner().unwrap()
+}
+
+fn snappy_block_of(bytes: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(bytes).unwrap()
+}
+
+fn bzip2_of(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// The body of the recorded Sentry request.
 fn brotli_of_sentry() -> Vec<u8> {
     let request = include_bytes!("../../../../../tests/fixtures/corpus/py-sentry-br.http");
@@ -58,6 +85,12 @@ fn streams() -> Vec<(Coding, Vec<u8>, Vec<u8>)> {
         (Coding::Gzip, gzip_of(&plain), plain.clone()),
         (Coding::Zlib, zlib_of(&plain), plain.clone()),
         (Coding::Deflate, deflate_of(&plain), plain.clone()),
+        (Coding::Lz4, lz4_of(&plain), plain.clone()),
+        (Coding::Lz4, lz4_block_of(&plain), plain.clone()),
+        (Coding::Lz4, [b"mozLz40\0", &*lz4_block_of(&plain)].concat(), plain.clone()),
+        (Coding::Snappy, snappy_of(&plain), plain.clone()),
+        (Coding::Snappy, snappy_block_of(&plain), plain.clone()),
+        (Coding::Bzip2, bzip2_of(&plain), plain.clone()),
         (Coding::Zstd, zstd_of(&plain), plain),
         (Coding::Brotli, brotli, sentry),
     ]
@@ -87,7 +120,8 @@ fn a_truncated_stream_yields_a_prefix() {
             longest = decoded.bytes.len();
             // A gzip member ends before its trailer, the only part that is not
             // needed.
-            if len + 16 < stream.len() {
+            // A series of snappy frames may end after any of them.
+            if len + 16 < stream.len() && coding != Coding::Snappy {
                 assert_ne!(decoded.end, End::Complete, "{coding:?} {len}");
             }
         }
@@ -105,6 +139,11 @@ fn output_stays_below_the_limit() {
         (Coding::Zlib, zlib_of(&zeros)),
         (Coding::Deflate, deflate_of(&zeros)),
         (Coding::Zstd, zstd_of(&zeros)),
+        (Coding::Lz4, lz4_of(&zeros)),
+        (Coding::Lz4, lz4_block_of(&zeros)),
+        (Coding::Snappy, snappy_of(&zeros)),
+        (Coding::Snappy, snappy_block_of(&zeros)),
+        (Coding::Bzip2, bzip2_of(&zeros)),
         (Coding::Brotli, brotli_of_sentry()),
     ];
     for (coding, bomb) in bombs {
@@ -144,6 +183,10 @@ fn zstd_frames_and_large_windows() {
     let decoded = decode(Coding::Zstd, &stream, NO_LIMIT);
     assert_eq!((&*decoded.bytes, decoded.end), (&b"one, two"[..], End::Complete));
     // A window of 1 GiB: exponent 20.
+    // A dictionary that is not known: identifier 7.
+    let unknown = b"\x28\xb5\x2f\xfd\x21\x07\x20\x01\x01\x00abcdefghijklmnopqrstuvwxyz012345";
+    let decoded = decode(Coding::Zstd, unknown, NO_LIMIT);
+    assert_eq!((decoded.bytes.len(), decoded.end), (0, End::Malformed));
     let huge = b"\x28\xb5\x2f\xfd\x00\xa0\x01\x00\x00rest of the frame";
     let decoded = decode(Coding::Zstd, huge, NO_LIMIT);
     assert_eq!((decoded.bytes.len(), decoded.end), (0, End::Malformed));
@@ -152,7 +195,9 @@ fn zstd_frames_and_large_windows() {
 #[test]
 fn magic_numbers() {
     for (coding, stream, _) in streams() {
-        let marked = matches!(coding, Coding::Gzip | Coding::Zlib | Coding::Zstd);
+        let is_block =
+            stream == lz4_block_of(&sample(300_000)) || stream == snappy_block_of(&sample(300_000));
+        let marked = !is_block && !matches!(coding, Coding::Deflate | Coding::Brotli);
         assert_eq!(magic(&stream), marked.then_some(coding));
     }
     assert_eq!(magic(b"https://"), None);
@@ -165,7 +210,7 @@ proptest! {
     /// Corrupt streams never cause a panic or exceed the limit.
     #[test]
     fn broken_streams(
-        which in 0usize..5,
+        which in 0usize..10,
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -175,6 +220,11 @@ proptest! {
             1 => (Coding::Zlib, zlib_of(&plain)),
             2 => (Coding::Deflate, deflate_of(&plain)),
             3 => (Coding::Zstd, zstd_of(&plain)),
+            4 => (Coding::Lz4, lz4_of(&plain)),
+            5 => (Coding::Lz4, lz4_block_of(&plain)),
+            6 => (Coding::Snappy, snappy_of(&plain)),
+            7 => (Coding::Snappy, snappy_block_of(&plain)),
+            8 => (Coding::Bzip2, bzip2_of(&plain)),
             _ => (Coding::Brotli, brotli_of_sentry()),
         };
         for (at, byte) in flips {
@@ -187,9 +237,7 @@ proptest! {
 
     #[test]
     fn noise(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        for coding in
-            [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd]
-        {
+        for coding in Coding::ALL {
             prop_assert!(decode(coding, &bytes, 10_000).bytes.len() <= 10_000);
         }
     }

@@ -263,7 +263,7 @@ impl Engine<'_> {
     fn guess(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
         /// Enough text to accept a guess.
         const PROBE: usize = 4096;
-        for coding in [Coding::Deflate, Coding::Brotli] {
+        for coding in [Coding::Snappy, Coding::Lz4, Coding::Deflate, Coding::Brotli] {
             let Some(probe) = self.decompress(coding, bytes, PROBE) else {
                 return false;
             };

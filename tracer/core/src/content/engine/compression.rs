@@ -21,6 +21,9 @@ const INFLATE_SETUP: usize = 8 << 10;
 /// Cost for formats whose streams choose the window size to allocate.
 const WINDOW_SETUP: usize = 64 << 10;
 
+/// Cost of bzip2, which allocates four bytes for each of up to 900,000.
+const BZIP2_SETUP: usize = 1 << 20;
+
 impl Engine<'_> {
     /// Decompresses up to `limit` bytes, within the remaining budget. Returns
     /// `None` if the budget does not even cover the start.
@@ -31,8 +34,10 @@ impl Engine<'_> {
         limit: usize,
     ) -> Option<Decoded> {
         let setup = match coding {
+            Coding::Lz4 | Coding::Snappy => 0,
             Coding::Gzip | Coding::Zlib | Coding::Deflate => INFLATE_SETUP,
             Coding::Brotli | Coding::Zstd => WINDOW_SETUP,
+            Coding::Bzip2 => BZIP2_SETUP,
         };
         if !self.charge_work(bytes.len().saturating_add(setup)) {
             return None;

@@ -90,7 +90,7 @@ impl Engine<'_> {
     /// Reports whether bytes produced by a guess look like intentional data.
     pub(super) fn is_plausible(&mut self, bytes: &[u8], truncated: bool) -> bool {
         match compress::magic(bytes) {
-            Some(Coding::Gzip | Coding::Zstd) => return true,
+            Some(coding) if coding != Coding::Zlib => return true,
             Some(_) => {
                 /// Enough output to recognise a zlib stream.
                 const PROBE: usize = 1024;

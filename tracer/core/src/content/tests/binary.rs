@@ -40,6 +40,18 @@ fn compression_with_a_label() {
     assert_eq!(labelled("br", &gzip(event)), ["body > gzip > json.url"]);
     assert_eq!(labelled("identity", event), ["body > json.url"]);
     assert_eq!(labelled("snappy", event), ["body > json.url"]);
+    let events = format!("{{\"hosts\":[\"https://a.test\",\"https://a.test\"],\"e\":{EVENT}}}");
+    let snappy = snap::raw::Encoder::new().compress_vec(events.as_bytes()).unwrap();
+    assert_eq!(labelled("snappy", &snappy), ["body > CE:snappy > json.e.url"]);
+    assert_eq!(chains_to(&body_values(&snappy), URL), ["body > snappy > json.e.url"]);
+    let lz4 = lz4_flex::block::compress_prepend_size(events.as_bytes());
+    assert_eq!(labelled("lz4", &lz4), ["body > CE:lz4 > json.e.url"]);
+    assert_eq!(chains_to(&body_values(&lz4), URL), ["body > lz4 > json.e.url"]);
+    assert_eq!(chains_to(&body_values(&lz4[4..]), URL), ["body > lz4 > json.e.url"]);
+    // Data for a dictionary that is not known are unread.
+    let dictionary = [&b"\x28\xb5\x2f\xfd\x21\x07\x80\x01\x04\x00"[..], &[0x9d; 300]].concat();
+    let (_, report) = body_report(&dictionary, false);
+    assert_eq!(report.opaque, dictionary.len() as u64);
 }
 
 fn pb(number: u8, payload: &[u8]) -> Vec<u8> {
