@@ -137,6 +137,39 @@ fn may_have_known_start(first: u8, second: u8) -> bool {
     matches!(&[first, second], b"aH" | b"ey" | b"W3" | b"H4" | b"KL")
 }
 
+/// An alphabet in which base64 was disguised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disguise {
+    /// Upper case and lower case exchanged.
+    Swapped,
+    /// Characters moved by this number of places, from 1 to 63.
+    Shifted(u8),
+}
+
+/// Decodes base64 in a disguised alphabet. Only the content can show the disguise, so
+/// it has to begin with a known start.
+pub(super) fn disguised(text: &str, truncated: bool) -> Option<(Disguise, Decoded)> {
+    let (first, _) = text.as_bytes().split_first_chunk::<PROBE>()?;
+    let undo = |disguise: Disguise, byte: u8| match disguise {
+        Disguise::Swapped if byte.is_ascii_lowercase() => byte.to_ascii_uppercase(),
+        Disguise::Swapped => byte.to_ascii_lowercase(),
+        Disguise::Shifted(places) => match value(byte) {
+            NONE => byte,
+            value => ALPHABET[usize::from((value + 64 - places) % 64)],
+        },
+    };
+    let shifted = (1..64).map(Disguise::Shifted);
+    std::iter::once(Disguise::Swapped).chain(shifted).find_map(|disguise| {
+        may_have_known_start(undo(disguise, first[0]), undo(disguise, first[1])).then_some(())?;
+        let start = first.map(|byte| undo(disguise, byte));
+        has_known_start(&decode(&start, true)?.bytes).then_some(())?;
+        let plain: Vec<u8> = text.bytes().map(|byte| undo(disguise, byte)).collect();
+        Some((disguise, decode(&plain, truncated)?))
+    })
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// Reports whether bytes start like common content, and unlike random data.
 pub(super) fn has_known_start(bytes: &[u8]) -> bool {
     KNOWN_STARTS.iter().any(|start| bytes.starts_with(start))

@@ -166,6 +166,18 @@ pub enum Step<'a> {
     Base64,
     /// Base64 with `-` and `_` (RFC 4648 section 5).
     Base64Url,
+    /// Base64 with the letters' cases exchanged.
+    Base64Swapped,
+    /// Base64 whose characters were moved by this number of places in its alphabet.
+    Base64Shifted(u8),
+    /// Base32, in any alphabet.
+    Base32,
+    /// Base85, in any alphabet.
+    Base85,
+    /// Quoted-printable (RFC 2045 section 6.7).
+    QuotedPrintable,
+    /// UTF-7 (RFC 2152).
+    Utf7,
     /// Base16.
     Hex,
     /// UTF-16.
@@ -235,6 +247,12 @@ impl fmt::Display for Step<'_> {
             Self::Escaped => f.write_str("escaped"),
             Self::Base64 => f.write_str("base64"),
             Self::Base64Url => f.write_str("base64url"),
+            Self::Base64Swapped => f.write_str("base64-swapped"),
+            Self::Base64Shifted(places) => write!(f, "base64+{places}"),
+            Self::Base32 => f.write_str("base32"),
+            Self::Base85 => f.write_str("base85"),
+            Self::QuotedPrintable => f.write_str("quoted-printable"),
+            Self::Utf7 => f.write_str("utf7"),
             Self::Hex => f.write_str("hex"),
             Self::Utf16 => f.write_str("utf16"),
             Self::BinaryString => f.write_str("latin1"),

@@ -14,13 +14,13 @@
 //! byte a bounded number of times.
 
 use super::{
-    Limits, Report, Value,
+    Limits, Report, Value, archive,
     chain::{Chain, Path, Step},
     compress,
     deobfuscate::{deobfuscate, is_reversed},
     form, json,
     label::Label,
-    lz_string, multipart,
+    lz_string, mime, multipart,
     numbers::{self, Numbers},
     pairs, text,
     tree::{self, Containers, Leaves},
@@ -216,6 +216,12 @@ impl<'e> Engine<'e> {
             }
             return;
         }
+        // Some magic numbers are the same as bytes and as characters.
+        if (compress::is_ascii_magic(bytes) || archive::is_zip(bytes))
+            && let Some(decoded) = text::binary_string(bytes, context.truncated)
+        {
+            return self.decoded(&decoded, bytes.len(), Step::BinaryString, context, role);
+        }
         if let Some(coding) = compress::magic(bytes)
             && self.compressed(coding, bytes, text.is_some(), context, role)
         {
@@ -239,6 +245,14 @@ impl<'e> Engine<'e> {
         {
             return;
         }
+        // Markup may hold control characters that other text does not have.
+        if xml::may_start(bytes)
+            && let Some(text) = text::as_utf8(bytes, context.truncated)
+            && xml::starts(text)
+            && self.xml(text, context)
+        {
+            return;
+        }
         match text {
             Some(text) => self.text(text, context, role),
             None => self.binary(bytes, context, role),
@@ -248,13 +262,13 @@ impl<'e> Engine<'e> {
     /// Reads text: a form, or a value that may contain another encoding.
     fn text(&mut self, text: &str, context: Context<'_>, role: Role<'_>) {
         let bytes = text.as_bytes();
-        if xml::may_start(bytes) && xml::starts(text) && self.xml(text, context) {
-            return;
-        }
         if is_reversed(text) {
             self.emit(text, context);
             let plain: String = text.chars().rev().collect();
             return self.decoded(plain.as_bytes(), text.len(), Step::Reversed, context, DOCUMENT);
+        }
+        if self.base85(text, context) {
+            return;
         }
         if matches!(role, Role::Document(_)) && form::is_document(bytes) && !is_list(text) {
             return self.form_at(bytes, context);
@@ -300,6 +314,12 @@ impl<'e> Engine<'e> {
         if let Some(unescaped) = json::unescape_address(bytes) {
             return self.decoded(&unescaped, text.len(), Step::Escaped, context, Role::Field);
         }
+        if let Some(plain) = mime::quoted_printable(text) {
+            return self.decoded(&plain, text.len(), Step::QuotedPrintable, context, Role::Field);
+        }
+        if let Some(plain) = mime::utf7(text) {
+            return self.decoded(plain.as_bytes(), text.len(), Step::Utf7, context, Role::Field);
+        }
         if let Some(decoded) = numbers::list(text, context.truncated)
             && self.charge_work(decoded.len())
             && self.is_plausible(&decoded, context.truncated)
@@ -311,6 +331,9 @@ impl<'e> Engine<'e> {
             && self.is_plausible_hex(&decoded, context.truncated)
         {
             return self.decoded(&decoded, text.len(), Step::Hex, context, DOCUMENT);
+        }
+        if self.base32(text, context) {
+            return;
         }
         if let Some(plain) = lz_string::decode_text(text, context.truncated, self.output_left()) {
             let plain = plain.as_bytes();
@@ -334,7 +357,7 @@ impl<'e> Engine<'e> {
             count += 1;
             let path = reader.path();
             if let Some(array) = numbers.add(path, &leaf) {
-                self.numbers(&array, context, &step);
+                self.numbers(&array, false, context, &step);
             }
             let chain = context.chain.then(step(path));
             let here = Context {
@@ -352,7 +375,7 @@ impl<'e> Engine<'e> {
             }
         }
         if let Some(array) = numbers.take() {
-            self.numbers(&array, context, &step);
+            self.numbers(&array, reader.end() == tree::End::Truncated, context, &step);
         }
         match reader.end() {
             tree::End::Complete => {}

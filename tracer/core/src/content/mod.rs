@@ -35,11 +35,13 @@ mod frames;
 mod json;
 mod label;
 mod lz_string;
+mod mime;
 mod msgpack;
 mod multipart;
 mod numbers;
 mod pairs;
 mod protobuf;
+mod radix;
 mod request;
 mod strings;
 mod text;
@@ -183,6 +185,20 @@ pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
             let text = std::str::from_utf8(input).ok()?;
             base64::after_prefix(text, false).map(|decoded| decoded.bytes).or(all)
         }
+        "base32" => {
+            radix::base32(std::str::from_utf8(input).ok()?).find(|it| base64::has_known_start(it))
+        }
+        "base85" => {
+            radix::base85(std::str::from_utf8(input).ok()?).find(|it| base64::has_known_start(it))
+        }
+        "quoted-printable" => mime::quoted_printable(std::str::from_utf8(input).ok()?),
+        "latin1" => text::binary_string(input, true),
+        "bytes" => numbers::list(std::str::from_utf8(input).ok()?, true),
+        "lz-string" => std::str::from_utf8(input)
+            .ok()
+            .and_then(|text| lz_string::decode_text(text, true, limit))
+            .or_else(|| lz_string::decode_bytes(input, true, limit))
+            .map(String::into_bytes),
         "hex" => data_encoding::HEXLOWER_PERMISSIVE.decode(input).ok(),
         _ => None,
     }

@@ -86,11 +86,6 @@ impl Numbers {
         self.written
     }
 
-    /// Reports whether the last number may be incomplete.
-    pub(super) fn is_truncated(&self) -> bool {
-        self.truncated
-    }
-
     /// Returns the bytes that the numbers stand for.
     pub(super) fn decode(&self) -> Option<Decoded> {
         // The last number may be the beginning of a longer one.

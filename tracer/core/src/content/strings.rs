@@ -49,7 +49,7 @@ pub(super) enum Prefix {
 
 /// Returns the lengths that the bytes before `start` may announce.
 fn lengths(input: &[u8], start: usize) -> impl Iterator<Item = (usize, Prefix)> {
-    let before = &input[..start];
+    let before = input.get(..start).unwrap_or_default();
     let last = |len: usize| before.len().checked_sub(len).and_then(|at| before.get(at..));
     let be32 = last(4)
         .and_then(|it| it.first_chunk().copied().map(u32::from_be_bytes))
@@ -77,6 +77,18 @@ fn lengths(input: &[u8], start: usize) -> impl Iterator<Item = (usize, Prefix)> 
         .filter(|(len, _)| *len >= MIN_LEN)
 }
 
+/// Reports whether a string shows by itself where it begins.
+fn is_certain(text: &[u8]) -> bool {
+    let is_uuid = || {
+        text.len() == 36
+            && text.iter().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => *byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            })
+    };
+    [&b"https://"[..], b"http://", b"{\""].iter().any(|start| text.starts_with(start)) || is_uuid()
+}
+
 /// A run of text, and what is known about its end.
 #[derive(Debug, Clone, Copy)]
 struct Run<'d> {
@@ -87,29 +99,40 @@ struct Run<'d> {
 }
 
 impl Run<'_> {
-    /// Returns the end of a string that has its length before `start`.
-    fn string_end(self, start: usize, depth: usize) -> Option<(usize, Prefix)> {
+    /// Returns the end of a string that has its length before `start`. `skipped` is the
+    /// number of characters that are taken for a tag and the length.
+    fn string_end(self, start: usize, skipped: usize, depth: usize) -> Option<(usize, Prefix)> {
         let Self { input, end: run_end, open } = self;
         lengths(input, start).find_map(|(len, prefix)| {
             let end = start.checked_add(len).filter(|&end| end <= run_end)?;
-            let text = str::from_utf8(input.get(start..end)?).ok()?;
+            let bytes = input.get(start..end)?;
+            let is_certain = is_certain(bytes);
+            // Most characters of a text are the length of some part of it.
+            let may_skip =
+                skipped == 0 || is_certain || skipped <= 2 && end == run_end && depth < DEPTH;
             let is_followed = || {
-                depth > 0
-                    && (end + 1..=(end + MAX_TAG).min(run_end))
-                        .any(|next| self.string_end(next, depth - 1).is_some())
+                (1..=MAX_TAG.min(run_end - end))
+                    .any(|tag| depth > 0 && self.string_end(end + tag, tag, depth - 1).is_some())
             };
+            // The cheap conditions come first, since most lengths are none.
             let accepted = match prefix {
-                Prefix::Long => len >= MIN_SHORT || is_name(text),
-                Prefix::Short if text.contains(['\t', '\r', '\n']) => false,
-                Prefix::Short if len < MIN_SHORT => is_name(text) && is_followed(),
+                Prefix::Long => true,
+                Prefix::Short if !may_skip => false,
+                Prefix::Short if len < MIN_SHORT => is_followed(),
                 // At the cut, an end by chance cannot be told from a real one.
                 // Otherwise the run may end with the tag and the value of a number.
-                Prefix::Short => !open && run_end - end <= 2 || is_followed(),
+                Prefix::Short => !open && run_end - end <= 1 || is_certain && is_followed(),
             };
-            accepted.then_some((end, prefix))
+            let text = str::from_utf8(bytes).ok().filter(|_| accepted)?;
+            let has_form = len >= MIN_SHORT || is_name(text);
+            let is_plain = prefix == Prefix::Long || !text.contains(['\t', '\r', '\n']);
+            (has_form && is_plain).then_some((end, prefix))
         })
     }
 }
+
+/// Maximum number of strings that confirm each other by turns.
+const DEPTH: usize = 3;
 
 /// Splits a run of text into the strings that their lengths announce. `start` and
 /// `end` are the ends of the run. Text without a known length stays whole.
@@ -119,8 +142,6 @@ pub(super) fn split(
     end: usize,
     truncated: bool,
 ) -> impl Iterator<Item = Piece<'_>> {
-    /// Strings that confirm each other by turns.
-    const DEPTH: usize = 3;
     let run = Run { input, end, open: truncated && end == input.len() };
     let mut at = start;
     let mut after_string = false;
@@ -128,13 +149,8 @@ pub(super) fn split(
         if at >= end {
             return None;
         }
-        let string_at = |from: usize| Some((from, run.string_end(from, DEPTH)?));
-        let found = (at..end.min(at + MAX_TAG)).find_map(string_at).map(|(from, to)| {
-            // What looks like a tag and the beginning of a string can be two bytes of
-            // tag and length: `&$7f3c…`.
-            let is_tag = input.get(from).is_some_and(|byte| !byte.is_ascii_alphanumeric());
-            is_tag.then(|| string_at(from + 1)).flatten().unwrap_or((from, to))
-        });
+        let string_at = |from: usize| Some((from, run.string_end(from, from - at, DEPTH)?));
+        let found = (at..end.min(at + MAX_TAG)).find_map(string_at);
         if let Some((from, (to, prefix))) = found {
             let text = str::from_utf8(input.get(from..to)?).ok()?;
             at = to;

@@ -9,16 +9,22 @@ fn is_text_control(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\r')
 }
 
+/// Interprets the bytes as UTF-8. If they are `truncated`, an incomplete character at
+/// the end is dropped.
+pub(super) fn as_utf8(bytes: &[u8], truncated: bool) -> Option<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) if truncated && error.error_len().is_none() => {
+            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()
+        }
+        Err(_) => None,
+    }
+}
+
 /// Interprets the bytes as text: UTF-8 without control characters. If they are
 /// `truncated`, an incomplete character at the end is dropped.
 pub(super) fn as_text(bytes: &[u8], truncated: bool) -> Option<&str> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if truncated && error.error_len().is_none() => {
-            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?
-        }
-        Err(_) => return None,
-    };
+    let text = as_utf8(bytes, truncated)?;
     let controls = has_controls(text.as_bytes()) || has_wide_controls(text.as_bytes());
     (!controls).then_some(text)
 }
@@ -223,13 +229,7 @@ pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
 /// Reads text whose characters are bytes, U+0000 to U+00FF, as `atob` in JavaScript
 /// returns them.
 pub(super) fn binary_string(bytes: &[u8], truncated: bool) -> Option<Vec<u8>> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if truncated && error.error_len().is_none() => {
-            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?
-        }
-        Err(_) => return None,
-    };
+    let text = as_utf8(bytes, truncated)?;
     (!text.is_ascii()).then(|| text.chars().map(|c| u8::try_from(c).ok()).collect()).flatten()
 }
 

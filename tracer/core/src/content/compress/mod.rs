@@ -63,6 +63,11 @@ pub(super) fn magic(input: &[u8]) -> Option<Coding> {
     }
 }
 
+/// Reports whether the input starts with a magic number of ASCII characters.
+pub(super) fn is_ascii_magic(input: &[u8]) -> bool {
+    lz4::is_marked(input) || bzip2::is_marked(input)
+}
+
 /// Checks a zlib header (RFC 1950 section 2.2): method 8, a valid window size,
 /// correct check bits, and no preset dictionary.
 fn is_zlib(cmf: u8, flg: u8) -> bool {

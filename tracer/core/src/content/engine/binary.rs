@@ -68,16 +68,30 @@ fn frames(bytes: &[u8], truncated: bool) -> Option<Vec<Frame<'_>>> {
             || protobuf::is_plausible(payload, cut)
             || matches!(compress::magic(payload), Some(Coding::Gzip | Coding::Zstd))
     };
-    frames.iter().any(is_known).then_some(frames)
+    // At a cut, any number can seem to be the length of the last message.
+    let whole = frames.iter().filter(|frame| !frame.truncated);
+    let accepted = if truncated {
+        whole.clone().any(is_known)
+            && whole.clone().all(|it| is_known(it) || msgpack::Reader::starts(it.payload))
+    } else {
+        whole.clone().any(is_known)
+    };
+    accepted.then_some(frames)
 }
 
 impl Engine<'_> {
-    /// Returns the bytes of a text whose characters are bytes.
-    fn binary_string(&mut self, bytes: &[u8], truncated: bool) -> Option<Vec<u8>> {
+    /// Returns the bytes of a text whose characters are bytes, and whether they start
+    /// like compressed data.
+    fn binary_string(&mut self, bytes: &[u8], truncated: bool) -> Option<(Vec<u8>, bool)> {
         let decoded = text::binary_string(bytes, truncated)?;
+        if !self.charge_work(bytes.len()) {
+            return None;
+        }
+        let is_plausible = self.is_plausible(&decoded, truncated);
+        let is_compressed = is_plausible && compress::magic(&decoded).is_some();
         let high = decoded.iter().filter(|byte| !byte.is_ascii()).count();
         let is_binary = high * 4 >= decoded.len() && decoded.len() >= MIN_GUESS;
-        (is_binary || self.is_plausible(&decoded, truncated)).then_some(decoded)
+        (is_binary || is_plausible).then_some((decoded, is_compressed))
     }
 
     /// Reads a document by its declared type, unless the bytes contradict it.
@@ -124,7 +138,10 @@ impl Engine<'_> {
     /// type.
     pub(super) fn binary(&mut self, bytes: &[u8], context: Context<'_>, role: Role<'_>) {
         let cut = context.truncated;
-        if is_msgpack(bytes, cut) {
+        let characters = self.binary_string(bytes, cut);
+        if let Some((decoded, true)) = &characters {
+            self.decoded(decoded, bytes.len(), Step::BinaryString, context, role);
+        } else if is_msgpack(bytes, cut) {
             self.msgpack(bytes, context);
         } else if is_cbor(bytes, cut) {
             self.cbor(bytes, context);
@@ -132,7 +149,7 @@ impl Engine<'_> {
             self.protobuf(bytes, context);
         } else if protobuf::is_plausible_grpc(bytes, cut) {
             self.grpc(bytes, context);
-        } else if let Some(decoded) = self.binary_string(bytes, cut) {
+        } else if let Some((decoded, _)) = characters {
             self.decoded(&decoded, bytes.len(), Step::BinaryString, context, role);
         } else if let Some(plain) = std::str::from_utf8(bytes)
             .ok()

@@ -3,12 +3,38 @@
 use super::{Context, DOCUMENT, Engine, binary, compression};
 use crate::content::{
     archive,
-    base64::{self, Alphabet},
+    base64::{self, Alphabet, Disguise},
     chain::{Coding, Step},
-    compress, multipart, text,
+    compress, json, multipart, radix, text,
 };
 
 impl Engine<'_> {
+    /// Looks for base32. Returns whether the text is in it.
+    pub(super) fn base32(&mut self, text: &str, context: Context<'_>) -> bool {
+        radix::base32(text).any(|bytes| self.radix(text, &bytes, Step::Base32, context))
+    }
+
+    /// Looks for base85. Its characters also separate fields, so this comes before
+    /// other formats of text. Returns whether the text is in it.
+    pub(super) fn base85(&mut self, text: &str, context: Context<'_>) -> bool {
+        radix::base85(text).any(|bytes| self.radix(text, &bytes, Step::Base85, context))
+    }
+
+    fn radix(&mut self, text: &str, bytes: &[u8], step: Step<'_>, context: Context<'_>) -> bool {
+        /// Shorter values are identifiers, which can be binary documents by chance.
+        const MIN_BINARY: usize = 24;
+        let is_known = self.charge_work(bytes.len())
+            && (text::looks_like_text(bytes, context.truncated)
+                || bytes.len() >= MIN_BINARY && self.is_plausible(bytes, context.truncated));
+        if is_known {
+            if step == Step::Base85 {
+                self.emit(text, context);
+            }
+            self.decoded(bytes, text.len(), step, context, DOCUMENT);
+        }
+        is_known
+    }
+
     /// Looks for base64, first in the text as a whole and then in its tokens.
     pub(super) fn base64(&mut self, text: &str, context: Context<'_>) {
         if let Some(decoded) = base64::whole(text, context.truncated)
@@ -28,7 +54,17 @@ impl Engine<'_> {
                 unread += token.len();
             }
         }
-        if !read && unread == 0 && base64::is_random(text) {
+        if !read && let Some((disguise, decoded)) = base64::disguised(text, context.truncated) {
+            let bytes = &*decoded.bytes;
+            let step = match disguise {
+                Disguise::Swapped => Step::Base64Swapped,
+                Disguise::Shifted(places) => Step::Base64Shifted(places),
+            };
+            if self.charge_work(bytes.len()) && self.is_plausible(bytes, context.truncated) {
+                return self.decoded(bytes, text.len(), step, context, DOCUMENT);
+            }
+        }
+        if !read && unread == 0 && (base64::is_random(text) || radix::is_random(text)) {
             unread = text.len();
         }
         // Tokens in the head of a request are credentials; reports are sent in
@@ -107,7 +143,8 @@ impl Engine<'_> {
             || match text::as_text(bytes, truncated) {
                 Some(_) => text::looks_like_text(bytes, truncated),
                 None => {
-                    binary::is_document(bytes, truncated)
+                    json::is_document(bytes, truncated)
+                        || binary::is_document(bytes, truncated)
                         || binary::header_len(bytes, truncated).is_some()
                 }
             }

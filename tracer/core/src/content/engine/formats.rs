@@ -93,10 +93,12 @@ impl Engine<'_> {
         any
     }
 
-    /// Reads the bytes that an array of numbers stands for.
+    /// Reads the bytes that an array of numbers stands for. `truncated` means that the
+    /// input ends in the array.
     pub(super) fn numbers(
         &mut self,
         numbers: &Numbers,
+        truncated: bool,
         context: Context<'_>,
         step: impl for<'p> Fn(&'p crate::content::Path<'p>) -> Step<'p>,
     ) {
@@ -104,7 +106,6 @@ impl Engine<'_> {
             return;
         };
         let bytes = &*decoded.bytes;
-        let truncated = numbers.is_truncated();
         let path = numbers.path();
         let outer = context.chain.then(step(&path));
         let key = path.last_key().or(context.key);
@@ -135,7 +136,9 @@ impl Engine<'_> {
             if part.starts_line {
                 container = self.container();
             }
-            let truncated = context.truncated && part.last;
+            // The format of bytes around a text is not known if they are cut.
+            let is_run = matches!(context.chain.last(), Step::Text);
+            let truncated = context.truncated && (part.last || is_run);
             let here = Context { container, truncated, ..context };
             match part.name {
                 Some(name) => {

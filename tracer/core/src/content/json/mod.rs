@@ -23,8 +23,8 @@ use super::{
 mod sniff;
 
 pub(super) use sniff::{
-    declared_length, has_trailing_data, is_quoted, separator_len, start, start_after_junk,
-    value_len,
+    declared_length, has_trailing_data, is_document, is_quoted, separator_len, start,
+    start_after_junk, value_len,
 };
 
 /// Reports white space between values, including the record separator of RFC

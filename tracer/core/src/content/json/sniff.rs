@@ -5,6 +5,7 @@ use memchr::memchr2;
 use super::{Reader, is_scalar, is_space, scalar_len, skip_space, string_end};
 use crate::content::{
     chain::Segment,
+    text,
     tree::{Containers, Leaves as _},
 };
 
@@ -28,6 +29,17 @@ pub(in crate::content) fn start(input: &[u8]) -> Option<usize> {
         }
     }
     opens(input, at).then_some(at)
+}
+
+/// Reports whether bytes are a JSON document as a whole, whatever characters its
+/// strings have.
+pub(in crate::content) fn is_document(input: &[u8], truncated: bool) -> bool {
+    start(input) == Some(0)
+        && text::as_utf8(input, truncated).is_some()
+        && match value_len(input) {
+            Some(len) => len > 2 && !has_trailing_data(&input[len..]),
+            None => truncated,
+        }
 }
 
 /// Returns the position of an object or array that follows a few other bytes.

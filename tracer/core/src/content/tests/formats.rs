@@ -82,7 +82,7 @@ fn lz_string_in_every_form() {
     assert_prefixes_agree(&bytes);
 }
 
-fn zip(name: &str, method: u16, flags: u16, data: &[u8], plain: usize) -> Vec<u8> {
+pub(super) fn zip(name: &str, method: u16, flags: u16, data: &[u8], plain: usize) -> Vec<u8> {
     let mut entry = b"PK\x03\x04\x14\0".to_vec();
     entry.extend_from_slice(&flags.to_le_bytes());
     entry.extend_from_slice(&method.to_le_bytes());
@@ -202,6 +202,49 @@ fn armour_is_not_read_as_text() {
     assert!(report.opaque > 1000 && report.opaque <= secret.len() as u64, "{report:?}");
     let (_, report) = body_report(&secret.as_bytes()[..800], true);
     assert!(report.opaque > 600 && report.opaque <= 800, "{report:?}");
+}
+
+#[test]
+fn other_bases_and_encodings_of_mail() {
+    let in_field = |text: &str| serde_json::json!({ "d": text }).to_string().into_bytes();
+    let gzip = gzip(EVENT.as_bytes());
+    for (chain, encode) in [
+        (
+            "base32",
+            &(|bytes: &[u8]| data_encoding::BASE32.encode(bytes)) as &dyn Fn(&[u8]) -> String,
+        ),
+        ("base32", &|bytes| data_encoding::BASE32_NOPAD.encode(bytes).to_lowercase()),
+        ("base32", &|bytes| data_encoding::BASE32HEX.encode(bytes)),
+        ("base85", &|bytes| properties::base85(bytes)),
+    ] {
+        assert_url(&in_field(&encode(URL.as_bytes())), &[&format!("body > json.d > {chain}")]);
+        assert_url(
+            &in_field(&encode(&gzip)),
+            &[&format!("body > json.d > {chain} > gzip > json.url")],
+        );
+        assert_prefixes_agree(&in_field(&encode(URL.as_bytes())));
+        let (_, report) = body_report(&in_field(&encode(&noise(300))), false);
+        assert!(report.opaque > 340, "{chain} {report:?}");
+    }
+    let base64 = base64(EVENT.as_bytes());
+    let swapped: String =
+        base64
+            .chars()
+            .map(|c| {
+                if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }
+            })
+            .collect();
+    assert_url(&in_field(&swapped), &["body > json.d > base64-swapped > json.url"]);
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let shifted: String = base64
+        .chars()
+        .map(|c| ALPHABET.find(c).map_or(c, |at| ALPHABET.as_bytes()[(at + 7) % 64].into()))
+        .collect();
+    assert_url(&in_field(&shifted), &["body > json.d > base64+7 > json.url"]);
+    let mail = URL.replace('=', "=3D").replace("news", "ne=\r\nws");
+    assert_url(&in_field(&mail), &["body > json.d > quoted-printable"]);
+    let utf7 = URL.replace(':', "+ADo-").replace('=', "+AD0-");
+    assert_url(&in_field(&utf7), &["body > json.d > utf7"]);
 }
 
 /// Unread bytes are counted as they were sent, not as they were decompressed.

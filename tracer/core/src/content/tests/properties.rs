@@ -20,9 +20,18 @@ pub(crate) enum Layer {
     JsonArray,
     Protobuf,
     Multipart,
+    Numbers,
+    Characters,
+    Xml,
+    Zip,
+    Snappy,
+    Lz4,
+    Bzip2,
+    Base32,
+    Base85,
 }
 
-const LAYERS: [Layer; 12] = [
+const LAYERS: [Layer; 21] = [
     Layer::Gzip,
     Layer::Zlib,
     Layer::Zstd,
@@ -35,6 +44,15 @@ const LAYERS: [Layer; 12] = [
     Layer::JsonArray,
     Layer::Protobuf,
     Layer::Multipart,
+    Layer::Numbers,
+    Layer::Characters,
+    Layer::Xml,
+    Layer::Zip,
+    Layer::Snappy,
+    Layer::Lz4,
+    Layer::Bzip2,
+    Layer::Base32,
+    Layer::Base85,
 ];
 
 impl Layer {
@@ -70,6 +88,40 @@ impl Layer {
                 message.extend_from_slice(b"\x1a\x07session");
                 message
             }
+            Self::Numbers => serde_json::json!({ "n": 1, "data": bytes }).to_string().into_bytes(),
+            Self::Characters => {
+                let text: String = bytes.iter().map(|&b| char::from(b)).collect();
+                serde_json::json!({ "data": text }).to_string().into_bytes()
+            }
+            Self::Xml => match text {
+                // XML has no control characters below U+0020.
+                Ok(text) if !text.contains(|c| c < ' ') => {
+                    let text =
+                        text.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;");
+                    format!("<r xmlns='http://s.test/1'><n>1</n><data v='{text}'/></r>")
+                        .into_bytes()
+                }
+                _ => bytes,
+            },
+            Self::Zip => formats::zip("data.bin", 0, 0, &bytes, bytes.len()),
+            Self::Snappy => {
+                let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+                encoder.write_all(&bytes).unwrap();
+                encoder.into_inner().unwrap()
+            }
+            Self::Lz4 => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                encoder.write_all(&bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            Self::Bzip2 => {
+                let mut encoder =
+                    bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                encoder.write_all(&bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            Self::Base32 => data_encoding::BASE32.encode(&bytes).into_bytes(),
+            Self::Base85 => base85(&bytes).into_bytes(),
             Self::Multipart => {
                 // Nested layers need distinct boundaries.
                 let len = bytes.len();
@@ -79,6 +131,18 @@ impl Layer {
             }
         }
     }
+}
+
+/// Encodes base85 in the alphabet of Git.
+pub(super) fn base85(bytes: &[u8]) -> String {
+    let digits = |word: &[u8]| {
+        let mut padded = [0; 4];
+        padded[..word.len()].copy_from_slice(word);
+        let number = u32::from_be_bytes(padded);
+        let digit = move |at| radix::GIT[(number / 85u32.pow(at) % 85) as usize];
+        (0..5).rev().map(digit).take(word.len() + 1).map(char::from).collect::<String>()
+    };
+    bytes.chunks(4).map(digits).collect()
 }
 
 pub(crate) fn layers() -> impl Strategy<Value = Vec<Layer>> {

@@ -1,0 +1,94 @@
+//! Encodings of mail: quoted-printable (RFC 2045 section 6.7) and UTF-7 (RFC 2152).
+
+use super::{base64, text};
+
+/// Decodes quoted-printable: `=3D` and lines that end in `=`. Returns `None` if an `=`
+/// is something else, or if too little says that the text is encoded at all.
+pub(super) fn quoted_printable(text: &str) -> Option<Vec<u8>> {
+    /// Triplets that are no coincidence; `=3D` and a broken line are by themselves.
+    const MIN_TRIPLETS: usize = 3;
+    let mut out = Vec::with_capacity(text.len());
+    let (mut rest, mut triplets, mut is_sure) = (text, 0, false);
+    while let Some(at) = memchr::memchr(b'=', rest.as_bytes()) {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        let after = &rest[at + 1..];
+        if let Some(next) = after.strip_prefix("\r\n").or_else(|| after.strip_prefix('\n')) {
+            is_sure |= !next.is_empty();
+            rest = next;
+            continue;
+        }
+        if after.is_empty() {
+            // A soft break at the cut, or padding.
+            rest = after;
+            break;
+        }
+        let digits = after
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))?;
+        out.push(u8::from_str_radix(digits, 16).ok()?);
+        is_sure |= digits == "3D";
+        triplets += 1;
+        rest = &after[2..];
+    }
+    out.extend_from_slice(rest.as_bytes());
+    ((is_sure || triplets >= MIN_TRIPLETS) && text::as_text(&out, true).is_some()).then_some(out)
+}
+
+/// Decodes UTF-7, in which other characters are base64 of UTF-16: `https+ADo-//`.
+/// Returns `None` unless this reveals an address.
+pub(super) fn utf7(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut any = false;
+    while let Some(at) = memchr::memchr(b'+', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let run = &rest[at + 1..];
+        let len = run.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/')));
+        let len = len.unwrap_or(run.len());
+        let after = &run[len..];
+        rest = after.strip_prefix('-').unwrap_or(after);
+        if len == 0 {
+            out.push('+');
+            continue;
+        }
+        let bytes = base64::decode(&run.as_bytes()[..len], true)?.bytes;
+        let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        for c in char::decode_utf16(units) {
+            out.push(c.ok().filter(|c| !c.is_control())?);
+        }
+        any = true;
+    }
+    out.push_str(rest);
+    (any && out.contains("://") && !text.contains("://")).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://news.example.org/politics/story-42?q=private";
+
+    #[test]
+    fn quoted_printable_is_decoded() {
+        for text in [
+            "https://news.example.org/politics/story-42?q=3Dprivate",
+            "https://news.example.org/poli=\r\ntics/story-42?q=3Dprivate",
+            "=68=74=74=70=73://news.example.org/politics/story-42?q=3Dprivate",
+        ] {
+            assert_eq!(quoted_printable(text).as_deref(), Some(URL.as_bytes()), "{text}");
+        }
+        for other in [URL, "a=20", "a=b", "dGVzdA==", "x=20&y=30", "plain"] {
+            assert_eq!(quoted_printable(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn utf7_is_decoded_if_it_hides_an_address() {
+        let text = "https+ADo-//news.example.org/politics/story-42?q+AD0-private";
+        assert_eq!(utf7(text).as_deref(), Some(URL));
+        assert_eq!(utf7("+AGgAdAB0AHAAcwA6AC8ALw-a.test/").as_deref(), Some("https://a.test/"));
+        for other in [URL, "a+b+c", "1+1=2", "+ADo-"] {
+            assert_eq!(utf7(other), None, "{other}");
+        }
+    }
+}
