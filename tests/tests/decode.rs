@@ -412,7 +412,7 @@ fn unreadable_files_are_named() {
     for (name, cause) in [
         ("missing", "No such file"),
         (".", "directory"),
-        ("other", "no HTTP/1.1 request"),
+        ("other", "no HTTP request"),
         ("newer", "version 127"),
         ("damaged", "damaged"),
         ("cut", "middle of an entry"),

@@ -17,7 +17,7 @@ use super::{rules, session::unread};
 use tracer_core::{
     knowledge::Knowledge,
     pipeline::Pipeline,
-    proto,
+    proto::{self, Transcript},
     record::{
         Connection, Event, Hook, Process, Transport,
         trace::{self, TraceError},
@@ -183,10 +183,10 @@ fn requests<W: Write>(
     mut pipeline: Pipeline,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
-    let (requests, unread) = proto::parse_http1(bytes);
+    let Transcript { requests, unrecognised, doubtful } = proto::parse_transcript(bytes);
     anyhow::ensure!(
         !requests.is_empty() || bytes.is_empty(),
-        "no HTTP/1.1 request was found, and it is not a trace, HAR or packet capture"
+        "no HTTP request was found, and it is not a trace, HAR or packet capture"
     );
     let mut outputs = Vec::new();
     for request in requests {
@@ -199,8 +199,14 @@ fn requests<W: Write>(
         pipeline.request(sent, &mut outputs);
         printer.outputs(&mut outputs)?;
     }
-    if unread.unrecognised > 0 {
-        printer.note(&format!("{} bytes do not belong to any request", unread.unrecognised))?;
+    if unrecognised > 0 {
+        printer.note(&format!("{unrecognised} bytes do not belong to any request"))?;
+    }
+    if doubtful > 0 {
+        printer.note(&format!(
+            "{doubtful} places in bodies of responses look like requests, and were not read: save \
+             the requests alone if they are some"
+        ))?;
     }
     Ok(())
 }

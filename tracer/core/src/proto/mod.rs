@@ -17,6 +17,7 @@
 mod decoder;
 mod detect;
 mod traffic;
+mod transcript;
 
 mod http1;
 mod initiator;
@@ -40,6 +41,7 @@ pub use decoder::{Decoder, Limits, Message, parse_http1};
 pub use initiator::{Initiator, initiator};
 pub use name::{NameSource, ServerName};
 pub use traffic::{Traffic, Unread};
+pub use transcript::{Transcript, parse_transcript};
 
 /// The protocol of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

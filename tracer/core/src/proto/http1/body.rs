@@ -127,6 +127,11 @@ impl BodyReader {
         self.ended
     }
 
+    /// Returns what remains of the framing.
+    pub(super) fn framing(&self) -> &Framing {
+        &self.framing
+    }
+
     pub(super) fn is_unframed(&self) -> bool {
         matches!(self.framing, Framing::Unframed)
     }

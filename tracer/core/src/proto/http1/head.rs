@@ -115,6 +115,8 @@ pub(super) struct Head {
     pub(super) fields: Fields,
     pub(super) cut: Option<HeadCut>,
     pub(super) framing: Framing,
+    /// Set if a body is likely, and its length is not declared.
+    pub(super) undeclared: bool,
     /// Number of bytes of memory that the head occupies.
     pub(super) size: usize,
 }
@@ -157,17 +159,8 @@ impl Head {
             authority: authority.map(|host| String::from_utf8_lossy(host).into_owned()),
             path,
             size: section.len() + fields.list.len() * size_of::<Header>(),
-            framing: match framing.framing() {
-                // These versions end a body without declaring its length.
-                Framing::Length(0)
-                    if line.version != Protocol::Http1
-                        && framing.length.is_none()
-                        && has_content =>
-                {
-                    Framing::Unframed
-                }
-                framing => framing,
-            },
+            undeclared: has_content && framing.length.is_none() && framing.chunked.is_none(),
+            framing: framing.framing(),
             cut,
             fields,
         })

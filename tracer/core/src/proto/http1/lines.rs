@@ -63,7 +63,7 @@ impl Section {
 
 /// Returns the lines of a section that may be truncated, without their
 /// terminators. The flag is set if the terminator is known.
-pub(super) fn lines(section: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
+pub(in crate::proto) fn lines(section: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
     let mut rest = section;
     let next = move || {
         let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);

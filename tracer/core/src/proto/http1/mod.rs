@@ -22,12 +22,13 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use super::{Request, detect};
+use super::{Protocol, Request, detect};
 use crate::record::BootTime;
-use body::BodyReader;
+use body::{BodyReader, Framing};
 use head::{Head, HeadReader};
 
 pub(super) use head::{begins_with_request_line, is_space, is_token};
+pub(super) use lines::lines;
 
 /// Reads one request.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ pub(super) struct RequestReader {
     time: BootTime,
     stage: Stage,
     max_body: usize,
+    /// Set if the request is in a file, in which a tool may have left out the
+    /// declaration of the body's length.
+    in_file: bool,
     /// Number of bytes in the gap that truncated the head.
     unread: u64,
     /// Set once the request was emitted.
@@ -58,6 +62,19 @@ pub(super) enum Progress {
     Done(Next),
 }
 
+/// How the end of a body is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remaining {
+    /// By its length.
+    Length(u64),
+    /// By its length, once the server has asked for the body.
+    Continued,
+    /// By the sizes of its chunks.
+    Chunked,
+    /// Not declared, or invalid.
+    Undeclared,
+}
+
 /// The data that follows a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -76,7 +93,32 @@ impl RequestReader {
     /// Starts a request, keeping at most `max_body` bytes of its body.
     pub(super) fn new(time: BootTime, max_body: usize) -> Self {
         let stage = Stage::Head(HeadReader::default());
-        Self { time, stage, max_body, unread: 0, emitted: false, changed: false }
+        Self { time, stage, max_body, in_file: false, unread: 0, emitted: false, changed: false }
+    }
+
+    /// Starts a request in a file that a tool saved.
+    pub(super) fn in_file(max_body: usize) -> Self {
+        Self { in_file: true, ..Self::new(BootTime::default(), max_body) }
+    }
+
+    /// Returns how the end of the body is found, or `None` within the head.
+    pub(super) fn remaining(&self) -> Option<Remaining> {
+        match &self.stage {
+            Stage::Head(_) => None,
+            Stage::Body(head, body) => Some(match body.framing() {
+                Framing::Length(_) if expects_continue(head) => Remaining::Continued,
+                Framing::Length(len) => Remaining::Length(*len),
+                Framing::Chunked(_) => Remaining::Chunked,
+                Framing::Unframed => Remaining::Undeclared,
+            }),
+        }
+    }
+
+    /// Declares the length of the body, before any of it was read.
+    pub(super) fn set_body_len(&mut self, len: u64) {
+        if let Stage::Body(_, body) = &mut self.stage {
+            *body = BodyReader::new(Framing::Length(len), self.max_body);
+        }
     }
 
     /// Reads the next bytes up to the end of the request. Returns the number of
@@ -174,7 +216,13 @@ impl RequestReader {
         let Some(head) = reader.into_head() else {
             return Progress::Done(Next::Lost { gap: 0 });
         };
-        let body = BodyReader::new(head.framing.clone(), self.max_body);
+        // HTTP/2 and HTTP/3 end a body without declaring its length.
+        let is_framed = head.version == Protocol::Http1 && !self.in_file;
+        let framing = match head.undeclared && !is_framed {
+            true => Framing::Unframed,
+            false => head.framing.clone(),
+        };
+        let body = BodyReader::new(framing, self.max_body);
         let progress =
             if body.ended() { after_body(&head, body::Progress::Whole) } else { Progress::More };
         self.stage = Stage::Body(Box::new(head), body);
