@@ -321,7 +321,7 @@ fn json_lines_match_the_documentation() {
             let finding = finding.as_object().expect("an object");
             let context =
                 ["scope", "visited", "identification", "confidence", "severity", "reason"];
-            let facts = ["kind", "class", "value", "chain", "truncated"];
+            let facts = ["kind", "class", "value", "chain", "truncated", "role"];
             assert_eq!(keys(finding), facts.into_iter().chain(context).collect());
             let kind = finding["kind"].as_str().expect("a kind");
             let documented = [
