@@ -319,9 +319,18 @@ fn json_lines_match_the_documentation() {
         let findings = line["findings"].as_array().expect("an array");
         for finding in findings {
             let finding = finding.as_object().expect("an object");
-            let context =
-                ["scope", "visited", "identification", "confidence", "severity", "reason"];
-            let facts = ["kind", "class", "value", "chain", "truncated", "role"];
+            let context = [
+                "role",
+                "scope",
+                "visited",
+                "identification",
+                "lifetime",
+                "lifetime_reason",
+                "confidence",
+                "severity",
+                "reason",
+            ];
+            let facts = ["kind", "class", "value", "chain", "truncated"];
             assert_eq!(keys(finding), facts.into_iter().chain(context).collect());
             let kind = finding["kind"].as_str().expect("a kind");
             let documented = [

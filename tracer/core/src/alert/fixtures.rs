@@ -37,6 +37,7 @@ fn finding() -> Finding {
         truncated: false,
         lifetime: None,
         role: None,
+        lifetime_reason: None,
     }
 }
 
@@ -102,6 +103,8 @@ pub fn found(kind: Kind, value: &str) -> FindingReport {
         scope: None,
         visited: None,
         identification: None,
+        lifetime: None,
+        lifetime_reason: None,
         confidence: confidence(),
         severity: Severity::High,
         reason: REASON.into(),

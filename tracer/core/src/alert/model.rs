@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{json::ALERT_SCHEMA, redact::Redactor};
 use crate::{
     finding::{
-        Confidence, Identification, Kind, Recipient, Scope, Sender, Severity, UrlRole, Visited,
+        Confidence, Identification, Kind, Lifetime, Recipient, Scope, Sender, Severity, UrlRole,
+        Visited,
     },
     judge::{Disclosure, JudgedRequest},
     proto::{Initiator, NeverSent, Protocol},
@@ -152,6 +153,12 @@ pub struct FindingReport {
     pub visited: Option<Visited>,
     /// The degree to which an identifier identifies.
     pub identification: Option<Identification>,
+    /// The time for which an identifier stays the same.
+    #[serde(default)]
+    pub lifetime: Option<Lifetime>,
+    /// Reason for the lifetime.
+    #[serde(default)]
+    pub lifetime_reason: Option<String>,
     /// The confidence in the finding.
     pub confidence: Confidence,
     /// The severity.
@@ -255,6 +262,7 @@ impl RequestReport {
 impl FindingReport {
     fn new(disclosure: &Disclosure) -> Self {
         let Disclosure { finding, verdict, .. } = disclosure;
+        let (lifetime, lifetime_reason) = disclosure.lifetime();
         Self {
             kind: finding.kind,
             class: finding.class.clone(),
@@ -265,6 +273,8 @@ impl FindingReport {
             scope: disclosure.scope,
             visited: disclosure.visited.clone(),
             identification: disclosure.identification,
+            lifetime,
+            lifetime_reason: lifetime_reason.map(str::to_owned),
             confidence: disclosure.confidence.clone(),
             severity: verdict.severity,
             reason: verdict.reason.clone(),

@@ -172,7 +172,7 @@ fn disclosed(finding: &FindingReport, style: Style) -> String {
         Kind::PageText => format!(" text of a page: {value}"),
         Kind::UiEvent => format!(" an action in the interface: {value}"),
         Kind::ContentItem => format!(" an item that was viewed: {value}"),
-        Kind::Identifier => format!(" an identifier{class}: {value}"),
+        Kind::Identifier => format!(" an identifier{class}: {value}{}", lifetime(finding)),
         Kind::PersonalDetail => format!(" a personal detail{class}: {value}"),
         Kind::Referer | Kind::Origin => format!(" the page that it comes from: {value}"),
     }
@@ -194,8 +194,28 @@ fn identifier(alert: &Alert, main: &FindingReport) -> String {
     let identifiers = findings.filter(|finding| finding.kind == Kind::Identifier);
     let best = identifiers.rev().max_by_key(|finding| finding.identification);
     best.filter(|_| main.kind != Kind::Identifier)
-        .map(|finding| format!(", with the identifier {}", printable(&finding.value)))
+        .map(|finding| {
+            format!(", with the identifier {}{}", printable(&finding.value), lifetime(finding))
+        })
         .unwrap_or_default()
+}
+
+/// Returns the lifetime of an identifier and the reason for it, in brackets.
+fn lifetime(finding: &FindingReport) -> String {
+    let Some(lifetime) = finding.lifetime else {
+        return String::new();
+    };
+    let reason = finding.lifetime_reason.as_deref().unwrap_or_default();
+    // The reason follows a colon, unless its first word is an abbreviation.
+    let mut chars = reason.chars();
+    let reason = match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            format!(": {}{}", first.to_lowercase(), &reason[first.len_utf8()..])
+        }
+        (Some(_), _) => format!(": {reason}"),
+        (None, _) => String::new(),
+    };
+    format!(" ({}{})", lifetime.describe(), printable(&reason))
 }
 
 /// Formats a duration in one unit.
@@ -234,7 +254,7 @@ mod tests {
     use super::*;
     use crate::{
         alert::fixtures::{alert as example, found},
-        finding::{Identification, Scope},
+        finding::{Identification, Lifetime, Scope},
     };
 
     fn plain(alert: &Alert) -> String {
@@ -254,6 +274,8 @@ mod tests {
         known.severity = Severity::Info;
         let lasting = FindingReport {
             identification: Some(Identification::Lasting),
+            lifetime: Some(Lifetime::Lasting),
+            lifetime_reason: Some("The number of the device".into()),
             value: "last".into(),
             ..known.clone()
         };
@@ -262,7 +284,8 @@ mod tests {
             plain(&alert),
             "2026-11-22T10:00:00.000Z  HIGH  browser (uid 7, pid 8) told collector.example \
              (Maker, its maker) about https://news.example.org/story?q=private, visited 2 s \
-             before, with the identifier last, in a private window  body > json.url  (alert 4)"
+             before, with the identifier last (lasting: the number of the device), in a \
+             private window  body > json.url  (alert 4)"
         );
     }
 

@@ -1,8 +1,7 @@
 //! Identifiers: values that distinguish one installation or user from others.
 //! They are recognised by the name of their field or by their form.
 
-use super::shape::{Shape, is_random};
-use crate::finding::Lifetime;
+use super::shape::{self, Shape, is_random};
 use crate::{
     content::{Step, Value},
     rules::IdentifierForm,
@@ -32,40 +31,67 @@ const PLACEHOLDERS: [&str; 20] = [
     "unavailable",
 ];
 
+/// Maximum number of UUIDs in one run of text in binary data.
+const MAX_IN_RUN: usize = 16;
+
+/// Maximum length of a list of identifiers in an unlisted field. Longer texts are
+/// content.
+const MAX_LIST_LEN: usize = 256;
+
 /// Minimum length of an identifier. Shorter values are counters and indexes.
 const MIN_LEN: usize = 4;
 
-/// Class and lifetime of an identifier that was recognised.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct IdentifierMatch<'l> {
-    pub(super) class: &'l str,
-    pub(super) lifetime: Lifetime,
-}
-
-/// Reports whether the value of a field that the rules list is an identifier.
-pub(super) fn matches_form(value: &Value<'_>, form: IdentifierForm) -> bool {
-    match form {
-        IdentifierForm::Any => is_value(value.text, value.truncated),
-        // The form of a truncated text is unknown.
-        IdentifierForm::Random => {
-            !value.truncated
-                && (Shape::detect_in_id_field(value.text).is_some() || is_random(value.text))
+/// Returns the identifiers in the value of a field that the rules list: the value, or
+/// the parts of it that have the form of one.
+pub(super) fn in_listed_field<'v>(value: &Value<'v>, form: IdentifierForm) -> Vec<&'v str> {
+    let Value { text, truncated, .. } = *value;
+    let listed = shape::listed(text, truncated);
+    let parts = match form {
+        _ if !listed.is_empty() => listed,
+        IdentifierForm::Any => {
+            return is_value(text, truncated).then_some(text).into_iter().collect();
         }
-    }
+        // The form of a truncated text is unknown.
+        IdentifierForm::Random if truncated => return Vec::new(),
+        IdentifierForm::Random if Shape::detect_in_id_field(text).is_some() || is_random(text) => {
+            return vec![text];
+        }
+        IdentifierForm::Random => shape::parts(text, truncated),
+    };
+    parts.into_iter().map(|(part, _)| part).collect()
 }
 
-/// Recognises an identifier in an unlisted field by its form.
-pub(super) fn by_form(value: &Value<'_>) -> Option<IdentifierMatch<'static>> {
-    if value.truncated {
-        return None;
+/// Returns the identifiers in the value of an unlisted field, with their classes, if
+/// it has the form of one, or is a list of them.
+pub(super) fn by_form<'v>(value: &Value<'v>) -> Vec<(&'v str, &'static str)> {
+    let Value { text, truncated, .. } = *value;
+    // The form of a truncated text is unknown, and so is that of a document around it.
+    if truncated {
+        return Vec::new();
+    }
+    if matches!(value.chain.last(), Step::Text | Step::Fragment) {
+        let uuids = shape::uuids(text).take(MAX_IN_RUN);
+        return uuids.map(|uuid| (uuid, Shape::Uuid.class())).collect();
     }
     let is_id = value.key.is_some_and(ends_in_id);
-    let shape =
-        if is_id { Shape::detect_in_id_field(value.text) } else { Shape::detect(value.text) }?;
+    let shape = if is_id { Shape::detect_in_id_field(text) } else { Shape::detect(text) };
+    let found = match shape {
+        Some(shape) => vec![(text, shape)],
+        None if text.len() <= MAX_LIST_LEN && !text.contains(char::is_whitespace) => {
+            // Names of files begin with hexadecimal digits, too.
+            let listed = shape::listed(text, false).into_iter();
+            listed.filter(|(_, shape)| is_id || *shape == Shape::Uuid).collect()
+        }
+        None => Vec::new(),
+    };
     let is_cookie = matches!(value.chain.last(), Step::Cookie(_));
-    let class = if is_cookie { "cookie" } else { shape.class() };
-    Some(IdentifierMatch { class, lifetime: Lifetime::Unknown })
+    let class = |shape: Shape| if is_cookie { "cookie" } else { shape.class() };
+    found.into_iter().map(|(part, shape)| (part, class(shape))).collect()
 }
+
+/// Reason for [`Lifetime::Unknown`](crate::finding::Lifetime::Unknown).
+pub(super) const UNKNOWN_LIFETIME: &str =
+    "only its form shows that it is an identifier; no name says how long it lasts";
 
 /// Reports whether a field's name ends in "id".
 pub(super) fn ends_in_id(key: &str) -> bool {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use super::{
-    name::{Name, last_parts},
+    name::{Name, camel_case_words, words},
+    owner::Owners,
     role::RoleTable,
     sdk::{FieldSign, Fingerprints},
 };
 use crate::finding::{Kind, Lifetime};
 use crate::{
-    content::{Chain, Segment, Step, Value},
+    content::{Chain, Step},
     rules::{
         FieldText, Fields, IdentifierForm, Identifiers, Located, Named, PersonalForm, Roles,
         RulesError, Sdks, Text,
@@ -22,13 +23,19 @@ use crate::{
 
 /// Names that get their meaning from the enclosing field: `id` in `user` is a
 /// user's identifier.
-const GENERIC: [&str; 14] = [
+const GENERIC: [&str; 20] = [
     "id",
     "uid",
     "uuid",
     "guid",
     "ids",
     "identifier",
+    "ident",
+    "serial",
+    "serialno",
+    "serialnumber",
+    "serialnum",
+    "sn",
     "value",
     "token",
     "key",
@@ -39,12 +46,34 @@ const GENERIC: [&str; 14] = [
     "address",
 ];
 
-/// Names of fields that hold the name of the adjacent value, as in lists of
+/// Names of fields that hold the name of an adjacent value, as in lists of
 /// attributes: `{"key": "user.id", "value": {"stringValue": "…"}}`.
 const LABELS: [&str; 5] = ["key", "name", "k", "n", "attribute"];
 
 /// Names of fields that hold the value in such a list.
 const LABELLED: [&str; 5] = ["value", "stringvalue", "v", "val", "string"];
+
+/// The same, of names that are used for much else, so that they count for identifiers
+/// and personal details only: `{"type": "idfa", "id": …}`.
+const IDENTIFIER_LABELS: [&str; 12] = [
+    "attr",
+    "field",
+    "label",
+    "property",
+    "param",
+    "parameter",
+    "type",
+    "kind",
+    "idtype",
+    "idname",
+    "identitytype",
+    "namespace",
+];
+const IDENTIFIER_LABELLED: [&str; 8] =
+    ["str", "vstr", "sval", "stringval", "text", "content", "id", "identity"];
+
+/// Names of fields that hold the kind of their object: `{"kind": "user", "key": …}`.
+const KINDS: [&str; 6] = ["kind", "type", "entitytype", "objecttype", "contextkind", "subjecttype"];
 
 /// Maximum number of path words in the rules: the bits of [`PathWords`].
 const MAX_PATH_WORDS: usize = 32;
@@ -57,6 +86,9 @@ pub struct Lexicon {
     interface: HashSet<Name>,
     not_interface: HashSet<Name>,
     pub(super) roles: RoleTable,
+    /// Names that count in one spelling only.
+    spelled: HashMap<String, Spelled>,
+    pub(super) owners: Owners,
     pub(super) sdks: Fingerprints,
 }
 
@@ -66,13 +98,27 @@ pub(super) struct Entry {
     /// Meaning of a field of this name, without regard to the enclosing field.
     pub(super) meaning: Option<Meaning>,
     /// Set if the name of the enclosing field makes the meaning specific.
-    generic: bool,
-    /// Set if its value is the name of the next value.
-    label: bool,
-    /// Set if the previous value may be its name.
-    labelled: bool,
+    pub(super) generic: bool,
+    /// The values that its value may be the name of.
+    pub(super) label: Labelling,
+    /// The values that it may hold under the name in a neighbouring value.
+    pub(super) labelled: Labelling,
+    /// Set if its value may be the kind of the object that holds it.
+    pub(super) kind: bool,
     /// Signs of SDKs in a field of this name.
     pub(super) signs: Vec<FieldSign>,
+}
+
+/// The values for which a field takes part in a list of attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Labelling {
+    /// None.
+    #[default]
+    No,
+    /// Identifiers and personal details.
+    Identifiers,
+    /// Values of every kind.
+    All,
 }
 
 /// The meaning of a field.
@@ -81,6 +127,8 @@ pub(super) enum Meaning {
     Identifier {
         class: String,
         lifetime: Lifetime,
+        /// Reason for the lifetime.
+        reason: String,
         form: IdentifierForm,
     },
     /// A value that all installations share, even if it looks like an identifier.
@@ -94,6 +142,20 @@ pub(super) enum Meaning {
         text: FieldText,
         path: PathWords,
     },
+}
+
+impl Meaning {
+    pub(super) fn is_identifier(&self) -> bool {
+        matches!(self, Self::Identifier { .. })
+    }
+}
+
+/// The meaning of a name that counts in one spelling only.
+#[derive(Debug, Clone)]
+struct Spelled {
+    meaning: Meaning,
+    /// Set if only parameters of a query or form have it.
+    is_parameter: bool,
 }
 
 /// The set of the rules' path words that occur in a path.
@@ -125,6 +187,8 @@ impl Lexicon {
             interface: HashSet::new(),
             not_interface: HashSet::new(),
             roles: RoleTable::new(roles),
+            spelled: HashMap::new(),
+            owners: Owners::new(identifiers)?,
             sdks: Fingerprints::default(),
         };
         for located in &identifiers.identifiers {
@@ -132,9 +196,11 @@ impl Lexicon {
             let meaning = Meaning::Identifier {
                 class: entry.class.as_str().to_owned(),
                 lifetime: entry.lifetime,
+                reason: first_sentence(entry.reason.as_str()).to_owned(),
                 form: entry.form,
             };
             lexicon.register(located, &entry.names, &meaning)?;
+            lexicon.register_spelled(located, &entry.parameters, &meaning, true)?;
         }
         for located in &identifiers.shared {
             lexicon.register(located, &located.entry.names, &Meaning::Shared)?;
@@ -142,11 +208,9 @@ impl Lexicon {
         for located in &identifiers.personal {
             let entry = &located.entry;
             let class = entry.class.as_str().to_owned();
-            lexicon.register(
-                located,
-                &entry.names,
-                &Meaning::Personal { class, form: entry.form },
-            )?;
+            let meaning = Meaning::Personal { class, form: entry.form };
+            lexicon.register(located, &entry.names, &meaning)?;
+            lexicon.register_spelled(located, &entry.spelled, &meaning, false)?;
         }
         for located in &fields.fields {
             let entry = &located.entry;
@@ -170,11 +234,19 @@ impl Lexicon {
         for name in GENERIC {
             lexicon.entry(name).generic = true;
         }
-        for name in LABELS {
-            lexicon.entry(name).label = true;
+        for (labels, labelled, labelling) in [
+            (&LABELS[..], &LABELLED[..], Labelling::All),
+            (&IDENTIFIER_LABELS, &IDENTIFIER_LABELLED, Labelling::Identifiers),
+        ] {
+            for name in labels {
+                lexicon.entry(name).label = labelling;
+            }
+            for name in labelled {
+                lexicon.entry(name).labelled = labelling;
+            }
         }
-        for name in LABELLED {
-            lexicon.entry(name).labelled = true;
+        for name in KINDS {
+            lexicon.entry(name).kind = true;
         }
         Ok(lexicon)
     }
@@ -207,6 +279,26 @@ impl Lexicon {
                 )));
             }
             entry.meaning = Some(meaning.clone());
+        }
+        Ok(())
+    }
+
+    /// Registers the meaning of names that count in one spelling only.
+    fn register_spelled<T: Named>(
+        &mut self,
+        located: &Located<T>,
+        names: &[Text],
+        meaning: &Meaning,
+        is_parameter: bool,
+    ) -> Result<(), RulesError> {
+        for text in names {
+            let spelled = Spelled { meaning: meaning.clone(), is_parameter };
+            if self.spelled.insert(text.as_str().to_owned(), spelled).is_some() {
+                return Err(located.place.error(format!(
+                    "`{text}` of `{}` is listed already: take it out of one of the lists",
+                    located.entry.name()
+                )));
+            }
         }
         Ok(())
     }
@@ -251,114 +343,25 @@ impl Lexicon {
         self.entries.get(&Name::new(key)?)
     }
 
-    fn meaning(&self, name: Name) -> Option<&Meaning> {
+    pub(super) fn meaning(&self, name: Name) -> Option<&Meaning> {
         self.entries.get(&name)?.meaning.as_ref()
     }
-}
 
-/// Resolves the names of consecutive values to their meaning. It keeps one value,
-/// which may be the name of the next.
-#[derive(Debug, Default)]
-pub(super) struct NameResolver {
-    /// The previous value, if it is the name of the next one.
-    label: Option<Name>,
-}
-
-impl NameResolver {
-    /// Returns the name of a value in a list of names and values, which the previous value
-    /// is. `own` is the entry of the innermost name.
-    pub(super) fn label(&self, value: &Value<'_>, own: Option<&Entry>) -> Option<Name> {
-        let is_labelled = match own {
-            Some(entry) => entry.labelled,
-            // OTLP's KeyValue { key = 1, value = 2 { string_value = 1 } }.
-            None => value.chain.steps().take(2).eq([Step::Protobuf(1), Step::Protobuf(2)]),
-        };
-        self.label.filter(|_| is_labelled)
-    }
-
-    /// Returns the meaning of a value by the names of its fields. `own` is the
-    /// entry of the innermost name.
-    pub(super) fn meaning<'l>(
-        &mut self,
-        lexicon: &'l Lexicon,
-        value: &Value<'_>,
-        own: Option<&'l Entry>,
-    ) -> Option<&'l Meaning> {
-        let label = self.label(value, own);
-        self.label = None;
-        let step = value.chain.last();
-        let is_label = own.is_some_and(|entry| entry.label) || step == Step::Protobuf(1);
-        if is_label && !value.truncated {
-            self.label = Name::new(value.text);
+    /// Returns the meaning of a key in exactly this spelling, at the end of a chain.
+    pub(super) fn spelled(&self, key: &str, chain: &Chain<'_>) -> Option<&Meaning> {
+        // Only names that begin with a separator need to be distinguished by it.
+        if key.as_bytes().first().is_none_or(u8::is_ascii_alphanumeric) {
+            return None;
         }
-        if let Some(meaning) = label.and_then(|label| lexicon.meaning(label)) {
-            return Some(meaning);
-        }
-        let key = value.key?;
-        match own {
-            Some(entry) if entry.generic => parent(value.chain)
-                .and_then(Name::new)
-                .and_then(|parent| parent.join(key))
-                .and_then(|name| lexicon.meaning(name))
-                .or(entry.meaning.as_ref()),
-            Some(entry) if entry.meaning.is_some() => entry.meaning.as_ref(),
-            _ => compound(lexicon, value.chain, key),
-        }
+        let Spelled { meaning, is_parameter } = self.spelled.get(key)?;
+        let fits = !is_parameter || matches!(chain.last(), Step::Query(_) | Step::Form(_));
+        fits.then_some(meaning)
     }
 }
 
-/// Returns the meaning of a key that consists of several names, or of a header
-/// field's name after its `X-`.
-fn compound<'l>(lexicon: &'l Lexicon, chain: &Chain<'_>, key: &str) -> Option<&'l Meaning> {
-    let meaning = |key| lexicon.look_up(key).and_then(|entry| entry.meaning.as_ref());
-    if let Step::Header(_) = chain.last() {
-        let prefix = key.get(..2)?;
-        return prefix.eq_ignore_ascii_case("x-").then(|| meaning(&key[2..])).flatten();
-    }
-    let (last, before) = last_parts(key)?;
-    let whole = before.and_then(Name::new).and_then(|before| before.join(last));
-    whole.and_then(|name| lexicon.meaning(name)).or_else(|| meaning(last))
-}
-
-/// Returns the name of the field whose object contains the value.
-pub(super) fn parent<'a>(chain: &'a Chain<'a>) -> Option<&'a str> {
-    let (Step::Json(path)
-    | Step::JsonLine(_, path)
-    | Step::MessagePack(path)
-    | Step::Cbor(path)
-    | Step::Xml(path)) = chain.last()
-    else {
-        return None;
-    };
-    let mut keys = path.segments().iter().rev().filter_map(|segment| match segment {
-        Segment::Key(key) => Some(&**key),
-        Segment::Index(_) => None,
-    });
-    keys.nth(1)
-}
-
-/// Splits a text into words at characters that are not alphanumeric.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
-}
-
-/// Splits a text into words, also within camel case: `folderOpen` is two words.
-fn camel_case_words(text: &str) -> impl Iterator<Item = &str> {
-    words(text).flat_map(|word| {
-        let mut rest = Some(word);
-        std::iter::from_fn(move || {
-            let word = rest?;
-            let bytes = word.as_bytes();
-            let cut = (1..bytes.len())
-                .find(|&at| bytes[at].is_ascii_uppercase() && bytes[at - 1].is_ascii_lowercase());
-            let (first, tail) = match cut {
-                Some(at) => (&word[..at], Some(&word[at..])),
-                None => (word, None),
-            };
-            rest = tail;
-            Some(first)
-        })
-    })
+/// Returns the first sentence of a reason. The others explain the entry.
+fn first_sentence(reason: &str) -> &str {
+    reason.split_once(". ").map_or(reason, |(first, _)| first)
 }
 
 /// A hasher that passes on [`Name`]s unchanged, which are hashes.

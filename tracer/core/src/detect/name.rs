@@ -20,10 +20,13 @@ impl Name {
     /// Placeholder for a key without letters and digits. No valid key has it.
     pub(super) const EMPTY: Self = Self(0);
 
+    /// The name to which the first word is joined.
+    pub(super) const START: Self = Self(OFFSET);
+
     /// Creates the name of a key. Returns `None` if the key has no letter or digit,
     /// or is too long.
     pub(super) fn new(key: &str) -> Option<Self> {
-        Self(OFFSET).join(key)
+        Self::START.join(key)
     }
 
     /// Appends a key: `user` and `id` become `user_id`.
@@ -46,6 +49,30 @@ pub(super) fn last_parts(key: &str) -> Option<(&str, Option<&str>)> {
     let mut parts = key.rsplit(is_separator).filter(|part| !part.is_empty());
     let last = parts.next()?;
     (last.len() < key.len()).then(|| (last, parts.next()))
+}
+
+/// Splits a text into words at characters that are not alphanumeric.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// Splits a text into words, also within camel case: `folderOpen` is two words.
+pub(super) fn camel_case_words(text: &str) -> impl Iterator<Item = &str> {
+    words(text).flat_map(|word| {
+        let mut rest = Some(word);
+        std::iter::from_fn(move || {
+            let word = rest?;
+            let bytes = word.as_bytes();
+            let cut = (1..bytes.len())
+                .find(|&at| bytes[at].is_ascii_uppercase() && bytes[at - 1].is_ascii_lowercase());
+            let (first, tail) = match cut {
+                Some(at) => (&word[..at], Some(&word[at..])),
+                None => (word, None),
+            };
+            rest = tail;
+            Some(first)
+        })
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 
-use super::lexicon::{Entry, parent};
+use super::lexicon::Entry;
+use super::resolver::parent;
 use crate::{
     content::{Step, Value},
     rules::{Pattern, RulesError, Sdks, Sign},

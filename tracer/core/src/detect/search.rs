@@ -6,9 +6,10 @@ use super::{
     Context, Findings, Lexicon, MAX_FINDINGS,
     candidates::Candidates,
     fields, identifier,
-    lexicon::{Meaning, NameResolver, PathWords},
+    lexicon::{Meaning, PathWords},
     pair::{self, Pairs},
     personal::{self, Places},
+    resolver::NameResolver,
     role::PlacedRole,
     sdk::Evidence,
     url, urls_in, visited,
@@ -70,7 +71,7 @@ pub(super) struct Search<'a> {
     found: Findings,
     pairs: Pairs,
     places: Places,
-    names: NameResolver,
+    names: NameResolver<'a>,
     evidence: Evidence,
     candidates: Candidates,
     /// Set if the request reports what happened in the application.
@@ -153,9 +154,9 @@ impl<'a> Search<'a> {
             self.is_report |= self.lexicon.roles.is_report_path(value.text);
         }
         let root = value.chain.root();
-        // A document in the path is read like one in a query.
-        if value.chain.last() == Step::Path || self.may_be_navigation && !matches!(root, Step::Body)
-        {
+        // Segments of a path are not identifiers, but documents in them have fields.
+        let is_segment = root == Step::Path && value.key.is_none();
+        if is_segment || self.may_be_navigation && !matches!(root, Step::Body) {
             return;
         }
         self.classify_by_name(value, has_url);
@@ -180,9 +181,9 @@ impl<'a> Search<'a> {
         let own = value.key.and_then(|key| lexicon.look_up(key));
         self.evidence.field(&lexicon.sdks, value, own);
         match self.names.meaning(lexicon, value, own) {
-            Some(Meaning::Identifier { class, lifetime, form }) => {
-                if identifier::matches_form(value, *form) {
-                    self.add_identifier(class, *lifetime, value);
+            Some(Meaning::Identifier { class, lifetime, reason, form }) => {
+                for text in identifier::in_listed_field(value, *form) {
+                    self.add_identifier(class, *lifetime, reason, text, value);
                 }
             }
             Some(Meaning::Shared) => {}
@@ -215,8 +216,12 @@ impl<'a> Search<'a> {
 
     /// Classifies a value by its form.
     fn classify_by_form(&mut self, value: &Value<'_>) {
-        if let Some(found) = identifier::by_form(value) {
-            self.add_identifier(found.class, found.lifetime, value);
+        let identifiers = identifier::by_form(value);
+        if !identifiers.is_empty() {
+            for (text, class) in identifiers {
+                let reason = identifier::UNKNOWN_LIFETIME;
+                self.add_identifier(class, Lifetime::Unknown, reason, text, value);
+            }
         } else if let Some(class) = personal::by_form(value) {
             self.add_value(Kind::PersonalDetail, Some(class), value);
         } else {
@@ -361,19 +366,29 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn add_identifier(&mut self, class: &str, lifetime: Lifetime, value: &Value<'_>) {
+    /// Adds an identifier: the text of a value, or a part of it.
+    fn add_identifier(
+        &mut self,
+        class: &str,
+        lifetime: Lifetime,
+        reason: &str,
+        text: &str,
+        value: &Value<'_>,
+    ) {
         let class = match value.chain.root() {
             Step::Cookie(_) => "cookie",
             _ => class,
         };
+        let truncated = value.truncated && text.len() == value.text.len();
         self.add(Finding {
             lifetime: Some(lifetime),
+            lifetime_reason: Some(reason.to_owned()),
             ..finding(
                 Kind::Identifier,
                 Some(class.to_owned()),
-                value.text,
+                text,
                 value.chain.to_string(),
-                value.truncated,
+                truncated,
             )
         });
     }
@@ -423,8 +438,16 @@ fn finding(
     chain: String,
     truncated: bool,
 ) -> Finding {
-    let value = text.to_owned();
-    Finding { kind, class, value, chain, truncated, lifetime: None, role: None }
+    Finding {
+        kind,
+        class,
+        value: text.to_owned(),
+        chain,
+        truncated,
+        lifetime: None,
+        lifetime_reason: None,
+        role: None,
+    }
 }
 
 fn is_short_lived(finding: &Finding) -> bool {

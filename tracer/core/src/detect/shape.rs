@@ -66,6 +66,74 @@ impl Shape {
     }
 }
 
+/// Characters that separate an identifier from other values within one text, such as
+/// a time, a counter or another identifier: `ID^1^^^`. A hyphen is not one of them,
+/// since it occurs in identifiers.
+const SEPARATORS: [char; 23] = [
+    '^', '|', ',', ';', ':', '!', '~', '*', '#', '$', '&', '=', '/', '@', '.', '_', '+', '"', '\'',
+    '(', ')', '[', ']',
+];
+
+/// Maximum number of identifiers within one text.
+const MAX_PARTS: usize = 8;
+
+/// Returns the identifiers of a known form within a text, if it begins with one that
+/// a separator follows. The last part of a truncated text is left out.
+pub(super) fn listed(text: &str, truncated: bool) -> Vec<(&str, Shape)> {
+    let first = text.split(SEPARATORS).next().unwrap_or_default();
+    if first.len() == text.len() || Shape::detect(first).is_none() {
+        return Vec::new();
+    }
+    parts(text, truncated)
+}
+
+/// Returns the identifiers of a known form among the parts of a text.
+pub(super) fn parts(text: &str, truncated: bool) -> Vec<(&str, Shape)> {
+    let whole = if truncated { text.rfind(SEPARATORS).map_or("", |at| &text[..at]) } else { text };
+    let parts = whole.split(SEPARATORS).filter_map(|part| Some((part, Shape::detect(part)?)));
+    let mut found: Vec<_> = parts.take(MAX_PARTS).collect();
+    // The number and the time of a Google client are separated by a full stop.
+    if found.is_empty()
+        && let Some((at, _)) = whole.match_indices('.').nth(1)
+        && let client = &whole[at + 1..]
+        && is_google_client(client)
+    {
+        found.push((client, Shape::GoogleClient));
+    }
+    found
+}
+
+/// Length of a UUID.
+const UUID_LEN: usize = 36;
+
+/// Returns the UUIDs within a run of text in binary data, where the bytes before and
+/// after them may be characters by chance. A `$` is the byte 36: the length of a UUID.
+pub(super) fn uuids(text: &str) -> impl Iterator<Item = &str> {
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    memchr::memchr_iter(b'-', bytes).filter_map(move |dash| {
+        let start = dash.checked_sub(8).filter(|start| *start >= from)?;
+        let end = start + UUID_LEN;
+        let uuid = text.get(start..end).filter(|uuid| is_uuid(uuid))?;
+        let is_id_byte = |b: &u8| b.is_ascii_hexdigit() || *b == b'-';
+        let before = start.checked_sub(1).map(|at| bytes[at]);
+        let has_length = before == Some(b'$');
+        let ends = has_length || bytes.get(end).is_none_or(|next| !is_id_byte(next));
+        let begins = before.is_none_or(|b| !is_id_byte(&b));
+        (begins && ends && has_version(uuid)).then(|| {
+            from = end;
+            uuid
+        })
+    })
+}
+
+/// Reports whether a UUID has a version and the usual variant (RFC 9562, section 4).
+fn has_version(uuid: &str) -> bool {
+    let bytes = uuid.as_bytes();
+    matches!(bytes.get(14), Some(b'1'..=b'8'))
+        && matches!(bytes.get(19), Some(b'8' | b'9' | b'a' | b'b' | b'A' | b'B'))
+}
+
 /// Reports whether a text is a generated UUID: neither nil nor max, nor one that a
 /// person has typed.
 fn is_uuid(text: &str) -> bool {
@@ -226,6 +294,55 @@ mod tests {
         ] {
             assert_eq!(Shape::detect_in_id_field(text), shape, "{text}");
             assert_eq!(Shape::detect(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_identifiers_among_the_parts_of_a_text() {
+        const UUID: &str = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
+        const OTHER: &str = "0b6c9e11-2a10-4c57-8f7e-9b1e7f3c5d0a";
+        let found = |text: &str| -> Vec<String> {
+            listed(text, false).into_iter().map(|(part, _)| part.to_owned()).collect()
+        };
+        for rest in ["^1^^^", "|", ".1699999999.3", ":2026", ",x", "_1", ";", "!", "~a", "#$&"] {
+            assert_eq!(found(&format!("{UUID}{rest}")), [UUID], "{rest}");
+        }
+        assert_eq!(found(&format!("{UUID},{OTHER}")), [UUID, OTHER]);
+        assert_eq!(found("7f3c2a109b1e4c57.1699999999.1."), ["7f3c2a109b1e4c57"]);
+        for text in [UUID, "a.b.c", &format!("x:{UUID}"), &format!("{UUID}-2")] {
+            assert!(found(text).is_empty(), "{text}");
+        }
+        let first = |text: &str| parts(text, false).first().map(|(part, _)| part.to_string());
+        assert_eq!(first(&format!("$device:{UUID}")).as_deref(), Some(UUID));
+        let google = "1234567890.1699999999";
+        assert_eq!(first(&format!("GA1.2.{google}")).as_deref(), Some(google));
+        assert_eq!(first("156.0.8078.79"), None);
+    }
+
+    #[test]
+    fn finds_uuids_in_runs_of_text() {
+        const UUID: &str = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
+        let found = |text: &str| uuids(text).map(str::to_owned).collect::<Vec<_>>();
+        for (before, after) in [
+            ("", ""),
+            ("$", ""),
+            ("$", "0"),
+            ("user.id$", "I"),
+            ("id=", ";"),
+            ("x-z", "z"),
+            ("{", "}"),
+        ] {
+            assert_eq!(found(&format!("{before}{UUID}{after}")), [UUID], "{before} {after}");
+        }
+        assert_eq!(found(&format!("{UUID} ${UUID}$")), [UUID, UUID]);
+        for text in [
+            format!("a{UUID}"),
+            format!("{UUID}0"),
+            format!("1-{UUID}"),
+            UUID.replace("4c57", "0c57"),
+            UUID.replace("8f7e", "cf7e"),
+        ] {
+            assert!(found(&text).is_empty(), "{text}");
         }
     }
 

@@ -181,7 +181,7 @@ fn recognises_personal_details() {
         (r#"{"imei":"490154203237518"}"#, vec!["personal_detail imei 490154203237518"]),
         (r#"{"x":"490154203237518","imei":"490154203237519"}"#, vec![]),
         (r#"{"imsi":"262011234567890"}"#, vec!["personal_detail imsi 262011234567890"]),
-        (r#"{"serialNumber":"R58N12ABCDE"}"#, vec!["personal_detail serial R58N12ABCDE"]),
+        (r#"{"deviceSerialNumber":"R58N12ABCDE"}"#, vec!["personal_detail serial R58N12ABCDE"]),
         (r#"{"x":"3c:5a:b4:01:02:fe"}"#, vec!["personal_detail mac 3c:5a:b4:01:02:fe"]),
         (r#"{"mac":"02:00:00:00:00:00"}"#, vec![]),
         (r#"{"bssid":"3c:5a:b4:01:02:fe"}"#, vec!["personal_detail bssid 3c:5a:b4:01:02:fe"]),
@@ -348,6 +348,7 @@ fn recognises_sdks_by_form() {
     assert_eq!(find(chrome).sdk.as_deref(), Some("Chrome UMA"));
 }
 
+mod identifiers;
 mod properties;
 mod roles;
 mod sdks;

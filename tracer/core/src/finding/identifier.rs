@@ -13,8 +13,29 @@ pub enum Lifetime {
     /// One request or message, of which it distinguishes copies.
     Request,
     /// Unknown: the value has the form of an identifier, but its name says nothing.
-    #[serde(skip_deserializing)]
     Unknown,
+}
+
+impl Lifetime {
+    /// Returns the name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lasting => "lasting",
+            Self::Session => "session",
+            Self::Request => "request",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Describes the lifetime.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Lasting => "lasting",
+            Self::Session => "for a session",
+            Self::Request => "for one request",
+            Self::Unknown => "lifetime unknown",
+        }
+    }
 }
 
 /// The degree to which a request identifies the installation or the user.

@@ -41,6 +41,8 @@ pub struct Finding {
     pub lifetime: Option<Lifetime>,
     /// Role of a URL. `None` for other kinds.
     pub role: Option<UrlRole>,
+    /// Reason for the lifetime.
+    pub lifetime_reason: Option<String>,
 }
 
 /// A value that becomes a finding only if it returns in later requests.
@@ -83,6 +85,10 @@ mod tests {
         use Initiator::{Browser, Extension, Navigation, Page, Unknown};
         for sender in [Navigation, Page, Browser, Extension, Unknown] {
             assert_eq!(json!(sender), sender.as_str());
+        }
+        use Lifetime::{Lasting, Request, Session};
+        for lifetime in [Lasting, Session, Request, Lifetime::Unknown] {
+            assert_eq!(json!(lifetime), lifetime.as_str());
         }
         use Protocol::{Http1, Http2, Http3, WebSocket};
         for protocol in [Http1, Http2, Http3, WebSocket] {

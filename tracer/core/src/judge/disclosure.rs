@@ -43,7 +43,22 @@ impl Disclosure {
     pub fn severity(&self) -> Severity {
         self.verdict.severity
     }
+
+    /// Returns the lifetime of an identifier, and the reason for it: its name, unless
+    /// the value was seen to last longer.
+    pub fn lifetime(&self) -> (Option<Lifetime>, Option<&str>) {
+        let Finding { lifetime, lifetime_reason, .. } = &self.finding;
+        if self.identification == Some(Identification::Lasting)
+            && *lifetime != Some(Lifetime::Lasting)
+        {
+            return (Some(Lifetime::Lasting), Some(LASTED));
+        }
+        (*lifetime, lifetime_reason.as_deref())
+    }
 }
+
+/// Reason for the lifetime of a value whose name does not promise it.
+const LASTED: &str = "the same value was sent after a restart, or by another application";
 
 /// Returns the most severe verdict.
 pub(super) fn most_severe(disclosures: &[Disclosure]) -> Option<&Verdict> {

@@ -274,6 +274,7 @@ impl Judge {
                     truncated: false,
                     lifetime: Some(Lifetime::Unknown),
                     role: None,
+                    lifetime_reason: Some(RETURNED.into()),
                 });
             }
         }
@@ -328,6 +329,9 @@ fn is_same_page(one: &str, other: &str) -> bool {
 /// Class of identifiers that neither name nor form shows, and that were sent on
 /// several connections.
 const RETURNING: &str = "returning";
+
+/// Reason for the unknown lifetime of such an identifier.
+const RETURNED: &str = "the same value was sent on several connections";
 
 /// Reports whether the application itself speaks in a request. Pages have
 /// identifiers of their own.

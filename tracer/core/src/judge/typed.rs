@@ -95,6 +95,7 @@ impl Typing {
             truncated: false,
             lifetime: None,
             role: None,
+            lifetime_reason: None,
         })
     }
 }

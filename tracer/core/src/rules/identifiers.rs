@@ -1,7 +1,7 @@
 //! Names of fields that contain identifiers and personal details:
 //! `rules/identifiers.toml`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::{Located, Named, RulesError, RulesFile, Text, overlay};
@@ -20,6 +20,8 @@ pub struct Identifiers {
     pub shared: Vec<Located<Shared>>,
     /// Names of personal details.
     pub personal: Vec<Located<Personal>>,
+    /// Words in names that say whose value it is.
+    pub owners: Vec<Located<Owner>>,
 }
 
 /// Names of one kind of identifier.
@@ -30,7 +32,12 @@ pub struct Identifier {
     pub class: Text,
     /// Names of the fields.
     pub names: Vec<Text>,
+    /// Names that count in this spelling only, and only for parameters of a query or
+    /// form.
+    #[serde(default)]
+    pub parameters: Vec<Text>,
     /// Lifetime of such an identifier.
+    #[serde(deserialize_with = "promised_lifetime")]
     pub lifetime: Lifetime,
     /// Required form of the values.
     #[serde(default)]
@@ -74,12 +81,46 @@ pub struct Personal {
     pub class: Text,
     /// Names of the fields.
     pub names: Vec<Text>,
+    /// Names that count in this spelling only.
+    #[serde(default)]
+    pub spelled: Vec<Text>,
     /// Required form of the values.
     pub form: PersonalForm,
     /// Reason for the entry.
     pub reason: Text,
     /// Source of that reason.
     pub source: Text,
+}
+
+/// Words in the name of an object that say whose values it holds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// Name of the entry. For [`OwnerRole::Owner`], values in the object are looked up
+    /// as fields that begin with this name: `id` in `usr` as `user_id`.
+    pub name: Text,
+    /// The words.
+    pub words: Vec<Text>,
+    /// The role of the words.
+    #[serde(default)]
+    pub role: OwnerRole,
+    /// Reason for the entry.
+    pub reason: Text,
+    /// Source of that reason.
+    pub source: Text,
+}
+
+/// The role of a word in the name of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerRole {
+    /// The word names the owner.
+    #[default]
+    Owner,
+    /// The word says nothing; the word before it, or the enclosing object, does.
+    Wrapper,
+    /// The word says that the owner is not the user or device that sends the value.
+    Other,
 }
 
 /// The required form of a personal detail's values.
@@ -115,16 +156,19 @@ struct File {
     shared: Vec<Spanned<Shared>>,
     #[serde(default)]
     personal: Vec<Spanned<Personal>>,
+    #[serde(default)]
+    owner: Vec<Spanned<Owner>>,
 }
 
 impl Identifiers {
     /// Parses a file.
     pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
-        let File { identifier, shared, personal } = file.parse()?;
+        let File { identifier, shared, personal, owner } = file.parse()?;
         Ok(Self {
             identifiers: file.entries(identifier)?,
             shared: file.entries(shared)?,
             personal: file.entries(personal)?,
+            owners: file.entries(owner)?,
         })
     }
 
@@ -133,6 +177,7 @@ impl Identifiers {
         overlay(&mut self.identifiers, over.identifiers);
         overlay(&mut self.shared, over.shared);
         overlay(&mut self.personal, over.personal);
+        overlay(&mut self.owners, over.owners);
     }
 }
 
@@ -152,6 +197,28 @@ impl Named for Personal {
     fn name(&self) -> &str {
         self.class.as_str()
     }
+}
+
+impl Named for Owner {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+/// Parses the lifetime that a name promises. A name that promises none is no entry.
+fn promised_lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<Lifetime, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Promised {
+        Lasting,
+        Session,
+        Request,
+    }
+    Promised::deserialize(from).map(|promised| match promised {
+        Promised::Lasting => Lifetime::Lasting,
+        Promised::Session => Lifetime::Session,
+        Promised::Request => Lifetime::Request,
+    })
 }
 
 #[cfg(test)]
@@ -181,6 +248,7 @@ mod tests {
         assert!(parse(entry).is_ok());
         for (from, to, line) in [
             ("'session'", "'eternal'", "x.toml:4:"),
+            ("'session'", "'unknown'", "x.toml:4:"),
             ("['b']", "['']", "x.toml:3:"),
             ("reason = 'r'\n", "", "x.toml:1:"),
             ("reason", "raison", "x.toml:5:"),

@@ -33,7 +33,9 @@ pub use self::{
     domain::{Domain, DomainError},
     fields::{Field, FieldKind, FieldText, Fields, Words},
     file::{Located, Named, Place, RulesError, RulesFile, Text, TextError, checked, overlay},
-    identifiers::{Identifier, IdentifierForm, Identifiers, Personal, PersonalForm, Shared},
+    identifiers::{
+        Identifier, IdentifierForm, Identifiers, Owner, OwnerRole, Personal, PersonalForm, Shared,
+    },
     index::{Ownership, Party},
     judgement::Row,
     recipients::Service,
