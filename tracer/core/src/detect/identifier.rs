@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Placeholders for a missing value, in lower case.
-const PLACEHOLDERS: [&str; 20] = [
+const PLACEHOLDERS: [&str; 23] = [
     "null",
     "undefined",
     "none",
@@ -29,6 +29,10 @@ const PLACEHOLDERS: [&str; 20] = [
     "optout",
     "opt-out",
     "unavailable",
+    // Application Insights gives these to every device of a kind.
+    "browser",
+    "desktop",
+    "mobile",
 ];
 
 /// Maximum number of UUIDs in one run of text in binary data.
@@ -38,6 +42,10 @@ const MAX_IN_RUN: usize = 16;
 /// content.
 const MAX_LIST_LEN: usize = 256;
 
+/// Maximum length of a scope before an identifier, as in `c:7f3c2a10-…`. It is below
+/// [`MIN_LEN`], so that a truncated scope is never a finding.
+const MAX_SCOPE: usize = 3;
+
 /// Minimum length of an identifier. Shorter values are counters and indexes.
 const MIN_LEN: usize = 4;
 
@@ -45,6 +53,16 @@ const MIN_LEN: usize = 4;
 /// the parts of it that have the form of one.
 pub(super) fn in_listed_field<'v>(value: &Value<'v>, form: IdentifierForm) -> Vec<&'v str> {
     let Value { text, truncated, .. } = *value;
+    if let Some((scope, rest)) = text.split_once(':')
+        && scope.len() <= MAX_SCOPE
+    {
+        if truncated {
+            return Vec::new();
+        }
+        if Shape::detect(rest).is_some() {
+            return vec![rest];
+        }
+    }
     let listed = shape::listed(text, truncated);
     let parts = match form {
         _ if !listed.is_empty() => listed,

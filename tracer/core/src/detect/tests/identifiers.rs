@@ -214,6 +214,8 @@ fn finds_identifiers_within_values() {
         ("cid=GA1.2.1234567890.1699999999&x=1", vec![("client_id lasting", google)]),
         ("did=$device:ID&x=1", vec![("unique_id lasting", UUID)]),
         ("thing=ID.jpg&y=see ID&x=1", vec![("uuid unknown", UUID)]),
+        ("device_id=c:ID&x=1", vec![("device_id lasting", UUID)]),
+        ("device_id=browser&x=1", vec![]),
         ("file=7f3c2a109b1e4c57.jpg&x=1", vec![]),
     ] {
         let body = body.replace("ID", UUID).replace("OTHER", OTHER);
