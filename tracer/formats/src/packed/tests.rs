@@ -165,6 +165,13 @@ fn the_recording_in_an_archive_is_found() {
         (zip(&[zip_entry("a.har", HAR, Way::Encrypted)]), &["a.har", "encrypted"]),
         (zip(&[zip_entry("a.har", HAR, Way::Method(12))]), &["a.har", "method 12"]),
         (zip(&[zip_entry("raw/1_c.txt", b"GET / HTTP/1.1\r\n\r\n", Way::Stored)]), &["Fiddler"]),
+        (
+            zip(&[
+                zip_entry("[Content_Types].xml", b"<?xml version=\"1.0\"?><Types/>", Way::Deflated),
+                zip_entry("raw/01_c.txt", b"GET / HTTP/1.1\r\n\r\n", Way::Deflated),
+            ]),
+            &["Fiddler"],
+        ),
         (zip(&[zip_entry("f", b"59:4:type;4:http;7:version;2:21#", Way::Stored)]), &["mitmdump"]),
     ] {
         let err = content(&file).unwrap_err();

@@ -151,6 +151,7 @@ pub(super) fn recording<'a>(
     count: &Count,
 ) -> Result<Source<'a>, UnpackError> {
     let mut others: Vec<String> = Vec::new();
+    let mut foreign = None;
     for _ in 0..MAX_SKIPPED {
         let Some(header) = Header::read(&mut from)? else { break };
         if let Some(tool) = foreign::of_archive(&header.name) {
@@ -168,13 +169,12 @@ pub(super) fn recording<'a>(
             let all = io::Cursor::new(head).chain(entry);
             return Ok(Source::new(Box::new(BufReader::new(all))));
         }
-        if others.is_empty()
-            && let Some(tool) = foreign::detect(&head, None)
-        {
-            return Err(UnpackError::Unsupported(tool.to_string()));
-        }
+        foreign = foreign.or_else(|| foreign::detect(&head, None));
         others.push(header.name.escape_debug().to_string());
         from = data.drain()?.finish(&header)?;
+    }
+    if let (Some(tool), [_]) = (foreign, &others[..]) {
+        return Err(UnpackError::Unsupported(tool.to_string()));
     }
     let names = others.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
     Err(UnpackError::Unsupported(format!(

@@ -251,9 +251,13 @@ fn split_absolute(target: &[u8]) -> Option<&[u8]> {
     rest.get(3..).filter(|_| is_scheme)
 }
 
-/// Parses the version in a request line.
+/// Parses the version in a request line. Lenient servers ignore its case.
 fn version_of(text: &[u8]) -> Option<Protocol> {
-    match text.strip_prefix(b"HTTP/")? {
+    let (name, version) = text.split_at_checked(b"HTTP/".len())?;
+    if !name.eq_ignore_ascii_case(b"HTTP/") {
+        return None;
+    }
+    match version {
         [b'1', b'.', b'0'..=b'9'] => Some(Protocol::Http1),
         b"2" | b"2.0" => Some(Protocol::Http2),
         b"3" | b"3.0" => Some(Protocol::Http3),
@@ -264,7 +268,10 @@ fn version_of(text: &[u8]) -> Option<Protocol> {
 /// Reports whether the text may be the start of a version, or is one.
 fn is_cut_version(text: &[u8]) -> bool {
     let starts = [&b"HTTP/1."[..], b"HTTP/2.0", b"HTTP/3.0"];
-    starts.iter().any(|start| start.starts_with(text)) || version_of(text).is_some()
+    let begins = |start: &&[u8]| {
+        start.get(..text.len()).is_some_and(|known| known.eq_ignore_ascii_case(text))
+    };
+    starts.iter().any(begins) || version_of(text).is_some()
 }
 
 /// Splits a line after its first word and the white space behind it.

@@ -291,6 +291,7 @@ fn request_lines_are_read_as_lenient_servers_read_them() {
         ("GET \t /a  \t HTTP/1.1 ", "GET", "/a", Protocol::Http1),
         ("GET\u{b}/a\u{c}HTTP/1.0", "GET", "/a", Protocol::Http1),
         ("get /a HTTP/1.1", "get", "/a", Protocol::Http1),
+        ("get /a http/1.1", "get", "/a", Protocol::Http1),
         ("\r\n\r\n\nGET /a HTTP/1.1", "GET", "/a", Protocol::Http1),
         ("GET /a b  c HTTP/1.1", "GET", "/a b  c", Protocol::Http1),
         ("GET  http://a.test/a HTTP/1.1", "GET", "/a", Protocol::Http1),

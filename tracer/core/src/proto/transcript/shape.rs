@@ -117,7 +117,7 @@ pub(super) fn starts_message_in_line(line: &[u8]) -> bool {
 }
 
 /// Reports whether a line separates messages: it begins and ends with the same
-/// sign, three times or more.
+/// sign, three times or more. Files of REST clients write a name behind `###`.
 pub(super) fn is_separator(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     let Some(&sign) = line.first().filter(|sign| b"-=#*_~+.".contains(sign)) else {
@@ -125,5 +125,5 @@ pub(super) fn is_separator(line: &[u8]) -> bool {
     };
     let leading = line.iter().take_while(|&&b| b == sign).count();
     let trailing = line.iter().rev().take_while(|&&b| b == sign).count();
-    leading >= MIN_SEPARATOR && trailing >= MIN_SEPARATOR
+    leading >= MIN_SEPARATOR && (trailing >= MIN_SEPARATOR || sign == b'#')
 }

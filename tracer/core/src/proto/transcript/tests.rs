@@ -45,6 +45,7 @@ fn requests_are_found_wherever_they_stand() {
              ======================================================\r\n{http2}\r\n\
              ======================================================\r\n\r\n\r\n{POST}"
         ),
+        format!("### first\r\n{GET}### second\r\n{POST}\r\n###\r\n"),
         // A response without a length ends at the separator.
         format!("{GET}{http2}\r\n\r\n{POST}"),
         // Other bytes.

@@ -9,7 +9,8 @@
 //! | `_failureText` of the response | Playwright, Puppeteer |
 //! | `_blockedReason`, `_wasBlocked`, `_wasAborted` | Firefox, Playwright, scripts over the DevTools protocol |
 //! | `_charlesStatus` of the response | Charles |
-//! | `statusText`, `comment`, with status 0 or -1 | Fiddler, Insomnia, Burp's extensions |
+//! | `statusText`, `comment`, with status 0 or -1 | Insomnia, Burp's extensions |
+//! | `Fiddler - DNS Lookup Failed` and similar `statusText`s | Fiddler, with status 502 |
 //! | `_fromCache`, `_fetchType` | Chromium, Safari |
 //! | `_fetchedViaServiceWorker`, `_wasFulfilled` | Chromium, Playwright |
 //! | `Non-Authoritative-Reason` in the answer | Chromium, for its internal redirects |
@@ -25,20 +26,25 @@ use crate::{
 };
 
 /// Members of an entry or a response that contain a reason for a failure.
-const REASONS: [&str; 12] = [
+const REASONS: [&str; 10] = [
     "_error",
     "_failureText",
     "_failureReason",
     "_errorText",
     "errorText",
-    "_blockedReason",
-    "blockedReason",
     "_charlesStatus",
     "statusText",
     "comment",
     "_comment",
     "_errorMessage",
 ];
+
+/// Members whose every value is a reason for which a request was blocked.
+const BLOCKED_REASONS: [&str; 2] = ["_blockedReason", "blockedReason"];
+
+/// Words of the answers that a proxy itself gives if it has no connection.
+const PROXY_ANSWERS: [&str; 3] =
+    ["dns lookup failed", "connection failed", "https handshake failed"];
 
 /// Members that are true if the request was blocked.
 const BLOCKED: [&str; 5] = ["_wasBlocked", "_wasAborted", "_blocked", "wasBlocked", "_isBlocked"];
@@ -174,6 +180,8 @@ pub(super) struct Outcome {
     /// Set if a service worker answered with what it got from the network.
     is_forwarded: bool,
     is_internal_redirect: bool,
+    /// Set if the answer is a proxy's own, which had no connection.
+    is_proxys_own: bool,
 }
 
 impl Outcome {
@@ -213,8 +221,18 @@ impl Outcome {
     }
 
     fn member(&mut self, name: &str, value: &Value) {
+        if BLOCKED_REASONS.contains(&name) {
+            let is_answer = text(value).is_some_and(|text| has(&text, &ANSWER_BLOCKED_WORDS));
+            self.is_blocked |= is_named(value) && !is_answer;
+            return;
+        }
         if REASONS.contains(&name) {
-            self.reasons.extend(text(value));
+            let reason = text(value);
+            self.is_proxys_own |= name == "statusText"
+                && reason.as_ref().is_some_and(|reason| {
+                    reason.starts_with("fiddler - ") && has(reason, &PROXY_ANSWERS)
+                });
+            self.reasons.extend(reason);
             return;
         }
         let applies = is_true(value);
@@ -250,6 +268,9 @@ impl Outcome {
         if self.is_cached && self.status != Some(304.0) {
             return Some(NeverSent::Cached);
         }
+        if self.is_proxys_own {
+            return Some(NeverSent::Failed);
+        }
         if is_answered {
             return None;
         }
@@ -261,18 +282,21 @@ impl Outcome {
 }
 
 fn classify(reason: &str) -> Option<NeverSent> {
-    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    if has(&ANSWER_BLOCKED_WORDS) {
+    if has(reason, &ANSWER_BLOCKED_WORDS) {
         None
-    } else if has(&BLOCKED_WORDS) {
+    } else if has(reason, &BLOCKED_WORDS) {
         Some(NeverSent::Blocked)
     } else {
-        has(&FAILED_WORDS).then_some(NeverSent::Failed)
+        has(reason, &FAILED_WORDS).then_some(NeverSent::Failed)
     }
 }
 
+fn has(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
+}
+
 fn is_known(name: &str) -> bool {
-    let lists = [&REASONS[..], &BLOCKED, &CACHED, &WORKER];
+    let lists = [&REASONS[..], &BLOCKED_REASONS, &BLOCKED, &CACHED, &WORKER];
     lists.iter().any(|list| list.contains(&name))
         || matches!(name, "_wasFulfilled" | "_fetchType" | "_serviceWorkerResponseSource")
 }
@@ -295,6 +319,14 @@ fn number(value: &Value) -> Option<f64> {
         Value::Scalar(text) => text.parse().ok(),
         Value::Text(text) => std::str::from_utf8(&text.bytes).ok()?.trim().parse().ok(),
         _ => None,
+    }
+}
+
+/// Reports whether a member has a value other than zero: Firefox numbers reasons.
+fn is_named(value: &Value) -> bool {
+    match value {
+        Value::Scalar(number) => number != "0" && number != "false",
+        value => is_true(value),
     }
 }
 

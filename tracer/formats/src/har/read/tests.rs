@@ -434,6 +434,13 @@ fn requests_that_were_never_sent_are_recognised_as_each_tool_writes_them() {
         (&json!({"_wasBlocked": true}), json!({"status": 0}), NeverSent::Blocked),
         (&json!({"_blockedReason": "mixed-content"}), json!({"status": 0}), NeverSent::Blocked),
         (&json!({"_error": "net::ERR_CONNECTION_REFUSED"}), json!(null), NeverSent::Failed),
+        (&json!({"_blockedReason": "inspector"}), json!({"status": 0}), NeverSent::Blocked),
+        (&json!({"_blockedReason": 2000}), json!({"status": 0}), NeverSent::Blocked),
+        (
+            &none,
+            json!({"status": 502, "statusText": "Fiddler - DNS Lookup Failed"}),
+            NeverSent::Failed,
+        ),
         // mitmproxy and other proxies.
         (
             &none,
@@ -482,6 +489,8 @@ fn requests_that_may_have_been_sent_count_as_sent() {
         // There was an answer.
         (&none, json!({"status": 200, "_error": "net::ERR_BLOCKED_BY_CLIENT"})),
         (&none, json!({"status": 403, "statusText": "Blocked"})),
+        (&none, json!({"status": 502, "statusText": "Connection failed"})),
+        (&json!({"_blockedReason": 0}), json!({"status": 0})),
         (&json!({"_wasAborted": false, "_fromCache": null}), json!({"status": 200})),
         (&json!({"_fromCache": false}), json!({"status": 200})),
         // The cache asked the server.
