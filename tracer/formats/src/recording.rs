@@ -33,7 +33,7 @@ pub enum ReadError {
     #[error("the file is damaged ({0}); everything before the damage was read")]
     Damaged(String),
     /// The underlying reader failed.
-    #[error("cannot read the file: {0}")]
+    #[error("cannot read the file")]
     Io(#[from] io::Error),
 }
 

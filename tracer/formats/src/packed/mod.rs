@@ -49,7 +49,7 @@ pub enum UnpackError {
     #[error("it is packed more than {MAX_LAYERS} times: unpack it first")]
     TooDeep,
     /// The underlying reader failed.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it")]
     Io(#[from] io::Error),
 }
 

@@ -8,20 +8,27 @@ pub(super) struct Source<'a> {
     ahead: Vec<u8>,
     at: usize,
     rest: Box<dyn BufRead + 'a>,
+    /// An error behind the bytes that were looked at.
+    error: Option<io::Error>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(rest: Box<dyn BufRead + 'a>) -> Self {
-        Self { ahead: Vec::new(), at: 0, rest }
+        Self { ahead: Vec::new(), at: 0, rest, error: None }
     }
 
-    /// Returns the next `len` bytes, or all if there are fewer.
+    /// Returns the next `len` bytes, or all if there are fewer. An error behind
+    /// them is returned to whoever reads on.
     pub(super) fn peek(&mut self, len: usize) -> io::Result<&[u8]> {
         self.ahead.drain(..self.at);
         self.at = 0;
         let missing = len.saturating_sub(self.ahead.len());
-        if missing > 0 {
-            self.rest.by_ref().take(missing as u64).read_to_end(&mut self.ahead)?;
+        if missing > 0 && self.error.is_none() {
+            let read = self.rest.by_ref().take(missing as u64).read_to_end(&mut self.ahead);
+            self.error = read.err();
+        }
+        if self.ahead.is_empty() {
+            self.error.take().map_or(Ok(()), Err)?;
         }
         Ok(self.ahead.get(..len).unwrap_or(&self.ahead))
     }
@@ -37,6 +44,7 @@ impl Read for Source<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let ahead = self.ahead.get(self.at..).unwrap_or_default();
         if ahead.is_empty() {
+            self.error.take().map_or(Ok(()), Err)?;
             return self.rest.read(out);
         }
         let len = ahead.len().min(out.len());
@@ -53,7 +61,10 @@ impl BufRead for Source<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self.ahead.get(self.at..) {
             Some(ahead) if !ahead.is_empty() => Ok(ahead),
-            _ => self.rest.fill_buf(),
+            _ => {
+                self.error.take().map_or(Ok(()), Err)?;
+                self.rest.fill_buf()
+            }
         }
     }
 

@@ -10,7 +10,10 @@ use super::*;
 const HAR: &[u8] = b"{\"log\":{\"version\":\"1.2\",\"entries\":[]}}";
 
 fn content(file: &[u8]) -> Result<Vec<u8>, String> {
-    let content = unpack(file).map_err(|err| err.to_string())?;
+    let content = unpack(file).map_err(|err| match err {
+        UnpackError::Io(err) => err.to_string(),
+        err => err.to_string(),
+    })?;
     let mut all = Vec::new();
     let mut reader = content.reader;
     reader.read_to_end(&mut all).map_err(|err| err.to_string())?;
@@ -200,6 +203,27 @@ fn packings_that_are_not_supported_are_named_with_a_command() {
         deep = gzip(&deep);
     }
     assert!(content(&deep).unwrap_err().contains("packed"));
+}
+
+#[test]
+fn what_is_readable_of_a_cut_file_is_read_before_the_error() {
+    let text = (0..9999).map(|i| i.to_string()).collect::<String>();
+    let text = text.as_bytes();
+    for (name, file) in [
+        ("gzip", gzip(text)),
+        ("zlib", zlib(text)),
+        ("zip", zip(&[zip_entry("a.har", text, Way::Deflated)])),
+        ("gzip in zip", zip(&[zip_entry("a.gz", &gzip(text), Way::Deflated)])),
+    ] {
+        for cut in [60, 200, file.len() / 2] {
+            let mut reader = unpack(&file[..file.len() - cut]).expect("a start").reader;
+            let mut known = Vec::new();
+            let read = reader.read_to_end(&mut known);
+            // The directory of an archive is not needed.
+            assert!(read.is_err() || known == text, "{name} {cut}");
+            assert!(known.len() > 1000 && text.starts_with(&known), "{name} {cut}");
+        }
+    }
 }
 
 #[test]
