@@ -50,6 +50,12 @@ pub(super) mod link {
     /// Exported PDUs: plaintext behind [tags](super::tag).
     pub(in super::super) const UPPER_PDU: u16 = 252;
     pub(in super::super) const LINUX_SLL2: u16 = 276;
+    /// Linux's NFLOG: a packet behind attributes.
+    pub(in super::super) const NFLOG: u16 = 239;
+    /// macOS's PKTAP, as written by Apple and as registered.
+    pub(in super::super) const PKTAP: [u16; 2] = [149, 258];
+    /// EtherType of PPP over Ethernet.
+    pub(in super::super) const PPPOE_SESSION: u16 = 0x8864;
     /// Numbers of [`RAW`] in files that BSDs write.
     pub(in super::super) const BSD_RAW: [u16; 2] = [12, 14];
 }

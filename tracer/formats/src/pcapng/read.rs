@@ -9,7 +9,7 @@
 //! | module | content |
 //! |---|---|
 //! | `blocks` | both file formats, their clocks, PCAPdroid's application names |
-//! | `link` | link layers, IPv4, IPv6, TCP, UDP |
+//! | `link` | link layers, tunnels, IPv4, IPv6, TCP, UDP |
 //! | `pdu` | plaintext that Wireshark or tracer wrote without packets |
 //! | `flows`, `reassembly` | the client of a connection, and the order of its bytes |
 //! | `tls` | decryption of what the client sent, if the capture contains the keys |
@@ -27,9 +27,12 @@ mod pdu;
 mod tests;
 mod tls;
 
-use std::{collections::VecDeque, io::Read};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::Read,
+};
 
-pub use self::blocks::is_capture;
+pub use self::{blocks::is_capture, link::Other};
 use self::{
     blocks::{Blocks, Item, Packet},
     flows::Flows,
@@ -40,14 +43,18 @@ use crate::{CLOCK, ReadError};
 use tracer_core::{packages, record::Event};
 
 /// Counts of what was read from a capture, and of what was not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Number of packets.
     pub packets: u64,
-    /// Number of packets that are neither TCP nor UDP over IP.
-    pub others: u64,
-    /// Number of packets of unsupported link types.
-    pub unknown_links: u64,
+    /// Number of packets that contain something other than TCP or UDP over IP,
+    /// by what it is.
+    pub others: BTreeMap<Other, u64>,
+    /// Number of packets that were taken out of tunnels, whose own headers are
+    /// not decoded.
+    pub tunnelled: u64,
+    /// Number of packets that start with IP in a capture of Ethernet.
+    pub without_link: u64,
     /// Number of packets whose headers are cut or invalid.
     pub malformed: u64,
     /// Number of fragments of IP packets, which are not reassembled.
@@ -62,15 +69,31 @@ impl Counters {
     /// Describes what could not be read, one line for each kind.
     pub fn explain(&self) -> impl Iterator<Item = String> {
         let fragments = format!("fragments of IP packets ({} bytes)", self.fragment_bytes);
+        let others =
+            self.others.iter().map(|(other, &count)| (count, format!("packets not read: {other}")));
         [
             (self.dropped, "packets that the capture reports as lost".to_owned()),
             (self.fragments, fragments),
-            (self.unknown_links, "packets of unsupported link types".to_owned()),
+            (
+                self.tunnelled,
+                "packets in tunnels, read; the headers around them were skipped".to_owned(),
+            ),
+            (
+                self.without_link,
+                "packets without the Ethernet header that the file announces, read as IP; \
+                 their sender's hardware address is not known"
+                    .to_owned(),
+            ),
             (self.malformed, "packets whose headers are cut or damaged".to_owned()),
         ]
         .into_iter()
+        .chain(others)
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
+    }
+
+    fn add(&mut self, other: Other) {
+        *self.others.entry(other).or_default() += 1;
     }
 }
 
@@ -148,14 +171,17 @@ impl<R: Read> Reader<R> {
         if link == UPPER_PDU {
             match pdu::parse(&bytes, len, transport) {
                 Some(pdu) => self.flows.pdu(&pdu, time, owner, &mut self.ready),
-                None => self.counters.others += 1,
+                None => self.counters.add(Other::Named("exported messages of other protocols")),
             }
             return;
         }
         match link::segment(link, &bytes, len) {
-            Ok(segment) => self.flows.segment(segment, time, owner, &mut self.ready),
-            Err(FrameError::OtherProtocol) => self.counters.others += 1,
-            Err(FrameError::UnknownLink) => self.counters.unknown_links += 1,
+            Ok(segment) => {
+                self.counters.tunnelled += u64::from(segment.around.tunnel);
+                self.counters.without_link += u64::from(segment.around.no_link);
+                self.flows.segment(segment, time, owner, &mut self.ready);
+            }
+            Err(FrameError::Other(other)) => self.counters.add(other),
             Err(FrameError::Malformed) => self.counters.malformed += 1,
             Err(FrameError::Fragment(bytes)) => {
                 self.counters.fragments += 1;

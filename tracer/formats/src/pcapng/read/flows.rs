@@ -82,7 +82,7 @@ impl Flows {
         owner: Option<Owner>,
         out: &mut VecDeque<Event>,
     ) {
-        let Segment { from, to, tcp, payload, len } = segment;
+        let Segment { from, to, tcp, payload, len, .. } = segment;
         let protocol = if tcp.is_some() { Protocol::Tcp } else { Protocol::Udp };
         let pair = Pair::new(Some(from), Some(to), protocol);
         let opens = tcp.filter(|tcp| tcp.syn && tcp.ack.is_none());

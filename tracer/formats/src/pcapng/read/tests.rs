@@ -18,7 +18,7 @@ fn read(file: &[u8]) -> (Vec<Event>, Counters, Result<(), ReadError>) {
             Err(err) => break Err(err),
         }
     };
-    (all, *reader.counters(), end)
+    (all, reader.counters().clone(), end)
 }
 
 fn records(file: &[u8]) -> Vec<Record> {

@@ -46,6 +46,43 @@ fn every_link_layer_is_read() {
         (113, sll),
         (113, [&[0; 14][..], b"\x81\0\0\x01\x08\0", &ip].concat()),
         (276, sll2),
+        (1, tagged(&[&mac[..], b"\x88\x64\x11\0\0\x05\0\x99"].concat(), 0x0021)),
+        (1, tagged(&[&mac[..], b"\0\x99\xaa\xaa\x03\0\0\0"].concat(), 0x0800)),
+        (1, [&mac[..], b"\x88\x47\0\x01\0\x40\0\x02\x01\x40", &ip].concat()),
+        // Without a link layer, under the link type of Ethernet.
+        (1, ip.clone()),
+        (1, six.clone()),
+        (9, [b"\xff\x03\0\x21", &ip[..]].concat()),
+        (9, [b"\x21", &ip[..]].concat()),
+        (104, [b"\x0f\0\x08\0", &ip[..]].concat()),
+        (105, [&[0x08, 1][..], &[0; 22], b"\xaa\xaa\x03\0\0\0\x08\0", &ip].concat()),
+        (
+            127,
+            [&[0, 0, 8, 0, 0, 0, 0, 0, 0x88, 1][..], &[0; 24], b"\xaa\xaa\x03\0\0\0\x08\0", &ip]
+                .concat(),
+        ),
+        (
+            239,
+            [
+                &[2, 0, 0, 0, 8, 0, 11, 0, 0, 0, 0x27, 0x8b][..],
+                &(ip.len() as u16 + 4).to_le_bytes(),
+                &[9, 0],
+                &ip,
+            ]
+            .concat(),
+        ),
+        (
+            239,
+            [
+                &[2, 0, 0, 0, 0, 5, 0, 10, 0, 0, 0, 0][..],
+                &(ip.len() as u16 + 4).to_be_bytes(),
+                &[0, 9],
+                &ip,
+            ]
+            .concat(),
+        ),
+        (258, [&[12, 0, 0, 0, 1, 0, 0, 0, 101, 0, 0, 0][..], &ip].concat()),
+        (149, [&[0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 101][..], &ip].concat()),
     ] {
         let mut capture = File::with_link(link);
         capture.packet(0, &frame);
@@ -63,6 +100,74 @@ fn every_link_layer_is_read() {
             }
         }
     }
+}
+
+#[test]
+fn packets_in_tunnels_are_read() {
+    let (a, b) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    let ip = get();
+    let six = ipv6(6, 0, &client(7, ACK, GET).segment());
+    let frame = [&[0; 12][..], b"\x08\0", &ip].concat();
+    let tunnel = |protocol, parts: &[&[u8]]| ipv4(a, b, protocol, 0, &parts.concat());
+    let datagram = |port, parts: &[&[u8]]| tunnel(17, &[&udp(5000, port, &parts.concat())]);
+    let authenticated = [&[6, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 12]].concat();
+    let segment = client(7, ACK, GET).segment();
+    for packet in [
+        tunnel(4, &[&ip]),
+        tunnel(41, &[&six]),
+        tunnel(51, &[&authenticated, &segment]),
+        tunnel(47, &[b"\0\0\x08\0", &ip]),
+        tunnel(47, &[b"\xb0\0\x86\xdd", &[0; 12], &six]),
+        // NVGRE, ERSPAN I to III, PPTP.
+        tunnel(47, &[b"\x20\0\x65\x58\0\0\0\x01", &frame]),
+        tunnel(47, &[b"\0\0\x88\xbe", &frame]),
+        tunnel(47, &[b"\x10\0\x88\xbe", &[0; 12], &frame]),
+        tunnel(47, &[b"\x10\0\x22\xeb", &[0; 16], &frame]),
+        tunnel(47, &[b"\x30\x81\x88\x0b", &[0; 12], b"\xff\x03\0\x21", &ip]),
+        tunnel(137, &[b"\0\x01\x01\x40", &ip]),
+        tunnel(97, &[b"\x30\0", &frame]),
+        datagram(4789, &[b"\x08\0\0\0\0\0\x01\0", &frame]),
+        datagram(6081, &[b"\x01\0\x65\x58\0\0\x01\0", &[0; 4], &frame]),
+        datagram(2152, &[b"\x30\xff\0\0\0\0\0\x01", &ip]),
+        datagram(2152, &[b"\x34\xff\0\0\0\0\0\x01\0\0\0\x85\x01\0\0\0", &ip]),
+        datagram(3544, &[b"\0\0\0\0\0\0\0\0", &six]),
+        datagram(1701, &[b"\0\x02\0\x01\0\x01\xff\x03\0\x21", &ip]),
+        // A tunnel in a tunnel.
+        tunnel(4, &[&tunnel(47, &[b"\0\0\x08\0", &ip])]),
+    ] {
+        let mut capture = File::with_link(101);
+        capture.packet(0, &packet);
+        assert_eq!(payload(&capture.bytes), GET, "{packet:02x?}");
+        let bytes = bytes::Bytes::from(packet.clone());
+        for len in 0..packet.len() {
+            if let Ok(cut) = link::segment(101, &bytes.slice(..len), packet.len() as u32) {
+                // Bytes of the tunnel itself, or a prefix of the payload.
+                assert!(GET.starts_with(&cut.payload) || cut.tcp.is_none(), "{len}");
+            }
+        }
+    }
+    // The number of layers is limited.
+    let deep = (0..200).fold(ip, |inner, _| ipv4(a, b, 4, 0, &inner));
+    let mut capture = File::with_link(101);
+    capture.packet(0, &deep);
+    let (events, counters, _) = read(&capture.bytes);
+    assert_eq!((sends(events).len(), counters.explain().count()), (0, 1));
+}
+
+#[test]
+fn the_sender_in_nflog_and_pktap_is_read() {
+    let ip = get();
+    let len = (ip.len() as u16 + 4).to_le_bytes();
+    let mut capture = File::with_link(239);
+    let uid = &[2, 0, 0, 0, 8, 0, 11, 0, 0, 0, 0x27, 0x8b][..];
+    capture.packet(0, &[uid, &len, &[9, 0], &ip].concat());
+    assert_eq!(records(&capture.bytes)[0].process.uid, 10_123);
+    let mut header = [0; 108];
+    (header[0], header[4], header[8]) = (108, 1, 101);
+    header[56..63].copy_from_slice(b"Browser");
+    let mut capture = File::with_link(258);
+    capture.packet(0, &[&header[..], &ip].concat());
+    assert_eq!(records(&capture.bytes)[0].process.comm, "Browser");
 }
 
 #[test]
@@ -96,15 +201,21 @@ fn packets_that_cannot_be_read_are_counted() {
         counters,
         Counters {
             packets: 9,
-            others: 2,
-            unknown_links: 1,
+            others: [
+                (Other::Link(9999), 1),
+                (Other::EtherType(0x0806), 1),
+                (Other::IpProtocol(1), 1),
+            ]
+            .into(),
+            tunnelled: 0,
+            without_link: 0,
             malformed: 3,
             fragments: 3,
             fragment_bytes: bytes,
             dropped: 5,
         }
     );
-    assert_eq!(counters.explain().count(), 4);
+    assert_eq!(counters.explain().count(), 6);
 }
 
 #[test]
@@ -279,7 +390,7 @@ fn damage_is_an_error() {
 proptest! {
     #[test]
     fn nothing_panics(
-        link in prop::sample::select(vec![0_u16, 1, 101, 113, 252, 276]),
+        link in prop::sample::select(vec![0_u16, 1, 9, 50, 101, 105, 113, 127, 192, 239, 252, 258, 276]),
         frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..90), 0..8),
         at: prop::sample::Index,
         byte: u8,
