@@ -125,6 +125,8 @@ impl fmt::Display for Path<'_> {
 /// A step of a [`Chain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
+    /// The host that the request is sent to.
+    Host,
     /// The path of the request target.
     Path,
     /// A query parameter, with percent-encoding and `+` decoded.
@@ -228,6 +230,7 @@ impl fmt::Display for Step<'_> {
             write_name(f, name)
         };
         match self {
+            Self::Host => f.write_str("host"),
             Self::Path => f.write_str("path"),
             Self::Query(name) => named("query:", name),
             Self::Header(name) => named("header:", name),

@@ -396,7 +396,7 @@ fn may_hold_pairs(chain: &Chain<'_>) -> bool {
                 || name.eq_ignore_ascii_case("baggage")
                 || name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"))
         }
-        Step::Path => chain.len() > 1,
+        Step::Path | Step::Host => chain.len() > 1,
         _ => true,
     }
 }

@@ -15,6 +15,9 @@ use crate::proto::{Body, HeadCut, Request};
 
 /// Reads every value of a request.
 pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
+    if let Some(authority) = &request.authority {
+        host(engine, authority);
+    }
     target(engine, request.target().as_bytes(), request.path_is_cut());
 
     let container = engine.container();
@@ -28,11 +31,48 @@ pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
         let name = String::from_utf8_lossy(&header.name);
         let chain = Chain::new(Step::Header(&name));
         let context = Context { chain: &chain, key: Some(&name), container, truncated: cut };
+        if is_data(&header.name) {
+            let context = Context { key: None, truncated: false, ..context };
+            engine.look(&header.name, context, Role::Field);
+        }
         if !basic_credentials(engine, &header.value, context) {
             engine.look(&header.value, context, Role::Field);
         }
     }
     request_body(engine, request);
+}
+
+/// Reports whether the name of a header field looks like data: digits and letters
+/// without the hyphens between words.
+fn is_data(name: &[u8]) -> bool {
+    const MIN: usize = 20;
+    name.len() >= MIN
+        && !name.contains(&b'-')
+        && (name.iter().any(u8::is_ascii_digit) || name.contains(&b'.'))
+}
+
+/// Reads the host of a request: as a whole, then long labels. Several of them are
+/// joined, since a label has at most 63 characters.
+fn host(engine: &mut Engine<'_>, authority: &str) {
+    /// Shorter labels are words.
+    const MIN_LABEL: usize = 16;
+    let chain = Chain::new(Step::Host);
+    let container = engine.container();
+    let context = Context { chain: &chain, key: None, container, truncated: false };
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    engine.emit(host, context);
+    let labels: Vec<&str> = host.split('.').collect();
+    let long = labels.iter().take_while(|label| label.len() >= MIN_LABEL).count();
+    if long > 1 {
+        // The last part may be shorter than the others.
+        for count in [long, long + 1].into_iter().filter(|&count| count < labels.len()) {
+            engine.look(labels[..count].concat().as_bytes(), context, Role::Field);
+        }
+        return;
+    }
+    for label in labels.iter().filter(|label| label.len() >= MIN_LABEL) {
+        engine.look(label.as_bytes(), context, Role::Field);
+    }
 }
 
 /// Reads the request target: `/path?query`, or the same after `http://host`.

@@ -154,8 +154,9 @@ impl<'a> Search<'a> {
             self.is_report |= self.lexicon.roles.is_report_path(value.text);
         }
         let root = value.chain.root();
-        // Segments of a path are not identifiers, but documents in them have fields.
-        let is_segment = root == Step::Path && value.key.is_none();
+        // Segments of a path and labels of a host are not identifiers, but documents in
+        // them have fields.
+        let is_segment = matches!(root, Step::Path | Step::Host) && value.key.is_none();
         if is_segment || self.may_be_navigation && !matches!(root, Step::Body) {
             return;
         }

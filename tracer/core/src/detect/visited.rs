@@ -7,7 +7,10 @@ use crate::{
     finding::{Kind, Visited},
     visits::{Visit, Visits},
 };
-use crate::{content::Value, record::BootTime};
+use crate::{
+    content::{Step, Value},
+    record::BootTime,
+};
 
 /// Returns the kind and class of a value that discloses a visit. `own` is the site
 /// of the recipient.
@@ -47,6 +50,16 @@ pub(super) fn host_within<'v>(
         return None;
     }
     let is_others = |visit: Option<&Visit>| visit.is_some_and(|visit| visit.site() != own);
+    if value.chain.last() == Step::Host {
+        // The labels before the recipient's domain.
+        let labels = text.strip_suffix(own?.as_str())?.strip_suffix('.')?;
+        let is_told = |name: &&str| {
+            is_others(visits.page_on_host(name).filter(|_| name.contains('.')))
+                || name.contains('-') && is_others(visits.page_on_label(name))
+        };
+        let starts = labels.match_indices('.').map(|(at, _)| &labels[at + 1..]);
+        return std::iter::once(labels).chain(starts).chain(labels.split('.')).find(is_told);
+    }
     if !text.contains('.') {
         return (text.contains(['-', '_']) && is_others(visits.page_on_label(text)))
             .then_some(text);

@@ -5,9 +5,10 @@
 //! hashes:
 //!
 //! ```text
-//! MD5, SHA-1, SHA-256   of the URL, of it without its scheme, of host and
-//! CRC-32, Java's        path, of the host (with and without "www."), of the
-//! String.hashCode       registrable domain
+//! MD4, MD5, SHA-1, SHA-2,   of the URL, of it without its scheme, query or "www.", of
+//! SHA-3, Keccak             host and path, of the origin, of the host (with and
+//! CRC-32, Java's            without "www."), of the registrable domain
+//! String.hashCode
 //! ```
 //!
 //! Values may be in hexadecimal or base64, complete or truncated to at least 64
@@ -20,10 +21,12 @@ use std::{
 };
 
 use data_encoding::{Encoding, HEXLOWER_PERMISSIVE, Specification};
+use md4::Md4;
 use md5::Md5;
 use serde::Serialize;
 use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512, Sha512_256};
+use sha3::{Keccak256, Sha3_224, Sha3_256, Sha3_384, Sha3_512};
 
 use crate::address::{Site, host_of_authority};
 
@@ -31,12 +34,37 @@ use crate::address::{Site, host_of_authority};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
+    /// MD4 (RFC 1320).
+    Md4,
     /// MD5 (RFC 1321).
     Md5,
     /// SHA-1 (FIPS 180-4).
     Sha1,
+    /// SHA-224 (FIPS 180-4).
+    Sha224,
     /// SHA-256 (FIPS 180-4).
     Sha256,
+    /// SHA-384 (FIPS 180-4).
+    Sha384,
+    /// SHA-512 (FIPS 180-4).
+    Sha512,
+    /// SHA-512/256 (FIPS 180-4).
+    #[serde(rename = "sha512_256")]
+    Sha512Of256,
+    /// SHA3-224 (FIPS 202).
+    #[serde(rename = "sha3_224")]
+    Sha3Of224,
+    /// SHA3-256 (FIPS 202).
+    #[serde(rename = "sha3_256")]
+    Sha3Of256,
+    /// SHA3-384 (FIPS 202).
+    #[serde(rename = "sha3_384")]
+    Sha3Of384,
+    /// SHA3-512 (FIPS 202).
+    #[serde(rename = "sha3_512")]
+    Sha3Of512,
+    /// Keccak-256, as Ethereum uses it.
+    Keccak256,
     /// CRC-32 as in zip and PNG.
     Crc32,
     /// Java's `String.hashCode`.
@@ -112,7 +140,21 @@ pub(super) struct Hashes {
 const MIN_LEN: usize = 8;
 
 /// The algorithms whose hashes are long enough to match in any field.
-const STRONG: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256];
+const STRONG: [Algorithm; 13] = [
+    Algorithm::Md4,
+    Algorithm::Md5,
+    Algorithm::Sha1,
+    Algorithm::Sha224,
+    Algorithm::Sha256,
+    Algorithm::Sha384,
+    Algorithm::Sha512,
+    Algorithm::Sha512Of256,
+    Algorithm::Sha3Of224,
+    Algorithm::Sha3Of256,
+    Algorithm::Sha3Of384,
+    Algorithm::Sha3Of512,
+    Algorithm::Keccak256,
+];
 
 impl Hashes {
     pub(super) fn insert(&mut self, url: &str) {
@@ -184,9 +226,19 @@ impl Algorithm {
     /// Returns the name in findings and in JSON.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Md4 => "md4",
             Self::Md5 => "md5",
             Self::Sha1 => "sha1",
+            Self::Sha224 => "sha224",
             Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+            Self::Sha512Of256 => "sha512_256",
+            Self::Sha3Of224 => "sha3_224",
+            Self::Sha3Of256 => "sha3_256",
+            Self::Sha3Of384 => "sha3_384",
+            Self::Sha3Of512 => "sha3_512",
+            Self::Keccak256 => "keccak256",
             Self::Crc32 => "crc32",
             Self::JavaHash => "java_hash",
         }
@@ -194,9 +246,19 @@ impl Algorithm {
 
     fn digest(self, text: &str) -> Vec<u8> {
         match self {
+            Self::Md4 => Md4::digest(text).to_vec(),
             Self::Md5 => Md5::digest(text).to_vec(),
             Self::Sha1 => Sha1::digest(text).to_vec(),
+            Self::Sha224 => Sha224::digest(text).to_vec(),
             Self::Sha256 => Sha256::digest(text).to_vec(),
+            Self::Sha384 => Sha384::digest(text).to_vec(),
+            Self::Sha512 => Sha512::digest(text).to_vec(),
+            Self::Sha512Of256 => Sha512_256::digest(text).to_vec(),
+            Self::Sha3Of224 => Sha3_224::digest(text).to_vec(),
+            Self::Sha3Of256 => Sha3_256::digest(text).to_vec(),
+            Self::Sha3Of384 => Sha3_384::digest(text).to_vec(),
+            Self::Sha3Of512 => Sha3_512::digest(text).to_vec(),
+            Self::Keccak256 => Keccak256::digest(text).to_vec(),
             Self::Crc32 => crc32fast::hash(text.as_bytes()).to_be_bytes().to_vec(),
             Self::JavaHash => java_hash(text).to_be_bytes().to_vec(),
         }
@@ -224,13 +286,26 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
         add(HashedForm::Url, front);
     }
     add(HashedForm::Host, &host);
+    for scheme in ["https", "http"] {
+        add(HashedForm::Host, &format!("{scheme}://{host}"));
+        add(HashedForm::Host, &format!("{scheme}://{host}/"));
+    }
     add(HashedForm::Host, host.strip_prefix("www.").unwrap_or(&host));
     if let Some(site) = Site::from_host(&host) {
         add(HashedForm::Domain, site.as_str());
     }
+    let without_query = |text: &'_ str| text.split('?').next().unwrap_or(text).to_owned();
     add(HashedForm::UrlWithoutScheme, bare);
-    add(HashedForm::HostPath, bare.split('?').next().unwrap_or(bare));
-    add(HashedForm::HostPath, whole.split('?').next().unwrap_or(whole));
+    add(HashedForm::HostPath, &without_query(bare));
+    add(HashedForm::HostPath, &without_query(whole));
+    add(HashedForm::HostPath, &format!("{other}{}", without_query(bare)));
+    if let Some(bare) = bare.strip_prefix("www.") {
+        add(HashedForm::Url, &format!("https://{bare}"));
+        add(HashedForm::Url, &format!("http://{bare}"));
+        add(HashedForm::UrlWithoutScheme, bare);
+        add(HashedForm::HostPath, &without_query(bare));
+        add(HashedForm::HostPath, &format!("https://{}", without_query(bare)));
+    }
     forms
 }
 
@@ -238,8 +313,8 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
 /// An incomplete last byte is dropped.
 fn decode(text: &str) -> [Option<Vec<u8>>; 2] {
     let digits = text.trim_end_matches('=').as_bytes();
-    // From 64 bits in base64 to SHA-256 in hexadecimal.
-    if !(11..=64).contains(&digits.len()) {
+    // From 64 bits in base64 to SHA-512 in hexadecimal.
+    if !(11..=128).contains(&digits.len()) {
         return [None, None];
     }
     let hex = HEXLOWER_PERMISSIVE.decode(&digits[..digits.len() / 2 * 2]).ok();

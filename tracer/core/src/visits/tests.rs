@@ -1,7 +1,8 @@
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use md5::Md5;
 use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
+use sha3::{Keccak256, Sha3_256};
 
 use std::time::Duration;
 
@@ -78,6 +79,11 @@ fn recognises_hashes_of_a_visit() {
         (HashedForm::Url, &PAGE.replacen("https", "http", 1)),
         (HashedForm::UrlWithoutScheme, bare),
         (HashedForm::HostPath, host_path),
+        (HashedForm::HostPath, &format!("https://{host_path}")),
+        (HashedForm::HostPath, host_path.strip_prefix("www.").unwrap()),
+        (HashedForm::Url, &PAGE.replacen("www.", "", 1)),
+        (HashedForm::Host, "https://www.news.example.org"),
+        (HashedForm::Host, "https://www.news.example.org/"),
         (HashedForm::Host, "www.news.example.org"),
         (HashedForm::Host, "news.example.org"),
         (HashedForm::Domain, "example.org"),
@@ -86,6 +92,9 @@ fn recognises_hashes_of_a_visit() {
             (Algorithm::Md5, Md5::digest(text).to_vec()),
             (Algorithm::Sha1, Sha1::digest(text).to_vec()),
             (Algorithm::Sha256, Sha256::digest(text).to_vec()),
+            (Algorithm::Sha512, Sha512::digest(text).to_vec()),
+            (Algorithm::Sha3Of256, Sha3_256::digest(text).to_vec()),
+            (Algorithm::Keccak256, Keccak256::digest(text).to_vec()),
         ];
         for (algorithm, digest) in digests {
             let found = Some(HashMatch { algorithm, form, text: text.into() });

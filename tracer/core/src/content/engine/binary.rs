@@ -258,8 +258,10 @@ impl Engine<'_> {
     /// Tries them on the value of a field, or on its decoded base64. Values in
     /// the head are skipped, since they are mostly tokens, and numerous.
     pub(super) fn guess_field(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
-        let in_head =
-            matches!(context.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path);
+        let in_head = matches!(
+            context.chain.root(),
+            Step::Header(_) | Step::Cookie(_) | Step::Path | Step::Host
+        );
         if in_head {
             return false;
         }

@@ -69,7 +69,10 @@ impl Engine<'_> {
         }
         // Tokens in the head of a request are credentials; reports are sent in
         // its content.
-        if !matches!(context.chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path) {
+        if !matches!(
+            context.chain.root(),
+            Step::Header(_) | Step::Cookie(_) | Step::Path | Step::Host
+        ) {
             self.count_opaque(unread);
         }
     }

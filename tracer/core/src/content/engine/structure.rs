@@ -144,6 +144,13 @@ impl Engine<'_> {
                 None => i.to_string().into(),
             };
             let chain = context.chain.then(Step::Multipart(&name));
+            // The names of a part and of its file can be data as well.
+            for text in [part.filename, part.name.filter(|name| is_address(name))] {
+                let text = text.unwrap_or_default();
+                let key = Some("filename");
+                let here = Context { chain: &chain, key, container, truncated: false };
+                self.look(text, here, Role::Field);
+            }
             // Only the end of the known bytes can truncate a part.
             let here =
                 Context { chain: &chain, key: Some(&name), container, truncated: part.truncated };

@@ -247,6 +247,19 @@ fn other_bases_and_encodings_of_mail() {
     assert_url(&in_field(&utf7), &["body > json.d > utf7"]);
 }
 
+#[test]
+fn names_of_files_and_header_fields_are_values() {
+    let body = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"news.example.org.html\"\r\n\r\n\
+        x\r\n--b--\r\n";
+    let found = lines(&body_values(body.as_bytes()));
+    assert!(found.contains(&"body > multipart:f = news.example.org.html".to_owned()), "{found:?}");
+    let name = data_encoding::BASE32_NOPAD.encode(URL.as_bytes());
+    let head = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{name}: 1\r\n\r\n");
+    let chains = chains_to(&values_in(head.as_bytes()), URL);
+    assert_eq!(chains.len(), 1);
+    assert!(chains[0].ends_with(" > base32"), "{chains:?}");
+}
+
 /// Unread bytes are counted as they were sent, not as they were decompressed.
 #[test]
 fn the_unread_part_of_a_body_is_never_longer_than_the_body() {

@@ -126,6 +126,29 @@ fn finds_a_visited_host_among_other_things() {
 }
 
 #[test]
+fn finds_a_visited_host_in_the_name_of_another() {
+    let told = |host: &str| {
+        let mut visits = Visits::default();
+        visits.record_page(&Page::parse(PAGE).unwrap(), BootTime::default());
+        let head = format!("GET /p HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let (requests, _) = parse_http1(head.as_bytes());
+        let list = find_with_visits(&requests[0], &visits).list;
+        list.into_iter().map(|found| format!("{} {}", found.chain, found.value)).collect::<Vec<_>>()
+    };
+    let base32 = data_encoding::BASE32_NOPAD.encode(PAGE.as_bytes()).to_lowercase();
+    let (first, rest) = base32.split_at(50);
+    assert_eq!(told("news.example.org.vendor.test"), ["host news.example.org"]);
+    assert_eq!(told("a.news.example.org.vendor.test"), ["host news.example.org"]);
+    assert_eq!(told("news-example-org.vendor.test"), ["host news-example-org"]);
+    assert_eq!(told("news-example-org.eu.vendor.test:8443"), ["host news-example-org"]);
+    assert_eq!(told(&format!("{first}.{rest}.vendor.test")), [format!("host > base32 {PAGE}")]);
+    for other in ["vendor.test", "other.example.org.vendor.test", "news-example-com.vendor.test"] {
+        assert_eq!(told(other), [] as [String; 0], "{other}");
+    }
+    assert!(told("news.example.org").is_empty(), "the page itself");
+}
+
+#[test]
 fn finds_a_visited_host_in_both_spellings() {
     let (unicode, ascii) = ("nachrichten-münchen.example", "xn--nachrichten-mnchen-y6b.example");
     for (visited, told) in [(unicode, ascii), (ascii, unicode)] {
