@@ -138,6 +138,11 @@ impl Visits {
         })
     }
 
+    /// Returns the URLs of the last visited pages, at most `count`.
+    pub fn last_urls(&self, count: usize) -> Vec<&str> {
+        self.newest().take(count).map(|visit| &*visit.url).collect()
+    }
+
     /// Returns the last visited page on exactly this host, with or without `www.`.
     pub fn page_on_host(&self, host: &str) -> Option<&Visit> {
         let host = normalize(host);

@@ -213,6 +213,8 @@ pub enum Step<'a> {
     JsonLine(usize, &'a Path<'a>),
     /// A value of a MessagePack document.
     MessagePack(&'a Path<'a>),
+    /// A value of a binary property list.
+    Plist(&'a Path<'a>),
     /// A value of a CBOR document.
     Cbor(&'a Path<'a>),
     /// A length-prefixed gRPC message.
@@ -272,6 +274,7 @@ impl fmt::Display for Step<'_> {
             Self::Json(path) => write!(f, "json{path}"),
             Self::JsonLine(line, path) => write!(f, "jsonl[{line}]{path}"),
             Self::MessagePack(path) => write!(f, "msgpack{path}"),
+            Self::Plist(path) => write!(f, "plist{path}"),
             Self::Cbor(path) => write!(f, "cbor{path}"),
             Self::Grpc => f.write_str("grpc"),
             Self::Protobuf(number) => write!(f, "pb#{number}"),

@@ -79,6 +79,8 @@ pub(super) struct Engine<'e> {
     containers: Containers,
     guesses: u32,
     field_guesses: u32,
+    /// URLs that may be in the request.
+    known: &'e [&'e str],
     visit: &'e mut dyn FnMut(&Value<'_>),
 }
 
@@ -90,8 +92,14 @@ impl<'e> Engine<'e> {
             containers: Containers::default(),
             guesses: 0,
             field_guesses: 0,
+            known: &[],
             visit,
         }
+    }
+
+    /// Returns the same engine, which also looks for these URLs under a mask.
+    pub(super) fn with_known(self, known: &'e [&'e str]) -> Self {
+        Self { known, ..self }
     }
 
     pub(super) fn finish(self) -> Report {
@@ -232,7 +240,7 @@ impl<'e> Engine<'e> {
         {
             return;
         }
-        if self.archive(bytes, context) {
+        if self.archive(bytes, context) || self.plist(bytes, context) {
             return;
         }
         if let Some(boundary) = multipart::sniff(bytes) {

@@ -40,6 +40,7 @@ mod msgpack;
 mod multipart;
 mod numbers;
 mod pairs;
+mod plist;
 mod protobuf;
 mod radix;
 mod request;
@@ -157,6 +158,18 @@ impl Report {
 /// Calls `visit` with every value of a request.
 pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'_>)) -> Report {
     let mut engine = engine::Engine::new(*limits, &mut visit);
+    request::request(&mut engine, request);
+    engine.finish()
+}
+
+/// Does the same, and also finds URLs of `known` under a mask of up to 32 bytes.
+pub fn unwrap_with(
+    request: &Request,
+    limits: &Limits,
+    known: &[&str],
+    mut visit: impl FnMut(&Value<'_>),
+) -> Report {
+    let mut engine = engine::Engine::new(*limits, &mut visit).with_known(known);
     request::request(&mut engine, request);
     engine.finish()
 }

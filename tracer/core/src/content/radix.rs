@@ -8,6 +8,8 @@
 //! Neither carries a marker, so this module only offers candidates, and the engine
 //! decides by whether they are plausible.
 
+use super::{compress, text};
+
 /// Minimum length of a candidate in base32: ten bytes.
 const MIN_BASE32: usize = 16;
 /// Minimum length of a candidate in base85: sixteen bytes.
@@ -52,7 +54,8 @@ pub(super) fn base32(text: &str) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Returns what a text decodes to in each alphabet of base85.
+/// Returns what a text decodes to in each alphabet of base85, as far as it begins like
+/// text or like compressed data.
 pub(super) fn base85(text: &str) -> impl Iterator<Item = Vec<u8>> {
     let text = text.trim();
     let (text, is_ascii85) = match text.strip_prefix("<~") {
@@ -62,32 +65,63 @@ pub(super) fn base85(text: &str) -> impl Iterator<Item = Vec<u8>> {
     let is_candidate = is_ascii85
         || text.len() >= MIN_BASE85
             && text.bytes().any(|b| b.is_ascii_punctuation() && !b"+/=-_.".contains(&b));
-    let ascii85 = move || decode85(text, |byte| matches!(byte, b'!'..=b'u').then(|| byte - b'!'));
-    let in_alphabet = move |alphabet: &[u8; 85]| {
-        let value = |byte| alphabet.iter().position(|&it| it == byte);
-        decode85(text, |byte| value(byte).and_then(|value| u8::try_from(value).ok()))
+    let alphabets = match (is_candidate, is_ascii85) {
+        (false, _) => 0,
+        (true, true) => 1,
+        (true, false) => 3,
     };
-    let others = [GIT, ZEROMQ].into_iter().filter_map(in_alphabet);
-    std::iter::once_with(ascii85)
-        .flatten()
-        .chain(others.filter(move |_| !is_ascii85))
-        .filter(move |_| is_candidate)
+    [&ASCII85_VALUES, &GIT_VALUES, &ZEROMQ_VALUES].into_iter().take(alphabets).filter_map(
+        move |values| {
+            let start = text.get(..MIN_BASE85).unwrap_or(text);
+            let start = decode85(start, values)?;
+            let is_known =
+                text::as_text(&start, true).is_some() || compress::magic(&start).is_some();
+            is_known.then(|| decode85(text, values)).flatten()
+        },
+    )
 }
 
-fn decode85(text: &str, value: impl Fn(u8) -> Option<u8>) -> Option<Vec<u8>> {
+/// Marks bytes that do not belong to an alphabet.
+const NONE: u8 = 0xff;
+
+const fn values(alphabet: &[u8; 85]) -> [u8; 256] {
+    let mut values = [NONE; 256];
+    let mut at = 0;
+    while at < 85 {
+        values[alphabet[at] as usize] = at as u8;
+        at += 1;
+    }
+    values
+}
+
+static GIT_VALUES: [u8; 256] = values(GIT);
+static ZEROMQ_VALUES: [u8; 256] = values(ZEROMQ);
+static ASCII85_VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut at = 0;
+    while at < 85 {
+        values[b'!' as usize + at] = at as u8;
+        at += 1;
+    }
+    values
+};
+
+fn decode85(text: &str, values: &[u8; 256]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 5 * 4);
     let (mut group, mut count) = (0u64, 0);
     for byte in text.bytes() {
+        let value = values[usize::from(byte)];
         match byte {
             b'\r' | b'\n' => continue,
             // Four zeros in Ascii85.
-            b'z' if count == 0 && value(b'z').is_none() => {
+            b'z' if count == 0 && value == NONE => {
                 out.extend_from_slice(&[0; 4]);
                 continue;
             }
+            _ if value == NONE => return None,
             _ => {}
         }
-        group = group * 85 + u64::from(value(byte)?);
+        group = group * 85 + u64::from(value);
         count += 1;
         if count == 5 {
             out.extend_from_slice(&u32::try_from(group).ok()?.to_be_bytes());

@@ -13,7 +13,7 @@
 
 use super::{
     form, json, text,
-    xor_key::{MAX_LEN, XorKey, repeating_mask},
+    xor_key::{MAX_KNOWN_LEN, MAX_LEN, XorKey, repeating_mask},
 };
 
 /// The start of nearly every reported URL.
@@ -96,6 +96,30 @@ pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<XorKey> {
     keys.take(MAX_TRIES).find(is_plausible).map(|(key, _)| key)
 }
 
+/// Number of bytes of known URLs that confirm a key, besides those that yield it.
+const CONFIRMED: usize = 8;
+
+/// Returns the cost of [`known_key`], in bytes inspected.
+pub(super) fn known_cost(len: usize, urls: usize) -> usize {
+    len.min(WINDOW) * urls * MAX_KNOWN_LEN / 4
+}
+
+/// Returns the key under which a known URL is part of the bytes. A URL that is longer
+/// than the key confirms it by repeating it.
+pub(super) fn known_key(bytes: &[u8], urls: &[&str]) -> Option<XorKey> {
+    urls.iter().map(|url| url.as_bytes()).find_map(|url| {
+        let last = bytes.len().min(WINDOW).checked_sub(url.len())?;
+        (0..=last).find_map(|at| {
+            let mask = |i: usize| bytes.get(at + i).zip(url.get(i)).map(|(byte, url)| byte ^ url);
+            let longest = url.len().checked_sub(CONFIRMED)?.min(MAX_KNOWN_LEN);
+            let len = (1..=longest)
+                .find(|&len| (0..url.len() - len).all(|i| mask(i) == mask(i + len)))?;
+            let mask: Vec<u8> = (0..len).filter_map(mask).collect();
+            XorKey::from_mask(&mask, at)
+        })
+    })
+}
+
 /// Returns the one-byte key that yields text with a URL from bytes that are
 /// text as well. Longer keys do not yield text from text.
 pub(super) fn text_key_of_text(masked: &str) -> Option<XorKey> {
@@ -173,8 +197,25 @@ mod tests {
     }
 
     #[test]
+    fn a_known_url_yields_long_keys() {
+        let url = "https://news.example.org/politics/story-42?q=private";
+        let plain = format!("some words, {url}, and others");
+        let others = ["https://other.example/politics/story-42?q=private", url];
+        for len in 1..=32 {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 37 + 91) as u8 | 1).collect();
+            let key = key(&bytes);
+            let masked = key.apply(plain.as_bytes());
+            let found = known_key(&masked, &others).unwrap();
+            assert_eq!(found.apply(&masked), plain.as_bytes(), "{len}");
+            assert_eq!(known_key(&masked, &others[..1]), None, "{len}");
+        }
+        assert_eq!(known_key(plain.as_bytes(), &others), None);
+        assert_eq!(known_key(b"short", &others), None);
+    }
+
+    #[test]
     fn random_and_plain_bytes_have_no_key() {
-        assert_eq!(XorKey::parse("001122334455667788"), None);
+        assert_eq!(XorKey::parse(&"01".repeat(33)), None);
         assert_eq!(text_key(PLAIN, false), None);
         let mut state = 7u64;
         for len in (40..2000).step_by(7) {

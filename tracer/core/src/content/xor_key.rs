@@ -2,14 +2,17 @@
 
 use std::fmt;
 
-/// Maximum length of a key. Eight bytes of plaintext are known, so longer keys
-/// cannot be recovered.
+/// Maximum length of a key without a known URL. Eight bytes of plaintext are known, so
+/// longer keys cannot be recovered.
 pub(super) const MAX_LEN: u8 = 8;
+
+/// Maximum length of a key that masks a known URL.
+pub(super) const MAX_KNOWN_LEN: usize = 32;
 
 /// A short key, repeated over the data that it masks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct XorKey {
-    bytes: [u8; 8],
+    bytes: [u8; MAX_KNOWN_LEN],
     len: u8,
 }
 
@@ -23,7 +26,7 @@ impl XorKey {
         len: u8,
     ) -> Option<Self> {
         let known = repeating_mask(plain, masked, len)?;
-        let mut key = Self { bytes: [0; 8], len };
+        let mut key = Self { bytes: [0; MAX_KNOWN_LEN], len };
         for (i, byte) in known.into_iter().enumerate().take(len.into()) {
             key.bytes[key.index(at + i)] = byte;
         }
@@ -31,15 +34,26 @@ impl XorKey {
         key.bytes().iter().any(|&byte| byte != 0).then_some(key)
     }
 
+    /// Creates the key whose bytes, from position `at` on, are `mask`.
+    pub(super) fn from_mask(mask: &[u8], at: usize) -> Option<Self> {
+        let mut key = Self { bytes: [0; MAX_KNOWN_LEN], len: u8::try_from(mask.len()).ok()? };
+        for (i, &byte) in mask.iter().enumerate() {
+            let index = key.index(at + i);
+            *key.bytes.get_mut(index)? = byte;
+        }
+        // An all-zero key masks nothing.
+        key.bytes().iter().any(|&byte| byte != 0).then_some(key)
+    }
+
     /// Creates a key of one byte, which must not be zero.
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        (byte != 0).then_some(Self { bytes: [byte; 8], len: 1 })
+        (byte != 0).then_some(Self { bytes: [byte; MAX_KNOWN_LEN], len: 1 })
     }
 
     /// Parses the output of `Display`.
     pub(super) fn parse(hex: &str) -> Option<Self> {
         let all = data_encoding::HEXLOWER.decode(hex.as_bytes()).ok()?;
-        let mut bytes = [0; 8];
+        let mut bytes = [0; MAX_KNOWN_LEN];
         bytes.get_mut(..all.len())?.copy_from_slice(&all);
         Some(Self { bytes, len: u8::try_from(all.len()).ok()? })
     }

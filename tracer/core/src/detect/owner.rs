@@ -197,6 +197,7 @@ pub(super) fn names_around<'a>(chain: &'a Chain<'a>) -> impl Iterator<Item = &'a
             | Step::JsonLine(_, path)
             | Step::MessagePack(path)
             | Step::Cbor(path)
+            | Step::Plist(path)
             | Step::Xml(path) => (Some(path), None),
             Step::Query(name)
             | Step::Form(name)

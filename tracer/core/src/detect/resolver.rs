@@ -172,6 +172,7 @@ fn path<'a>(chain: &'a Chain<'a>) -> Option<&'a Path<'a>> {
         | Step::JsonLine(_, path)
         | Step::MessagePack(path)
         | Step::Cbor(path)
+        | Step::Plist(path)
         | Step::Xml(path) => Some(path),
         _ => None,
     }

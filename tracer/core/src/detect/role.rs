@@ -217,6 +217,7 @@ fn enclosing_names(chain: &Chain<'_>) -> impl Iterator<Item = Name> {
             | Step::JsonLine(_, path)
             | Step::MessagePack(path)
             | Step::Cbor(path)
+            | Step::Plist(path)
             | Step::Xml(path) => {
                 let keys = path.segments().iter().filter_map(|segment| match segment {
                     Segment::Key(key) => Name::new(key),

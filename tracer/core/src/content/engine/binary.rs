@@ -341,6 +341,18 @@ impl Engine<'_> {
         }
         match xor::text_key(bytes, context.truncated) {
             Some(key) => self.unmasked(key, &key.apply(bytes), context),
+            None => self.unmask_known(bytes, context),
+        }
+    }
+
+    /// Tries keys that may have masked a known URL.
+    fn unmask_known(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        let known = self.known;
+        if known.is_empty() || !self.charge_work(xor::known_cost(bytes.len(), known.len())) {
+            return false;
+        }
+        match xor::known_key(bytes, known) {
+            Some(key) => self.unmasked(key, &key.apply(bytes), context),
             None => false,
         }
     }

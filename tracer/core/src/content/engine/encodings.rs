@@ -5,7 +5,7 @@ use crate::content::{
     archive,
     base64::{self, Alphabet, Disguise},
     chain::{Coding, Step},
-    compress, json, multipart, radix, text,
+    compress, json, multipart, plist, radix, text,
 };
 
 impl Engine<'_> {
@@ -142,6 +142,7 @@ impl Engine<'_> {
         }
         archive::is_zip(bytes)
             || archive::is_tar(bytes)
+            || plist::starts(bytes)
             || multipart::sniff(bytes).is_some()
             || match text::as_text(bytes, truncated) {
                 Some(_) => text::looks_like_text(bytes, truncated),

@@ -11,7 +11,7 @@ use crate::content::{
     compress::End,
     frames::Frame,
     numbers::{self, Numbers},
-    pairs,
+    pairs, plist,
     strings::{self, Prefix},
     text::{self, run_ranges},
     xml,
@@ -69,6 +69,29 @@ impl Engine<'_> {
             }
         }
         data.len()
+    }
+
+    /// Reads a binary property list. Returns whether the bytes are a whole one.
+    pub(super) fn plist(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        if !plist::starts(bytes) {
+            return false;
+        }
+        let Some(items) = plist::read(bytes, &mut self.containers) else {
+            return false;
+        };
+        for item in items {
+            if self.exhausted() {
+                break;
+            }
+            let chain = context.chain.then(Step::Plist(&item.path));
+            let key = item.path.last_key().or(context.key);
+            let here = Context { chain: &chain, key, container: item.container, truncated: false };
+            match std::str::from_utf8(&item.value) {
+                Ok(text) if item.scalar => self.emit(text, here),
+                _ => self.look(&item.value, here, Role::Field),
+            }
+        }
+        true
     }
 
     /// Reads XML or HTML. Returns whether it holds any value.

@@ -121,7 +121,13 @@ impl Layer {
                 encoder.finish().unwrap()
             }
             Self::Base32 => data_encoding::BASE32.encode(&bytes).into_bytes(),
-            Self::Base85 => base85(&bytes).into_bytes(),
+            // Binary documents begin like nothing in particular.
+            Self::Base85 => match text {
+                Ok(text) if !text.contains(char::is_control) => {
+                    base85(text.as_bytes()).into_bytes()
+                }
+                _ => base85(&gzip(&bytes)).into_bytes(),
+            },
             Self::Multipart => {
                 // Nested layers need distinct boundaries.
                 let len = bytes.len();

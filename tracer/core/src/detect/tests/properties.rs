@@ -165,7 +165,7 @@ const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 /// ciphertext as bytes or in base64, or numbers.
 fn innocent_body(noise: &mut Noise) -> Vec<u8> {
     let len = 64 + noise.below(600);
-    match noise.below(6) {
+    match noise.below(13) {
         0 => noise.words(4 + len / 16).into_bytes(),
         1 => [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &noise.bytes(len)].concat(),
         2 => {
@@ -178,6 +178,30 @@ fn innocent_body(noise: &mut Noise) -> Vec<u8> {
             json!({ "version_of_it": 5, "ciphertext": payload, "note": noise.words(3) })
                 .to_string()
                 .into_bytes()
+        }
+        5 => {
+            let payload = noise.text(len, b"abcdefghijklmnopqrstuvwxyz234567");
+            json!({ "ciphertext": payload }).to_string().into_bytes()
+        }
+        6 => {
+            let alphabet: Vec<u8> = (b'!'..=b'u').collect();
+            json!({ "ciphertext": noise.text(len, &alphabet) }).to_string().into_bytes()
+        }
+        7 => json!({ "ciphertext": noise.bytes(len) }).to_string().into_bytes(),
+        8 => {
+            let text: String = noise.bytes(len).into_iter().map(char::from).collect();
+            json!({ "ciphertext": text }).to_string().into_bytes()
+        }
+        9 => {
+            let text = noise.words(len / 16);
+            format!("<note kind='x'>{text}<b>{}</b></note>", noise.words(3)).into_bytes()
+        }
+        10 => {
+            wrap(&[[Layer::Zip, Layer::Snappy, Layer::Lz4][noise.below(3)]], &noise.words(len / 8))
+        }
+        11 => {
+            let pairs = (0..8).map(|_| format!("name_of_{}={}", noise.words(1), noise.words(1)));
+            pairs.collect::<Vec<_>>().join(" ").into_bytes()
         }
         _ => {
             let numbers: Vec<u64> = (0..len / 8).map(|_| noise.next() >> noise.below(60)).collect();

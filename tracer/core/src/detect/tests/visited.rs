@@ -149,6 +149,23 @@ fn finds_a_visited_host_in_the_name_of_another() {
 }
 
 #[test]
+fn finds_a_visited_url_under_a_long_mask() {
+    let plain = format!(r#"{{"n":1,"words":"some of them","url":"{PAGE}"}}"#);
+    for len in [9, 16, 31, 32] {
+        let key: Vec<u8> = (0..len).map(|i| (i * 53 + 129) as u8).collect();
+        let masked: Vec<u8> =
+            plain.bytes().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+        let body = format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&masked));
+        assert_eq!(urls(&body), [format!(" {PAGE}")], "{len}");
+        let other = plain.replace("story-42", "story-43").replace("news", "old");
+        let masked: Vec<u8> =
+            other.bytes().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+        let body = format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&masked));
+        assert!(urls(&body).is_empty(), "{len}");
+    }
+}
+
+#[test]
 fn finds_a_visited_host_in_both_spellings() {
     let (unicode, ascii) = ("nachrichten-münchen.example", "xn--nachrichten-mnchen-y6b.example");
     for (visited, told) in [(unicode, ascii), (ascii, unicode)] {
