@@ -264,11 +264,26 @@ impl Flow {
         payload: &[u8],
     ) {
         if matches!(self.client, Client::Known(_)) {
+            // The side that accepted the connection may be the one that sends
+            // requests, as long as the other has sent nothing.
+            let is_reversed = is_from_client(payload) == Some(true)
+                && !self.client.is(from)
+                && !self.stream.has_emitted
+                && self.stream.waiting() == 0;
+            if is_reversed {
+                self.client = Client::Known(from);
+                self.stream = Reassembly::default();
+            }
             return;
         }
         let opened = tcp.filter(|tcp| tcp.syn).map(|tcp| tcp.ack.is_none());
         if let Some(sent) = opened.or_else(|| is_from_client(payload)) {
-            self.client = Client::Known(if sent { from } else { to });
+            let client = Client::Known(if sent { from } else { to });
+            // A wrong guess leaves positions of the other direction.
+            if self.client != Client::Unknown && !client.is(self.client.side()) {
+                self.stream = Reassembly::default();
+            }
+            self.client = client;
         } else if self.client == Client::Unknown && !payload.is_empty() {
             let port = |addr: Option<SocketAddr>| addr.map_or(0, |addr| addr.port());
             // Servers listen on low ports. Otherwise, the client sends first.
@@ -283,6 +298,13 @@ impl Flow {
 }
 
 impl Client {
+    fn side(self) -> Option<SocketAddr> {
+        match self {
+            Self::Unknown => None,
+            Self::Guessed(side) | Self::Known(side) => side,
+        }
+    }
+
     fn is(self, addr: Option<SocketAddr>) -> bool {
         matches!(self, Self::Guessed(client) | Self::Known(client) if client == addr)
     }

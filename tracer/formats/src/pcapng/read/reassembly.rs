@@ -79,7 +79,6 @@ pub(super) struct Context<'a> {
 
 impl Reassembly {
     /// Returns the number of segments that wait.
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.pending.len()
     }
@@ -97,6 +96,15 @@ impl Reassembly {
             // A SYN occupies one sequence number. It can carry data (RFC 7413).
             segment.seq = segment.seq.wrapping_add(1);
             self.opened = Some(segment.seq);
+        }
+        // A probe of keep-alive repeats the byte before the next one (RFC 9293,
+        // section 3.8.4). As the first packet it would look like a send.
+        let is_probe = self.next.is_none()
+            && segment.len == 1
+            && !segment.push
+            && matches!(segment.payload[..], [] | [0]);
+        if is_probe {
+            return;
         }
         if self.next.is_none() && (syn || segment.len > 0) {
             self.next = Some((1 << 32) + u64::from(segment.seq));

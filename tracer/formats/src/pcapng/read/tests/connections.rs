@@ -188,6 +188,43 @@ fn the_client_is_recognised_without_a_syn() {
 }
 
 #[test]
+fn the_side_that_sends_requests_is_the_client() {
+    const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nHost: c.test\r\n\r\n";
+    let to = |from, to, seq, flags, payload: &'static [u8]| Tcp {
+        from,
+        to,
+        ..client(seq, flags, payload)
+    };
+    let next = 100 + REQUEST.len() as u32;
+    // Heard mid-connection, the server first.
+    let joined = [
+        to(8080, 40_000, 900_000, ACK | PSH, b"the end of an answer"),
+        to(40_000, 8080, 100, ACK | PSH, REQUEST),
+        to(8080, 40_000, 900_020, ACK | PSH, ANSWER),
+        to(40_000, 8080, next, ACK | PSH, REQUEST),
+    ];
+    assert_eq!(requests(&file(&joined)).0.len(), 2);
+    // The side that accepted the connection sends the requests.
+    let reverse = [
+        to(40_000, 8080, 99, SYN, b""),
+        to(8080, 40_000, 99, SYN | ACK, b""),
+        to(40_000, 8080, 100, ACK, b""),
+        to(8080, 40_000, 100, ACK | PSH, REQUEST),
+        to(40_000, 8080, 100, ACK | PSH, ANSWER),
+        to(8080, 40_000, next, ACK | PSH, REQUEST),
+    ];
+    assert_eq!(requests(&file(&reverse)).0.len(), 2);
+}
+
+#[test]
+fn a_keep_alive_probe_is_no_send() {
+    let get = b"GET /a HTTP/1.1\r\nHost: c.test\r\n\r\n";
+    let all = [client(6, ACK, b"\0"), server(7, ACK, b""), client(7, ACK | PSH, get)];
+    let (found, totals) = requests(&file(&all));
+    assert_eq!((found.len(), totals.other_bytes), (1, 0));
+}
+
+#[test]
 fn only_datagrams_of_the_client_are_read() {
     let mut capture = File::with_link(101);
     let ip = |from, to, from_port, to_port, payload: &[u8]| {
