@@ -35,12 +35,18 @@ impl Recorded {
             // page.
             _ if self.name.starts_with("firefox-044") => Initiator::Page,
             "navigation" => Initiator::Navigation,
+            // Some services of browsers send no Fetch Metadata.
+            "browser-internal" if !self.has_metadata() => Initiator::Unknown,
             "browser-internal" => Initiator::Browser,
             "extension" => Initiator::Extension,
             "process" => Initiator::Unknown,
             class if class.starts_with("page") => Initiator::Page,
             class => panic!("{}: unknown class {class}", self.name),
         }
+    }
+
+    fn has_metadata(&self) -> bool {
+        self.bytes.to_ascii_lowercase().windows(15).any(|part| part == b"sec-fetch-site:")
     }
 }
 

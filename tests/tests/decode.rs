@@ -68,7 +68,7 @@ fn read(knowledge: &Knowledge, bytes: &[u8]) -> Option<Read> {
     let Some(Output::Request(decoded)) = outputs.pop() else {
         panic!("the pipeline yields other outputs");
     };
-    assert_eq!(decoded.sender, decoded.initiator, "no recorded client forges its fields");
+    assert_eq!(decoded.sender(), decoded.initiator, "no recorded client forges its fields");
     Some(Read {
         findings: decoded.findings().cloned().collect(),
         sdk: decoded.sdk.clone(),

@@ -246,7 +246,7 @@ fn disclosure(
         method: request.method.clone(),
         path: request.path.as_deref().map(|path| redactor.url(path)),
         sdk: decoded.sdk.clone(),
-        sender: decoded.sender,
+        sender: decoded.sender(),
         application: decoded.application.name().to_owned(),
         severity: decoded.verdict().map(|verdict| verdict.severity),
         reason: decoded.verdict().map(|verdict| verdict.reason.to_owned()),

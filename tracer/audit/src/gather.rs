@@ -224,7 +224,7 @@ impl Gatherer {
         }
         let mentions_address =
             mentions.iter().any(|one| matches!(one.mention, Mention::Address(_)));
-        let is_own = match decoded.sender {
+        let is_own = match decoded.sender() {
             Sender::Navigation => mentions_address && !self.was_searched(&mentions),
             // The audit's own pages mention no other page, so a mention does not come from them.
             Sender::Page => {
@@ -234,7 +234,7 @@ impl Gatherer {
             _ => true,
         };
         if !is_own {
-            if decoded.sender == Sender::Page
+            if decoded.sender() == Sender::Page
                 && !request.update
                 && let Some(stage) = stage
             {

@@ -251,7 +251,7 @@ impl Pipeline {
         out.push(Output::Request(Arc::clone(&judged)));
 
         let Sent { connection, message, .. } = &judged.sent;
-        let Some(page) = Page::open_in(message, judged.sender, connection.transport) else {
+        let Some(page) = Page::open_in(message, judged.sender(), connection.transport) else {
             return;
         };
         if self.judge.record_visit(&judged.application, &page, message.time) {

@@ -5,7 +5,7 @@ mod site;
 use std::borrow::Cow;
 
 pub use self::site::{Site, host_of_authority};
-pub(crate) use self::site::{has_known_suffix, normalize_host};
+pub(crate) use self::site::{has_known_suffix, is_loopback, normalize_host};
 use crate::content::percent_decode;
 
 /// A normalised address: a host in lower case, and a percent-decoded path and

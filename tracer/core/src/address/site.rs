@@ -1,6 +1,6 @@
 //! Sites: the unit in which one party owns names in the domain name system.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A registrable domain (the public suffix and one label, in lower case), or an IP
 /// address.
@@ -43,6 +43,15 @@ pub(crate) fn normalize_host(host: &str) -> String {
     let (name, port) = host.split_at(host.rfind(':').unwrap_or(host.len()));
     let name = idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_lowercase());
     name + port
+}
+
+/// Reports whether a host is this machine: `localhost`, or a loopback address.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Returns the host of an authority, without user and port.

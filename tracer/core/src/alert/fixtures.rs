@@ -12,7 +12,7 @@ use crate::{
     application::Application,
     content::Report,
     finding::{Confidence, Finding, Kind, Level, Recipient, Scope, Severity, Verdict, Visited},
-    judge::{AlertStatus, Disclosure, JudgedRequest},
+    judge::{AlertStatus, Attribution, Disclosure, JudgedRequest},
     proto::{Body, Initiator, Protocol, Request},
     record::{BootTime, Connection, Hook, Process, Transport},
     stream::Sent,
@@ -20,6 +20,7 @@ use crate::{
 
 const VISITED: &str = "https://news.example.org/story?q=private";
 const CHAIN: &str = "body > json.url";
+const SENDER_REASON: &str = "Fetch Metadata say that no page is involved";
 const REASON: &str = "the browser told another site about a URL";
 /// 2026-11-22T10:00:00Z.
 pub const TIME: u64 = 1_795_341_600_000_000_000;
@@ -79,7 +80,11 @@ pub fn judged() -> JudgedRequest {
         browser: None,
         private: None,
         initiator: Initiator::Browser,
-        sender: Initiator::Browser,
+        attribution: Attribution {
+            sender: Initiator::Browser,
+            reason: SENDER_REASON,
+            may_be_page: false,
+        },
         recipient: Recipient::ThirdParty,
         site: Site::from_host("collector.example"),
         sdk: None,
@@ -140,6 +145,7 @@ pub fn alert() -> Alert {
             browser: None,
             private: None,
             sender: Initiator::Browser,
+            sender_reason: SENDER_REASON.into(),
             recipient: Recipient::ThirdParty,
             sdk: None,
             request: RequestHead {

@@ -92,6 +92,9 @@ pub struct RequestReport {
     pub private: Option<bool>,
     /// The sender.
     pub sender: Sender,
+    /// The reason to think so, in one clause.
+    #[serde(default)]
+    pub sender_reason: String,
     /// The recipient.
     pub recipient: Recipient,
     /// The telemetry SDK whose form the request has.
@@ -239,7 +242,8 @@ impl RequestReport {
         Self {
             browser: judged.browser.as_ref().map(|browser| browser.name.to_string()),
             private: judged.private,
-            sender: judged.sender,
+            sender: judged.sender(),
+            sender_reason: judged.sender_reason().to_owned(),
             recipient: judged.recipient.clone(),
             sdk: judged.sdk.clone(),
             request: RequestHead {

@@ -19,6 +19,7 @@ pub(super) fn matches_form(value: &Value<'_>, expected: FieldText, lexicon: &Lex
             text.chars().any(char::is_alphanumeric)
                 && !text.contains(['{', '}', '<', '>'])
                 && !text.contains("://")
+                && !is_query_string(text)
         }
         FieldText::Interface => lexicon.is_interface(text),
         FieldText::Item => {
@@ -27,4 +28,13 @@ pub(super) fn matches_form(value: &Value<'_>, expected: FieldText, lexicon: &Lex
                 && !matches!(text, "0" | "null" | "true" | "false" | "undefined")
         }
     }
+}
+
+/// Reports whether a text is a whole query string: `a=1&b=2`.
+fn is_query_string(text: &str) -> bool {
+    let mut pairs = text.trim_start_matches('?').split('&');
+    text.contains('&')
+        && pairs.all(|pair| {
+            pair.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains(' '))
+        })
 }

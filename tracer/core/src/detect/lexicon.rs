@@ -163,6 +163,11 @@ struct Spelled {
 pub(super) struct PathWords(u32);
 
 impl PathWords {
+    /// Reports whether the rule needs one of its words in the path.
+    pub(super) fn is_needed(self) -> bool {
+        self.0 != 0
+    }
+
     /// Reports whether the path contains one of the `needed` words. Always true if
     /// none is needed.
     pub(super) fn satisfies(self, needed: Self) -> bool {

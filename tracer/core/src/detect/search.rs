@@ -36,6 +36,9 @@ const MAX_SHORT_LIVED: usize = 16;
 /// rest of [`MAX_FINDINGS`].
 const MAX_OF_KIND: usize = 32;
 
+/// The class of search terms in a request whose path says that the recipient searches.
+const SITE_SEARCH: &str = "site_search";
+
 /// The class of a search engine's address without search terms.
 const SEARCH_TEMPLATE: &str = "search_template";
 
@@ -200,10 +203,16 @@ impl<'a> Search<'a> {
                 }
             }
             Some(Meaning::Field { kind, text, path }) => {
-                let matches =
-                    self.path.satisfies(*path) && fields::matches_form(value, *text, lexicon);
+                // Settings in cookies have such names, too.
+                let is_setting = *kind == Kind::SearchTerms
+                    && matches!(value.chain.root(), Step::Cookie(_) | Step::Header(_));
+                let matches = !is_setting
+                    && self.path.satisfies(*path)
+                    && fields::matches_form(value, *text, lexicon);
                 if matches {
-                    self.add_value(*kind, None, value);
+                    // The path says that the recipient itself searches.
+                    let searches = *kind == Kind::SearchTerms && path.is_needed();
+                    self.add_value(*kind, searches.then_some(SITE_SEARCH), value);
                 }
                 // A search box may also send text while the user is typing.
                 if !has_url && (!matches || *kind == Kind::SearchTerms) {

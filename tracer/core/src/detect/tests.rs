@@ -234,7 +234,7 @@ fn recognises_search_terms_interface_events_and_content() {
         assert_lines(body, &expected);
     }
     let suggest = find(b"GET /complete/search?q=fl+u HTTP/1.1\r\nHost: s.test\r\n\r\n");
-    assert_eq!(lines(&suggest), ["search_terms fl u"]);
+    assert_eq!(lines(&suggest), ["search_terms site_search fl u"]);
     let title =
         |path| find(format!("GET {path}?tt=Story HTTP/1.1\r\nHost: s.test\r\n\r\n").as_bytes());
     assert_eq!(lines(&title("/hm.gif")), ["page_text Story"]);

@@ -3,14 +3,15 @@
 use super::{
     RETURNING,
     ledger::Place,
+    sender::Attribution,
     table::{self, Case},
 };
 use crate::{
     address::{Address, Site, host_of_authority},
     application::Application,
     finding::{
-        Confidence, Finding, Identification, Kind, Level, Lifetime, Recipient, Scope, Sender,
-        Severity, Verdict, Visited,
+        Confidence, Finding, Identification, Kind, Level, Lifetime, Recipient, Scope, Severity,
+        Verdict, Visited,
     },
     proto::Request,
     rules::{Browser, Rules},
@@ -72,6 +73,8 @@ pub(super) struct Beside {
     pub(super) identifier: Identification,
     /// Number of witnesses that the request reports pages that were looked at.
     pub(super) witnesses: u8,
+    /// Set if the sender is unknown and a page may have sent the request.
+    pub(super) may_be_page: bool,
 }
 
 /// The context that all findings of a request share.
@@ -82,7 +85,7 @@ pub(super) struct Context<'a> {
     pub(super) application: &'a Application,
     pub(super) browser: Option<&'a Browser>,
     pub(super) private: Option<bool>,
-    pub(super) sender: Sender,
+    pub(super) attribution: Attribution,
     pub(super) recipient: &'a Recipient,
     pub(super) site: Option<&'a Site>,
     pub(super) sdk: Option<&'a str>,
@@ -130,7 +133,8 @@ impl<'a> Context<'a> {
             role: finding.role,
             witnesses: beside.witnesses + u8::from(matches!(visited, Some(Visited::Page { .. }))),
             visited: visited.as_ref().map(Into::into),
-            sender: self.sender,
+            sender: self.attribution.sender,
+            may_be_page: beside.may_be_page,
             recipient: recipient.kind(),
             identifier: identification.unwrap_or(beside.identifier),
             private: self.private == Some(true),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::typed::Typing;
-use crate::{application::Application, visits::Visits};
+use crate::{application::Application, record::Transport, visits::Visits};
 
 /// Applications that are remembered; the least recently used are forgotten
 /// first. A device has a dozen browsers, and the memory of one can be a
@@ -23,6 +23,8 @@ pub(super) struct Memory {
 pub(super) struct ApplicationMemory {
     pub(super) visits: Visits,
     pub(super) typing: Typing,
+    /// Transports over which it sent Fetch Metadata.
+    pub(super) metadata: Vec<Transport>,
     /// Last use: the largest number is the latest.
     turn: u64,
 }
@@ -31,6 +33,12 @@ impl Memory {
     /// Returns the visits of an application, which may be none.
     pub(super) fn visits(&self, application: &Application) -> &Visits {
         self.applications.get(application).map_or(&self.no_visits, |memory| &memory.visits)
+    }
+
+    /// Reports whether an application sent Fetch Metadata over a transport.
+    pub(super) fn sends_metadata(&self, application: &Application, over: Transport) -> bool {
+        let memory = self.applications.get(application);
+        memory.is_some_and(|memory| memory.metadata.contains(&over))
     }
 
     /// Returns the memory of an application, to be changed.

@@ -20,13 +20,14 @@ mod typed;
 
 use std::sync::Arc;
 
+pub use self::sender::Attribution;
 use self::{
     deduplicator::Deduplicator,
     disclosure::{Beside, Context, most_severe},
     ledger::{Ledger, Place},
     memory::Memory,
     request::DedupKey,
-    sender::sender,
+    sender::{Evidence, LOADING, attribute, has_metadata},
 };
 pub use self::{
     deduplicator::Repetitions,
@@ -35,15 +36,17 @@ pub use self::{
     request::{AlertStatus, DecodedRequest, JudgedRequest},
 };
 use crate::{
-    address::{Site, host_of_authority},
+    address::{Address, Site, host_of_authority, is_loopback},
     application::Application,
     detect::Findings,
     finding::{
         ALERT, Candidate, CandidateKind, Finding, Identification, Kind, Lifetime, Recipient,
-        RecipientKind, Sender, UrlRole,
+        RecipientKind, Sender, UrlRole, Visited,
     },
+    proto::{Initiator, Request},
     record::BootTime,
     rules::{Browser, Rules},
+    stream::Sent,
     visits::{Page, Visits},
 };
 
@@ -124,7 +127,8 @@ impl Judge {
             findings: Findings { mut list, uncounted, sdk, mut candidates, report },
         } = request;
 
-        let sender = sender(&sent.message, initiator);
+        let attribution = self.attribute(&sent, initiator, &application, browser.as_deref(), &list);
+        let Attribution { sender, .. } = attribution;
         let recipient =
             self.recipient(sent.message.authority.as_deref(), browser.as_deref(), sender);
         let sends = sent.message.never_sent.is_none();
@@ -142,7 +146,7 @@ impl Judge {
             application: &application,
             browser: browser.as_deref(),
             private,
-            sender,
+            attribution,
             recipient: &recipient,
             site: site.as_ref(),
             sdk: sdk.as_deref(),
@@ -160,7 +164,7 @@ impl Judge {
             browser,
             private,
             initiator,
-            sender,
+            attribution,
             recipient,
             site,
             sdk,
@@ -185,7 +189,7 @@ impl Judge {
             application: &request.application,
             browser: request.browser.as_deref(),
             private: request.private,
-            sender: request.sender,
+            attribution: request.attribution,
             recipient: &request.recipient,
             site: request.site.as_ref(),
             sdk: request.sdk.as_deref(),
@@ -203,14 +207,22 @@ impl Judge {
     /// Judges each finding in the context of its request.
     fn disclosures(&mut self, findings: Vec<Finding>, context: &Context<'_>) -> Vec<Disclosure> {
         let sends = context.sent.message.never_sent.is_none();
-        let own = sends && is_own(context.sender, context.recipient);
+        let own = sends && is_own(context.attribution.sender, context.recipient);
         let place = context.place();
         let identifications: Vec<_> =
             findings.iter().map(|finding| self.identification(finding, own, place)).collect();
         let identifier =
             identifications.iter().flatten().max().copied().unwrap_or(Identification::None);
-        let beside =
-            Beside { identifier, witnesses: witnesses(&findings, identifier, context.sdk) };
+        // Pages have cookies, and no identifiers of the device.
+        let has_own = findings.iter().zip(&identifications).any(|(finding, identification)| {
+            *identification == Some(Identification::Lasting)
+                && finding.class.as_deref() != Some("cookie")
+        });
+        let beside = Beside {
+            identifier,
+            witnesses: witnesses(&findings, identifier, context.sdk),
+            may_be_page: context.attribution.may_be_page && !has_own,
+        };
         let visits = self.memory.visits(context.application);
         findings
             .into_iter()
@@ -233,6 +245,46 @@ impl Judge {
             disclosures,
         };
         self.alerts.observe(key, request.time)
+    }
+
+    /// Determines the sender of a request, and remembers what it shows of the application.
+    fn attribute(
+        &mut self,
+        sent: &Sent<Request>,
+        initiator: Initiator,
+        application: &Arc<Application>,
+        browser: Option<&Browser>,
+        findings: &[Finding],
+    ) -> Attribution {
+        let request = &sent.message;
+        let transport = sent.connection.transport;
+        let host = request.authority.as_deref().map(host_of_authority);
+        // Engines send Fetch Metadata to this machine over plain HTTP, too.
+        if has_metadata(request)
+            && !host.is_some_and(is_loopback)
+            && !self.memory.sends_metadata(application, transport)
+        {
+            self.memory.entry(application).metadata.push(transport);
+        }
+        let visits = self.memory.visits(application);
+        let is_recent = |finding: &Finding| {
+            let address = Address::parse(&finding.value);
+            let visited = address.map(|it| visits.find(&it, finding.truncated, request.time).0);
+            matches!(
+                visited,
+                Some(Visited::Page { ago, .. } | Visited::Host { ago, .. }) if ago <= LOADING
+            )
+        };
+        let owner = host.and_then(|host| self.rules.recipient(host, browser).maker);
+        let evidence = Evidence {
+            sends_metadata: self.memory.sends_metadata(application, transport),
+            mentions_recent_page: initiator == Initiator::Unknown
+                && findings.iter().filter(|finding| finding.kind == Kind::Url).any(is_recent),
+            never_opened: !visits.is_empty()
+                && host.is_some_and(|host| visits.page_on(host).is_none()),
+            makers_own_host: owner.is_some_and(|owner| !owner.embedded),
+        };
+        attribute(request, initiator, evidence)
     }
 
     fn recipient(

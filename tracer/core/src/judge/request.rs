@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Disclosure, disclosure::most_severe};
+use super::{Disclosure, disclosure::most_severe, sender::Attribution};
 use crate::{
     address::Site,
     application::Application,
@@ -62,8 +62,8 @@ pub struct JudgedRequest {
     pub private: Option<bool>,
     /// The initiator according to the header fields.
     pub initiator: Initiator,
-    /// The sender: the initiator, unless the header fields contradict each other.
-    pub sender: Sender,
+    /// The sender: the initiator, weighed against what is known of the application.
+    pub attribution: Attribution,
     /// The recipient.
     pub recipient: Recipient,
     /// Site of the authority. `None` if the authority is not known.
@@ -109,6 +109,16 @@ impl JudgedRequest {
     /// Reports whether the request raises a new alert.
     pub fn is_alert(&self) -> bool {
         matches!(self.alert, AlertStatus::New(_))
+    }
+
+    /// Returns the sender.
+    pub fn sender(&self) -> Sender {
+        self.attribution.sender
+    }
+
+    /// Returns the reason to think so, in one clause.
+    pub fn sender_reason(&self) -> &'static str {
+        self.attribution.reason
     }
 
     /// Returns the most severe verdict. `None` if nothing is disclosed.

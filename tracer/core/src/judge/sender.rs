@@ -1,21 +1,212 @@
 //! Determines the sender of a request.
 //!
-//! [`initiator`](crate::proto::initiator) returns the claim of the header fields. Contradictory
-//! claims are discarded here. A consistent claim can still be forged; the judgement table has rows
-//! for that.
+//! [`initiator`](crate::proto::initiator) returns the claim of the header fields. Here it is
+//! weighed against everything else that is known of the application. A consistent claim can still
+//! be forged; the judgement table has rows for that.
 
-use crate::finding::Sender;
-use crate::proto::{Initiator, Request};
+use std::time::Duration;
 
-/// Returns the sender of a request whose fields claim `initiator`.
-pub(super) fn sender(request: &Request, initiator: Initiator) -> Sender {
-    if initiator != Initiator::Page {
-        return initiator;
+use crate::{
+    finding::Sender,
+    proto::{Initiator, Request},
+};
+
+/// Longest time between a page and the images, styles and scripts that it loads.
+pub(super) const LOADING: Duration = Duration::from_secs(60);
+
+/// Fields in which engines say what a request is for (W3C Fetch Metadata). They send them over TLS
+/// and to this machine, and not over plain HTTP.
+const METADATA: [&str; 3] = ["sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"];
+
+/// The sender of a request, and the reason to think so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attribution {
+    /// The sender.
+    pub sender: Sender,
+    /// The reason, in one clause.
+    pub reason: &'static str,
+    /// Set if the sender is unknown, and pages send such requests too.
+    pub may_be_page: bool,
+}
+
+/// The evidence beside the header fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Evidence {
+    /// Set if the application sent Fetch Metadata over this transport before, so that their
+    /// absence means something.
+    pub(super) sends_metadata: bool,
+    /// Set if the request discloses a page that was opened in the last [`LOADING`].
+    pub(super) mentions_recent_page: bool,
+    /// Set if the recipient's site was never opened, although other visits are known.
+    pub(super) never_opened: bool,
+    /// Set if the recipient is a host of the browser's maker that pages do not use.
+    pub(super) makers_own_host: bool,
+}
+
+/// Reports whether a request has Fetch Metadata.
+pub(super) fn has_metadata(request: &Request) -> bool {
+    METADATA.iter().any(|name| request.header(name).is_some())
+}
+
+/// Attributes a request whose fields claim `initiator`.
+pub(super) fn attribute(request: &Request, initiator: Initiator, of: Evidence) -> Attribution {
+    let known = |sender, reason| Attribution { sender, reason, may_be_page: false };
+    match initiator {
+        Initiator::Navigation => {
+            known(Sender::Navigation, "the header fields are those of a page being opened")
+        }
+        Initiator::Browser => known(Sender::Browser, "Fetch Metadata say that no page is involved"),
+        Initiator::Extension if request.header("origin").is_some() => {
+            known(Sender::Extension, "Origin names an extension")
+        }
+        Initiator::Extension => known(
+            Sender::Extension,
+            "Fetch Metadata say that a script asks and that no page is involved",
+        ),
+        Initiator::Page => attribute_page(request, of),
+        Initiator::Unknown => attribute_unknown(request, of),
     }
+}
+
+fn attribute_page(request: &Request, of: Evidence) -> Attribution {
+    let known = |sender, reason| Attribution { sender, reason, may_be_page: false };
     // Pages run in engines, and every engine that sends Fetch Metadata calls itself Mozilla. A
     // library that sends these fields copied them.
-    let claims = ["sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"];
-    let claims = claims.iter().any(|name| request.header(name).is_some());
-    let engine = request.header("user-agent").is_none_or(|agent| agent.starts_with(b"Mozilla/5.0"));
-    if claims && !engine { Sender::Unknown } else { Sender::Page }
+    let claims = has_metadata(request);
+    if claims && !is_engine(request).unwrap_or(true) {
+        return known(
+            Sender::Unknown,
+            "Fetch Metadata claim a page, but the program calls itself no browser",
+        );
+    }
+    let names_page = request.header("origin").is_some() || request.header("referer").is_some();
+    if claims && !names_page {
+        if of.makers_own_host {
+            return known(
+                Sender::Browser,
+                "no page is named, and the host serves the browser alone",
+            );
+        }
+        let same_origin = request.header("sec-fetch-site") == Some(b"same-origin".as_slice());
+        if same_origin && of.never_opened {
+            return known(
+                Sender::Extension,
+                "Fetch Metadata claim a page of the recipient, and none was opened, as with \
+                 extensions of Firefox",
+            );
+        }
+    }
+    known(Sender::Page, "the header fields are those of a request that a page makes")
+}
+
+fn attribute_unknown(request: &Request, of: Evidence) -> Attribution {
+    let unknown = |reason| Attribution { sender: Sender::Unknown, reason, may_be_page: false };
+    if request.head_cut.is_some() {
+        return unknown("the head was cut");
+    }
+    if of.makers_own_host {
+        return Attribution {
+            sender: Sender::Browser,
+            reason: "the host serves the browser alone",
+            may_be_page: false,
+        };
+    }
+    let is_get = request.method.as_deref().is_none_or(|method| matches!(method, "GET" | "HEAD"));
+    let has_origin = ["origin", "referer"].iter().any(|name| request.header(name).is_some());
+    // Engines send Origin with everything that pages post.
+    if !is_get || has_origin || of.sends_metadata || is_engine(request) != Some(true) {
+        return unknown("no header field names the sender");
+    }
+    if of.mentions_recent_page && is_for_element(request) {
+        return Attribution {
+            sender: Sender::Page,
+            reason: "an image, a style or a medium was asked for, shortly after the page that the \
+                     request mentions",
+            may_be_page: false,
+        };
+    }
+    Attribution {
+        sender: Sender::Unknown,
+        reason: "no header field names the sender, as in plain HTTP, and a page may be",
+        may_be_page: true,
+    }
+}
+
+/// Reports whether the program calls itself a browser. `None` if it calls itself nothing.
+fn is_engine(request: &Request) -> Option<bool> {
+    request.header("user-agent").map(|agent| agent.starts_with(b"Mozilla/5.0"))
+}
+
+/// Reports whether `Accept` is that of an element of a page: an image, a style, a medium, a font.
+fn is_for_element(request: &Request) -> bool {
+    let accept = request.header("accept").unwrap_or_default();
+    [b"image/".as_slice(), b"text/css", b"audio/", b"video/", b"font/", b"application/font"]
+        .iter()
+        .any(|kind| accept.starts_with(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{initiator, parse_http1};
+
+    const NOTHING: Evidence = Evidence {
+        sends_metadata: false,
+        mentions_recent_page: false,
+        never_opened: false,
+        makers_own_host: false,
+    };
+
+    const ENGINE: &str = "User-Agent: Mozilla/5.0 (X11) Chrome/120\r\n";
+    const IMAGE: &str = "Accept: image/avif,image/webp,*/*;q=0.8\r\n";
+
+    fn attributed(method: &str, fields: &str, of: Evidence) -> Attribution {
+        let text = format!("{method} /x HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");
+        let (requests, _) = parse_http1(text.as_bytes());
+        let request = requests.first().expect("a request");
+        attribute(request, initiator(request), of)
+    }
+
+    #[test]
+    fn plain_http_is_never_the_browsers_by_default() {
+        let found = attributed("GET", ENGINE, NOTHING);
+        assert_eq!((found.sender, found.may_be_page), (Sender::Unknown, true));
+        // A program that is no browser, and what pages do not send.
+        for (method, fields) in [("GET", "User-Agent: curl/8\r\n"), ("POST", ENGINE), ("GET", "")] {
+            let found = attributed(method, fields, NOTHING);
+            assert_eq!((found.sender, found.may_be_page), (Sender::Unknown, false), "{fields}");
+        }
+        // The application sends Fetch Metadata for its pages.
+        let found = attributed("GET", ENGINE, Evidence { sends_metadata: true, ..NOTHING });
+        assert_eq!((found.sender, found.may_be_page), (Sender::Unknown, false));
+    }
+
+    #[test]
+    fn an_element_shortly_after_its_page_is_the_pages() {
+        let recent = Evidence { mentions_recent_page: true, ..NOTHING };
+        let fields = format!("{ENGINE}{IMAGE}");
+        assert_eq!(attributed("GET", &fields, recent).sender, Sender::Page);
+        assert_eq!(attributed("GET", &fields, NOTHING).sender, Sender::Unknown);
+        assert_eq!(attributed("GET", ENGINE, recent).sender, Sender::Unknown);
+    }
+
+    #[test]
+    fn a_background_request_to_a_site_that_was_not_opened_is_an_extensions() {
+        let fields = "User-Agent: Mozilla/5.0 (X11; rv:140.0)\r\nSec-Fetch-Site: same-origin\r\n\
+                      Sec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n";
+        let not_opened = Evidence { never_opened: true, ..NOTHING };
+        assert_eq!(attributed("GET", fields, not_opened).sender, Sender::Extension);
+        assert_eq!(attributed("GET", fields, NOTHING).sender, Sender::Page);
+        let named = format!("{fields}Referer: https://a.test/\r\n");
+        assert_eq!(attributed("GET", &named, not_opened).sender, Sender::Page);
+        let makers = Evidence { makers_own_host: true, ..not_opened };
+        assert_eq!(attributed("GET", fields, makers).sender, Sender::Browser);
+    }
+
+    #[test]
+    fn copied_metadata_are_no_evidence() {
+        let fields = "User-Agent: python-requests/2\r\nSec-Fetch-Site: cross-site\r\n\
+                      Sec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n";
+        assert_eq!(attributed("GET", fields, NOTHING).sender, Sender::Unknown);
+    }
 }

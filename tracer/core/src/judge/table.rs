@@ -27,6 +27,8 @@ pub(super) struct Case<'a> {
     pub(super) visited: Option<VisitedKind>,
     /// The sender.
     pub(super) sender: Sender,
+    /// Set if the sender is unknown and a page may have sent the request.
+    pub(super) may_be_page: bool,
     /// The recipient.
     pub(super) recipient: RecipientKind,
     /// The degree to which the request identifies.
@@ -76,6 +78,7 @@ fn matches(row: &Row, case: &Case<'_>) -> bool {
         && among(&row.sender, &case.sender)
         && among(&row.recipient, &case.recipient)
         && among(&row.identifier, &case.identifier)
+        && row.may_be_page.is_none_or(|may| may == case.may_be_page)
         && row.private.is_none_or(|private| private == case.private)
         && row.head_cut.is_none_or(|cut| cut == case.head_cut)
         && row.never_sent.is_none_or(|never| never == case.never_sent)

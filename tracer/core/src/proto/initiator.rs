@@ -62,6 +62,10 @@ pub fn initiator(request: &Request) -> Initiator {
         return Initiator::Unknown;
     }
 
+    // Chrome 76 to 79 sent no destination, and this mode for frames.
+    if mode == Some(b"nested-navigate") {
+        return Initiator::Page;
+    }
     if mode == Some(b"navigate") {
         match dest {
             Some(b"document") => return Initiator::Navigation,
@@ -93,9 +97,7 @@ fn classify_without_metadata(request: &Request, fields: &KnownFields<'_>) -> Ini
         None if wants_document => Initiator::Navigation,
         Some(referer) if wants_document && is_same_host(referer, request) => Initiator::Navigation,
         Some(_) => Initiator::Page,
-        None if fields.value("user-agent").is_some_and(|ua| has_prefix(ua, b"Mozilla/5.0")) => {
-            Initiator::Browser
-        }
+        // A page, an extension, the browser or another program.
         None => Initiator::Unknown,
     }
 }

@@ -36,6 +36,8 @@ pub struct Row {
     pub visited: Option<Vec<VisitedKind>>,
     /// Senders.
     pub sender: Option<Vec<Sender>>,
+    /// Set if the sender is unknown and a page may have sent the request.
+    pub may_be_page: Option<bool>,
     /// Recipients.
     pub recipient: Option<Vec<RecipientKind>>,
     /// Degree to which the request identifies the user.

@@ -84,7 +84,7 @@ impl<'a, W: Write> Printer<'a, W> {
             Recipient::ThirdParty | Recipient::Unknown => String::new(),
             known => format!(" to {}", known.describe()),
         };
-        let by = judged.sender.as_str();
+        let by = judged.sender().as_str();
         writeln!(out, "  [{by}{to}{}]", printable(&sdk.unwrap_or_default()))?;
         if let Some(verdict) = judged.verdict() {
             writeln!(out, "    {}: {}", verdict.severity.label(), printable(&verdict.reason))?;

@@ -19,6 +19,7 @@ const MI: Case<'static> = Case {
     witnesses: 2,
     visited: Some(VisitedKind::Page),
     sender: Sender::Unknown,
+    may_be_page: false,
     recipient: RecipientKind::Maker,
     identifier: Identification::Lasting,
     private: false,
@@ -251,6 +252,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
                                         witnesses,
                                         visited,
                                         sender,
+                                        may_be_page: false,
                                         recipient,
                                         identifier,
                                         private,
@@ -299,6 +301,20 @@ fn without_a_visit_only_the_place_of_a_page_raises_a_url() {
         if visited {
             let other = judge(&table, &Case { role, ..case }, &Recipient::ThirdParty).severity;
             assert_eq!(other, severity, "a role acquits a visit: {case:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_page_may_have_sent_raises_an_alert_only_for_the_maker() {
+    let table = embedded();
+    for case in cases().filter(|case| case.sender == Sender::Unknown) {
+        let case = Case { may_be_page: true, ..case };
+        let severity = judge(&table, &case, &Recipient::ThirdParty).severity;
+        if matches!(case.kind, Kind::Url | Kind::VisitedUrlHash | Kind::SearchTerms) {
+            let maker = case.recipient == RecipientKind::Maker;
+            let most = if maker { Severity::Medium } else { Severity::Low };
+            assert!(severity <= most, "{case:?}");
         }
     }
 }
@@ -385,9 +401,12 @@ fn documented(row: &Row) -> String {
     condition("recipient", serde_json::to_value(&row.recipient));
     condition("identifier", serde_json::to_value(&row.identifier));
     conditions.extend(row.witnesses.map(|least| format!("witnesses: at least {least}")));
-    for (key, value) in
-        [("private", row.private), ("head_cut", row.head_cut), ("never_sent", row.never_sent)]
-    {
+    for (key, value) in [
+        ("may_be_page", row.may_be_page),
+        ("private", row.private),
+        ("head_cut", row.head_cut),
+        ("never_sent", row.never_sent),
+    ] {
         conditions.extend(value.map(|value| format!("{key}: {value}")));
     }
     let conditions = if conditions.is_empty() { "any".to_owned() } else { conditions.join("<br>") };
