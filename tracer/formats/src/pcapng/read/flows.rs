@@ -69,7 +69,8 @@ enum Client {
 }
 
 impl Flows {
-    /// Adds a TLS key log. The keys of a connection precede its packets.
+    /// Adds a TLS key log. The keys of a connection precede its
+    /// application data.
     pub(super) fn keys(&mut self, log: &[u8]) {
         self.keys.read(log);
     }

@@ -41,6 +41,14 @@ pub(super) struct Traffic {
 }
 
 impl Secrets {
+    /// Reports whether application data can be decrypted.
+    pub(super) fn are_usable(&self) -> bool {
+        match self {
+            Self::Master(_) => true,
+            Self::Traffic(traffic) => traffic.early.is_some() || traffic.application.is_some(),
+        }
+    }
+
     fn traffic(&mut self) -> Option<&mut Traffic> {
         match self {
             Self::Traffic(traffic) => Some(traffic),
@@ -64,10 +72,6 @@ impl KeyLog {
     /// Returns the secrets of a connection.
     pub(super) fn secrets(&self, random: &Random) -> Option<&Secrets> {
         self.0.get(random)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     fn line(&mut self, line: &[u8]) -> Option<()> {

@@ -42,6 +42,9 @@ const MAX_FAILURES: u32 = 64;
 /// Types of records (RFC 8446, section 5.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
+
+/// Header of the record that announces encryption.
+const CHANGE: [u8; HEADER] = [CHANGE_CIPHER_SPEC, 3, 3, 0, 1];
 const APPLICATION_DATA: u8 = 23;
 
 /// Plaintext of one record.
@@ -76,11 +79,23 @@ enum Stage {
     /// Before the first record.
     #[default]
     Start,
+    /// After the ClientHello, until the capture contains the keys.
+    Waiting(Waiting),
     /// Records are decrypted with these keys.
     Open(Box<Keys>),
     /// Records are not decrypted: the stream is not TLS, its keys are unknown,
     /// or the boundaries of records were lost.
     Closed,
+}
+
+/// A connection whose keys the capture has not contained yet.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    random: Random,
+    /// Set once the client announced encryption (RFC 5246, section 7.1).
+    has_changed_cipher: bool,
+    /// Number of records without keys. They stay encrypted.
+    records: u64,
 }
 
 /// The keys of one connection.
@@ -129,7 +144,8 @@ impl Client {
 
     /// Processes the next bytes that the client sent.
     pub(super) fn data(&mut self, mut bytes: &[u8], keys: &KeyLog, out: &mut Vec<Plaintext>) {
-        if matches!(self.stage, Stage::Start) && keys.is_empty() {
+        let is_tls = || bytes.first().is_none_or(|&kind| kind == HANDSHAKE);
+        if matches!(self.stage, Stage::Start) && self.pending.is_empty() && !is_tls() {
             self.close();
         }
         if matches!(self.stage, Stage::Closed) {
@@ -198,12 +214,32 @@ impl Client {
             return false;
         };
         if matches!(self.stage, Stage::Start) {
-            let open = |random| Some(Keys::new(random, keys.secrets(&random)?));
-            let Some(keys) = client_random(record).and_then(open) else {
+            let Some(random) = client_random(record) else {
                 return false;
             };
-            self.stage = Stage::Open(Box::new(keys));
+            let waiting = Waiting { random, has_changed_cipher: false, records: 0 };
+            self.stage = match keys.secrets(&random) {
+                Some(secrets) => Stage::Open(Box::new(Keys::new(random, secrets))),
+                None => Stage::Waiting(waiting),
+            };
             return true;
+        }
+        if let Stage::Waiting(waiting) = &mut self.stage {
+            match keys.secrets(&waiting.random) {
+                Some(secrets) if secrets.are_usable() => {
+                    let mut keys = Keys::new(waiting.random, secrets);
+                    if let (Keys::V12(keys), true) = (&mut keys, waiting.has_changed_cipher) {
+                        let _ = keys.open(&CHANGE, &[1], self.server.as_ref());
+                    }
+                    self.stage = Stage::Open(Box::new(keys));
+                }
+                _ => {
+                    waiting.has_changed_cipher |= header[0] == CHANGE_CIPHER_SPEC;
+                    waiting.records += 1;
+                    // Keys of a later record cannot find its number.
+                    return waiting.records <= MAX_LOST;
+                }
+            }
         }
         let Stage::Open(keys) = &mut self.stage else {
             return false;
@@ -244,7 +280,7 @@ impl Client {
     fn lost(&mut self, record: usize, out: &mut Vec<Plaintext>) {
         let overhead = match &self.stage {
             Stage::Open(keys) => keys.overhead(),
-            Stage::Start | Stage::Closed => 0,
+            Stage::Start | Stage::Waiting(_) | Stage::Closed => 0,
         };
         self.unread(record.saturating_sub(HEADER + overhead), out);
     }
@@ -324,6 +360,42 @@ mod tests {
         let plain = decrypted(&[&hello(), &unhex(RECORD)]);
         let bytes: Vec<u8> = (0..50).collect();
         assert_eq!(plain, [Plaintext { bytes: bytes.into(), len: 50, continues: false }]);
+    }
+
+    #[test]
+    fn keys_may_follow_the_client_hello() {
+        let change = [CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1];
+        let (finished, one) = (sealed(0, b"finished", 22), sealed(1, b"one", 23));
+        for before in 0..3 {
+            let (mut client, mut out) = (Client::default(), Vec::new());
+            let parts = [&hello()[..], &change, &finished, &one];
+            for (at, part) in parts.into_iter().enumerate() {
+                let log = if at > before { keys() } else { KeyLog::default() };
+                client.data(part, &log, &mut out);
+            }
+            let last = out.last().map(|plain| &plain.bytes[..]);
+            assert_eq!(last, Some(&b"one"[..]), "{before}");
+        }
+        // Too many records without keys: the connection stays encrypted.
+        let (mut client, mut out) = (Client::default(), Vec::new());
+        client.data(&hello(), &KeyLog::default(), &mut out);
+        (0..=MAX_LOST).for_each(|_| client.data(&one, &KeyLog::default(), &mut out));
+        client.data(&one, &keys(), &mut out);
+        assert_eq!(out, []);
+    }
+
+    #[test]
+    fn keys_of_tls_1_2_may_follow_the_change_of_ciphers() {
+        let server_hello = server_hello(0xc02f);
+        let server = ServerHello::parse(&server_hello).unwrap();
+        let seal = |number, kind, plain| v12::seal([7; 32], &[8; 48], &server, number, kind, plain);
+        let (mut client, mut out) = (Client::default(), Vec::new());
+        client.data(&hello(), &KeyLog::default(), &mut out);
+        client.server_data(&server_hello);
+        client.data(&[CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1], &KeyLog::default(), &mut out);
+        client.data(&seal(0, HANDSHAKE, b"finished").unwrap(), &KeyLog::default(), &mut out);
+        client.data(&seal(1, APPLICATION_DATA, b"one").unwrap(), &master(), &mut out);
+        assert_eq!(out.last().map(|plain| &plain.bytes[..]), Some(&b"one"[..]));
     }
 
     #[test]
