@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 
+mod calibration;
 mod story;
 
 use super::*;
