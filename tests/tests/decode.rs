@@ -283,6 +283,8 @@ fn json_lines_match_the_documentation() {
             "browser",
             "private",
             "sender",
+            "sender_reason",
+            "extension",
             "recipient",
             "sdk",
             "request",

@@ -146,6 +146,7 @@ pub fn alert() -> Alert {
             private: None,
             sender: Initiator::Browser,
             sender_reason: SENDER_REASON.into(),
+            extension: None,
             recipient: Recipient::ThirdParty,
             sdk: None,
             request: RequestHead {

@@ -16,7 +16,7 @@ use crate::{
         Visited,
     },
     judge::{Disclosure, JudgedRequest},
-    proto::{Initiator, NeverSent, Protocol},
+    proto::{Initiator, NeverSent, Protocol, extension_id},
     record::{Hook, Transport},
 };
 
@@ -95,6 +95,9 @@ pub struct RequestReport {
     /// The reason to think so, in one clause.
     #[serde(default)]
     pub sender_reason: String,
+    /// ID of the extension that sent the request, if the request names it.
+    #[serde(default)]
+    pub extension: Option<String>,
     /// The recipient.
     pub recipient: Recipient,
     /// The telemetry SDK whose form the request has.
@@ -244,6 +247,7 @@ impl RequestReport {
             private: judged.private,
             sender: judged.sender(),
             sender_reason: judged.sender_reason().to_owned(),
+            extension: extension_id(request).map(str::to_owned),
             recipient: judged.recipient.clone(),
             sdk: judged.sdk.clone(),
             request: RequestHead {

@@ -9,7 +9,7 @@ use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
 use super::{Alert, FindingReport, Notice, rfc3339};
 use crate::{
-    finding::{Category, Kind, Recipient, Severity, Visited},
+    finding::{Category, Kind, Recipient, Sender, Severity, Visited},
     record::Loss,
 };
 
@@ -84,7 +84,7 @@ pub fn message(alert: &Alert, style: Style) -> String {
     if let Some(severity) = alert.severity {
         line = style.severity(severity) + "  ";
     }
-    let name = printable(&alert.application);
+    let name = culprit(alert);
     // Writing to a string cannot fail.
     let _ = write!(line, "{name} (uid {}, pid {})", alert.process.uid, alert.process.pid);
     let severe = alert.most_severe_findings();
@@ -112,6 +112,17 @@ pub fn message(alert: &Alert, style: Style) -> String {
     }
     let _ = write!(line, "  {}", style.paint(Style::DIM, &printable(&main.chain)));
     line
+}
+
+/// Names who sent the request, and by which application.
+fn culprit(alert: &Alert) -> String {
+    let name = printable(&alert.application);
+    match (alert.content.sender, &alert.content.extension) {
+        (Sender::Extension, Some(id)) => format!("extension {} in {name}", printable(id)),
+        (Sender::Extension, None) => format!("an extension in {name}"),
+        (Sender::Page | Sender::Navigation, _) => format!("a page in {name}"),
+        (Sender::Browser | Sender::Unknown, _) => name,
+    }
 }
 
 /// Returns the rank of a kind. Of equally severe findings, a line is about the one
@@ -287,6 +298,23 @@ mod tests {
              before, with the identifier last (lasting: the number of the device), in a \
              private window  body > json.url  (alert 4)"
         );
+    }
+
+    #[test]
+    fn the_sender_is_named_first() {
+        let line = |sender, extension: Option<&str>| {
+            let mut alert = example();
+            alert.content.sender = sender;
+            alert.content.extension = extension.map(str::to_owned);
+            plain(&alert).split("  ").nth(2).unwrap().to_owned()
+        };
+        let told = |culprit: &str| format!("{culprit} (uid 7, pid 8) told collector.example");
+        let id = Some("abcdefghijklmnop");
+        let begins = |line: String, culprit| assert!(line.starts_with(&told(culprit)), "{line}");
+        begins(line(Sender::Extension, id), "extension abcdefghijklmnop in browser");
+        begins(line(Sender::Extension, None), "an extension in browser");
+        begins(line(Sender::Page, None), "a page in browser");
+        begins(line(Sender::Browser, None), "browser");
     }
 
     #[test]

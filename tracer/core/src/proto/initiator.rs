@@ -88,6 +88,20 @@ pub fn initiator(request: &Request) -> Initiator {
     }
 }
 
+/// Returns the ID of the extension that `Origin` names. Firefox chooses it anew in each
+/// profile.
+pub fn extension_id(request: &Request) -> Option<&str> {
+    /// Chromium's have 32 letters, the UUIDs of Firefox and Safari 36 characters.
+    const MAX_ID: usize = 64;
+    let origin = KnownFields::new(request).value("origin")?;
+    let id = EXTENSIONS.iter().find_map(|scheme| origin.strip_prefix(*scheme))?;
+    let is_id = |id: &&str| {
+        (1..=MAX_ID).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    std::str::from_utf8(id).ok().filter(is_id)
+}
+
 /// Handles requests over plain HTTP or from programs other than browsers.
 fn classify_without_metadata(request: &Request, fields: &KnownFields<'_>) -> Initiator {
     let referer = fields.value("referer").filter(|referer| is_http(referer));

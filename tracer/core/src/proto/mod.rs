@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::BootTime;
 
 pub use decoder::{Decoder, Limits, Message, parse_http1};
-pub use initiator::{Initiator, initiator};
+pub use initiator::{Initiator, extension_id, initiator};
 pub use name::{NameSource, ServerName};
 pub use traffic::{Traffic, Unread};
 pub use transcript::{Transcript, parse_transcript};
