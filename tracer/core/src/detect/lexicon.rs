@@ -83,6 +83,8 @@ const MAX_PATH_WORDS: usize = 32;
 pub struct Lexicon {
     entries: HashMap<Name, Entry, BuildHasherDefault<NameHasher>>,
     path_words: HashMap<Name, PathWords>,
+    /// The words by which a path says that the recipient searches.
+    search_path: PathWords,
     interface: HashSet<Name>,
     not_interface: HashSet<Name>,
     pub(super) roles: RoleTable,
@@ -163,11 +165,6 @@ struct Spelled {
 pub(super) struct PathWords(u32);
 
 impl PathWords {
-    /// Reports whether the rule needs one of its words in the path.
-    pub(super) fn is_needed(self) -> bool {
-        self.0 != 0
-    }
-
     /// Reports whether the path contains one of the `needed` words. Always true if
     /// none is needed.
     pub(super) fn satisfies(self, needed: Self) -> bool {
@@ -189,6 +186,7 @@ impl Lexicon {
         let mut lexicon = Self {
             entries: HashMap::default(),
             path_words: HashMap::new(),
+            search_path: PathWords::default(),
             interface: HashSet::new(),
             not_interface: HashSet::new(),
             roles: RoleTable::new(roles),
@@ -220,6 +218,9 @@ impl Lexicon {
         for located in &fields.fields {
             let entry = &located.entry;
             let path = lexicon.register_path_words(located, &entry.path)?;
+            if Kind::from(entry.kind) == Kind::SearchTerms {
+                lexicon.search_path.0 |= path.0;
+            }
             let meaning = Meaning::Field { kind: entry.kind.into(), text: entry.text, path };
             lexicon.register(located, &entry.names, &meaning)?;
         }
@@ -325,6 +326,12 @@ impl Lexicon {
             set.0 |= self.path_words.entry(word).or_insert(PathWords(1 << next)).0;
         }
         Ok(set)
+    }
+
+    /// Reports whether a path, of which these are the words, says that the recipient
+    /// searches.
+    pub(super) fn is_search(&self, path: PathWords) -> bool {
+        path.0 & self.search_path.0 != 0
     }
 
     /// Returns the rules' words that occur in a path.

@@ -36,7 +36,7 @@ const MAX_SHORT_LIVED: usize = 16;
 /// rest of [`MAX_FINDINGS`].
 const MAX_OF_KIND: usize = 32;
 
-/// The class of search terms in a request whose path says that the recipient searches.
+/// The class of search terms in a request by which the recipient itself is searched.
 const SITE_SEARCH: &str = "site_search";
 
 /// The class of a search engine's address without search terms.
@@ -210,8 +210,11 @@ impl<'a> Search<'a> {
                     && self.path.satisfies(*path)
                     && fields::matches_form(value, *text, lexicon);
                 if matches {
-                    // The path says that the recipient itself searches.
-                    let searches = *kind == Kind::SearchTerms && path.is_needed();
+                    // The recipient itself searches: its path says so, or it is asked by a query
+                    // and nothing is reported.
+                    let is_asked = matches!(value.chain.root(), Step::Query(_));
+                    let searches = *kind == Kind::SearchTerms
+                        && (lexicon.is_search(self.path) || is_asked && !self.is_report);
                     self.add_value(*kind, searches.then_some(SITE_SEARCH), value);
                 }
                 // A search box may also send text while the user is typing.
