@@ -5,7 +5,8 @@ use crate::content::{
     archive,
     base64::{self, Alphabet, Disguise},
     chain::{Coding, Step},
-    compress, json, multipart, plist, radix, text,
+    compress::{self, End},
+    json, multipart, plist, radix, text,
 };
 
 impl Engine<'_> {
@@ -23,9 +24,19 @@ impl Engine<'_> {
     fn radix(&mut self, text: &str, bytes: &[u8], step: Step<'_>, context: Context<'_>) -> bool {
         /// Shorter values are identifiers, which can be binary documents by chance.
         const MIN_BINARY: usize = 24;
-        let is_known = self.charge_work(bytes.len())
-            && (text::looks_like_text(bytes, context.truncated)
-                || bytes.len() >= MIN_BINARY && self.is_plausible(bytes, context.truncated));
+        /// Enough to notice that the text was encoded once more.
+        const PROBE: usize = 4096;
+        if !self.charge_work(bytes.len()) {
+            return false;
+        }
+        if let Some(coding) = compress::magic(bytes)
+            && coding != Coding::Zlib
+            && self.decompress(coding, bytes, PROBE).is_none_or(|it| it.end == End::Malformed)
+        {
+            return false;
+        }
+        let is_known = text::looks_like_text(bytes, context.truncated)
+            || bytes.len() >= MIN_BINARY && self.is_plausible(bytes, context.truncated);
         if is_known {
             if step == Step::Base85 {
                 self.emit(text, context);
