@@ -251,8 +251,17 @@ pub enum Error {
     /// The file has an unknown format.
     #[error("neither an ELF file nor a zip archive")]
     UnknownFormat,
+    /// The file is a bundle of APKs, whose paths these are.
+    #[error(
+        "no library was found in the archive, which is a bundle; unpack it first, and locate its \
+         split APKs: {}", .0.join(", ")
+    )]
+    Bundle(Vec<String>),
     /// The file is a zip archive that contains no library.
-    #[error("an archive without libraries")]
+    #[error(
+        "no library was found in the archive; an application that is installed in parts keeps \
+         them in a split APK, such as split_config.arm64_v8a.apk"
+    )]
     NoLibraries,
 }
 
@@ -286,5 +295,9 @@ pub fn locate(source: &dyn Source, file: &str, cache: &mut Cache) -> Result<Vec<
         let findings = Findings::unread(&reason);
         located.push(Located { file: file.into(), entry: None, findings });
     }
-    if located.is_empty() { Err(Error::NoLibraries) } else { Ok(located) }
+    match (located.is_empty(), archive.nested.is_empty()) {
+        (false, _) => Ok(located),
+        (true, false) => Err(Error::Bundle(archive.nested)),
+        (true, true) => Err(Error::NoLibraries),
+    }
 }

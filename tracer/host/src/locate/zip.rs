@@ -35,6 +35,9 @@ const MAX_DIRECTORY: usize = 32 << 20;
 /// Maximum number of libraries reported of one archive.
 const MAX_LIBRARIES: usize = 1024;
 
+/// Maximum number of APKs that are listed of a bundle.
+const MAX_NESTED: usize = 8;
+
 /// A library in the archive.
 pub(super) struct Library<'a> {
     /// Path in the archive.
@@ -47,6 +50,8 @@ pub(super) struct Library<'a> {
 /// The `.so` entries of an archive.
 pub(super) struct Libraries<'a> {
     pub(super) entries: Vec<Library<'a>>,
+    /// Paths of the APKs in the archive, of which at most [`MAX_NESTED`] are listed.
+    pub(super) nested: Vec<String>,
     /// True if there are more libraries, or if part of the directory could not be read.
     pub(super) incomplete: bool,
 }
@@ -63,7 +68,8 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
     };
     let len = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = archive.read(start, len.min(MAX_DIRECTORY))?;
-    let mut found = Libraries { entries: Vec::new(), incomplete: bytes.len() < len };
+    let incomplete = bytes.len() < len;
+    let mut found = Libraries { entries: Vec::new(), nested: Vec::new(), incomplete };
     // The entries of a valid archive do not overlap, so the sum of their sizes is at most the
     // size of the archive. This bounds the work for a malicious one.
     let mut unread = archive.size();
@@ -75,6 +81,9 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
         };
         rest = after;
         if !entry.name.ends_with(b".so") {
+            if entry.name.ends_with(b".apk") && found.nested.len() < MAX_NESTED {
+                found.nested.push(String::from_utf8_lossy(entry.name).into_owned());
+            }
             continue;
         }
         let room = unread.checked_sub(if entry.stored { entry.size } else { 0 });

@@ -174,6 +174,9 @@ fn rejects_other_files() {
     assert!(matches!(error(b"#!/bin/sh\n"), Error::UnknownFormat));
     let text = archive(&[Entry { name: "a.txt", method: 0, data: vec![1] }], false);
     assert!(matches!(error(&text), Error::NoLibraries));
+    let bundle = [Entry { name: "splits/base-x86_64.apk", method: 0, data: vec![1] }];
+    let told = error(&archive(&bundle, false)).to_string();
+    assert!(told.contains("unpack it first") && told.contains("base-x86_64.apk"), "{told}");
 }
 
 #[test]
