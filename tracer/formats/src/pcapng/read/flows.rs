@@ -96,7 +96,7 @@ impl Flows {
         let flow = self.flows.entry(pair).or_insert_with(|| Flow::new(&mut self.count));
         flow.last_used = flow.last_used.max(time);
         flow.set_owner(owner);
-        flow.find_client(Some(from), Some(to), tcp, &payload);
+        flow.find_client(Some(from), Some(to), tcp, &payload, len);
         let is_client = flow.client.is(Some(from));
         let connection = |transport| Connection {
             key: flow.number,
@@ -127,7 +127,7 @@ impl Flows {
                     flow.stream.sent(segment, tcp.syn, &context, pending_bytes, out);
                 } else if let Some(ack) = tcp.ack {
                     flow.stream.tls.server_data(&payload);
-                    flow.stream.acknowledged(ack, &context, pending_bytes, out);
+                    flow.stream.acknowledged(ack, len > 0, &context, pending_bytes, out);
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Flows {
         let flow = self.flows.entry(pair).or_insert_with(|| Flow::new(&mut self.count));
         flow.last_used = flow.last_used.max(time);
         flow.set_owner(owner);
-        flow.find_client(pdu.from, pdu.to, None, &pdu.payload);
+        flow.find_client(pdu.from, pdu.to, None, &pdu.payload, pdu.len);
         if !flow.client.is(pdu.from) {
             return;
         }
@@ -263,6 +263,7 @@ impl Flow {
         to: Option<SocketAddr>,
         tcp: Option<Tcp>,
         payload: &[u8],
+        len: u32,
     ) {
         if matches!(self.client, Client::Known(_)) {
             // The side that accepted the connection may be the one that sends
@@ -285,7 +286,7 @@ impl Flow {
                 self.stream = Reassembly::default();
             }
             self.client = client;
-        } else if self.client == Client::Unknown && !payload.is_empty() {
+        } else if self.client == Client::Unknown && len > 0 {
             let port = |addr: Option<SocketAddr>| addr.map_or(0, |addr| addr.port());
             // Servers listen on low ports. Otherwise, the client sends first.
             let is_low = |port| port < 1024;

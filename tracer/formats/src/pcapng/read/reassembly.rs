@@ -41,6 +41,9 @@ pub(super) struct Reassembly {
     pub(super) next: Option<u64>,
     /// Sequence number of the client's first byte, known from its SYN.
     pub(super) opened: Option<u32>,
+    /// Sequence number up to which the server has answered: it acknowledged the bytes before
+    /// it, and sent data.
+    answered: Option<u32>,
     /// Set if the next segment starts a send.
     pub(super) at_send_start: bool,
     /// Set once a record was emitted.
@@ -141,17 +144,22 @@ impl Reassembly {
     }
 
     /// Processes an acknowledgment: the server has received everything up to
-    /// `ack`, so the capture lost what is missing of it.
+    /// `ack`, so the capture lost what is missing of it. `answers` is set if it sent data as
+    /// well.
     pub(super) fn acknowledged(
         &mut self,
         ack: u32,
+        answers: bool,
         context: &Context<'_>,
         pending_bytes: &mut usize,
         out: &mut VecDeque<Event>,
     ) {
-        let ack = self.position(ack);
-        while self.pending.first_key_value().is_some_and(|(&position, _)| position < ack) {
+        let end = self.position(ack);
+        while self.pending.first_key_value().is_some_and(|(&position, _)| position < end) {
             self.release(context, pending_bytes, out);
+        }
+        if answers {
+            self.answered = Some(ack);
         }
     }
 
@@ -187,8 +195,8 @@ impl Reassembly {
             };
             out.push_back(Event::Sent(context.record(start, 0)));
         }
-        // The missing segment may have ended a send or not.
-        self.at_send_start = false;
+        // The missing segment may have ended a send or not. What follows an answer starts one.
+        self.at_send_start = self.answered == Some(first.seq);
         self.emit(position, first, context, out);
         self.emit_ready(context, pending_bytes, out);
         true

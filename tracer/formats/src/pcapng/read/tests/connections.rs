@@ -225,6 +225,42 @@ fn a_keep_alive_probe_is_no_send() {
 }
 
 #[test]
+fn a_lost_packet_costs_one_request() {
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: c.test\r\n\r\n").into_bytes();
+    let [one, three, four] = ["/one", "/three", "/four"].map(get);
+    let lost = 7 + one.len() as u32;
+    let (third, fourth) = (lost + 66, lost + 66 + three.len() as u32);
+    let capture = |answer: &'static [u8]| {
+        file(&[
+            client(6, SYN, b""),
+            client(7, ACK | PSH, &one),
+            server(lost, ACK | PSH, ANSWER),
+            server(third, ACK | PSH, answer),
+            client(third, ACK | PSH, &three),
+            server(fourth, ACK | PSH, ANSWER),
+            client(fourth, ACK | PSH, &four),
+        ])
+    };
+    let (found, totals) = requests(&capture(ANSWER));
+    let targets: Vec<_> = found.iter().map(|(target, ..)| &**target).collect();
+    assert_eq!(targets, ["/one", "/three", "/four"]);
+    assert_eq!(totals.missing_bytes, 66);
+    // Without an answer, what follows the gap may be the rest of a body.
+    assert_eq!(requests(&capture(b"")).0.len(), 2);
+}
+
+#[test]
+fn headers_alone_leave_everything_unread() {
+    let mut capture = File::with_link(1);
+    for number in 0..3 {
+        let frame = client(1000 * (number + 1), ACK | PSH, &[b'x'; 1000]).ethernet();
+        capture.cut_packet(0, 0, &frame[..frame.len() - 1000], frame.len(), &[]);
+    }
+    let (found, totals) = requests(&capture.bytes);
+    assert_eq!((found.len(), totals.missing_bytes), (0, 3000));
+}
+
+#[test]
 fn only_datagrams_of_the_client_are_read() {
     let mut capture = File::with_link(101);
     let ip = |from, to, from_port, to_port, payload: &[u8]| {
