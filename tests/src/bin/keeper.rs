@@ -25,8 +25,8 @@ use tracer_core::{
     stream::Sent,
 };
 
-const REPORT: &[u8] = b"POST /v1 HTTP/1.1\r\nHost: collector.example\r\nContent-Length: 49\r\n\r\n\
-                        {\"url\":\"https://news.example.org/story?q=secret\"}";
+const REPORT: &[u8] = b"POST /v1 HTTP/1.1\r\nHost: collector.example\r\nContent-Length: 54\r\n\r\n\
+                        {\"page_url\":\"https://news.example.org/story?q=secret\"}";
 
 /// Pause between two alerts: short enough for a kill to hit every stage of a
 /// commit, and long enough for a busy disk to keep up.
