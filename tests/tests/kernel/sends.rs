@@ -111,7 +111,10 @@ fn each_call(transport: &str, to: SocketAddr) {
         }
         let losses = watched.live.losses();
         assert_eq!(losses.delivered(), LENGTHS.len() as u64);
-        assert!(Loss::ALL.iter().all(|&loss| losses.count(loss) == 0), "{losses:?}");
+        // The kernel counts missed programs of all tasks. That none was missed for the watched
+        // one is shown by the number of records.
+        let own = Loss::ALL.iter().filter(|&&loss| loss != Loss::Missed);
+        assert!(own.map(|&loss| losses.count(loss)).all(|count| count == 0), "{losses:?}");
     }
 }
 
