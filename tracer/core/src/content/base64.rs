@@ -10,6 +10,8 @@
 //! eyJhbGci….eyJzdWIi….c2lnbmF0…          (which covers the parts of a JWT)
 //! ```
 
+use super::{compress, text};
+
 /// Minimum length of a candidate. Nine decoded bytes are the least in which
 /// text can be distinguished from coincidence.
 const MIN_ENCODED: usize = 12;
@@ -114,7 +116,7 @@ pub(super) fn is_reversed(text: &str) -> bool {
     if !may_have_known_start(start[0], start[1]) {
         return false;
     }
-    decode(&start, true).is_some_and(|decoded| has_known_start(&decoded.bytes))
+    decode(&start, true).is_some_and(|decoded| is_known_content(&decoded.bytes))
 }
 
 /// Decodes a token that follows a proprietary tag, which is not part of the
@@ -126,7 +128,7 @@ pub(super) fn after_prefix(text: &str, truncated: bool) -> Option<Decoded> {
         let rest = text.get(skip..)?;
         may_have_known_start(*rest.first()?, *rest.get(1)?).then_some(())?;
         let probe = decode(rest.get(..PROBE)?, true)?;
-        has_known_start(&probe.bytes).then(|| decode(rest, truncated)).flatten()
+        is_known_content(&probe.bytes).then(|| decode(rest, truncated)).flatten()
     })
 }
 
@@ -173,6 +175,13 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Reports whether bytes start like common content, and unlike random data.
 pub(super) fn has_known_start(bytes: &[u8]) -> bool {
     KNOWN_STARTS.iter().any(|start| bytes.starts_with(start))
+}
+
+/// Reports whether the beginning of decoded bytes is common content throughout: two
+/// characters of JSON alone can be a coincidence.
+fn is_known_content(bytes: &[u8]) -> bool {
+    has_known_start(bytes)
+        && (compress::magic(bytes).is_some() || text::as_text(bytes, true).is_some())
 }
 
 /// Reports whether text that could not be decoded looks like random bytes,

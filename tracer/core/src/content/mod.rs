@@ -201,9 +201,8 @@ pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
         "base32" => {
             radix::base32(std::str::from_utf8(input).ok()?).find(|it| base64::has_known_start(it))
         }
-        "base85" => {
-            radix::base85(std::str::from_utf8(input).ok()?).find(|it| base64::has_known_start(it))
-        }
+        "base85" => radix::base85(std::str::from_utf8(input).ok()?, false)
+            .find(|it| base64::has_known_start(it)),
         "quoted-printable" => mime::quoted_printable(std::str::from_utf8(input).ok()?),
         "latin1" => text::binary_string(input, true),
         "bytes" => numbers::list(std::str::from_utf8(input).ok()?, true),

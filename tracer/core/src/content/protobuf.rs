@@ -181,8 +181,11 @@ pub(super) enum PayloadKind {
 pub(super) fn classify(payload: &[u8], truncated: bool) -> PayloadKind {
     let message = match text::as_text(payload, truncated) {
         Some(_) => !truncated && is_wrapped_text(payload),
-        // Data that starts like a compressed stream may be a truncated one.
-        None if truncated && compress::magic(payload).is_some() => false,
+        // Data that starts like a compressed stream or a multipart body, whose parts can be
+        // binary, may be a truncated one.
+        None if truncated && (compress::magic(payload).is_some() || payload.starts_with(b"--")) => {
+            false
+        }
         None => is_message(payload, truncated),
     };
     if message { PayloadKind::Message } else { PayloadKind::Other }

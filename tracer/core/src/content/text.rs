@@ -36,7 +36,7 @@ fn has_wide_controls(text: &[u8]) -> bool {
 }
 
 /// Reports control characters below U+0080.
-fn has_controls(bytes: &[u8]) -> bool {
+pub(super) fn has_controls(bytes: &[u8]) -> bool {
     // Without an early exit, so that the compiler vectorises the loop.
     bytes.iter().fold(false, |seen, &b| seen | ((b < 0x20) & !is_text_control(b)) | (b == 0x7f))
 }

@@ -21,6 +21,8 @@ use crate::content::{
 const MIN_GUESS: usize = 24;
 /// The same for a field, since shorter values are keys and digests.
 const MIN_FIELD_GUESS: usize = 48;
+/// Compression formats that are bare blocks, cheap to try.
+const BLOCKS: [Coding; 2] = [Coding::Snappy, Coding::Lz4];
 /// Minimum length of text that confirms such a guess.
 const MIN_GUESSED: usize = 32;
 
@@ -90,7 +92,9 @@ impl Engine<'_> {
         let is_plausible = self.is_plausible(&decoded, truncated);
         let is_compressed = is_plausible && compress::magic(&decoded).is_some();
         let high = decoded.iter().filter(|byte| !byte.is_ascii()).count();
-        let is_binary = high * 4 >= decoded.len() && decoded.len() >= MIN_GUESS;
+        // Bytes without control characters may be text.
+        let is_binary = decoded.len() >= MIN_GUESS
+            && (high * 4 >= decoded.len() || high > 0 && text::has_controls(&decoded));
         (is_binary || is_plausible).then_some((decoded, is_compressed))
     }
 
@@ -156,6 +160,8 @@ impl Engine<'_> {
             .and_then(|text| lz_string::decode_text(text, cut, self.output_left()))
         {
             self.decoded(plain.as_bytes(), bytes.len(), Step::LzString, context, DOCUMENT);
+        } else if self.guess_compression(&BLOCKS, bytes, context) == Some(true) {
+            // Their literals would look like text behind a header.
         } else if let Some(frames) = frames(bytes, cut) {
             self.frames(&frames, context);
         } else if let Some(decoded) = text::utf16_decode(bytes) {
@@ -218,7 +224,7 @@ impl Engine<'_> {
             let chain = context.chain.then(Step::Protobuf(field.number));
             let here = Context { chain: &chain, key, container, truncated: field.truncated };
             match protobuf::classify(payload, field.truncated) {
-                protobuf::PayloadKind::Message => self.protobuf(payload, here),
+                protobuf::PayloadKind::Message => self.embedded(payload, here),
                 protobuf::PayloadKind::Other => self.look(payload, here, Role::Field),
             }
         }
@@ -229,6 +235,15 @@ impl Engine<'_> {
                 self.runs(fields.rest(), context, Step::Text);
             }
             _ => {}
+        }
+    }
+
+    /// Reads an embedded message, or the compressed data that only parses like one.
+    fn embedded(&mut self, bytes: &[u8], context: Context<'_>) {
+        let is_compressed = compress::magic(bytes)
+            .is_some_and(|coding| self.compressed(coding, bytes, false, context, Role::Field));
+        if !is_compressed {
+            self.protobuf(bytes, context);
         }
     }
 
@@ -280,12 +295,32 @@ impl Engine<'_> {
     /// yields text, and only if the stream ends with the input or the input is
     /// truncated.
     fn guess(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        match self.guess_compression(&[Coding::Deflate, Coding::Brotli], bytes, context) {
+            Some(false) => {}
+            Some(true) => return true,
+            None => return false,
+        }
+        if let Some(text) = lz_string::decode_bytes(bytes, context.truncated, self.output_left()) {
+            self.decoded(text.as_bytes(), bytes.len(), Step::LzString, context, DOCUMENT);
+            return true;
+        }
+        self.unmask(bytes, context)
+    }
+
+    /// Tries compression formats without a mark. Returns `None` if the budget is used up.
+    fn guess_compression(
+        &mut self,
+        codings: &[Coding],
+        bytes: &[u8],
+        context: Context<'_>,
+    ) -> Option<bool> {
         /// Enough text to accept a guess.
         const PROBE: usize = 4096;
-        for coding in [Coding::Snappy, Coding::Lz4, Coding::Deflate, Coding::Brotli] {
-            let Some(probe) = self.decompress(coding, bytes, PROBE) else {
-                return false;
-            };
+        if bytes.len() < MIN_GUESS {
+            return Some(false);
+        }
+        for &coding in codings {
+            let probe = self.decompress(coding, bytes, PROBE)?;
             let ends = match probe.end {
                 End::Complete => probe.used == bytes.len(),
                 End::Truncated => context.truncated,
@@ -297,22 +332,16 @@ impl Engine<'_> {
             {
                 continue;
             }
-            let Some(decoded) = self.decompress(coding, bytes, usize::MAX) else {
-                return false;
-            };
+            let decoded = self.decompress(coding, bytes, usize::MAX)?;
             let chain = context.chain.then(Step::Compressed(coding));
             let truncated = self.record_end(&decoded, bytes.len());
             let here = Context { truncated, ..context.with_chain(&chain) };
             self.on_wire(bytes.len(), decoded.bytes.len(), |engine| {
                 engine.look(&decoded.bytes, here, DOCUMENT);
             });
-            return true;
+            return Some(true);
         }
-        if let Some(text) = lz_string::decode_bytes(bytes, context.truncated, self.output_left()) {
-            self.decoded(text.as_bytes(), bytes.len(), Step::LzString, context, DOCUMENT);
-            return true;
-        }
-        self.unmask(bytes, context)
+        Some(false)
     }
 
     /// Tries keys that may have masked the bytes.

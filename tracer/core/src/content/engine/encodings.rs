@@ -6,7 +6,7 @@ use crate::content::{
     base64::{self, Alphabet, Disguise},
     chain::{Coding, Step},
     compress::{self, End},
-    json, multipart, plist, radix, text,
+    json, multipart, plist, radix, text, xml,
 };
 
 impl Engine<'_> {
@@ -18,7 +18,8 @@ impl Engine<'_> {
     /// Looks for base85. Its characters also separate fields, so this comes before
     /// other formats of text. Returns whether the text is in it.
     pub(super) fn base85(&mut self, text: &str, context: Context<'_>) -> bool {
-        radix::base85(text).any(|bytes| self.radix(text, &bytes, Step::Base85, context))
+        radix::base85(text, context.truncated)
+            .any(|bytes| self.radix(text, &bytes, Step::Base85, context))
     }
 
     fn radix(&mut self, text: &str, bytes: &[u8], step: Step<'_>, context: Context<'_>) -> bool {
@@ -31,7 +32,12 @@ impl Engine<'_> {
         }
         if let Some(coding) = compress::magic(bytes)
             && coding != Coding::Zlib
-            && self.decompress(coding, bytes, PROBE).is_none_or(|it| it.end == End::Malformed)
+            && self.decompress(coding, bytes, PROBE).is_none_or(|it| match it.end {
+                End::Malformed => true,
+                End::Truncated => !context.truncated,
+                End::Complete => it.used < bytes.len(),
+                End::Full => false,
+            })
         {
             return false;
         }
@@ -159,6 +165,8 @@ impl Engine<'_> {
                 Some(_) => text::looks_like_text(bytes, truncated),
                 None => {
                     json::is_document(bytes, truncated)
+                        || xml::may_start(bytes)
+                            && std::str::from_utf8(bytes).is_ok_and(xml::starts)
                         || binary::is_document(bytes, truncated)
                         || binary::header_len(bytes, truncated).is_some()
                 }

@@ -195,7 +195,11 @@ proptest! {
         let body = wrap(&layers, &event);
         let whole = body_values(&body);
         let (values, _) = body_report(&body[..cut.index(body.len() + 1)], true);
-        for value in values.iter().filter(|v| !v.truncated) {
+        // A block without a mark is not recognised by its first bytes, whose literals are
+        // then runs of text.
+        let has_block = layers.iter().any(|layer| matches!(layer, Layer::Snappy | Layer::Lz4));
+        let is_literal = |value: &&Seen| has_block && value.chain.contains(" > text");
+        for value in values.iter().filter(|v| !v.truncated && !is_literal(v)) {
             prop_assert!(
                 whole.iter().any(|w| w.text == value.text),
                 "{layers:?}: {value:?} is not in {:#?}", lines(&whole)
