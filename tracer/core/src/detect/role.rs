@@ -14,7 +14,7 @@ use super::name::{Name, last_parts};
 use crate::{
     content::{Chain, Segment, Step, Value},
     finding::UrlRole,
-    rules::Roles,
+    rules::{Roles, Text},
 };
 
 /// Maximum distance in bytes between a URL and the name before it.
@@ -36,8 +36,8 @@ pub(super) struct RoleTable {
 struct Place {
     role: UrlRole,
     within: Vec<Name>,
-    /// In lower case.
-    extensions: Vec<String>,
+    /// In lower case, with the dot.
+    extensions: HashSet<String>,
     in_reports: bool,
 }
 
@@ -56,32 +56,23 @@ impl RoleTable {
         let mut table = Self::default();
         for (at, located) in roles.places.iter().enumerate() {
             let entry = &located.entry;
-            let names = |texts: &[crate::rules::Text]| {
-                texts.iter().filter_map(|text| Name::new(text.as_str())).collect::<Vec<_>>()
-            };
+            let extensions = entry.extensions.iter();
             table.places.push(Place {
                 role: entry.role,
-                within: names(&entry.within),
-                extensions: entry
-                    .extensions
-                    .iter()
-                    .map(|text| text.as_str().to_ascii_lowercase())
-                    .collect(),
+                within: compiled(&entry.within).collect(),
+                extensions: extensions.map(|text| text.as_str().to_ascii_lowercase()).collect(),
                 in_reports: entry.in_reports,
             });
             if entry.names.is_empty() {
                 table.by_surroundings.push(at);
             }
-            for name in names(&entry.names) {
+            for name in compiled(&entry.names) {
                 table.by_name.entry(name).or_default().push(at);
             }
         }
         for located in &roles.reports {
-            let words = |texts: &[crate::rules::Text]| {
-                texts.iter().filter_map(|text| Name::new(text.as_str())).collect::<Vec<_>>()
-            };
-            table.report_paths.extend(words(&located.entry.path));
-            table.report_within.extend(words(&located.entry.within));
+            table.report_paths.extend(compiled(&located.entry.path));
+            table.report_within.extend(compiled(&located.entry.within));
         }
         table
     }
@@ -105,18 +96,19 @@ impl RoleTable {
         if let Step::XmlNamespace(_) = value.chain.last() {
             return PlacedRole { role: UrlRole::Reference, in_reports: false, shows_report: false };
         }
-        let url = if truncated { "" } else { &value.text[at.clone()] };
+        let extension = if truncated { None } else { extension(&value.text[at.clone()]) };
+        let extension = extension.as_deref();
         let enclosing: Vec<Name> = enclosing_names(value.chain).collect();
         let shows_report = enclosing.iter().any(|name| self.report_within.contains(name));
         let by_name = names(value, at.start, label).find_map(|(name, before)| {
             let places = self.by_name.get(&name)?;
-            self.first_match(places, url, &enclosing, before)
+            self.first_match(places, extension, &enclosing, before)
         });
         let found = match by_name {
             // A name in general use says less than the name of a file, which a cut takes.
             Some(place) if place.in_reports && truncated => None,
             Some(place) if !place.in_reports => Some(place),
-            _ => self.first_match(&self.by_surroundings, url, &enclosing, None).or(by_name),
+            _ => self.first_match(&self.by_surroundings, extension, &enclosing, None).or(by_name),
         };
         let (role, in_reports) =
             found.map_or((UrlRole::Unknown, false), |place| (place.role, place.in_reports));
@@ -126,7 +118,7 @@ impl RoleTable {
     fn first_match(
         &self,
         places: &[usize],
-        url: &str,
+        extension: Option<&str>,
         enclosing: &[Name],
         before: Option<Name>,
     ) -> Option<&Place> {
@@ -137,7 +129,7 @@ impl RoleTable {
                     .iter()
                     .any(|name| enclosing.contains(name) || before == Some(*name));
             let has_extension = place.extensions.is_empty()
-                || place.extensions.iter().any(|extension| ends_with(url, extension));
+                || extension.is_some_and(|extension| place.extensions.contains(extension));
             is_within && has_extension
         })
     }
@@ -242,13 +234,19 @@ fn enclosing_names(chain: &Chain<'_>) -> impl Iterator<Item = Name> {
     names.into_iter()
 }
 
-/// Reports whether the path of a URL ends with an extension, whatever its case.
-fn ends_with(url: &str, extension: &str) -> bool {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let tail = path.len().checked_sub(extension.len()).and_then(|at| path.get(at..));
-    // The host is no file name.
-    path.splitn(4, '/').nth(3).is_some()
-        && tail.is_some_and(|tail| tail.eq_ignore_ascii_case(extension))
+/// Compiles the names in a rule.
+fn compiled(texts: &[Text]) -> impl Iterator<Item = Name> {
+    texts.iter().filter_map(|text| Name::new(text.as_str()))
+}
+
+/// Returns the extension of the file that a URL names, with the dot and in lower case.
+fn extension(url: &str) -> Option<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.split(['?', '#']).next()?;
+    // A host has dots as well.
+    let (_, path) = path.split_once('/')?;
+    let file = path.rsplit('/').next()?;
+    file.rfind('.').map(|dot| file[dot..].to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -273,9 +271,16 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_no_file_name() {
-        assert!(ends_with("https://a.test/x/photo.JPG?w=3", ".jpg"));
-        assert!(!ends_with("https://cdn.js", ".js"));
-        assert!(!ends_with("https://a.test/x?y.jpg", ".jpg"));
+    fn a_host_has_no_extension() {
+        for (url, known) in [
+            ("https://a.test/x/photo.JPG?w=3", Some(".jpg")),
+            ("a.test/lib/a.min.js", Some(".js")),
+            ("https://cdn.js", None),
+            ("https://cdn.js/", None),
+            ("https://a.test/x?y.jpg", None),
+            ("https://a.test/v1.2/x", None),
+        ] {
+            assert_eq!(extension(url).as_deref(), known, "{url}");
+        }
     }
 }

@@ -87,7 +87,7 @@ impl RulesFile<'_> {
         let line = before.rsplit('\n').next().unwrap_or_default();
         Place {
             file: self.name.to_owned(),
-            line: before.bytes().filter(|&b| b == b'\n').count() + 1,
+            line: memchr::memchr_iter(b'\n', before.as_bytes()).count() + 1,
             column: line.chars().count() + 1,
         }
     }
