@@ -5,7 +5,7 @@ use super::{base64, text};
 /// Decodes quoted-printable: `=3D` and lines that end in `=`. Returns `None` if an `=`
 /// is something else, or if too little says that the text is encoded at all.
 pub(super) fn quoted_printable(text: &str) -> Option<Vec<u8>> {
-    /// Triplets that are no coincidence; `=3D` and a broken line are by themselves.
+    /// Minimum number of triplets that show the encoding. A single `=3D` or broken line does.
     const MIN_TRIPLETS: usize = 3;
     let mut out = Vec::with_capacity(text.len());
     let (mut rest, mut triplets, mut is_sure) = (text, 0, false);

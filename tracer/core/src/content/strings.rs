@@ -114,12 +114,12 @@ impl Run<'_> {
                 (1..=MAX_TAG.min(run_end - end))
                     .any(|tag| depth > 0 && self.string_end(end + tag, tag, depth - 1).is_some())
             };
-            // The cheap conditions come first, since most lengths are none.
+            // The cheap conditions come first, since most bytes are not lengths.
             let accepted = match prefix {
                 Prefix::Long => true,
                 Prefix::Short if !may_skip => false,
                 Prefix::Short if len < MIN_SHORT => is_followed(),
-                // At the cut, an end by chance cannot be told from a real one.
+                // At the cut, an end may be one by chance.
                 // Otherwise the run may end with the tag and the value of a number.
                 Prefix::Short => !open && run_end - end <= 1 || is_certain && is_followed(),
             };

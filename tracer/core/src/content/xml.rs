@@ -21,7 +21,7 @@ use super::{
     tree::{Containers, MAX_NESTING},
 };
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The value of an attribute, or text.
@@ -140,7 +140,7 @@ impl<'d> Reader<'d> {
         &self.path
     }
 
-    /// Reports whether elements were nested too deeply to be told apart.
+    /// Reports whether elements were nested too deeply, so that their names are not distinguished.
     pub(super) fn is_too_deep(&self) -> bool {
         self.too_deep
     }

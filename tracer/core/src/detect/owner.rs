@@ -1,4 +1,4 @@
-//! Whose value a field holds: the words in its name, and the names of the objects
+//! The owner of a field's value, by the words in its name and the names of the objects
 //! around it.
 //!
 //! A field `id` says nothing by itself. In `user` it is a user's, in `rum_events` an
@@ -23,18 +23,18 @@ const MAX_NAMES: usize = 6;
 
 /// The owner of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum ValueOwner {
     /// The owner with this name in the rules.
     Owner(Name),
     /// The words say nothing about the owner.
     Wrapper,
-    /// Somebody or something else than the sending user or device.
+    /// Another person or thing than the sending user or device.
     Other,
 }
 
 /// The rules about owners, compiled for lookup.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Owners(HashMap<Name, Whose>);
+pub(super) struct Owners(HashMap<Name, ValueOwner>);
 
 impl Owners {
     /// Compiles the rules. Fails if a word has two meanings.
@@ -44,9 +44,9 @@ impl Owners {
             let Owner { name, words, role, .. } = entry;
             for word in words {
                 let whose = match role {
-                    OwnerRole::Owner => Name::new(name.as_str()).map(Whose::Owner),
-                    OwnerRole::Wrapper => Some(Whose::Wrapper),
-                    OwnerRole::Other => Some(Whose::Other),
+                    OwnerRole::Owner => Name::new(name.as_str()).map(ValueOwner::Owner),
+                    OwnerRole::Wrapper => Some(ValueOwner::Wrapper),
+                    OwnerRole::Other => Some(ValueOwner::Other),
                 };
                 let (Some(word_name), Some(whose)) = (Name::new(word.as_str()), whose) else {
                     return Err(
@@ -66,35 +66,35 @@ impl Owners {
 
     /// Returns the owner that the name of an object names. Its last word decides, or
     /// its last two; words that say nothing are skipped.
-    pub(super) fn of(&self, name: &str) -> Option<Whose> {
+    pub(super) fn of(&self, name: &str) -> Option<ValueOwner> {
         let words: Vec<&str> = camel_case_words(name).collect();
         self.of_words(&words)
     }
 
     /// Does the same for the words of a name.
-    fn of_words(&self, words: &[&str]) -> Option<Whose> {
+    fn of_words(&self, words: &[&str]) -> Option<ValueOwner> {
         let mut words = words;
         loop {
             let Some((last, before)) = words.split_last() else {
-                return Some(Whose::Wrapper);
+                return Some(ValueOwner::Wrapper);
             };
             let pair = before.last().and_then(|first| Name::new(first)?.join(last));
             let pair = pair.and_then(|pair| self.0.get(&pair));
             let whose = match pair {
                 Some(whose) => *whose,
-                None if last.bytes().all(|b| b.is_ascii_digit()) => Whose::Wrapper,
+                None if last.bytes().all(|b| b.is_ascii_digit()) => ValueOwner::Wrapper,
                 None => self.word(last)?,
             };
             match whose {
-                Whose::Wrapper => words = before,
-                Whose::Owner(_) if self.has_other(before) => return Some(Whose::Other),
+                ValueOwner::Wrapper => words = before,
+                ValueOwner::Owner(_) if self.has_other(before) => return Some(ValueOwner::Other),
                 _ => return Some(whose),
             }
         }
     }
 
     /// Looks up a word, in the singular or in the plural.
-    fn word(&self, word: &str) -> Option<Whose> {
+    fn word(&self, word: &str) -> Option<ValueOwner> {
         let singular = || {
             let stem = word.strip_suffix(['s', 'S'])?;
             let y = || self.0.get(&Name::new(stem.strip_suffix("ie")?)?.join("y")?);
@@ -103,9 +103,9 @@ impl Owners {
         self.0.get(&Name::new(word)?).or_else(singular).copied()
     }
 
-    /// Reports whether one of the words says that the owner is somebody else.
+    /// Reports whether one of the words names another owner.
     pub(super) fn has_other(&self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.word(word) == Some(Whose::Other))
+        words.iter().any(|word| self.word(word) == Some(ValueOwner::Other))
     }
 
     /// Splits the words of a field's name into its noun and the words of its owner
@@ -130,9 +130,9 @@ impl Owners {
     ) -> Option<Name> {
         for name in names.take(MAX_NAMES) {
             match self.of(name)? {
-                Whose::Owner(owner) => return noun.of(owner),
-                Whose::Wrapper => {}
-                Whose::Other => return None,
+                ValueOwner::Owner(owner) => return noun.of(owner),
+                ValueOwner::Wrapper => {}
+                ValueOwner::Other => return None,
             }
         }
         None
@@ -147,9 +147,9 @@ impl Owners {
         noun: Noun<'_>,
     ) -> Option<Name> {
         match self.of_words(words)? {
-            Whose::Owner(owner) => noun.of(owner),
-            Whose::Wrapper => self.qualify(around, noun),
-            Whose::Other => None,
+            ValueOwner::Owner(owner) => noun.of(owner),
+            ValueOwner::Wrapper => self.qualify(around, noun),
+            ValueOwner::Other => None,
         }
     }
 }
@@ -224,7 +224,8 @@ mod tests {
     fn the_last_word_that_says_something_decides() {
         let knowledge = Knowledge::default();
         let owners = &knowledge.lexicon().owners;
-        let is = |name: &str, owner: &str| owners.of(name) == Name::new(owner).map(Whose::Owner);
+        let is =
+            |name: &str, owner: &str| owners.of(name) == Name::new(owner).map(ValueOwner::Owner);
         for (name, owner) in [
             ("usr", "user"),
             ("Users", "user"),
@@ -240,10 +241,13 @@ mod tests {
             assert!(is(name, owner), "{name}: {:?}", owners.of(name));
         }
         for name in ["data", "user_data_", "0"] {
-            assert!(name.starts_with("user") || owners.of(name) == Some(Whose::Wrapper), "{name}");
+            assert!(
+                name.starts_with("user") || owners.of(name) == Some(ValueOwner::Wrapper),
+                "{name}"
+            );
         }
         for name in ["author", "other_user", "target_user", "message_author"] {
-            assert_eq!(owners.of(name), Some(Whose::Other), "{name}");
+            assert_eq!(owners.of(name), Some(ValueOwner::Other), "{name}");
         }
         for name in ["userPost", "thing", "usersettingspanel"] {
             assert_eq!(owners.of(name), None, "{name}");

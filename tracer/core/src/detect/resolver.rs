@@ -3,7 +3,7 @@
 use super::{
     lexicon::{Entry, Labelling, Lexicon, Meaning},
     name::{Name, camel_case_words, last_parts},
-    owner::{Noun, Owners, Whose, names_around},
+    owner::{Noun, Owners, ValueOwner, names_around},
 };
 use crate::content::{Chain, Path, Segment, Step, Value};
 use crate::finding::Lifetime;
@@ -130,7 +130,7 @@ impl<'l> NameResolver<'l> {
             });
         }
         if own.is_some_and(|entry| entry.kind)
-            && let Some(Whose::Owner(owner)) = lexicon.owners.of(value.text)
+            && let Some(ValueOwner::Owner(owner)) = lexicon.owners.of(value.text)
         {
             self.kind = Some(Kind { owner, container });
         }

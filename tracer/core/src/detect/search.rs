@@ -149,7 +149,9 @@ impl<'a> Search<'a> {
         let has_url = self.find_urls(value);
         if !has_url && let Some(host) = visited::host_within(value, self.visits, self.own) {
             let class = Some("host".to_owned());
-            self.push(Kind::Url, class, host, value.chain.to_string(), value.truncated);
+            let chain = value.chain.to_string();
+            let found = finding(Kind::Url, class, host, chain, value.truncated);
+            self.add(Finding { role: Some(UrlRole::Unknown), ..found });
         }
         if value.chain.last() == Step::Path && value.text.starts_with('/') {
             self.evidence.path(&self.lexicon.sdks, value);
@@ -471,7 +473,7 @@ fn is_short_lived(finding: &Finding) -> bool {
 /// percent-decoding, which may have ended a URL at a character that was encoded. URLs
 /// inside the decoded value are separate findings.
 fn is_repetition(known: &Finding, new: &Finding) -> bool {
-    /// How the chain of a decoded value ends.
+    /// End of the chain of a decoded value.
     const DECODED: &str = " > percent";
     if known.kind != new.kind {
         return false;

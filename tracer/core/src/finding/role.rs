@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The purpose for which a URL was sent, as its place in the request shows it.
 ///
 /// A role never acquits: a visited page is a visited page whatever its role. Without a
-/// known visit, only [`UrlRole::Page`] says that somebody looked at the page.
+/// known visit, only [`UrlRole::Page`] indicates that the page was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UrlRole {

@@ -171,7 +171,7 @@ mod tests {
     fn plain_http_is_never_the_browsers_by_default() {
         let found = attributed("GET", ENGINE, NOTHING);
         assert_eq!((found.sender, found.may_be_page), (Sender::Unknown, true));
-        // A program that is no browser, and what pages do not send.
+        // Another program than a browser, and requests that pages do not send.
         for (method, fields) in [("GET", "User-Agent: curl/8\r\n"), ("POST", ENGINE), ("GET", "")] {
             let found = attributed(method, fields, NOTHING);
             assert_eq!((found.sender, found.may_be_page), (Sender::Unknown, false), "{fields}");

@@ -89,7 +89,7 @@ fn bounded<'a>(from: impl io::Read + 'a, count: &bounded::Count) -> Source<'a> {
     Source::new(Box::new(BufReader::new(Bounded::new(from, count.clone()))))
 }
 
-/// How a file is packed.
+/// The packing of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packing {
     Gzip,

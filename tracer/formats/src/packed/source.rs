@@ -18,7 +18,7 @@ impl<'a> Source<'a> {
     }
 
     /// Returns the next `len` bytes, or all if there are fewer. An error behind
-    /// them is returned to whoever reads on.
+    /// them is returned to the reader.
     pub(super) fn peek(&mut self, len: usize) -> io::Result<&[u8]> {
         self.ahead.drain(..self.at);
         self.at = 0;

@@ -43,7 +43,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
-/// How an entry of an archive is written.
+/// The form in which an entry of an archive is written.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Stored,

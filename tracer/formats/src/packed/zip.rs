@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An archive is read from its start, so that standard input can be one. Entries
-//! that are no recording are skipped. If the archive has more than one
+//! that are not recordings are skipped. If the archive has more than one
 //! recording, the first is read, and its end is an error that says so.
 
 use std::io::{self, BufReader, Read};

@@ -1,4 +1,4 @@
-//! Whose identifier a value is, and how long it lasts.
+//! ValueOwner identifier a value is, and how long it lasts.
 
 use super::*;
 

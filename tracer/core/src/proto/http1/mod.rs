@@ -62,7 +62,7 @@ pub(super) enum Progress {
     Done(Next),
 }
 
-/// How the end of a body is found.
+/// The method by which the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remaining {
     /// By its length.

@@ -40,7 +40,7 @@ pub struct Transcript {
     /// do not merely separate them.
     pub unrecognised: u64,
     /// Number of places within the bodies of responses that look like requests,
-    /// and cannot be told from text.
+    /// and may be text.
     pub doubtful: u64,
 }
 
@@ -65,7 +65,7 @@ pub fn parse_transcript(bytes: &[u8]) -> Transcript {
     reader.transcript
 }
 
-/// What the next byte belongs to.
+/// The part of the file to which the next byte belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// The start of a message, according to the framing of the one before.
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
     /// Moves behind a response.
     fn response(&mut self) {
         let rest = self.rest();
-        let Some(head) = HeadShape::of(rest) else {
+        let Some(head) = HeadShape::parse(rest) else {
             // A status line alone, or with something else behind it.
             let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
             self.at += line;
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a request. Returns `false` if the bytes are none.
+    /// Reads a request. Returns `false` if the bytes are not a request.
     fn request(&mut self) -> bool {
         let start = self.at;
         let mut reader = RequestReader::in_file(Limits::default().body);
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         let from = match remaining {
             // The server's permission stands between head and body.
             Remaining::Continued if shape::is_status_line(rest) => {
-                from + HeadShape::of(rest).map_or(0, |head| head.len)
+                from + HeadShape::parse(rest).map_or(0, |head| head.len)
             }
             // The tool has left out the body.
             Remaining::Length(_) | Remaining::Chunked if shape::is_response(rest) => {
@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
     /// there are none.
     fn websocket(&mut self, start: usize, end: usize) -> bool {
         let rest = self.rest();
-        let frames = match HeadShape::of(rest).filter(|_| shape::is_status_line(rest)) {
+        let frames = match HeadShape::parse(rest).filter(|_| shape::is_status_line(rest)) {
             Some(head) if rest.get(9..12) == Some(b"101") => end + head.len,
             Some(_) => return false,
             None if self.is_separated() => return false,

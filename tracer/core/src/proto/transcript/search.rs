@@ -25,7 +25,7 @@ const METHODS: [&[u8]; 8] =
 /// Maximum number of bytes of heads that are examined for each byte of the file.
 const MAX_WORK: usize = 8;
 
-/// What the bytes that are searched belong to.
+/// The message to which the searched bytes belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Around {
     /// Neither a request nor a response.

@@ -5,7 +5,7 @@ use crate::proto::{
     http1::{is_token, lines},
 };
 
-/// Maximum length of a head. Longer ones are no head.
+/// Maximum length of a head. Longer text is not taken for one.
 const MAX_HEAD: usize = 256 << 10;
 
 /// Minimum length of a line that separates messages.
@@ -27,8 +27,8 @@ pub(super) struct HeadShape {
 
 impl HeadShape {
     /// Returns the shape of the head at the start of the bytes. Returns `None`
-    /// if a line is no field.
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    /// if a line is not a field.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         Self::examine(bytes).0
     }
 
@@ -102,7 +102,7 @@ pub(super) fn status(bytes: &[u8]) -> Option<u16> {
 /// Reports whether the bytes start with the head of a response: its status line,
 /// and fields up to an empty line.
 pub(super) fn is_response(bytes: &[u8]) -> bool {
-    is_status_line(bytes) && HeadShape::of(bytes).is_some_and(|head| head.is_whole)
+    is_status_line(bytes) && HeadShape::parse(bytes).is_some_and(|head| head.is_whole)
 }
 
 /// Reports whether the bytes start with the first line of a message.

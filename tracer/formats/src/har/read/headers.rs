@@ -58,7 +58,7 @@ impl Listed {
         }
     }
 
-    /// Adds a line of the form `name: value`. Other lines are no fields.
+    /// Adds a line of the form `name: value`. Other lines are ignored.
     fn line(&mut self, line: &[u8]) {
         // The names of HTTP/2's own fields begin with a colon.
         let colon = line.iter().skip(1).position(|&b| b == b':').map(|at| at + 1);

@@ -1,4 +1,4 @@
-//! Whether the request of an entry was sent.
+//! The outcome of an entry: sent, or never sent and why.
 //!
 //! Tools list requests that were blocked, failed, or were answered by a cache or
 //! on the device, and say so in members of their own:
@@ -168,7 +168,7 @@ const FAILED_WORDS: [&str; 58] = [
 /// Maximum number of bytes kept of a reason.
 const MAX_REASON: usize = 1024;
 
-/// What an entry says about the outcome of its request.
+/// The statements of an entry about the outcome of its request.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     status: Option<f64>,

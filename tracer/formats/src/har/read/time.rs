@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{Timestamp, civil::DateTime, fmt::rfc2822, tz::TimeZone};
 use tracer_core::record::BootTime;
 
-/// Maximum length of a time. Longer text is none.
+/// Maximum length of a time. Longer text is not a time.
 const MAX_LEN: usize = 128;
 
 /// Forms of dates other than ISO 8601 and RFC 2822, without a time zone. Dates

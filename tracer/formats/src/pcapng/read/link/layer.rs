@@ -5,7 +5,7 @@ use etherparse::ether_type;
 
 use super::{super::super::format::link, FrameError, Other, View};
 
-/// How to read the next bytes of a frame.
+/// The protocol of the next bytes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layer {
     Ethernet,

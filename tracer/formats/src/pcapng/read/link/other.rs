@@ -4,7 +4,7 @@ use std::fmt;
 
 use etherparse::{IpNumber, ip_number};
 
-/// What a packet contains instead of a TCP segment or a UDP datagram.
+/// The content of a packet without a TCP segment or UDP datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Other {
     /// Frames of a link type that is not supported.
