@@ -1,4 +1,5 @@
-//! Opens the files that tracer writes, so that only their owner can read them.
+//! Opens the files that tracer writes, so that only their owner can read them, and the inputs that
+//! it reads later.
 //!
 //! tracer usually runs as root, and the paths it is given may lie in folders that other users can
 //! write to. So it follows no symbolic link of another user, and none at the end of a path, and it
@@ -12,16 +13,17 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{
             ffi::OsStrExt as _,
-            fs::{MetadataExt as _, PermissionsExt as _},
+            fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
         },
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     fs::{CWD, Mode, OFlags, openat, readlinkat},
-    io::Errno,
-    process::geteuid,
+    io::{Errno, ioctl_fionbio},
+    process::{Resource, Rlimit, geteuid, getrlimit, setrlimit},
 };
 
 /// Mode of every file that tracer writes.
@@ -164,6 +166,33 @@ pub(crate) fn check_owner(metadata: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
+/// An input that is opened before the process restricts itself, and read afterwards.
+#[derive(Debug)]
+pub(crate) struct Input(File);
+
+impl Input {
+    /// Opens a file. Does not wait for the writer of a FIFO, who may first write to another input.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        File::options().read(true).custom_flags(flags).open(path).map(Self)
+    }
+
+    /// Returns the file, once it can be read from. Waits for the writer of a FIFO.
+    pub(crate) fn into_file(self) -> io::Result<File> {
+        if self.0.metadata()?.file_type().is_fifo() {
+            while poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None) == Err(Errno::INTR) {}
+        }
+        ioctl_fionbio(&self.0, false)?;
+        Ok(self.0)
+    }
+}
+
+/// Raises the limit of open files as far as permitted: all inputs are open at the same time.
+pub(crate) fn raise_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -214,6 +243,22 @@ mod tests {
             }
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn inputs_wait_for_their_writers_when_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        let input = Input::open(&path).unwrap();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            fs::write(path, vec![b'x'; 100_000]).unwrap();
+        });
+        let text = io::read_to_string(input.into_file().unwrap()).unwrap();
+        assert_eq!(text.len(), 100_000);
+        writer.join().unwrap();
+        assert!(Input::open(&folder.path().join("missing")).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::{Usage, style, times};
+use super::{Usage, confine, style, times};
 use crate::store::{Query, Reader, StoredAlert, default_place};
 use tracer_core::{
     alert::{Alert, Style, printable, redact::Redactor, rfc3339, text},
@@ -94,6 +94,8 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     let Some((path, reader)) = open(args.store.as_deref())? else {
         return Ok(ExitCode::SUCCESS);
     };
+    // The store is open, with the files next to it.
+    confine::to_open_files()?;
     let redactor = if args.show_values {
         Redactor::off()
     } else {

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
+use super::confine;
 use crate::files::{self, Existing};
 use tracer_audit::{compare::Comparison, report::Report};
 
@@ -35,12 +36,25 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let reports: Vec<Report> = args.runs.iter().map(|run| read(run)).collect::<Result<_, _>>()?;
+    let texts: Vec<_> = args.runs.iter().map(|run| read(run)).collect::<Result<_, _>>()?;
+    let cannot_write = |path: &Path| format!("cannot write {}", path.display());
+    // It is emptied when the comparison is complete.
+    let page = args.html.as_ref().map(|path| {
+        files::create(path, Existing::Append)
+            .with_context(|| cannot_write(path))
+            .map(|it| (path, it))
+    });
+    let page = page.transpose()?;
+    confine::to_open_files()?;
+    let parse = |(path, json): &(PathBuf, Vec<u8>)| {
+        Report::from_json(json).with_context(|| path.display().to_string())
+    };
+    let reports: Vec<Report> = texts.iter().map(parse).collect::<Result<_, _>>()?;
     let comparison = Comparison::new(&reports);
-    if let Some(path) = &args.html {
-        files::create(path, Existing::Replace)
-            .and_then(|mut file| file.write_all(comparison.html().as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some((path, mut file)) = page {
+        file.set_len(0)
+            .and_then(|()| file.write_all(comparison.html().as_bytes()))
+            .with_context(|| cannot_write(path))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -54,8 +68,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the report of an audit.
-fn read(run: &Path) -> anyhow::Result<Report> {
+/// Reads the report of an audit. Returns its path and its text.
+fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     let path = if run.is_dir() { run.join("report.json") } else { run.to_owned() };
     let mut json = Vec::new();
     File::open(&path)
@@ -66,7 +80,7 @@ fn read(run: &Path) -> anyhow::Result<Report> {
         "{} has more than {MAX_BYTES} bytes, and cannot be a report",
         path.display()
     );
-    Report::from_json(&json).with_context(|| path.display().to_string())
+    Ok((path, json))
 }
 
 /// Returns the width of the terminal.

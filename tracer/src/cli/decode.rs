@@ -3,7 +3,6 @@
 mod printer;
 
 use std::{
-    fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,7 +12,8 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use self::printer::Printer;
-use super::{rules, session::unread};
+use super::{confine, rules, session::unread};
+use crate::files::{self, Input};
 use tracer_core::{
     knowledge::Knowledge,
     pipeline::Pipeline,
@@ -111,16 +111,20 @@ fn begins_with_log(head: &[u8]) -> bool {
 const MAX_HTTP: u64 = 256 << 20;
 
 pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
-    let knowledge = args.rules.load()?;
+    let rules = args.rules.read()?;
+    files::raise_limit();
+    let inputs: Vec<_> = args.files.iter().map(|path| (path, open(path))).collect();
+    confine::to_open_files()?;
+    let knowledge = rules.parse()?;
     if let Some(name) = &args.browser {
         rules::browser(knowledge.rules(), name)?;
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut failed = false;
-    for path in &args.files {
+    for (path, input) in inputs {
         let mut printer = Printer::new(path, args.json, &mut out);
         // Continue with the other files after an error.
-        let read = file(args, path, &knowledge, &mut printer);
+        let read = input.and_then(|input| file(args, path, input, &knowledge, &mut printer));
         printer.finish()?;
         if let Err(err) = read {
             if super::is_closed_pipe(&err) {
@@ -138,10 +142,11 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
 fn file<W: Write>(
     args: &Args,
     path: &Path,
+    input: Option<Input>,
     knowledge: &Knowledge,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
-    let content = open(path)?;
+    let content = unpacked(input)?;
     let contents = Contents::detect(args.format, &content.head);
     if args.format == Format::Auto {
         contents.check(&content.head, path)?;
@@ -167,12 +172,19 @@ fn file<W: Write>(
     requests(&bytes, pipeline, printer)
 }
 
-/// Opens a file, or standard input for `-`, and unpacks it.
-fn open(path: &Path) -> anyhow::Result<Content<'static>> {
-    let file: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(File::open(path).context("cannot open it")?)
+/// Opens a file. Returns `None` for `-`, which is standard input.
+fn open(path: &Path) -> anyhow::Result<Option<Input>> {
+    if path == Path::new("-") {
+        return Ok(None);
+    }
+    Input::open(path).map(Some).context("cannot open it")
+}
+
+/// Unpacks a file, or standard input.
+fn unpacked(input: Option<Input>) -> anyhow::Result<Content<'static>> {
+    let file: Box<dyn Read> = match input {
+        Some(input) => Box::new(input.into_file().context("cannot open it")?),
+        None => Box::new(io::stdin().lock()),
     };
     Ok(unpack(BufReader::new(file))?)
 }

@@ -1,12 +1,13 @@
 //! `tracer locate`: finds the TLS functions in files.
 
 use std::{
-    fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use super::confine;
+use crate::files::{self, Input};
 use tracer_host::locate::{Cache, Error, FileSource, Located, locate};
 
 /// Find the TLS functions in programs, libraries and APKs.
@@ -27,11 +28,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    files::raise_limit();
+    let inputs: Vec<_> = args.files.iter().map(|path| (path, Input::open(path))).collect();
+    confine::to_open_files()?;
     let mut cache = Cache::new();
     let mut out = io::stdout().lock();
     let mut failed = false;
-    for path in &args.files {
-        match file(path, &mut cache) {
+    for (path, input) in inputs {
+        match input.map_err(Error::from).and_then(|input| file(input, path, &mut cache)) {
             Ok(found) => {
                 for located in found {
                     if args.json {
@@ -53,7 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn file(path: &Path, cache: &mut Cache) -> Result<Vec<Located>, Error> {
-    let source = FileSource::new(File::open(path)?)?;
+fn file(input: Input, path: &Path, cache: &mut Cache) -> Result<Vec<Located>, Error> {
+    let source = FileSource::new(input.into_file()?)?;
     locate(&source, &path.to_string_lossy(), cache)
 }

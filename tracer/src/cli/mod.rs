@@ -6,6 +6,7 @@ mod terminal;
 mod alerts;
 mod audit;
 mod compare;
+mod confine;
 mod decode;
 mod demo;
 mod keep;

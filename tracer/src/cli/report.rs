@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::audit::{Folder, print};
+use super::{
+    audit::{Folder, print},
+    confine,
+};
+use tracer_host::sandbox::Sandbox;
 
 /// Rebuild the report of an audit from its recording.
 ///
@@ -21,7 +25,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = Folder::open(&args.folder)?;
-    let knowledge = args.rules.load()?;
+    let rules = args.rules.read()?;
+    confine::enter(&Sandbox::new().with_folder(&folder))?;
+    let knowledge = rules.parse()?;
     print(&folder.remake_report(&knowledge, args.show_values)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -41,15 +41,35 @@ pub(super) enum LoadError {
     Rules(#[from] RulesError),
 }
 
+/// Files of rules that were read and not parsed yet: their paths and texts.
+#[derive(Debug, Default)]
+pub(super) struct RuleTexts(Vec<(String, String)>);
+
+impl RuleTexts {
+    /// Reads the files of a folder, if there is one.
+    pub(super) fn read(folder: Option<&Path>) -> Result<Self, LoadError> {
+        Ok(Self(folder.map(read).transpose()?.unwrap_or_default()))
+    }
+
+    /// Returns the files.
+    pub(super) fn files(&self) -> impl Iterator<Item = RulesFile<'_>> {
+        self.0.iter().map(|(name, text)| RulesFile { name, text })
+    }
+
+    /// Adds the rules to the embedded ones.
+    pub(super) fn parse(&self) -> Result<Knowledge, LoadError> {
+        Ok(Knowledge::with_overrides(&self.files().collect::<Vec<_>>())?)
+    }
+}
+
 /// Loads the embedded rules, with those of a folder added.
-pub(super) fn load(folder: Option<&Path>) -> Result<Knowledge, LoadError> {
-    let files = folder.map(read).transpose()?.unwrap_or_default();
-    let files: Vec<_> = files.iter().map(|(name, text)| RulesFile { name, text }).collect();
-    Ok(Knowledge::with_overrides(&files)?)
+#[cfg(test)]
+fn load(folder: Option<&Path>) -> Result<Knowledge, LoadError> {
+    RuleTexts::read(folder)?.parse()
 }
 
 /// Reads the files of rules in a folder, sorted by path: each `*.toml` that is not hidden.
-pub(super) fn read(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
+fn read(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| LoadError::Read { path, source }

@@ -6,11 +6,15 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Usage, rule_files, terminal};
+use super::{
+    Usage, confine,
+    rule_files::{LoadError, RuleTexts},
+    terminal,
+};
 use tracer_core::{
     alert::printable,
     knowledge::Knowledge,
-    rules::{Browser, EMBEDDED, Rules, RulesFile, Tables},
+    rules::{Browser, EMBEDDED, Rules, Tables},
 };
 
 /// Check files of rules about browsers, their makers and other recipients.
@@ -42,9 +46,14 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Loads the rules.
-    pub(super) fn load(&self) -> Result<Knowledge, rule_files::LoadError> {
-        rule_files::load(self.rules.as_deref())
+    /// Reads the files of rules.
+    pub(super) fn read(&self) -> Result<RuleTexts, LoadError> {
+        RuleTexts::read(self.rules.as_deref())
+    }
+
+    /// Reads and parses the rules.
+    pub(super) fn load(&self) -> Result<Knowledge, LoadError> {
+        self.read()?.parse()
     }
 }
 
@@ -60,9 +69,9 @@ pub(super) fn browser<'a>(rules: &'a Rules, name: &str) -> Result<&'a Browser, U
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Command::Check { folder } = &args.command;
-    let own = folder.as_deref().map(rule_files::read).transpose()?.unwrap_or_default();
-    let own = own.iter().map(|(name, text)| RulesFile { name, text });
-    let files: Vec<_> = EMBEDDED.into_iter().chain(own).collect();
+    let own = RuleTexts::read(folder.as_deref())?;
+    confine::to_open_files()?;
+    let files: Vec<_> = EMBEDDED.into_iter().chain(own.files()).collect();
 
     let mut out = io::stdout().lock();
     let mut failed = false;

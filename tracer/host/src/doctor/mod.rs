@@ -3,6 +3,7 @@
 //! ```text
 //! kernel    release, configuration, type information, lockdown, SELinux  ┐
 //! hooks     capabilities; programs load, attach and fire; TLS probes     ├─▶ Report
+//! sandbox   what restricts the processes that parse captured bytes          │
 //! browsers  running browsers; their TLS functions are found              ┘
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod browsers;
 mod hooks;
 mod kernel;
+mod sandbox;
 
 use serde::Serialize;
 
@@ -102,6 +104,7 @@ impl Report {
         let mut checks = kernel::checks();
         let hooks = hooks::check();
         checks.extend(hooks.checks);
+        checks.push(sandbox::check());
         let browsers = browsers::check(rules);
         checks.extend(browsers.checks);
 

@@ -13,7 +13,10 @@
 use std::{
     fs::{File, Permissions},
     io::{self, BufReader, BufWriter, Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -227,6 +230,12 @@ impl Folder {
             lines += &format!("{}  {name}\n", HEXLOWER.encode(&digest.finalize()));
         }
         self.replace(SUMS, |out| out.write_all(lines.as_bytes()))
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
     }
 }
 

@@ -1,0 +1,56 @@
+//! Gives up the user and the capabilities.
+
+use rustix::{
+    process::{Gid, Uid, geteuid},
+    thread::{
+        CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+        remove_capability_from_bounding_set, set_capabilities, set_thread_groups,
+        set_thread_res_gid, set_thread_res_uid,
+    },
+};
+
+/// Users without rights, in the order of preference: a number that neither Debian's policy nor
+/// systemd assigns, so that no other process runs as this user and could signal this one; and
+/// `nobody`, for containers with few numbers.
+const UNPRIVILEGED: [u32; 2] = [65_521, 65_534];
+
+/// Changes to an unprivileged user and group, if the process is root.
+pub(super) fn drop_user() -> Result<Option<String>, String> {
+    if !geteuid().is_root() {
+        // It could not change to another user, and does not need to.
+        return Ok(Some(format!("stays UID {}", geteuid().as_raw())));
+    }
+    let mut reason = String::new();
+    for id in UNPRIVILEGED {
+        match change_user(id) {
+            Ok(()) => return Ok(Some(format!("UID {id}"))),
+            Err(err) => reason = err.to_string(),
+        }
+    }
+    Err(format!("the process stays root: {reason}"))
+}
+
+fn change_user(id: u32) -> rustix::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)
+}
+
+/// Prevents programs that are executed from gaining capabilities. The kernel permits this to
+/// holders of CAP_SETPCAP only, so it precedes the other changes; `no_new_privs` has the same
+/// effect for the others.
+pub(super) fn empty_bounding_set() {
+    for capability in CapabilitySet::all().iter() {
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+}
+
+/// Gives up all capabilities.
+pub(super) fn drop_capabilities() -> Result<Option<String>, String> {
+    let _ = clear_ambient_capability_set();
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+        .map_err(|err| err.to_string())?;
+    Ok(None)
+}
