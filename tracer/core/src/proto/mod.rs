@@ -23,6 +23,7 @@ mod http1;
 mod initiator;
 pub mod h2;
 pub mod hpack;
+pub mod qpack;
 mod pieces;
 pub mod ws;
 

@@ -17,13 +17,14 @@
 //! refers to the other part is unknown and never guessed.
 
 mod huffman;
-mod reader;
+pub(super) mod reader;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use self::reader::{BlockReader, Interrupt};
 use self::table::Dynamic;
+pub(super) use self::table::size;
 use super::{Field, Gap, Text};
 
 /// Maximum size of the fields kept per block, computed as in RFC 9113 section
@@ -55,6 +56,15 @@ pub enum End {
     Cut,
     /// At a violation of the rules.
     Invalid(Invalid),
+}
+
+impl From<Interrupt> for End {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Cut(_) => Self::Cut,
+            Interrupt::Invalid(invalid) => Self::Invalid(invalid),
+        }
+    }
 }
 
 /// The content of a header block.
@@ -119,10 +129,7 @@ impl Decoder {
                 Err((field, interrupt)) => {
                     fields.extend(field);
                     self.forget();
-                    break match interrupt {
-                        Interrupt::Cut(_) => End::Cut,
-                        Interrupt::Invalid(invalid) => End::Invalid(invalid),
-                    };
+                    break interrupt.into();
                 }
             }
         };
@@ -197,7 +204,10 @@ impl Decoder {
 }
 
 /// Returns the field whose string was cut off, if any of it is known.
-fn partial_field(interrupt: &Interrupt, field: impl FnOnce(Text) -> Field) -> Option<Field> {
+pub(super) fn partial_field(
+    interrupt: &Interrupt,
+    field: impl FnOnce(Text) -> Field,
+) -> Option<Field> {
     match interrupt {
         Interrupt::Cut(start) => Some(field(Text::Start(start.clone()))),
         Interrupt::Invalid(_) => None,
@@ -206,16 +216,16 @@ fn partial_field(interrupt: &Interrupt, field: impl FnOnce(Text) -> Field) -> Op
 
 /// Collects fields up to [`MAX_FIELDS`].
 #[derive(Default)]
-struct Fields {
-    kept: Vec<Field>,
+pub(super) struct Fields {
+    pub(super) kept: Vec<Field>,
     size: usize,
-    dropped: u64,
+    pub(super) dropped: u64,
 }
 
 impl Extend<Field> for Fields {
     fn extend<I: IntoIterator<Item = Field>>(&mut self, fields: I) {
         for field in fields {
-            self.size = self.size.saturating_add(table::size(&field));
+            self.size = self.size.saturating_add(size(&field));
             if self.size <= MAX_FIELDS {
                 self.kept.push(field);
             } else {

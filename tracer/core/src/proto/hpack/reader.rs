@@ -1,4 +1,5 @@
-//! Reads HPACK primitives (RFC 7541 section 5) from a block with gaps.
+//! Reads the primitives of HPACK (RFC 7541 section 5), which QPACK shares (RFC 9204
+//! section 4.1), from a block with gaps.
 
 use bytes::Bytes;
 
@@ -7,7 +8,7 @@ use crate::proto::{Gap, Text};
 
 /// The reason why a value could not be read completely.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Interrupt {
+pub(in crate::proto) enum Interrupt {
     /// Bytes are missing, and the start of the next field is unknown. Contains
     /// the start of the string being read, if any.
     Cut(Bytes),
@@ -23,8 +24,8 @@ impl From<Invalid> for Interrupt {
 
 /// A cursor over the known bytes of a block. A gap at the end of `data` means
 /// that the block was truncated; otherwise it ends there.
-#[derive(Debug)]
-pub(super) struct BlockReader<'a> {
+#[derive(Debug, Clone)]
+pub(in crate::proto) struct BlockReader<'a> {
     data: &'a [u8],
     at: usize,
     gaps: &'a [Gap],
@@ -33,17 +34,28 @@ pub(super) struct BlockReader<'a> {
 }
 
 impl<'a> BlockReader<'a> {
-    pub(super) fn new(data: &'a [u8], gaps: &'a [Gap]) -> BlockReader<'a> {
+    pub(in crate::proto) fn new(data: &'a [u8], gaps: &'a [Gap]) -> BlockReader<'a> {
         BlockReader { data, at: 0, gaps, passed: 0 }
     }
 
     /// Reports whether the block ends here with nothing missing.
-    pub(super) fn at_end(&self) -> bool {
+    pub(in crate::proto) fn at_end(&self) -> bool {
         self.at == self.data.len() && self.gaps.is_empty()
     }
 
+    /// Returns the number of known bytes already read, and the gaps after them,
+    /// at positions counted from there.
+    pub(in crate::proto) fn rest(&self) -> (usize, Vec<Gap>) {
+        let mut gaps = self.gaps.to_vec();
+        if let Some(first) = gaps.first_mut() {
+            first.len = first.len.map(|len| len.saturating_sub(self.passed));
+        }
+        gaps.iter_mut().for_each(|gap| gap.at = gap.at.saturating_sub(self.at));
+        (self.at, gaps)
+    }
+
     /// Reads a byte.
-    pub(super) fn byte(&mut self) -> Result<u8, Interrupt> {
+    pub(in crate::proto) fn byte(&mut self) -> Result<u8, Interrupt> {
         if self.run().is_empty() {
             return Err(self.interrupt());
         }
@@ -55,7 +67,7 @@ impl<'a> BlockReader<'a> {
     /// Reads an integer with a prefix of `bits` bits in `first`, the byte
     /// already read (section 5.1). At most 32 bits are accepted, which is
     /// enough for the lengths, indexes and table sizes of any valid connection.
-    pub(super) fn integer(&mut self, first: u8, bits: u32) -> Result<u32, Interrupt> {
+    pub(in crate::proto) fn integer(&mut self, first: u8, bits: u32) -> Result<u32, Interrupt> {
         let mask = (1u32 << bits) - 1;
         let prefix = u32::from(first) & mask;
         if prefix < mask {
@@ -74,10 +86,21 @@ impl<'a> BlockReader<'a> {
 
     /// Reads a string (section 5.2). A gap within it does not affect the
     /// following data, because the length prefix determines where it ends.
-    pub(super) fn string(&mut self) -> Result<Text, Interrupt> {
+    pub(in crate::proto) fn string(&mut self) -> Result<Text, Interrupt> {
         let first = self.byte()?;
-        let coded = first & 0x80 != 0;
-        let len = self.integer(first, 7)?;
+        self.string_after(first, 7)
+    }
+
+    /// Reads a string whose length has a prefix of `bits` bits in `first`, the
+    /// byte already read, after the bit that marks Huffman coding (RFC 9204
+    /// section 4.1.2).
+    pub(in crate::proto) fn string_after(
+        &mut self,
+        first: u8,
+        bits: u32,
+    ) -> Result<Text, Interrupt> {
+        let coded = first >> bits & 1 != 0;
+        let len = self.integer(first, bits)?;
         let decode = |raw: &[u8], whole| {
             if !coded {
                 return Ok(Bytes::copy_from_slice(raw));

@@ -26,7 +26,7 @@ const ENTRY_OVERHEAD: usize = 32;
 
 /// Returns the size of a field as defined in RFC 7541 section 4.1, or a lower
 /// bound if the field is not completely known.
-pub(super) fn size(field: &Field) -> usize {
+pub(in crate::proto) fn size(field: &Field) -> usize {
     field.name.known().len() + field.value.known().len() + ENTRY_OVERHEAD
 }
 

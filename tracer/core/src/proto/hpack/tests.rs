@@ -290,7 +290,7 @@ fn repeated_references_to_a_long_entry_are_bounded() {
     let section = Decoder::new().decode(&block, &[]);
     assert_eq!(section.end, End::Complete);
     assert_eq!(section.fields.len() as u64 + section.dropped, 1_000_001);
-    assert!(section.fields.iter().map(table::size).sum::<usize>() <= MAX_FIELDS);
+    assert!(section.fields.iter().map(size).sum::<usize>() <= MAX_FIELDS);
 }
 
 #[test]
