@@ -1,11 +1,15 @@
 //! URLs in a normalised form, in which they are compared.
 
 mod site;
+mod suffix;
 
 use std::borrow::Cow;
 
 pub use self::site::{Site, host_of_authority};
-pub(crate) use self::site::{has_known_suffix, is_loopback, normalize_host};
+pub(crate) use self::{
+    site::{has_known_suffix, is_loopback, normalize_host},
+    suffix::public_suffix,
+};
 use crate::content::percent_decode;
 
 /// A normalised address: a host in lower case, and a percent-decoded path and

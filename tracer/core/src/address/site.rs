@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::suffix::registrable_domain;
+
 /// A registrable domain (the public suffix and one label, in lower case), or an IP
 /// address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,8 +26,9 @@ impl Site {
             return Some(Self(address.to_string()));
         }
         let host = normalize_host(host);
-        let domain = psl::domain_str(&host).unwrap_or(&host);
-        Some(Self(domain.to_owned()))
+        let domain = registrable_domain(&host)
+            .and_then(|domain| str::from_utf8(domain.trim().as_bytes()).ok());
+        Some(Self(domain.unwrap_or(&host).to_owned()))
     }
 
     /// Returns the name.
@@ -68,7 +71,7 @@ pub fn host_of_authority(authority: &str) -> &str {
 /// do not.
 pub(crate) fn has_known_suffix(host: &str) -> bool {
     let host = host.to_lowercase();
-    psl::domain(host.as_bytes()).is_some_and(|domain| domain.suffix().is_known())
+    registrable_domain(&host).is_some_and(|domain| domain.suffix().is_known())
 }
 
 #[cfg(test)]

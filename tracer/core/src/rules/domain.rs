@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::file::checked;
+use crate::address::public_suffix;
 
 /// A domain name, which includes every name below it.
 ///
@@ -60,7 +61,7 @@ impl TryFrom<String> for Domain {
         if name.len() > MAX_HOST || is_address || !name.split('.').all(is_label) {
             return Err(DomainError::Malformed(name));
         }
-        let is_suffix = psl::suffix(name.as_bytes())
+        let is_suffix = public_suffix(&name)
             .is_some_and(|suffix| suffix.as_bytes().len() == name.len() && !is_private(&suffix));
         if is_suffix { Err(DomainError::PublicSuffix(name)) } else { Ok(Self(name)) }
     }
