@@ -2,6 +2,7 @@
 
 mod android;
 mod doctor;
+mod once;
 mod packages;
 mod run;
 mod tls;

@@ -21,9 +21,9 @@ use crate::{
     judge::{AlertStatus, DecodedRequest, Judge, JudgedRequest, Repetitions, Sighting},
     knowledge::Knowledge,
     proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
-    record::{BootTime, Clock, Event, Loss, Losses},
+    record::{BootTime, Clock, Event, Loss, Losses, Record},
     rules::{Browser, Rules},
-    stream::{self, Sent, Streams},
+    stream::{self, Pairing, Sent, Streams},
     visits::Page,
 };
 
@@ -81,6 +81,7 @@ pub struct Totals {
 /// The core with all its state.
 pub struct Pipeline {
     rules: Arc<Rules>,
+    pairing: Pairing,
     streams: Streams<Decoder>,
     detector: Detector,
     judge: Judge,
@@ -92,6 +93,8 @@ pub struct Pipeline {
     losses: Losses,
     totals: Totals,
     accounts: Accounts,
+    /// Records that were paired; kept to reuse its allocation.
+    paired: Vec<Record>,
     messages: Vec<Sent<Message>>,
     now: BootTime,
     flushed: BootTime,
@@ -106,6 +109,7 @@ impl Pipeline {
         let (rules, lexicon) = (knowledge.rules(), knowledge.lexicon());
         Self {
             rules: Arc::clone(rules),
+            pairing: Pairing::default(),
             streams: Streams::new(stream::Limits::default(), Default::default()),
             detector: Detector::new(Arc::clone(rules), Arc::clone(lexicon)),
             judge: Judge::new(Arc::clone(rules)),
@@ -116,6 +120,7 @@ impl Pipeline {
             losses: Losses::default(),
             totals: Totals::default(),
             accounts: Accounts::default(),
+            paired: Vec::new(),
             messages: Vec::new(),
             now: BootTime::default(),
             flushed: BootTime::default(),
@@ -128,7 +133,8 @@ impl Pipeline {
             Event::Sent(record) => {
                 self.totals.sends += 1;
                 let time = record.time;
-                self.streams.push(&record, &mut self.messages);
+                self.pairing.push(record, &mut self.paired);
+                self.follow();
                 self.deliver(out);
                 self.tick(time, out);
             }
@@ -171,6 +177,8 @@ impl Pipeline {
             return;
         }
         self.flushed = self.now;
+        self.pairing.expire(self.now, &mut self.paired);
+        self.follow();
         self.streams.flush_stale(self.now, &mut self.messages);
         self.streams.expire(self.now, &mut self.messages);
         self.deliver(out);
@@ -181,6 +189,8 @@ impl Pipeline {
 
     /// Releases everything after the last event.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
+        self.pairing.finish(&mut self.paired);
+        self.follow();
         self.streams.finish(&mut self.messages);
         self.deliver(out);
         let rest = self.judge.take_repetitions();
@@ -220,6 +230,13 @@ impl Pipeline {
     /// Returns the losses of capture.
     pub fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    /// Adds the paired records to their streams.
+    fn follow(&mut self) {
+        for record in self.paired.drain(..) {
+            self.streams.push(&record, &mut self.messages);
+        }
     }
 
     fn deliver(&mut self, out: &mut Vec<Output>) {

@@ -175,6 +175,65 @@ fn a_report_over_http2_and_tls_is_found() {
     assert_eq!(account.servers.list()[0].name, "www.example.org");
 }
 
+/// Firefox's connections have a layer of NSPR even without TLS.
+#[test]
+fn a_send_in_clear_text_through_a_library_is_one_request() {
+    let mut layer = Socket::tls(77);
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:80");
+    socket.within_tls = Some(77);
+    let body = format!(r#"{{"url":"{URL}"}}"#);
+    let head = "POST /report HTTP/1.1\r\nHost: collector.example\r\n\
+                Content-Type: application/json\r\nX-Long: 0123456789\r\nContent-Length: ";
+    let plain = format!("{head}{}\r\n\r\n{body}", body.len());
+    let send = |socket: &mut Socket, layer: &mut Socket| {
+        [socket.send(plain.as_bytes(), 60), layer.whole(plain.as_bytes())]
+    };
+    let events = [send(&mut socket, &mut layer), send(&mut socket, &mut layer)].concat();
+    let run = run(events);
+    assert_eq!(run.requests.len(), 2);
+    for request in &run.requests {
+        assert!(request.sent.message.complete);
+        assert_eq!(request.sent.connection.transport, Transport::Tcp);
+        assert_eq!(request.sent.connection.remote, Some("192.0.2.1:80".parse().unwrap()));
+        assert_eq!(found(request), [(URL, "body > json.url")]);
+    }
+    let account = &run.account;
+    assert_eq!(account.plain, crate::account::Plain::default());
+    assert_eq!(account.sockets.decoded_bytes, 2 * plain.len() as u64);
+    assert!(account.is_all_read());
+}
+
+/// Node.js and asyncio send what OpenSSL has encrypted into memory.
+#[test]
+fn what_a_library_encrypts_into_memory_is_read_once() {
+    let mut tls = Socket::tls(77);
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:443");
+    let plain = http2("/report", &format!(r#"{{"url":"{URL}"}}"#));
+    let mut events = vec![socket.whole(&hello())];
+    let mut handshake = [sealed(20, 1), sealed(23, 36)].concat();
+    for write in plain.chunks(100) {
+        events.push(tls.whole(write));
+        let sent = [std::mem::take(&mut handshake), sealed(23, write.len())].concat();
+        events.push(socket.whole(&sent));
+    }
+    let read = run(events);
+    assert_eq!(read.requests.len(), 1);
+    assert_eq!(found(&read.requests[0]), [(URL, "body > json.url")]);
+    let account = &read.account;
+    assert_eq!((account.sockets.encrypted_unread_bytes, account.never_in_plain()), (0, 0));
+    assert!(account.is_all_read());
+
+    // Other connections of the process stay unread.
+    let mut tls = Socket::tls(77);
+    let mut other = Socket::new(2, Transport::Tcp, "192.0.2.2:443");
+    let unread = run(vec![
+        tls.whole(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        other.whole(&hello()),
+        other.whole(&sealed(23, 1000)),
+    ]);
+    assert_eq!(unread.account.sockets.encrypted_unread_bytes, 1022);
+}
+
 #[test]
 fn a_report_over_a_websocket_is_found() {
     let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:80");

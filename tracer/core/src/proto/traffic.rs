@@ -22,7 +22,8 @@ pub struct Traffic {
     pub handshake: u64,
     /// Bytes in TLS records with application data on a connection whose
     /// plaintext is captured at its TLS library and recorded separately. A
-    /// single send within a library write proves this for the whole connection.
+    /// single send that belongs to a library write proves this for the whole
+    /// connection.
     pub read_in_plain: u64,
     /// Minimum number of such records.
     pub plain_records: u64,

@@ -22,6 +22,7 @@
 //! positions is skipped as a repetition), and two threads that send on one
 //! socket at the same time and observe the same position.
 
+mod pairing;
 mod position;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::record::{BootTime, Connection, Hook, Process, Record, Transport};
+pub use pairing::Pairing;
 use position::{Cursor, Gap, Placement};
 
 /// A part of a byte stream.

@@ -20,6 +20,12 @@
 //!
 //! Without early data nothing else can occur there (RFC 8446 section 2): a
 //! Finished consists of a hash (4 + 32 or 48 bytes), a type (1) and a tag (16).
+//! A client that refuses the server's certificate sends an alert instead, of 2
+//! bytes, a type and a tag; no handshake message is as short.
+//!
+//! A connection that is closed unused ends with such an alert after the Finished
+//! (section 6.1). A record of that length is counted as an alert if it is the only
+//! one and the last: it would have room for two bytes.
 
 mod hello;
 #[cfg(test)]
@@ -38,6 +44,9 @@ const HANDSHAKE: u8 = 22;
 
 /// Lengths of an encrypted TLS 1.3 Finished, with SHA-256 and SHA-384.
 const FINISHED: [usize; 2] = [4 + 32 + 1 + 16, 4 + 48 + 1 + 16];
+
+/// Length of an encrypted TLS 1.3 alert.
+const ENCRYPTED_ALERT: usize = 2 + 1 + 16;
 
 /// Length of a record header.
 const HEADER: usize = 5;
@@ -60,10 +69,25 @@ pub(super) struct Records {
     /// Set while only a ClientHello without early data was sent. In TLS 1.3,
     /// the first encrypted record is then the Finished.
     expects_finished: bool,
-    /// Set if the current record is that Finished.
-    in_finished: bool,
+    /// The purpose of the current record, if it is encrypted.
+    encrypted: Encrypted,
+    /// Set while nothing was sent after the Finished.
+    unused: bool,
+    /// Bytes of the record that closes the connection, unless more follows.
+    closing: u64,
     since: BootTime,
     tally: Tally,
+}
+
+/// The purpose of a record of the type "application data".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encrypted {
+    /// The end of the handshake: the Finished, or an alert instead of it.
+    Handshake,
+    /// The only record after the Finished so far, of the length of an alert.
+    Closing,
+    /// Application data, as far as is known.
+    Content,
 }
 
 /// The bytes sent so far, by kind.
@@ -96,12 +120,13 @@ impl Records {
     /// Creates the state of a connection whose bytes start with a record.
     pub(super) fn new(since: BootTime) -> Self {
         let tally = Tally::default();
-        let (expects_finished, in_finished) = (false, false);
         Self {
             position: Position::BOUNDARY,
             hello: Some(Vec::new()),
-            expects_finished,
-            in_finished,
+            expects_finished: false,
+            encrypted: Encrypted::Content,
+            unused: false,
+            closing: 0,
             since,
             tally,
         }
@@ -181,8 +206,12 @@ impl Records {
     /// Returns the number of bytes sent so far, by kind.
     pub(super) fn tally(&self) -> Tally {
         let mut tally = self.tally;
-        if let Position::Header { len, .. } = self.position {
-            tally.add_unknown(len as u64);
+        match self.position {
+            Position::Header { len: len @ 1.., .. } => {
+                tally.add_closing(self.closing);
+                tally.add_unknown(len as u64);
+            }
+            _ => tally.handshake += self.closing,
         }
         tally
     }
@@ -200,10 +229,19 @@ impl Records {
         }
         let [kind, _, _, high, low] = header;
         let left = usize::from(u16::from_be_bytes([high, low]));
-        self.in_finished = self.expects_finished && !is_handshake(kind) && FINISHED.contains(&left);
+        self.continue_after_closing();
+        self.encrypted = match left {
+            ENCRYPTED_ALERT if self.unused => Encrypted::Closing,
+            ENCRYPTED_ALERT if self.expects_finished => Encrypted::Handshake,
+            _ if self.expects_finished && FINISHED.contains(&left) => Encrypted::Handshake,
+            _ => Encrypted::Content,
+        };
+        if !is_handshake(kind) {
+            self.unused = self.expects_finished && FINISHED.contains(&left);
+            self.tally.records += u64::from(self.encrypted == Encrypted::Content);
+        }
         self.expects_finished &= kind == CHANGE_CIPHER_SPEC;
         *self.counter(kind) += HEADER as u64;
-        self.tally.records += u64::from(!is_handshake(kind) && !self.in_finished);
         self.advance(kind, left, 0);
         // Only alerts can interrupt a ClientHello.
         if matches!(kind, HANDSHAKE | ALERT) { None } else { self.cut() }
@@ -234,19 +272,33 @@ impl Records {
     }
 
     fn lose(&mut self) {
+        self.continue_after_closing();
         self.tally = self.tally();
         self.position = Position::Lost;
     }
 
     fn counter(&mut self, kind: u8) -> &mut u64 {
-        match is_handshake(kind) || self.in_finished {
-            true => &mut self.tally.handshake,
-            false => &mut self.tally.content,
+        match self.encrypted {
+            _ if is_handshake(kind) => &mut self.tally.handshake,
+            Encrypted::Handshake => &mut self.tally.handshake,
+            Encrypted::Closing => &mut self.closing,
+            Encrypted::Content => &mut self.tally.content,
         }
+    }
+
+    /// Counts the record that seemed to close the connection as content.
+    fn continue_after_closing(&mut self) {
+        self.tally.add_closing(std::mem::take(&mut self.closing));
     }
 }
 
 impl Tally {
+    /// Counts a record that did not close the connection.
+    fn add_closing(&mut self, len: u64) {
+        self.content += len;
+        self.records += u64::from(len > 0);
+    }
+
     /// Counts bytes of an unknown number of records, assuming as few as
     /// possible.
     fn add_unknown(&mut self, len: u64) {

@@ -145,6 +145,54 @@ fn the_finished_message_is_not_content() {
 }
 
 #[test]
+fn a_refused_certificate_leaves_no_content() {
+    let content = |rest: &[Vec<u8>]| {
+        let sends = [vec![record(22, &hello(&[]))], rest.to_vec()].concat();
+        let sends: Vec<&[u8]> = sends.iter().map(|send| &send[..]).collect();
+        let (_, (handshake, content)) = read(&sends);
+        assert_eq!(handshake + content, sends.iter().map(|send| send.len() as u64).sum::<u64>());
+        content
+    };
+    let (ccs, alert, finished) = (record(20, &[1]), record(23, &[0; 19]), record(23, &[0; 53]));
+    // In TLS 1.3, the alert is encrypted if keys are known; in TLS 1.2, it is not.
+    assert_eq!(content(&[ccs.clone(), alert.clone()]), 0);
+    assert_eq!(content(std::slice::from_ref(&alert)), 0);
+    assert_eq!(content(&[record(21, &[2, 42])]), 0);
+    // What follows it is not part of the handshake.
+    assert_eq!(content(&[alert.clone(), alert.clone()]), 24);
+    assert_eq!(content(&[alert.clone(), finished.clone()]), 58);
+    // Shorter and longer records hold something else.
+    assert_eq!(content(&[record(23, &[0; 18])]), 23);
+    assert_eq!(content(&[record(23, &[0; 20])]), 25);
+    // Early data may be as short.
+    let early = [record(22, &hello(&[(42, Vec::new())])), alert];
+    let early: Vec<&[u8]> = early.iter().map(|send| &send[..]).collect();
+    assert_eq!(read(&early).1.1, 24);
+}
+
+#[test]
+fn a_connection_that_is_closed_unused_has_no_content() {
+    let (ccs, alert, finished) = (record(20, &[1]), record(23, &[0; 19]), record(23, &[0; 69]));
+    let start = [record(22, &hello(&[])), ccs, finished].concat();
+    let content = |rest: &[u8]| read(&[&start, rest]).1;
+    assert_eq!(content(&alert), (start.len() as u64 + 24, 0));
+    // Not if it is one of several records, or of another length.
+    let data = record(23, &[0; 90]);
+    assert_eq!(content(&[&alert[..], &alert].concat()).1, 48);
+    assert_eq!(content(&[&alert[..], &data].concat()).1, 24 + 95);
+    assert_eq!(content(&[&data[..], &alert].concat()).1, 95 + 24);
+    assert_eq!(content(&record(23, &[0; 20])).1, 25);
+    assert_eq!(content(&[&alert[..], &data[..3]].concat()).1, 24 + 3);
+    // Not if bytes are missing after it.
+    let mut records = Records::new(BootTime(0));
+    records.data(&[&start[..], &alert].concat(), true);
+    assert_eq!(records.tally().records, 0);
+    records.gap(Some(100));
+    assert_eq!(records.tally().content, 124);
+    assert_eq!(records.tally().records, 2);
+}
+
+#[test]
 fn records_are_followed_through_gaps() {
     let mut records = Records::new(BootTime(0));
     let first = record(23, &[0; 1000]);
