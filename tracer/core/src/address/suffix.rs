@@ -12,7 +12,7 @@ impl Psl for Suffixes {
     }
 }
 
-fn find<'a>(labels: &mut dyn Iterator<Item = &'a [u8]>) -> Info {
+fn find(labels: &mut dyn Iterator<Item = &[u8]>) -> Info {
     List.find(labels)
 }
 
