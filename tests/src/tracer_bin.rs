@@ -203,6 +203,30 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("the process runs");
     }
 
+    /// Returns the id of the command's process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns the process that captures for `tracer run`.
+    ///
+    /// # Panics
+    /// Panics if there is none.
+    pub fn capturing_process(&self) -> u32 {
+        let id = self.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        children.expect("a process").trim().parse().expect("one child")
+    }
+
+    /// Sends a signal to the process that captures.
+    ///
+    /// # Panics
+    /// Panics if it has ended.
+    pub fn signal_capture(&self, signal: Signal) {
+        let id = i32::try_from(self.capturing_process()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a process id"), signal).expect("the process runs");
+    }
+
     /// Waits until the command ends.
     ///
     /// # Panics

@@ -4,5 +4,7 @@ mod android;
 mod doctor;
 mod once;
 mod packages;
+mod privileges;
 mod run;
+mod sandbox;
 mod tls;

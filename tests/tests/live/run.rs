@@ -183,14 +183,14 @@ fn losses_are_reported_and_add_up() {
     const SENDS: u64 = 4000;
     let (sandbox, udp, uid) = (Sandbox::new(SENDER), Udp::open(false), unused_uid());
     let mut run = Running::start(&["--uid", &uid.to_string(), "--json", "--ring-mib", "1"]);
-    run.signal(Signal::STOP);
+    run.signal_capture(Signal::STOP);
     sandbox
         .sender()
         .uid(uid)
         .then(format!("connect udp {}", udp.address()))
         .then(format!("repeat {SENDS} send 1000"))
         .run();
-    run.signal(Signal::CONT);
+    run.signal_capture(Signal::CONT);
     let lost = run.wait_for_json(|line| line["type"] == "lost");
     assert_eq!(lost["reason"], "ring_full");
     run.signal(Signal::INT);

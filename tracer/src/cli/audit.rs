@@ -290,7 +290,7 @@ impl Args {
         let scenario = own.or(ready).unwrap_or_else(Scenario::by_hand);
 
         let mut words = Vec::new();
-        let mut watched = self.packages.targets(rules)?;
+        let mut watched = self.packages.targets(Some(rules))?;
         words.extend(package.iter().map(|package| format!("--package {package}")));
         let mut exes = self.exe.clone();
         if watched.is_empty() && exes.is_empty() {

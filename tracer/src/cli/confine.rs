@@ -9,6 +9,21 @@ pub(super) fn to_open_files() -> anyhow::Result<()> {
     enter(&Sandbox::new())
 }
 
+/// Restricts a process that decodes what others send, to its open files and sockets. Says which
+/// mechanisms the kernel lacks.
+pub(super) fn decoder(verbose: bool) -> anyhow::Result<()> {
+    let sandbox = Sandbox::new().with_threads().with_sockets();
+    let confinement = sandbox.enter().context("cannot restrict this process")?;
+    for (mechanism, reason) in &confinement.missing {
+        message!("the decoder is not restricted by {mechanism}: {reason}");
+    }
+    if verbose {
+        let active: Vec<_> = confinement.active.iter().map(|(name, _)| name.name()).collect();
+        message!("the decoder is restricted by {}", active.join(", "));
+    }
+    Ok(())
+}
+
 /// Restricts this process.
 pub(super) fn enter(sandbox: &Sandbox<'_>) -> anyhow::Result<()> {
     // Mechanisms that this kernel lacks are shown by `tracer doctor`.

@@ -5,6 +5,7 @@ mod terminal;
 
 mod alerts;
 mod audit;
+mod capture;
 mod compare;
 mod confine;
 mod decode;
@@ -61,6 +62,9 @@ enum Command {
     /// Runs one of the demo's clients
     #[command(hide = true)]
     DemoClient(demo::ClientArgs),
+    /// Captures for `tracer run`
+    #[command(hide = true)]
+    Capture(run::Args),
     /// Changes the files of an audited browser's user, as that user
     #[command(hide = true)]
     AuditFiles(audit::FilesArgs),
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),
+        Command::Capture(args) => capture::capture(&args),
         Command::AuditFiles(args) => audit::files(&args),
     };
     match result {

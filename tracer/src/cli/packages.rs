@@ -35,12 +35,18 @@ impl PackageArgs {
         &self.package
     }
 
+    /// Reports whether the rules are needed to know the packages.
+    pub(super) fn needs_rules(&self) -> bool {
+        self.package.iter().any(|name| name == BROWSERS)
+    }
+
     /// Returns the packages to watch.
-    pub(super) fn targets(&self, known: &Rules) -> Result<Vec<Target>, Usage> {
+    pub(super) fn targets(&self, known: Option<&Rules>) -> Result<Vec<Target>, Usage> {
         let mut targets = Vec::new();
         for name in &self.package {
             if name == BROWSERS {
-                let browsers = known.browsers().iter().filter(|one| one.role == Role::Browser);
+                let browsers = known.into_iter().flat_map(Rules::browsers);
+                let browsers = browsers.filter(|one| one.role == Role::Browser);
                 let packages = browsers.flat_map(|browser| &browser.packages);
                 targets
                     .extend(packages.map(|package| Target::Package(package.as_str().to_owned())));
@@ -165,11 +171,11 @@ mod tests {
 
     #[test]
     fn browsers_exclude_other_packages_of_the_makers() {
-        let targets = args(&[BROWSERS]).targets(&Rules::default()).unwrap();
+        let targets = args(&[BROWSERS]).targets(Some(&Rules::default())).unwrap();
         let has = |name: &str| targets.contains(&Target::Package(name.to_owned()));
         assert!(has("com.android.chrome") && has("com.mi.globalbrowser"));
         assert!(!has("com.miui.home"), "a launcher");
-        assert!(args(&["chrome or so"]).targets(&Rules::default()).is_err());
+        assert!(args(&["chrome or so"]).targets(None).is_err());
     }
 
     #[test]

@@ -12,7 +12,14 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
-use super::{Usage, keep, packages, session::Session, style, users};
+use super::{
+    Usage,
+    capture::{Captured, Source, Started},
+    confine, keep, packages,
+    rule_files::RuleTexts,
+    session::Session,
+    style, users,
+};
 use crate::{
     files::{self, Existing},
     sink::{Human, Json, Log, Sink, SystemLog},
@@ -23,11 +30,9 @@ use tracer_core::{
     knowledge::Knowledge,
     pipeline::Pipeline,
     record::trace,
-    rules::Rules,
 };
-use tracer_host::hook::{
-    Capture, DEFAULT_RING, Events, Follower, ProbeEvent, SocketHook, Target, Watch,
-};
+use tracer_host::hook::{Capture, DEFAULT_RING, Follower, ProbeEvent, SocketHook, Target, Watch};
+use tracer_host::sandbox;
 
 /// Watch applications, and print an alert when one reports a visited page (needs root).
 ///
@@ -50,7 +55,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
     #[command(flatten)]
-    packages: packages::PackageArgs,
+    pub(super) packages: packages::PackageArgs,
     /// Watch all processes
     #[arg(long)]
     all: bool,
@@ -92,7 +97,7 @@ pub(super) struct Args {
     show_values: bool,
     /// Show the hook, the probed TLS libraries, and diagnostics of the kernel programs
     #[arg(long, short)]
-    verbose: bool,
+    pub(super) verbose: bool,
 }
 
 /// Values of `--hook`.
@@ -124,14 +129,16 @@ impl HookArg {
 }
 
 impl Args {
-    fn watch(&self, known: &Rules) -> Result<Watch, Usage> {
+    /// Returns the processes to watch.
+    pub(super) fn watch(&self) -> anyhow::Result<Watch> {
+        let known = self.packages.needs_rules().then(|| self.rules.load()).transpose()?;
         let mut targets = Vec::new();
         for user in &self.uid {
             targets.push(Target::Uid(users::uid(user)?));
         }
         targets.extend(self.exe.iter().map(|exe| exe_target(exe)));
         targets.extend(self.pid.iter().copied().map(Target::Pid));
-        targets.extend(self.packages.targets(known)?);
+        targets.extend(self.packages.targets(known.as_ref().map(|known| &**known.rules()))?);
         if self.all {
             targets.push(Target::Everyone);
         }
@@ -140,13 +147,24 @@ impl Args {
                 "nothing to watch; give --exe, --package, --uid, --pid or --all (see `tracer run \
                  --help`)"
                     .into(),
-            ));
+            )
+            .into());
         }
         Ok(Watch {
             targets,
             head_bytes: self.head_bytes.unwrap_or(DEFAULT_HEAD),
             tls_head_bytes: self.head_bytes.unwrap_or(DEFAULT_TLS_HEAD),
         })
+    }
+
+    /// Returns the hooks to try, in order.
+    pub(super) fn hooks(&self) -> &'static [SocketHook] {
+        self.hook.hooks()
+    }
+
+    /// Returns the size of the buffer between the kernel and tracer.
+    pub(super) fn ring_bytes(&self) -> u32 {
+        self.ring_mib << 20
     }
 
     /// Opens the files. Called before programs are attached, so that errors appear early.
@@ -161,7 +179,11 @@ impl Args {
         Ok(Files { alerts: alerts.transpose()?, recording: recording.transpose()? })
     }
 
-    fn sinks(&self, alerts: Option<File>) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+    fn sinks(
+        &self,
+        alerts: Option<File>,
+        log: Option<SystemLog>,
+    ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
         let stdout = io::stdout();
         let mut sinks: Vec<Box<dyn Sink>> = vec![if self.json {
             Box::new(Json::new(stdout))
@@ -171,8 +193,8 @@ impl Args {
         if let Some(file) = alerts {
             sinks.push(Box::new(Json::new(BufWriter::new(file))));
         }
-        if let Some(log) = self.log {
-            sinks.push(Box::new(log.open().context("--log")?));
+        if let Some(log) = log {
+            sinks.push(Box::new(log));
         }
         Ok(sinks)
     }
@@ -226,78 +248,76 @@ fn open(path: &Path, existing: Existing) -> anyhow::Result<File> {
     files::create(path, existing).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// What a run opened with its privileges, before it gave them up.
+struct Opened {
+    source: Started,
+    rules: RuleTexts,
+    files: Files,
+    store: Option<Store>,
+    log: Option<SystemLog>,
+}
+
+impl Opened {
+    /// Opens the outputs, starts the process that captures, and restricts this one: from here on,
+    /// it cannot open anything. No thread has been started yet.
+    fn open(args: &Args) -> anyhow::Result<Self> {
+        // A wrong use is reported before anything is opened.
+        args.watch()?;
+        sandbox::protect_memory()?;
+        let rules = args.rules.read()?;
+        let files = args.files()?;
+        let named = args.keep.open_named()?;
+        let log = args.log.map(LogName::open).transpose().context("--log")?;
+        let source = Source::start()?;
+        // Now that the programs are attached: no store is created if that fails.
+        let store = named.or_else(|| args.keep.open_default());
+        confine::decoder(args.verbose)?;
+        Ok(Self { source, rules, files, store, log })
+    }
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let knowledge = args.rules.load()?;
-    let watch = args.watch(knowledge.rules())?;
-    let files = args.files()?;
-    let named = args.keep.open_named()?;
+    let opened = Opened::open(args)?;
+    let knowledge = opened.rules.parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        // Before programs are attached, so that no signal is lost.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-
-        let (capture, choice) =
-            Capture::start_best(args.hook.hooks(), &watch, args.ring_mib << 20)?;
-        if args.verbose {
-            for (hook, reason) in &choice.rejected {
-                message!("cannot capture sends with {hook}: {}", printable(&reason.to_string()));
-            }
-            message!("capturing sends with {}", choice.hook);
-        }
-        let mut session = session(args, &knowledge, files, named)?;
-        let mut diagnostics = args.verbose.then(|| diagnostics(&capture)).transpose()?;
-        let follower = follow(&capture);
-        let mut packages = args.packages.follow(&capture, follower.as_ref())?;
-        session.take(packages.pending())?;
-        let mut events = Events::start(capture.reader()?, follower.as_ref())?;
-        message!("watching; press Ctrl-C to stop");
+        let mut session = session(args, &knowledge, opened.files, opened.store, opened.log)?;
+        let mut source = opened.source.begin()?;
 
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
+        let ended = loop {
             tokio::select! {
-                batch = events.next() => match batch {
-                    Some(batch) => session.take(batch)?,
-                    None => break,
+                captured = source.next() => match captured {
+                    Ok(Some(Captured::Events(batch))) => session.take(batch)?,
+                    Ok(Some(Captured::Watching)) => message!("watching; press Ctrl-C to stop"),
+                    Ok(None) => break Ok(()),
+                    Err(err) => break Err(err),
                 },
-                event = packages.next() => {
-                    session.take(packages.report(event).into_iter().collect())?;
-                }
-                _ = tick.tick() => {
-                    if let Some(log) = &mut diagnostics {
-                        log.flush();
-                    }
-                    if let Some(follower) = &follower {
-                        follower.events().for_each(|event| report_probe(&event, args.verbose));
-                    }
-                    session.tick()?;
-                }
-                _ = interrupt.recv() => events.stop(),
-                _ = terminate.recv() => events.stop(),
+                _ = tick.tick() => session.tick()?,
+                _ = interrupt.recv() => source.stop(),
+                _ = terminate.recv() => source.stop(),
             }
-        }
+        };
         session.finish()?;
-        events.join()?;
-        // It sends to the follower, so it has to be dropped before the follower is joined.
-        drop(packages);
-        if let Some(follower) = follower {
-            follower.events().for_each(|event| report_probe(&event, args.verbose));
-            follower.join();
-        }
+        let ended = match ended {
+            Ok(()) => source.finish().await,
+            Err(err) => Err(err),
+        };
         session.summary();
-        Ok(ExitCode::SUCCESS)
+        ended.map(|()| ExitCode::SUCCESS)
     })
 }
 
-/// Opens the store and the sinks. Called after the programs are attached, so that no store is
-/// created if that fails.
+/// Starts the outputs.
 fn session(
     args: &Args,
     knowledge: &Knowledge,
     files: Files,
-    named: Option<Store>,
+    mut store: Option<Store>,
+    log: Option<SystemLog>,
 ) -> anyhow::Result<Session> {
-    let mut store = named.or_else(|| args.keep.open_default());
     let mut pipeline = Pipeline::new(knowledge);
     let key = match &mut store {
         Some(store) => {
@@ -311,7 +331,7 @@ fn session(
     Ok(Session {
         pipeline,
         redactor,
-        sinks: args.sinks(files.alerts)?,
+        sinks: args.sinks(files.alerts, log)?,
         store: store.context("cannot write to the store")?,
         recording: files.recording,
         outputs: Vec::new(),
@@ -330,7 +350,9 @@ pub(super) fn follow(capture: &Capture) -> Option<Follower> {
 }
 
 /// Prints the diagnostics of the kernel programs on standard error.
-fn diagnostics(capture: &Capture) -> anyhow::Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
+pub(super) fn diagnostics(
+    capture: &Capture,
+) -> anyhow::Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
     log::set_logger(&Diagnostics).map(|()| log::set_max_level(log::LevelFilter::Debug)).ok();
     Ok(capture.diagnostics()?)
 }

@@ -102,6 +102,8 @@ impl Store {
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
         db.pragma_update(None, "foreign_keys", true)?;
+        // A run cannot open files after it has restricted itself.
+        db.pragma_update(None, "temp_store", "MEMORY")?;
         // Overwrite deleted rows.
         db.pragma_update(None, "secure_delete", true)?;
         let mut store = Self { db };
@@ -145,7 +147,9 @@ impl Store {
             "UPDATE runs SET ended = ?2, lost = ?3 WHERE id = ?1",
             params![run, integer(now), integer(lost)],
         )?;
-        Ok(())
+        // SQLite would remove the `-wal` file, which a restricted process cannot. Empty it, unless
+        // another process reads the store.
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
     /// Begins a transaction that holds the write lock from the start, so that it cannot fail

@@ -24,11 +24,22 @@ use crate::{
 pub(super) const TESTS: &[&str] = &["kernel", "live"];
 
 /// Their modules, in the order in which the harness runs them.
-pub(super) const MODULES: [&str; 9] =
-    ["hooks", "load", "scope", "sends", "android", "doctor", "packages", "run", "tls"];
+pub(super) const MODULES: [&str; 11] = [
+    "hooks",
+    "load",
+    "scope",
+    "sends",
+    "android",
+    "doctor",
+    "packages",
+    "privileges",
+    "run",
+    "sandbox",
+    "tls",
+];
 
 /// Programs that the tests or the guest start.
-const PROGRAMS: [&str; 5] = ["guest", "sender", "device", "netd", "tracer"];
+const PROGRAMS: [&str; 6] = ["guest", "sender", "sandboxed", "device", "netd", "tracer"];
 
 /// Debian packages with programs that tests call.
 const PACKAGES: [&str; 7] =

@@ -82,6 +82,11 @@ impl<W: Write> Writer<W> {
         Ok(Self(to))
     }
 
+    /// Continues a trace, whose magic number was already written.
+    pub fn resume(to: W) -> Self {
+        Self(to)
+    }
+
     /// Appends an event.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
         match event {
@@ -132,6 +137,11 @@ impl<R: Read> Reader<R> {
             return Err(TraceError::Version(magic[7]));
         }
         Ok(Self(from))
+    }
+
+    /// Continues to read a trace, behind its magic number.
+    pub fn resume(from: R) -> Self {
+        Self(from)
     }
 
     /// Returns the next event, or `None` at the end of the file.

@@ -308,6 +308,11 @@ impl Capture {
         aya_log::EbpfLogger::init(&mut self.ebpf())
     }
 
+    /// Removes another process of tracer from every scope.
+    pub fn exempt(&self, tgid: u32) -> Result<(), HookError> {
+        scope::set_slots(&mut self.ebpf(), [tgid], EXEMPT_SLOT)
+    }
+
     /// Takes the reader; there is only one.
     pub fn reader(&self) -> Result<RingReader, HookError> {
         let taken = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -201,6 +201,10 @@ fn describe_program(tgid: u32) -> impl Iterator<Item = Event> {
     executable.into_iter().chain(arguments.map(|arguments| Event::Arguments { tgid, arguments }))
 }
 
+/// Maximum number of bytes of the arguments of a process and its ancestors: many times what
+/// browsers have, and less than an entry of a trace can hold.
+const MAX_ARGUMENTS: usize = 64 << 10;
+
 /// Maximum number of processes in a browser whose arguments are read: the network
 /// process, the zygote, the main process.
 const MAX_ANCESTORS: usize = 4;
@@ -211,8 +215,11 @@ const MAX_ANCESTORS: usize = 4;
 fn arguments(tgid: u32, exe: &Path) -> Vec<String> {
     let mut all = Vec::new();
     let mut process = tgid;
+    let mut room = MAX_ARGUMENTS;
     for _ in 0..MAX_ANCESTORS {
-        let line = proc::cmdline(process);
+        let mut line = proc::cmdline(process);
+        line.truncate(room);
+        room -= line.len();
         let line = line.strip_suffix(b"\0").unwrap_or(&line);
         // Chromium rewrites its command line, separated by spaces.
         let separator = if line.contains(&0) { 0 } else { b' ' };

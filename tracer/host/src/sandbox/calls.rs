@@ -18,7 +18,7 @@ pub(super) struct Rights {
     pub(super) paths: bool,
     /// Start threads.
     pub(super) threads: bool,
-    /// Send and receive on connected sockets.
+    /// Send and receive on connected sockets, and connect two to each other.
     pub(super) sockets: bool,
 }
 
@@ -44,9 +44,12 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_fadvise64,
+    libc::SYS_fallocate,
     libc::SYS_ppoll,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_ctl,
+    libc::SYS_epoll_create1,
+    libc::SYS_eventfd2,
     // Memory. `mmap` and `mprotect` are restricted below.
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -195,6 +198,8 @@ fn allowed(rights: Rights) -> Result<Rules, BackendError> {
         rules.insert(libc::SYS_recvfrom, Vec::new());
         rules.insert(libc::SYS_recvmsg, Vec::new());
         rules.insert(libc::SYS_shutdown, Vec::new());
+        // The runtime has one for signals.
+        rules.insert(libc::SYS_socketpair, any(0, &[libc::AF_UNIX])?);
     }
     Ok(rules)
 }

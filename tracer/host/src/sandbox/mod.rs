@@ -132,7 +132,8 @@ impl<'a> Sandbox<'a> {
         self
     }
 
-    /// Lets the process send and receive on sockets that are already connected.
+    /// Lets the process send and receive on sockets that are already connected, or that it connects
+    /// to each other.
     pub fn with_sockets(mut self) -> Self {
         self.sockets = true;
         self
@@ -193,10 +194,11 @@ impl<'a> Sandbox<'a> {
 
 /// Forbids core dumps of this process, and its inspection by other processes of the same user:
 /// its memory contains what users send.
+///
+/// # Errors
+/// If the kernel refuses.
 pub fn protect_memory() -> io::Result<()> {
-    lower(Resource::Core, 0)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(())
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 fn undumpable() -> Result<Option<String>, String> {

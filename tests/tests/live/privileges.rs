@@ -1,0 +1,120 @@
+//! The two processes of `tracer run`, and their rights.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tracer_tests::{
+    sender::unused_uid,
+    skip,
+    tracer_bin::{self, Running},
+};
+
+/// Time in which a process notices that the other one has ended.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn start() -> Running {
+    Running::start(&["--uid", &unused_uid().to_string()])
+}
+
+/// Returns the fields of a process's status.
+fn status(process: u32) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let field = |line: &str| line.split_once(':').map(|(k, v)| (k.into(), v.trim().into()));
+    text.lines().filter_map(field).collect()
+}
+
+/// The programs are attached: the capture works on this machine.
+fn can_capture() -> bool {
+    skip::root()
+}
+
+#[test]
+fn the_decoder_has_no_rights() {
+    if !can_capture() {
+        return;
+    }
+    let run = start();
+    let process = Path::new("/proc").join(run.id().to_string());
+    for task in fs::read_dir(process.join("task")).expect("threads") {
+        let task = task.expect("a thread").file_name();
+        let status = status(task.to_string_lossy().parse().expect("a thread id"));
+        assert!(!status["Uid"].split_whitespace().any(|uid| uid == "0"), "{status:?}");
+        assert!(!status["Gid"].split_whitespace().any(|gid| gid == "0"), "{status:?}");
+        assert_eq!(status["Groups"], "");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status[set].trim_matches('0'), "", "{set}");
+        }
+        assert_eq!(status["NoNewPrivs"], "1");
+        if let Some(mode) = status.get("Seccomp") {
+            assert_eq!(mode, "2");
+        }
+    }
+    // Nothing of the kernel programs is open.
+    for file in fs::read_dir(process.join("fd")).expect("descriptors") {
+        let target = fs::read_link(file.expect("a descriptor").path()).unwrap_or_default();
+        let target = target.to_string_lossy().into_owned();
+        assert!(!target.contains("bpf") && !target.contains("perf_event"), "{target}");
+    }
+    run.signal(Signal::INT);
+    assert_eq!(run.end().code, Some(0));
+}
+
+#[test]
+fn a_dead_capture_ends_the_run_with_an_error() {
+    if !can_capture() {
+        return;
+    }
+    let run = start();
+    run.signal_capture(Signal::KILL);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the capturing process has died"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("0 sends, "), "a summary: {}", ended.stderr);
+}
+
+#[test]
+fn a_dead_decoder_ends_the_capture() {
+    if !can_capture() {
+        return;
+    }
+    let run = start();
+    let capture = Path::new("/proc").join(run.capturing_process().to_string());
+    run.signal(Signal::KILL);
+    assert_eq!(run.end().code, None);
+    let deadline = Instant::now() + PATIENCE;
+    while capture.exists() {
+        assert!(Instant::now() < deadline, "the capture goes on");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn signals_to_the_capture_alone_change_nothing() {
+    if !can_capture() {
+        return;
+    }
+    let run = start();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        run.signal_capture(signal);
+    }
+    thread::sleep(Duration::from_millis(200));
+    run.signal(Signal::TERM);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn the_capturing_command_is_internal() {
+    let mut command = Command::new(tracer_bin::path());
+    let output = command.args(["capture", "--all"]).stdin(Stdio::null()).output().expect("tracer");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("this command is internal"), "{text}");
+}

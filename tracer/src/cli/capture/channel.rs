@@ -1,0 +1,243 @@
+//! The messages between the process that captures and the one that decodes.
+//!
+//! ```text
+//! capture ──▶ decoder   kind: u8, length: u32, contents
+//! capture ◀── decoder   order: u8
+//! ```
+//!
+//! The decoder may be under the control of whoever sends to it, so the capturing process accepts
+//! nothing from it but these orders.
+
+use std::io::{self, Read};
+
+use tracer_core::record::{
+    Event,
+    trace::{self, TraceError},
+};
+
+/// Maximum length of a message's contents. The largest is a batch of events, whose number and
+/// sizes are bounded.
+const MAX_LENGTH: usize = 64 << 20;
+
+/// Number of bytes in front of the contents.
+const HEAD: usize = 5;
+
+/// A message from the capturing process.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    /// The programs are attached.
+    Attached,
+    /// The capture has begun.
+    Watching,
+    /// What was captured.
+    Events(Vec<Event>),
+    /// The capture has ended, and everything was delivered.
+    Ended,
+    /// The capture has failed.
+    Failed {
+        /// Set for a wrong use of the command line.
+        is_usage: bool,
+        /// Cause and next step.
+        text: String,
+    },
+}
+
+const ATTACHED: u8 = 1;
+const WATCHING: u8 = 2;
+const EVENTS: u8 = 3;
+const ENDED: u8 = 4;
+const FAILED: u8 = 5;
+const USAGE: u8 = 6;
+
+/// An order to the capturing process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Order {
+    /// Begin to deliver events.
+    Begin = b'b',
+    /// Stop the capture, and deliver what was captured.
+    Stop = b's',
+}
+
+impl Order {
+    /// Parses an order.
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Begin, Self::Stop].into_iter().find(|order| *order as u8 == byte)
+    }
+}
+
+impl Message {
+    /// Appends the message to a buffer.
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
+        let start = to.len();
+        let kind = match self {
+            Self::Attached => ATTACHED,
+            Self::Watching => WATCHING,
+            Self::Events(_) => EVENTS,
+            Self::Ended => ENDED,
+            Self::Failed { is_usage: false, .. } => FAILED,
+            Self::Failed { is_usage: true, .. } => USAGE,
+        };
+        to.extend([kind, 0, 0, 0, 0]);
+        match self {
+            Self::Events(events) => {
+                let mut entries = trace::Writer::resume(&mut *to);
+                for event in events {
+                    entries.write(event).expect("a vector takes everything");
+                }
+            }
+            Self::Failed { text, .. } => to.extend(text.as_bytes()),
+            Self::Attached | Self::Watching | Self::Ended => {}
+        }
+        let length = u32::try_from(to.len() - start - HEAD).unwrap_or(u32::MAX);
+        to[start + 1..start + HEAD].copy_from_slice(&length.to_le_bytes());
+    }
+
+    fn parse(kind: u8, contents: &[u8]) -> io::Result<Self> {
+        let text = || String::from_utf8_lossy(contents).into_owned();
+        Ok(match kind {
+            ATTACHED => Self::Attached,
+            WATCHING => Self::Watching,
+            EVENTS => Self::Events(events(contents).map_err(io::Error::other)?),
+            ENDED => Self::Ended,
+            FAILED => Self::Failed { is_usage: false, text: text() },
+            USAGE => Self::Failed { is_usage: true, text: text() },
+            kind => return Err(invalid(format!("a message of kind {kind}"))),
+        })
+    }
+
+    /// Reads a message, and waits for it. Returns `None` at the end.
+    pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut head = [0; HEAD];
+        match from.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(err) => return Err(err),
+        }
+        let (kind, length) = parse_head(head)?;
+        let mut contents = vec![0; length];
+        from.read_exact(&mut contents)?;
+        Self::parse(kind, &contents).map(Some)
+    }
+}
+
+fn parse_head(head: [u8; HEAD]) -> io::Result<(u8, usize)> {
+    let [kind, length @ ..] = head;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_LENGTH {
+        return Err(invalid(format!("a message of {length} bytes")));
+    }
+    Ok((kind, length))
+}
+
+fn events(contents: &[u8]) -> Result<Vec<Event>, TraceError> {
+    let mut reader = trace::Reader::resume(contents);
+    let mut events = Vec::new();
+    while let Some(event) = reader.event()? {
+        events.push(event);
+    }
+    Ok(events)
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the capturing process sent {what}"))
+}
+
+/// Received bytes, which contain messages.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    bytes: Vec<u8>,
+    /// Number of bytes that were already taken.
+    taken: usize,
+}
+
+impl Inbox {
+    /// Appends received bytes.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        // Most messages arrive as a whole, so there is rarely anything to move.
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes the first message, if it is complete.
+    pub(super) fn take(&mut self) -> io::Result<Option<Message>> {
+        let waiting = &self.bytes[self.taken..];
+        let Some((head, rest)) = waiting.split_first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
+        let (kind, length) = parse_head(*head)?;
+        let Some(contents) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let message = Message::parse(kind, contents)?;
+        self.taken += HEAD + length;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracer_core::record::{BootTime, Clock};
+
+    fn messages() -> Vec<Message> {
+        let clock = Event::Clock(Clock { boot: BootTime(1), unix: 2 });
+        let executable = Event::Executable { tgid: 3, path: "/usr/bin/client".into() };
+        vec![
+            Message::Attached,
+            Message::Watching,
+            Message::Events(vec![clock, executable]),
+            Message::Events(Vec::new()),
+            Message::Failed { is_usage: true, text: "no such user".into() },
+            Message::Failed { is_usage: false, text: String::new() },
+            Message::Ended,
+        ]
+    }
+
+    fn bytes() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        messages().iter().for_each(|message| message.write(&mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn messages_arrive_whole_however_they_are_cut() {
+        let bytes = bytes();
+        for size in [1, 2, 7, bytes.len()] {
+            let mut inbox = Inbox::default();
+            let mut arrived = Vec::new();
+            for chunk in bytes.chunks(size) {
+                inbox.extend(chunk);
+                while let Some(message) = inbox.take().unwrap() {
+                    arrived.push(message);
+                }
+            }
+            assert_eq!(arrived, messages(), "{size}");
+        }
+    }
+
+    #[test]
+    fn messages_can_be_waited_for() {
+        let bytes = bytes();
+        let mut from = &bytes[..];
+        for message in messages() {
+            assert_eq!(Message::read(&mut from).unwrap(), Some(message));
+        }
+        assert_eq!(Message::read(&mut from).unwrap(), None);
+    }
+
+    #[test]
+    fn invalid_messages_are_errors() {
+        for bytes in [[9, 0, 0, 0, 0], [EVENTS, 255, 255, 255, 255]] {
+            let mut inbox = Inbox::default();
+            inbox.extend(&bytes);
+            inbox.take().unwrap_err();
+        }
+        let mut inbox = Inbox::default();
+        inbox.extend(&[EVENTS, 3, 0, 0, 0, 1, 2, 3]);
+        inbox.take().unwrap_err();
+        assert_eq!(Order::from_byte(b's'), Some(Order::Stop));
+        assert_eq!(Order::from_byte(b'x'), None);
+    }
+}
