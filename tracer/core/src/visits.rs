@@ -183,9 +183,9 @@ impl Visits {
         path.len() > 1 && self.pages.iter().any(|visit| visit.address.path() == path)
     }
 
-    /// Returns the visited address that a value is a hash of. Set `named` if the name
-    /// of its field says that it holds a hash of an address; 32 bits suffice then.
-    pub fn hashed(&self, value: &str, named: bool) -> Option<HashMatch> {
+    /// Returns the visited address that a value is a hash of. `named` reports whether the
+    /// name of its field says that it holds a hash of an address; 32 bits suffice then.
+    pub fn hashed(&self, value: &str, named: impl FnOnce() -> bool) -> Option<HashMatch> {
         self.hashes.find(value, named)
     }
 }

@@ -15,6 +15,9 @@ use super::compress::End;
 /// Minimum number of characters that confirm a guess.
 const MIN_CHARS: usize = 12;
 
+/// Number of characters that refute most guesses: they hold two codes.
+const HEAD: usize = 4;
+
 /// A way of writing the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -26,14 +29,17 @@ enum Form {
 
 /// Decompresses text in any textual form.
 pub(super) fn decode_text(text: &str, truncated: bool, limit: usize) -> Option<String> {
+    let head = text.char_indices().nth(HEAD).map_or(text, |(end, _)| &text[..end]);
     [Form::Base64, Form::Uri, Form::Utf16, Form::Raw].into_iter().find_map(|form| {
-        let units = units(text, form)?;
         let bits = match form {
             Form::Base64 | Form::Uri => 6,
             Form::Utf16 => 15,
             Form::Raw => 16,
         };
-        accept(&units, bits, truncated, limit)
+        if let (_, End::Malformed) = decompress(&units(head, form)?, bits, limit) {
+            return None;
+        }
+        accept(&units(text, form)?, bits, truncated, limit)
     })
 }
 

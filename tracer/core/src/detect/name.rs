@@ -29,6 +29,23 @@ impl Name {
         Self::START.join(key)
     }
 
+    /// Creates the names of words in lower case, without separators.
+    pub(super) const fn from_words<const N: usize>(words: [&str; N]) -> [Self; N] {
+        let mut names = [Self::START; N];
+        let mut at = 0;
+        while at < N {
+            let word = words[at].as_bytes();
+            let mut next = 0;
+            while next < word.len() {
+                assert!(word[next].is_ascii_lowercase());
+                names[at].0 = (names[at].0 ^ word[next] as u64).wrapping_mul(PRIME);
+                next += 1;
+            }
+            at += 1;
+        }
+        names
+    }
+
     /// Appends a key: `user` and `id` become `user_id`.
     pub(super) fn join(self, key: &str) -> Option<Self> {
         if key.len() > MAX_NAME {
@@ -89,6 +106,7 @@ mod tests {
         assert_eq!(Name::new("device").and_then(|name| name.join("ID")), name);
         assert_ne!(Name::new("devicesid"), name);
         assert_eq!(Name::new("$_-"), None);
+        assert_eq!(Name::from_words(["deviceid", "x"])[0], name.unwrap());
         assert_eq!(Name::new(&"a".repeat(65)), None);
     }
 

@@ -12,10 +12,15 @@ use crate::content::{Chain, Path, Segment, Step};
 use crate::rules::{Identifiers, Located, Owner, OwnerRole, RulesError};
 
 /// Names that only mean "identifier". Their owner makes them specific.
-const IDENTIFIERS: [&str; 7] = ["id", "ids", "uid", "uuid", "guid", "identifier", "ident"];
+const IDENTIFIERS: [Name; 7] =
+    Name::from_words(["id", "ids", "uid", "uuid", "guid", "identifier", "ident"]);
 
 /// Names that only mean "serial number".
-const SERIALS: [&str; 5] = ["serial", "serialno", "serialnumber", "serialnum", "sn"];
+const SERIALS: [Name; 5] =
+    Name::from_words(["serial", "serialno", "serialnumber", "serialnum", "sn"]);
+
+/// The name that means an identifier only if its owner is known.
+const KEY: [Name; 1] = Name::from_words(["key"]);
 
 /// Maximum number of names that are considered, from the innermost outwards. Wrappers
 /// are hardly nested more deeply.
@@ -114,7 +119,7 @@ impl Owners {
         let (last, before) = words.split_last()?;
         if let Some((first, owner)) = before.split_last()
             && let Some(joined) = Name::new(first).and_then(|name| name.join(last))
-            && SERIALS.iter().any(|serial| Name::new(serial) == Some(joined))
+            && SERIALS.contains(&joined)
         {
             return Some((owner, Noun::Serial));
         }
@@ -169,13 +174,12 @@ impl<'k> Noun<'k> {
     /// Recognises a noun.
     pub(super) fn new(word: &'k str) -> Option<Self> {
         let name = Name::new(word)?;
-        let is = |known: &&str| Name::new(known) == Some(name);
-        if IDENTIFIERS.iter().any(is) {
+        if IDENTIFIERS.contains(&name) {
             Some(Self::Identifier)
-        } else if SERIALS.iter().any(is) {
+        } else if SERIALS.contains(&name) {
             Some(Self::Serial)
         } else {
-            is(&"key").then_some(Self::Key(word))
+            KEY.contains(&name).then_some(Self::Key(word))
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn disclosed(
     if !value.truncated && (is_page(text, visits, own) || is_surt(text, visits, own)) {
         return Some((Kind::Url, None));
     }
-    let hash = visits.hashed(text, value.key.is_some_and(is_hash_of_address))?;
+    let hash = visits.hashed(text, || value.key.is_some_and(is_hash_of_address))?;
     let is_other_site = Site::from_host(hash.host()).as_ref() != own;
     let class = || format!("{}/{}", hash.algorithm.name(), hash.form.name());
     is_other_site.then(|| (Kind::VisitedUrlHash, Some(class())))

@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
                 (visits.host(&finding.value, now), Scope::Host)
             }
             Kind::Url | Kind::UrlToUnknown => find(address, finding.truncated),
-            Kind::VisitedUrlHash => match visits.hashed(&finding.value, true) {
+            Kind::VisitedUrlHash => match visits.hashed(&finding.value, || true) {
                 Some(hash) if hash.form.is_host() => (visits.host(&hash.text, now), Scope::Host),
                 Some(hash) => find(Address::parse(&hash.text).as_ref(), false),
                 None => (Visited::Unknown, Scope::Full),

@@ -191,9 +191,9 @@ impl Hashes {
         }
     }
 
-    /// Looks up a value. Set `named` if the name of its field says that it holds a
-    /// hash of an address.
-    pub(super) fn find(&self, value: &str, named: bool) -> Option<HashMatch> {
+    /// Looks up a value. `named` reports whether the name of its field says that it holds
+    /// a hash of an address.
+    pub(super) fn find(&self, value: &str, named: impl FnOnce() -> bool) -> Option<HashMatch> {
         if self.index.is_empty() {
             return None;
         }
@@ -213,7 +213,7 @@ impl Hashes {
         let (algorithm, text) = match strong {
             Some(strong) => strong,
             None => {
-                let (algorithm, text) = self.short.get(&parse_short(value).filter(|_| named)?)?;
+                let (algorithm, text) = self.short.get(&parse_short(value).filter(|_| named())?)?;
                 (*algorithm, text)
             }
         };
