@@ -20,7 +20,7 @@ use crate::{
     finding::Kind,
     judge::{AlertStatus, DecodedRequest, Judge, JudgedRequest, Repetitions, Sighting},
     knowledge::Knowledge,
-    proto::{Decoder, Initiator, Message, Request, Traffic, initiator},
+    proto::{Decoder, Initiator, Message, Request, ServerName, Traffic, initiator},
     record::{BootTime, Clock, Event, Loss, Losses, Record},
     rules::{Browser, Rules},
     stream::{self, Pairing, Sent, Streams},
@@ -95,6 +95,8 @@ pub struct Pipeline {
     accounts: Accounts,
     /// Records that were paired; kept to reuse its allocation.
     paired: Vec<Record>,
+    /// Server names since the last call of [`Pipeline::take_names`], if they are wanted.
+    names: Option<Vec<ServerName>>,
     messages: Vec<Sent<Message>>,
     now: BootTime,
     flushed: BootTime,
@@ -121,6 +123,7 @@ impl Pipeline {
             totals: Totals::default(),
             accounts: Accounts::default(),
             paired: Vec::new(),
+            names: None,
             messages: Vec::new(),
             now: BootTime::default(),
             flushed: BootTime::default(),
@@ -158,6 +161,17 @@ impl Pipeline {
     pub fn assume(&mut self, browser: &str) -> bool {
         self.assumed = self.rules.browser_named(browser).cloned();
         self.assumed.is_some()
+    }
+
+    /// Keeps server names for [`Pipeline::take_names`].
+    pub fn keep_names(&mut self) {
+        self.names = Some(Vec::new());
+    }
+
+    /// Returns the names that were looked up or sent to servers since the last call, in order.
+    /// Empty unless [`Pipeline::keep_names`] was called.
+    pub fn take_names(&mut self) -> Vec<ServerName> {
+        self.names.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Adds the sightings of earlier runs.
@@ -249,6 +263,9 @@ impl Pipeline {
                 Message::Name(name) => {
                     let application = self.programs.application(&process);
                     self.judge.record_lookup(&application, &name.name, name.time);
+                    if let Some(names) = &mut self.names {
+                        names.push(name.clone());
+                    }
                     self.accounts.named(application, &name);
                 }
                 Message::Ended(traffic) => {
