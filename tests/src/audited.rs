@@ -129,14 +129,16 @@ pub struct Scenario {
 }
 
 /// All phases, in order.
-const PHASES: [&str; 10] = [
+const PHASES: [&str; 12] = [
     "fresh",
     "declined",
     "idle",
     "pages",
+    "experiment",
     "typed",
     "restart",
     "private",
+    "private_experiment",
     "private_restart",
     "cleared",
     "reinstalled",

@@ -57,6 +57,7 @@ pub fn reporting() -> Report {
         phases: vec![],
         recipients: recipients(),
         identifiers: identifiers(),
+        experiments: vec![],
         disclosures: vec![],
         disclosures_uncounted: 0,
         reading: Reading {
@@ -203,6 +204,7 @@ fn add_phase(report: &mut Report, phase: Phase, began: u64, duration: u64, pages
             id,
             url: url.clone(),
             at_ms,
+            again_ms: vec![],
             served: Some(true),
             told: vec![VisitRecipient { recipient: COLLECTOR.into(), scope: Extent::Full }],
         });
@@ -408,7 +410,7 @@ fn identifiers() -> Vec<IdentifierReport> {
         phases,
         other_applications: vec![],
     };
-    let before = &Phase::ALL[..8];
+    let before = &Phase::ALL[..10];
     vec![
         IdentifierReport {
             other_applications: vec!["com.example.launcher".into()],

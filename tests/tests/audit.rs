@@ -41,9 +41,11 @@ fn attacked(folder: &Path, attack: &str) -> (tracer_bin::Outcome, Value) {
         "declined",
         "idle",
         "pages",
+        "experiment",
         "typed",
         "restart",
         "private",
+        "private_experiment",
         "private_restart",
         "reinstalled",
     ] {
@@ -92,7 +94,7 @@ fn a_browser_user_cannot_lead_root_through_links() {
         let (ended, run) = attacked(folder.path(), &attack);
 
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let outcome = &run["stages"][8]["outcome"];
+        let outcome = &run["stages"][10]["outcome"];
         assert!(outcome.to_string().contains("cannot prepare"), "{attack}: {run:#}");
         assert_eq!(fs::read_dir(&target).expect("a folder").count(), 1, "{attack}");
         assert_eq!(fs::read_to_string(target.join("file")).expect("a file"), "of root's");
@@ -209,6 +211,7 @@ fn chromium_discloses_nothing() {
         return;
     };
     audited.assert_answers(&[
+        ("derived_values", "no", None),
         ("urls", "no", Some((0, 13))),
         ("urls_in_private_mode", "no", Some((0, 6))),
         ("urls_before_consent", "no", Some((0, 1))),
@@ -227,6 +230,7 @@ fn firefox_discloses_nothing() {
         ("urls", "no", Some((0, 13))),
         ("urls_in_private_mode", "no", Some((0, 6))),
         ("urls_after_declining", "cannot_tell", None),
+        ("derived_values", "no", None),
         ("to_third_parties", "no", None),
         ("identifier", "no", None),
     ]);
@@ -289,7 +293,7 @@ fn a_session_identifier_does_not_last() {
 
 #[test]
 fn silence_in_private_mode_is_recognised() {
-    let phases = [("pages", 1), ("private", 2)];
+    let phases = [("pages", 1), ("private", 2), ("private_experiment", 8)];
     let Some(audited) = short_audit(&with("skip_private", json!(true)), &phases) else {
         return;
     };
@@ -302,7 +306,7 @@ fn silence_in_private_mode_is_recognised() {
 
 #[test]
 fn waiting_for_consent_is_recognised() {
-    let phases = [("fresh", 1), ("declined", 1), ("pages", 1)];
+    let phases = [("fresh", 1), ("declined", 1), ("pages", 1), ("experiment", 8)];
     let Some(audited) = short_audit(&with("consent", json!(true)), &phases) else {
         return;
     };
@@ -318,7 +322,8 @@ fn waiting_for_consent_is_recognised() {
 #[test]
 fn third_parties_are_named() {
     let to = "api.mixpanel.com";
-    let Some(audited) = short_audit(&with("to", json!(to)), &[("pages", 1)]) else {
+    let Some(audited) = short_audit(&with("to", json!(to)), &[("pages", 1), ("experiment", 8)])
+    else {
         return;
     };
     audited.assert_answers(&[("urls", "yes", None), ("to_maker", "no", None)]);
@@ -363,14 +368,14 @@ fn a_killed_audit_can_be_reported() {
 
 #[test]
 fn ctrl_c_keeps_the_results_so_far() {
-    let scenario = chromium(None).phases(&[("pages", 1), ("restart", 1)]);
+    let scenario = chromium(None).phases(&[("pages", 1), ("experiment", 8), ("restart", 1)]);
     let Some(mut auditing) = scenario.start() else {
         return;
     };
     assert!(
         auditing
             .run
-            .wait_for_stderr(|line| line.contains("after a restart"), Duration::from_secs(120)),
+            .wait_for_stderr(|line| line.contains("after a restart"), Duration::from_secs(240)),
         "the phase does not start"
     );
     auditing.signal(Signal::INT);

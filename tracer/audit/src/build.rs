@@ -1,5 +1,7 @@
 //! Builds the report from what was observed.
 
+mod experiments;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
@@ -68,6 +70,7 @@ impl Report {
                 .take(MAX_IDENTIFIERS)
                 .map(|history| identifier(history, &facts, redactor))
                 .collect(),
+            experiments: experiments::all(&facts, redactor),
             disclosures: facts
                 .disclosing
                 .iter()
@@ -98,11 +101,28 @@ fn phase(facts: &Facts<'_>, index: usize, stage: &Stage) -> PhaseReport {
         duration_ms: stage
             .ended
             .map(|end| end.since(stage.began).as_millis().try_into().unwrap_or(u64::MAX)),
-        visits: stage.visits.iter().map(|each| visit(facts, each)).collect(),
+        visits: visits(facts, stage),
         requests: own().count() as u64,
         page_requests: observations.page_requests.get(&index).copied().unwrap_or_default(),
         unread_bytes: own().map(|own| own.unread).sum(),
     }
+}
+
+/// Returns the pages of a stage, each once.
+fn visits(facts: &Facts<'_>, stage: &Stage) -> Vec<VisitReport> {
+    let mut visits: Vec<VisitReport> = Vec::new();
+    for each in &stage.visits {
+        match visits.iter_mut().find(|known| known.id == each.canary.id) {
+            Some(known) => {
+                known.again_ms.push(since(facts.observations, each.at));
+                if each.served == Some(true) {
+                    known.served = each.served;
+                }
+            }
+            None => visits.push(visit(facts, each)),
+        }
+    }
+    visits
 }
 
 fn visit(facts: &Facts<'_>, visit: &Visit) -> VisitReport {
@@ -126,6 +146,7 @@ fn visit(facts: &Facts<'_>, visit: &Visit) -> VisitReport {
         id: visit.canary.id,
         url,
         at_ms: since(facts.observations, visit.at),
+        again_ms: Vec::new(),
         served: visit.served,
         told: learned
             .into_iter()
@@ -231,7 +252,11 @@ fn disclosure(
             | ItemKind::TypedText
             | ItemKind::PageText => redactor.value(&item.value),
         };
-        let steps = decode_steps.steps(&item.chain, &value);
+        // Values that could not be read have no steps.
+        let steps = match item.scope {
+            Some(Extent::Derived | Extent::Length) => Vec::new(),
+            _ => decode_steps.steps(&item.chain, &value),
+        };
         Item { value, steps, ..item.clone() }
     });
     let items = items.collect();

@@ -44,6 +44,9 @@ pub enum Hosting {
     Below(String),
 }
 
+/// Length of three words with two hyphens, in characters.
+const WORDS: usize = 20;
+
 /// Number of random bytes that a canary is made of.
 pub const SEED: usize = 36;
 
@@ -53,6 +56,10 @@ pub const SEED: usize = 36;
 pub enum Extent {
     /// Text that was typed into the address bar.
     Typed,
+    /// The length of a message that could not be read follows the length of the URL.
+    Length,
+    /// A value that depends on the page, and could not be read.
+    Derived,
     /// A hash of the URL or host.
     Hash,
     /// The host.
@@ -68,6 +75,8 @@ impl Extent {
     pub fn label(self) -> &'static str {
         match self {
             Self::Typed => "as typed",
+            Self::Length => "length",
+            Self::Derived => "derived value",
             Self::Hash => "as a hash",
             Self::Host => "host",
             Self::HostPath => "host and path",
@@ -94,11 +103,23 @@ impl Canary {
             format!("{}-{}-{}", word(from), word(from + 3), word(from + 6))
         };
         let host_word = word(&random[..4]);
-        let (path_word, query_word, title) = (words(4), words(14), words(24));
+        Self::from_words(id, hosting, &host_word, &words(4), &words(14), &words(24))
+    }
+
+    /// Makes up a page from the words of its parts. Long parts are recognised by their beginning,
+    /// since they may be cut.
+    pub(crate) fn from_words(
+        id: u64,
+        hosting: &Hosting,
+        host_word: &str,
+        path: &str,
+        query: &str,
+        title: &str,
+    ) -> Self {
         let (authority, base, host_word) = match hosting {
             Hosting::Wildcard { domain, port } => {
                 let authority = format!("news-{host_word}.{domain}:{port}");
-                (authority.clone(), format!("https://{authority}/"), Some(host_word))
+                (authority.clone(), format!("https://{authority}/"), Some(host_word.to_owned()))
             }
             Hosting::Below(url) => {
                 let base = format!("{}/", url.trim_end_matches('/'));
@@ -106,8 +127,16 @@ impl Canary {
                 (rest.split('/').next().unwrap_or_default().to_owned(), base, None)
             }
         };
-        let url = format!("{base}{path_word}?q={query_word}");
-        Self { id, url, authority, host_word, path_word, query_word, title }
+        let url = format!("{base}{path}?q={query}");
+        let begin = |text: &str| text.chars().take(WORDS).collect();
+        let (path_word, query_word) = (begin(path), begin(query));
+        Self { id, url, authority, host_word, path_word, query_word, title: title.to_owned() }
+    }
+
+    /// Returns path and query, as in the URL.
+    pub fn target(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(&self.url[..], |(_, rest)| rest);
+        rest.find('/').map_or("", |at| &rest[at..])
     }
 
     /// Returns its host.
@@ -116,6 +145,20 @@ impl Canary {
             // A port, and not the end of an IPv6 address.
             if port.bytes().all(|b| b.is_ascii_digit()) { host } else { &self.authority }
         })
+    }
+
+    /// Returns the number of its parts that a text in lower case contains. Pages of an experiment
+    /// have parts in common.
+    pub(crate) fn parts_in(&self, text: &str) -> usize {
+        let parts = [&self.path_word, &self.query_word, &self.title];
+        let parts = parts.into_iter().chain(&self.host_word);
+        parts.filter(|word| text.contains(&word[..])).count()
+    }
+
+    /// Reports whether one of its parts is this word.
+    pub(crate) fn has_part(&self, word: &str) -> bool {
+        [&self.path_word, &self.query_word, &self.title].into_iter().any(|part| part == word)
+            || self.host_word.as_deref() == Some(word)
     }
 
     /// Returns the most that a text in lower case mentions of the page.
@@ -137,7 +180,7 @@ impl Canary {
 }
 
 /// Makes a word with one syllable per byte.
-fn word(bytes: &[u8]) -> String {
+pub(crate) fn word(bytes: &[u8]) -> String {
     const BEGIN: &[u8; 16] = b"bdfgklmnprstvzhj";
     const END: &[u8; 4] = b"aeio";
     let mut word = String::with_capacity(2 * bytes.len());

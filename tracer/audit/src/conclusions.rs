@@ -2,8 +2,10 @@
 //!
 //! "Yes" requires that it was seen. "No" requires that it was looked for (there were visits, or
 //! requests), that enough of the traffic was read, and that the visits themselves were seen.
-//! Everything else is "cannot tell".
+//! "No" about pages also requires that an experiment found nothing that depends on them. Everything
+//! else is "cannot tell".
 
+mod dependence;
 mod identity;
 mod urls;
 
@@ -23,6 +25,7 @@ pub const MIN_PERCENT_READ: u8 = 95;
 /// Returns all answers, in the order of a report.
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Conclusion> {
     let mut conclusions = urls::all(facts);
+    conclusions.push(dependence::derived_values(facts));
     conclusions.extend(identity::all(facts));
     let kinds = |kinds: &'static [ItemKind]| move |kind: ItemKind| kinds.contains(&kind);
     use ItemKind as Is;

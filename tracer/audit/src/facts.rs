@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     canary::{Canary, Extent, Mention},
+    differential::{Factor, Findings},
     gather::{DisclosingRequest, Observations, OwnRequest, counted},
     identifiers::IdentifierHistory,
     journal::{OpenMethod, Outcome},
@@ -22,6 +23,8 @@ pub(super) struct Facts<'a> {
     /// The requests that disclose something, in order.
     pub(super) disclosing: Vec<RequestFacts<'a>>,
     pub(super) identifiers: &'a [IdentifierHistory],
+    /// For each experiment, and each dependence in it: whether the page was also found by decoding.
+    pub(super) readable: Vec<Vec<bool>>,
     pub(super) percent_read: Option<u8>,
     /// Number of applications that made requests.
     pub(super) applications: u64,
@@ -68,7 +71,9 @@ impl RequestFacts<'_> {
 
 impl<'a> Facts<'a> {
     pub(super) fn new(observations: &'a Observations) -> Self {
+        // The visits of experiments are repeated, and count separately.
         let stages = observations.journal.stages.iter();
+        let stages = stages.filter(|stage| !stage.phase.is_experiment());
         let visits = stages.flat_map(|stage| {
             // A search does not open the page.
             let pages = stage.visits.iter().filter(|visit| visit.how != OpenMethod::Searched);
@@ -88,6 +93,7 @@ impl<'a> Facts<'a> {
             items: items(observations, request),
             request,
         });
+        let readable = readable(observations);
         let mut disclosing: Vec<_> =
             disclosing.filter(|request| !request.items.is_empty()).collect();
         disclosing.sort_by_key(|one| one.request.decoded.sent.message.time);
@@ -100,6 +106,7 @@ impl<'a> Facts<'a> {
             observations,
             visits,
             disclosing,
+            readable,
             identifiers: &observations.identifiers,
             percent_read: reading(observations).percent,
             browser: browser.map(|(name, _)| *name),
@@ -201,6 +208,7 @@ fn items(observations: &Observations, request: &DisclosingRequest) -> Vec<Item> 
         items.push(Item { visit, scope, ..item(kind, &named.value, &named.chain) });
     }
     let mentions = items.len();
+    items.extend(derived(observations, request, &items));
     for disclosure in counted(&request.decoded) {
         let finding = &disclosure.finding;
         let base = Item {
@@ -252,11 +260,75 @@ fn items(observations: &Observations, request: &DisclosingRequest) -> Vec<Item> 
     items
 }
 
+/// Returns the pages that a request reveals because its content depends on them, apart from those
+/// that are `known`.
+fn derived(observations: &Observations, request: &DisclosingRequest, known: &[Item]) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    let dependences = observations.experiments.iter().flat_map(|it| &it.findings.dependences);
+    for dependence in dependences.filter(|it| it.recipient == request.recipient) {
+        let pages = dependence.requests.iter().filter(|(number, _)| *number == request.id());
+        for (_, page) in pages {
+            let mut all = known.iter().chain(&items);
+            if all.any(|item| item.kind == ItemKind::Visit && item.visit == Some(*page)) {
+                continue;
+            }
+            let parts = factors(&dependence.factors);
+            let (scope, value) = match dependence.is_length() {
+                true => (Extent::Length, format!("a length that follows the {parts}")),
+                false => (Extent::Derived, format!("a value that depends on {parts}")),
+            };
+            items.push(Item {
+                kind: ItemKind::Visit,
+                class: None,
+                value,
+                visit: Some(*page),
+                scope: Some(scope),
+                chain: dependence.place.clone(),
+                steps: Vec::new(),
+            });
+        }
+    }
+    items
+}
+
+/// Returns the names of factors as a list.
+pub(super) fn factors(factors: &[Factor]) -> String {
+    let names: Vec<&str> = factors.iter().map(|factor| factor.label()).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Reports for each dependence whether most of its requests mention their page openly.
+fn readable(observations: &Observations) -> Vec<Vec<bool>> {
+    let mentioned: BTreeSet<(u64, u64)> = observations
+        .disclosing
+        .iter()
+        .flat_map(|request| {
+            let addresses = request.mentions.iter();
+            let addresses = addresses.filter(|one| matches!(one.mention, Mention::Address(_)));
+            addresses.map(|one| (request.id(), one.canary))
+        })
+        .collect();
+    let is_readable = |requests: &[(u64, u64)]| {
+        let known = requests.iter().filter(|one| mentioned.contains(one)).count();
+        !requests.is_empty() && known * 2 > requests.len()
+    };
+    let of = |findings: &Findings| {
+        findings.dependences.iter().map(|it| is_readable(&it.requests)).collect()
+    };
+    observations.experiments.iter().map(|it| of(&it.findings)).collect()
+}
+
 /// Returns the visit whose URL or host was hashed.
 fn hashed(observations: &Observations, visited: Option<&Visited>) -> Option<u64> {
     let found = match visited? {
         Visited::Page { url, .. } => {
-            observations.canaries.iter().find(|canary| url.contains(&canary.path_word))
+            let pages = || observations.canaries.iter();
+            let exact = pages().find(|canary| url.ends_with(canary.target()));
+            exact.or_else(|| pages().find(|canary| url.contains(&canary.path_word)))
         }
         Visited::Host { host, .. } => {
             observations.canaries.iter().find(|canary| canary.host() == host)

@@ -2,12 +2,14 @@
 
 use super::{
     canary::Extent,
+    differential::Factor,
     journal::{Outcome, Subject},
     phase::Phase,
     report::{
-        Answer, Conclusion, Count, DecodeStep, DisclosureReport, ExtentCount, IdentifierReport,
-        Item, ItemKind, Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading,
-        RecipientReport, Report, VisitRecipient, VisitReport,
+        Answer, Conclusion, Count, DecodeStep, DependenceReport, DisclosureReport,
+        ExperimentReport, ExtentCount, IdentifierReport, Item, ItemKind, Persistence, PhaseReport,
+        Protection, Question, REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient,
+        VisitReport, WithVisitsReport,
     },
 };
 use tracer_core::finding::{Recipient, Sender, Severity};
@@ -56,6 +58,7 @@ pub(crate) fn report() -> Report {
             phases: vec![(Phase::Pages, 1)],
             other_applications: vec!["org.example.other".into()],
         }],
+        experiments: vec![experiment()],
         disclosures: vec![told()],
         disclosures_uncounted: 0,
         reading: Reading {
@@ -108,12 +111,45 @@ fn phase() -> PhaseReport {
             id: 1,
             url: URL.into(),
             at_ms: 2000,
+            again_ms: vec![],
             served: Some(true),
             told: vec![VisitRecipient { recipient: COLLECTOR.into(), scope: Extent::Full }],
         }],
         requests: 3,
         page_requests: 1,
         unread_bytes: 200,
+    }
+}
+
+fn experiment() -> ExperimentReport {
+    ExperimentReport {
+        phase: Phase::Experiment,
+        visits: 32,
+        idle: 10,
+        places: 40,
+        tests: 25,
+        error_rate: 0.01,
+        dropped: 0,
+        dependences: vec![DependenceReport {
+            recipient: COLLECTOR.into(),
+            place: "body > gzip > json.url".into(),
+            depends_on: vec![Factor::Host, Factor::Path, Factor::Query],
+            readable: true,
+            sent: "during the visit".into(),
+            p: 0.000_01,
+            pages: 16,
+            requests: 32,
+            identifiers: vec!["‹0badcafe›".into()],
+            evidence: vec![12],
+        }],
+        dependences_uncounted: 0,
+        with_visits: vec![WithVisitsReport {
+            recipient: COLLECTOR.into(),
+            what: "request".into(),
+            visits: Count { told: 32, of: 32 },
+            idle: Count { told: 0, of: 10 },
+            p: 0.000_01,
+        }],
     }
 }
 

@@ -5,12 +5,14 @@
 //! about the time at which it was sent, and a journal only grows at its end.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use super::{
     canary::{Canary, Mention},
+    differential::{Findings, Samples, analyse},
     identifiers::{IdentifierHistory, IdentifierTracker},
     journal::{Journal, OpenMethod, Outcome, Stage},
     mentions::{CanaryMention, find_mentions},
@@ -24,6 +26,7 @@ use tracer_core::{
     judge::{Disclosure, JudgedRequest},
     knowledge::Knowledge,
     pipeline::{Output, Pipeline},
+    proto::ServerName,
     record::{BootTime, Event, Losses},
 };
 
@@ -53,12 +56,27 @@ pub struct Gatherer {
     read_visits: BTreeSet<u64>,
     page_requests: BTreeMap<usize, u64>,
     identifiers: IdentifierTracker,
+    /// What was sent during each experiment, by stage.
+    samples: BTreeMap<usize, Samples>,
+    /// The experiments as they were last analysed, by stage.
+    analysed: RefCell<BTreeMap<usize, (AnalysedState, Experiment)>>,
 }
 
-/// A page of the audit, and the time from which the browser can know it.
+/// What an analysis was made of: number of windows, version of the samples, end of the stage.
+type AnalysedState = (usize, u64, Option<BootTime>);
+
+/// A page of the audit, and the times at which it was opened, in order.
 struct Page {
     canary: Canary,
-    known_from: BootTime,
+    visits: Vec<BootTime>,
+}
+
+impl Page {
+    /// Returns the time of the last visit that had begun at `time`. Before the first one, the
+    /// browser cannot know the page.
+    fn last_visit(&self, time: BootTime) -> Option<BootTime> {
+        self.visits.iter().rfind(|visit| **visit <= time).copied()
+    }
 }
 
 /// Everything that a report is made of.
@@ -78,6 +96,7 @@ pub struct Observations {
     /// Number of requests by pages, by stage.
     pub(super) page_requests: BTreeMap<usize, u64>,
     pub(super) identifiers: Vec<IdentifierHistory>,
+    pub(super) experiments: Vec<Experiment>,
     pub(super) losses: Losses,
     pub(super) accounts: Accounts,
     /// True if `accounts` includes all connections, and not only those that have ended.
@@ -100,6 +119,15 @@ pub(super) struct OwnRequest {
     pub(super) unread: u64,
 }
 
+/// An experiment of the run, with what was found.
+#[derive(Debug, Clone)]
+pub(super) struct Experiment {
+    /// Index of the journal's stage.
+    pub(super) stage: usize,
+    pub(super) phase: Phase,
+    pub(super) findings: Findings,
+}
+
 /// A request that discloses something.
 #[derive(Debug, Clone)]
 pub(super) struct DisclosingRequest {
@@ -118,6 +146,7 @@ impl Gatherer {
             // Whatever the name of its process, this browser is the one that is audited.
             pipeline.assume(browser);
         }
+        pipeline.keep_names();
         let pages = pages(&journal);
         Self {
             pipeline,
@@ -132,6 +161,8 @@ impl Gatherer {
             read_visits: BTreeSet::new(),
             page_requests: BTreeMap::new(),
             identifiers: IdentifierTracker::default(),
+            samples: BTreeMap::new(),
+            analysed: RefCell::default(),
         }
     }
 
@@ -179,6 +210,15 @@ impl Gatherer {
             .map(|request| DisclosingRequest { stage: stage(request.stage), ..request.clone() });
         let visits = self.visits.iter().map(|(at, decoded)| (stage(*at), Arc::clone(decoded)));
         let phase = |at| Some(journal.stages.get(stage(Some(at))?)?.phase);
+        let experiments: Vec<Experiment> =
+            (0..journal.stages.len()).filter_map(|at| self.experiment(at)).collect();
+        let disclosing = disclosing.chain(self.derived(&experiments));
+        let mut identifiers = self.identifiers.histories(phase);
+        for history in &mut identifiers {
+            let mut dependences = experiments.iter().flat_map(|it| &it.findings.dependences);
+            history.with_visits |= dependences.any(|it| it.is_sent_with(&history.value));
+        }
+        identifiers.sort_by_key(|history| !history.with_visits);
         Observations {
             journal: journal.clone(),
             canaries: self.pages.iter().map(|page| page.canary.clone()).collect(),
@@ -188,7 +228,8 @@ impl Gatherer {
             visits: visits.collect(),
             read_visits: self.read_visits.clone(),
             page_requests,
-            identifiers: self.identifiers.histories(phase),
+            identifiers,
+            experiments,
             losses: *self.pipeline.losses(),
             accounts,
             all_accounted,
@@ -202,6 +243,72 @@ impl Gatherer {
                 self.add(decoded);
             }
         }
+        for name in self.pipeline.take_names() {
+            self.add_name(&name);
+        }
+    }
+
+    /// Returns an experiment with what was found. It takes some time, so the last result is kept.
+    fn experiment(&self, at: usize) -> Option<Experiment> {
+        let none = Samples::default();
+        let stage = self.journal.stages.get(at)?;
+        let samples = self.samples.get(&at).unwrap_or(&none);
+        let state = (stage.visits.len() + stage.idle.len(), samples.version(), stage.ended);
+        let mut analysed = self.analysed.borrow_mut();
+        if let Some((known, experiment)) = analysed.get(&at)
+            && *known == state
+        {
+            return Some(experiment.clone());
+        }
+        let findings = analyse(stage, samples)?;
+        let experiment = Experiment { stage: at, phase: stage.phase, findings };
+        analysed.insert(at, (state, experiment.clone()));
+        Some(experiment)
+    }
+
+    /// Returns the requests that disclose something only because their content depends on the page.
+    fn derived(&self, experiments: &[Experiment]) -> Vec<DisclosingRequest> {
+        let mut known: BTreeSet<u64> = self.disclosing.iter().map(DisclosingRequest::id).collect();
+        let mut derived = Vec::new();
+        for experiment in experiments {
+            let Some(samples) = self.samples.get(&experiment.stage) else {
+                continue;
+            };
+            for dependence in &experiment.findings.dependences {
+                for (number, _) in &dependence.requests {
+                    if let Some(decoded) = samples.request(*number)
+                        && known.insert(*number)
+                    {
+                        derived.push(DisclosingRequest {
+                            stage: Some(experiment.stage),
+                            recipient: dependence.recipient.clone(),
+                            mentions: Vec::new(),
+                            decoded: Arc::clone(decoded),
+                        });
+                    }
+                }
+            }
+        }
+        derived
+    }
+
+    /// Returns the stage at this time, if it is an experiment.
+    fn experiment_at(&self, time: BootTime) -> Option<usize> {
+        let stage = self.journal.stage_at(time)?;
+        self.journal.stages.get(stage)?.phase.is_experiment().then_some(stage)
+    }
+
+    fn add_name(&mut self, name: &ServerName) {
+        let Some(stage) = self.experiment_at(name.time) else {
+            return;
+        };
+        // Visits need a lookup and a connection.
+        if self.pages.iter().any(|page| page.canary.host() == name.name) {
+            return;
+        }
+        let recipient = Site::from_host(&name.name)
+            .map_or_else(|| name.name.clone(), |site| site.as_str().to_owned());
+        self.samples.entry(stage).or_default().add_name(name, &recipient, &self.journal.run);
     }
 
     fn add(&mut self, decoded: Arc<JudgedRequest>) {
@@ -214,8 +321,10 @@ impl Gatherer {
         if pages.iter().any(|page| page.host() == host) {
             // The visit itself, or something that the page loads.
             let path = request.target();
-            let visited =
-                pages.iter().find(|page| page.host() == host && path.contains(&page.path_word));
+            let visited = pages.iter().find(|page| page.host() == host && page.target() == path);
+            let visited = visited.or_else(|| {
+                pages.iter().find(|page| page.host() == host && path.contains(&page.path_word))
+            });
             let visited = visited.map(|page| page.id);
             if visited.is_some_and(|id| self.read_visits.insert(id)) {
                 self.visits.push((stage, decoded));
@@ -224,12 +333,23 @@ impl Gatherer {
         }
         let mentions_address =
             mentions.iter().any(|one| matches!(one.mention, Mention::Address(_)));
+        let (host, recipient) = recipient_of(&decoded);
+        // The audit's own pages load nothing, so whatever is sent to others does not come from them.
+        let serves_pages = serves_pages(&pages);
+        let is_sampled =
+            serves_pages || !matches!(decoded.sender(), Sender::Page | Sender::Navigation);
+        if let Some(stage) = self.experiment_at(request.time)
+            && is_sampled
+        {
+            let samples = self.samples.entry(stage).or_default();
+            samples.add(&decoded, &recipient, &self.journal.run);
+        }
         let is_own = match decoded.sender() {
             Sender::Navigation => mentions_address && !self.was_searched(&mentions),
             // The audit's own pages mention no other page, so a mention does not come from them.
             Sender::Page => {
                 matches!(decoded.recipient, Recipient::Maker { .. })
-                    || (!mentions.is_empty() && serves_pages(&pages))
+                    || (!mentions.is_empty() && serves_pages)
             }
             _ => true,
         };
@@ -242,13 +362,6 @@ impl Gatherer {
             }
             return;
         }
-        let host = match (&request.authority, decoded.sent.connection.remote) {
-            (Some(authority), _) => host_of_authority(authority).to_owned(),
-            (None, Some(remote)) => remote.ip().to_string(),
-            (None, None) => "an unknown host".to_owned(),
-        };
-        let recipient =
-            Site::from_host(&host).map_or_else(|| host.clone(), |site| site.as_str().to_owned());
         if let Some(stage) = stage {
             let with_visits = mentions_address || reveals_visit(&decoded);
             self.identifiers.add(&decoded, &recipient, stage, with_visits);
@@ -287,10 +400,14 @@ impl Gatherer {
         }
     }
 
-    /// Returns the pages that the browser could know at this time.
+    /// Returns the pages that the browser could know at this time, the last one that was opened
+    /// first.
     fn pages_at(&self, time: BootTime) -> Vec<&Canary> {
-        let known = self.pages.iter().filter(|page| page.known_from <= time);
-        known.map(|page| &page.canary).collect()
+        let known =
+            self.pages.iter().filter_map(|page| Some((page.last_visit(time)?, &page.canary)));
+        let mut known: Vec<(BootTime, &Canary)> = known.collect();
+        known.sort_by_key(|(visit, _)| std::cmp::Reverse(*visit));
+        known.into_iter().map(|(_, canary)| canary).collect()
     }
 
     /// Reports whether the pages that a request mentions were all typed as a search.
@@ -306,11 +423,24 @@ impl Gatherer {
 fn pages(journal: &Journal) -> Vec<Page> {
     let mut pages: Vec<Page> = Vec::new();
     for visit in journal.stages.iter().flat_map(|stage| &stage.visits) {
-        if !pages.iter().any(|page| page.canary.id == visit.canary.id) {
-            pages.push(Page { canary: visit.canary.clone(), known_from: visit.at });
+        match pages.iter_mut().find(|page| page.canary.id == visit.canary.id) {
+            Some(page) => page.visits.push(visit.at),
+            None => pages.push(Page { canary: visit.canary.clone(), visits: vec![visit.at] }),
         }
     }
     pages
+}
+
+/// Returns the host that a request was sent to, and its registrable domain.
+fn recipient_of(decoded: &JudgedRequest) -> (String, String) {
+    let host = match (&decoded.sent.message.authority, decoded.sent.connection.remote) {
+        (Some(authority), _) => host_of_authority(authority).to_owned(),
+        (None, Some(remote)) => remote.ip().to_string(),
+        (None, None) => "an unknown host".to_owned(),
+    };
+    let recipient =
+        Site::from_host(&host).map_or_else(|| host.clone(), |site| site.as_str().to_owned());
+    (host, recipient)
 }
 
 /// Reports whether tracer serves the pages, and therefore knows their content.

@@ -3,6 +3,7 @@
 //! ```text
 //! header       the audited browser, the run, and whether it was completed
 //! Verdicts     question, answer, reason, share read, evidence
+//! Experiments  what depends on the visited pages
 //! Phases       visits and disclosures over time
 //! Recipients · Identifiers · Bytes read
 //! Disclosures  each request, and the steps from its raw bytes to the URL
@@ -17,6 +18,7 @@
 
 mod checking;
 mod disclosures;
+mod experiments;
 mod header;
 mod identifiers;
 pub(super) mod page;
@@ -45,6 +47,7 @@ pub fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
 fn document(report: &Report) -> Markup {
     let sections = [
         verdicts::section(report),
+        experiments::section(report),
         phases::section(report),
         recipients::section(report),
         identifiers::section(report),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{phase::Phase, report::Persistence};
+use super::{phase::Phase, place::without_indices, report::Persistence};
 use tracer_core::finding::{CandidateKind, Kind, Lifetime};
 use tracer_core::judge::JudgedRequest;
 
@@ -232,22 +232,4 @@ impl Tracked {
         };
         identifies.then_some(history)
     }
-}
-
-/// Removes array indices from a chain: `json[3].id` and `json[4].id` are one place.
-fn without_indices(chain: &str) -> String {
-    let mut place = String::with_capacity(chain.len());
-    let mut within = false;
-    for c in chain.chars() {
-        match c {
-            '[' => within = true,
-            ']' if within => {
-                within = false;
-                place.push_str("[]");
-            }
-            _ if within => {}
-            _ => place.push(c),
-        }
-    }
-    place
 }

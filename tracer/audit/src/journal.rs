@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{canary::Canary, phase::Phase};
 use tracer_core::record::{BootTime, Clock};
 
-/// Version of the journal's format.
-pub const JOURNAL_SCHEMA: u32 = 1;
+/// Version of the journal's format. Version 2 added experiments.
+pub const JOURNAL_SCHEMA: u32 = 2;
 
 /// Everything that an audit did. Stages and visits are only ever added at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ pub struct Stage {
     pub outcome: Outcome,
     /// The pages that were opened.
     pub visits: Vec<Visit>,
+    /// Times at which windows of an experiment began in which the browser was left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle: Vec<BootTime>,
 }
 
 /// Outcome of a phase.

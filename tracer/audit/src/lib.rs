@@ -15,6 +15,7 @@ mod build;
 pub mod canary;
 pub mod compare;
 mod conclusions;
+pub mod differential;
 mod facts;
 #[cfg(test)]
 mod fixtures;
@@ -24,6 +25,7 @@ mod identifiers;
 pub mod journal;
 mod mentions;
 pub mod phase;
+mod place;
 pub mod report;
 pub mod scenario;
 

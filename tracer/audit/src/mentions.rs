@@ -27,6 +27,9 @@ pub(super) struct CanaryMention {
 const MAX_VALUE: usize = 512;
 
 /// Returns the pages that a request mentions, each with the value that reveals most of it.
+///
+/// Of pages with a part in common, a value mentions the one with the most parts in it, and of several
+/// such pages the first one in `canaries`.
 pub(super) fn find_mentions(request: &Request, canaries: &[&Canary]) -> Vec<CanaryMention> {
     let mut found: Vec<(usize, CanaryMention)> = Vec::new();
     if canaries.is_empty() {
@@ -34,10 +37,7 @@ pub(super) fn find_mentions(request: &Request, canaries: &[&Canary]) -> Vec<Cana
     }
     content::unwrap(request, &Limits::default(), |value| {
         let text = value.text.to_ascii_lowercase();
-        for canary in canaries {
-            let Some(mention) = canary.mentioned_in(&text) else {
-                continue;
-            };
+        for (canary, mention) in mentioned(&text, canaries) {
             let (rank, len) = (rank(mention), text.len());
             let found_in = |value: &str, chain: String| CanaryMention {
                 canary: canary.id,
@@ -64,6 +64,25 @@ pub(super) fn find_mentions(request: &Request, canaries: &[&Canary]) -> Vec<Cana
         }
     });
     found.into_iter().map(|(_, mention)| mention).collect()
+}
+
+/// Returns the pages that a text in lower case mentions.
+fn mentioned<'a>(text: &str, canaries: &[&'a Canary]) -> Vec<(&'a Canary, Mention)> {
+    let found = canaries.iter().filter_map(|canary| {
+        let mention = canary.mentioned_in(text)?;
+        Some((*canary, mention, canary.parts_in(text)))
+    });
+    let found: Vec<(&Canary, Mention, usize)> = found.collect();
+    let is_other = |at: usize| {
+        let (canary, mention, parts) = found[at];
+        let word = word(canary, mention);
+        found.iter().enumerate().any(|(i, (other, _, of_other))| {
+            let has_more = *of_other > parts || (*of_other == parts && i < at);
+            i != at && has_more && other.has_part(word)
+        })
+    };
+    let alone = (0..found.len()).filter(|at| !is_other(*at));
+    alone.map(|at| (found[at].0, found[at].1)).collect()
 }
 
 fn rank(mention: Mention) -> Option<Extent> {
@@ -278,6 +297,33 @@ mod tests {
         );
         assert_eq!(enclosing_text("word", "word"), "word");
         assert_eq!(enclosing_text("ä word ö", "word"), "word");
+    }
+
+    #[test]
+    fn pages_with_parts_in_common_are_distinguished() {
+        let hosting = Hosting::Wildcard { domain: "audit.test".into(), port: 8443 };
+        let pages = crate::differential::design::pages(1, &hosting, 16, 3);
+        let all: Vec<&Canary> = pages.iter().collect();
+        for page in &pages {
+            let named = find_mentions(&post(&format!(r#"{{"u":"{}"}}"#, page.url)), &all);
+            let ids: Vec<u64> = named.iter().map(|one| one.canary).collect();
+            assert_eq!(ids, [page.id], "{}: {named:?}", page.url);
+            assert_eq!(named[0].mention, Mention::Address(Extent::Full));
+
+            // A part that several pages have belongs to the first of them.
+            let mut recent = vec![page];
+            recent.extend(&pages);
+            let without = page.url.split('?').next().unwrap();
+            for (text, mention) in [
+                (without, Mention::Address(Extent::HostPath)),
+                (page.host(), Mention::Address(Extent::Host)),
+                (&page.title, Mention::Title),
+            ] {
+                let named = find_mentions(&post(&format!(r#"{{"u":"{text}"}}"#)), &recent);
+                let found: Vec<_> = named.iter().map(|one| (one.canary, one.mention)).collect();
+                assert_eq!(found, [(page.id, mention)], "{text}");
+            }
+        }
     }
 
     #[test]

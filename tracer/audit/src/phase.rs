@@ -15,12 +15,16 @@ pub enum Phase {
     Idle,
     /// Pages are opened, after consent is given if the scenario has a command for it.
     Pages,
+    /// Pages that differ in one part at a time are opened several times, in random order.
+    Experiment,
     /// An address and a search are typed.
     Typed,
     /// The browser is restarted, and pages are opened.
     Restart,
     /// Pages are opened in private windows.
     Private,
+    /// The experiment is repeated in private windows.
+    PrivateExperiment,
     /// The browser is restarted, and pages are opened in private windows.
     PrivateRestart,
     /// The browser's data is cleared, and pages are opened.
@@ -31,14 +35,16 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in their order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Fresh,
         Self::Declined,
         Self::Idle,
         Self::Pages,
+        Self::Experiment,
         Self::Typed,
         Self::Restart,
         Self::Private,
+        Self::PrivateExperiment,
         Self::PrivateRestart,
         Self::Cleared,
         Self::Reinstalled,
@@ -58,9 +64,11 @@ impl Phase {
             Self::Declined => "declined",
             Self::Idle => "idle",
             Self::Pages => "pages",
+            Self::Experiment => "experiment",
             Self::Typed => "typed",
             Self::Restart => "restart",
             Self::Private => "private",
+            Self::PrivateExperiment => "private_experiment",
             Self::PrivateRestart => "private_restart",
             Self::Cleared => "cleared",
             Self::Reinstalled => "reinstalled",
@@ -74,9 +82,11 @@ impl Phase {
             Self::Declined => "consent declined",
             Self::Idle => "idle",
             Self::Pages => "pages opened",
+            Self::Experiment => "experiment",
             Self::Typed => "address and search typed",
             Self::Restart => "after a restart",
             Self::Private => "private mode",
+            Self::PrivateExperiment => "experiment in private mode",
             Self::PrivateRestart => "private mode after a restart",
             Self::Cleared => "data cleared",
             Self::Reinstalled => "reinstalled",
@@ -85,7 +95,12 @@ impl Phase {
 
     /// Reports whether its pages are opened in private windows.
     pub fn is_private(self) -> bool {
-        matches!(self, Self::Private | Self::PrivateRestart)
+        matches!(self, Self::Private | Self::PrivateExperiment | Self::PrivateRestart)
+    }
+
+    /// Reports whether the phase is an experiment: its pages are designed, and opened several times.
+    pub fn is_experiment(self) -> bool {
+        matches!(self, Self::Experiment | Self::PrivateExperiment)
     }
 }
 

@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     canary::Extent,
+    differential::Factor,
     journal::{Outcome, Subject},
     phase::Phase,
 };
 use tracer_core::finding::{Recipient, Sender, Severity};
 
-/// Version of the report's schema. It increases when a field is removed or changes its meaning.
-pub const REPORT_SCHEMA: u32 = 1;
+/// Version of the report's schema. It increases when a field is removed or changes its meaning. In
+/// version 2, a "no" about pages requires an experiment.
+pub const REPORT_SCHEMA: u32 = 2;
 
 /// Everything that an audit found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,9 @@ pub struct Report {
     pub recipients: Vec<RecipientReport>,
     /// Identifiers, those sent with visited pages first.
     pub identifiers: Vec<IdentifierReport>,
+    /// The experiments, in order.
+    #[serde(default)]
+    pub experiments: Vec<ExperimentReport>,
     /// Requests that disclose something, in order.
     pub disclosures: Vec<DisclosureReport>,
     /// Number of disclosing requests that are not in the list.
@@ -107,6 +112,8 @@ pub enum Question {
     ToMaker,
     /// Does it send them to others?
     ToThirdParties,
+    /// Does it send values that depend on the page?
+    DerivedValues,
     /// Is an identifier sent with them?
     Identifier,
     /// Is the identifier the same after a restart?
@@ -274,6 +281,9 @@ pub struct VisitReport {
     pub url: String,
     /// Time at which it was opened, in milliseconds since the run began.
     pub at_ms: u64,
+    /// Times at which it was opened again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again_ms: Vec<u64>,
     /// True if the browser requested it; null for pages on another server.
     pub served: Option<bool>,
     /// Recipients that learned of it from the browser.
@@ -287,6 +297,71 @@ pub struct VisitRecipient {
     pub recipient: String,
     /// The most that it learned.
     pub scope: Extent,
+}
+
+/// An experiment: pages that differ in one part at a time, each opened several times in random order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentReport {
+    /// Its phase.
+    pub phase: Phase,
+    /// Number of visits that the browser made.
+    pub visits: u64,
+    /// Number of windows in which nothing was done.
+    pub idle: u64,
+    /// Number of places (recipient and chain) that were examined.
+    pub places: u64,
+    /// Number of tests, for which the probabilities below have to be corrected.
+    pub tests: u64,
+    /// Probability that any of the dependences is reported in error.
+    pub error_rate: f64,
+    /// Number of values and messages that were left out, because there were too many.
+    pub dropped: u64,
+    /// What depends on the page, the most certain first.
+    pub dependences: Vec<DependenceReport>,
+    /// Number of dependences that are not in the list.
+    pub dependences_uncounted: u64,
+    /// Recipients that received something with each visit.
+    pub with_visits: Vec<WithVisitsReport>,
+}
+
+/// A place whose values or lengths depend on the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DependenceReport {
+    /// Registrable domain, or address.
+    pub recipient: String,
+    /// The place: a chain, without indices of arrays.
+    pub place: String,
+    /// The properties of the page that it depends on.
+    pub depends_on: Vec<Factor>,
+    /// True if the page was also found in these requests by decoding them.
+    pub readable: bool,
+    /// Time at which it is sent, in words.
+    pub sent: String,
+    /// Probability of such a result without a dependence, before the correction.
+    pub p: f64,
+    /// Number of pages that it reveals.
+    pub pages: u64,
+    /// Number of requests that contained it.
+    pub requests: u64,
+    /// Identifiers in most of these requests, or their digests.
+    pub identifiers: Vec<String>,
+    /// The first of these requests, by [`DisclosureReport::id`]; at most [`MAX_EVIDENCE`].
+    pub evidence: Vec<u64>,
+}
+
+/// A recipient that received something with each visit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WithVisitsReport {
+    /// Registrable domain, or address.
+    pub recipient: String,
+    /// `request`, `lookup` or `connection`.
+    pub what: String,
+    /// Number of visits with one, and of all visits.
+    pub visits: Count,
+    /// Number of idle windows with one, and of all idle windows.
+    pub idle: Count,
+    /// Probability of such a result without a relation, before the correction.
+    pub p: f64,
 }
 
 /// A recipient of the browser's own requests.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::phase::Phase;
+use super::{differential::design, phase::Phase};
 
 /// Commands and settings for one browser.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -123,10 +123,29 @@ impl Command {
 pub struct Settings {
     /// Number of pages to open.
     pub pages: Option<u32>,
+    /// Number of visits to each page; for experiments.
+    pub visits: Option<u32>,
+    /// Number of windows in which nothing is done; for experiments.
+    pub idle: Option<u32>,
+    /// Time that each page stays open, in seconds; for experiments.
+    pub dwell: Option<u64>,
     /// Time to wait after the pages, in seconds.
     pub seconds: Option<u64>,
     /// If set, the phase is skipped for this reason.
     pub skip: Option<String>,
+}
+
+/// Extent of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExperimentSize {
+    /// Number of pages.
+    pub pages: u32,
+    /// Number of visits to each page.
+    pub visits: u32,
+    /// Number of windows in which nothing is done.
+    pub idle: u32,
+    /// Time that each page stays open, in seconds.
+    pub dwell: u64,
 }
 
 /// Maximum number of pages in one phase.
@@ -139,9 +158,23 @@ impl Scenario {
             Phase::Fresh | Phase::Declined => 1,
             Phase::Idle => 0,
             Phase::Typed => 2,
+            Phase::Experiment => 16,
+            Phase::PrivateExperiment => 8,
             _ => 3,
         };
         self.settings(phase).and_then(|settings| settings.pages).unwrap_or(usual).min(MAX_PAGES)
+    }
+
+    /// Returns the extent of an experiment.
+    pub fn experiment(&self, phase: Phase) -> ExperimentSize {
+        let own = self.settings(phase);
+        let idle = if phase == Phase::PrivateExperiment { 6 } else { 10 };
+        ExperimentSize {
+            pages: self.pages(phase).min(design::MAX_PAGES),
+            visits: own.and_then(|own| own.visits).unwrap_or(2),
+            idle: own.and_then(|own| own.idle).unwrap_or(idle),
+            dwell: own.and_then(|own| own.dwell).unwrap_or(2),
+        }
     }
 
     /// Returns the time to wait at the end of a phase, in seconds.
@@ -303,6 +336,16 @@ mod tests {
         }
         assert!(Scenario::for_browser("Chromium").is_some());
         assert!(Scenario::for_browser("Firefox").is_some());
+    }
+
+    #[test]
+    fn experiments_have_a_size() {
+        let text = "name = 'a'\n[phases.experiment]\npages = 99\nvisits = 3\nidle = 4\ndwell = 1";
+        let scenario = Scenario::parse(text).unwrap();
+        let size = scenario.experiment(Phase::Experiment);
+        assert_eq!(size, ExperimentSize { pages: 16, visits: 3, idle: 4, dwell: 1 });
+        let usual = ExperimentSize { pages: 8, visits: 2, idle: 6, dwell: 2 };
+        assert_eq!(scenario.experiment(Phase::PrivateExperiment), usual);
     }
 
     #[test]

@@ -53,8 +53,9 @@ use tracer_host::hook::{Capture, DEFAULT_RING, Events, Target, Watch};
 /// Test whether a browser reports the pages that it opens (needs root).
 ///
 /// tracer starts the browser in a new profile and opens pages with unique addresses. It goes
-/// through ten phases: fresh start, consent declined, idle, pages opened, address and search typed,
-/// restart, private mode, private mode after a restart, data cleared, reinstalled. It answers each
+/// through twelve phases: fresh start, consent declined, idle, pages opened, experiment, address and
+/// search typed, restart, private mode, experiment in private mode, private mode after a restart,
+/// data cleared, reinstalled. It answers each
 /// question with yes, no or cannot tell, and writes a report with the evidence to a new folder.
 /// Ctrl-C ends the audit early, and the report covers everything up to then.
 #[derive(Debug, clap::Args)]

@@ -119,7 +119,7 @@ fn reports_with_a_later_schema_are_refused() {
     assert!(read(&json).is_ok());
     json = serde_json::json!({ "schema": REPORT_SCHEMA + 1 });
     let err = read(&json).unwrap_err();
-    assert!(matches!(err, ReadError::Newer { found: 2 }), "{err}");
+    assert!(matches!(err, ReadError::Newer { found: 3 }), "{err}");
     for other in ["", "[]", "{}", r#"{"schema":-1}"#, r#"{"schema":1}"#] {
         let err = Report::from_json(other.as_bytes()).unwrap_err();
         assert!(matches!(err, ReadError::Form(_)), "{other}: {err}");

@@ -62,7 +62,9 @@ fn attached(facts: &Facts<'_>) -> Conclusion {
         .filter(|request| request.items.iter().any(|item| item.kind == ItemKind::Visit))
         .collect();
     if revealing.is_empty() {
-        let (answer, detail) = match facts.doubt(&Phase::ALL) {
+        let doubt =
+            facts.doubt(&Phase::ALL).or_else(|| facts.experiment_doubt(&Phase::ALL, &|_| true));
+        let (answer, detail) = match doubt {
             Some(doubt) => (Answer::CannotTell, doubt),
             None => (Answer::No, "no visited page was disclosed".into()),
         };

@@ -48,20 +48,35 @@ fn disclosed(
         let why = facts.why_not_done(phases);
         return conclusion(facts, question, title, Answer::CannotTell, why);
     }
-    let of = visits.len() as u64;
+    let mut of = visits.len() as u64;
     // Consent allows everything that is sent after it, whenever the page was visited.
     let within =
         |request: &RequestFacts<'_>| request.phase.is_some_and(|phase| phases.contains(&phase));
-    let ids: BTreeSet<u64> = visits.iter().map(|visit| visit.id).collect();
-    let disclosing: Vec<_> = facts
-        .disclosing
-        .iter()
-        .filter(|one| wanted(&one.who) && (!question.is_about_consent() || within(one)))
-        .flat_map(|request| request.items.iter().map(move |item| (request, item)))
-        .filter(|(_, item)| {
-            item.kind == ItemKind::Visit && item.visit.is_some_and(|visit| ids.contains(&visit))
-        })
-        .collect();
+    let of_pages = |ids: &BTreeSet<u64>| -> Vec<(&RequestFacts<'_>, &Item)> {
+        let requests = facts.disclosing.iter();
+        requests
+            .filter(|one| wanted(&one.who) && (!question.is_about_consent() || within(one)))
+            .flat_map(|request| request.items.iter().map(move |item| (request, item)))
+            .filter(|(_, item)| {
+                item.kind == ItemKind::Visit && item.visit.is_some_and(|visit| ids.contains(&visit))
+            })
+            .collect()
+    };
+    let mut disclosing = of_pages(&visits.iter().map(|visit| visit.id).collect());
+    let mut which = "";
+    if disclosing.is_empty() && !question.is_about_consent() {
+        // The pages of the experiment are visited more often, and may be the only ones whose reports
+        // are recognised.
+        let ids = facts.experiment_pages(phases);
+        let in_experiment = of_pages(&ids);
+        if !in_experiment.is_empty() {
+            (disclosing, of, which) = (in_experiment, ids.len() as u64, " of the experiment");
+        }
+    }
+    let derived = match question.is_about_consent() {
+        true => None,
+        false => facts.derived(phases, wanted),
+    };
     let mut most: BTreeMap<u64, Extent> = BTreeMap::new();
     for (_, item) in &disclosing {
         if let (Some(visit), Some(scope)) = (item.visit, item.scope) {
@@ -69,15 +84,28 @@ fn disclosed(
             *known = (*known).max(scope);
         }
     }
+    if most.is_empty()
+        && let Some(derived) = derived
+    {
+        let detail = format!("{}, to {}", derived.detail, list(derived.recipients));
+        return conclusion(facts, question, title, Answer::Yes, detail);
+    }
     if most.is_empty() {
         let read = visits.iter().filter(|visit| visit.read).count();
-        let pages = format!(
+        let none = format!(
             "0 of {}; tracer read the browser's requests for {read} of them",
             plural(of, "visited page"),
         );
-        let (answer, detail) = match facts.doubt(phases) {
-            Some(doubt) => (Answer::CannotTell, format!("{pages}; {doubt}")),
-            None => (Answer::No, pages),
+        let experiment = || {
+            if question.is_about_consent() {
+                // What is sent after consent says nothing about the time before it.
+                return facts.no_experiment(phases).or_else(|| facts.unreadable_doubt(phases));
+            }
+            facts.experiment_doubt(phases, wanted)
+        };
+        let (answer, detail) = match facts.doubt(phases).or_else(experiment) {
+            Some(doubt) => (Answer::CannotTell, format!("{none}; {doubt}")),
+            None => (Answer::No, none),
         };
         return Conclusion {
             count: Some(Count { told: 0, of }),
@@ -93,8 +121,12 @@ fn disclosed(
     let recipients: BTreeSet<&str> =
         disclosing.iter().map(|(request, _)| &request.recipient[..]).collect();
     let count = Count { told: most.len() as u64, of };
+    let derived = match derived.filter(|_| most.values().all(|scope| *scope <= Extent::Derived)) {
+        Some(derived) => format!("; {}", derived.detail),
+        None => String::new(),
+    };
     let detail = format!(
-        "{} of {} ({}) to {}",
+        "{} of {}{which} ({}) to {}{derived}",
         count.told,
         plural(of, "visited page"),
         parts.join(", "),
@@ -112,8 +144,10 @@ fn disclosed(
 
 /// Returns the protection of a value that was read.
 fn protection(item: &Item) -> Protection {
-    if item.scope == Some(Extent::Hash) {
-        return Protection::Hashed;
+    match item.scope {
+        Some(Extent::Hash) => return Protection::Hashed,
+        Some(Extent::Derived | Extent::Length) => return Protection::Encrypted,
+        _ => {}
     }
     // Query and form fields have to be percent-encoded, so that is no protection.
     let plain = |step: &str| {
@@ -154,6 +188,10 @@ pub(super) fn processed_locally(facts: &Facts<'_>) -> Conclusion {
             ..conclusion(facts, Question::ProcessedLocally, TITLE, Answer::No, detail)
         };
     }
+    if let Some(derived) = facts.derived(&Phase::ALL, &|_| true) {
+        let detail = format!("{}, was sent to {}", derived.detail, list(derived.recipients));
+        return conclusion(facts, Question::ProcessedLocally, TITLE, Answer::No, detail);
+    }
     let visits = facts.made(&Phase::ALL).count() as u64;
     let requests: u64 = Phase::ALL.iter().map(|phase| facts.requests(*phase)).sum();
     let nothing = match (visits, requests) {
@@ -166,7 +204,8 @@ pub(super) fn processed_locally(facts: &Facts<'_>) -> Conclusion {
         plural(requests, "request"),
         plural(visits, "page")
     );
-    let (answer, detail) = match (facts.doubt(&Phase::ALL), nothing) {
+    let doubt = facts.doubt(&Phase::ALL).or_else(|| facts.experiment_doubt(&Phase::ALL, &|_| true));
+    let (answer, detail) = match (doubt, nothing) {
         (Some(doubt), _) => (Answer::CannotTell, format!("{doubt}; {read}")),
         (None, Some(nothing)) => (Answer::CannotTell, nothing.to_owned()),
         (None, None) => (Answer::Yes, read),

@@ -6,8 +6,12 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::{
     canary::{Extent, Hosting, SEED},
+    differential::{
+        Factor,
+        design::{self, Step},
+    },
     journal::{JOURNAL_SCHEMA, Subject, Visit},
-    report::{Answer, Persistence, Protection, Question, Report},
+    report::{Answer, ExtentCount, Persistence, Protection, Question, Report},
 };
 use tracer_core::{
     alert::redact::{Key, Redactor},
@@ -73,6 +77,12 @@ fn journal(skipped: &[Phase]) -> Journal {
             true => Outcome::Skipped { reason: "no command for it".into() },
             false => Outcome::Done,
         };
+        if phase.is_experiment() {
+            let stage = experiment(phase, BootTime(began), outcome, id + 1, &hosting);
+            id += 16;
+            journal.stages.push(stage);
+            continue;
+        }
         let with_pages = outcome == Outcome::Done && phase != Phase::Idle;
         let visits = (0..if with_pages { 2 } else { 0 }).map(|n| {
             id += 1;
@@ -86,10 +96,52 @@ fn journal(skipped: &[Phase]) -> Journal {
         });
         let visits = visits.collect();
         let ended = Some(BootTime(began + 9 * SECOND));
-        journal.stages.push(Stage { phase, began: BootTime(began), ended, outcome, visits });
+        journal.stages.push(Stage {
+            phase,
+            began: BootTime(began),
+            ended,
+            outcome,
+            visits,
+            idle: Vec::new(),
+        });
     }
     journal.ended = Some(BootTime(SECOND * 120));
     journal
+}
+
+/// An experiment with 16 pages, in windows of 0.2 seconds.
+fn experiment(
+    phase: Phase,
+    began: BootTime,
+    outcome: Outcome,
+    first: u64,
+    hosting: &Hosting,
+) -> Stage {
+    let mut stage = Stage {
+        phase,
+        began,
+        ended: Some(BootTime(began.0 + 9 * SECOND)),
+        outcome,
+        visits: Vec::new(),
+        idle: Vec::new(),
+    };
+    if stage.outcome != Outcome::Done {
+        return stage;
+    }
+    let pages = design::pages(first, hosting, 16, first);
+    for (i, step) in (0..).zip(design::schedule(16, 2, 10, first)) {
+        let at = BootTime(began.0 + i * SECOND / 5);
+        match step {
+            Step::Idle => stage.idle.push(at),
+            Step::Visit(page) => stage.visits.push(Visit {
+                canary: pages[page].clone(),
+                how: OpenMethod::Opened,
+                at,
+                served: Some(true),
+            }),
+        }
+    }
+    stage
 }
 
 /// The events of a browser, each request on a connection of its own.
@@ -223,7 +275,7 @@ fn a_browser_that_reports_pages_is_answered_with_yes() {
     assert!(report.phases.iter().flat_map(|phase| &phase.visits).all(|visit| {
         visit.told.iter().any(|told| told.recipient == COLLECTOR && told.scope == Extent::Full)
     }));
-    assert_eq!(report.recipients[0].visits, 18);
+    assert_eq!(report.recipients[0].visits, 18 + 2 * 16);
     let item = &report.disclosures[0].items[0];
     assert_eq!(item.chain, "body > base64 > json.properties.url");
     assert_eq!(item.steps.last().unwrap().excerpt.as_deref(), Some(&item.value[..]));
@@ -258,13 +310,127 @@ fn a_silent_browser_is_answered_with_no() {
 fn counts_of_pages_are_not_urls() {
     let counting =
         Browser { body: Some(|_, id| format!(r#"{{"client_id":"{id}","pages":3}}"#)), ..REPORTING };
+    // A count with each visit cannot be told from a report of the page.
+    let report = audit(&counting, &journal(&[]));
+    for question in [Question::Urls, Question::ProcessedLocally, Question::DerivedValues] {
+        let verdict = report.verdict(question).unwrap();
+        assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
+        assert!(verdict.detail.contains("one request for each visit"), "{verdict:#?}");
+    }
+    let counting = Browser { reports: |phase| !phase.is_experiment(), ..counting };
     let report = audit(&counting, &journal(&[]));
     assert_eq!(answer(&report, Question::Urls), No);
+    assert_eq!(answer(&report, Question::DerivedValues), No);
     assert_eq!(answer(&report, Question::ProcessedLocally), Yes);
     // They are still disclosures.
     assert_eq!(answer(&report, Question::BeforeConsent), Yes);
     assert_eq!(answer(&report, Question::SameAfterRestart), Yes);
     assert_eq!(answer(&report, Question::SameAfterClearing), No);
+}
+
+#[test]
+fn values_that_depend_on_the_page_are_found_without_their_encoding() {
+    fn keyed(text: &str) -> String {
+        data_encoding::HEXLOWER.encode(&Sha256::digest(format!("a salt {text}")))
+    }
+    let bodies: [(Body, &[Factor]); 2] = [
+        (
+            |canary, id| format!(r#"{{"client_id":"{id}","h":"{}"}}"#, keyed(canary.host())),
+            &[Factor::Host],
+        ),
+        (
+            |canary, id| format!(r#"{{"client_id":"{id}","h":"{}"}}"#, keyed(&canary.url)),
+            &[Factor::Host, Factor::Path, Factor::Query],
+        ),
+    ];
+    for (body, factors) in bodies {
+        let report = audit(&Browser { body: Some(body), ..REPORTING }, &journal(&[]));
+        for question in [
+            Question::Urls,
+            Question::UrlsInPrivateMode,
+            Question::ToThirdParties,
+            Question::Identifier,
+            Question::DerivedValues,
+        ] {
+            assert_eq!(answer(&report, question), Yes, "{:#?}", report.verdict(question));
+        }
+        assert_eq!(answer(&report, Question::ProcessedLocally), No);
+        // Requests were sent before consent too, and could contain the same.
+        assert_eq!(answer(&report, Question::UrlsBeforeConsent), CannotTell);
+        let urls = report.verdict(Question::Urls).unwrap();
+        assert_eq!(urls.scopes, [ExtentCount { scope: Extent::Derived, visits: 16 }]);
+        assert_eq!(urls.protection, Some(Protection::Encrypted));
+        assert!(urls.detail.contains("a value derived from the page"), "{}", urls.detail);
+        let found = &report.experiments[0].dependences[0];
+        assert_eq!((&found.recipient[..], &found.depends_on[..]), (COLLECTOR, factors));
+        assert!(!found.readable && found.requests == 32 && !found.identifiers.is_empty());
+        // The requests are in the evidence.
+        assert!(urls.evidence.iter().all(|id| report.disclosures.iter().any(|it| it.id == *id)));
+    }
+}
+
+#[test]
+fn an_encrypted_message_whose_length_follows_the_url_is_found() {
+    fn encrypted(canary: &Canary, id: &str) -> String {
+        // Every request has another key stream: the time of the visit is not in the body.
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut random = Vec::new();
+        for block in 0_u64..=(canary.url.len() as u64 / 32) {
+            random.extend(Sha256::digest([number, block].map(u64::to_be_bytes).concat()));
+        }
+        random.truncate(canary.url.len());
+        format!(r#"{{"client_id":"{id}","e":"{}"}}"#, BASE64.encode(&random))
+    }
+    let report = audit(&Browser { body: Some(encrypted), ..REPORTING }, &journal(&[]));
+    let urls = report.verdict(Question::Urls).unwrap();
+    assert_eq!(urls.answer, Yes, "{urls:#?}");
+    assert!(urls.detail.contains("length follows the length of the URL"), "{}", urls.detail);
+    assert_eq!(urls.scopes[0].scope, Extent::Length);
+}
+
+#[test]
+fn an_audit_without_an_experiment_acquits_no_one() {
+    let silent = Browser { body: None, ..REPORTING };
+    let without = [Phase::Experiment, Phase::PrivateExperiment];
+    let report = audit(&silent, &journal(&without));
+    for question in [
+        Question::Urls,
+        Question::UrlsInPrivateMode,
+        Question::UrlsBeforeConsent,
+        Question::ToThirdParties,
+        Question::Identifier,
+        Question::DerivedValues,
+        Question::ProcessedLocally,
+    ] {
+        let verdict = report.verdict(question).unwrap();
+        assert_eq!(verdict.answer, CannotTell, "{verdict:#?}");
+        assert!(verdict.detail.contains("no experiment"), "{verdict:#?}");
+    }
+    assert_eq!(report.experiments, []);
+    // Questions that do not concern pages are answered as before.
+    assert_eq!(answer(&report, Question::PersonalDetails), No);
+
+    // A browser that requested too few of the pages.
+    let mut journal = journal(&[]);
+    for stage in journal.stages.iter_mut().filter(|stage| stage.phase.is_experiment()) {
+        stage.visits.iter_mut().skip(5).for_each(|visit| visit.served = Some(false));
+    }
+    let report = audit(&silent, &journal);
+    let urls = report.verdict(Question::Urls).unwrap();
+    assert!(urls.answer == CannotTell && urls.detail.contains("5 visits"), "{urls:#?}");
+}
+
+#[test]
+fn journals_of_the_first_version_can_be_read() {
+    let mut json = serde_json::to_value(journal(&[])).unwrap();
+    json["schema"] = 1.into();
+    for stage in json["stages"].as_array_mut().unwrap() {
+        stage.as_object_mut().unwrap().remove("idle");
+    }
+    let journal: Journal = serde_json::from_value(json).unwrap();
+    assert!(journal.stages.iter().all(|stage| stage.idle.is_empty()));
 }
 
 #[test]

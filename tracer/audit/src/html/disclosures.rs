@@ -107,6 +107,8 @@ fn label(item: &Item) -> Markup {
             Some(Extent::HostPath) => "the host and path of",
             Some(Extent::Host) => "the host of",
             Some(Extent::Hash) => "a hash of",
+            Some(Extent::Derived) => "a value derived from",
+            Some(Extent::Length) => "the length of the URL of",
             Some(Extent::Typed) => "text typed for",
         },
         ItemKind::PageTitle => "the title of",

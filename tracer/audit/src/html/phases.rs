@@ -111,7 +111,9 @@ fn outcome(outcome: &Outcome) -> Markup {
 
 /// Draws the timeline of a phase. Screen readers skip it, because the row has the numbers.
 fn timeline(phase: &PhaseReport, told: &[&DisclosureReport]) -> Markup {
-    let visits: Vec<u64> = phase.visits.iter().map(|visit| visit.at_ms).collect();
+    let visits = phase.visits.iter();
+    let visits = visits.flat_map(|visit| visit.again_ms.iter().chain([&visit.at_ms]).copied());
+    let visits: Vec<u64> = visits.collect();
     let told: Vec<u64> = told.iter().map(|told| told.at_ms).collect();
     let all = || visits.iter().chain(&told).copied();
     let Some(began) = phase.began_ms.or_else(|| all().min()) else {
@@ -184,6 +186,9 @@ fn page(phase: &PhaseReport, visit: &VisitReport) -> Markup {
             td data-label="Phase" { (Shown(&phase.title)) }
             td data-label="URL" {
                 code { (Shown(&visit.url)) }
+                @if !visit.again_ms.is_empty() {
+                    span.aside { " " (visit.again_ms.len() + 1) " times" }
+                }
                 @if visit.served == Some(false) {
                     span.outcome { "never requested" }
                 }

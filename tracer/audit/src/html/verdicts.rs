@@ -40,6 +40,7 @@ impl Theme {
             | Question::UrlsAfterDeclining
             | Question::ToMaker
             | Question::ToThirdParties
+            | Question::DerivedValues
             | Question::ProcessedLocally => Self::Pages,
             Question::Identifier
             | Question::SameAfterRestart
@@ -64,7 +65,8 @@ pub(super) fn section(report: &Report) -> Section {
     let body = html! {
         p.intro {
             "A “no” requires that at least " (report.reading.percent_needed)
-            "\u{a0}% of the traffic was read."
+            "\u{a0}% of the traffic was read. About pages, it also requires that nothing depended "
+            "on them in an experiment."
         }
         table.verdicts.cards {
             (caption("Questions and answers. The numbers are links to the requests that prove them."))

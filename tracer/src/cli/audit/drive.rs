@@ -1,6 +1,6 @@
 //! Takes a browser through the phases.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -12,6 +12,7 @@ use super::{
 };
 use tracer_audit::{
     canary::{Canary, Hosting, SEED},
+    differential::design::{self, Step},
     journal::{Journal, OpenMethod, Outcome, Stage, Visit},
     phase::Phase,
     scenario::{Command, Scenario},
@@ -21,6 +22,12 @@ use tracer_host::hook;
 
 /// Time to wait for the browser to request a page.
 const OPENING: Duration = Duration::from_secs(15);
+
+/// Time to wait for the browser to request a page of an experiment. One that is missed is left out.
+const EXPERIMENT_OPENING: Duration = Duration::from_secs(5);
+
+/// Number of windows of an experiment after which its progress is reported.
+const PROGRESS: usize = 10;
 
 /// Number of attempts to open a page. A browser that has just started may miss the first one.
 const ATTEMPTS: u32 = 2;
@@ -102,7 +109,14 @@ impl Driver<'_> {
     fn begin(&mut self, phase: Phase) -> anyhow::Result<()> {
         let began = now();
         let (outcome, visits) = (Outcome::Running, Vec::new());
-        self.journal.stages.push(Stage { phase, began, ended: None, outcome, visits });
+        self.journal.stages.push(Stage {
+            phase,
+            began,
+            ended: None,
+            outcome,
+            visits,
+            idle: Vec::new(),
+        });
         self.recorder.journal(&self.journal)
     }
 
@@ -129,10 +143,16 @@ impl Driver<'_> {
                     self.actions.run(accept).await?;
                 }
             }
+            Phase::Experiment => return self.experiment(phase).await,
             Phase::Typed => return self.typed().await,
             Phase::Restart => {
                 self.stop().await?;
                 self.act(Act::Start).await?;
+            }
+            // The windows of the previous phase are still open.
+            Phase::PrivateExperiment => {
+                self.can_be_private()?;
+                return self.experiment(phase).await;
             }
             Phase::Private | Phase::PrivateRestart => {
                 self.can_be_private()?;
@@ -260,6 +280,65 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// Opens the pages of an experiment, each several times, in random order. In between, windows of
+    /// the same length pass in which nothing is done.
+    async fn experiment(&mut self, phase: Phase) -> Result<(), Stop> {
+        let commands = &self.scenario.commands;
+        let (name, command) = match phase.is_private() {
+            true => ("open_private", commands.open_private.clone()),
+            false => ("open", commands.open.clone()),
+        };
+        let pages = self.pages_of(phase);
+        let size = self.scenario.experiment(phase);
+        let Some(command) = command else {
+            // Dozens of pages are too many to open by hand.
+            return Err(Stop::Skipped(format!("it needs the command `{name}`")));
+        };
+        let steps = design::schedule(pages.len(), size.visits, size.idle, seed()?);
+        if pages.is_empty() || steps.is_empty() {
+            return Err(Stop::Skipped("the scenario asks for no pages".into()));
+        }
+        let mut visits = Lengths::default();
+        for (i, step) in steps.iter().enumerate() {
+            if i > 0 && i % PROGRESS == 0 {
+                message!("{i} of {} windows of the experiment", steps.len());
+            }
+            let begun = Instant::now();
+            match step {
+                Step::Idle => {
+                    self.idle()?;
+                    tokio::time::sleep(visits.mean(size.dwell)).await;
+                }
+                Step::Visit(page) => {
+                    self.experiment_visit(&pages[*page], &command).await?;
+                    sleep(size.dwell).await;
+                    visits.add(begun.elapsed());
+                }
+            }
+        }
+        self.settle(phase).await;
+        Ok(())
+    }
+
+    async fn experiment_visit(&mut self, canary: &Canary, command: &Command) -> Result<(), Stop> {
+        self.actions.values.insert("url", canary.url.clone());
+        self.visit(canary, OpenMethod::Opened)?;
+        self.actions.run(command).await?;
+        let served = match &self.site {
+            Some(site) => Some(site.is_served(canary, EXPERIMENT_OPENING).await),
+            None => None,
+        };
+        Ok(self.record_served(served)?)
+    }
+
+    /// Records that a window begins in which nothing is done.
+    fn idle(&mut self) -> anyhow::Result<()> {
+        if let Some(stage) = self.journal.stages.last_mut() {
+            stage.idle.push(now());
+        }
+        self.recorder.journal(&self.journal)
+    }
+
     /// Types an address, and then a search.
     async fn typed(&mut self) -> Result<(), Stop> {
         for (canary, how) in
@@ -360,6 +439,34 @@ impl Driver<'_> {
     }
 }
 
+/// Lengths of the windows with a visit.
+#[derive(Debug, Default)]
+struct Lengths {
+    total: Duration,
+    count: u32,
+}
+
+impl Lengths {
+    fn add(&mut self, length: Duration) {
+        self.total += length;
+        self.count += 1;
+    }
+
+    /// Returns the mean, or a guess before the first visit.
+    fn mean(&self, dwell: u64) -> Duration {
+        let guess = Duration::from_secs(dwell) + Duration::from_millis(500);
+        self.total.checked_div(self.count).unwrap_or(guess)
+    }
+}
+
+/// Returns a random number.
+fn seed() -> anyhow::Result<u64> {
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .context("cannot create random numbers")?;
+    Ok(u64::from_ne_bytes(random))
+}
+
 async fn sleep(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
@@ -375,14 +482,22 @@ pub(super) fn pages(
     hosting: &Hosting,
 ) -> anyhow::Result<Vec<(Phase, Vec<Canary>)>> {
     let mut id = 0;
-    let mut page = || {
-        id += 1;
+    let mut page = |id| {
         let mut random = [0; SEED];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
             .context("cannot create random addresses for the pages")?;
         Ok(Canary::new(id, hosting, &random))
     };
-    let of = |phase| (0..scenario.pages(phase)).map(|_| page()).collect::<anyhow::Result<_>>();
-    let mut of = of;
-    Phase::ALL.into_iter().map(|phase| Ok((phase, of(phase)?))).collect()
+    let mut of = |phase: Phase| {
+        let first = id + 1;
+        let pages: Vec<Canary> = if phase.is_experiment() {
+            design::pages(first, hosting, scenario.experiment(phase).pages, seed()?)
+        } else {
+            let ids = first..first + u64::from(scenario.pages(phase));
+            ids.map(&mut page).collect::<anyhow::Result<_>>()?
+        };
+        id += pages.len() as u64;
+        anyhow::Ok((phase, pages))
+    };
+    Phase::ALL.into_iter().map(&mut of).collect()
 }

@@ -155,9 +155,9 @@ impl Folder {
         let journal: Journal =
             serde_json::from_slice(&text).with_context(|| format!("cannot parse {JOURNAL}"))?;
         anyhow::ensure!(
-            journal.schema == JOURNAL_SCHEMA,
-            "{JOURNAL} has version {}, but this tracer reads version {JOURNAL_SCHEMA}; use the \
-             tracer that wrote it",
+            (1..=JOURNAL_SCHEMA).contains(&journal.schema),
+            "{JOURNAL} has version {}, but this tracer reads versions up to {JOURNAL_SCHEMA}; use \
+             the tracer that wrote it",
             journal.schema
         );
         let file = self.read(TRACE).with_context(|| format!("cannot read {TRACE}"))?;

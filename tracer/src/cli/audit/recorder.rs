@@ -248,6 +248,7 @@ mod tests {
                 ended: None,
                 outcome: Outcome::Done,
                 visits: vec![Visit { canary, how, at: BootTime(at + 1), served }],
+                idle: Vec::new(),
             });
             recorder.journal(&journal).unwrap();
             recorder.record_one(post(at + 2, &body)).unwrap();

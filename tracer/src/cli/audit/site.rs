@@ -59,9 +59,9 @@ pub(super) struct Site {
 /// State of the server.
 #[derive(Default)]
 struct Pages {
-    /// Titles by the words in the paths.
+    /// Titles by the address of the page.
     titles: Mutex<HashMap<String, String>>,
-    /// Words in the paths of pages that were requested.
+    /// Addresses of pages that were requested since they were added.
     served: Mutex<HashSet<String>>,
     changed: Notify,
 }
@@ -83,18 +83,27 @@ impl Site {
         Ok(Self { port, spki, ca, pages })
     }
 
-    /// Adds a page.
+    /// Adds a page, or prepares for another visit to it.
     pub(super) fn add(&self, canary: &Canary) {
+        let address = address(&canary.authority, canary.target());
         let mut titles = self.pages.titles.lock().unwrap_or_else(PoisonError::into_inner);
-        titles.insert(canary.path_word.clone(), canary.title.clone());
+        titles.insert(address.clone(), canary.title.clone());
+        // A browser may leave out the query. Of several pages, the last one is meant.
+        titles.insert(without_query(&address).to_owned(), canary.title.clone());
+        drop(titles);
+        let mut served = self.pages.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.remove(&address);
+        served.remove(without_query(&address));
     }
 
     /// Waits until a page is requested. Returns false on a timeout.
     pub(super) async fn is_served(&self, canary: &Canary, within: Duration) -> bool {
+        let address = address(&canary.authority, canary.target());
         let requested = async {
             loop {
                 let changed = self.pages.changed.notified();
-                if self.pages.was_served(&canary.path_word) {
+                if self.pages.was_served(&address) || self.pages.was_served(without_query(&address))
+                {
                     return;
                 }
                 changed.await;
@@ -104,19 +113,31 @@ impl Site {
     }
 }
 
+/// Returns the address of a page: host, path and query, without port and scheme.
+fn address(authority: &str, target: &str) -> String {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    format!("{host}{target}")
+}
+
+fn without_query(address: &str) -> &str {
+    address.split('?').next().unwrap_or_default()
+}
+
 impl Pages {
-    fn was_served(&self, word: &str) -> bool {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(word)
+    fn was_served(&self, address: &str) -> bool {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(address)
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let word = request.uri().path().trim_matches('/');
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let address = address(host.unwrap_or_default(), target);
         let titles = self.titles.lock().unwrap_or_else(PoisonError::into_inner);
-        let title = titles.get(word).cloned();
+        let title = titles.get(&address).cloned();
         drop(titles);
         if title.is_some() {
             let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-            served.insert(word.to_owned());
+            served.insert(address);
             self.changed.notify_waiters();
         }
         let mut response = Response::new(Full::new(Bytes::from(page(title.as_deref()))));
