@@ -75,6 +75,8 @@ pub mod net {
     pub const MPTCP: u16 = 262;
     /// Plaintext that a TLS library accepted. Not a protocol number of the kernel.
     pub const TLS: u16 = 0xffff;
+    /// Frames of a QUIC packet before encryption. Not a protocol number of the kernel.
+    pub const QUIC: u16 = 0xfffe;
     /// The socket state before `connect` (`TCP_CLOSE`), in which `write_seq` is
     /// not a position yet.
     pub const STATE_CLOSE: u8 = 7;

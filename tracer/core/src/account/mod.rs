@@ -44,7 +44,7 @@ const MAX_OVERHEAD: u64 = 85;
 /// Bytes that an application sent through sockets. Every byte is counted once:
 ///
 /// ```text
-/// sent = decoded + read_in_plain + encrypted_unread + handshake
+/// sent = decoded + read_in_plain + quic_in_plain + encrypted_unread + handshake
 ///      + datagrams_unread + other_unread + missing
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -58,6 +58,9 @@ pub struct Sockets {
     pub read_in_plain_bytes: u64,
     /// Minimum number of TLS records in `read_in_plain_bytes`.
     pub read_in_plain_records: u64,
+    /// Bytes of QUIC packets whose frames were captured before encryption. [`Plain`]
+    /// counts their streams.
+    pub quic_in_plain_bytes: u64,
     /// TLS-encrypted bytes that were not read. [`Servers`] lists their recipients.
     pub encrypted_unread_bytes: u64,
     /// Bytes of TLS records without application data: handshakes and alerts.
@@ -73,7 +76,8 @@ pub struct Sockets {
     pub unknown_gaps: u64,
 }
 
-/// Bytes that an application wrote to TLS libraries, before encryption:
+/// Bytes that an application wrote to TLS libraries, before encryption. Of QUIC, these
+/// are the bytes of streams and datagrams, each once however often it was sent:
 ///
 /// ```text
 /// written = decoded + unread + missing
@@ -113,7 +117,7 @@ impl Account {
     fn add_connection(&mut self, connection: &Connection, traffic: &Traffic) {
         let unread = &traffic.unread;
         let others = unread.bytes() - unread.tls - unread.datagrams + traffic.unkept;
-        if connection.transport == Transport::Tls {
+        if connection.transport.is_before_encryption() {
             let plain = &mut self.plain;
             plain.written_bytes += traffic.sent;
             plain.decoded_bytes += traffic.decoded;
@@ -121,12 +125,19 @@ impl Account {
             plain.unread_bytes += unread.bytes() + traffic.unkept + traffic.handshake;
             plain.missing_bytes += traffic.missing;
             plain.unknown_gaps += traffic.unknown_gaps;
+            if connection.transport == Transport::Quic && unread.bytes() > 0 {
+                let name = traffic.server.as_ref().map(|server| (&server.name[..], server.ech));
+                self.servers.add(Via::Datagrams, name, connection.remote, unread.bytes());
+            }
             return;
         }
         let sockets = &mut self.sockets;
         sockets.sent_bytes += traffic.sent;
         sockets.decoded_bytes += traffic.decoded;
-        sockets.read_in_plain_bytes += traffic.read_in_plain;
+        match connection.transport {
+            Transport::Udp => sockets.quic_in_plain_bytes += traffic.read_in_plain,
+            _ => sockets.read_in_plain_bytes += traffic.read_in_plain,
+        }
         sockets.read_in_plain_records += traffic.plain_records;
         sockets.encrypted_unread_bytes += unread.tls;
         sockets.handshake_bytes += traffic.handshake;
@@ -138,7 +149,7 @@ impl Account {
         let encrypted = traffic.handshake + traffic.read_in_plain + unread.tls;
         if encrypted + unread.datagrams > 0 {
             let via = match connection.transport {
-                Transport::Udp => Via::Datagrams,
+                Transport::Udp | Transport::Quic => Via::Datagrams,
                 Transport::Tcp | Transport::Tls => Via::Tls,
             };
             let name = traffic.server.as_ref().map(|server| (&server.name[..], server.ech));
@@ -191,6 +202,7 @@ impl Account {
         into.sent_bytes += from.sent_bytes;
         into.decoded_bytes += from.decoded_bytes;
         into.read_in_plain_bytes += from.read_in_plain_bytes;
+        into.quic_in_plain_bytes += from.quic_in_plain_bytes;
         into.read_in_plain_records += from.read_in_plain_records;
         into.encrypted_unread_bytes += from.encrypted_unread_bytes;
         into.handshake_bytes += from.handshake_bytes;

@@ -41,7 +41,7 @@ impl Socket {
         self.position += bytes.len() as u32;
         Event::Sent(Record {
             hook: match self.connection.transport {
-                Transport::Tls => Hook::SslWrite,
+                Transport::Tls | Transport::Quic => Hook::SslWrite,
                 Transport::Tcp | Transport::Udp => Hook::SysEnter,
             },
             time: BootTime(1),
@@ -125,6 +125,7 @@ fn run(events: Vec<Event>) -> Run {
             + sockets.read_in_plain_bytes
             + sockets.encrypted_unread_bytes
             + sockets.handshake_bytes
+            + sockets.quic_in_plain_bytes
             + sockets.datagrams_unread_bytes
             + sockets.other_unread_bytes
             + sockets.missing_bytes
@@ -257,6 +258,52 @@ fn a_report_over_a_websocket_is_found() {
     assert_eq!(found(&run.requests[0]), []);
     assert_eq!(found(&run.requests[1]), [(URL, "body > json.url")]);
     assert!(run.account.is_all_read());
+}
+
+#[test]
+fn requests_over_http_3_are_judged_and_accounted_for() {
+    let mut plain = Socket::new(8, Transport::Quic, "192.0.2.5:443");
+    let mut linked = Socket::new(5, Transport::Udp, "192.0.2.5:443");
+    linked.within_tls = Some(8);
+    let body = format!("{{\"url\":\"{URL}\"}}");
+    let head = b"\x01\x1c\x00\x00\xd4\xd7\x50\x11collector.example\x51\x02/c\xee";
+    let head = [&head[..], b"\x00", &[body.len() as u8], body.as_bytes()].concat();
+    let stream = |offset: usize, bytes: &[u8], fin: u8| {
+        [&[0x0e | fin, 0, offset as u8, bytes.len() as u8][..], bytes].concat()
+    };
+    let (first, second) = head.split_at(20);
+    let packets = [
+        // From another address: the connection has migrated.
+        stream(20, second, 1),
+        stream(0, first, 0),
+        stream(0, first, 0),
+    ];
+    let mut events = Vec::new();
+    for (at, packet) in packets.iter().enumerate() {
+        events.push(linked.whole(&[&[0x40; 20][..], packet].concat()));
+        plain.connection.remote = Some(format!("192.0.2.{at}:443").parse().unwrap());
+        events.push(plain.whole(packet));
+    }
+    let run = run(events);
+    let [request] = &run.requests[..] else { panic!("{:?}", run.requests) };
+    assert_eq!(request.sent.message.protocol, Protocol::Http3);
+    assert_eq!(found(request), [(URL, "body > json.url")]);
+    assert_eq!(run.account.plain.decoded_bytes, head.len() as u64);
+    assert!(run.account.is_all_read());
+    let sent: usize = packets.iter().map(|packet| 20 + packet.len()).sum();
+    assert_eq!(run.account.sockets.quic_in_plain_bytes, sent as u64);
+}
+
+#[test]
+fn what_is_left_of_http_3_is_unread_under_the_servers_name() {
+    let mut plain = Socket::new(8, Transport::Quic, "192.0.2.5:443");
+    let head = b"\x09\x00\x01\x1b\x00\x00\xd1\xd7\x50\x11collector.example\x51\x02/c";
+    let run = run(vec![plain.whole(head), plain.whole(b"\x09\x02\x3eunknown")]);
+    let list = run.account.servers.list();
+    let unread: Vec<_> = list.iter().map(|s| (&s.name[..], s.unread_bytes)).collect();
+    assert_eq!(unread, [("collector.example", 8)]);
+    assert!(!run.account.is_all_read());
+    assert_eq!(run.totals.other_bytes, 8);
 }
 
 #[test]

@@ -2,15 +2,17 @@
 
 mod datagrams;
 mod http;
+mod http3;
 #[cfg(test)]
 pub(super) mod tests;
 
 use self::datagrams::Datagrams;
 use self::http::{Http1, Http2, WebSocket};
+use self::http3::Http3;
 use super::detect::{self, DECISIVE_LEN, Detected};
 use super::http1::{Next, Progress, RequestReader};
 use super::{NameSource, Request, ServerName, Traffic, dns, h2, tls};
-use crate::record::{BootTime, Connection};
+use crate::record::{BootTime, Connection, Transport};
 use crate::stream::{Chunk, Dated, StreamParser};
 
 /// A message from a client.
@@ -55,6 +57,8 @@ pub struct Decoder {
     limits: Limits,
     state: ProtocolState,
     datagrams: Datagrams,
+    /// The connection whose packets are read before encryption.
+    http3: Option<Box<Http3>>,
     /// Set if the connection goes to a DNS port.
     to_dns: bool,
     /// Set once HTTP was sent in plaintext, after which TLS cannot start.
@@ -109,6 +113,7 @@ impl Decoder {
             limits,
             state: ProtocolState::lost(),
             datagrams: Datagrams::default(),
+            http3: None,
             to_dns: false,
             is_cleartext: false,
             within_tls: false,
@@ -384,7 +389,8 @@ impl StreamParser for Decoder {
 
     fn open(limits: &Limits, connection: &Connection, time: BootTime) -> Self {
         let to_dns = connection.remote.is_some_and(|addr| dns::PORTS.contains(&addr.port()));
-        Self { to_dns, ..Self::new(limits.clone(), time) }
+        let http3 = (connection.transport == Transport::Quic).then(Box::default);
+        Self { to_dns, http3, ..Self::new(limits.clone(), time) }
     }
 
     fn within_tls(&mut self) {
@@ -407,10 +413,21 @@ impl StreamParser for Decoder {
         out: &mut Vec<Message>,
     ) {
         self.last = self.last.max(time);
-        self.datagrams.datagram(bytes, missing, self.to_dns, time, &mut self.traffic, out);
+        if let Some(http3) = &mut self.http3 {
+            return http3.packet(bytes, missing, time, out);
+        }
+        // Of datagrams, some can be recorded separately and others not.
+        if std::mem::take(&mut self.within_tls) {
+            self.datagrams.name(bytes, time, &mut self.traffic, out);
+        } else {
+            self.datagrams.datagram(bytes, missing, self.to_dns, time, &mut self.traffic, out);
+        }
     }
 
     fn flush(&mut self, before: BootTime, out: &mut Vec<Message>) {
+        if let Some(http3) = &mut self.http3 {
+            return http3.flush(before, out);
+        }
         match &mut self.state {
             ProtocolState::Http2(http2) => http2.flush(before, out),
             ProtocolState::Http1(http1) if self.last <= before => http1.flush(out),
@@ -421,6 +438,9 @@ impl StreamParser for Decoder {
     fn end(&mut self, out: &mut Vec<Message>) {
         self.switch_to(ProtocolState::lost(), out);
         self.datagrams.cut(&mut self.traffic, out);
+        if let Some(http3) = self.http3.take() {
+            http3.finish(&mut self.traffic, out);
+        }
         let mut traffic = std::mem::replace(&mut self.traffic, Traffic::new(self.last));
         if self.within_tls {
             traffic.read_in_plain = std::mem::take(&mut traffic.unread.tls);
@@ -440,7 +460,8 @@ impl StreamParser for Decoder {
             ProtocolState::Tls(records) => records.buffered(),
             ProtocolState::Dns(stream) => stream.buffered(),
         };
-        stream + self.datagrams.buffered()
+        let http3 = self.http3.as_ref().map_or(0, |http3| http3.buffered());
+        stream + self.datagrams.buffered() + http3
     }
 }
 

@@ -6,7 +6,10 @@
 //! HTTP/1 ─┬─ WebSocket (after an upgrade)   TLS ── ClientHello ─┐
 //!         └─ HTTP/2 (h2c, a new preface)    QUIC ───────────────┼─ names
 //! HTTP/2 ─── WebSocket (extended CONNECT)   DNS ── queries ─────┘
+//! HTTP/3 ─── WebSocket (extended CONNECT)
 //! ```
+//!
+//! HTTP/3 is read from the frames of decrypted QUIC packets.
 //!
 //! Bytes that could not be read are counted ([`Traffic`]), along with the name
 //! of the server if the connection reveals it.
@@ -19,9 +22,12 @@ mod detect;
 mod traffic;
 mod transcript;
 
+mod exchange;
+mod head;
 mod http1;
 mod initiator;
 pub mod h2;
+pub mod h3;
 pub mod hpack;
 pub mod qpack;
 mod pieces;
@@ -53,8 +59,7 @@ pub enum Protocol {
     /// HTTP/2 (RFC 9113).
     #[serde(rename = "h2")]
     Http2,
-    /// HTTP/3 (RFC 9114), which is available in plaintext only from recordings
-    /// of other tools.
+    /// HTTP/3 (RFC 9114).
     #[serde(rename = "h3")]
     Http3,
     /// A WebSocket message (RFC 6455), with the head of its handshake.

@@ -20,7 +20,8 @@ pub struct Traffic {
     pub decoded: u64,
     /// Bytes in TLS records without application data, including headers.
     pub handshake: u64,
-    /// Bytes in TLS records with application data on a connection whose
+    /// Bytes in QUIC packets whose frames are recorded separately, or in TLS records
+    /// with application data on a connection whose
     /// plaintext is captured at its TLS library and recorded separately. A
     /// single send that belongs to a library write proves this for the whole
     /// connection.
@@ -66,7 +67,11 @@ pub struct Unread {
     pub http2: u64,
     /// Bytes after an upgrade to WebSocket.
     pub websocket: u64,
-    /// Bytes in datagrams.
+    /// Bytes in streams of QUIC, of HTTP/3 or of another protocol.
+    pub http3: u64,
+    /// Bytes in WebTransport streams.
+    pub webtransport: u64,
+    /// Bytes in datagrams, also those within QUIC.
     pub datagrams: u64,
     /// Bytes in no known protocol, or after the position in it was lost.
     pub unrecognised: u64,
@@ -83,6 +88,7 @@ impl Unread {
 
     /// Returns the number of bytes captured but not read.
     pub fn bytes(&self) -> u64 {
-        self.tls + self.http2 + self.websocket + self.datagrams + self.unrecognised
+        let http = self.http2 + self.http3 + self.websocket + self.webtransport;
+        self.tls + http + self.datagrams + self.unrecognised
     }
 }

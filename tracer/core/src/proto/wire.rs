@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
         if self.known.len() == self.len { Ok(self.known) } else { Err(ReadError::Cut) }
     }
 
+    /// Returns the known bytes.
+    pub(super) fn known(self) -> &'a [u8] {
+        self.known
+    }
+
     /// Reads a byte.
     pub(super) fn u8(&mut self) -> Result<u8, ReadError> {
         self.number(1).map(|number| number as u8)

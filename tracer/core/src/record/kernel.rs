@@ -37,6 +37,7 @@ impl Record {
             net::TCP | net::MPTCP => Transport::Tcp,
             net::UDP => Transport::Udp,
             net::TLS => Transport::Tls,
+            net::QUIC => Transport::Quic,
             other => return Err(Malformed::Value("protocol", other)),
         };
         let address = |addr: [u8; 16], port| match header.family {
@@ -45,7 +46,7 @@ impl Record {
                 Ok(endpoint(Ipv4Addr::new(a, b, c, d).into(), port))
             }
             net::AF_INET6 => Ok(endpoint(Ipv6Addr::from(addr).to_canonical(), port)),
-            0 if header.protocol == net::TLS => Ok(None),
+            0 if transport.is_before_encryption() => Ok(None),
             other => Err(Malformed::Value("family", other)),
         };
         Ok(Self {
@@ -121,6 +122,7 @@ impl Record {
                 Transport::Tcp => net::TCP,
                 Transport::Udp => net::UDP,
                 Transport::Tls => net::TLS,
+                Transport::Quic => net::QUIC,
             },
             local_port: self.connection.local.map_or(0, |addr| addr.port()),
             remote_port: self.connection.remote.map_or(0, |addr| addr.port()),
@@ -183,6 +185,8 @@ pub(crate) mod tests {
         record.connection.transport = Transport::Udp;
         record.position = None;
         record.len = None;
+        assert_eq!(Record::from_kernel(&entry(&record)), Ok(record.clone()));
+        record.connection.transport = Transport::Quic;
         assert_eq!(Record::from_kernel(&entry(&record)), Ok(record));
     }
 

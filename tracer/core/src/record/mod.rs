@@ -142,6 +142,21 @@ pub enum Transport {
     /// Plaintext passed to a TLS library as a byte stream. The addresses are
     /// those of the underlying socket, which is unknown.
     Tls,
+    /// The frames of QUIC packets before encryption, each packet in a record of its
+    /// own. The addresses can change during a connection.
+    Quic,
+}
+
+impl Transport {
+    /// Reports whether the records hold packets, rather than parts of a byte stream.
+    pub fn is_packets(self) -> bool {
+        matches!(self, Self::Udp | Self::Quic)
+    }
+
+    /// Reports whether what the records hold is encrypted before it is sent.
+    pub fn is_before_encryption(self) -> bool {
+        matches!(self, Self::Tls | Self::Quic)
+    }
 }
 
 /// Identifies the connection of a record. The key is unique while the socket
@@ -188,7 +203,8 @@ pub struct Record {
     pub connection: Connection,
     /// For a send on a socket within a write to a TLS library, the
     /// [`Connection::key`] of that TLS connection, whose plaintext is recorded
-    /// separately.
+    /// separately. For a datagram, that of the QUIC connection whose frames in it
+    /// are recorded separately.
     pub within_tls: Option<u64>,
     /// TCP's `write_seq` before the send: the position modulo 2³² of its first
     /// byte in the byte stream. It reveals the length of gaps (lost records,

@@ -67,7 +67,7 @@ pub trait StreamParser {
     fn within_tls(&mut self) {}
     /// Processes the next part of a byte stream, or a gap.
     fn chunk(&mut self, chunk: Chunk<'_>, time: BootTime, out: &mut Vec<Self::Message>);
-    /// Processes a single datagram, of which `missing` further bytes are
+    /// Processes a single datagram, or the frames of a QUIC packet, of which `missing` further bytes are
     /// unknown (`None` if their number is unknown too).
     fn datagram(
         &mut self,
@@ -189,7 +189,7 @@ struct Slot {
 impl Slot {
     fn new(connection: &Connection) -> Self {
         let peer = match connection.transport {
-            Transport::Tcp | Transport::Tls => None,
+            Transport::Tcp | Transport::Tls | Transport::Quic => None,
             Transport::Udp => connection.remote,
         };
         Self { key: connection.key, transport: connection.transport, peer }
@@ -267,7 +267,7 @@ impl<S: StreamParser> Streams<S> {
                     entry.parser.chunk(chunk, record.time, messages);
                 }
             }
-            Transport::Udp => {
+            Transport::Udp | Transport::Quic => {
                 let known = u64::from(record.offset) + record.payload.len() as u64;
                 let missing = record.len.map(|len| u64::from(len).saturating_sub(known));
                 match missing {
@@ -316,6 +316,7 @@ impl<S: StreamParser> Streams<S> {
                 continue;
             };
             if entry.last <= settled
+                && !entry.connection.transport.is_packets()
                 && let Some(len) = entry.cursor.settle()
             {
                 self.counters.cut_bytes += len;
@@ -410,7 +411,7 @@ impl<S: StreamParser> Streams<S> {
             true => Gap::Unknown,
             false => Gap::Counted { cut: entry.cursor.settle().unwrap_or(0), lost: 0 },
         };
-        if entry.connection.transport != Transport::Udp
+        if !entry.connection.transport.is_packets()
             && let Some(len) = self.counters.count(&rest)
         {
             entry.parser.chunk(Chunk::Gap(len), entry.last, &mut self.messages);
@@ -423,6 +424,10 @@ impl<S: StreamParser> Streams<S> {
 impl<S: StreamParser> Entry<S> {
     /// Reports whether the addresses are compatible with this connection.
     fn is_compatible(&self, other: &Connection) -> bool {
+        // A QUIC connection survives changes of its addresses (RFC 9000 section 9).
+        if other.transport == Transport::Quic {
+            return true;
+        }
         let differ =
             |a: Option<SocketAddr>, b: Option<SocketAddr>| a.is_some() && b.is_some() && a != b;
         !differ(self.connection.local, other.local) && !differ(self.connection.remote, other.remote)

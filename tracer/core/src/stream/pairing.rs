@@ -99,7 +99,7 @@ impl Pairing {
                 self.release(record.connection.key, out);
                 record.within_tls = self.explain(&record);
             }
-            (Transport::Udp, _) => {}
+            (Transport::Udp | Transport::Quic, _) => {}
         }
         out.push(record);
     }

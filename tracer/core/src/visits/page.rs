@@ -38,7 +38,7 @@ impl<'a> Page<'a> {
         match sender {
             Sender::Navigation if !request.path_is_cut() => {
                 let scheme = match transport {
-                    Transport::Tls => "https",
+                    Transport::Tls | Transport::Quic => "https",
                     Transport::Tcp | Transport::Udp => "http",
                 };
                 let authority = request.authority.as_deref()?;

@@ -292,7 +292,7 @@ impl Entry {
         (&self.connection, &request.authority).hash(&mut hasher);
         let port = || match (request.authority.as_deref()?.rsplit_once(':'), transport) {
             (Some((_, port)), _) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().ok(),
-            (_, Transport::Tls) => Some(443),
+            (_, Transport::Tls | Transport::Quic) => Some(443),
             (_, Transport::Tcp | Transport::Udp) => Some(80),
         };
         let remote = self.server.and_then(|ip| Some(SocketAddr::new(ip, port()?)));

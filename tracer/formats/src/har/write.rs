@@ -275,8 +275,8 @@ impl<'a> HarRequest<'a> {
 fn url(request: &Request, alert: &Alert, path: &str) -> String {
     let is_message = request.protocol == Protocol::WebSocket;
     let scheme = match (alert.connection.transport, is_message) {
-        (Transport::Tls, false) => "https",
-        (Transport::Tls, true) => "wss",
+        (Transport::Tls | Transport::Quic, false) => "https",
+        (Transport::Tls | Transport::Quic, true) => "wss",
         (Transport::Tcp | Transport::Udp, false) => "http",
         (Transport::Tcp | Transport::Udp, true) => "ws",
     };

@@ -160,7 +160,7 @@ impl<W: Write> File<W> {
         data.extend_from_slice(bytes);
         let unix = entry.decoded.unix.unwrap_or_default();
         let len = (data.len() as u64).saturating_add(gap);
-        let interface = u32::from(connection.transport != Transport::Tls);
+        let interface = u32::from(!connection.transport.is_before_encryption());
         let mut body = Vec::new();
         for number in [
             interface,

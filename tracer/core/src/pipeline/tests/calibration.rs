@@ -78,7 +78,7 @@ fn judge(
             let process = Process { uid: 1000, tgid: PID, tid: PID, comm: String::new() };
             let connection = Connection { key, transport: *transport, local: None, remote: None };
             let hook = match transport {
-                Transport::Tls => Hook::SslWrite,
+                Transport::Tls | Transport::Quic => Hook::SslWrite,
                 Transport::Tcp | Transport::Udp => Hook::SysEnter,
             };
             pipeline.request(Sent { connection, hook, process, message }, &mut out);

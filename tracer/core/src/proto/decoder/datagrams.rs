@@ -46,6 +46,20 @@ impl Datagrams {
         super::report_name(name, traffic, out);
     }
 
+    /// Reads the server name in a datagram whose content is recorded separately.
+    pub(super) fn name(
+        &mut self,
+        bytes: &[u8],
+        time: BootTime,
+        traffic: &mut Traffic,
+        out: &mut Vec<Message>,
+    ) {
+        traffic.sent += bytes.len() as u64;
+        traffic.read_in_plain += bytes.len() as u64;
+        let name = self.quic.datagram(bytes, time);
+        super::report_name(name, traffic, out);
+    }
+
     /// Reports what is known of an incomplete server name.
     pub(super) fn cut(&mut self, traffic: &mut Traffic, out: &mut Vec<Message>) {
         let name = self.quic.cut();

@@ -20,7 +20,6 @@
 //!   framing is lost, any open stream may miss any number of bytes.
 
 mod frame;
-mod head;
 mod sniff;
 mod streams;
 #[cfg(test)]
@@ -29,20 +28,15 @@ mod tests;
 use std::ops::Range;
 
 use self::frame::{END_HEADERS, END_STREAM, Frame, FrameType, HEADER_LEN};
-use self::head::Head;
-use self::streams::{Ending, Streams};
+use self::streams::Streams;
+use super::exchange::Ending;
+use super::head::{self, Head};
 use super::pieces::Pieces;
-use super::{Request, hpack};
+use super::{Protocol, Request, hpack};
 use crate::record::BootTime;
 
 pub use self::frame::PREFACE;
 pub use self::sniff::{Start, recognise};
-
-/// Maximum number of bytes kept per body; the rest is counted as a gap.
-pub const MAX_BODY: usize = 1 << 20;
-
-/// Maximum number of body bytes kept at a time per connection.
-pub const MAX_BUFFERED: usize = 8 << 20;
 
 /// Maximum number of bytes kept per header block. Long URLs take tens of KiB.
 pub const MAX_BLOCK: usize = 1 << 20;
@@ -417,7 +411,7 @@ impl Connection {
         }
         let open = self.streams.is_open(id);
         if !open && (!block.ends_stream || head::is_head(&section.fields)) {
-            let head = Head::new(block.time, section, unread);
+            let head = Head::new(Protocol::Http2, block.time, section, unread);
             self.streams.open(id, head, block.time, out);
         } else {
             if !open {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::proto::wire::{ReadError, Reader};
+use super::frame::{Frame, Frames};
 
 /// Maximum number of bytes kept of a handshake. A ClientHello has about 2 KiB.
 pub(super) const MAX_CRYPTO: usize = 64 << 10;
@@ -22,9 +22,16 @@ pub(super) struct Crypto {
 impl Crypto {
     /// Reads the frames in the payload of an Initial packet.
     pub(super) fn frames(&mut self, payload: &[u8]) {
-        // A malformed frame ends the packet, since nothing can be found after
-        // it.
-        let _ = self.read(Reader::whole(payload));
+        let mut frames = Frames::new(payload, payload.len());
+        // A malformed frame, or one that is not allowed in Initial packets (RFC 9000
+        // section 12.4), ends the packet, since nothing can be trusted after it.
+        while let Some(Ok(frame)) = frames.next() {
+            match frame {
+                Frame::Common => {}
+                Frame::Crypto(piece) => self.insert(piece.offset, piece.known),
+                _ => return,
+            }
+        }
     }
 
     /// Returns the known bytes at the start of the stream.
@@ -36,43 +43,6 @@ impl Crypto {
     /// Returns the number of bytes buffered.
     pub(super) fn buffered(&self) -> usize {
         self.bytes.len() + self.known.len() * size_of::<Range<usize>>()
-    }
-
-    /// Reads the frame types allowed in Initial packets (RFC 9000 section
-    /// 12.4).
-    fn read(&mut self, mut frames: Reader<'_>) -> Result<(), ReadError> {
-        const PADDING: u64 = 0x00;
-        const PING: u64 = 0x01;
-        const ACK: u64 = 0x02;
-        const ACK_ECN: u64 = 0x03;
-        const CRYPTO: u64 = 0x06;
-        while !frames.is_empty() {
-            match frames.varint()? {
-                PADDING | PING => {}
-                kind @ (ACK | ACK_ECN) => {
-                    // Largest, delay, count, first range; then a gap and a
-                    // length per range.
-                    frames.varint()?;
-                    frames.varint()?;
-                    let ranges = frames.varint()?;
-                    frames.varint()?;
-                    for _ in 0..ranges {
-                        frames.varint()?;
-                        frames.varint()?;
-                    }
-                    for _ in 0..if kind == ACK_ECN { 3 } else { 0 } {
-                        frames.varint()?;
-                    }
-                }
-                CRYPTO => {
-                    let offset = frames.varint()?;
-                    let bytes = frames.varvector()?.rest()?;
-                    self.insert(offset, bytes);
-                }
-                _ => return Err(ReadError::Malformed),
-            }
-        }
-        Ok(())
     }
 
     /// Inserts a piece. If bytes are repeated, the first copy is kept.

@@ -13,7 +13,9 @@
 //! captured cannot authenticate and is not read.
 
 mod crypto;
+pub(super) mod frame;
 mod packet;
+pub(super) mod reassembly;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ const GET: &[u8] = b"GET /page HTTP/1.1\r\nHost: a.test\r\nAccept: text/html\r\n
 /// A record of `bytes`, of which the first `captured` are known.
 fn record(key: u64, transport: Transport, bytes: &[u8], captured: usize) -> Record {
     let hook = match transport {
-        Transport::Tls => Hook::PrWrite,
+        Transport::Tls | Transport::Quic => Hook::PrWrite,
         Transport::Tcp | Transport::Udp => Hook::SysEnter,
     };
     Record {

@@ -295,6 +295,45 @@ fn quic_and_dns_reveal_server_names() {
     assert_eq!(out, []);
 }
 
+/// A STREAM frame: `POST https://a.test/p` with the body `hello`, in HTTP/3.
+const HTTP3: &[u8] = b"\x09\x00\x01\x10\x00\x00\xd4\xd7\x50\x06a.test\x51\x02/p\x00\x05hello";
+
+#[test]
+fn the_streams_of_quic_packets_are_read() {
+    let remote = Some("192.0.2.1:443".parse().unwrap());
+    let connection = Connection { key: 1, transport: Transport::Quic, local: None, remote };
+    let mut decoder = Decoder::open(&Limits::default(), &connection, BootTime(0));
+    let mut out = Vec::new();
+    // With a PING before it, and padding; then sent again, then a datagram.
+    decoder.datagram(&[b"\x01\0\0", HTTP3].concat(), Some(0), BootTime(1), &mut out);
+    decoder.datagram(HTTP3, Some(0), BootTime(2), &mut out);
+    decoder.datagram(b"\x31\x02hi", Some(0), BootTime(3), &mut out);
+    decoder.end(&mut out);
+    let traffic = account(&out);
+    let stream = HTTP3.len() as u64 - 2;
+    assert_eq!((traffic.sent, traffic.decoded, traffic.unread.datagrams), (stream + 2, stream, 2));
+    assert_eq!(traffic.server.map(|server| server.name).as_deref(), Some("a.test"));
+    let requests = requests(out);
+    assert_eq!((requests.len(), &requests[0].body.data[..]), (1, &b"hello"[..]));
+}
+
+#[test]
+fn datagrams_whose_frames_are_recorded_are_read() {
+    let initial = unhex(include_str!("../../quic/tests/rfc9001-a2.hex"));
+    let mut decoder = decoder();
+    let mut out = Vec::new();
+    for (in_plain, bytes) in [(true, &initial[..]), (false, b"\x40other"), (true, b"\x40short")] {
+        if in_plain {
+            decoder.within_tls();
+        }
+        decoder.datagram(bytes, Some(0), BootTime(0), &mut out);
+    }
+    decoder.end(&mut out);
+    let traffic = account(&out);
+    assert_eq!((traffic.read_in_plain, traffic.unread.datagrams), (1206, 6));
+    assert_eq!(traffic.server.map(|server| server.name).as_deref(), Some("example.com"));
+}
+
 /// Generates parts of connections, in any order and truncated anywhere.
 fn part() -> impl Strategy<Value = Part> {
     let bytes = prop_oneof![
@@ -323,6 +362,31 @@ fn part() -> impl Strategy<Value = Part> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// `account` checks that every byte is counted once.
+    #[test]
+    fn every_byte_of_quic_is_counted_once(
+        packets in proptest::collection::vec(
+            (0u8..3, 0u8..40, proptest::collection::vec(any::<u8>(), 0..30), 0u64..9),
+            0..12,
+        ),
+    ) {
+        let remote = Some("192.0.2.1:443".parse().unwrap());
+        let connection = Connection { key: 1, transport: Transport::Quic, local: None, remote };
+        let mut decoder = Decoder::open(&Limits::default(), &connection, BootTime(0));
+        let mut out = Vec::new();
+        for (at, (id, offset, bytes, missing)) in packets.into_iter().enumerate() {
+            let packet = match id {
+                0 => [b"\x0d\x00", &[offset][..], &HTTP3[4..]].concat(),
+                1 => [b"\x0c\x00", &[offset][..], &bytes].concat(),
+                _ => bytes,
+            };
+            decoder.datagram(&packet, Some(missing), BootTime(at as u64), &mut out);
+            decoder.flush(BootTime(at as u64 / 2), &mut out);
+        }
+        decoder.end(&mut out);
+        account(&out);
+    }
 
     /// `account` checks that every byte is counted once.
     #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::exchange::{MAX_BODY, MAX_BUFFERED};
 
 #[test]
 fn memory_is_bounded() {

@@ -1,4 +1,4 @@
-//! Builds the head of a request from a header block.
+//! Builds the head of a request from the fields that HPACK or QPACK decoded.
 
 use bytes::Bytes;
 
@@ -7,14 +7,15 @@ use crate::proto::pieces::Pieces;
 use crate::proto::{Field, HeadCut, Header, Protocol, Request, Text};
 use crate::record::BootTime;
 
-/// The head of a request.
-#[derive(Debug, Clone, Default)]
+/// The head of a request in HTTP/2 or HTTP/3.
+#[derive(Debug, Clone)]
 pub(super) struct Head {
+    version: Protocol,
     time: BootTime,
     method: Option<String>,
     authority: Option<String>,
     path: Option<String>,
-    /// The `:protocol` of an extended CONNECT (RFC 8441 section 4).
+    /// The `:protocol` of an extended CONNECT (RFC 8441 section 4, RFC 9220).
     protocol: Option<Bytes>,
     headers: Vec<Header>,
     partial: Vec<Field>,
@@ -36,14 +37,25 @@ pub(super) enum Payload {
 
 impl Head {
     /// Returns a head whose header block was not captured.
-    pub(super) fn unseen(time: BootTime) -> Head {
-        Head { time, ..Head::default() }
+    pub(super) fn unseen(version: Protocol, time: BootTime) -> Head {
+        Head {
+            version,
+            time,
+            method: None,
+            authority: None,
+            path: None,
+            protocol: None,
+            headers: Vec::new(),
+            partial: Vec::new(),
+            whole: false,
+            unread: 0,
+        }
     }
 
     /// Creates a head from a header block in which `unread` bytes are missing.
-    pub(super) fn new(time: BootTime, section: Section, unread: u64) -> Head {
+    pub(super) fn new(version: Protocol, time: BootTime, section: Section, unread: u64) -> Head {
         let whole = section.end == End::Complete && section.dropped == 0;
-        let mut head = Head { time, whole, unread, ..Head::default() };
+        let mut head = Head { whole, unread, ..Head::unseen(version, time) };
         head.extend(section.fields);
         head.whole &= head.method.is_some();
         if head.authority.is_none() {
@@ -116,6 +128,16 @@ impl Head {
         }
     }
 
+    /// Returns the `:protocol` of an extended CONNECT.
+    pub(super) fn protocol(&self) -> Option<&[u8]> {
+        self.protocol.as_deref()
+    }
+
+    /// Returns the `:authority`, or the `Host` field.
+    pub(super) fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
     /// Returns the number of bytes missing in the header blocks.
     pub(super) fn unread(&self) -> u64 {
         self.unread
@@ -137,7 +159,7 @@ impl Head {
     pub(super) fn into_request(self, body: Pieces, ended: bool) -> Request {
         Request {
             time: self.time,
-            protocol: Protocol::Http2,
+            protocol: self.version,
             head_cut: self.cut(),
             method: self.method,
             authority: self.authority,
