@@ -35,7 +35,7 @@ pub mod ws;
 
 mod dns;
 mod name;
-mod quic;
+pub mod quic;
 mod tls;
 mod wire;
 

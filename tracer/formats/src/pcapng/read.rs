@@ -12,7 +12,7 @@
 //! | `link` | link layers, tunnels, IPv4, IPv6, TCP, UDP |
 //! | `pdu` | plaintext that Wireshark or tracer wrote without packets |
 //! | `flows`, `reassembly` | the client of a connection, and the order of its bytes |
-//! | `tls` | decryption of what the client sent, if the capture contains the keys |
+//! | `tls`, `quic` | decryption of what the client sent, if the capture contains the keys |
 //!
 //! Only the bytes that clients sent become records. Apart from PCAPdroid's,
 //! captures do not name processes, and everything belongs to one unknown process.
@@ -23,6 +23,7 @@ mod link;
 mod options;
 mod reassembly;
 mod pdu;
+mod quic;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -1,5 +1,5 @@
-//! QUIC, as far as it is readable: the name of the server (RFC 9000, RFC 9001;
-//! version 2: RFC 9369).
+//! QUIC (RFC 9000, RFC 9001; version 2: RFC 9369): the name of the server, which
+//! everyone can read, and the frames and streams of packets that were decrypted.
 //!
 //! ```text
 //! datagram │ Initial: CRYPTO … │ 0-RTT …     datagram │ Initial: CRYPTO … │ …
@@ -8,19 +8,25 @@
 //! ```
 //!
 //! All packets except Initial ones are encrypted with keys known only to the
-//! two endpoints. An Initial packet counts only if it authenticates, so
+//! two endpoints. Who has the keys finds packets and versions here, and the ClientHello
+//! that identifies them. An Initial packet counts only if it authenticates, so
 //! datagrams of other protocols are never misread; one whose end was not
 //! captured cannot authenticate and is not read.
 
 mod crypto;
 pub(super) mod frame;
+mod initial;
 mod packet;
 pub(super) mod reassembly;
 #[cfg(test)]
 mod tests;
 
 use self::crypto::{Crypto, MAX_CRYPTO};
-use self::packet::{Keys, Packet};
+use self::packet::Keys;
+pub use self::{
+    initial::Initials,
+    packet::{Packet, PacketType, Version},
+};
 use super::name::{NameSource, ServerName};
 use super::tls;
 use crate::record::BootTime;
@@ -52,8 +58,8 @@ impl Client {
         let mut name = None;
         // A datagram can hold several packets (RFC 9000 section 12.2), and a
         // send several datagrams (segmentation offload).
-        while let Ok((packet, rest)) = Packet::split(bytes) {
-            if packet.is_initial {
+        while let Some((packet, rest)) = Packet::split(bytes) {
+            if packet.kind == PacketType::Initial {
                 name = name.or(self.initial(&packet, time));
             }
             bytes = rest;

@@ -32,9 +32,9 @@ const TAG: usize = 16;
 const SAMPLE_AT: usize = 4;
 const SAMPLE: usize = 16;
 
-/// A version whose Initial packets can be read.
+/// A version whose packets can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Version {
     /// RFC 9000.
     V1,
     /// RFC 9369.
@@ -50,21 +50,20 @@ impl Version {
         }
     }
 
-    /// Returns the type of Initial packets (RFC 9000 section 17.2.2; RFC 9369
-    /// section 3.2).
-    fn initial(self) -> u8 {
-        match self {
-            Self::V1 => 0b00,
-            Self::V2 => 0b01,
-        }
-    }
-
-    /// Returns the type of Retry packets, which clients never send.
-    fn retry(self) -> u8 {
-        match self {
-            Self::V1 => 0b11,
-            Self::V2 => 0b00,
-        }
+    /// Returns the packet type with this number in the first byte (RFC 9000 section
+    /// 17.2; RFC 9369 section 3.2). Clients never send Retry packets, for which it
+    /// is `None`.
+    fn packet_type(self, number: u8) -> Option<PacketType> {
+        let first = match self {
+            Self::V1 => 0,
+            Self::V2 => 1,
+        };
+        Some(match number.wrapping_sub(first) & 0b11 {
+            0 => PacketType::Initial,
+            1 => PacketType::ZeroRtt,
+            2 => PacketType::Handshake,
+            _ => return None,
+        })
     }
 
     /// Returns the salt for the initial secret (RFC 9001 section 5.2; RFC 9369
@@ -84,32 +83,61 @@ impl Version {
 
     /// Returns the labels of the key, the nonce and the header protection key
     /// (RFC 9001 section 5.1; RFC 9369 section 3.3.2).
-    fn labels(self) -> [&'static str; 3] {
+    pub fn labels(self) -> [&'static str; 3] {
         match self {
             Self::V1 => ["quic key", "quic iv", "quic hp"],
             Self::V2 => ["quicv2 key", "quicv2 iv", "quicv2 hp"],
         }
     }
+
+    /// Returns the label of the secret after a key update (RFC 9001 section 6.1; RFC
+    /// 9369 section 3.3.2).
+    pub fn update_label(self) -> &'static str {
+        match self {
+            Self::V1 => "quic ku",
+            Self::V2 => "quicv2 ku",
+        }
+    }
+}
+
+/// The type of a packet with a long header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketType {
+    /// The start of the handshake.
+    Initial,
+    /// Data before the handshake.
+    ZeroRtt,
+    /// The rest of the handshake.
+    Handshake,
 }
 
 /// A packet with a long header.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Packet<'a> {
-    pub(super) version: Version,
+pub struct Packet<'a> {
+    /// The version.
+    pub version: Version,
     /// The destination connection id, from which the keys are derived
     /// initially.
-    pub(super) id: &'a [u8],
-    pub(super) is_initial: bool,
+    pub id: &'a [u8],
+    /// The source connection id.
+    pub source: &'a [u8],
+    /// The type.
+    pub kind: PacketType,
     /// The bytes of the packet.
-    bytes: &'a [u8],
+    pub bytes: &'a [u8],
     /// Position of the packet number.
-    number_at: usize,
+    pub number_at: usize,
 }
 
 impl<'a> Packet<'a> {
-    /// Splits off the first packet of a datagram. Fails if the packet is
-    /// truncated, or cannot be sent by a client in a known version.
-    pub(super) fn split(datagram: &'a [u8]) -> Result<(Self, &'a [u8]), ReadError> {
+    /// Splits off the first packet of a datagram. Returns `None` if the packet is
+    /// truncated, has no long header, or cannot be sent by a client in a known
+    /// version.
+    pub fn split(datagram: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        Self::read(datagram).ok()
+    }
+
+    fn read(datagram: &'a [u8]) -> Result<(Self, &'a [u8]), ReadError> {
         let mut reader = Reader::whole(datagram);
         let first = reader.u8()?;
         if first & 0xc0 != 0xc0 {
@@ -117,23 +145,19 @@ impl<'a> Packet<'a> {
         }
         let version = Version::from_number(reader.number(4)?).ok_or(ReadError::Malformed)?;
         let id = reader.vector(1)?.rest()?;
-        let source = reader.vector(1)?;
+        let source = reader.vector(1)?.rest()?;
         if id.len() > MAX_ID || source.len() > MAX_ID {
             return Err(ReadError::Malformed);
         }
-        let kind = first >> 4 & 0b11;
-        if kind == version.retry() {
-            return Err(ReadError::Malformed);
-        }
-        let is_initial = kind == version.initial();
-        if is_initial {
+        let kind = version.packet_type(first >> 4 & 0b11).ok_or(ReadError::Malformed)?;
+        if kind == PacketType::Initial {
             reader.varvector()?;
         }
         let protected = reader.varvector()?.rest()?;
         let len = datagram.len() - reader.len();
         let (bytes, rest) = datagram.split_at_checked(len).ok_or(ReadError::Cut)?;
         let number_at = len - protected.len();
-        Ok((Self { version, id, is_initial, bytes, number_at }, rest))
+        Ok((Self { version, id, source, kind, bytes, number_at }, rest))
     }
 }
 

@@ -5,10 +5,13 @@ use std::{
     net::SocketAddr,
 };
 
+use bytes::Bytes;
+
 use super::{
     Owner,
     link::{Segment, Tcp},
     pdu::Pdu,
+    quic,
     reassembly::{Context, PendingSegment, Reassembly},
     tls::KeyLog,
 };
@@ -25,6 +28,7 @@ const MAX_FLOWS: usize = 4096;
 pub(super) struct Flows {
     flows: HashMap<Pair, Flow>,
     keys: KeyLog,
+    quic: quic::Connections,
     /// Number of connections so far, which is the key of the last one.
     count: u64,
     pending_bytes: usize,
@@ -105,18 +109,27 @@ impl Flows {
             remote: Some(if is_client { to } else { from }),
         };
         match tcp {
-            None if is_client => out.push_back(Event::Sent(Record {
-                hook: HOOK,
-                time,
-                process: flow.process.clone(),
-                connection: connection(Transport::Udp),
-                within_tls: None,
-                position: None,
-                offset: 0,
-                len: Some(len),
-                payload,
-            })),
-            None => {}
+            None if is_client => {
+                let is_whole = payload.len() == len as usize;
+                let path = (from, to);
+                let parts = is_whole
+                    .then(|| self.quic.datagram(path, &payload, &self.keys, &mut self.count));
+                let datagram = Datagram { time, process: &flow.process };
+                let udp = connection(Transport::Udp);
+                let Some(parts) = parts.flatten() else {
+                    return out.push_back(datagram.record(udp, None, payload, len));
+                };
+                for quic::Part { bytes, connection, frames } in parts {
+                    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    out.push_back(datagram.record(udp, connection, bytes, len));
+                    if let (Some(key), Some(frames)) = (connection, frames) {
+                        let connection = Connection { key, transport: Transport::Quic, ..udp };
+                        let len = u32::try_from(frames.len()).unwrap_or(u32::MAX);
+                        out.push_back(datagram.record(connection, None, frames, len));
+                    }
+                }
+            }
+            None => self.quic.server_datagram((to, from), &payload),
             Some(tcp) => {
                 let connection = connection(Transport::Tcp);
                 let context = Context { connection, process: &flow.process, keys: &self.keys };
@@ -309,6 +322,34 @@ impl Client {
 
     fn is(self, addr: Option<SocketAddr>) -> bool {
         matches!(self, Self::Guessed(client) | Self::Known(client) if client == addr)
+    }
+}
+
+/// The facts that all records of a datagram have in common.
+struct Datagram<'a> {
+    time: BootTime,
+    process: &'a Process,
+}
+
+impl Datagram<'_> {
+    fn record(
+        &self,
+        connection: Connection,
+        within_tls: Option<u64>,
+        payload: Bytes,
+        len: u32,
+    ) -> Event {
+        Event::Sent(Record {
+            hook: HOOK,
+            time: self.time,
+            process: self.process.clone(),
+            connection,
+            within_tls,
+            position: None,
+            offset: 0,
+            len: Some(len),
+            payload,
+        })
     }
 }
 

@@ -18,14 +18,14 @@ const MAX_CONNECTIONS: usize = 65_536;
 const MAX_SECRET: usize = 48;
 
 /// Client random, which identifies a connection.
-pub(super) type Random = [u8; 32];
+pub(in super::super) type Random = [u8; 32];
 
 /// Master secret of a connection up to TLS 1.2.
-pub(super) type Master = [u8; 48];
+pub(in super::super) type Master = [u8; 48];
 
 /// The secrets of a connection.
 #[derive(Debug, Clone)]
-pub(super) enum Secrets {
+pub(in super::super) enum Secrets {
     /// Up to TLS 1.2: the secret of both sides.
     Master(Master),
     /// TLS 1.3: the secrets of the client's records.
@@ -34,15 +34,15 @@ pub(super) enum Secrets {
 
 /// The client's secrets in TLS 1.3, in the order of their use.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Traffic {
-    pub(super) early: Option<Vec<u8>>,
-    pub(super) handshake: Option<Vec<u8>>,
-    pub(super) application: Option<Vec<u8>>,
+pub(in super::super) struct Traffic {
+    pub(in super::super) early: Option<Vec<u8>>,
+    pub(in super::super) handshake: Option<Vec<u8>>,
+    pub(in super::super) application: Option<Vec<u8>>,
 }
 
 impl Secrets {
     /// Reports whether application data can be decrypted.
-    pub(super) fn are_usable(&self) -> bool {
+    pub(in super::super) fn are_usable(&self) -> bool {
         match self {
             Self::Master(_) => true,
             Self::Traffic(traffic) => traffic.early.is_some() || traffic.application.is_some(),
@@ -70,7 +70,7 @@ impl KeyLog {
     }
 
     /// Returns the secrets of a connection.
-    pub(super) fn secrets(&self, random: &Random) -> Option<&Secrets> {
+    pub(in super::super) fn secrets(&self, random: &Random) -> Option<&Secrets> {
         self.0.get(random)
     }
 

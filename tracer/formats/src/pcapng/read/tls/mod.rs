@@ -10,10 +10,10 @@
 //! Of the server's messages, only the ServerHello is read. Other ciphers and
 //! versions stay encrypted, and their bytes are counted as unread.
 
-mod aead;
-mod keys;
+pub(super) mod aead;
+pub(super) mod keys;
 mod v12;
-mod v13;
+pub(super) mod v13;
 
 use bytes::Bytes;
 

@@ -158,7 +158,7 @@ impl Key {
 }
 
 /// HKDF-Expand-Label without a context (RFC 8446, section 7.1).
-fn expand(secret: &[u8], label: &str, out: &mut [u8]) -> Option<()> {
+pub(in super::super) fn expand(secret: &[u8], label: &str, out: &mut [u8]) -> Option<()> {
     let len = u16::try_from(out.len()).ok()?;
     let label_len = u8::try_from(b"tls13 ".len() + label.len()).ok()?;
     let info: [&[u8]; 5] = [&len.to_be_bytes(), &[label_len], b"tls13 ", label.as_bytes(), &[0]];
