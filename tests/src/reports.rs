@@ -8,8 +8,8 @@ use tracer_audit::{
     phase::Phase,
     report::{
         Answer, Conclusion, Count, DecodeStep, DisclosureReport, ExtentCount, IdentifierReport,
-        Item, ItemKind, Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading,
-        RecipientReport, Report, VisitRecipient, VisitReport,
+        Item, ItemKind, NotUnderstood, Persistence, PhaseReport, Protection, Question,
+        REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
 use tracer_core::finding::{Category, Recipient, Sender, Severity};
@@ -65,6 +65,15 @@ pub fn reporting() -> Report {
             percent_read: Some(98),
             content_bytes: 1_482_113,
             read_bytes: 1_455_020,
+            percent_understood: Some(96),
+            percent_understood_needed: 75,
+            understood_bytes: 9_600,
+            not_understood: vec![NotUnderstood {
+                recipient: COLLECTOR.into(),
+                place: "body > json.nonce".into(),
+                values: 5,
+                bytes: 200,
+            }],
             opaque_bytes: 2_048,
             lost: 0,
             unread: vec![("sync.example.com".into(), 24_410), ("192.0.2.17:443".into(), 2_683)],

@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     canary::Extent,
-    conclusions::{self, MIN_PERCENT_READ, plural},
+    conclusions::{self, MIN_PERCENT_READ, MIN_PERCENT_UNDERSTOOD, plural},
     facts::{Facts, RequestFacts, reading},
     gather::Observations,
     identifiers::IdentifierHistory,
     journal::{OpenMethod, Outcome, Stage, Visit},
     mentions::DecodeSteps,
     report::{
-        DisclosureReport, IdentifierReport, Item, ItemKind, PhaseReport, REPORT_SCHEMA, Reading,
-        RecipientReport, Report, VisitRecipient, VisitReport,
+        DisclosureReport, IdentifierReport, Item, ItemKind, NotUnderstood, PhaseReport,
+        REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
 use tracer_core::{
@@ -312,6 +312,20 @@ fn reading_report(observations: &Observations) -> Reading {
         percent_read: share.percent,
         content_bytes: share.content,
         read_bytes: share.read,
+        percent_understood: share.percent_understood,
+        percent_understood_needed: MIN_PERCENT_UNDERSTOOD,
+        understood_bytes: share.understood,
+        not_understood: observations
+            .opaque
+            .iter()
+            .take(MAX_RECIPIENTS)
+            .map(|one| NotUnderstood {
+                recipient: one.recipient.clone(),
+                place: one.place.clone(),
+                values: one.values,
+                bytes: one.bytes,
+            })
+            .collect(),
         opaque_bytes: share.opaque,
         lost: observations.losses.since(&Default::default()).map(|(_, count, _)| count).sum(),
         unread,

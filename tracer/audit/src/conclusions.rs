@@ -22,6 +22,10 @@ use super::{
 /// than a twentieth of an audit's traffic.
 pub const MIN_PERCENT_READ: u8 = 95;
 
+/// Percentage of the traffic that has to be understood for a "no" about pages. Random numbers take a
+/// few percent of an honest browser's requests.
+pub(super) const MIN_PERCENT_UNDERSTOOD: u8 = 75;
+
 /// Returns all answers, in the order of a report.
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Conclusion> {
     let mut conclusions = urls::all(facts);

@@ -26,6 +26,7 @@ pub(super) struct Facts<'a> {
     /// For each experiment, and each dependence in it: whether the page was also found by decoding.
     pub(super) readable: Vec<Vec<bool>>,
     pub(super) percent_read: Option<u8>,
+    pub(super) percent_understood: Option<u8>,
     /// Number of applications that made requests.
     pub(super) applications: u64,
     /// The application that made most of them: the browser.
@@ -94,6 +95,7 @@ impl<'a> Facts<'a> {
             request,
         });
         let readable = readable(observations);
+        let share = reading(observations);
         let mut disclosing: Vec<_> =
             disclosing.filter(|request| !request.items.is_empty()).collect();
         disclosing.sort_by_key(|one| one.request.decoded.sent.message.time);
@@ -108,7 +110,8 @@ impl<'a> Facts<'a> {
             disclosing,
             readable,
             identifiers: &observations.identifiers,
-            percent_read: reading(observations).percent,
+            percent_read: share.percent,
+            percent_understood: share.percent_understood,
             browser: browser.map(|(name, _)| *name),
             applications: applications.len() as u64,
         }
@@ -160,6 +163,9 @@ impl<'a> Facts<'a> {
 /// The share of the traffic of all applications that was read, in bytes.
 pub(super) struct ReadShare {
     pub(super) percent: Option<u8>,
+    /// The share that was read, and whose meaning is known.
+    pub(super) percent_understood: Option<u8>,
+    pub(super) understood: u64,
     pub(super) content: u64,
     pub(super) read: u64,
     pub(super) opaque: u64,
@@ -174,10 +180,16 @@ pub(super) fn reading(observations: &Observations) -> ReadShare {
     let sum = |of: fn(&Account) -> u64| accounts().map(of).sum::<u64>();
     let (content, read) = (sum(Account::content), sum(Account::read));
     let all = accounts().all(Account::is_all_read);
-    let percent = (u128::from(read) * 100).checked_div(content.into());
-    let percent = percent.map(|percent| u8::try_from(percent).unwrap_or(100));
+    let hidden = observations.opaque.iter().map(|one| one.bytes).sum::<u64>();
+    let understood = read.saturating_sub(hidden);
+    let percent = |part: u64, all: bool| {
+        let percent = (u128::from(part) * 100).checked_div(content.into())?;
+        Some(u8::try_from(percent).unwrap_or(100).min(if all { 100 } else { 99 }))
+    };
     ReadShare {
-        percent: percent.map(|percent| percent.min(if all { 100 } else { 99 })),
+        percent: percent(read, all),
+        percent_understood: percent(understood, all && hidden == 0),
+        understood,
         content,
         read,
         opaque: sum(|account| account.opaque_bytes),

@@ -7,9 +7,9 @@ use super::{
     phase::Phase,
     report::{
         Answer, Conclusion, Count, DecodeStep, DependenceReport, DisclosureReport,
-        ExperimentReport, ExtentCount, IdentifierReport, Item, ItemKind, Persistence, PhaseReport,
-        Protection, Question, REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient,
-        VisitReport, WithVisitsReport,
+        ExperimentReport, ExtentCount, IdentifierReport, Item, ItemKind, NotUnderstood,
+        Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading, RecipientReport,
+        Report, VisitRecipient, VisitReport, WithVisitsReport,
     },
 };
 use tracer_core::finding::{Recipient, Sender, Severity};
@@ -66,6 +66,15 @@ pub(crate) fn report() -> Report {
             percent_read: Some(98),
             content_bytes: 10_000,
             read_bytes: 9_800,
+            percent_understood: Some(96),
+            percent_understood_needed: 75,
+            understood_bytes: 9_600,
+            not_understood: vec![NotUnderstood {
+                recipient: COLLECTOR.into(),
+                place: "body > json.nonce".into(),
+                values: 5,
+                bytes: 200,
+            }],
             opaque_bytes: 10,
             lost: 0,
             unread: vec![("sync.example".into(), 200)],

@@ -17,6 +17,7 @@ use super::{
     journal::{Journal, OpenMethod, Outcome, Stage},
     mentions::{CanaryMention, find_mentions},
     phase::Phase,
+    understanding::{Opaque, Understanding},
 };
 use tracer_core::{
     account::Accounts,
@@ -56,6 +57,7 @@ pub struct Gatherer {
     read_visits: BTreeSet<u64>,
     page_requests: BTreeMap<usize, u64>,
     identifiers: IdentifierTracker,
+    understanding: Understanding,
     /// What was sent during each experiment, by stage.
     samples: BTreeMap<usize, Samples>,
     /// The experiments as they were last analysed, by stage.
@@ -97,6 +99,8 @@ pub struct Observations {
     pub(super) page_requests: BTreeMap<usize, u64>,
     pub(super) identifiers: Vec<IdentifierHistory>,
     pub(super) experiments: Vec<Experiment>,
+    /// Values of the browser's own requests whose meaning is not known, by place.
+    pub(super) opaque: Vec<Opaque>,
     pub(super) losses: Losses,
     pub(super) accounts: Accounts,
     /// True if `accounts` includes all connections, and not only those that have ended.
@@ -161,6 +165,7 @@ impl Gatherer {
             read_visits: BTreeSet::new(),
             page_requests: BTreeMap::new(),
             identifiers: IdentifierTracker::default(),
+            understanding: Understanding::default(),
             samples: BTreeMap::new(),
             analysed: RefCell::default(),
         }
@@ -213,12 +218,17 @@ impl Gatherer {
         let experiments: Vec<Experiment> =
             (0..journal.stages.len()).filter_map(|at| self.experiment(at)).collect();
         let disclosing = disclosing.chain(self.derived(&experiments));
+        let depends = |recipient: &str, place: &str| {
+            let mut dependences = experiments.iter().flat_map(|it| &it.findings.dependences);
+            dependences.any(|it| it.recipient == recipient && it.place == place)
+        };
         let mut identifiers = self.identifiers.histories(phase);
         for history in &mut identifiers {
             let mut dependences = experiments.iter().flat_map(|it| &it.findings.dependences);
             history.with_visits |= dependences.any(|it| it.is_sent_with(&history.value));
         }
         identifiers.sort_by_key(|history| !history.with_visits);
+        let opaque = self.understanding.opaque(depends);
         Observations {
             journal: journal.clone(),
             canaries: self.pages.iter().map(|page| page.canary.clone()).collect(),
@@ -229,6 +239,7 @@ impl Gatherer {
             read_visits: self.read_visits.clone(),
             page_requests,
             identifiers,
+            opaque,
             experiments,
             losses: *self.pipeline.losses(),
             accounts,
@@ -362,6 +373,7 @@ impl Gatherer {
             }
             return;
         }
+        self.understanding.add(request, decoded.number, &recipient, &self.journal.run);
         if let Some(stage) = stage {
             let with_visits = mentions_address || reveals_visit(&decoded);
             self.identifiers.add(&decoded, &recipient, stage, with_visits);

@@ -28,6 +28,7 @@ pub mod phase;
 mod place;
 pub mod report;
 pub mod scenario;
+mod understanding;
 
 pub use conclusions::MIN_PERCENT_READ;
 pub use gather::{Gatherer, Observations};

@@ -540,12 +540,38 @@ pub struct Reading {
     pub content_bytes: u64,
     /// Number of them that were read.
     pub read_bytes: u64,
+    /// Percentage of the run's traffic that was read and whose meaning is known. Null in reports
+    /// before version 2.
+    #[serde(default)]
+    pub percent_understood: Option<u8>,
+    /// Percentage that has to be understood for a "no" about pages.
+    #[serde(default)]
+    pub percent_understood_needed: u8,
+    /// Number of bytes that were read and whose meaning is known.
+    #[serde(default)]
+    pub understood_bytes: u64,
+    /// Places with values that change and whose meaning is not known, those with most bytes first.
+    #[serde(default)]
+    pub not_understood: Vec<NotUnderstood>,
     /// Number of bytes in bodies that could not be decoded.
     pub opaque_bytes: u64,
     /// Number of sends that were lost.
     pub lost: u64,
     /// Servers that unread bytes were sent to, and their number, most first.
     pub unread: Vec<(String, u64)>,
+}
+
+/// A place with values that change and whose meaning is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotUnderstood {
+    /// Registrable domain, or address.
+    pub recipient: String,
+    /// The place: a chain, without indices of arrays.
+    pub place: String,
+    /// Number of different values.
+    pub values: u64,
+    /// Number of their bytes, as they were sent.
+    pub bytes: u64,
 }
 
 impl ItemKind {

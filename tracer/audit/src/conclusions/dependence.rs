@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{conclusion, evidence, list, plural};
+use super::{MIN_PERCENT_UNDERSTOOD, conclusion, evidence, list, plural};
 use crate::{
     differential::{FAMILY_ERROR, Findings, MIN_VISITS},
     facts::{Facts, factors},
@@ -137,7 +137,22 @@ impl<'a> Facts<'a> {
         phases: &[Phase],
         wanted: &dyn Fn(&Recipient) -> bool,
     ) -> Option<String> {
-        self.experiments_for(phases).into_iter().find_map(|phase| self.doubt_of(phase, wanted))
+        let experiments = self.experiments_for(phases).into_iter();
+        let doubt = experiments.into_iter().find_map(|phase| self.doubt_of(phase, wanted));
+        doubt.or_else(|| self.not_understood())
+    }
+
+    /// Explains that too little was understood for a "no". Returns `None` if enough was.
+    fn not_understood(&self) -> Option<String> {
+        let percent = self.percent_understood.filter(|it| *it < MIN_PERCENT_UNDERSTOOD)?;
+        let first = self.observations.opaque.first();
+        let most = first.map_or(String::new(), |one| {
+            format!("; most of the rest went to {} in {}", one.recipient, one.place)
+        });
+        Some(format!(
+            "only {percent}% of the traffic could be understood, and a \"no\" about pages requires \
+             {MIN_PERCENT_UNDERSTOOD}%{most}"
+        ))
     }
 
     /// Explains why an experiment about these phases is missing. Returns `None` if all were done.

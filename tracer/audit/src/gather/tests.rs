@@ -391,6 +391,29 @@ fn an_encrypted_message_whose_length_follows_the_url_is_found() {
 }
 
 #[test]
+fn values_that_are_not_understood_prevent_a_no() {
+    fn random(canary: &Canary, id: &str) -> String {
+        let value = data_encoding::HEXLOWER.encode(&Sha256::digest(&canary.url));
+        // A prefix in each value makes the known hash unrecognisable.
+        format!(r#"{{"client_id":"{id}","blob":"f{}"}}"#, value.repeat(9))
+    }
+    let rarely = Browser { body: Some(random), reports: |it| it == Phase::Cleared, ..REPORTING };
+    let report = audit(&rarely, &journal(&[]));
+    let urls = report.verdict(Question::ToMaker).unwrap();
+    assert_eq!(urls.answer, CannotTell, "{urls:#?}");
+    assert!(urls.detail.contains("could be understood"), "{}", urls.detail);
+    let first = &report.reading.not_understood[0];
+    assert_eq!((&first.recipient[..], &first.place[..]), (COLLECTOR, "body > json.blob"));
+    assert_eq!(first.values, 2);
+    assert_eq!(report.reading.percent_read, Some(100));
+
+    let silent = Browser { body: None, ..REPORTING };
+    let report = audit(&silent, &journal(&[]));
+    assert_eq!(report.reading.percent_understood, Some(100));
+    assert_eq!(report.reading.not_understood, []);
+}
+
+#[test]
 fn an_audit_without_an_experiment_acquits_no_one() {
     let silent = Browser { body: None, ..REPORTING };
     let without = [Phase::Experiment, Phase::PrivateExperiment];

@@ -26,9 +26,19 @@ pub(super) fn section(report: &Report) -> Section {
         }
         dl.facts {
             div { dt { "In bodies that could not be decoded" } dd { (bytes(reading.opaque_bytes)) } }
+            @if let Some(understood) = reading.percent_understood {
+                div {
+                    dt { "Understood" }
+                    dd {
+                        (percent(Some(understood))) " of the traffic; a “no” about pages requires "
+                        (reading.percent_understood_needed) "\u{a0}%"
+                    }
+                }
+            }
             div { dt { "Sends that were lost" } dd { (number(reading.lost)) } }
         }
         @if !reading.unread.is_empty() { (servers(reading)) }
+        @if !reading.not_understood.is_empty() { (not_understood(reading)) }
     };
     Section { id: "reading", title: "Bytes read", body }
 }
@@ -48,6 +58,35 @@ fn bar(reading: &Reading) -> Markup {
             rect.read x="0" y="4" width=(format!("{share:.2}%")) height="20" {}
             line.needed x1=(needed) x2=(needed) y1="0" y2="28" {}
         }
+    }
+}
+
+/// Lists values that were read and not understood.
+fn not_understood(reading: &Reading) -> Markup {
+    let more = reading.not_understood.len().saturating_sub(MAX_SERVERS);
+    html! {
+        table.cards {
+            (caption("Values that change, and whose meaning is not known. They can be random numbers, or anything that is encrypted."))
+            thead {
+                tr {
+                    th scope="col" { "Recipient" }
+                    th scope="col" { "Place" }
+                    th scope="col" { "Values" }
+                    th scope="col" { "Bytes" }
+                }
+            }
+            tbody {
+                @for one in reading.not_understood.iter().take(MAX_SERVERS) {
+                    tr {
+                        th scope="row" { bdi { (Shown(&one.recipient)) } }
+                        td data-label="Place" { code { (Shown(&one.place)) } }
+                        td.number data-label="Values" { (number(one.values)) }
+                        td.number data-label="Bytes" { (bytes(one.bytes)) }
+                    }
+                }
+            }
+        }
+        @if more > 0 { p.more { "And " (number(more as u64)) " more, in report.json." } }
     }
 }
 
