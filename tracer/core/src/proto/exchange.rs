@@ -1,4 +1,4 @@
-//! What a client sends on one stream of HTTP/2 or HTTP/3, after the head.
+//! The request on one stream of HTTP/2 or HTTP/3, while it is being sent.
 
 use super::head::{Head, Payload};
 use super::hpack::Section;
@@ -129,7 +129,7 @@ impl Exchange {
         0
     }
 
-    /// Emits what is known of a request that changed since it was last emitted.
+    /// Emits the known part of a request that changed since it was last emitted.
     pub(super) fn emit(&mut self, out: &mut Vec<Request>) {
         if let Content::Body(draft) = &mut self.content
             && draft.changed

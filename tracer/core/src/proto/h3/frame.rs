@@ -16,7 +16,7 @@ pub(super) enum FrameType {
     /// A type that is reserved to exercise the rule that unknown frames are
     /// skipped (section 7.2.8).
     Reserved,
-    /// The start of a WebTransport stream, which is no frame: all that follows
+    /// The start of a WebTransport stream. It has no length: all that follows
     /// belongs to the session (draft-ietf-webtrans-http3 section 4.2).
     WebTransport,
     /// An extension, or no frame at all.
@@ -68,7 +68,7 @@ impl State {
     const BOUNDARY: Self = Self::Header { bytes: [0; MAX_HEADER], len: 0 };
 }
 
-/// What a stream consists of.
+/// A part of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event<'a> {
     /// The end of a frame header of this length.

@@ -13,7 +13,7 @@ use crate::record::BootTime;
 /// Maximum number of bytes kept per field section. Long URLs take tens of KiB.
 const MAX_SECTION: usize = 1 << 20;
 
-/// What the bytes of a request stream are.
+/// The state of a request stream.
 #[derive(Debug)]
 pub(super) struct RequestStream {
     since: BootTime,
@@ -28,7 +28,7 @@ pub(super) struct RequestStream {
     begins: bool,
 }
 
-/// What all request streams of a connection share.
+/// The state that all request streams of a connection share.
 pub(super) struct Shared<'a> {
     pub(super) qpack: &'a mut qpack::Decoder,
     pub(super) counters: &'a mut Counters,
@@ -201,7 +201,7 @@ impl RequestStream {
         self.exchange = Some(Exchange::new(head, shared.out));
     }
 
-    /// Emits what is known of a request.
+    /// Emits the known part of the request.
     pub(super) fn emit(&mut self, out: &mut Vec<Request>) {
         if let Some(exchange) = &mut self.exchange {
             exchange.emit(out);

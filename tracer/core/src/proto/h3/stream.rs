@@ -19,7 +19,7 @@ pub(super) struct Stream {
     waiting: Option<BootTime>,
 }
 
-/// What the bytes of a stream are.
+/// The meaning of the bytes of a stream.
 #[derive(Debug)]
 pub(super) enum Kind {
     Request(Box<RequestStream>),

@@ -62,7 +62,9 @@ impl Client {
             if packet.kind == PacketType::Initial {
                 name = name.or(self.initial(&packet, time));
             }
-            bytes = rest;
+            // Clients may pad a datagram behind its packets.
+            let padding = rest.iter().take_while(|&&byte| byte == 0).count();
+            bytes = rest.get(padding..).unwrap_or_default();
         }
         name
     }

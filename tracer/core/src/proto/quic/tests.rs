@@ -74,6 +74,10 @@ fn a_hello_in_several_datagrams_is_reassembled() {
     // All in one send, as with segmentation offload, and with repetitions.
     assert_eq!(read([&datagrams.concat()]).len(), 1);
     assert_eq!(read([&datagrams[0], &datagrams[0], &datagrams[1], &datagrams[2]]).len(), 1);
+    // With padding behind each, as Firefox sends it.
+    let padded: Vec<u8> =
+        datagrams.iter().flat_map(|bytes| [&bytes[..], &[0; 30]].concat()).collect();
+    assert_eq!(read([&padded]).len(), 1);
 }
 
 #[test]

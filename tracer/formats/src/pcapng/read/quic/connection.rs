@@ -7,10 +7,18 @@ use super::super::tls::{
     KeyLog,
     keys::{Secrets, Traffic},
 };
-use super::protection::Keys;
+use super::{MAX_SEGMENT, protection::Keys};
 
 /// Maximum number of lengths of connection ids. Servers use one.
 const MAX_ID_LENS: usize = 4;
+
+/// Minimum length of a packet with a short header: one byte, the sample and what is
+/// before it.
+const MIN_PACKET: usize = 21;
+
+/// Number of searches in succession for the length of packets, after which there are
+/// no more. Each costs many attempts.
+const MAX_SEARCHES: u32 = 32;
 
 /// Number of packets in succession that cannot be decrypted, after which the
 /// connection is not decrypted any further.
@@ -29,6 +37,9 @@ pub(super) struct Connection {
     /// The lengths of the ids that the server chose.
     id_lens: Vec<usize>,
     failures: u32,
+    /// The length of datagrams that were sent together.
+    segment: Option<usize>,
+    searches: u32,
     /// Set once a packet of the handshake was decrypted.
     is_open: bool,
 }
@@ -78,6 +89,24 @@ impl Connection {
         let opened = self.id_lens.iter().find_map(|&len| Some((keys.open(packet, 1 + len)?, len)));
         self.failures = if opened.is_some() { 0 } else { self.failures + 1 };
         opened.map(|(opened, len)| (opened.payload.into(), len))
+    }
+
+    /// Decrypts the first of several packets that were sent together. Returns its
+    /// length and its frames.
+    pub(super) fn segment(&mut self, packets: &[u8], log: &KeyLog) -> Option<(usize, Bytes)> {
+        let failures = self.failures;
+        let may_search = self.searches < MAX_SEARCHES;
+        let search = (MIN_PACKET..packets.len().min(MAX_SEGMENT + 1)).rev();
+        let search = search.filter(|_| may_search);
+        let opened = self.segment.into_iter().chain(search).find_map(|len| {
+            let (frames, _) = self.short(packets.get(..len)?, log)?;
+            Some((len, frames))
+        });
+        match &opened {
+            Some((len, _)) => (self.segment, self.searches) = (Some(*len), 0),
+            None => (self.failures, self.searches) = (failures, self.searches + 1),
+        }
+        opened
     }
 
     /// Returns the keys of packets with a long header.

@@ -37,10 +37,13 @@ const MAX_NAMES: usize = 8;
 /// address. The most recent ones come first.
 const MAX_TRIALS: usize = 16;
 
+/// Maximum length of a datagram on common paths.
+const MAX_SEGMENT: usize = 1500;
+
 /// The endpoints of a client and its server.
 pub(super) type Path = (SocketAddr, SocketAddr);
 
-/// A part of a datagram: a packet, or bytes that are none.
+/// A part of a datagram: a packet, padding, or bytes that were not decrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) bytes: Bytes,
@@ -78,7 +81,7 @@ impl Connections {
                 Some((packet, behind)) => {
                     (rest.len() - behind.len(), self.long(path, &packet, keys, count))
                 }
-                None => (rest.len(), self.rest(path, &rest, keys, parts.last())),
+                None => self.rest(path, &rest, keys, parts.last()),
             };
             let bytes = rest.split_to(len);
             let (connection, frames) = opened.unzip();
@@ -127,23 +130,41 @@ impl Connections {
     }
 
     /// Decrypts the last packet of a datagram, which has a short header, or skips the
-    /// padding behind `before`.
+    /// padding behind `before`. Returns its length.
+    ///
+    /// A capture on the client's machine may show several datagrams as one, which the
+    /// network interface separates later. All but the last have the same length.
     fn rest(
         &mut self,
         path: Path,
         bytes: &[u8],
         keys: &KeyLog,
         before: Option<&Part>,
-    ) -> Option<(u64, Option<Bytes>)> {
-        let padded = before.and_then(|part| part.connection);
-        if let Some(number) = padded.filter(|_| bytes.iter().all(|&byte| byte == 0)) {
-            return Some((number, None));
+    ) -> (usize, Option<(u64, Option<Bytes>)>) {
+        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+        let padded = before.and_then(|part| part.connection).filter(|_| zeros > 0);
+        if let Some(number) = padded {
+            return (zeros, Some((number, None)));
         }
-        // The fixed bit (RFC 9000, section 17.3.1). Clients may clear it if servers
-        // agree (RFC 9287).
-        if bytes.first()? & 0x80 != 0 {
-            return None;
+        if bytes.first().is_none_or(|first| first & 0x80 != 0) {
+            return (bytes.len(), None);
         }
+        // A single datagram rarely exceeds the size of segments.
+        let is_single = bytes.len() <= MAX_SEGMENT;
+        if let Some(opened) = is_single.then(|| self.short(path, bytes, keys)).flatten() {
+            return (bytes.len(), Some(opened));
+        }
+        if let Some(number) = self.paths.get(&path).copied()
+            && let Some(connection) = self.connections.get_mut(&number)
+            && let Some((len, frames)) = connection.segment(bytes, keys)
+        {
+            return (len, Some((number, Some(frames))));
+        }
+        (bytes.len(), if is_single { None } else { self.short(path, bytes, keys) })
+    }
+
+    /// Decrypts a packet with a short header.
+    fn short(&mut self, path: Path, bytes: &[u8], keys: &KeyLog) -> Option<(u64, Option<Bytes>)> {
         let open = |connections: &mut HashMap<u64, Connection>, number: u64| {
             let (frames, id_len) = connections.get_mut(&number)?.short(bytes, keys)?;
             Some((number, frames, id_len))

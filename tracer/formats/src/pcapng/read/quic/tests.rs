@@ -22,7 +22,7 @@ struct Truth {
     body: Vec<u8>,
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "aes128",
     "aes256-v2",
     "chacha20",
@@ -33,6 +33,8 @@ const NAMES: [&str; 10] = [
     "migration",
     "zero-rtt",
     "webtransport",
+    "chromium",
+    "firefox",
 ];
 
 fn recorded(name: &'static str) -> Recorded {
