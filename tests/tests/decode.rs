@@ -288,6 +288,7 @@ fn json_lines_match_the_documentation() {
             "recipient",
             "sdk",
             "request",
+            "derived_host",
             "initiator",
             "complete",
             "unread_bytes",

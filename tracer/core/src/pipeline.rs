@@ -4,6 +4,7 @@
 //! The pipeline takes events and times, and returns outputs. `tracer run`,
 //! `tracer decode`, audits and tests drive the same code.
 
+mod hosts;
 mod programs;
 mod waiting;
 
@@ -11,16 +12,18 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use self::{programs::Programs, waiting::Waiting};
+use self::{hosts::Hosts, programs::Programs, waiting::Waiting};
 use crate::{
     account::Accounts,
     address::{Site, host_of_authority},
     application::Application,
     detect::{Context, Detector},
     finding::Kind,
-    judge::{AlertStatus, DecodedRequest, Judge, JudgedRequest, Repetitions, Sighting},
+    judge::{
+        AlertStatus, DecodedRequest, HostSource, Judge, JudgedRequest, Repetitions, Sighting,
+    },
     knowledge::Knowledge,
-    proto::{Decoder, Initiator, Message, Request, ServerName, Traffic, initiator},
+    proto::{Decoder, Initiator, Message, NameSource, Request, ServerName, Traffic, initiator},
     record::{BootTime, Clock, Event, Loss, Losses, Record},
     rules::{Browser, Rules},
     stream::{self, Pairing, Sent, Streams},
@@ -61,6 +64,9 @@ pub struct Totals {
     pub sends: u64,
     /// Number of requests decoded.
     pub requests: u64,
+    /// Number of requests whose host is unknown because their connection was opened
+    /// before it was watched.
+    pub unknown_hosts: u64,
     /// Number of alerts.
     pub alerts: u64,
     /// Number of repetitions of alerts.
@@ -86,6 +92,7 @@ pub struct Pipeline {
     detector: Detector,
     judge: Judge,
     programs: Programs,
+    hosts: Hosts,
     /// The browser that all requests are judged as, if set.
     assumed: Option<Arc<Browser>>,
     waiting: Waiting,
@@ -116,6 +123,7 @@ impl Pipeline {
             detector: Detector::new(Arc::clone(rules), Arc::clone(lexicon)),
             judge: Judge::new(Arc::clone(rules)),
             programs: Programs::default(),
+            hosts: Hosts::default(),
             assumed: None,
             waiting: Waiting::default(),
             clock: None,
@@ -249,6 +257,7 @@ impl Pipeline {
     /// Adds the paired records to their streams.
     fn follow(&mut self) {
         for record in self.paired.drain(..) {
+            self.hosts.sent(&record);
             self.streams.push(&record, &mut self.messages);
         }
     }
@@ -261,6 +270,9 @@ impl Pipeline {
                     self.request(Sent { connection, hook, process, message }, out);
                 }
                 Message::Name(name) => {
+                    if name.source != NameSource::Dns {
+                        self.hosts.named(&connection, &name.name);
+                    }
                     let application = self.programs.application(&process);
                     self.judge.record_lookup(&application, &name.name, name.time);
                     if let Some(names) = &mut self.names {
@@ -270,6 +282,7 @@ impl Pipeline {
                 }
                 Message::Ended(traffic) => {
                     self.count_unread(&traffic);
+                    self.hosts.ended(&connection);
                     self.accounts.ended(self.programs.application(&process), &connection, &traffic);
                 }
             }
@@ -308,7 +321,16 @@ impl Pipeline {
         let private = browser.as_ref().and_then(|browser| browser.is_private(arguments));
         let initiator = initiator(request);
         let host = request.authority.as_deref().map(host_of_authority);
-        let site = host.and_then(Site::from_host);
+        let derived_host = match host {
+            Some(host) => {
+                self.hosts.requested(&sent.connection, host);
+                None
+            }
+            None => self.hosts.derive(&sent.connection),
+        };
+        // Other hosts at the same address may be of other sites.
+        let certain = derived_host.as_ref().filter(|host| host.from == HostSource::ServerName);
+        let site = host.or(certain.map(|host| &host.name[..])).and_then(Site::from_host);
         let visits = self.judge.visits(&application);
         let context = Context { initiator, site: site.as_ref(), visits };
         let findings = self.detector.find_in_context(request, &context);
@@ -319,6 +341,7 @@ impl Pipeline {
             browser,
             private,
             initiator,
+            derived_host,
             site,
             findings,
             sent,
@@ -345,6 +368,7 @@ impl Pipeline {
         let opaque = judged.opaque_bytes();
         let totals = &mut self.totals;
         totals.requests += 1;
+        totals.unknown_hosts += u64::from(judged.has_unknown_host());
         match judged.alert {
             AlertStatus::New(_) => totals.alerts += 1,
             AlertStatus::Repetition(_) => totals.repeated += 1,

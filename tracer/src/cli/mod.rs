@@ -19,6 +19,7 @@ mod rule_files;
 mod rules;
 mod run;
 mod session;
+mod targets;
 mod times;
 mod users;
 

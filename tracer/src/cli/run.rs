@@ -335,6 +335,7 @@ fn session(
         store: store.context("cannot write to the store")?,
         recording: files.recording,
         outputs: Vec::new(),
+        says_unknown: false,
     })
 }
 

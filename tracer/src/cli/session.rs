@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::keep;
 use crate::{sink::Sink, store::Writer};
 use tracer_core::{
-    alert::{Notice, application_line, redact::Redactor},
+    alert::{Notice, application_line, printable, redact::Redactor},
     pipeline::{Output, Pipeline, Totals},
     record::{Event, Losses, trace},
 };
@@ -21,6 +21,8 @@ pub(super) struct Session {
     pub(super) store: Option<Writer>,
     pub(super) recording: Option<trace::Writer<BufWriter<File>>>,
     pub(super) outputs: Vec<Output>,
+    /// Set once a request to an unknown host was reported.
+    pub(super) says_unknown: bool,
 }
 
 impl Session {
@@ -72,6 +74,7 @@ impl Session {
         if self.outputs.is_empty() {
             return Ok(());
         }
+        self.report_unknown_host();
         let notices = self.outputs.drain(..).filter_map(|output| Notice::from_output(&output));
         let notices: Vec<_> = notices.collect();
         // The store comes first, because a sink that fails ends the run.
@@ -85,6 +88,25 @@ impl Session {
         }
         self.sinks.iter_mut().try_for_each(|sink| sink.flush())?;
         Ok(())
+    }
+
+    /// Prints a message at the first request whose host is unknown.
+    fn report_unknown_host(&mut self) {
+        if self.says_unknown {
+            return;
+        }
+        let unknown = self.outputs.iter().find_map(|output| match output {
+            Output::Request(request) if request.has_unknown_host() => Some(request),
+            _ => None,
+        });
+        if let Some(request) = unknown {
+            let name = printable(request.application.name());
+            message!(
+                "{name} sends requests on a connection that it opened before tracer started, so \
+                 their host is unknown; restart it to see the hosts"
+            );
+            self.says_unknown = true;
+        }
     }
 
     /// Prints the summary of the run.
@@ -114,6 +136,9 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
     if let Some(unread) = unread(totals) {
         message!("not read: {unread}");
     }
+    if let Some(unknown) = unknown_hosts(totals) {
+        message!("{unknown}");
+    }
     let applications = pipeline.accounts().applications();
     for (application, account) in applications.iter().take(MAX_LINES) {
         message!("{}", application_line(application, account));
@@ -140,6 +165,18 @@ pub(super) fn unread(totals: &Totals) -> Option<String> {
         .map(|(bytes, what)| format!("{bytes} bytes {what}"))
         .collect();
     (!unread.is_empty()).then(|| unread.join(", "))
+}
+
+/// Describes the requests whose host is unknown. Returns `None` if there are none.
+pub(super) fn unknown_hosts(totals: &Totals) -> Option<String> {
+    let count = totals.unknown_hosts;
+    let requests = if count == 1 { "request" } else { "requests" };
+    (count > 0).then(|| {
+        format!(
+            "{count} {requests} to unknown hosts, on connections that were open before the run: \
+             restart the browser while tracer runs"
+        )
+    })
 }
 
 /// Maximum number of applications in the summary.

@@ -79,6 +79,7 @@ pub fn judged() -> JudgedRequest {
         application: Arc::new(Application::new(7, Some("/opt/browser"), "net")),
         browser: None,
         private: None,
+        derived_host: None,
         initiator: Initiator::Browser,
         attribution: Attribution {
             sender: Initiator::Browser,
@@ -155,6 +156,7 @@ pub fn alert() -> Alert {
                 authority: Some("collector.example".into()),
                 path: Some("/v1?id=private".into()),
             },
+            derived_host: None,
             initiator: Initiator::Browser,
             complete: true,
             unread_bytes: 0,

@@ -15,7 +15,7 @@ use crate::{
         Confidence, Identification, Kind, Lifetime, Recipient, Scope, Sender, Severity, UrlRole,
         Visited,
     },
-    judge::{Disclosure, JudgedRequest},
+    judge::{DerivedHost, Disclosure, JudgedRequest},
     proto::{Initiator, NeverSent, Protocol, extension_id},
     record::{Hook, Transport},
 };
@@ -104,6 +104,9 @@ pub struct RequestReport {
     pub sdk: Option<String>,
     /// Head of the request.
     pub request: RequestHead,
+    /// The likely host, if the request does not name it.
+    #[serde(default)]
+    pub derived_host: Option<DerivedHost>,
     /// The initiator according to the header fields.
     pub initiator: Initiator,
     /// Set if all of the request is known.
@@ -219,12 +222,15 @@ impl Alert {
         self
     }
 
-    /// Returns the authority of the request, or the address of the peer.
+    /// Returns the authority of the request, its derived host, or the address of
+    /// the peer.
     pub fn host(&self) -> String {
-        match (&self.content.request.authority, self.connection.remote) {
-            (Some(authority), _) => authority.clone(),
-            (None, Some(remote)) => remote.to_string(),
-            (None, None) => "an unknown host".into(),
+        let content = &self.content;
+        match (&content.request.authority, &content.derived_host, self.connection.remote) {
+            (Some(authority), ..) => authority.clone(),
+            (None, Some(host), _) => host.name.clone(),
+            (None, None, Some(remote)) => remote.to_string(),
+            (None, None, None) => "an unknown host".into(),
         }
     }
 
@@ -256,6 +262,7 @@ impl RequestReport {
                 authority: request.authority.clone(),
                 path: request.path.clone(),
             },
+            derived_host: judged.derived_host.clone(),
             initiator: judged.initiator,
             complete: request.complete,
             unread_bytes: request.unread_bytes,

@@ -94,6 +94,9 @@ pub fn message(alert: &Alert, style: Style) -> String {
         _ => "sent",
     };
     let _ = write!(line, " {verb} {}", style.paint(Style::BOLD, &printable(&alert.host())));
+    if let Some(host) = &alert.content.derived_host {
+        let _ = write!(line, " ({})", host.from.describe());
+    }
     line += &recipient(&alert.content.recipient);
     let Some(main) = main else {
         return line;
@@ -266,6 +269,7 @@ mod tests {
     use crate::{
         alert::fixtures::{alert as example, found},
         finding::{Identification, Lifetime, Scope},
+        judge::{DerivedHost, HostSource},
     };
 
     fn plain(alert: &Alert) -> String {
@@ -362,6 +366,17 @@ mod tests {
         assert_eq!(line(host), "about a.test, a site visited 9 ms before");
         let cut = FindingReport { truncated: true, ..found(Kind::Url, "https://a.test/x") };
         assert_eq!(line(cut), "about https://a.test/x… (cut)");
+    }
+
+    #[test]
+    fn a_derived_host_is_marked() {
+        let mut alert = example();
+        alert.content.request.authority = None;
+        let name = "collector.example".to_owned();
+        alert.content.derived_host = Some(DerivedHost { name, from: HostSource::ServerName });
+        let line = plain(&alert);
+        let told = "told collector.example (by the connection's server name) about https://";
+        assert!(line.contains(told), "{line}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use self::{
     deduplicator::Repetitions,
     disclosure::Disclosure,
     ledger::Sighting,
-    request::{AlertStatus, DecodedRequest, JudgedRequest},
+    request::{AlertStatus, DecodedRequest, DerivedHost, HostSource, JudgedRequest},
 };
 use crate::{
     address::{Address, Site, host_of_authority, is_loopback},
@@ -123,14 +123,16 @@ impl Judge {
             browser,
             private,
             initiator,
+            derived_host,
             site,
             findings: Findings { mut list, uncounted, sdk, mut candidates, report },
         } = request;
 
         let attribution = self.attribute(&sent, initiator, &application, browser.as_deref(), &list);
         let Attribution { sender, .. } = attribution;
-        let recipient =
-            self.recipient(sent.message.authority.as_deref(), browser.as_deref(), sender);
+        let derived = derived_host.as_ref().map(|host| &host.name[..]);
+        let authority = sent.message.authority.as_deref().or(derived);
+        let recipient = self.recipient(authority, browser.as_deref(), sender);
         let sends = sent.message.never_sent.is_none();
         if sender != Sender::Navigation && sends {
             let site = site.as_ref().map_or("", Site::as_str);
@@ -166,6 +168,7 @@ impl Judge {
             initiator,
             attribution,
             recipient,
+            derived_host,
             site,
             sdk,
             disclosures,

@@ -5,14 +5,16 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Disclosure, disclosure::most_severe, sender::Attribution};
 use crate::{
-    address::Site,
+    address::{Site, host_of_authority},
     application::Application,
     content::Report,
     detect::Findings,
     finding::{ALERT, Candidate, Finding, Recipient, Sender, Severity, Verdict},
-    proto::{Initiator, Request},
+    proto::{Initiator, Protocol, Request},
     rules::Browser,
     stream::Sent,
 };
@@ -35,7 +37,9 @@ pub struct DecodedRequest {
     pub private: Option<bool>,
     /// The initiator according to the header fields.
     pub initiator: Initiator,
-    /// Site of the authority. `None` if the authority is not known.
+    /// The likely host, if the request does not name it.
+    pub derived_host: Option<DerivedHost>,
+    /// Site of the host. `None` if the host is not known.
     pub site: Option<Site>,
     /// The findings, and the parts that could not be decoded.
     pub findings: Findings,
@@ -66,7 +70,9 @@ pub struct JudgedRequest {
     pub attribution: Attribution,
     /// The recipient.
     pub recipient: Recipient,
-    /// Site of the authority. `None` if the authority is not known.
+    /// The likely host, if the request does not name it.
+    pub derived_host: Option<DerivedHost>,
+    /// Site of the host. `None` if the host is not known.
     pub site: Option<Site>,
     /// The telemetry SDK whose form the request has, by its name in the rules.
     pub sdk: Option<String>,
@@ -82,6 +88,35 @@ pub struct JudgedRequest {
     pub report: Report,
     /// Reports whether the request raises an alert.
     pub alert: AlertStatus,
+}
+
+/// A host that the request itself does not name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DerivedHost {
+    /// The host name.
+    pub name: String,
+    /// The source of the name.
+    pub from: HostSource,
+}
+
+/// The source of a derived host name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostSource {
+    /// The server name in the ClientHello of the same connection.
+    ServerName,
+    /// Other connections to the same address, all of which name this host.
+    Address,
+}
+
+impl HostSource {
+    /// Returns the source in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::ServerName => "by the connection's server name",
+            Self::Address => "by other connections to its address",
+        }
+    }
 }
 
 /// The relation of a request to the alerts of its run.
@@ -109,6 +144,19 @@ impl JudgedRequest {
     /// Reports whether the request raises a new alert.
     pub fn is_alert(&self) -> bool {
         matches!(self.alert, AlertStatus::New(_))
+    }
+
+    /// Returns the host, as the request names it or derived.
+    pub fn host(&self) -> Option<&str> {
+        let authority = self.sent.message.authority.as_deref().map(host_of_authority);
+        authority.or_else(|| self.derived_host.as_ref().map(|host| &host.name[..]))
+    }
+
+    /// Reports whether the host is unknown because the beginning of the connection
+    /// is: its later requests refer to it.
+    pub fn has_unknown_host(&self) -> bool {
+        let request = &self.sent.message;
+        self.host().is_none() && request.protocol == Protocol::Http2 && request.unread_bytes == 0
     }
 
     /// Returns the sender.

@@ -235,6 +235,70 @@ fn what_a_library_encrypts_into_memory_is_read_once() {
     assert_eq!(unread.account.sockets.encrypted_unread_bytes, 1022);
 }
 
+/// A request on an HTTP/2 connection whose beginning was not seen. Its host is in the
+/// table of the connection.
+fn joined_late() -> Vec<u8> {
+    let path = format!("/report?page={}", URL.replace(':', "%3A").replace('?', "%3F"));
+    // The path becomes the newest entry, so the host is the second one.
+    let block = [&[0x82, 0x87, 0x44, path.len() as u8], path.as_bytes(), &[0xbf]].concat();
+    [&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, 9][..], &block].concat()
+}
+
+#[test]
+fn a_connection_that_was_joined_late_has_an_unknown_host() {
+    let mut tls = Socket::tls(77);
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:443");
+    socket.within_tls = Some(77);
+    let run = run(vec![socket.whole(&sealed(23, 40)), tls.whole(&joined_late())]);
+    assert_eq!(run.totals.unknown_hosts, 1);
+    let request = &run.requests[0];
+    assert!(request.has_unknown_host(), "{request:?}");
+    assert_eq!((request.host(), &request.site), (None, &None));
+    assert_eq!(found(request), []);
+}
+
+#[test]
+fn the_server_name_of_the_connection_names_the_host() {
+    let mut tls = Socket::tls(77);
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:443");
+    let mut events = vec![socket.whole(&hello())];
+    socket.within_tls = Some(77);
+    events.extend([socket.whole(&sealed(23, 40)), tls.whole(&joined_late())]);
+    let run = run(events);
+    let request = &run.requests[0];
+    assert_eq!(request.host(), Some("www.example.org"));
+    assert_eq!(request.derived_host.as_ref().unwrap().from, HostSource::ServerName);
+    assert_eq!((run.totals.unknown_hosts, request.site.is_some()), (0, true));
+    assert_eq!(found(request), [(URL, "query:page")]);
+}
+
+#[test]
+fn another_connection_to_the_address_names_the_host() {
+    let address = "192.0.2.1:443";
+    let joined = |names: &[&str]| {
+        let mut tls = Socket::tls(77);
+        let mut socket = Socket::new(1, Transport::Tcp, address);
+        socket.within_tls = Some(77);
+        let mut events = vec![Socket::new(2, Transport::Tcp, address).whole(&hello())];
+        for (key, name) in (3..).zip(names) {
+            let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n");
+            events.push(Socket::new(key, Transport::Tcp, address).whole(request.as_bytes()));
+        }
+        events.extend([socket.whole(&sealed(23, 40)), tls.whole(&joined_late())]);
+        run(events)
+    };
+    let known = joined(&["www.example.org"]);
+    let request = known.requests.last().unwrap();
+    assert_eq!(request.host(), Some("www.example.org"));
+    assert_eq!(request.derived_host.as_ref().unwrap().from, HostSource::Address);
+    // The URL may still be of the recipient's own site.
+    assert_eq!((&request.site, known.totals.unknown_hosts), (&None, 0));
+    // An address of several hosts names none.
+    let shared = joined(&["other.test"]);
+    assert_eq!(shared.requests.last().unwrap().host(), None);
+    assert_eq!(shared.totals.unknown_hosts, 1);
+}
+
 #[test]
 fn a_report_over_a_websocket_is_found() {
     let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:80");

@@ -15,6 +15,7 @@ mod probetest;
 mod proc;
 mod reader;
 mod rechecks;
+mod resolve;
 mod scope;
 mod selftest;
 mod socket;
@@ -48,6 +49,7 @@ pub use self::{
     poll::{Events, boot_time},
     probetest::test_probes,
     reader::{RingEntry, RingReader},
+    resolve::{ProgramFile, Resolved, SimilarProgram},
     scope::{ScopeError, Target, Watch},
     selftest::{Choice, test_hook},
     socket::SocketHook,
@@ -319,6 +321,12 @@ impl Capture {
         let mut reader = taken.ok_or(HookError::Taken)?;
         reader.update_programs(&self.ebpf());
         Ok(reader)
+    }
+
+    /// Reports whether a process in scope was running before the programs were
+    /// attached.
+    pub fn has_running(&self) -> bool {
+        !self.running.is_empty()
     }
 
     /// Returns the kernel's information about the loaded programs, with their names.

@@ -40,6 +40,7 @@ const WAITING: usize = 64;
 pub struct Events {
     batches: mpsc::Receiver<Vec<Event>>,
     stop: Arc<AtomicBool>,
+    matched: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<(), HookError>>>,
 }
 
@@ -50,16 +51,24 @@ impl Events {
         let (sender, batches) = mpsc::channel(WAITING);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let matched = Arc::new(AtomicBool::new(false));
+        let sees = Arc::clone(&matched);
         let thread = thread::Builder::new()
             .name("tracer-ring".into())
-            .spawn(move || Poller::new(reader, sender, mapped).run(&stopped))?;
-        Ok(Self { batches, stop, thread: Some(thread) })
+            .spawn(move || Poller::new(reader, sender, mapped, sees).run(&stopped))?;
+        Ok(Self { batches, stop, matched, thread: Some(thread) })
     }
 
     /// Waits for the next batch; returns `None` when the thread has ended and all
     /// batches were taken.
     pub async fn next(&mut self) -> Option<Vec<Event>> {
         self.batches.recv().await
+    }
+
+    /// Reports whether a process in scope executed a program, mapped a library or sent
+    /// something.
+    pub fn has_matched(&self) -> bool {
+        self.matched.load(Ordering::Relaxed)
     }
 
     /// Makes the thread drain the ring and end.
@@ -84,6 +93,8 @@ struct Poller {
     reader: RingReader,
     batches: mpsc::Sender<Vec<Event>>,
     mapped: Option<std::sync::mpsc::Sender<u32>>,
+    /// Set once anything comes from a process in scope.
+    matched: Arc<AtomicBool>,
     losses: Losses,
     counted: Instant,
     /// Processes whose executable was reported, by id and thread name: a process that
@@ -99,11 +110,13 @@ impl Poller {
         reader: RingReader,
         batches: mpsc::Sender<Vec<Event>>,
         mapped: Option<std::sync::mpsc::Sender<u32>>,
+        matched: Arc<AtomicBool>,
     ) -> Self {
         Self {
             reader,
             batches,
             mapped,
+            matched,
             losses: Losses::default(),
             counted: Instant::now(),
             reported: HashSet::new(),
@@ -162,6 +175,7 @@ impl Poller {
             let Some(entry) = self.reader.entry() else {
                 break;
             };
+            self.matched.store(true, Ordering::Relaxed);
             match entry {
                 Ok(RingEntry::Mapped { tgid }) => {
                     if let Some(mapped) = &self.mapped {

@@ -34,6 +34,7 @@ pub(super) use self::source::{Captured, Source, Started};
 use super::{
     Usage,
     run::{self, diagnostics, follow, report_probe},
+    targets,
 };
 use tracer_core::alert::printable;
 use tracer_host::{
@@ -87,6 +88,7 @@ async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> any
     if orders.next().await? != Some(Order::Begin) {
         return Ok(());
     }
+    targets::describe_all(&watch.targets);
     let mut log = args.verbose.then(|| diagnostics(&capture)).transpose()?;
     let follower = follow(&capture);
     let mut packages = args.packages.follow(&capture, follower.as_ref())?;
@@ -123,7 +125,11 @@ async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> any
             },
         }
     }
+    let has_matched = capture.has_running() || events.has_matched();
     events.join()?;
+    if !has_matched && targets::are_all_looked_up(&watch.targets) {
+        targets::report_none(&watch.targets);
+    }
     outbox.send(&Message::Ended).await?;
     // It sends to the follower, so it has to be dropped before the follower is joined.
     drop(packages);
