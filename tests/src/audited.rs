@@ -104,6 +104,13 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
 pub fn firefox() -> Scenario {
     const READY: &str = include_str!("../../tracer/scenarios/firefox.toml");
     let (driving, _phases) = READY.split_once("[phases.").expect("phases at its end");
+    // Keeps all traffic on this machine. If its lookups failed, nothing could be said about what it
+    // would have sent.
+    let driving = driving.replacen(
+        "user_pref(",
+        "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\nuser_pref(",
+        1,
+    );
     let commands = [
         ("type", json!(["firefox-esr", "--profile", "{profile}", "--new-tab", "https://{text}"])),
         ("reinstall", json!(["rm", "-rf", "{profile}"])),

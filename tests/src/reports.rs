@@ -8,7 +8,7 @@ use tracer_audit::{
     phase::Phase,
     report::{
         Answer, Conclusion, Count, DecodeStep, DisclosureReport, ExtentCount, IdentifierReport,
-        Item, ItemKind, NotUnderstood, Persistence, PhaseReport, Protection, Question,
+        Item, ItemKind, NotArrived, NotUnderstood, Persistence, PhaseReport, Protection, Question,
         REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
@@ -60,6 +60,7 @@ pub fn reporting() -> Report {
         experiments: vec![],
         disclosures: vec![],
         disclosures_uncounted: 0,
+        not_arrived: NotArrived::default(),
         reading: Reading {
             percent_needed: 95,
             percent_read: Some(98),

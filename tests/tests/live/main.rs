@@ -1,6 +1,7 @@
 //! The `tracer` binary on the running kernel, as users run it.
 
 mod android;
+mod attempts;
 mod doctor;
 mod once;
 mod packages;

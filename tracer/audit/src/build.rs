@@ -5,6 +5,7 @@ mod experiments;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    arrivals::nothing_arrived,
     canary::Extent,
     conclusions::{self, MIN_PERCENT_READ, MIN_PERCENT_UNDERSTOOD, plural},
     facts::{Facts, RequestFacts, reading},
@@ -13,7 +14,7 @@ use super::{
     journal::{OpenMethod, Outcome, Stage, Visit},
     mentions::DecodeSteps,
     report::{
-        DisclosureReport, IdentifierReport, Item, ItemKind, NotUnderstood, PhaseReport,
+        DisclosureReport, IdentifierReport, Item, ItemKind, NotArrived, NotUnderstood, PhaseReport,
         REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient, VisitReport,
     },
 };
@@ -79,6 +80,7 @@ impl Report {
                 .collect(),
             disclosures_uncounted: unlisted + observations.disclosing_dropped,
             reading: reading_report(observations),
+            not_arrived: NotArrived::new(observations),
             notes: notes(observations),
         }
     }
@@ -364,6 +366,11 @@ fn notes(observations: &Observations) -> Vec<String> {
     }
     for (loss, count, _) in observations.losses.since(&Default::default()) {
         notes.push(format!("Not captured: {count} {}", loss.explain()));
+    }
+    if let Some(reason) = nothing_arrived(observations) {
+        let mut chars = reason.chars();
+        let first = chars.next().map(|first| first.to_uppercase().to_string());
+        notes.push(format!("{}{}.", first.unwrap_or_default(), chars.as_str()));
     }
     if observations.missing_bytes > 0 {
         notes.push(format!(

@@ -12,6 +12,7 @@ mod urls;
 use std::collections::BTreeSet;
 
 use super::{
+    arrivals::nothing_arrived,
     facts::Facts,
     phase::Phase,
     report::{Answer, Conclusion, ItemKind, MAX_EVIDENCE, Question},
@@ -97,6 +98,9 @@ impl Facts<'_> {
     fn doubt(&self, phases: &[Phase]) -> Option<String> {
         if !self.observations.all_accounted {
             return Some("the run goes on, and open connections are not counted yet".into());
+        }
+        if let Some(reason) = nothing_arrived(self.observations) {
+            return Some(reason);
         }
         match self.percent_read {
             None => Some("no traffic was seen".into()),

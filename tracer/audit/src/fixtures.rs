@@ -7,11 +7,12 @@ use super::{
     phase::Phase,
     report::{
         Answer, Conclusion, Count, DecodeStep, DependenceReport, DisclosureReport,
-        ExperimentReport, ExtentCount, IdentifierReport, Item, ItemKind, NotUnderstood,
+        ExperimentReport, ExtentCount, IdentifierReport, Item, ItemKind, NotArrived, NotUnderstood,
         Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading, RecipientReport,
-        Report, VisitRecipient, VisitReport, WithVisitsReport,
+        Report, UnfinishedReport, UnreachedReport, VisitRecipient, VisitReport, WithVisitsReport,
     },
 };
+use tracer_core::account::Attempt;
 use tracer_core::finding::{Recipient, Sender, Severity};
 
 const URL: &str = "https://news-lokifa.audit.test:8443/tarumi-benoko?q=domire-kapolu";
@@ -78,6 +79,25 @@ pub(crate) fn report() -> Report {
             opaque_bytes: 10,
             lost: 0,
             unread: vec![("sync.example".into(), 200)],
+        },
+        not_arrived: NotArrived {
+            outside_connections: 4,
+            hosts: vec![UnreachedReport {
+                host: "lost.collector.example".into(),
+                attempt: Attempt::LookedUp,
+                lookups: 3,
+                connections: 0,
+                first: "2026-11-22T10:00:03Z".into(),
+                last: "2026-11-22T10:00:09Z".into(),
+                phases: vec![Phase::Pages],
+            }],
+            requests: vec![UnfinishedReport {
+                time: "2026-11-22T10:00:04Z".into(),
+                phase: Some(Phase::Pages),
+                host: Some("slow.collector.example".into()),
+                method: Some("POST".into()),
+            }],
+            unlisted: 0,
         },
         notes: vec![],
     }

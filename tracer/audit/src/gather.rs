@@ -511,6 +511,11 @@ impl Observations {
         all
     }
 
+    /// Returns the phase of what was sent at this time.
+    pub(super) fn phase_at(&self, time: BootTime) -> Option<Phase> {
+        self.phase(self.journal.effective_stage(self.journal.stage_at(time)?))
+    }
+
     pub(super) fn phase(&self, stage: Option<usize>) -> Option<Phase> {
         Some(self.journal.stages.get(stage?)?.phase)
     }

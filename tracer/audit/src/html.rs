@@ -16,6 +16,7 @@
 //!
 //! Everything shown by colour is also shown by words or symbols, and every drawing also in numbers.
 
+mod arrivals;
 mod checking;
 mod disclosures;
 mod experiments;

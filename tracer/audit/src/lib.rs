@@ -11,6 +11,7 @@
 //! request follows from its time, and the pages that it mentions from words that occur in no other
 //! URL ([`canary`]).
 
+mod arrivals;
 mod build;
 pub mod canary;
 pub mod compare;

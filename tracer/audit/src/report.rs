@@ -9,6 +9,7 @@ use super::{
     journal::{Outcome, Subject},
     phase::Phase,
 };
+use tracer_core::account::Attempt;
 use tracer_core::finding::{Recipient, Sender, Severity};
 
 /// Version of the report's schema. It increases when a field is removed or changes its meaning. In
@@ -52,6 +53,9 @@ pub struct Report {
     pub disclosures_uncounted: u64,
     /// Share of the traffic that was read.
     pub reading: Reading,
+    /// What the browser tried to send and what did not arrive.
+    #[serde(default)]
+    pub not_arrived: NotArrived,
     /// Losses and problems, one sentence each.
     pub notes: Vec<String>,
 }
@@ -572,6 +576,51 @@ pub struct NotUnderstood {
     pub values: u64,
     /// Number of their bytes, as they were sent.
     pub bytes: u64,
+}
+
+/// What the browser tried to send and what did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NotArrived {
+    /// Number of TCP connections to other machines on which something was sent.
+    pub outside_connections: u64,
+    /// Hosts that were looked up or connected to, and to which nothing was sent.
+    pub hosts: Vec<UnreachedReport>,
+    /// Requests that were begun and not finished.
+    pub requests: Vec<UnfinishedReport>,
+    /// Number of hosts and requests that are not listed.
+    pub unlisted: u64,
+}
+
+/// A host to which nothing was sent, although the browser tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreachedReport {
+    /// Name of the host.
+    pub host: String,
+    /// How far the attempts got.
+    pub attempt: Attempt,
+    /// Number of DNS queries for it.
+    pub lookups: u64,
+    /// Number of connections to it.
+    pub connections: u64,
+    /// Time of the first attempt, RFC 3339.
+    pub first: String,
+    /// Time of the last attempt.
+    pub last: String,
+    /// Phases of the first and the last attempt.
+    pub phases: Vec<Phase>,
+}
+
+/// A request of which only the beginning was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedReport {
+    /// Time at which it began, RFC 3339.
+    pub time: String,
+    /// The phase.
+    pub phase: Option<Phase>,
+    /// The host, if it was sent.
+    pub host: Option<String>,
+    /// The method, if it was sent.
+    pub method: Option<String>,
 }
 
 impl ItemKind {

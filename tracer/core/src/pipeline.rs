@@ -6,22 +6,21 @@
 
 mod hosts;
 mod programs;
+mod unfinished;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use self::{hosts::Hosts, programs::Programs, waiting::Waiting};
+use self::{hosts::Hosts, programs::Programs, unfinished::Unfinished, waiting::Waiting};
 use crate::{
     account::Accounts,
     address::{Site, host_of_authority},
     application::Application,
     detect::{Context, Detector},
     finding::Kind,
-    judge::{
-        AlertStatus, DecodedRequest, HostSource, Judge, JudgedRequest, Repetitions, Sighting,
-    },
+    judge::{AlertStatus, DecodedRequest, HostSource, Judge, JudgedRequest, Repetitions, Sighting},
     knowledge::Knowledge,
     proto::{Decoder, Initiator, Message, NameSource, Request, ServerName, Traffic, initiator},
     record::{BootTime, Clock, Event, Loss, Losses, Record},
@@ -96,6 +95,9 @@ pub struct Pipeline {
     /// The browser that all requests are judged as, if set.
     assumed: Option<Arc<Browser>>,
     waiting: Waiting,
+    unfinished: Unfinished,
+    /// Set at the end of the data, when connections end that may still be open.
+    is_finishing: bool,
     clock: Option<Clock>,
     losses: Losses,
     totals: Totals,
@@ -126,6 +128,8 @@ impl Pipeline {
             hosts: Hosts::default(),
             assumed: None,
             waiting: Waiting::default(),
+            unfinished: Unfinished::default(),
+            is_finishing: false,
             clock: None,
             losses: Losses::default(),
             totals: Totals::default(),
@@ -157,7 +161,10 @@ impl Pipeline {
                 }));
                 self.losses = losses;
             }
-            Event::Clock(clock) => self.clock = Some(clock),
+            Event::Clock(clock) => {
+                self.clock = Some(clock);
+                self.accounts.set_clock(clock);
+            }
             Event::Executable { tgid, path } => self.programs.executed(tgid, path),
             Event::Arguments { tgid, arguments } => self.programs.set_arguments(tgid, arguments),
             Event::Packages { app, names } => self.programs.set_packages(app, names),
@@ -211,6 +218,7 @@ impl Pipeline {
 
     /// Releases everything after the last event.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
+        self.is_finishing = true;
         self.pairing.finish(&mut self.paired);
         self.follow();
         self.streams.finish(&mut self.messages);
@@ -283,6 +291,11 @@ impl Pipeline {
                 Message::Ended(traffic) => {
                     self.count_unread(&traffic);
                     self.hosts.ended(&connection);
+                    let at_end = self.is_finishing.then_some(self.now);
+                    for request in self.unfinished.ended(&connection, &traffic, at_end) {
+                        let application = self.programs.application(&process);
+                        self.accounts.unfinished(application, request);
+                    }
                     self.accounts.ended(self.programs.application(&process), &connection, &traffic);
                 }
             }
@@ -292,6 +305,14 @@ impl Pipeline {
     /// Takes a request that does not come from a trace.
     pub fn request(&mut self, sent: Sent<Request>, out: &mut Vec<Output>) {
         let decoded = self.decode(sent);
+        self.unfinished.observe(&decoded.sent);
+        let request = &decoded.sent.message;
+        if let Some(authority) = &request.authority
+            && request.never_sent.is_none()
+        {
+            let (application, host) = (&decoded.application, host_of_authority(authority));
+            self.accounts.requested(Arc::clone(application), host, request.time);
+        }
         let judged = Arc::new(self.judge.judge(decoded));
         self.count(&judged);
         self.waiting.add(&judged);

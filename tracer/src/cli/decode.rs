@@ -12,9 +12,13 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use self::printer::Printer;
-use super::{confine, rules, session::unread};
+use super::{
+    confine, rules,
+    session::{unknown_hosts, unread},
+};
 use crate::files::{self, Input};
 use tracer_core::{
+    alert::{arrival_lines, printable},
     knowledge::Knowledge,
     pipeline::Pipeline,
     proto::{self, Transcript},
@@ -242,10 +246,28 @@ fn records<W: Write>(
     };
     pipeline.finish(&mut outputs);
     printer.outputs(&mut outputs)?;
+    note_arrivals(&pipeline, printer)?;
     match damage {
         Some(err) => Err(err.into()),
         None => Ok(()),
     }
+}
+
+/// Prints what was tried to be sent and did not arrive.
+fn note_arrivals<W: Write>(pipeline: &Pipeline, printer: &mut Printer<'_, W>) -> io::Result<()> {
+    let accounts = pipeline.accounts();
+    for (application, account) in accounts.applications() {
+        for line in arrival_lines(account, accounts.clock()) {
+            match application.name() {
+                "" => printer.note(&line)?,
+                name => printer.note(&format!("{}: {line}", printable(name)))?,
+            }
+        }
+    }
+    if let Some(unknown) = unknown_hosts(pipeline.totals()) {
+        printer.note(&unknown)?;
+    }
+    Ok(())
 }
 
 /// Decodes an HTTP archive, whose requests have no connections.
@@ -296,6 +318,7 @@ fn capture<W: Write>(
     for text in reader.counters().explain() {
         printer.note(&text)?;
     }
+    note_arrivals(&pipeline, printer)?;
     // Most of a capture is encrypted, unless it was taken behind a decrypting proxy.
     if let Some(unread) = unread(pipeline.totals()) {
         printer.note(&format!("not read: {unread}"))?;

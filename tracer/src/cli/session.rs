@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::keep;
 use crate::{sink::Sink, store::Writer};
 use tracer_core::{
-    alert::{Notice, application_line, printable, redact::Redactor},
+    alert::{Notice, application_line, arrival_lines, printable, redact::Redactor},
     pipeline::{Output, Pipeline, Totals},
     record::{Event, Losses, trace},
 };
@@ -142,6 +142,12 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
     let applications = pipeline.accounts().applications();
     for (application, account) in applications.iter().take(MAX_LINES) {
         message!("{}", application_line(application, account));
+        if account.arrivals.only_this_machine() {
+            message!("  no other machine was reached");
+        }
+        for line in arrival_lines(account, pipeline.accounts().clock()) {
+            message!("  {line}");
+        }
     }
     if let Some(more) = applications.len().checked_sub(MAX_LINES).filter(|&more| more > 0) {
         message!("and {more} applications that sent less (--json lists all of them)");

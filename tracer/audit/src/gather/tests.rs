@@ -306,6 +306,60 @@ fn a_silent_browser_is_answered_with_no() {
     assert_eq!(report.disclosures, []);
 }
 
+/// Reports on a silent browser that looked up these hosts, and sent something to this address.
+fn report_of_attempts(lookups: &[&str], remote: &str) -> Report {
+    let journal = journal(&[]);
+    let silent = Browser { body: None, ..REPORTING };
+    let mut gatherer = Gatherer::new(journal.clone(), &Knowledge::default());
+    events(&silent, &journal).into_iter().for_each(|event| gatherer.push(event));
+    let mut observations = gatherer.finish();
+    let mut accounts = read_all();
+    let browser: Arc<_> = Application::new(1000, Some("/bin/browser"), "").into();
+    for (name, at) in lookups.iter().zip(31..) {
+        let name = ServerName {
+            time: BootTime(SECOND * at),
+            source: tracer_core::proto::NameSource::Dns,
+            name: (*name).to_owned(),
+            alpn: Vec::new(),
+            ech: false,
+        };
+        accounts.named(Arc::clone(&browser), &name);
+    }
+    let remote = Some(remote.parse().unwrap());
+    let connection = Connection { key: 0, transport: Transport::Tcp, local: None, remote };
+    let traffic = tracer_core::proto::Traffic { sent: 100, decoded: 100, ..Default::default() };
+    accounts.ended(browser, &connection, &traffic);
+    observations.accounts = accounts;
+    Report::new(&observations, &Redactor::off())
+}
+
+#[test]
+fn a_browser_that_reached_no_other_machine_is_not_acquitted() {
+    let lost = report_of_attempts(&[COLLECTOR, "maker.example"], "127.0.0.1:8443");
+    for question in [Question::Urls, Question::UrlsInPrivateMode, Question::ToThirdParties] {
+        assert_eq!(answer(&lost, question), CannotTell, "{question:?}");
+    }
+    let reason = &lost.verdict(Question::Urls).unwrap().detail;
+    let expected = "no other machine was reached, although the browser tried to \
+                    (collector.example and 1 more)";
+    assert!(reason.contains(expected), "{reason}");
+    assert!(lost.notes.iter().any(|note| note.starts_with("No other machine was")), "{lost:#?}");
+    let hosts: Vec<_> = lost.not_arrived.hosts.iter().map(|host| &host.host[..]).collect();
+    assert_eq!(hosts, [COLLECTOR, "maker.example"]);
+    assert_eq!(lost.not_arrived.hosts[0].first, "2026-11-22T10:00:31.000Z");
+    assert_eq!(lost.not_arrived.hosts[0].phases.len(), 1);
+
+    // Another machine was reached, nothing was tried, or only the audit's own pages were.
+    for (lookups, remote) in [
+        (&[COLLECTOR][..], "192.0.2.1:443"),
+        (&[], "127.0.0.1:8443"),
+        (&["accept.tracer-audit.test"], "127.0.0.1:8443"),
+    ] {
+        let report = report_of_attempts(lookups, remote);
+        assert_eq!(answer(&report, Question::Urls), No, "{lookups:?} {remote}");
+    }
+}
+
 #[test]
 fn counts_of_pages_are_not_urls() {
     let counting =

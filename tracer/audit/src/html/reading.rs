@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
+    arrivals,
     page::{Section, caption},
     text::{Shown, bytes, number, percent},
 };
@@ -39,6 +40,7 @@ pub(super) fn section(report: &Report) -> Section {
         }
         @if !reading.unread.is_empty() { (servers(reading)) }
         @if !reading.not_understood.is_empty() { (not_understood(reading)) }
+        (arrivals::tables(&report.not_arrived))
     };
     Section { id: "reading", title: "Bytes read", body }
 }

@@ -18,6 +18,7 @@
 //! Memory is bounded: the least recently used applications, and servers beyond a
 //! limit, are merged into one total each.
 
+mod arrivals;
 mod servers;
 #[cfg(test)]
 mod tests;
@@ -26,10 +27,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
+pub use self::arrivals::{Arrivals, Attempt, Connections, UnfinishedRequest, UnreachedHost};
 pub use self::servers::{Queries, Server, Servers, Via};
 use crate::application::Application;
 use crate::proto::{NameSource, ServerName, Traffic};
-use crate::record::{Connection, Transport};
+use crate::record::{BootTime, Clock, Connection, Transport};
 
 /// Maximum number of applications that are counted separately. A phone has some
 /// hundred.
@@ -110,6 +112,9 @@ pub struct Account {
     pub servers: Servers,
     /// Names in DNS queries.
     pub queries: Queries,
+    /// What the application tried to send and what did not arrive.
+    #[serde(skip)]
+    pub arrivals: Arrivals,
 }
 
 impl Account {
@@ -189,6 +194,26 @@ impl Account {
         self.read() == self.content() && self.sockets.unknown_gaps + self.plain.unknown_gaps == 0
     }
 
+    /// Returns the minimum number of bytes that were written to TLS libraries and not
+    /// sent: a library accepts a write before the program sends the ciphertext, and
+    /// ciphertext is never shorter.
+    pub fn never_left(&self) -> u64 {
+        let sockets = &self.sockets;
+        let sent = [
+            sockets.read_in_plain_bytes,
+            sockets.encrypted_unread_bytes,
+            sockets.handshake_bytes,
+            sockets.datagrams_unread_bytes,
+            sockets.other_unread_bytes,
+            sockets.missing_bytes,
+        ];
+        let sent = sent.into_iter().fold(0, u64::saturating_add);
+        match sockets.unknown_gaps {
+            0 => self.plain.written_bytes.saturating_sub(sent),
+            _ => 0,
+        }
+    }
+
     /// Returns the percentage of the content that was read, rounded down. It is 100
     /// only if all was read. Returns `None` if there was no content.
     pub fn percent_read(&self) -> Option<u8> {
@@ -219,6 +244,7 @@ impl Account {
         self.opaque_bytes += other.opaque_bytes;
         self.servers.merge(other.servers);
         self.queries.merge(other.queries);
+        self.arrivals.merge(other.arrivals);
     }
 }
 
@@ -230,6 +256,7 @@ pub struct Accounts {
     others: Account,
     /// Number of uses so far.
     turn: u64,
+    clock: Option<Clock>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -248,7 +275,9 @@ impl Accounts {
         traffic: &Traffic,
     ) {
         if traffic.sent > 0 || traffic.unknown_gaps > 0 {
-            self.account_mut(application).add_connection(connection, traffic);
+            let account = self.account_mut(application);
+            account.add_connection(connection, traffic);
+            account.arrivals.ended(connection, traffic);
         }
     }
 
@@ -256,8 +285,30 @@ impl Accounts {
     pub fn named(&mut self, application: Arc<Application>, name: &ServerName) {
         // Names in ClientHellos are counted with their connection.
         if name.source == NameSource::Dns {
-            self.account_mut(application).queries.add(&name.name);
+            let account = self.account_mut(application);
+            account.queries.add(&name.name);
+            account.arrivals.looked_up(&name.name, name.time);
         }
+    }
+
+    /// Notes that an application sent a request to a host.
+    pub fn requested(&mut self, application: Arc<Application>, host: &str, time: BootTime) {
+        self.account_mut(application).arrivals.requested(host, time);
+    }
+
+    /// Adds a request that an application did not finish.
+    pub fn unfinished(&mut self, application: Arc<Application>, request: UnfinishedRequest) {
+        self.account_mut(application).arrivals.unfinished(request);
+    }
+
+    /// Sets the clock, which relates the times of attempts to the time of day.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
+    /// Returns the clock, if it is known.
+    pub fn clock(&self) -> Option<Clock> {
+        self.clock
     }
 
     /// Counts bytes in a request of an application that could not be read.

@@ -8,6 +8,7 @@ use crate::{
     application::Application,
     judge::JudgedRequest,
     pipeline::Totals,
+    record::{BootTime, Clock},
 };
 
 /// Version of the alert stream's schema. It is increased when a field changes its
@@ -47,11 +48,14 @@ pub fn notice(notice: &Notice) -> Value {
 ///   percent_read   share of the content that was read, rounded down; 100 only if
 ///                  all of it was read; null if there was none
 ///   sockets, plain, opaque_bytes, servers, queries: see `Account`
+///   connections, unreached, unfinished, uncounted: see `Arrivals`
+///   never_left_bytes   bytes that a TLS library accepted and that were not sent
 /// other_applications   the sum of the applications beyond the limit
 /// ```
 pub fn summary(totals: &Totals, accounts: &Accounts) -> Value {
     let applications = accounts.applications();
-    let applications = applications.iter().map(|(who, account)| application(who, account));
+    let clock = accounts.clock();
+    let applications = applications.iter().map(|(who, account)| application(who, account, clock));
     json!({
         "schema": ALERT_SCHEMA,
         "type": "summary",
@@ -61,11 +65,42 @@ pub fn summary(totals: &Totals, accounts: &Accounts) -> Value {
     })
 }
 
-fn application(who: &Application, account: &Account) -> Value {
+fn application(who: &Application, account: &Account, clock: Option<Clock>) -> Value {
     let mut line = json!(who);
+    merge(&mut line, arrivals(account, clock));
     merge(&mut line, json!({ "percent_read": account.percent_read() }));
     merge(&mut line, json!(account));
     line
+}
+
+/// Returns what an application tried to send and what did not arrive.
+fn arrivals(account: &Account, clock: Option<Clock>) -> Value {
+    let time = |time: BootTime| clock.map(|clock| rfc3339(clock.unix(time)));
+    let arrivals = &account.arrivals;
+    let unreached = arrivals.unreached().into_iter().map(|host| {
+        json!({
+            "host": host.host,
+            "attempt": host.attempt,
+            "lookups": host.lookups,
+            "connections": host.connections,
+            "first": time(host.first),
+            "last": time(host.last),
+        })
+    });
+    let unfinished = arrivals.unfinished_requests().map(|request| {
+        json!({
+            "time": time(request.time),
+            "host": request.host,
+            "method": request.method,
+        })
+    });
+    json!({
+        "connections": arrivals.connections(),
+        "unreached": unreached.collect::<Vec<_>>(),
+        "unfinished": unfinished.collect::<Vec<_>>(),
+        "uncounted": arrivals.uncounted(),
+        "never_left_bytes": account.never_left(),
+    })
 }
 
 /// Returns the line of a request in the output of `tracer decode --json`.

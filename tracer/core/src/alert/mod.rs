@@ -21,7 +21,7 @@ pub mod redact;
 pub mod text;
 
 pub use self::{
-    accounts::application_line,
+    accounts::{application_line, arrival_lines},
     model::{
         Alert, Endpoints, FindingReport, LineType, RequestHead, RequestReport, SendingProcess,
         rfc3339,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 
 mod calibration;
+mod recorded;
 mod story;
 
 use super::*;
@@ -297,6 +298,84 @@ fn another_connection_to_the_address_names_the_host() {
     let shared = joined(&["other.test"]);
     assert_eq!(shared.requests.last().unwrap().host(), None);
     assert_eq!(shared.totals.unknown_hosts, 1);
+}
+
+/// A later record of another connection.
+fn later(seconds: u64) -> Event {
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05later\x04test\0\0\x01\0\x01";
+    let mut dns = Socket::new(99, Transport::Udp, "192.0.2.53:53");
+    match dns.whole(query) {
+        Event::Sent(record) => {
+            Event::Sent(Record { time: BootTime(seconds * 1_000_000_000), ..record })
+        }
+        _ => unreachable!(),
+    }
+}
+
+#[test]
+fn a_request_that_is_never_finished_is_listed() {
+    let head = "POST /report HTTP/1.1\r\nHost: collector.example\r\nContent-Length: 400\r\n\r\n";
+    let unfinished = |bytes: &[u8], captured: usize, seconds: u64| {
+        let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:80");
+        let run = run(vec![socket.send(bytes, captured), later(seconds)]);
+        let list = run.account.arrivals.unfinished_requests();
+        list.map(|request| (request.method.clone(), request.host.clone())).collect::<Vec<_>>()
+    };
+    let part = [head.as_bytes(), &[b'x'; 100]].concat();
+    let known = (Some("POST".to_owned()), Some("collector.example".to_owned()));
+    assert_eq!(unfinished(&part, usize::MAX, 60), [known]);
+    // The connection may go on.
+    assert_eq!(unfinished(&part, usize::MAX, 2), []);
+    // What was sent is not all known.
+    assert_eq!(unfinished(&part, 100, 60), []);
+    // All of it was sent.
+    let whole = [head.as_bytes(), &[b'x'; 400]].concat();
+    assert_eq!(unfinished(&whole, usize::MAX, 60), []);
+    // Its head was cut.
+    assert_eq!(unfinished(&head.as_bytes()[..30], usize::MAX, 60), [(Some("POST".into()), None)]);
+}
+
+#[test]
+fn a_request_that_is_finished_late_is_not_listed() {
+    let head = "POST /report HTTP/1.1\r\nHost: collector.example\r\nContent-Length: 4\r\n\r\n";
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:80");
+    let run = run(vec![socket.whole(head.as_bytes()), later(20), socket.whole(b"late"), later(60)]);
+    assert_eq!(run.account.arrivals.unfinished_requests().count(), 0);
+}
+
+#[test]
+fn a_lookup_without_a_connection_is_listed() {
+    let query = |name: &[u8]| {
+        let header = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0";
+        [&header[..], &[name.len() as u8], name, b"\x04test\0\0\x01\0\x01"].concat()
+    };
+    let mut dns = Socket::new(6, Transport::Udp, "127.0.0.53:53");
+    let mut socket = Socket::new(1, Transport::Tcp, "127.0.0.1:80");
+    let run = run(vec![
+        dns.whole(&query(b"reached")),
+        dns.whole(&query(b"collector")),
+        socket.whole(b"GET / HTTP/1.1\r\nHost: reached.test:80\r\n\r\n"),
+    ]);
+    let list = run.account.arrivals.unreached();
+    let names: Vec<_> = list.iter().map(|host| &host.host[..]).collect();
+    assert_eq!(names, ["collector.test"]);
+    assert!(run.account.arrivals.only_this_machine());
+}
+
+#[test]
+fn a_refused_certificate_is_listed_and_leaves_nothing_unread() {
+    let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:443");
+    let run = run(vec![
+        socket.whole(&hello()),
+        socket.whole(&sealed(20, 1)),
+        socket.whole(&sealed(23, 2)),
+    ]);
+    let [host] = &run.account.arrivals.unreached()[..] else { panic!("no host") };
+    assert_eq!(
+        (&host.host[..], host.attempt),
+        ("www.example.org", crate::account::Attempt::Refused)
+    );
+    assert_eq!((run.account.percent_read(), run.totals.tls_bytes), (None, 0));
 }
 
 #[test]

@@ -359,6 +359,7 @@ impl Decoder {
                 self.traffic.handshake += tally.handshake;
                 self.traffic.unread.tls += tally.content;
                 self.traffic.plain_records += tally.records;
+                self.traffic.refused |= records.was_refused();
             }
             ProtocolState::Dns(stream) => {
                 self.traffic.unread.unrecognised += stream.buffered() as u64
@@ -447,6 +448,7 @@ impl StreamParser for Decoder {
         } else {
             traffic.plain_records = 0;
         }
+        traffic.last = self.last;
         traffic.close();
         out.push(Message::Ended(Box::new(traffic)));
     }

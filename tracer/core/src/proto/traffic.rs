@@ -14,6 +14,8 @@ use crate::record::BootTime;
 pub struct Traffic {
     /// Time at which the connection was first seen.
     pub since: BootTime,
+    /// Time of the last data.
+    pub last: BootTime,
     /// All bytes: captured ones, and those known to be missing.
     pub sent: u64,
     /// Bytes in decoded requests and queries, including framing.
@@ -37,6 +39,9 @@ pub struct Traffic {
     pub missing: u64,
     /// Number of gaps of unknown length, whose bytes are not counted.
     pub unknown_gaps: u64,
+    /// Set if the client ended a TLS handshake with an alert, as it does if it does
+    /// not trust the certificate.
+    pub refused: bool,
     /// The server, according to the last name seen in plaintext.
     pub server: Option<ServerName>,
 }

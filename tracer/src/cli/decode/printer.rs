@@ -76,7 +76,7 @@ impl<'a, W: Write> Printer<'a, W> {
             "{}#{index}: {} {}{}",
             printable(&self.source),
             printable(request.method.as_deref().unwrap_or("(unknown method)")),
-            printable(request.authority.as_deref().unwrap_or("(unknown host)")),
+            printable(&host(judged)),
             printable(request.path.as_deref().unwrap_or("(unknown path)"))
         )?;
         let sdk = judged.sdk.as_ref().map(|sdk| format!(", in the format of {sdk}"));
@@ -122,5 +122,14 @@ impl<'a, W: Write> Printer<'a, W> {
         self.out.flush()?;
         message!("{}: {text}", printable(&self.source));
         Ok(())
+    }
+}
+
+/// Returns the host of a request, and its source if it is derived.
+fn host(judged: &JudgedRequest) -> String {
+    match (&judged.sent.message.authority, &judged.derived_host) {
+        (Some(authority), _) => authority.clone(),
+        (None, Some(host)) => format!("{} ({})", host.name, host.from.describe()),
+        (None, None) => "(unknown host)".to_owned(),
     }
 }

@@ -45,6 +45,9 @@ const HANDSHAKE: u8 = 22;
 /// Lengths of an encrypted TLS 1.3 Finished, with SHA-256 and SHA-384.
 const FINISHED: [usize; 2] = [4 + 32 + 1 + 16, 4 + 48 + 1 + 16];
 
+/// Length of an alert that is not encrypted.
+const PLAIN_ALERT: usize = 2;
+
 /// Length of an encrypted TLS 1.3 alert.
 const ENCRYPTED_ALERT: usize = 2 + 1 + 16;
 
@@ -75,6 +78,8 @@ pub(super) struct Records {
     unused: bool,
     /// Bytes of the record that closes the connection, unless more follows.
     closing: u64,
+    /// Set once the client ended the handshake with an alert.
+    refused: bool,
     since: BootTime,
     tally: Tally,
 }
@@ -127,6 +132,7 @@ impl Records {
             encrypted: Encrypted::Content,
             unused: false,
             closing: 0,
+            refused: false,
             since,
             tally,
         }
@@ -216,6 +222,11 @@ impl Records {
         tally
     }
 
+    /// Reports whether the client ended the handshake with an alert.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Returns the number of bytes buffered.
     pub(super) fn buffered(&self) -> usize {
         self.hello.as_ref().map_or(0, Vec::len)
@@ -231,11 +242,15 @@ impl Records {
         let left = usize::from(u16::from_be_bytes([high, low]));
         self.continue_after_closing();
         self.encrypted = match left {
+            _ if is_handshake(kind) => Encrypted::Content,
             ENCRYPTED_ALERT if self.unused => Encrypted::Closing,
             ENCRYPTED_ALERT if self.expects_finished => Encrypted::Handshake,
             _ if self.expects_finished && FINISHED.contains(&left) => Encrypted::Handshake,
             _ => Encrypted::Content,
         };
+        // Alerts of other lengths are encrypted: TLS 1.2 closes connections with them.
+        self.refused |= kind == ALERT && left == PLAIN_ALERT
+            || self.encrypted == Encrypted::Handshake && left == ENCRYPTED_ALERT;
         if !is_handshake(kind) {
             self.unused = self.expects_finished && FINISHED.contains(&left);
             self.tally.records += u64::from(self.encrypted == Encrypted::Content);
