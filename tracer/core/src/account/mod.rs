@@ -37,12 +37,6 @@ use crate::record::{BootTime, Clock, Connection, Transport};
 /// hundred.
 pub const MAX_APPLICATIONS: usize = 512;
 
-/// Maximum overhead of an encrypted record over its plaintext, in bytes, with the
-/// cipher suites in common use: CBC with SHA-384 in TLS 1.2 (5 + 16 + 48 + 16
-/// bytes). In TLS 1.3, alerts and the end of the handshake look like application
-/// data. They are not longer than this, so they never count as missing plaintext.
-const MAX_OVERHEAD: u64 = 85;
-
 /// Bytes that an application sent through sockets. Every byte is counted once:
 ///
 /// ```text
@@ -60,6 +54,8 @@ pub struct Sockets {
     pub read_in_plain_bytes: u64,
     /// Minimum number of TLS records in `read_in_plain_bytes`.
     pub read_in_plain_records: u64,
+    /// Maximum number of bytes in them that are overhead of the encryption.
+    pub read_in_plain_overhead_bytes: u64,
     /// Bytes of QUIC packets whose frames were captured before encryption. [`Plain`]
     /// counts their streams.
     pub quic_in_plain_bytes: u64,
@@ -144,6 +140,7 @@ impl Account {
             _ => sockets.read_in_plain_bytes += traffic.read_in_plain,
         }
         sockets.read_in_plain_records += traffic.plain_records;
+        sockets.read_in_plain_overhead_bytes += traffic.plain_overhead;
         sockets.encrypted_unread_bytes += unread.tls;
         sockets.handshake_bytes += traffic.handshake;
         sockets.datagrams_unread_bytes += unread.datagrams;
@@ -166,7 +163,7 @@ impl Account {
     /// written before the library was probed, or lost. It can only be computed over
     /// all connections. The overhead of encryption is subtracted.
     pub fn never_in_plain(&self) -> u64 {
-        let overhead = self.sockets.read_in_plain_records.saturating_mul(MAX_OVERHEAD);
+        let overhead = self.sockets.read_in_plain_overhead_bytes;
         let accounted = self.plain.written_bytes.saturating_add(overhead);
         self.sockets.read_in_plain_bytes.saturating_sub(accounted)
     }
@@ -201,6 +198,7 @@ impl Account {
         let sockets = &self.sockets;
         let sent = [
             sockets.read_in_plain_bytes,
+            sockets.quic_in_plain_bytes,
             sockets.encrypted_unread_bytes,
             sockets.handshake_bytes,
             sockets.datagrams_unread_bytes,
@@ -229,6 +227,7 @@ impl Account {
         into.read_in_plain_bytes += from.read_in_plain_bytes;
         into.quic_in_plain_bytes += from.quic_in_plain_bytes;
         into.read_in_plain_records += from.read_in_plain_records;
+        into.read_in_plain_overhead_bytes += from.read_in_plain_overhead_bytes;
         into.encrypted_unread_bytes += from.encrypted_unread_bytes;
         into.handshake_bytes += from.handshake_bytes;
         into.datagrams_unread_bytes += from.datagrams_unread_bytes;

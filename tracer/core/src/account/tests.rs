@@ -57,6 +57,7 @@ fn counts_content_once_that_is_captured_in_plain() {
         handshake: 500,
         read_in_plain: 1100,
         plain_records: 2,
+        plain_overhead: 170,
         ..Traffic::default()
     };
     let plain = Traffic { sent: 1000, decoded: 1000, ..Traffic::default() };

@@ -156,7 +156,8 @@ impl JudgedRequest {
     /// is: its later requests refer to it.
     pub fn has_unknown_host(&self) -> bool {
         let request = &self.sent.message;
-        self.host().is_none() && request.protocol == Protocol::Http2 && request.unread_bytes == 0
+        let has_table = matches!(request.protocol, Protocol::Http2 | Protocol::Http3);
+        has_table && self.host().is_none() && request.unread_bytes == 0
     }
 
     /// Returns the sender.

@@ -359,6 +359,7 @@ impl Decoder {
                 self.traffic.handshake += tally.handshake;
                 self.traffic.unread.tls += tally.content;
                 self.traffic.plain_records += tally.records;
+                self.traffic.plain_overhead += tally.overhead;
                 self.traffic.refused |= records.was_refused();
             }
             ProtocolState::Dns(stream) => {
@@ -447,6 +448,7 @@ impl StreamParser for Decoder {
             traffic.read_in_plain = std::mem::take(&mut traffic.unread.tls);
         } else {
             traffic.plain_records = 0;
+            traffic.plain_overhead = 0;
         }
         traffic.last = self.last;
         traffic.close();

@@ -30,6 +30,8 @@ pub struct Traffic {
     pub read_in_plain: u64,
     /// Minimum number of such records.
     pub plain_records: u64,
+    /// Maximum overhead of the encryption of these records, in bytes.
+    pub plain_overhead: u64,
     /// Captured bytes that belong to no request.
     pub unread: Unread,
     /// Captured bytes of requests that exceeded the limits.

@@ -51,6 +51,20 @@ const PLAIN_ALERT: usize = 2;
 /// Length of an encrypted TLS 1.3 alert.
 const ENCRYPTED_ALERT: usize = 2 + 1 + 16;
 
+/// Maximum overhead of an encrypted record over its plaintext, in bytes, with the
+/// cipher suites in common use: CBC with SHA-384 in TLS 1.2 (5 + 16 + 48 + 16
+/// bytes). Alerts and the end of the handshake look like application data in TLS
+/// 1.3. They are not longer than this, so they never count as missing plaintext.
+const MAX_OVERHEAD: u64 = 85;
+
+/// Overhead of an encrypted record in TLS 1.3 without padding: the header, the type
+/// and the tag.
+const OVERHEAD_13: u64 = 5 + 1 + 16;
+
+/// Maximum length of the encrypted messages of TLS 1.3 that may follow the handshake:
+/// alerts, and KeyUpdate with its 5 bytes.
+const MAX_CONTROL_13: u64 = OVERHEAD_13 + 5;
+
 /// Length of a record header.
 const HEADER: usize = 5;
 
@@ -80,6 +94,8 @@ pub(super) struct Records {
     closing: u64,
     /// Set once the client ended the handshake with an alert.
     refused: bool,
+    /// Set once a Finished of TLS 1.3 was sent.
+    is_tls13: bool,
     since: BootTime,
     tally: Tally,
 }
@@ -104,6 +120,8 @@ pub(super) struct Tally {
     pub(super) content: u64,
     /// Minimum number of records with application data.
     pub(super) records: u64,
+    /// Maximum overhead of their encryption, in bytes.
+    pub(super) overhead: u64,
 }
 
 /// The position of the next byte in the sequence of records.
@@ -133,6 +151,7 @@ impl Records {
             unused: false,
             closing: 0,
             refused: false,
+            is_tls13: false,
             since,
             tally,
         }
@@ -253,7 +272,10 @@ impl Records {
             || self.encrypted == Encrypted::Handshake && left == ENCRYPTED_ALERT;
         if !is_handshake(kind) {
             self.unused = self.expects_finished && FINISHED.contains(&left);
-            self.tally.records += u64::from(self.encrypted == Encrypted::Content);
+            self.is_tls13 |= self.unused;
+            if self.encrypted == Encrypted::Content {
+                self.tally.add_record((HEADER + left) as u64, self.is_tls13);
+            }
         }
         self.expects_finished &= kind == CHANGE_CIPHER_SPEC;
         *self.counter(kind) += HEADER as u64;
@@ -308,17 +330,30 @@ impl Records {
 }
 
 impl Tally {
+    /// Counts the start of a record of `len` bytes.
+    fn add_record(&mut self, len: u64, is_tls13: bool) {
+        self.records += 1;
+        self.overhead += match is_tls13 {
+            true if len > MAX_CONTROL_13 => OVERHEAD_13,
+            _ => MAX_OVERHEAD.min(len),
+        };
+    }
+
     /// Counts a record that did not close the connection.
     fn add_closing(&mut self, len: u64) {
-        self.content += len;
-        self.records += u64::from(len > 0);
+        if len > 0 {
+            self.content += len;
+            self.add_record(len, true);
+        }
     }
 
     /// Counts bytes of an unknown number of records, assuming as few as
     /// possible.
     fn add_unknown(&mut self, len: u64) {
+        let records = len.div_ceil(MAX_PLAIN);
         self.content += len;
-        self.records += len.div_ceil(MAX_PLAIN);
+        self.records += records;
+        self.overhead += (MAX_OVERHEAD * records).min(len);
     }
 }
 

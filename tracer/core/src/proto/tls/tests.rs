@@ -226,6 +226,25 @@ fn the_record_count_is_a_lower_bound() {
 }
 
 #[test]
+fn the_overhead_is_exact_in_tls_1_3() {
+    let overhead = |start: &[Vec<u8>], rest: &[Vec<u8>]| {
+        let mut records = Records::new(BootTime(0));
+        records.data(&[start.concat(), rest.concat()].concat(), true);
+        records.tally().overhead
+    };
+    let hello = record(22, &hello(&[]));
+    let (data, alert) = (record(23, &[0; 200]), record(23, &[0; 19]));
+    let tls13 = [hello.clone(), record(20, &[1]), record(23, &[0; 53])];
+    let tls12 = [hello, record(22, &[0; 40])];
+    assert_eq!(overhead(&tls13, &[data.clone(), data.clone()]), 2 * 22);
+    // Alerts and KeyUpdate have no plaintext.
+    assert_eq!(overhead(&tls13, &[data.clone(), alert, record(23, &[0; 22])]), 22 + 24 + 27);
+    assert_eq!(overhead(&tls12, &[data.clone(), record(23, &[0; 30])]), 85 + 35);
+    // The version of a connection that was joined late is not known.
+    assert_eq!(overhead(&[], std::slice::from_ref(&data)), 85);
+}
+
+#[test]
 fn a_truncated_hello_yields_a_name_before_the_gap() {
     let hello = record(22, &hello(&[sni(b"a.example"), (0xfe0d, vec![0; 300])]));
     for (at, named) in [(60, false), (150, true)] {
