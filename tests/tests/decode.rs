@@ -296,6 +296,8 @@ fn json_lines_match_the_documentation() {
             "opaque_bytes",
             "findings",
             "findings_uncounted",
+            "shortened",
+            "limited",
         ];
         assert_eq!(keys(line), documented.into());
         assert_eq!(line["source"], recorded.path.to_str().expect("a path in UTF-8"));

@@ -164,6 +164,8 @@ pub fn alert() -> Alert {
             opaque_bytes: 0,
             findings: vec![url],
             findings_uncounted: 0,
+            shortened: false,
+            limited: false,
         },
     }
 }

@@ -18,6 +18,7 @@ pub mod json;
 mod model;
 mod notice;
 pub mod redact;
+mod size;
 pub mod text;
 
 pub use self::{

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{json::ALERT_SCHEMA, redact::Redactor};
+use super::{json::ALERT_SCHEMA, redact::Redactor, size};
 use crate::{
     finding::{
         Confidence, Identification, Kind, Lifetime, Recipient, Scope, Sender, Severity, UrlRole,
@@ -125,6 +125,13 @@ pub struct RequestReport {
     pub findings: Vec<FindingReport>,
     /// Number of findings that are not in the list.
     pub findings_uncounted: u64,
+    /// Set if texts were cut or findings left out to bound the size of this report.
+    #[serde(default)]
+    pub shortened: bool,
+    /// Set if reading the whole request would have cost too much. What was not read is in
+    /// [`RequestReport::opaque_bytes`].
+    #[serde(default)]
+    pub limited: bool,
 }
 
 /// The head of a request, without its fields.
@@ -242,13 +249,13 @@ impl Alert {
 }
 
 impl RequestReport {
-    /// Reports a request, with values as sent.
+    /// Reports a request, with values as sent, in a bounded size.
     pub fn new(judged: &JudgedRequest) -> Self {
         let request = &judged.sent.message;
         let mut findings: Vec<_> = judged.disclosures.iter().map(FindingReport::new).collect();
         // The sort is stable: equally severe findings stay in the request's order.
         findings.sort_by_key(|finding| Reverse(finding.severity));
-        Self {
+        let mut report = Self {
             browser: judged.browser.as_ref().map(|browser| browser.name.to_string()),
             private: judged.private,
             sender: judged.sender(),
@@ -270,7 +277,11 @@ impl RequestReport {
             opaque_bytes: judged.opaque_bytes(),
             findings,
             findings_uncounted: judged.findings_uncounted,
-        }
+            shortened: false,
+            limited: judged.report.reached.any(),
+        };
+        size::bound(&mut report);
+        report
     }
 }
 

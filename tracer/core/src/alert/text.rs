@@ -114,6 +114,12 @@ pub fn message(alert: &Alert, style: Style) -> String {
         line += ", in a private window";
     }
     let _ = write!(line, "  {}", style.paint(Style::DIM, &printable(&main.chain)));
+    if alert.content.limited {
+        line += " (too costly to read to the end)";
+    }
+    if alert.content.shortened {
+        line += " (shortened)";
+    }
     line
 }
 

@@ -14,7 +14,7 @@
 //! byte a bounded number of times.
 
 use super::{
-    Limits, Report, Value, archive,
+    Limits, Report, Value, Work, archive,
     chain::{Chain, Path, Step},
     compress,
     deobfuscate::{deobfuscate, is_reversed},
@@ -72,6 +72,13 @@ const MAX_GUESSES: u32 = 16;
 /// Minimum length of text in which an encoding is looked for.
 const MIN_ENCODED: usize = 12;
 
+/// Cost of reporting a value, in bytes inspected: the search looks up its name and its
+/// place, and classifies it.
+const VALUE_COST: usize = 512;
+
+/// Cost of a byte that is looked at, in bytes inspected: many formats are tried.
+const LOOK_COST: usize = 4;
+
 /// The state of one call to [`unwrap`](super::unwrap).
 pub(super) struct Engine<'e> {
     limits: Limits,
@@ -81,11 +88,11 @@ pub(super) struct Engine<'e> {
     field_guesses: u32,
     /// URLs that may be in the request.
     known: &'e [&'e str],
-    visit: &'e mut dyn FnMut(&Value<'_>),
+    visit: &'e mut dyn FnMut(&Value<'_>, &mut Work),
 }
 
 impl<'e> Engine<'e> {
-    pub(super) fn new(limits: Limits, visit: &'e mut dyn FnMut(&Value<'_>)) -> Self {
+    pub(super) fn new(limits: Limits, visit: &'e mut dyn FnMut(&Value<'_>, &mut Work)) -> Self {
         Self {
             limits,
             report: Report::default(),
@@ -121,9 +128,18 @@ impl<'e> Engine<'e> {
             self.count_skipped(text.len());
             return;
         }
+        if !self.charge(VALUE_COST.saturating_add(text.len()), text.len()) {
+            return;
+        }
         self.report.values += 1;
         let Context { chain, key, container, truncated } = context;
-        (self.visit)(&Value { text, key, container, chain, truncated });
+        let mut work = Work::new(self.report.work, self.limits.work);
+        (self.visit)(&Value { text, key, container, chain, truncated }, &mut work);
+        self.report.work = work.spent();
+        if work.skipped() > 0 {
+            self.report.reached.work = true;
+            self.count_skipped(work.skipped());
+        }
     }
 
     /// Counts bytes that no decoder understands.
@@ -138,7 +154,12 @@ impl<'e> Engine<'e> {
     /// Charges the inspection of `len` bytes; returns `false`, and counts them
     /// as skipped, if the budget does not cover it.
     fn charge_work(&mut self, len: usize) -> bool {
-        let work = self.report.work.saturating_add(len as u64);
+        self.charge(len, len)
+    }
+
+    /// Does the same for `cost` bytes inspected, of which `len` would be skipped.
+    fn charge(&mut self, cost: usize, len: usize) -> bool {
+        let work = self.report.work.saturating_add(cost as u64);
         if work > self.limits.work || self.report.reached.values {
             self.report.reached.work |= work > self.limits.work;
             self.count_skipped(len);
@@ -213,7 +234,8 @@ impl<'e> Engine<'e> {
 
     /// Reads bytes of any kind.
     pub(super) fn look(&mut self, bytes: &[u8], context: Context<'_>, role: Role<'_>) {
-        if bytes.is_empty() || !self.charge_work(bytes.len()) {
+        let cost = bytes.len().saturating_mul(LOOK_COST);
+        if bytes.is_empty() || !self.charge(cost, bytes.len()) {
             return;
         }
         let text = text::as_text(bytes, context.truncated);

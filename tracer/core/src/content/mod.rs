@@ -47,6 +47,7 @@ mod request;
 mod strings;
 mod text;
 mod tree;
+mod work;
 mod xml;
 mod xor;
 mod xor_key;
@@ -55,6 +56,7 @@ pub use chain::{Chain, Coding, Path, Segment, Step};
 pub use multipart::boundary as multipart_boundary;
 pub use text::percent_decode;
 pub use tree::{End, Leaf};
+pub use work::Work;
 pub use xor_key::XorKey;
 
 use crate::proto::Request;
@@ -67,8 +69,9 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes produced by decoders.
     pub output: usize,
-    /// Bytes inspected, counted once per inspection. Starting a decompressor is
-    /// charged as several thousand bytes.
+    /// Bytes inspected by the decoders and by the search in their values, counted
+    /// once per inspection. Starting a decompressor is charged as several thousand
+    /// bytes.
     pub work: u64,
     /// Number of values reported.
     pub values: usize,
@@ -157,17 +160,16 @@ impl Report {
 
 /// Calls `visit` with every value of a request.
 pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'_>)) -> Report {
-    let mut engine = engine::Engine::new(*limits, &mut visit);
-    request::request(&mut engine, request);
-    engine.finish()
+    unwrap_with(request, limits, &[], |value, _| visit(value))
 }
 
 /// Does the same, and also finds URLs of `known` under a mask of up to 32 bytes.
+/// `visit` charges what it inspects of a value again.
 pub fn unwrap_with(
     request: &Request,
     limits: &Limits,
     known: &[&str],
-    mut visit: impl FnMut(&Value<'_>),
+    mut visit: impl FnMut(&Value<'_>, &mut Work),
 ) -> Report {
     let mut engine = engine::Engine::new(*limits, &mut visit).with_known(known);
     request::request(&mut engine, request);
@@ -227,6 +229,7 @@ pub fn unwrap_body(
     limits: &Limits,
     mut visit: impl FnMut(&Value<'_>),
 ) -> Report {
+    let mut visit = |value: &Value<'_>, _: &mut Work| visit(value);
     let mut engine = engine::Engine::new(*limits, &mut visit);
     let chain = Chain::new(Step::Body);
     request::body(&mut engine, bytes, &chain, content_type, content_encoding, truncated);

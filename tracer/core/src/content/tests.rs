@@ -84,7 +84,7 @@ fn values_in(bytes: &[u8]) -> Vec<Seen> {
 const EVENT: &str =
     r#"{"event":"view","url":"https://news.example.org/politics/story-42?q=private"}"#;
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = write::GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

@@ -89,8 +89,9 @@ impl Detector {
         /// Visits that are looked for under a mask. Reports follow soon.
         const MASKED: usize = 8;
         let known = context.visits.last_urls(MASKED);
-        let report =
-            content::unwrap_with(request, &self.limits, &known, |value| search.value(value));
+        let report = content::unwrap_with(request, &self.limits, &known, |value, work| {
+            search.value(value, work);
+        });
         Findings { report, ..search.finish() }
     }
 }

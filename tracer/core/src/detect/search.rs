@@ -20,7 +20,7 @@ use crate::{
     visits::Visits,
 };
 use crate::{
-    content::{self, Step, Value},
+    content::{self, Step, Value, Work},
     proto::{Initiator, Request},
     rules::{PersonalForm, Vocabularies},
 };
@@ -125,8 +125,8 @@ impl<'a> Search<'a> {
         Findings { sdk, candidates: self.candidates.into_list(), ..self.found }
     }
 
-    /// Searches a value.
-    pub(super) fn value(&mut self, value: &Value<'_>) {
+    /// Searches a value, and charges what it inspects beyond its bytes.
+    pub(super) fn value(&mut self, value: &Value<'_>, work: &mut Work) {
         if let Step::Header(field) = value.chain.root() {
             if field.eq_ignore_ascii_case("Referer") {
                 return self.add_header_field(Kind::Referer, value);
@@ -135,18 +135,18 @@ impl<'a> Search<'a> {
                 return self.add_header_field(Kind::Origin, value);
             }
             if SOFTWARE_FIELDS.iter().any(|name| field.eq_ignore_ascii_case(name)) {
-                return self.find_earlier_visits(value);
+                return self.find_earlier_visits(value, work);
             }
         }
         if self.is_navigation {
-            return self.find_earlier_visits(value);
+            return self.find_earlier_visits(value, work);
         }
         self.find_visited_key(value);
         if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
             self.add_disclosed(kind, class, value);
             return self.find_pieces(value);
         }
-        let has_url = self.find_urls(value);
+        let has_url = self.find_urls(value, work);
         if !has_url && let Some(host) = visited::host_within(value, self.visits, self.own) {
             let class = Some("host".to_owned());
             let chain = value.chain.to_string();
@@ -170,8 +170,8 @@ impl<'a> Search<'a> {
 
     /// Finds the URLs of earlier visits. The other values of a navigation belong to
     /// the visit itself, but an earlier URL shows that it is a report in disguise.
-    fn find_earlier_visits(&mut self, value: &Value<'_>) {
-        for span in urls_in(value.text) {
+    fn find_earlier_visits(&mut self, value: &Value<'_>, work: &mut Work) {
+        for span in url::spans(value.text, false, work) {
             let url = &value.text[span.start..span.end];
             if self.visits.page(url).is_some() {
                 let host = &value.text[span.host_start..span.host_end];
@@ -246,10 +246,10 @@ impl<'a> Search<'a> {
 
     /// Finds URLs of other sites, whole or in pieces. Returns `true` if the value
     /// contains any URL.
-    fn find_urls(&mut self, value: &Value<'_>) -> bool {
+    fn find_urls(&mut self, value: &Value<'_>, work: &mut Work) -> bool {
         let text = value.text;
         let mut any = false;
-        for span in url::spans(text, value.truncated) {
+        for span in url::spans(text, value.truncated, work) {
             any = true;
             let found = &text[span.start..span.end];
             // A visited page shows that a decoded space belongs to the URL.

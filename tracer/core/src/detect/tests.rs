@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::*;
+use crate::content::tests::gzip;
 use crate::finding::{CandidateKind, Kind, Lifetime};
 use crate::knowledge::Knowledge;
 use crate::proto::parse_http1;
@@ -354,3 +355,31 @@ mod roles;
 mod sdks;
 mod urls;
 mod visited;
+
+/// Returns the findings of a body that gzip compresses to a thousandth of its size, with a small
+/// limit on the work.
+fn find_in_bomb(unit: &str) -> Findings {
+    let packed = gzip(unit.repeat((128 << 10) / unit.len()).as_bytes());
+    let head = format!(
+        "POST /r HTTP/1.1\r\nHost: collect.vendor.test\r\nContent-Encoding: gzip\r\n\
+         Content-Length: {}\r\n\r\n",
+        packed.len()
+    );
+    let (requests, _) = parse_http1(&[head.as_bytes(), &packed].concat());
+    let detector = Detector { limits: LOW, ..DETECTOR.clone() };
+    detector.find(requests.first().expect("a request"))
+}
+
+/// Limits that allow few inspections of the text of [`find_in_bomb`].
+const LOW: Limits = Limits { depth: 32, output: 1 << 20, work: 2 << 20, values: 1 << 10 };
+
+#[test]
+fn what_the_search_inspects_is_charged_and_bounded() {
+    let innocent = find_in_bomb("a word ").report;
+    assert!(!innocent.reached.work, "{innocent:?}");
+    for unit in ["https://", "https://a.test/", "https://a.test/?u=", "http://[::1]:8"] {
+        let report = find_in_bomb(unit).report;
+        assert!(report.work <= LOW.work, "{unit}: {report:?}");
+        assert!(report.reached.work && report.skipped > 0, "{unit}: {report:?}");
+    }
+}

@@ -5,6 +5,7 @@ mod end;
 
 use self::authority::Authority;
 pub(super) use self::authority::is_host;
+use crate::content::Work;
 
 /// The position of a URL in a text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +28,83 @@ pub struct UrlSpan {
 /// copied once for each of them.
 const MAX_URL: usize = 8192;
 
+/// Cost of an address, in bytes inspected: the authority is looked at several times.
+const MARK_COST: usize = 512;
+
+/// Number of times that the bytes of a URL are inspected: to find its end, to compare it with
+/// the vocabularies and with the visits, and to find its role.
+const PASSES: usize = 8;
+
 /// Finds the URLs in a complete text, also those inside others
 /// (`https://r.example/?u=https://…`).
 pub fn urls_in(text: &str) -> impl Iterator<Item = UrlSpan> {
-    spans(text, false)
+    // The caller bounds the text.
+    let mut work = Work::unlimited();
+    marks(text).filter_map({
+        let mut run = Run::default();
+        move |colon| run.span(text, colon, false, &mut work)
+    })
 }
 
 /// Finds the URLs in a text that may be truncated. No continuation of a truncated
 /// text contradicts the result: its URLs begin with those found here, and those that
 /// are not [open](UrlSpan::open) are the same.
-pub(super) fn spans(text: &str, truncated: bool) -> impl Iterator<Item = UrlSpan> {
+/// If the work does not suffice, the rest of the text is skipped.
+pub(super) fn spans<'t>(
+    text: &'t str,
+    truncated: bool,
+    work: &'t mut Work,
+) -> impl Iterator<Item = UrlSpan> + 't {
+    let mut run = Run::default();
+    let mut marks = marks(text);
+    std::iter::from_fn(move || {
+        loop {
+            let colon = marks.next()?;
+            if !work.charge(MARK_COST) {
+                work.skip(text.len() - colon);
+                return None;
+            }
+            if let Some(span) = run.span(text, colon, truncated, work) {
+                return Some(span);
+            }
+        }
+    })
+}
+
+/// Returns the positions of the colons of `://`.
+fn marks(text: &str) -> impl Iterator<Item = usize> {
     // Most values are too short for a substring search to repay its setup.
     let bytes = text.as_bytes();
-    // End of the current run of URL characters, shared by all URLs in the run.
-    let mut run_end = 0;
-    memchr::memchr_iter(b':', bytes).filter(|&colon| bytes[colon..].starts_with(b"://")).filter_map(
-        move |colon| {
-            if run_end <= colon {
-                run_end = colon + bytes[colon..].iter().take_while(|&&b| is_url_byte(b)).count();
-            }
-            span_at(text, colon, run_end, truncated)
-        },
-    )
+    memchr::memchr_iter(b':', bytes).filter(|&colon| bytes[colon..].starts_with(b"://"))
+}
+
+/// A run of URL characters, shared by all URLs in it.
+#[derive(Debug, Default)]
+struct Run {
+    end: usize,
+}
+
+impl Run {
+    /// Returns the URL whose scheme ends at `colon`.
+    fn span(
+        &mut self,
+        text: &str,
+        colon: usize,
+        truncated: bool,
+        work: &mut Work,
+    ) -> Option<UrlSpan> {
+        if self.end <= colon {
+            let run = text.as_bytes()[colon..].iter().take_while(|&&b| is_url_byte(b));
+            self.end = colon + run.count();
+        }
+        let span = span_at(text, colon, self.end, truncated)?;
+        // A shorter URL was found in a run that was inspected up to its end.
+        if !work.charge((self.end - colon).min(MAX_URL).saturating_mul(PASSES)) {
+            work.skip(text.len() - colon);
+            return None;
+        }
+        Some(span)
+    }
 }
 
 /// Returns the URL whose scheme ends at `colon`, in a run of URL characters that

@@ -213,10 +213,11 @@ fn no_continuation_contradicts_a_truncated_text() {
         "「https://例え.example/あ」 https://a.test/x。b https://a.test/x?t=1:2:3.",
         "https://a.test/x?a=https://b.test/y, *https://c.test/**",
     ] {
-        let all: Vec<_> = spans(text, false).map(|it| &text[it.start..it.end]).collect();
+        let all: Vec<_> =
+            spans(text, false, &mut Work::unlimited()).map(|it| &text[it.start..it.end]).collect();
         for (cut, _) in text.char_indices() {
             let part = &text[..cut];
-            for span in spans(part, true) {
+            for span in spans(part, true, &mut Work::unlimited()) {
                 let found = &part[span.start..span.end];
                 let is_in = all.iter().any(|it| *it == found || span.open && it.starts_with(found));
                 assert!(is_in, "{found} of {part}: {all:?}");
