@@ -24,6 +24,7 @@
 
 mod pairing;
 mod position;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ use serde::Serialize;
 use crate::record::{BootTime, Connection, Hook, Process, Record, Transport};
 pub use pairing::Pairing;
 use position::{Cursor, Gap, Placement};
+use shares::Shares;
 
 /// A part of a byte stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +162,7 @@ pub struct Counters {
     pub repeated_bytes: u64,
 }
 
-/// A table of connections that evicts the least recently used ones.
+/// A table of connections that evicts the least recently used ones, of the user that has the most.
 pub struct Streams<S: StreamParser> {
     limits: Limits,
     settings: S::Settings,
@@ -168,6 +170,7 @@ pub struct Streams<S: StreamParser> {
     /// The connections in order of their last send, from [`Entry::turn`] to
     /// key.
     turns: BTreeMap<u64, Slot>,
+    shares: Shares,
     next_turn: u64,
     buffered: usize,
     counters: Counters,
@@ -205,6 +208,8 @@ struct Entry<S> {
     /// Time of the last send.
     last: BootTime,
     turn: u64,
+    /// The user that opened it.
+    user: u32,
     buffered: usize,
     cursor: Cursor,
     parser: S,
@@ -218,6 +223,7 @@ impl<S: StreamParser> Streams<S> {
             settings,
             entries: HashMap::new(),
             turns: BTreeMap::new(),
+            shares: Shares::default(),
             next_turn: 0,
             buffered: 0,
             counters: Counters::default(),
@@ -294,15 +300,19 @@ impl<S: StreamParser> Streams<S> {
             entry.process = record.process.clone();
         }
         entry.last = entry.last.max(record.time);
-        entry.recount(&mut self.buffered);
+        entry.recount(&mut self.buffered, &mut self.shares);
         self.turns.remove(&entry.turn);
+        self.shares.renew(entry.user, entry.turn, self.next_turn);
         entry.turn = self.next_turn;
         self.turns.insert(entry.turn, slot);
         self.next_turn += 1;
 
         while self.buffered > self.limits.buffered {
+            let Some(slot) = self.shares.of_most_bytes() else {
+                break;
+            };
             self.counters.evicted_for_memory += 1;
-            self.remove_oldest(out);
+            self.remove(slot, out);
         }
     }
 
@@ -324,7 +334,7 @@ impl<S: StreamParser> Streams<S> {
             }
             entry.parser.flush(stale, &mut self.messages);
             entry.emit(&mut self.messages, out);
-            entry.recount(&mut self.buffered);
+            entry.recount(&mut self.buffered, &mut self.shares);
         }
     }
 
@@ -375,8 +385,11 @@ impl<S: StreamParser> Streams<S> {
         out: &mut Vec<Sent<S::Message>>,
     ) -> (Gap, usize) {
         while self.entries.len() >= self.limits.connections.max(1) {
+            let Some(slot) = self.shares.of_most_connections() else {
+                break;
+            };
             self.counters.evicted_for_room += 1;
-            self.remove_oldest(out);
+            self.remove(slot, out);
         }
         self.counters.opened += 1;
         let entry = Entry {
@@ -385,11 +398,13 @@ impl<S: StreamParser> Streams<S> {
             hook: record.hook,
             last: record.time,
             turn: self.next_turn,
+            user: record.process.uid,
             buffered: 0,
             cursor: Cursor::joined_at(record),
             parser: S::open(&self.settings, &record.connection, record.time),
         };
         self.turns.insert(entry.turn, slot);
+        self.shares.add(entry.user, entry.turn, slot);
         self.next_turn += 1;
         self.entries.insert(slot, entry);
         (Gap::NONE, 0)
@@ -406,6 +421,7 @@ impl<S: StreamParser> Streams<S> {
             return;
         };
         self.turns.remove(&entry.turn);
+        self.shares.remove(entry.user, entry.turn, entry.buffered);
         self.buffered -= entry.buffered;
         let rest = match entry.cursor.is_open() {
             true => Gap::Unknown,
@@ -442,9 +458,10 @@ impl<S: StreamParser> Entry<S> {
         }));
     }
 
-    fn recount(&mut self, total: &mut usize) {
+    fn recount(&mut self, total: &mut usize, shares: &mut Shares) {
         let now = self.parser.buffered();
         *total = *total - self.buffered + now;
+        shares.recount(self.user, self.buffered, now);
         self.buffered = now;
     }
 }

@@ -490,3 +490,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_flood_displaces_only_connections_of_its_own_user() {
+    let limits = Limits { connections: 100, buffered: 10_000, ..Limits::default() };
+    let mut streams = Streams::<Echo>::new(limits, ());
+    let mut out = Vec::new();
+    let send = |key: u64, uid: u32| {
+        let connection = connection(key);
+        let process = Process { uid, ..record(None, b"").process };
+        Record { connection, process, ..record(None, &[0; 100]) }
+    };
+    for key in 0..20 {
+        streams.push(&send(key, 1), &mut out);
+    }
+    for key in 20..5000 {
+        streams.push(&send(key, 2), &mut out);
+    }
+    let kept = streams.parsers().filter(|(connection, _)| connection.key < 20).count();
+    assert_eq!(kept, 20);
+    assert!(streams.parsers().count() > 60);
+    let counters = streams.counters();
+    assert!(counters.evicted_for_room + counters.evicted_for_memory > 4800);
+    streams.finish(&mut out);
+    assert_eq!(streams.buffered(), 0);
+}
