@@ -28,8 +28,9 @@ mod nr {
     pub(super) const SENDMSG: u64 = 46;
     pub(super) const SENDMMSG: u64 = 307;
     pub(super) const PWRITEV2: u64 = 328;
-    /// `socketcall`, `sendmmsg`, `sendto`, `sendmsg` of 32-bit processes.
-    pub(super) const COMPAT: [u64; 4] = [102, 345, 369, 370];
+    /// `write`, `socketcall`, `writev`, `sendmmsg`, `sendto`, `sendmsg`, `pwritev2` of
+    /// 32-bit processes, and of 64-bit processes that use `int 0x80`.
+    pub(super) const COMPAT: [u64; 7] = [4, 102, 146, 345, 369, 370, 379];
     /// The one of these whose arguments are in memory.
     pub(super) const SOCKETCALL: Option<u64> = Some(102);
 }
@@ -45,8 +46,9 @@ mod nr {
     pub(super) const MMAP: u64 = 222;
     pub(super) const SENDMMSG: u64 = 269;
     pub(super) const PWRITEV2: u64 = 287;
-    /// `send`, `sendto`, `sendmsg`, `sendmmsg` of 32-bit processes.
-    pub(super) const COMPAT: [u64; 4] = [289, 290, 296, 374];
+    /// `write`, `writev`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `pwritev2` of 32-bit
+    /// processes.
+    pub(super) const COMPAT: [u64; 7] = [4, 146, 289, 290, 296, 374, 393];
     /// All of these have their arguments in registers.
     pub(super) const SOCKETCALL: Option<u64> = None;
 }
@@ -59,6 +61,8 @@ mod regs {
     pub(super) const AT: usize = 56;
     /// bx, the first argument of a 32-bit process.
     pub(super) const COMPAT_FIRST: usize = 40;
+    /// cx, the second one.
+    pub(super) const COMPAT_SECOND: usize = 88;
 
     pub(super) fn args(regs: &Regs) -> [u64; 6] {
         [regs[7], regs[6], regs[5], regs[0], regs[2], regs[1]]
@@ -73,6 +77,8 @@ mod regs {
     pub(super) const AT: usize = 0;
     /// x0, also the first argument of a 32-bit process.
     pub(super) const COMPAT_FIRST: usize = 0;
+    /// x1, the second one.
+    pub(super) const COMPAT_SECOND: usize = 8;
 
     pub(super) fn args(regs: &Regs) -> [u64; 6] {
         *regs
@@ -131,7 +137,7 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         return 0;
     };
     if task.in_compat_syscall() {
-        if compat && !has_other_hook(compat_sock(task, id, Kernel(ctx.arg(0)))) {
+        if compat && is_compat_send(task, id, Kernel(ctx.arg(0))) {
             count(Counter::Compat);
         }
         return 0;
@@ -185,14 +191,31 @@ fn has_other_hook(sk: Option<Kernel>) -> bool {
         && sk.and_then(|sk| sk.read::<u16>(offset!(sock.protocol))) == Some(net::TCP)
 }
 
-/// Returns the socket that a 32-bit process sends on, if the descriptor is the
-/// first argument.
+/// Reports whether a system call of a 32-bit process sends on a socket that no other hook
+/// captures.
 #[inline(always)]
-fn compat_sock(task: Task, id: u64, regs: Kernel) -> Option<Kernel> {
-    if setting!(tcp_elsewhere) == 0 || Some(id) == nr::SOCKETCALL {
-        return None;
+fn is_compat_send(task: Task, id: u64, regs: Kernel) -> bool {
+    /// `send`, `sendto`, `sendmsg` and `sendmmsg` as calls of `socketcall`.
+    const SENDS: [u64; 4] = [9, 11, 16, 20];
+    let Some(first) = regs.read::<u64>(regs::COMPAT_FIRST) else {
+        return true;
+    };
+    let mut fd = first;
+    if Some(id) == nr::SOCKETCALL {
+        if !SENDS.contains(&first) {
+            return false;
+        }
+        // The arguments are in memory, as 32-bit words.
+        let list = regs.read::<u64>(regs::COMPAT_SECOND).unwrap_or(0);
+        match User::new(list).read::<u32>() {
+            Some(word) => fd = u64::from(word),
+            None => return true,
+        }
     }
-    task.sock(regs.read::<u64>(regs::COMPAT_FIRST)?)
+    match task.sock(fd) {
+        Some(sk) => !has_other_hook(Some(sk)),
+        None => false,
+    }
 }
 
 /// Notifies the daemon of a file mapped as executable, which may be a TLS library:
