@@ -32,11 +32,12 @@ use aya::{
     Ebpf,
     programs::{
         ProgramError, UProbe,
-        uprobe::{UProbeLinkId, UProbeScope},
+        uprobe::{UProbeLink, UProbeLinkId, UProbeScope},
     },
 };
 
 use super::{
+    links::{self, Budget, Owner},
     proc::{self, MappedId, Mapping},
     rechecks::Rechecks,
 };
@@ -131,6 +132,8 @@ impl Follower {
             mapped: HashMap::new(),
             backlog: VecDeque::new(),
             rechecks: Rechecks::default(),
+            budget: Budget::new(),
+            is_denied: false,
             swept: Instant::now(),
             events: sender,
         };
@@ -170,6 +173,8 @@ impl Follower {
 
 /// A file that was analyzed.
 struct KnownFile {
+    /// The application that mapped it first.
+    owner: Owner,
     /// Probes in it: program and link.
     links: Vec<(&'static str, UProbeLinkId)>,
     /// Processes in scope that map it.
@@ -197,6 +202,9 @@ struct Worker {
     /// They are analyzed one at a time, when there is nothing more urgent.
     backlog: VecDeque<PendingFile>,
     rechecks: Rechecks,
+    budget: Budget,
+    /// Set once the kernel did not permit to read what processes map.
+    is_denied: bool,
     swept: Instant,
     events: mpsc::Sender<ProbeEvent>,
 }
@@ -223,7 +231,7 @@ impl Worker {
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.detach_all(),
             }
             while let Some((tgid, since)) = self.rechecks.take_due(Instant::now()) {
                 self.inspect(tgid, since);
@@ -238,9 +246,10 @@ impl Worker {
 
     /// Reads the maps of a process, which was notified at `since`.
     fn inspect(&mut self, tgid: u32, since: Instant) {
-        let Ok(mappings) = proc::mappings(tgid) else {
-            // The process has ended.
-            return;
+        let mappings = match proc::mappings(tgid) {
+            Ok(mappings) => mappings,
+            // Otherwise the process has ended.
+            Err(err) => return self.report_denial(&err, &format!("/proc/{tgid}/maps")),
         };
         for mapping in mappings {
             let pending = PendingFile { tgid, since, mapping };
@@ -282,8 +291,12 @@ impl Worker {
 
     fn analyze(&mut self, pending: &PendingFile) {
         let PendingFile { tgid, since, mapping } = pending;
-        let file = mapping.open(*tgid);
-        let Some(id) = file.ok().and_then(|file| self.add_file(file, &mapping.path, *since)) else {
+        let file = match mapping.open(*tgid) {
+            Ok(file) => file,
+            // Otherwise the process has ended or unmapped the file.
+            Err(err) => return self.report_denial(&err, &mapping.path),
+        };
+        let Some(id) = self.add_file(file, &mapping.path, *since, Owner::of(*tgid)) else {
             return;
         };
         if self.mapped.len() >= MAX_FILES {
@@ -293,11 +306,23 @@ impl Worker {
         self.add_user(pending);
     }
 
+    /// Reports, once, that the kernel does not permit to read what processes map.
+    fn report_denial(&mut self, err: &io::Error, file: &str) {
+        if err.kind() == io::ErrorKind::PermissionDenied && !self.is_denied {
+            self.is_denied = true;
+            let reason = format!(
+                "{err}; to find TLS libraries, tracer needs CAP_SYS_PTRACE and CAP_SYS_ADMIN (or \
+                 CAP_CHECKPOINT_RESTORE)"
+            );
+            let _ = self.events.send(ProbeEvent::Missed { file: file.into(), reason });
+        }
+    }
+
     /// Probes a file before it is executed.
     fn prepare(&mut self, path: &Path) {
         let since = Instant::now();
         if let Ok(file) = File::open(path)
-            && let Some(id) = self.add_file(file, &path.to_string_lossy(), since)
+            && let Some(id) = self.add_file(file, &path.to_string_lossy(), since, Owner::default())
             && let Some(known) = self.files.get_mut(&id)
         {
             known.keep = true;
@@ -305,15 +330,30 @@ impl Worker {
     }
 
     /// Probes a file if it is new, and returns its id.
-    fn add_file(&mut self, opened: File, name: &str, since: Instant) -> Option<FileId> {
+    fn add_file(
+        &mut self,
+        opened: File,
+        name: &str,
+        since: Instant,
+        owner: Owner,
+    ) -> Option<FileId> {
         let metadata = opened.metadata().ok()?;
         let id = (metadata.dev(), metadata.ino());
         if !self.files.contains_key(&id) {
+            // The file is not remembered: for another application, it is probed.
+            if let Some(reason) = self.budget.refusal(&owner) {
+                if self.budget.is_news(&owner) {
+                    let _ = self.events.send(ProbeEvent::Missed { file: name.into(), reason });
+                }
+                return None;
+            }
             if self.files.len() >= MAX_FILES {
                 self.files.retain(|_, known| !known.links.is_empty());
             }
             let links = self.probe(opened, name, since);
-            let known = KnownFile { links, users: HashSet::new(), unused: None, keep: false };
+            self.budget.add(&owner, links.len());
+            let known =
+                KnownFile { owner, links, users: HashSet::new(), unused: None, keep: false };
             self.files.insert(id, known);
         }
         Some(id)
@@ -409,18 +449,30 @@ impl Worker {
                 gone.push(*id);
             }
         }
+        let gone = gone.iter().filter_map(|id| self.files.remove(id)).collect();
+        self.detach(gone);
+    }
+
+    /// Detaches from all files.
+    fn detach_all(&mut self) {
+        let files = self.files.drain().map(|(_, known)| known).collect();
+        self.detach(files);
+    }
+
+    fn detach(&mut self, files: Vec<KnownFile>) {
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in gone {
-            let Some(known) = self.files.remove(&id) else {
-                continue;
-            };
-            for (program, link) in known.links {
-                let detached = uprobe(&mut ebpf, program).and_then(|probe| probe.detach(link));
-                if let Err(err) = detached {
-                    log::warn!("cannot detach {program}: {err}");
+        let mut taken: Vec<UProbeLink> = Vec::new();
+        for KnownFile { owner, links, .. } in files {
+            self.budget.remove(&owner, links.len());
+            for (program, link) in links {
+                match uprobe(&mut ebpf, program).and_then(|probe| probe.take_link(link)) {
+                    Ok(link) => taken.push(link),
+                    Err(err) => log::warn!("cannot detach {program}: {err}"),
                 }
             }
         }
+        drop(ebpf);
+        links::close(taken);
     }
 }
 

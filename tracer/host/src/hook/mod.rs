@@ -8,6 +8,7 @@
 mod btf;
 mod follow;
 mod layouts;
+mod links;
 mod offsets;
 mod packages;
 mod poll;
@@ -69,8 +70,8 @@ pub const DEFAULT_RING: u32 = 16 << 20;
 pub enum HookError {
     /// The process is not permitted to load programs.
     #[error(
-        "tracer needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE) to watch other \
-         processes.\nRun it again with sudo, or in a root shell (`su`) on Android."
+        "tracer needs root (or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_SYS_ADMIN) to watch \
+         other processes.\nRun it again with sudo, or in a root shell (`su`) on Android."
     )]
     NotPermitted,
     /// The programs were not built.

@@ -6,7 +6,8 @@
 //! thread, because it must be probed before it is used.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     path::Path,
     sync::{
@@ -21,7 +22,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::mpsc;
 
 use super::{Follower, HookError, RingReader, proc, reader::RingEntry};
-use tracer_core::record::{BootTime, Clock, Event, Losses};
+use tracer_core::record::{BootTime, Clock, Event, Losses, bounded_arguments};
 
 /// Pause between polls while records arrive.
 const BUSY: Duration = Duration::from_millis(1);
@@ -29,6 +30,8 @@ const BUSY: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(20);
 /// Interval at which the counters are read.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum time for which the ring is drained after the stop.
+const DRAIN: Duration = Duration::from_millis(500);
 /// Maximum number of events in a batch.
 const BATCH: usize = 256;
 /// Maximum number of batches that wait for the decoder: at most 256 MiB with heads of
@@ -97,13 +100,61 @@ struct Poller {
     matched: Arc<AtomicBool>,
     losses: Losses,
     counted: Instant,
-    /// Processes whose executable was reported, by id and thread name: a process that
-    /// executes another program changes its name.
-    reported: HashSet<(u32, String)>,
+    reported: Reported,
 }
 
-/// Maximum number of processes in [`Poller::reported`].
-const MAX_REPORTED: usize = 4096;
+/// The processes whose programs were reported.
+#[derive(Default)]
+struct Reported {
+    /// By process.
+    processes: HashMap<u32, Known>,
+    /// Number of names in all of them.
+    names: usize,
+}
+
+/// A process whose program was reported.
+#[derive(Default)]
+struct Known {
+    /// The names of its threads at which its program was read: a process that executes
+    /// another program changes its name.
+    names: HashSet<String>,
+    /// Hash of what was reported.
+    hash: u64,
+}
+
+impl Reported {
+    /// Maximum number of names. A process can change its name at each send.
+    const MAX_NAMES: usize = 4096;
+
+    /// Returns what is to be reported before a send of a process.
+    fn events(&mut self, tgid: u32, name: &str) -> Vec<Event> {
+        if self.processes.get(&tgid).is_some_and(|known| known.names.contains(name)) {
+            return Vec::new();
+        }
+        if self.names >= Self::MAX_NAMES {
+            // The decoder, which forgets as well, gets to know them again.
+            self.processes.clear();
+            self.names = 0;
+        }
+        let known = self.processes.entry(tgid).or_default();
+        known.names.insert(name.to_owned());
+        self.names += 1;
+        let events: Vec<Event> = describe_program(tgid).collect();
+        let mut hasher = DefaultHasher::new();
+        for event in &events {
+            match event {
+                Event::Executable { path, .. } => path.hash(&mut hasher),
+                Event::Arguments { arguments, .. } => arguments.hash(&mut hasher),
+                _ => {}
+            }
+        }
+        let hash = hasher.finish();
+        if events.is_empty() || std::mem::replace(&mut known.hash, hash) == hash {
+            return Vec::new();
+        }
+        events
+    }
+}
 
 impl Poller {
     fn new(
@@ -119,7 +170,7 @@ impl Poller {
             matched,
             losses: Losses::default(),
             counted: Instant::now(),
-            reported: HashSet::new(),
+            reported: Reported::default(),
         }
     }
 
@@ -132,12 +183,15 @@ impl Poller {
 
     fn poll(&mut self, stop: &AtomicBool) -> Result<Result<(), HookError>, Closed> {
         let mut pause = BUSY;
+        let mut stopped = None;
         self.send(vec![Event::Clock(clock())])?;
         loop {
             // Read before the ring, which then has all that was sent before the stop.
             let stopping = stop.load(Ordering::Relaxed);
             let batch = self.batch();
-            let more = batch.len() >= BATCH;
+            // A process that goes on sending must not keep the run from ending.
+            let is_late = stopping && stopped.get_or_insert_with(Instant::now).elapsed() > DRAIN;
+            let more = batch.len() >= BATCH && !is_late;
             pause = if batch.is_empty() { (pause * 2).min(IDLE) } else { BUSY };
             if !batch.is_empty() {
                 self.send(batch)?;
@@ -184,14 +238,8 @@ impl Poller {
                     }
                 }
                 Ok(RingEntry::Record(record)) => {
-                    let key = (record.process.tgid, record.process.comm.clone());
-                    if !self.reported.contains(&key) {
-                        batch.extend(describe_program(key.0));
-                        if self.reported.len() >= MAX_REPORTED {
-                            self.reported.clear();
-                        }
-                        self.reported.insert(key);
-                    }
+                    let process = &record.process;
+                    batch.extend(self.reported.events(process.tgid, &process.comm));
                     batch.push(Event::Sent(record));
                 }
                 // Both sides are built together, so this is a bug.
@@ -237,8 +285,7 @@ fn arguments(tgid: u32, exe: &Path) -> Vec<String> {
         let line = line.strip_suffix(b"\0").unwrap_or(&line);
         // Chromium rewrites its command line, separated by spaces.
         let separator = if line.contains(&0) { 0 } else { b' ' };
-        let arguments = line.split(|&b| b == separator);
-        all.extend(arguments.map(|one| String::from_utf8_lossy(one).into_owned()));
+        all.extend(bounded_arguments(line.split(|&b| b == separator)));
         match proc::parent(process) {
             Some(parent) if proc::executable(parent).as_deref() == Some(exe) => process = parent,
             _ => break,
