@@ -30,7 +30,7 @@ use self::{evidence::Evidence, schema::State};
 pub use self::{
     place::{Place, default_place},
     read::{Query, Reader, StoredAlert},
-    retention::Retention,
+    retention::{Removed, Retention},
     schema::{SCHEMA, StoreError},
     writer::{StoreEvent, Writer},
 };

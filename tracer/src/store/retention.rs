@@ -1,17 +1,18 @@
-//! Limits on the age and size of the store.
+//! Limits on the age and size of the store, and the removal of entries.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use rusqlite::{Transaction, params};
+use rusqlite::Transaction;
 
-use super::{Store, integer};
+use super::{Store, StoreError, integer};
 
 /// Limits of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Maximum time since an alert or identifier was last seen.
     pub age: Duration,
-    /// Maximum size of the database file in bytes. The oldest alerts are removed first.
+    /// Maximum size of the database file in bytes. Beyond it, the applications with the most bytes
+    /// lose alerts, the least severe and oldest ones first.
     pub size: u64,
 }
 
@@ -23,53 +24,93 @@ impl Default for Retention {
 
 /// Number of removed rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Removed {
+pub struct Removed {
     /// Alerts that were too old.
-    pub(super) old: u64,
+    pub old: u64,
     /// Alerts removed because of the store's size.
-    pub(super) surplus: u64,
+    pub surplus: u64,
     /// Identifiers, for either reason.
-    pub(super) identifiers: u64,
+    pub identifiers: u64,
 }
 
 /// Percentage of the maximum size to shrink to, so that not every check has to remove something.
 const TARGET_PERCENT: u64 = 90;
 
-/// Number of rows to remove in one transaction.
-const ROWS_PER_STEP: u32 = 256;
+/// Approximate number of bytes of a row and its index entries, apart from its texts.
+const ROW: u64 = 512;
+
+/// Minimum number of bytes to remove in one transaction.
+const MIN_STEP: u64 = 16 << 10;
+
+/// The table that a row is in, and the application that it belongs to. An application cannot
+/// displace rows of others.
+type Owner = (bool, String);
 
 impl Store {
-    /// Removes rows that are too old, and the oldest ones if the store is too large.
+    /// Removes rows that are too old, and further ones if the store is too large.
     pub(super) fn enforce(&mut self, limits: &Retention, now: u64) -> rusqlite::Result<Removed> {
-        let mut removed = Removed::default();
         let age = u64::try_from(limits.age.as_nanos()).unwrap_or(u64::MAX);
-        let before = integer(now.saturating_sub(age));
-        let tx = self.begin()?;
-        removed.old = delete(&tx, "DELETE FROM alerts WHERE last < ?1", before)?;
-        removed.identifiers = delete(&tx, "DELETE FROM identifiers WHERE last < ?1", before)?;
-        remove_empty_runs(&tx)?;
-        tx.commit()?;
-
+        let mut removed = self.remove_before(now.saturating_sub(age))?;
         if self.size()? > limits.size {
             let target = limits.size / 100 * TARGET_PERCENT;
-            while self.size()? > target {
-                let tx = self.begin()?;
-                let mut rows = delete(&tx, OLDEST_ALERTS, ROWS_PER_STEP)?;
-                removed.surplus += rows;
-                if rows == 0 {
-                    rows = delete(&tx, OLDEST_IDENTIFIERS, ROWS_PER_STEP)?;
-                    removed.identifiers += rows;
-                }
-                remove_empty_runs(&tx)?;
-                tx.commit()?;
-                if rows == 0 {
+            loop {
+                let excess = self.size()?.saturating_sub(target);
+                if excess == 0 {
                     break;
                 }
+                // The size of a row is an estimate, so approach the target.
+                let step = self.remove_surplus((excess / 2).max(MIN_STEP))?;
+                if step == Removed::default() {
+                    break;
+                }
+                removed.surplus += step.surplus;
+                removed.identifiers += step.identifiers;
             }
         }
         if removed != Removed::default() {
             self.return_free_pages()?;
         }
+        Ok(removed)
+    }
+
+    /// Removes what was last seen before a time.
+    pub(super) fn remove_before(&mut self, before: u64) -> rusqlite::Result<Removed> {
+        let tx = self.begin()?;
+        let delete = |sql| tx.execute(sql, [integer(before)]).map(|rows| rows as u64);
+        let removed = Removed {
+            old: delete("DELETE FROM alerts WHERE last < ?1")?,
+            surplus: 0,
+            identifiers: delete("DELETE FROM identifiers WHERE last < ?1")?,
+        };
+        remove_empty_runs(&tx)?;
+        tx.commit()?;
+        Ok(removed)
+    }
+
+    /// Removes what was last seen before a time, or everything, so that no copy of it remains in
+    /// the files of the store.
+    ///
+    /// # Errors
+    /// If the store cannot be written to, or if another process reads from it for long.
+    pub fn purge(&mut self, before: Option<u64>) -> Result<Removed, StoreError> {
+        let removed = self.remove_before(before.unwrap_or(u64::MAX))?;
+        self.db.execute_batch("VACUUM")?;
+        let is_busy: bool =
+            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if is_busy { Err(StoreError::Busy) } else { Ok(removed) }
+    }
+
+    /// Removes about `excess` bytes, of the owners that have the most, and at least one row.
+    fn remove_surplus(&mut self, excess: u64) -> rusqlite::Result<Removed> {
+        let tx = self.begin()?;
+        let mut removed = Removed::default();
+        for (owner, surplus) in surplus(&bytes_by_owner(&tx)?, excess) {
+            let rows = remove_bytes(&tx, &owner, surplus)?;
+            let (is_identifier, _) = owner;
+            *(if is_identifier { &mut removed.identifiers } else { &mut removed.surplus }) += rows;
+        }
+        remove_empty_runs(&tx)?;
+        tx.commit()?;
         Ok(removed)
     }
 
@@ -90,14 +131,91 @@ impl Store {
     }
 }
 
-const OLDEST_ALERTS: &str =
-    "DELETE FROM alerts WHERE id IN (SELECT id FROM alerts ORDER BY last, id LIMIT ?1)";
+/// The bytes of an alert with its evidence.
+const ALERT_BYTES: &str = "octet_length(json) + coalesce(
+     (SELECT sum(octet_length(bytes)) FROM evidence WHERE evidence.alert = alerts.id), 0)";
 
-const OLDEST_IDENTIFIERS: &str = "DELETE FROM identifiers WHERE value IN
-     (SELECT value FROM identifiers ORDER BY last, value LIMIT ?1)";
+/// The bytes of an identifier.
+const IDENTIFIER_BYTES: &str =
+    "octet_length(value) + octet_length(applications) + octet_length(recipients)";
 
-fn delete(tx: &Transaction<'_>, sql: &str, with: impl rusqlite::ToSql) -> rusqlite::Result<u64> {
-    Ok(tx.execute(sql, params![with])? as u64)
+/// Alerts in the order in which they are removed.
+const LEAST_FIRST: &str = "CASE severity WHEN 'critical' THEN 4 WHEN 'high' THEN 3
+     WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END, last, id";
+
+/// Returns the number of bytes of each owner.
+fn bytes_by_owner(tx: &Transaction<'_>) -> rusqlite::Result<HashMap<Owner, u64>> {
+    let mut bytes = HashMap::new();
+    let alerts = format!(
+        "SELECT 0, uid || ' ' || application, sum({ROW} + {ALERT_BYTES}) FROM alerts GROUP BY 2"
+    );
+    let identifiers = format!(
+        "SELECT 1, applications, sum({ROW} + {IDENTIFIER_BYTES}) FROM identifiers GROUP BY 2"
+    );
+    for sql in [alerts, identifiers] {
+        let mut statement = tx.prepare(&sql)?;
+        let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+        for row in rows {
+            let (owner, size) = row?;
+            bytes.insert(owner, size);
+        }
+    }
+    Ok(bytes)
+}
+
+/// Returns what each owner has beyond the level at which all surplus together is `excess`.
+fn surplus(bytes: &HashMap<Owner, u64>, excess: u64) -> Vec<(Owner, u64)> {
+    let mut sizes: Vec<u64> = bytes.values().copied().collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let mut level = 0;
+    let mut sum = 0;
+    for (i, size) in sizes.iter().enumerate() {
+        // The level at which the `i + 1` largest owners have a surplus of `excess` together.
+        sum += size;
+        level = sum.saturating_sub(excess) / (i as u64 + 1);
+        if sizes.get(i + 1).is_none_or(|next| *next <= level) {
+            break;
+        }
+    }
+    let over = bytes.iter().filter(|(_, size)| **size > level);
+    over.map(|(owner, size)| (owner.clone(), size - level)).collect()
+}
+
+/// Removes rows of an owner until they make up `bytes`. Returns their number.
+fn remove_bytes(tx: &Transaction<'_>, owner: &Owner, bytes: u64) -> rusqlite::Result<u64> {
+    let (is_identifier, name) = owner;
+    let (select, delete) = if *is_identifier {
+        (
+            format!(
+                "SELECT rowid, {ROW} + {IDENTIFIER_BYTES} FROM identifiers WHERE applications = ?1
+                 ORDER BY last, value"
+            ),
+            "DELETE FROM identifiers WHERE rowid = ?1",
+        )
+    } else {
+        (
+            format!(
+                "SELECT id, {ROW} + {ALERT_BYTES} FROM alerts WHERE uid || ' ' || application = ?1
+                 ORDER BY {LEAST_FIRST}"
+            ),
+            "DELETE FROM alerts WHERE id = ?1",
+        )
+    };
+    let mut doomed = Vec::new();
+    let mut sum = 0;
+    let mut statement = tx.prepare(&select)?;
+    let mut rows = statement.query([name])?;
+    while sum < bytes
+        && let Some(row) = rows.next()?
+    {
+        doomed.push(row.get::<_, i64>(0)?);
+        sum += row.get::<_, u64>(1)?;
+    }
+    let mut delete = tx.prepare(delete)?;
+    for id in &doomed {
+        delete.execute([id])?;
+    }
+    Ok(doomed.len() as u64)
 }
 
 /// Removes ended runs without alerts.

@@ -61,6 +61,12 @@ pub enum StoreError {
     /// The writing thread cannot be started.
     #[error("cannot start the writing thread: {0}")]
     Thread(io::Error),
+    /// Another process reads from the store.
+    #[error(
+        "another process uses it, so that copies of removed data may remain in its -wal file; try \
+         again later"
+    )]
+    Busy,
     /// SQLite failed.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),

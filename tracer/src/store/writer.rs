@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Entry, Retention, Store, StoreError, insert_alert, now, retention::Removed, update_count,
+    Entry, Removed, Retention, Store, StoreError, insert_alert, now, update_count,
     upsert_identifier,
 };
 use tracer_core::{

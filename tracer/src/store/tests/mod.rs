@@ -378,3 +378,102 @@ fn retention_removes_the_oldest_rows_first() {
     assert_eq!(store.sightings().unwrap().len(), 0);
     assert!(read(&place).is_intact().unwrap());
 }
+
+/// Returns an entry of an application with a body of random length, so that it has many bytes.
+fn large(number: u64, time: u64, application: &str, severity: Severity) -> Entry {
+    let mut entry = entry(number, time);
+    entry.alert.application = application.into();
+    entry.alert.severity = Some(severity);
+    entry.evidence.pieces = vec![vec![b'x'; 20_000]];
+    entry
+}
+
+#[test]
+fn retention_stops_at_its_mark_however_large_the_rows_are() {
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let run = store.begin_run(0).unwrap();
+    let entries: Vec<_> = (0..100).map(|i| large(i, 1 + i, "browser", Severity::High)).collect();
+    insert_all(&mut store, run, &entries);
+    let before = store.size().unwrap();
+    let limits = Retention { age: Duration::MAX, size: before - 1 };
+    let removed = store.enforce(&limits, 1000).unwrap();
+    let after = store.size().unwrap();
+    assert!(after <= before / 10 * 9 && after > before / 10 * 8, "{before} to {after}");
+    assert!((10..=15).contains(&removed.surplus), "{removed:?}");
+}
+
+#[test]
+fn the_gravest_and_newest_alerts_stay() {
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let run = store.begin_run(0).unwrap();
+    let grave = |i: u64| if i < 10 { Severity::Critical } else { Severity::Low };
+    let entries: Vec<_> = (0..100).map(|i| large(i, 1 + i, "browser", grave(i))).collect();
+    insert_all(&mut store, run, &entries);
+    let limits = Retention { age: Duration::MAX, size: store.size().unwrap() / 2 };
+    store.enforce(&limits, 1000).unwrap();
+    let left: Vec<u64> =
+        kept(&place, &Query::default()).iter().filter_map(|kept| kept.alert.alert).collect();
+    assert!(left.len() < 60 && left[..10] == (0..10).collect::<Vec<_>>(), "{left:?}");
+    assert_eq!(left[10..], (100 + 10 - left.len() as u64..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_application_does_not_displace_the_alerts_of_another() {
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let run = store.begin_run(0).unwrap();
+    let mut entries: Vec<_> = (0..10).map(|i| large(i, 1 + i, "old", Severity::Low)).collect();
+    let flood = (10..200).map(|i| large(i, 1 + i, "flood", Severity::Critical));
+    entries.extend(flood);
+    insert_all(&mut store, run, &entries);
+    let tx = store.begin().unwrap();
+    upsert_identifier(&tx, &sighting("known", 1)).unwrap();
+    tx.commit().unwrap();
+    let limits = Retention { age: Duration::MAX, size: store.size().unwrap() / 4 };
+    let removed = store.enforce(&limits, 1000).unwrap();
+    let left = kept(&place, &Query::default());
+    let count = |name: &str| left.iter().filter(|kept| kept.alert.application == name).count();
+    let stored: Vec<(String, i64)> = {
+        let sql = "SELECT application, count(*) FROM alerts GROUP BY 1 ORDER BY 1";
+        let mut statement = store.db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    assert_eq!(stored[1], ("old".to_owned(), 10), "{removed:?} {}", count("browser"));
+    assert!(stored[0].1 < 60, "{stored:?}");
+    assert_eq!(store.sightings().unwrap().len(), 1);
+}
+
+#[test]
+fn purged_data_is_in_no_file_of_the_store() {
+    let (_folder, place) = place();
+    let mut store = Store::open(&place).unwrap();
+    let run = store.begin_run(0).unwrap();
+    insert_all(&mut store, run, &[entry(1, 10), entry(2, 20)]);
+    let tx = store.begin().unwrap();
+    upsert_identifier(&tx, &sighting("identifier-of-the-user", 10)).unwrap();
+    tx.commit().unwrap();
+    let reader = read(&place);
+    let holds = |text: &str| {
+        let files = ["", "-wal", "-shm"].map(|suffix| beside(place.path(), suffix));
+        files.iter().any(|file| {
+            let bytes = fs::read(file).unwrap_or_default();
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    };
+    assert!(holds("identifier-of-the-user") && holds("news.example.org"));
+
+    let removed = store.purge(Some(15)).unwrap();
+    assert_eq!((removed.old, removed.identifiers), (1, 1));
+    assert!(!holds("identifier-of-the-user"));
+    assert_eq!(reader.count().unwrap(), 1);
+
+    store.purge(None).unwrap();
+    assert!(!holds("news.example.org") && !holds("collector.example"));
+    assert_eq!(reader.count().unwrap(), 0);
+    // The run goes on.
+    insert_all(&mut store, run, &[entry(3, 30)]);
+    assert_eq!(reader.count().unwrap(), 1);
+}
