@@ -262,11 +262,14 @@ pub enum Counter {
     /// The kernel skipped a program because another task was inside the same program
     /// on this CPU. The kernel counts these (`recursion_misses`).
     Missed,
+    /// Captured and not decoded: the sender sent more than there was time to decode.
+    /// User space counts these.
+    Undecoded,
 }
 
 impl Counter {
     /// Number of counters.
-    pub const COUNT: u32 = 10;
+    pub const COUNT: u32 = 11;
 
     /// All counters, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -280,6 +283,7 @@ impl Counter {
         Self::Internal,
         Self::Unfollowed,
         Self::Missed,
+        Self::Undecoded,
     ];
 }
 

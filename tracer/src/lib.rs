@@ -12,5 +12,5 @@ pub mod cli;
 pub mod sink;
 pub mod store;
 mod files;
-
+mod queue;
 mod random;

@@ -5,6 +5,7 @@ mod attempts;
 mod doctor;
 mod once;
 mod packages;
+mod pressure;
 mod privileges;
 mod run;
 mod sandbox;

@@ -16,6 +16,7 @@
 
 pub mod packages;
 pub mod record;
+pub mod schedule;
 pub mod stream;
 pub mod proto;
 pub mod content;

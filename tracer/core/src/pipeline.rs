@@ -81,6 +81,12 @@ pub struct Totals {
     pub other_bytes: u64,
     /// Number of bytes in requests that could not be decoded.
     pub opaque_bytes: u64,
+    /// Number of requests that were not read to the end, because that would have
+    /// cost too much.
+    pub limited_requests: u64,
+    /// Number of connections that were no longer followed to make room for others.
+    /// What they sent afterwards was read in part only.
+    pub evicted_connections: u64,
 }
 
 /// The core with all its state.
@@ -169,6 +175,14 @@ impl Pipeline {
             Event::Arguments { tgid, arguments } => self.programs.set_arguments(tgid, arguments),
             Event::Packages { app, names } => self.programs.set_packages(app, names),
         }
+    }
+
+    /// Replaces the rules for the requests that follow.
+    pub fn set_knowledge(&mut self, knowledge: &Knowledge) {
+        let (rules, lexicon) = (knowledge.rules(), knowledge.lexicon());
+        self.rules = Arc::clone(rules);
+        self.detector = Detector::new(Arc::clone(rules), Arc::clone(lexicon));
+        self.judge.set_rules(Arc::clone(rules));
     }
 
     /// Judges all requests as if this browser had sent them. Returns `false` if the
@@ -268,6 +282,9 @@ impl Pipeline {
             self.hosts.sent(&record);
             self.streams.push(&record, &mut self.messages);
         }
+        let counters = self.streams.counters();
+        let evicted = counters.evicted_for_room + counters.evicted_for_memory;
+        self.totals.evicted_connections = evicted;
     }
 
     fn deliver(&mut self, out: &mut Vec<Output>) {
@@ -400,6 +417,7 @@ impl Pipeline {
         totals.by_pages += u64::from(by_page);
         totals.missing_bytes += judged.sent.message.unread_bytes;
         totals.opaque_bytes += opaque;
+        totals.limited_requests += u64::from(judged.report.reached.any());
         if opaque > 0 {
             self.accounts.opaque(Arc::clone(&judged.application), opaque);
         }

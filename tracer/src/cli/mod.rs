@@ -9,23 +9,28 @@ mod capture;
 mod compare;
 mod confine;
 mod decode;
+mod decoding;
 mod demo;
 mod keep;
 mod doctor;
+mod limits;
 mod locate;
 mod packages;
+mod purge;
 mod report;
 mod rule_files;
 mod rules;
 mod run;
 mod session;
 mod targets;
+mod signals;
 mod times;
 mod users;
 
 use std::{
     io::{self, IsTerminal as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -55,6 +60,7 @@ enum Command {
     Report(report::Args),
     Compare(compare::Args),
     Alerts(alerts::Args),
+    Purge(purge::Args),
     Decode(decode::Args),
     Locate(locate::Args),
     Doctor(doctor::Args),
@@ -85,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Alerts(args) => alerts::alerts(&args),
+        Command::Purge(args) => purge::purge(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -94,14 +101,16 @@ pub fn main() -> ExitCode {
         Command::Capture(args) => capture::capture(&args),
         Command::AuditFiles(args) => audit::files(&args),
     };
-    match result {
+    let code = match result {
         Ok(code) => code,
         Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
         Err(err) => {
             message!("{err:#}");
             ExitCode::from(if err.is::<Usage>() { 2 } else { 1 })
         }
-    }
+    };
+    terminal::finish(Duration::from_secs(1));
+    code
 }
 
 /// Returns true if the reader of the output has closed it (`tracer … | head`).

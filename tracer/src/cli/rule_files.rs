@@ -42,13 +42,23 @@ pub(super) enum LoadError {
 }
 
 /// Files of rules that were read and not parsed yet: their paths and texts.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RuleTexts(Vec<(String, String)>);
 
 impl RuleTexts {
     /// Reads the files of a folder, if there is one.
     pub(super) fn read(folder: Option<&Path>) -> Result<Self, LoadError> {
         Ok(Self(folder.map(read).transpose()?.unwrap_or_default()))
+    }
+
+    /// Returns a form for [`RuleTexts::from_bytes`].
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).expect("texts have a JSON form")
+    }
+
+    /// Parses what [`RuleTexts::to_bytes`] returned.
+    pub(super) fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        Ok(Self(serde_json::from_slice(bytes)?))
     }
 
     /// Returns the files.

@@ -37,7 +37,7 @@ enum Command {
 }
 
 /// The option `--rules` of several commands.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Folder {
     /// Add the rules in this folder to the embedded ones. Entries replace embedded ones of the same
     /// name (see docs/guides/rules.md)

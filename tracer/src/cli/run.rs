@@ -1,35 +1,40 @@
 //! `tracer run`: watches applications.
 
 use std::{
+    fmt::Display,
     fs::File,
-    io::{self, BufWriter},
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
 use super::{
     Usage,
     capture::{Captured, Source, Started},
-    confine, keep, packages,
+    confine,
+    decoding::{Decoding, Delay},
+    keep, packages,
     rule_files::RuleTexts,
-    session::Session,
-    style, users,
+    session::{Format, Lines, MAX_LINES_WAITING, Recording, Session},
+    signals::{Order, Signals},
+    style, terminal, users,
 };
 use crate::{
     files::{self, Existing},
-    sink::{Human, Json, Log, Sink, SystemLog},
+    queue::Queue,
+    sink::{Log, SystemLog},
     store::{Store, Writer},
 };
 use tracer_core::{
     alert::{printable, redact::Redactor},
     knowledge::Knowledge,
     pipeline::Pipeline,
-    record::trace,
+    record::Event,
 };
 use tracer_host::hook::{Capture, DEFAULT_RING, Follower, ProbeEvent, SocketHook, Target, Watch};
 use tracer_host::sandbox;
@@ -86,7 +91,7 @@ pub(super) struct Args {
     #[arg(long, requires = "record")]
     force: bool,
     #[command(flatten)]
-    rules: super::rules::Folder,
+    pub(super) rules: super::rules::Folder,
     #[command(flatten)]
     keep: keep::Args,
     /// Also write the alerts to the system log
@@ -173,30 +178,30 @@ impl Args {
             self.alerts.as_deref().map(|path| open(path, Existing::Append).context("--alerts"));
         let existing = if self.force { Existing::Replace } else { Existing::Refuse };
         let recording = self.record.as_deref().map(|path| {
-            let file = open(path, existing).context("--record")?;
-            trace::Writer::new(BufWriter::new(file)).context("cannot write the recording")
+            let mut file = open(path, existing).context("--record")?;
+            Recording::begin(&mut file).context("cannot write the recording")?;
+            anyhow::Ok(file)
         });
         Ok(Files { alerts: alerts.transpose()?, recording: recording.transpose()? })
     }
 
-    fn sinks(
-        &self,
-        alerts: Option<File>,
-        log: Option<SystemLog>,
-    ) -> anyhow::Result<Vec<Box<dyn Sink>>> {
-        let stdout = io::stdout();
-        let mut sinks: Vec<Box<dyn Sink>> = vec![if self.json {
-            Box::new(Json::new(stdout))
-        } else {
-            Box::new(Human::new(stdout, style()))
-        }];
-        if let Some(file) = alerts {
-            sinks.push(Box::new(Json::new(BufWriter::new(file))));
+    fn lines(&self, alerts: Option<File>) -> io::Result<Vec<Lines>> {
+        let format = if self.json { Format::Json } else { Format::Human(style()) };
+        let stdout = Queue::to_stream("standard output", io::stdout(), MAX_LINES_WAITING);
+        // A closed standard output is an output that fails.
+        let mut lines = match stdout {
+            Ok(queue) => vec![Lines { queue, format }],
+            Err(err) => {
+                message!("cannot write to standard output: {err}; the run goes on without it");
+                Vec::new()
+            }
+        };
+        if let (Some(file), Some(path)) = (alerts, &self.alerts) {
+            let name = printable(&path.to_string_lossy());
+            let queue = Queue::to_file(&name, file, MAX_LINES_WAITING)?;
+            lines.push(Lines { queue, format: Format::Json });
         }
-        if let Some(log) = log {
-            sinks.push(Box::new(log));
-        }
-        Ok(sinks)
+        Ok(lines)
     }
 }
 
@@ -212,7 +217,7 @@ pub(super) fn exe_target(exe: &str) -> Target {
 /// Files that the run writes to.
 struct Files {
     alerts: Option<File>,
-    recording: Option<trace::Writer<BufWriter<File>>>,
+    recording: Option<File>,
 }
 
 /// Values of `--log`.
@@ -277,37 +282,141 @@ impl Opened {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = Opened::open(args)?;
+    let mut opened = Opened::open(args)?;
+    let mut signals = Signals::start().context("cannot handle signals")?;
+    terminal::start_queue();
     let knowledge = opened.rules.parse()?;
+    let recording = opened.files.recording.take().map(Recording::new).transpose()?;
+    let session = session(args, &knowledge, opened.files, opened.store, opened.log)?;
+    let session = Session { is_recorded: recording.is_some(), ..session };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut session = session(args, &knowledge, opened.files, opened.store, opened.log)?;
+        let (decoding, mut ended) = Decoding::start(session)?;
+        let mut taken = Taken { recording, decoding };
         let mut source = opened.source.begin()?;
 
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let ended = loop {
+        let mut late = Late::default();
+        // The result of the capture, once it has ended.
+        let mut captured = None;
+        let mut is_forced = false;
+        let session = loop {
             tokio::select! {
-                captured = source.next() => match captured {
-                    Ok(Some(Captured::Events(batch))) => session.take(batch)?,
+                next = source.next(), if captured.is_none() => match next {
+                    Ok(Some(Captured::Events(events))) => taken.take(events),
                     Ok(Some(Captured::Watching)) => message!("watching; press Ctrl-C to stop"),
-                    Ok(None) => break Ok(()),
-                    Err(err) => break Err(err),
+                    Ok(Some(Captured::Rules(rules))) => reload(rules, &taken.decoding),
+                    Ok(None) => {
+                        captured = Some(Ok(()));
+                        taken.decoding.close();
+                    }
+                    Err(err) => {
+                        captured = Some(Err(err));
+                        taken.decoding.close();
+                    }
                 },
-                _ = tick.tick() => session.tick()?,
-                _ = interrupt.recv() => source.stop(),
-                _ = terminate.recv() => source.stop(),
+                session = &mut ended => break session.context("the decoder has failed")?,
+                _ = tick.tick() => {
+                    if let Some(recording) = &mut taken.recording {
+                        recording.report();
+                    }
+                    late.report(taken.decoding.delay());
+                    if taken.decoding.is_useless() {
+                        source.stop();
+                    }
+                }
+                order = signals.next() => match order {
+                    Order::Stop => {
+                        source.stop();
+                        let waiting = taken.decoding.delay().map_or(0, |delay| delay.sends);
+                        message!(
+                            "stopping; {waiting} sends wait to be decoded (press Ctrl-C again to end \
+                             at once)"
+                        );
+                    }
+                    Order::Force => {
+                        is_forced = true;
+                        taken.decoding.abandon();
+                    }
+                    Order::Reload => source.reload(),
+                },
             }
         };
-        session.finish()?;
-        let ended = match ended {
-            Ok(()) => source.finish().await,
-            Err(err) => Err(err),
+        if let Some(recording) = &mut taken.recording {
+            recording.finish();
+        }
+        let ended = match captured {
+            Some(Ok(())) if !is_forced => source.finish().await,
+            Some(Err(err)) => Err(err),
+            _ => Ok(()),
         };
         session.summary();
         ended.map(|()| ExitCode::SUCCESS)
     })
+}
+
+/// What takes the events.
+struct Taken {
+    recording: Option<Recording>,
+    decoding: Decoding,
+}
+
+impl Taken {
+    fn take(&mut self, events: Vec<Event>) {
+        if let Some(recording) = &mut self.recording {
+            events.iter().for_each(|event| recording.write(event));
+        }
+        self.decoding.push(events);
+    }
+}
+
+/// Says when decoding is late.
+#[derive(Default)]
+struct Late {
+    said: Option<Instant>,
+}
+
+impl Late {
+    fn report(&mut self, delay: Option<Delay>) {
+        /// A shorter delay is that of a busy machine.
+        const LATE: Duration = Duration::from_secs(2);
+        const AGAIN: Duration = Duration::from_secs(10);
+        match (delay.filter(|delay| delay.time >= LATE), self.said) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                message!("decoding has caught up");
+                self.said = None;
+            }
+            (Some(_), Some(said)) if said.elapsed() < AGAIN => {}
+            (Some(delay), _) => {
+                message!(
+                    "decoding is {} seconds behind: {} sends wait, the oldest from {} (uid {})",
+                    delay.time.as_secs(),
+                    delay.sends,
+                    printable(&delay.sender.comm),
+                    delay.sender.uid
+                );
+                self.said = Some(Instant::now());
+            }
+        }
+    }
+}
+
+/// Uses rules that were read again. A thread compiles them, because that takes some time.
+fn reload(rules: Result<RuleTexts, String>, decoding: &Decoding) {
+    let decoding = decoding.clone();
+    let compile = move || match rules.map(|texts| texts.parse()) {
+        Ok(Ok(knowledge)) => decoding.reload(knowledge),
+        Ok(Err(err)) => keep_rules(&err),
+        Err(reason) => keep_rules(&reason),
+    };
+    if let Err(err) = thread::Builder::new().name("tracer-rules".into()).spawn(compile) {
+        keep_rules(&err);
+    }
+}
+
+fn keep_rules(reason: &dyn Display) {
+    message!("the rules stay as they are: {}", printable(&reason.to_string()));
 }
 
 /// Starts the outputs.
@@ -331,9 +440,10 @@ fn session(
     Ok(Session {
         pipeline,
         redactor,
-        sinks: args.sinks(files.alerts, log)?,
+        lines: args.lines(files.alerts)?,
+        log,
         store: store.context("cannot write to the store")?,
-        recording: files.recording,
+        is_recorded: false,
         outputs: Vec::new(),
         says_unknown: false,
     })

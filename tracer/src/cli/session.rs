@@ -1,93 +1,158 @@
 //! A live session: the pipeline, and the outputs of its results.
 
-use std::{fs::File, io::BufWriter};
-
-use anyhow::Context as _;
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
 
 use super::keep;
-use crate::{sink::Sink, store::Writer};
-use tracer_core::{
-    alert::{Notice, application_line, arrival_lines, printable, redact::Redactor},
-    pipeline::{Output, Pipeline, Totals},
-    record::{Event, Losses, trace},
+use crate::{
+    queue::Queue,
+    sink::{Human, Json, Sink, SystemLog},
+    store::Writer,
 };
-use tracer_host::hook;
+use tracer_core::{
+    account::Accounts,
+    alert::{Notice, Style, application_line, arrival_lines, printable, redact::Redactor},
+    knowledge::Knowledge,
+    pipeline::{Output, Pipeline, Totals},
+    record::{BootTime, Event, Losses, trace},
+};
 
-/// The pipeline of a run, and its outputs.
+/// The pipeline of a run, and its outputs. A failing output is named once, and the others go on.
 pub(super) struct Session {
     pub(super) pipeline: Pipeline,
     pub(super) redactor: Redactor,
-    pub(super) sinks: Vec<Box<dyn Sink>>,
+    pub(super) lines: Vec<Lines>,
+    pub(super) log: Option<SystemLog>,
     pub(super) store: Option<Writer>,
-    pub(super) recording: Option<trace::Writer<BufWriter<File>>>,
+    /// Set if the events are recorded as well.
+    pub(super) is_recorded: bool,
     pub(super) outputs: Vec<Output>,
     /// Set once a request to an unknown host was reported.
     pub(super) says_unknown: bool,
 }
 
-impl Session {
-    pub(super) fn take(&mut self, batch: Vec<Event>) -> anyhow::Result<()> {
-        for event in batch {
-            if let Some(recording) = &mut self.recording {
-                recording.write(&event).context("cannot write the recording")?;
-            }
-            self.pipeline.push(event, &mut self.outputs);
+/// An output of lines.
+pub(super) struct Lines {
+    pub(super) queue: Queue,
+    pub(super) format: Format,
+}
+
+/// The format of lines.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Format {
+    /// Text.
+    Human(Style),
+    /// JSON lines.
+    Json,
+}
+
+/// Maximum number of bytes that wait for an output of lines.
+pub(super) const MAX_LINES_WAITING: usize = 16 << 20;
+
+/// Time that the outputs have in all to take what waits at the end of a run.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Lines {
+    fn notice(&mut self, notice: &Notice) -> io::Result<()> {
+        match self.format {
+            Format::Human(style) => Human::new(&mut self.queue, style).notice(notice)?,
+            Format::Json => Json::new(&mut self.queue).notice(notice)?,
         }
-        self.deliver()
+        self.queue.flush()
+    }
+
+    fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()> {
+        match self.format {
+            Format::Human(style) => Human::new(&mut self.queue, style).summary(totals, accounts)?,
+            Format::Json => Json::new(&mut self.queue).summary(totals, accounts)?,
+        }
+        self.queue.flush()
+    }
+}
+
+/// Says that an output fails, unless that was said.
+fn report_failure(queue: &mut Queue) {
+    if let Some(reason) = queue.failure() {
+        message!("cannot write to {}: {reason}; the run goes on without it", queue.name());
+    }
+}
+
+/// Says how much an output did not take.
+fn report_lost(queue: &Queue, what: &str) {
+    let lost = queue.lost();
+    if lost > 0 {
+        message!("{} lacks {lost} {what}, because it failed or was too slow", queue.name());
+    }
+}
+
+impl Session {
+    pub(super) fn take(&mut self, event: Event) {
+        self.pipeline.push(event, &mut self.outputs);
+        self.deliver();
     }
 
     /// Does the periodic work. Called every second.
-    pub(super) fn tick(&mut self) -> anyhow::Result<()> {
-        self.pipeline.tick(hook::boot_time(), &mut self.outputs);
-        self.flush_recording()?;
-        self.deliver()?;
+    pub(super) fn tick(&mut self, now: BootTime) {
+        self.pipeline.tick(now, &mut self.outputs);
+        self.deliver();
+        self.lines.iter_mut().for_each(|lines| report_failure(&mut lines.queue));
         if let Some(store) = &self.store {
             store.sightings(self.pipeline.changed_sightings());
             store.events().for_each(|event| keep::report(&event));
         }
-        Ok(())
     }
 
-    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+    /// Replaces the rules.
+    pub(super) fn reload(&mut self, knowledge: &Knowledge) {
+        self.pipeline.set_knowledge(knowledge);
+        message!("the rules were loaded again");
+    }
+
+    /// Reports whether all outputs were closed by their readers.
+    pub(super) fn is_useless(&self) -> bool {
+        let is_closed = self.lines.iter().all(|lines| lines.queue.is_closed());
+        is_closed && self.log.is_none() && self.store.is_none() && !self.is_recorded
+    }
+
+    pub(super) fn finish(&mut self) {
         self.pipeline.finish(&mut self.outputs);
-        self.deliver()?;
+        self.deliver();
         if let Some(store) = &mut self.store {
             store.sightings(self.pipeline.changed_sightings());
             store.finish();
             store.events().for_each(|event| keep::report(&event));
         }
-        for sink in &mut self.sinks {
-            sink.summary(self.pipeline.totals(), self.pipeline.accounts())?;
-            sink.flush()?;
-        }
-        self.flush_recording()
-    }
-
-    fn flush_recording(&mut self) -> anyhow::Result<()> {
-        match &mut self.recording {
-            Some(recording) => recording.flush().context("cannot write the recording"),
-            None => Ok(()),
+        let deadline = Instant::now() + PATIENCE;
+        for lines in &mut self.lines {
+            // A queue takes everything; what it cannot write is counted.
+            let _ = lines.summary(self.pipeline.totals(), self.pipeline.accounts());
+            lines.queue.finish(deadline.saturating_duration_since(Instant::now()));
+            report_failure(&mut lines.queue);
         }
     }
 
-    fn deliver(&mut self) -> anyhow::Result<()> {
-        if self.outputs.is_empty() {
-            return Ok(());
-        }
+    fn deliver(&mut self) {
         self.report_unknown_host();
-        let notices = self.outputs.drain(..).filter_map(|output| Notice::from_output(&output));
-        let notices: Vec<_> = notices.collect();
-        // The store comes first, because a sink that fails ends the run.
-        if let Some(store) = &self.store {
-            notices.iter().for_each(|notice| store.notice(notice));
-        }
-        for notice in notices {
+        for output in self.outputs.drain(..) {
+            let Some(notice) = Notice::from_output(&output) else {
+                continue;
+            };
+            if let Some(store) = &self.store {
+                store.notice(&notice);
+            }
             // All sinks show the same digests, so that they can be compared.
             let notice = notice.redacted(&self.redactor);
-            self.sinks.iter_mut().try_for_each(|sink| sink.notice(&notice))?;
+            for lines in &mut self.lines {
+                let _ = lines.notice(&notice);
+            }
+            if let Some(log) = &mut self.log {
+                // It counts what it cannot send.
+                let _ = log.notice(&notice);
+            }
         }
-        self.sinks.iter_mut().try_for_each(|sink| sink.flush())?;
-        Ok(())
     }
 
     /// Prints a message at the first request whose host is unknown.
@@ -112,7 +177,8 @@ impl Session {
     /// Prints the summary of the run.
     pub(super) fn summary(&self) {
         print_summary(&self.pipeline);
-        let dropped: u64 = self.sinks.iter().map(|sink| sink.dropped()).sum();
+        self.lines.iter().for_each(|lines| report_lost(&lines.queue, "lines"));
+        let dropped = self.log.as_ref().map_or(0, Sink::dropped);
         if dropped > 0 {
             message!("the system log did not accept {dropped} lines");
         }
@@ -138,6 +204,19 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
     }
     if let Some(unknown) = unknown_hosts(totals) {
         message!("{unknown}");
+    }
+    if totals.limited_requests > 0 {
+        message!(
+            "{} requests were not read to the end, because that would have cost too much",
+            totals.limited_requests
+        );
+    }
+    if totals.evicted_connections > 0 {
+        message!(
+            "{} connections were no longer followed to make room for others; what they sent \
+             afterwards was read in part only",
+            totals.evicted_connections
+        );
     }
     let applications = pipeline.accounts().applications();
     for (application, account) in applications.iter().take(MAX_LINES) {
@@ -187,3 +266,41 @@ pub(super) fn unknown_hosts(totals: &Totals) -> Option<String> {
 
 /// Maximum number of applications in the summary.
 const MAX_LINES: usize = 20;
+
+/// The recording of a run.
+pub(super) struct Recording(trace::Writer<Queue>);
+
+/// Maximum number of bytes that wait for the recording.
+const MAX_RECORDING_WAITING: usize = 64 << 20;
+
+impl Recording {
+    /// Writes the beginning of a recording to an empty file.
+    pub(super) fn begin(file: &mut File) -> io::Result<()> {
+        trace::Writer::new(file).map(drop)
+    }
+
+    /// Starts to record in a file that has the beginning.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let queue = Queue::to_file("the recording", file, MAX_RECORDING_WAITING)?;
+        Ok(Self(trace::Writer::resume(queue)))
+    }
+
+    /// Records an event.
+    pub(super) fn write(&mut self, event: &Event) {
+        // The queue counts what it cannot write.
+        let _ = self.0.write(event).and_then(|()| self.0.flush());
+    }
+
+    /// Says that the recording fails, unless that was said.
+    pub(super) fn report(&mut self) {
+        report_failure(self.0.get_mut());
+    }
+
+    /// Waits for the file.
+    pub(super) fn finish(&mut self) {
+        let queue = self.0.get_mut();
+        queue.finish(PATIENCE);
+        report_failure(queue);
+        report_lost(queue, "events");
+    }
+}

@@ -3,7 +3,32 @@
 use std::{
     fmt,
     io::{self, Write as _},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
+
+use crate::queue::Queue;
+
+/// The queue of the messages of a run, which never waits for a terminal.
+static QUEUE: Mutex<Option<Queue>> = Mutex::new(None);
+
+/// Maximum number of bytes of messages that wait.
+const MAX_WAITING: usize = 1 << 20;
+
+/// Puts the messages that follow into a queue, until [`finish`].
+pub(super) fn start_queue() {
+    // Without a queue, messages are written at once.
+    let queue = Queue::to_stream("standard error", io::stderr(), MAX_WAITING).ok();
+    *QUEUE.lock().unwrap_or_else(PoisonError::into_inner) = queue;
+}
+
+/// Writes the messages that wait, for no longer than `patience`.
+pub(super) fn finish(patience: Duration) {
+    let queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(mut queue) = queue {
+        queue.finish(patience);
+    }
+}
 
 /// Prints `tracer: ` and a message as a line on standard error.
 ///
@@ -18,5 +43,13 @@ macro_rules! message {
 /// Prints a line on standard error, and ignores failures.
 pub(super) fn print_line(line: fmt::Arguments<'_>) {
     // In one write, so that lines of several threads do not mix.
-    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    let line = format!("{line}\n");
+    match &mut *QUEUE.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(queue) => {
+            let _ = queue.write_all(line.as_bytes()).and_then(|()| queue.flush());
+        }
+        None => {
+            let _ = io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
 }

@@ -71,6 +71,11 @@ impl Judge {
         }
     }
 
+    /// Replaces the rules. What is remembered stays.
+    pub fn set_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+    }
+
     /// Returns the visits of an application.
     pub fn visits(&self, application: &Application) -> &Visits {
         self.memory.visits(application)

@@ -7,6 +7,9 @@ use crate::{application::Application, packages, record::Process};
 /// Processes whose programs are remembered.
 const MAX_PROGRAMS: usize = 4096;
 
+/// Bytes that are remembered of programs and their arguments.
+const MAX_BYTES: usize = 16 << 20;
+
 /// Applications of Android whose packages are remembered: more than a device has.
 const MAX_APPS: usize = 16_384;
 
@@ -17,9 +20,17 @@ struct Program {
     arguments: Vec<String>,
     /// The application, once it is known.
     application: Option<Arc<Application>>,
+    /// The time of its last use, counted in uses.
+    used: u64,
 }
 
 impl Program {
+    /// Returns its approximate size in memory.
+    fn size(&self) -> usize {
+        let texts = self.arguments.iter().chain(&self.path);
+        size_of::<Self>() + texts.map(|text| text.len() + size_of::<String>()).sum::<usize>()
+    }
+
     /// Returns the package that the process is named after, if it is an
     /// application of Android: they are forks of a zygote, which runs a program of
     /// this name.
@@ -37,19 +48,20 @@ pub(super) struct Programs {
     programs: HashMap<u32, Program>,
     /// By application ID.
     packages: HashMap<u32, Vec<String>>,
+    /// Size of all programs.
+    bytes: usize,
+    uses: u64,
 }
 
 impl Programs {
     /// Records that a process executed a program. Its arguments follow.
     pub(super) fn executed(&mut self, tgid: u32, path: String) {
-        *self.program(tgid) = Program { path: Some(path), ..Program::default() };
+        self.replace(tgid, |_| Program { path: Some(path), ..Program::default() });
     }
 
     /// Records the arguments of a process.
     pub(super) fn set_arguments(&mut self, tgid: u32, arguments: Vec<String>) {
-        let program = self.program(tgid);
-        program.arguments = arguments;
-        program.application = None;
+        self.replace(tgid, |known| Program { path: known.path, arguments, ..Program::default() });
     }
 
     /// Records the packages of an application; they are empty if it was removed.
@@ -71,6 +83,10 @@ impl Programs {
 
     /// Returns the application of a process.
     pub(super) fn application(&mut self, process: &Process) -> Arc<Application> {
+        self.uses += 1;
+        if let Some(program) = self.programs.get_mut(&process.tgid) {
+            program.used = self.uses;
+        }
         let program = self.programs.get(&process.tgid);
         if let Some(known) = program.and_then(|program| program.application.as_ref())
             && known.uid == process.uid
@@ -90,12 +106,22 @@ impl Programs {
         application
     }
 
-    fn program(&mut self, tgid: u32) -> &mut Program {
-        if self.programs.len() >= MAX_PROGRAMS && !self.programs.contains_key(&tgid) {
-            // Process IDs are reused slowly; starting anew costs a name or two.
-            self.programs.clear();
+    /// Replaces the program of a process. Those that were not used for longest are forgotten, so
+    /// that many short processes do not displace a browser.
+    fn replace(&mut self, tgid: u32, with: impl FnOnce(Program) -> Program) {
+        let known = self.programs.remove(&tgid).unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(if known.used > 0 { known.size() } else { 0 });
+        self.uses += 1;
+        let program = Program { used: self.uses, ..with(known) };
+        self.bytes += program.size();
+        self.programs.insert(tgid, program);
+        if self.programs.len() > MAX_PROGRAMS || self.bytes > MAX_BYTES {
+            let mut uses: Vec<u64> = self.programs.values().map(|program| program.used).collect();
+            let middle = uses.len() / 2;
+            let (_, &mut median, _) = uses.select_nth_unstable(middle);
+            self.programs.retain(|_, program| program.used >= median);
+            self.bytes = self.programs.values().map(Program::size).sum();
         }
-        self.programs.entry(tgid).or_default()
     }
 
     /// Returns the package of a process: by its UID, which it cannot choose, and
@@ -153,6 +179,19 @@ mod tests {
         assert_eq!(name(&mut android, 10123), "com.b");
         android.set_arguments(7, vec!["com.c".to_owned()]);
         assert_eq!(name(&mut android, 10123), "com.a");
+    }
+
+    #[test]
+    fn many_short_processes_are_bounded_and_displace_nothing_in_use() {
+        let mut programs = programs("/usr/bin/browser", "browser");
+        for tgid in 100..6000 {
+            programs.executed(tgid, format!("/bin/{tgid}"));
+            programs.set_arguments(tgid, vec!["x".repeat(100); 300]);
+            assert_eq!(name(&mut programs, 1000), "browser");
+            assert!(programs.bytes <= MAX_BYTES && programs.programs.len() <= MAX_PROGRAMS);
+        }
+        let size: usize = programs.programs.values().map(Program::size).sum();
+        assert_eq!(size, programs.bytes);
     }
 
     #[test]

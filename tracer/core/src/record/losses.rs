@@ -27,11 +27,13 @@ pub enum Loss {
     Unfollowed = Counter::Unfollowed as u32,
     /// The kernel skipped a program because another task was running it.
     Missed = Counter::Missed as u32,
+    /// The application sent more than there was time to decode, or the run was ended by force.
+    Undecoded = Counter::Undecoded as u32,
 }
 
 impl Loss {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RingFull,
         Self::Unreadable,
         Self::TooManyIovecs,
@@ -41,6 +43,7 @@ impl Loss {
         Self::Internal,
         Self::Unfollowed,
         Self::Missed,
+        Self::Undecoded,
     ];
 
     /// Describes the loss and, if possible, a remedy.
@@ -61,6 +64,10 @@ impl Loss {
             Self::Internal => "sends lost to a limit inside tracer; please report this",
             Self::Missed => {
                 "events not seen: the kernel skipped a program that another task was within"
+            }
+            Self::Undecoded => {
+                "sends captured and not decoded: an application sent more than there was time for, \
+                 or the run was ended by force"
             }
             Self::Unfollowed => "processes not followed: their ids lie beyond kernel.pid_max",
         }

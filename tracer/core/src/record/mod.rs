@@ -16,6 +16,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tracer_ebpf::hook;
 
+#[cfg(test)]
+pub(crate) use self::kernel::tests::sample;
 pub use self::{
     kernel::Malformed,
     losses::{Loss, Losses},
@@ -53,6 +55,30 @@ pub enum Event {
         /// The names of the packages.
         names: Vec<String>,
     },
+}
+
+/// Maximum number of arguments that are kept of a process. Options are at the beginning.
+pub const MAX_ARGUMENTS: usize = 128;
+
+/// Maximum number of bytes that are kept of an argument. No option that matters is longer.
+pub const MAX_ARGUMENT: usize = 256;
+
+/// Maximum number of bytes that are kept of the arguments of a process.
+const MAX_ARGUMENT_BYTES: usize = 4 << 10;
+
+/// Returns the beginning of a command line, which a process can make as long as it likes.
+pub fn bounded_arguments<'a>(all: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut left = MAX_ARGUMENT_BYTES;
+    let mut kept = Vec::new();
+    for argument in all.into_iter().take(MAX_ARGUMENTS) {
+        let argument = &argument[..argument.len().min(MAX_ARGUMENT).min(left)];
+        left -= argument.len();
+        kept.push(String::from_utf8_lossy(argument).into_owned());
+        if left == 0 {
+            break;
+        }
+    }
+    kept
 }
 
 /// Relates kernel timestamps to the time of day.

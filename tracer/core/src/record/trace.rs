@@ -46,6 +46,10 @@ const PACKAGES: u32 = 6;
 /// than a record.
 const MAX_ENTRY: usize = 16 * (RecordHeader::SIZE + MAX_HEAD);
 
+/// Maximum number of strings in an entry: the arguments of a process and of three of its
+/// ancestors.
+const MAX_STRINGS: usize = 4 * super::MAX_ARGUMENTS;
+
 /// The reason why a trace cannot be read.
 #[derive(Debug, Error)]
 pub enum TraceError {
@@ -85,6 +89,11 @@ impl<W: Write> Writer<W> {
     /// Continues a trace, whose magic number was already written.
     pub fn resume(to: W) -> Self {
         Self(to)
+    }
+
+    /// Returns the destination.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.0
     }
 
     /// Appends an event.
@@ -222,7 +231,7 @@ fn numbered_list(contents: &[u8]) -> Result<(u32, Vec<String>), TraceError> {
     let list = list.split_inclusive(|&b| b == 0);
     let text =
         |item: &[u8]| String::from_utf8_lossy(item.strip_suffix(b"\0").unwrap_or(item)).into();
-    Ok((number, list.map(text).collect()))
+    Ok((number, list.take(MAX_STRINGS).map(text).collect()))
 }
 
 /// Splits an entry into the id at its start (of a process or an application) and
@@ -316,6 +325,16 @@ mod tests {
         let mut file = file(&events()[..1]);
         file.extend([9, 0, 0, 0, 2, 0, 0, 0, b'?', b'?']);
         assert_eq!(read(&file).unwrap(), events()[..1]);
+    }
+
+    #[test]
+    fn an_entry_of_many_strings_is_bounded() {
+        let arguments = vec![String::new(); 100_000];
+        let file = file(&[Event::Arguments { tgid: 2, arguments }]);
+        let [Event::Arguments { arguments, .. }] = &read(&file).unwrap()[..] else {
+            panic!("arguments");
+        };
+        assert_eq!(arguments.len(), MAX_STRINGS);
     }
 
     #[test]

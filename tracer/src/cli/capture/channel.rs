@@ -10,6 +10,7 @@
 
 use std::io::{self, Read};
 
+use crate::cli::rule_files::RuleTexts;
 use tracer_core::record::{
     Event,
     trace::{self, TraceError},
@@ -31,6 +32,8 @@ pub(super) enum Message {
     Watching,
     /// What was captured.
     Events(Vec<Event>),
+    /// Files of rules, which were read again, or the reason for which they could not be.
+    Rules(Result<RuleTexts, String>),
     /// The capture has ended, and everything was delivered.
     Ended,
     /// The capture has failed.
@@ -48,6 +51,8 @@ const EVENTS: u8 = 3;
 const ENDED: u8 = 4;
 const FAILED: u8 = 5;
 const USAGE: u8 = 6;
+const RULES: u8 = 7;
+const NO_RULES: u8 = 8;
 
 /// An order to the capturing process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +62,14 @@ pub(super) enum Order {
     Begin = b'b',
     /// Stop the capture, and deliver what was captured.
     Stop = b's',
+    /// Read the files of rules again, and deliver them.
+    Reload = b'r',
 }
 
 impl Order {
     /// Parses an order.
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Begin, Self::Stop].into_iter().find(|order| *order as u8 == byte)
+        [Self::Begin, Self::Stop, Self::Reload].into_iter().find(|order| *order as u8 == byte)
     }
 }
 
@@ -74,6 +81,8 @@ impl Message {
             Self::Attached => ATTACHED,
             Self::Watching => WATCHING,
             Self::Events(_) => EVENTS,
+            Self::Rules(Ok(_)) => RULES,
+            Self::Rules(Err(_)) => NO_RULES,
             Self::Ended => ENDED,
             Self::Failed { is_usage: false, .. } => FAILED,
             Self::Failed { is_usage: true, .. } => USAGE,
@@ -86,7 +95,8 @@ impl Message {
                     entries.write(event).expect("a vector takes everything");
                 }
             }
-            Self::Failed { text, .. } => to.extend(text.as_bytes()),
+            Self::Failed { text, .. } | Self::Rules(Err(text)) => to.extend(text.as_bytes()),
+            Self::Rules(Ok(rules)) => to.extend(rules.to_bytes()),
             Self::Attached | Self::Watching | Self::Ended => {}
         }
         let length = u32::try_from(to.len() - start - HEAD).unwrap_or(u32::MAX);
@@ -100,6 +110,8 @@ impl Message {
             WATCHING => Self::Watching,
             EVENTS => Self::Events(events(contents).map_err(io::Error::other)?),
             ENDED => Self::Ended,
+            RULES => Self::Rules(Ok(RuleTexts::from_bytes(contents)?)),
+            NO_RULES => Self::Rules(Err(text())),
             FAILED => Self::Failed { is_usage: false, text: text() },
             USAGE => Self::Failed { is_usage: true, text: text() },
             kind => return Err(invalid(format!("a message of kind {kind}"))),
@@ -189,6 +201,8 @@ mod tests {
             Message::Watching,
             Message::Events(vec![clock, executable]),
             Message::Events(Vec::new()),
+            Message::Rules(Ok(RuleTexts::default())),
+            Message::Rules(Err("no such folder".into())),
             Message::Failed { is_usage: true, text: "no such user".into() },
             Message::Failed { is_usage: false, text: String::new() },
             Message::Ended,

@@ -32,9 +32,10 @@ use tokio::{
 use self::channel::{Message, Order};
 pub(super) use self::source::{Captured, Source, Started};
 use super::{
-    Usage,
+    Usage, limits,
+    rule_files::RuleTexts,
     run::{self, diagnostics, follow, report_probe},
-    targets,
+    targets, terminal,
 };
 use tracer_core::alert::printable;
 use tracer_host::{
@@ -74,6 +75,8 @@ pub(super) fn capture(args: &run::Args) -> anyhow::Result<ExitCode> {
 /// Captures until the decoder says stop.
 async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> anyhow::Result<()> {
     let watch = args.watch()?;
+    limits::raise_open_files();
+    terminal::start_queue();
     let (capture, choice) = Capture::start_best(args.hooks(), &watch, args.ring_bytes())?;
     if let Some(parent) = rustix::process::getppid() {
         capture.exempt(parent.as_raw_nonzero().get().unsigned_abs())?;
@@ -119,6 +122,10 @@ async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> any
             }
             order = orders.next() => match order? {
                 Some(Order::Stop) => events.stop(),
+                Some(Order::Reload) => {
+                    let rules = args.rules.read().map_err(|err| err.to_string());
+                    outbox.push(&Message::Rules(rules.and_then(small_enough)));
+                }
                 Some(Order::Begin) => {}
                 // The decoder has ended.
                 None => return Ok(()),
@@ -138,6 +145,12 @@ async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> any
         follower.join();
     }
     Ok(())
+}
+
+/// Refuses files of rules that are too large for a message.
+fn small_enough(rules: RuleTexts) -> Result<RuleTexts, String> {
+    const MAX: usize = 32 << 20;
+    if rules.to_bytes().len() > MAX { Err("they are larger than 32 MiB".into()) } else { Ok(rules) }
 }
 
 /// The orders of the decoder.

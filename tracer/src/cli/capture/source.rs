@@ -13,7 +13,7 @@ use super::{
     SUBCOMMAND,
     channel::{Inbox, Message, Order},
 };
-use crate::cli::Usage;
+use crate::cli::{Usage, rule_files::RuleTexts};
 use tracer_core::record::Event;
 
 /// Number of bytes to read at once.
@@ -26,6 +26,8 @@ pub(in crate::cli) enum Captured {
     Events(Vec<Event>),
     /// The capture has begun.
     Watching,
+    /// Files of rules, after [`Source::reload`].
+    Rules(Result<RuleTexts, String>),
 }
 
 /// A capturing process that was started.
@@ -97,6 +99,7 @@ impl Source {
             match self.inbox.take()? {
                 Some(Message::Events(events)) => return Ok(Some(Captured::Events(events))),
                 Some(Message::Watching) => return Ok(Some(Captured::Watching)),
+                Some(Message::Rules(rules)) => return Ok(Some(Captured::Rules(rules))),
                 Some(Message::Ended) => {
                     self.has_ended = true;
                     return Ok(None);
@@ -131,6 +134,11 @@ impl Source {
     pub(in crate::cli) fn stop(&self) {
         // If it has died, `next` says so.
         let _ = self.order(Order::Stop);
+    }
+
+    /// Makes the process read the files of rules again, which this one cannot.
+    pub(in crate::cli) fn reload(&self) {
+        let _ = self.order(Order::Reload);
     }
 
     /// Waits until the process has removed its programs and ended, after [`Source::next`] returned
