@@ -99,7 +99,7 @@ impl Sandbox {
 /// Copies a file in a child process. If this process had the file open for writing
 /// while another test forks, that child would hold it open until it calls `exec`,
 /// and executing the file would fail with `ETXTBSY`.
-pub(crate) fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("--").arg(from).arg(to).status().expect("cp");
     assert!(status.success(), "cp {} {}", from.display(), to.display());
 }

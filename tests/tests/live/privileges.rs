@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 use tracer_tests::{
-    sender::unused_uid,
+    sender::{Sandbox, copy, unused_uid},
     skip,
     tracer_bin::{self, Running},
 };
@@ -64,6 +64,91 @@ fn the_decoder_has_no_rights() {
     }
     run.signal(Signal::INT);
     assert_eq!(run.end().code, Some(0));
+}
+
+/// Returns the children of a process.
+fn children(process: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("threads");
+    let text = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let text = text.collect::<String>();
+    text.split_whitespace().map(|id| id.parse().expect("a process id")).collect()
+}
+
+#[test]
+fn files_of_processes_are_analyzed_without_rights() {
+    if !can_capture() {
+        return;
+    }
+    let own = std::env::current_exe().expect("a path");
+    let run = Running::start(&["--exe", own.to_str().expect("UTF-8")]);
+    let [process] = children(run.capturing_process())[..] else {
+        panic!("the capture has no process that analyzes files");
+    };
+    let status = status(process);
+    assert!(!status["Uid"].split_whitespace().any(|uid| uid == "0"), "{status:?}");
+    assert_eq!(status["CapEff"].trim_matches('0'), "");
+    assert_eq!(status["NoNewPrivs"], "1");
+    if let Some(mode) = status.get("Seccomp") {
+        assert_eq!(mode, "2");
+    }
+    run.signal(Signal::INT);
+    assert_eq!(run.end().code, Some(0));
+}
+
+#[test]
+fn the_capture_has_the_documented_capabilities_only() {
+    if !can_capture() {
+        return;
+    }
+    // CAP_DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, SYS_PTRACE, SYS_ADMIN, SYS_RESOURCE,
+    // PERFMON, BPF (linux/capability.h).
+    let documented: u64 =
+        [2, 5, 6, 7, 8, 19, 21, 24, 38, 39].map(|number| 1_u64 << number).iter().sum();
+    let run = start();
+    let status = status(run.capturing_process());
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        let held = u64::from_str_radix(&status[set], 16).expect("a number");
+        let further: u64 = held & !documented;
+        assert_eq!(further, 0, "{set}: {held:x}");
+    }
+    assert_eq!(status["NoNewPrivs"], "1");
+    run.signal(Signal::INT);
+    assert_eq!(run.end().code, Some(0));
+}
+
+/// The capabilities that SECURITY.md names, for a user other than root.
+#[test]
+fn three_capabilities_are_enough_for_another_user() {
+    let has_setpriv = Command::new("setpriv").arg("--version").output().is_ok();
+    if !can_capture() || !has_setpriv {
+        return;
+    }
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_sender"));
+    let program = sandbox.path().join("tracer");
+    copy(tracer_bin::path(), &program);
+    let uid = unused_uid().to_string();
+    for (capabilities, works) in
+        [("+sys_admin,+sys_ptrace,+dac_read_search", true), ("+sys_ptrace,+dac_read_search", false)]
+    {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups"]);
+        for set in ["--bounding-set", "--inh-caps", "--ambient-caps"] {
+            command.args([set, &format!("-all,{capabilities}")]);
+        }
+        command.arg(&program).args(["run", "--uid", &uid, "--no-store"]);
+        if works {
+            let run = Running::start_command(&mut command);
+            let status = status(run.id());
+            assert_eq!(status["CapEff"].trim_matches('0'), "");
+            run.signal(Signal::INT);
+            let ended = run.end();
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        } else {
+            let output = command.output().expect("setpriv");
+            assert_eq!(output.status.code(), Some(1));
+            assert!(String::from_utf8_lossy(&output.stderr).contains("CAP_SYS_ADMIN"));
+        }
+    }
 }
 
 #[test]

@@ -2,13 +2,22 @@
 
 use std::{
     io::{self, Write as _},
+    os::{
+        fd::AsFd as _,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
+
+use anyhow::Context as _;
 
 use super::confine;
 use crate::files::{self, Input};
-use tracer_host::locate::{Cache, Error, FileSource, Located, locate};
+use tracer_host::{
+    locate::{self, Cache, Error, FileSource, Located, Locator},
+    sandbox::Sandbox,
+};
 
 /// Find the TLS functions in programs, libraries and APKs.
 ///
@@ -25,6 +34,32 @@ pub(super) struct Args {
     /// ELF files or APKs
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// Arguments of the hidden subcommand that analyzes files for a run.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {}
+
+/// Hidden subcommand that analyzes the files at the other end of standard input.
+const SERVE: &str = "locate-files";
+
+/// Returns a locator that runs this program, without rights.
+pub(super) fn locator() -> Locator {
+    Locator::elsewhere(|| {
+        let mut command = Command::new("/proc/self/exe");
+        // Signals of the terminal are not for it.
+        command.arg(SERVE).process_group(0);
+        command
+    })
+}
+
+/// Analyzes files until standard input is closed.
+pub(super) fn serve(_: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
+    socket.peer_addr().context("standard input is not a socket; this command is internal")?;
+    confine::enter(&Sandbox::new().with_sockets())?;
+    locate::serve(socket)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -59,5 +94,5 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn file(input: Input, path: &Path, cache: &mut Cache) -> Result<Vec<Located>, Error> {
     let source = FileSource::new(input.into_file()?)?;
-    locate(&source, &path.to_string_lossy(), cache)
+    locate::locate(&source, &path.to_string_lossy(), cache)
 }

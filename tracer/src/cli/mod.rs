@@ -69,6 +69,9 @@ enum Command {
     /// Runs one of the demo's clients
     #[command(hide = true)]
     DemoClient(demo::ClientArgs),
+    /// Analyzes files for `tracer run`
+    #[command(hide = true)]
+    LocateFiles(locate::ServeArgs),
     /// Captures for `tracer run`
     #[command(hide = true)]
     Capture(run::Args),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),
+        Command::LocateFiles(args) => locate::serve(&args),
         Command::Capture(args) => capture::capture(&args),
         Command::AuditFiles(args) => audit::files(&args),
     };

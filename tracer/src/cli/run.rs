@@ -18,7 +18,9 @@ use super::{
     capture::{Captured, Source, Started},
     confine,
     decoding::{Decoding, Delay},
-    keep, packages,
+    keep,
+    locate::locator,
+    packages,
     rule_files::RuleTexts,
     session::{Format, Lines, MAX_LINES_WAITING, Recording, Session},
     signals::{Order, Signals},
@@ -453,7 +455,7 @@ fn session(
 /// captured.
 pub(super) fn follow(capture: &Capture) -> Option<Follower> {
     capture
-        .follow()
+        .follow_with(locator())
         .inspect_err(|err| {
             message!("cannot read what applications encrypt: {err}");
         })

@@ -41,7 +41,7 @@ use super::{
     proc::{self, MappedId, Mapping},
     rechecks::Rechecks,
 };
-use crate::locate::{Cache, FileSource, Function, Library, Name, locate};
+use crate::locate::{Function, Library, Locator, Name};
 
 /// Interval at which ended processes are removed.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -120,6 +120,7 @@ impl Follower {
     /// Starts with the running processes, and with files that will be executed.
     pub(super) fn start(
         ebpf: Arc<Mutex<Ebpf>>,
+        locator: Locator,
         running: &[u32],
         executables: &[PathBuf],
     ) -> io::Result<Self> {
@@ -127,7 +128,7 @@ impl Follower {
         let (sender, events) = mpsc::channel();
         let mut worker = Worker {
             ebpf,
-            cache: Cache::new(),
+            locator,
             files: HashMap::new(),
             mapped: HashMap::new(),
             backlog: VecDeque::new(),
@@ -194,7 +195,7 @@ struct PendingFile {
 
 struct Worker {
     ebpf: Arc<Mutex<Ebpf>>,
-    cache: Cache,
+    locator: Locator,
     files: HashMap<FileId, KnownFile>,
     /// The same files by their ids in maps.
     mapped: HashMap<MappedId, FileId>,
@@ -311,8 +312,8 @@ impl Worker {
         if err.kind() == io::ErrorKind::PermissionDenied && !self.is_denied {
             self.is_denied = true;
             let reason = format!(
-                "{err}; to find TLS libraries, tracer needs CAP_SYS_PTRACE and CAP_SYS_ADMIN (or \
-                 CAP_CHECKPOINT_RESTORE)"
+                "{err}; to read TLS libraries, tracer needs CAP_SYS_ADMIN, CAP_SYS_PTRACE and \
+                 CAP_DAC_READ_SEARCH"
             );
             let _ = self.events.send(ProbeEvent::Missed { file: file.into(), reason });
         }
@@ -368,18 +369,19 @@ impl Worker {
     ) -> Vec<(&'static str, UProbeLinkId)> {
         // The open file stays valid when the process ends or its path changes.
         let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        let Ok(source) = opened.try_clone().and_then(FileSource::new) else {
-            return Vec::new();
-        };
-        let Ok(found) = locate(&source, name, &mut self.cache) else {
-            // Neither an ELF file nor an archive of ELF files.
-            return Vec::new();
+        let found = match self.locator.locate(&opened) {
+            Ok(found) => found,
+            Err(err) => {
+                let reason = format!("the process that analyzes files failed: {err}");
+                let _ = self.events.send(ProbeEvent::Missed { file: name.into(), reason });
+                return Vec::new();
+            }
         };
         let mut links = Vec::new();
         let mut functions = Vec::new();
         let mut reasons = Vec::new();
-        for located in &found {
-            for function in &located.findings.functions {
+        for findings in &found {
+            for function in &findings.functions {
                 match self.attach(function, Path::new(&path)) {
                     Ok(Some(attached)) => {
                         links.extend(attached);
@@ -390,8 +392,8 @@ impl Worker {
                 }
             }
             // Missing functions are expected in a file without a TLS library.
-            if located.findings.libraries.iter().any(|library| encrypts(*library)) {
-                let missing = located.findings.missing.iter();
+            if findings.libraries.iter().any(|library| encrypts(*library)) {
+                let missing = findings.missing.iter();
                 reasons.extend(missing.map(|missing| format!("{}", missing.reason)));
             }
         }

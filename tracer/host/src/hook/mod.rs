@@ -27,6 +27,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::locate::Locator;
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::MapError,
@@ -70,8 +71,8 @@ pub const DEFAULT_RING: u32 = 16 << 20;
 pub enum HookError {
     /// The process is not permitted to load programs.
     #[error(
-        "tracer needs root (or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_SYS_ADMIN) to watch \
-         other processes.\nRun it again with sudo, or in a root shell (`su`) on Android."
+        "tracer needs root (or CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH) to watch other \
+         processes.\nRun it again with sudo, or in a root shell (`su`) on Android."
     )]
     NotPermitted,
     /// The programs were not built.
@@ -286,9 +287,14 @@ impl Capture {
     /// are known in advance are analyzed before this returns, which takes half a second
     /// for a browser.
     pub fn follow(&self) -> Result<Follower, HookError> {
+        self.follow_with(Locator::here())
+    }
+
+    /// Like [`Capture::follow`], with a locator that analyzes the files.
+    pub fn follow_with(&self, locator: Locator) -> Result<Follower, HookError> {
         follow::load(&mut self.ebpf())
             .map_err(|source| HookError::Program { name: "for TLS libraries", source })?;
-        Follower::start(Arc::clone(&self.ebpf), &self.running, &self.executables)
+        Follower::start(Arc::clone(&self.ebpf), locator, &self.running, &self.executables)
             .map_err(HookError::Thread)
     }
 

@@ -35,6 +35,7 @@ mod code;
 mod elf;
 mod functions;
 mod minidebuginfo;
+mod process;
 pub mod prologue;
 mod report;
 mod signatures;
@@ -49,6 +50,7 @@ mod tests;
 
 pub use cache::Cache;
 pub use functions::{Library, Name};
+pub use process::{Locator, serve};
 pub use source::{FileSource, Source};
 
 use prologue::Probes;

@@ -3,7 +3,7 @@
 use rustix::{
     process::{Gid, Uid, geteuid},
     thread::{
-        CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
         remove_capability_from_bounding_set, set_capabilities, set_thread_groups,
         set_thread_res_gid, set_thread_res_uid,
     },
@@ -44,6 +44,40 @@ pub(super) fn empty_bounding_set() {
     for capability in CapabilitySet::all().iter() {
         let _ = remove_capability_from_bounding_set(capability);
     }
+}
+
+/// Capabilities that capturing needs:
+///
+/// | capability | purpose |
+/// |---|---|
+/// | `SYS_ADMIN`, or `BPF` and `PERFMON` | programs in the kernel |
+/// | `SYS_ADMIN` | uprobes |
+/// | `SYS_PTRACE`, `DAC_READ_SEARCH` | the files that processes of other users map; the list of packages |
+/// | `SYS_RESOURCE` | limits of locked memory (before Linux 5.11) and of open files |
+/// | `SETUID`, `SETGID`, `SETPCAP`, `KILL` | starting and ending a process without rights |
+const CAPTURE: CapabilitySet = CapabilitySet::SYS_ADMIN
+    .union(CapabilitySet::BPF)
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::SYS_RESOURCE)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::KILL);
+
+/// Gives up the capabilities that capturing does not need.
+pub(super) fn keep_capture_capabilities() -> rustix::io::Result<()> {
+    for capability in CapabilitySet::all().difference(CAPTURE).iter() {
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+    let CapabilitySets { effective, permitted, inheritable } = capabilities(None)?;
+    let kept = CapabilitySets {
+        effective: effective & CAPTURE,
+        permitted: permitted & CAPTURE,
+        inheritable: inheritable & CAPTURE,
+    };
+    set_capabilities(None, kept)
 }
 
 /// Gives up all capabilities.

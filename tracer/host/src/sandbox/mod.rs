@@ -201,6 +201,16 @@ pub fn protect_memory() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
+/// Gives up the capabilities that capturing does not need, for this process and for programs that
+/// it executes.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn keep_capture_capabilities() -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    Ok(identity::keep_capture_capabilities()?)
+}
+
 fn undumpable() -> Result<Option<String>, String> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|err| err.to_string())?;
     Ok(None)

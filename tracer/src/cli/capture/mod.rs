@@ -55,6 +55,7 @@ pub(super) fn capture(args: &run::Args) -> anyhow::Result<ExitCode> {
     // The decoder closes the socket when it ends, but this process could be busy then.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     sandbox::protect_memory()?;
+    sandbox::keep_capture_capabilities()?;
     stream.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
