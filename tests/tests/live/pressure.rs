@@ -45,7 +45,7 @@ fn reports(sandbox: &Sandbox, count: usize) -> PathBuf {
 /// Writes a request of a few kilobytes that is costly to decode.
 fn costly(sandbox: &Sandbox) -> PathBuf {
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    packed.write_all("https://a.test/?u=".repeat(400_000).as_bytes()).expect("compression");
+    packed.write_all("https://a.test/?u=".repeat(60_000).as_bytes()).expect("compression");
     let body = packed.finish().expect("compression");
     let head = format!(
         "POST /r HTTP/1.1\r\nHost: collector.example\r\nContent-Encoding: gzip\r\nContent-Length: \
@@ -222,7 +222,7 @@ fn a_flood_of_one_application_does_not_delay_another() {
     let alert = run.wait_for_json(|line| line["process"]["uid"] == other);
     assert_eq!(alert["type"], "alert");
     // The flood takes much longer.
-    assert!(sent.elapsed() < PATIENCE / 4, "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < PATIENCE / 2, "{:?}", sent.elapsed());
     run.signal(Signal::INT);
     run.expect_stderr(|line| line.contains("stopping; "), PATIENCE, "the signal does not act");
     run.signal(Signal::INT);
