@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     canary::{Canary, Mention},
-    differential::{Findings, Samples, analyse},
+    differential::{Event as SentEvent, Findings, Samples, analyse},
     identifiers::{IdentifierHistory, IdentifierTracker},
     journal::{Journal, OpenMethod, Outcome, Stage},
     mentions::{CanaryMention, find_mentions},
@@ -27,7 +27,7 @@ use tracer_core::{
     judge::{Disclosure, JudgedRequest},
     knowledge::Knowledge,
     pipeline::{Output, Pipeline},
-    proto::ServerName,
+    proto::{NameSource, ServerName},
     record::{BootTime, Event, Losses},
 };
 
@@ -36,6 +36,9 @@ const MAX_DISCLOSING: usize = 2048;
 
 /// Total size of their bodies, in bytes.
 const MAX_DISCLOSING_BYTES: usize = 64 << 20;
+
+/// Number of recipients that are remembered of lookups while nothing is done.
+const MAX_IDLE_LOOKUPS: usize = 1024;
 
 /// Number of the browser's own requests that are kept.
 const MAX_OWN: usize = 1 << 16;
@@ -58,6 +61,8 @@ pub struct Gatherer {
     page_requests: BTreeMap<usize, u64>,
     identifiers: IdentifierTracker,
     understanding: Understanding,
+    /// Recipients whose names were looked up while nothing was done.
+    idle_lookups: BTreeSet<String>,
     /// What was sent during each experiment, by stage.
     samples: BTreeMap<usize, Samples>,
     /// The experiments as they were last analysed, by stage.
@@ -166,6 +171,7 @@ impl Gatherer {
             page_requests: BTreeMap::new(),
             identifiers: IdentifierTracker::default(),
             understanding: Understanding::default(),
+            idle_lookups: BTreeSet::new(),
             samples: BTreeMap::new(),
             analysed: RefCell::default(),
         }
@@ -271,7 +277,11 @@ impl Gatherer {
         {
             return Some(experiment.clone());
         }
-        let findings = analyse(stage, samples)?;
+        let mut findings = analyse(stage, samples)?;
+        // A browser tries again whenever it is busy, if the name of a service is not found.
+        findings.with_visits.retain(|it| {
+            it.what != SentEvent::Lookup || !self.idle_lookups.contains(&it.recipient)
+        });
         let experiment = Experiment { stage: at, phase: stage.phase, findings };
         analysed.insert(at, (state, experiment.clone()));
         Some(experiment)
@@ -310,15 +320,27 @@ impl Gatherer {
     }
 
     fn add_name(&mut self, name: &ServerName) {
-        let Some(stage) = self.experiment_at(name.time) else {
+        let stage = self.journal.stage_at(name.time);
+        let Some((stage, phase)) =
+            stage.and_then(|at| Some((at, self.journal.stages.get(at)?.phase)))
+        else {
             return;
         };
+        if phase != Phase::Idle && !phase.is_experiment() {
+            return;
+        }
         // Visits need a lookup and a connection.
         if self.pages.iter().any(|page| page.canary.host() == name.name) {
             return;
         }
         let recipient = Site::from_host(&name.name)
             .map_or_else(|| name.name.clone(), |site| site.as_str().to_owned());
+        if phase == Phase::Idle {
+            if name.source == NameSource::Dns && self.idle_lookups.len() < MAX_IDLE_LOOKUPS {
+                self.idle_lookups.insert(recipient);
+            }
+            return;
+        }
         self.samples.entry(stage).or_default().add_name(name, &recipient, &self.journal.run);
     }
 

@@ -21,7 +21,7 @@ mod trial;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dependence::{Dependence, Findings, MIN_VISITS};
+pub(crate) use dependence::{Dependence, Event, Findings, MIN_VISITS};
 pub(crate) use samples::Samples;
 pub(crate) use statistics::FAMILY_ERROR;
 pub use trial::Factor;

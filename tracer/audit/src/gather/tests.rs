@@ -444,6 +444,63 @@ fn an_encrypted_message_whose_length_follows_the_url_is_found() {
     assert_eq!(urls.scopes[0].scope, Extent::Length);
 }
 
+/// A query for the address of `a.service.example` or of `collector.example`.
+fn query(at: BootTime, labels: &[&str]) -> Event {
+    let mut payload = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in labels {
+        payload.push(label.len() as u8);
+        payload.extend_from_slice(label.as_bytes());
+    }
+    payload.extend_from_slice(&[0, 0, 1, 0, 1]);
+    Event::Sent(Record {
+        hook: Hook::Fentry,
+        time: at,
+        process: Process { uid: 1000, tgid: 100, tid: 100, comm: "DNS".into() },
+        connection: Connection {
+            key: 1 << 40,
+            transport: Transport::Udp,
+            local: Some("192.0.2.1:5000".parse().unwrap()),
+            remote: Some("192.0.2.53:53".parse().unwrap()),
+        },
+        within_tls: None,
+        position: None,
+        offset: 0,
+        len: Some(payload.len() as u32),
+        payload: payload.into(),
+    })
+}
+
+#[test]
+fn lookups_with_each_visit_prevent_a_no_unless_they_are_made_in_idle_time() {
+    let silent = Browser { body: None, ..REPORTING };
+    for (also_idle, expected) in [(false, CannotTell), (true, No)] {
+        let journal = journal(&[]);
+        let mut all = events(&silent, &journal);
+        for stage in &journal.stages {
+            if stage.phase.is_experiment() {
+                let visits = stage.visits.iter();
+                let late = |at: BootTime| BootTime(at.0 + SECOND / 50);
+                all.extend(visits.map(|visit| query(late(visit.at), &["a", "service", "example"])));
+            }
+            if stage.phase == Phase::Idle && also_idle {
+                all.push(query(BootTime(stage.began.0 + SECOND), &["a", "service", "example"]));
+            }
+        }
+        all.sort_by_key(|event| match event {
+            Event::Sent(record) => record.time,
+            _ => BootTime(0),
+        });
+        let mut gatherer = Gatherer::new(journal, &Knowledge::default());
+        all.into_iter().for_each(|event| gatherer.push(event));
+        let mut observations = gatherer.finish();
+        observations.accounts = read_all();
+        let report = Report::new(&observations, &Redactor::off());
+        let urls = report.verdict(Question::Urls).unwrap();
+        assert_eq!(urls.answer, expected, "{also_idle}: {urls:#?}");
+        assert_eq!(urls.detail.contains("service.example received one lookup"), !also_idle);
+    }
+}
+
 #[test]
 fn values_that_are_not_understood_prevent_a_no() {
     fn random(canary: &Canary, id: &str) -> String {
