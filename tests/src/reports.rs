@@ -296,6 +296,9 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Disclo
         path: Some("/sa?project=global_browser".into()),
         sdk: Some("Sensors Analytics".into()),
         sender: Sender::Browser,
+        extension: None,
+        extension_name: None,
+        extension_addon: None,
         application: "tattle".into(),
         severity: Some(if phase.is_private() { Severity::Critical } else { Severity::High }),
         reason: Some(

@@ -262,6 +262,7 @@ fn disclosure(
         Item { value, steps, ..item.clone() }
     });
     let items = items.collect();
+    let extension = decoded.extension(&facts.observations.extensions);
     DisclosureReport {
         id: disclosing.id,
         phase: disclosing.phase,
@@ -274,6 +275,9 @@ fn disclosure(
         path: request.path.as_deref().map(|path| redactor.url(path)),
         sdk: decoded.sdk.clone(),
         sender: decoded.sender(),
+        extension: decoded.extension_id().map(str::to_owned),
+        extension_name: extension.map(|extension| extension.name.clone()),
+        extension_addon: extension.and_then(|extension| extension.addon.clone()),
         application: decoded.application.name().to_owned(),
         severity: decoded.verdict().map(|verdict| verdict.severity),
         reason: decoded.verdict().map(|verdict| verdict.reason.to_owned()),

@@ -23,6 +23,7 @@ use tracer_core::{
     account::Accounts,
     address::{Site, host_of_authority},
     application::Application,
+    extensions::Extensions,
     finding::{Kind, Level, Recipient, Sender, Severity},
     judge::{Disclosure, JudgedRequest},
     knowledge::Knowledge,
@@ -107,6 +108,7 @@ pub struct Observations {
     /// Values of the browser's own requests whose meaning is not known, by place.
     pub(super) opaque: Vec<Opaque>,
     pub(super) losses: Losses,
+    pub(super) extensions: Extensions,
     pub(super) accounts: Accounts,
     /// True if `accounts` includes all connections, and not only those that have ended.
     pub(super) all_accounted: bool,
@@ -248,6 +250,7 @@ impl Gatherer {
             opaque,
             experiments,
             losses: *self.pipeline.losses(),
+            extensions: self.pipeline.extensions().clone(),
             accounts,
             all_accounted,
             missing_bytes: self.pipeline.totals().missing_bytes,

@@ -463,6 +463,15 @@ pub struct DisclosureReport {
     pub sdk: Option<String>,
     /// The part of the browser that made the request.
     pub sender: Sender,
+    /// ID of the extension that sent it, if the request names it.
+    #[serde(default)]
+    pub extension: Option<String>,
+    /// Name of that extension, if the profile of its browser was read.
+    #[serde(default)]
+    pub extension_name: Option<String>,
+    /// The ID by which users of Firefox know it.
+    #[serde(default)]
+    pub extension_addon: Option<String>,
     /// The application that sent it.
     pub application: String,
     /// Severity of the most severe verdict.

@@ -17,6 +17,7 @@
 pub mod packages;
 pub mod record;
 pub mod schedule;
+pub mod extensions;
 pub mod stream;
 pub mod proto;
 pub mod content;

@@ -19,6 +19,7 @@ use crate::{
     address::{Site, host_of_authority},
     application::Application,
     detect::{Context, Detector},
+    extensions::Extensions,
     finding::Kind,
     judge::{AlertStatus, DecodedRequest, HostSource, Judge, JudgedRequest, Repetitions, Sighting},
     knowledge::Knowledge,
@@ -98,6 +99,7 @@ pub struct Pipeline {
     judge: Judge,
     programs: Programs,
     hosts: Hosts,
+    extensions: Extensions,
     /// The browser that all requests are judged as, if set.
     assumed: Option<Arc<Browser>>,
     waiting: Waiting,
@@ -132,6 +134,7 @@ impl Pipeline {
             judge: Judge::new(Arc::clone(rules)),
             programs: Programs::default(),
             hosts: Hosts::default(),
+            extensions: Extensions::default(),
             assumed: None,
             waiting: Waiting::default(),
             unfinished: Unfinished::default(),
@@ -174,6 +177,7 @@ impl Pipeline {
             Event::Executable { tgid, path } => self.programs.executed(tgid, path),
             Event::Arguments { tgid, arguments } => self.programs.set_arguments(tgid, arguments),
             Event::Packages { app, names } => self.programs.set_packages(app, names),
+            Event::Extensions { uid, list } => self.extensions.record(uid, list),
         }
     }
 
@@ -269,6 +273,11 @@ impl Pipeline {
     /// Returns the counters of the streams.
     pub fn stream_counters(&self) -> &stream::Counters {
         self.streams.counters()
+    }
+
+    /// Returns the extensions that are known by name.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 
     /// Returns the losses of capture.

@@ -23,7 +23,7 @@ use std::{
 
 use tracer_ebpf::Counter;
 
-use crate::record::{BootTime, Event, Losses, Record};
+use crate::record::{BootTime, Event, Extension, Losses, Record};
 
 /// Maximum number of bytes that wait.
 const MAX_BYTES: usize = 64 << 20;
@@ -123,7 +123,9 @@ impl Schedule {
                 self.losses = losses;
                 self.is_loss_new = true;
             }
-            Event::Clock(_) | Event::Packages { .. } => self.common.push_back(event),
+            Event::Clock(_) | Event::Packages { .. } | Event::Extensions { .. } => {
+                self.common.push_back(event);
+            }
         }
     }
 
@@ -269,6 +271,10 @@ fn size(event: &Event) -> usize {
         Event::Executable { path, .. } => path.len(),
         Event::Arguments { arguments, .. } => texts(arguments),
         Event::Packages { names, .. } => texts(names),
+        Event::Extensions { list, .. } => {
+            let held = |it: &Extension| it.id.len() + it.name.len() + EVENT / 4;
+            list.iter().map(held).sum()
+        }
         Event::Lost(_) | Event::Clock(_) => 0,
     };
     held + EVENT

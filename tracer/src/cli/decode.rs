@@ -213,7 +213,7 @@ fn requests<W: Write>(
             message: request,
         };
         pipeline.request(sent, &mut outputs);
-        printer.outputs(&mut outputs)?;
+        printer.outputs(&mut outputs, pipeline.extensions())?;
     }
     if unrecognised > 0 {
         printer.note(&format!("{unrecognised} bytes do not belong to any request"))?;
@@ -242,10 +242,10 @@ fn records<W: Write>(
             Err(err @ (TraceError::Cut | TraceError::Damaged(_))) => break Some(err),
             Err(err) => return Err(err.into()),
         }
-        printer.outputs(&mut outputs)?;
+        printer.outputs(&mut outputs, pipeline.extensions())?;
     };
     pipeline.finish(&mut outputs);
-    printer.outputs(&mut outputs)?;
+    printer.outputs(&mut outputs, pipeline.extensions())?;
     note_arrivals(&pipeline, printer)?;
     match damage {
         Some(err) => Err(err.into()),
@@ -288,10 +288,10 @@ fn archive<W: Write>(
             }
             end => break end.map(|_| ()),
         }
-        printer.outputs(&mut outputs)?;
+        printer.outputs(&mut outputs, pipeline.extensions())?;
     };
     pipeline.finish(&mut outputs);
-    printer.outputs(&mut outputs)?;
+    printer.outputs(&mut outputs, pipeline.extensions())?;
     for text in reader.counters().explain() {
         printer.note(&text)?;
     }
@@ -311,10 +311,10 @@ fn capture<W: Write>(
             Ok(Some(event)) => pipeline.push(event, &mut outputs),
             end => break end.map(|_| ()),
         }
-        printer.outputs(&mut outputs)?;
+        printer.outputs(&mut outputs, pipeline.extensions())?;
     };
     pipeline.finish(&mut outputs);
-    printer.outputs(&mut outputs)?;
+    printer.outputs(&mut outputs, pipeline.extensions())?;
     for text in reader.counters().explain() {
         printer.note(&text)?;
     }

@@ -140,6 +140,7 @@ impl Session {
             let Some(notice) = Notice::from_output(&output) else {
                 continue;
             };
+            let notice = notice.naming(self.pipeline.extensions());
             if let Some(store) = &self.store {
                 store.notice(&notice);
             }

@@ -11,7 +11,7 @@ use crate::{
     phase::Phase,
     report::{DecodeStep, DisclosureReport, Item, ItemKind, Report},
 };
-use tracer_core::finding::{Sender, Severity};
+use tracer_core::finding::{Recipient, Sender, Severity};
 
 /// Number of items shown for one request. The rest is in `report.json`.
 const MAX_ITEMS: usize = 24;
@@ -135,16 +135,22 @@ fn label(item: &Item) -> Markup {
 
 fn facts(report: &DisclosureReport) -> Markup {
     let sender = match report.sender {
-        Sender::Browser => "the browser itself",
-        Sender::Extension => "an extension",
-        Sender::Page => "a page",
-        Sender::Navigation => "a navigation",
-        Sender::Unknown => "not known",
+        Sender::Browser => "the browser itself".to_owned(),
+        Sender::Extension => extension(report),
+        // Of the requests of pages to others, a report has only those that mention an audit's
+        // page, which itself contacts nobody.
+        Sender::Page if !matches!(report.who, Recipient::Maker { .. }) => {
+            "a script in the page that is not the page's: an extension's or the browser's"
+                .to_owned()
+        }
+        Sender::Page => "a page".to_owned(),
+        Sender::Navigation => "a navigation".to_owned(),
+        Sender::Unknown => "not known".to_owned(),
     };
     html! {
         dl.facts {
             div { dt { "Recipient" } dd { bdi { (Shown(&report.recipient)) } ", " (Shown(&report.who.describe())) } }
-            div { dt { "Sent by" } dd { (Shown(&report.application)) ", " (sender) } }
+            div { dt { "Sent by" } dd { (Shown(&report.application)) ", " (Shown(&sender)) } }
             @if let Some(at) = &report.time { div { dt { "At" } dd { (time(at)) } } }
             @if let Some(sdk) = &report.sdk { div { dt { "SDK" } dd { (Shown(sdk)) } } }
             div {
@@ -156,6 +162,16 @@ fn facts(report: &DisclosureReport) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Names an extension as far as it is known.
+fn extension(report: &DisclosureReport) -> String {
+    let id = report.extension_addon.as_ref().or(report.extension.as_ref());
+    match (&report.extension_name, id) {
+        (Some(name), Some(id)) => format!("the extension \"{name}\" ({id})"),
+        (_, Some(id)) => format!("the extension {id}"),
+        (_, None) => "an extension".to_owned(),
     }
 }
 

@@ -148,6 +148,8 @@ pub fn alert() -> Alert {
             sender: Initiator::Browser,
             sender_reason: SENDER_REASON.into(),
             extension: None,
+            extension_name: None,
+            extension_addon: None,
             recipient: Recipient::ThirdParty,
             sdk: None,
             request: RequestHead {

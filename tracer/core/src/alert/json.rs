@@ -6,6 +6,7 @@ use super::{Notice, RequestReport, rfc3339};
 use crate::{
     account::{Account, Accounts},
     application::Application,
+    extensions::Extensions,
     judge::JudgedRequest,
     pipeline::Totals,
     record::{BootTime, Clock},
@@ -104,9 +105,16 @@ fn arrivals(account: &Account, clock: Option<Clock>) -> Value {
 }
 
 /// Returns the line of a request in the output of `tracer decode --json`.
-pub fn request(source: &str, index: u64, request: &JudgedRequest) -> Value {
+pub fn request(
+    source: &str,
+    index: u64,
+    request: &JudgedRequest,
+    extensions: &Extensions,
+) -> Value {
     let mut line = json!({ "source": source, "index": index });
-    merge(&mut line, json!(RequestReport::new(request)));
+    let mut report = RequestReport::new(request);
+    report.name_extension(request.extension(extensions));
+    merge(&mut line, json!(report));
     line
 }
 

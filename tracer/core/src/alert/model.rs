@@ -16,8 +16,8 @@ use crate::{
         Visited,
     },
     judge::{DerivedHost, Disclosure, JudgedRequest},
-    proto::{Initiator, NeverSent, Protocol, extension_id},
-    record::{Hook, Transport},
+    proto::{Initiator, NeverSent, Protocol},
+    record::{Extension, Hook, Transport},
 };
 
 /// An alert.
@@ -98,6 +98,12 @@ pub struct RequestReport {
     /// ID of the extension that sent the request, if the request names it.
     #[serde(default)]
     pub extension: Option<String>,
+    /// Name of that extension, if the profile of its browser was read.
+    #[serde(default)]
+    pub extension_name: Option<String>,
+    /// The ID by which users of Firefox know it.
+    #[serde(default)]
+    pub extension_addon: Option<String>,
     /// The recipient.
     pub recipient: Recipient,
     /// The telemetry SDK whose form the request has.
@@ -249,6 +255,12 @@ impl Alert {
 }
 
 impl RequestReport {
+    /// Names the extension that sent the request, if it is known.
+    pub fn name_extension(&mut self, extension: Option<&Extension>) {
+        self.extension_name = extension.map(|extension| extension.name.clone());
+        self.extension_addon = extension.and_then(|extension| extension.addon.clone());
+    }
+
     /// Reports a request, with values as sent, in a bounded size.
     pub fn new(judged: &JudgedRequest) -> Self {
         let request = &judged.sent.message;
@@ -260,7 +272,9 @@ impl RequestReport {
             private: judged.private,
             sender: judged.sender(),
             sender_reason: judged.sender_reason().to_owned(),
-            extension: extension_id(request).map(str::to_owned),
+            extension: judged.extension_id().map(str::to_owned),
+            extension_name: None,
+            extension_addon: None,
             recipient: judged.recipient.clone(),
             sdk: judged.sdk.clone(),
             request: RequestHead {

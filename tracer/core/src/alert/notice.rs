@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Alert, redact::Redactor};
-use crate::{judge::JudgedRequest, pipeline::Output, record::Loss};
+use crate::{extensions::Extensions, judge::JudgedRequest, pipeline::Output, record::Loss};
 
 /// An entry of the alert stream, as sinks and the store take it.
 #[derive(Debug, Clone)]
@@ -51,6 +51,15 @@ impl Notice {
             }
             &Output::Lost { loss, count, total } => Self::Lost { loss, count, total },
         })
+    }
+
+    /// Names the extension that sent the request of an alert, if it is known.
+    #[must_use]
+    pub fn naming(mut self, extensions: &Extensions) -> Self {
+        if let Self::Alert { alert, request } = &mut self {
+            alert.content.name_extension(request.extension(extensions));
+        }
+        self
     }
 
     /// Redacts the values of an alert.

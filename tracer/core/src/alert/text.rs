@@ -127,7 +127,13 @@ pub fn message(alert: &Alert, style: Style) -> String {
 fn culprit(alert: &Alert) -> String {
     let name = printable(&alert.application);
     match (alert.content.sender, &alert.content.extension) {
-        (Sender::Extension, Some(id)) => format!("extension {} in {name}", printable(id)),
+        (Sender::Extension, Some(id)) => match &alert.content.extension_name {
+            Some(known) => {
+                let id = alert.content.extension_addon.as_ref().unwrap_or(id);
+                format!("extension \"{}\" ({}) in {name}", printable(known), printable(id))
+            }
+            None => format!("extension {} in {name}", printable(id)),
+        },
         (Sender::Extension, None) => format!("an extension in {name}"),
         (Sender::Page | Sender::Navigation, _) => format!("a page in {name}"),
         (Sender::Browser | Sender::Unknown, _) => name,
@@ -323,6 +329,15 @@ mod tests {
         let begins = |line: String, culprit| assert!(line.starts_with(&told(culprit)), "{line}");
         begins(line(Sender::Extension, id), "extension abcdefghijklmnop in browser");
         begins(line(Sender::Extension, None), "an extension in browser");
+        let mut alert = example();
+        alert.content.sender = Sender::Extension;
+        alert.content.extension = id.map(str::to_owned);
+        alert.content.extension_name = Some("A\u{202e} name".into());
+        let named = "HIGH  extension \"A\\u{202e} name\" (abcdefghijklmnop) in browser (uid";
+        assert!(plain(&alert).contains(named), "{}", plain(&alert));
+        alert.content.extension_addon = Some("a@b.test".into());
+        let named = "extension \"A\\u{202e} name\" (a@b.test) in browser (uid";
+        assert!(plain(&alert).contains(named), "{}", plain(&alert));
         begins(line(Sender::Page, None), "a page in browser");
         begins(line(Sender::Browser, None), "browser");
     }

@@ -13,8 +13,10 @@ use crate::{
     application::Application,
     content::Report,
     detect::Findings,
+    extensions::Extensions,
     finding::{ALERT, Candidate, Finding, Recipient, Sender, Severity, Verdict},
-    proto::{Initiator, Protocol, Request},
+    proto::{Initiator, Protocol, Request, extension_id},
+    record::Extension,
     rules::Browser,
     stream::Sent,
 };
@@ -168,6 +170,16 @@ impl JudgedRequest {
     /// Returns the reason to think so, in one clause.
     pub fn sender_reason(&self) -> &'static str {
         self.attribution.reason
+    }
+
+    /// Returns the ID of the extension that the request names as its sender.
+    pub fn extension_id(&self) -> Option<&str> {
+        extension_id(&self.sent.message)
+    }
+
+    /// Returns the extension that the request names as its sender, if it is known by name.
+    pub fn extension<'a>(&self, known: &'a Extensions) -> Option<&'a Extension> {
+        known.get(self.sent.process.uid, self.extension_id()?)
     }
 
     /// Returns the most severe verdict. `None` if nothing is disclosed.

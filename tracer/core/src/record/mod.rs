@@ -55,6 +55,26 @@ pub enum Event {
         /// The names of the packages.
         names: Vec<String>,
     },
+    /// Extensions in the browser profiles of a user.
+    Extensions {
+        /// The UID of the browser's processes.
+        uid: u32,
+        /// The extensions.
+        list: Vec<Extension>,
+    },
+}
+
+/// An extension, as the profile of its browser describes it. The user, or whoever writes to
+/// the profile, chooses all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Extension {
+    /// The ID in the extension's origin, by which requests name it.
+    pub id: String,
+    /// Its name, as its manifest gives it.
+    pub name: String,
+    /// The ID by which Firefox's users know it. Its origin has another one, chosen anew in each
+    /// profile.
+    pub addon: Option<String>,
 }
 
 /// Maximum number of arguments that are kept of a process. Options are at the beginning.

@@ -15,6 +15,7 @@
 //! | 4 | the executable of a process: its id (u32), and the path |
 //! | 5 | the arguments of a process: its id (u32), and the NUL-terminated arguments |
 //! | 6 | an Android application: its id (u32), and its NUL-terminated package names |
+//! | 7 | the extensions of a user's browser: the UID (u32), and for each its NUL-terminated ID, name and add-on ID (empty if it has none) |
 //!
 //! All numbers are little-endian, like all machines supported by tracer.
 //! Entries of unknown kinds are skipped, so that newer versions can add some. A
@@ -27,7 +28,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tracer_ebpf::{Counter, MAX_HEAD, RecordHeader};
 
-use super::{BootTime, Clock, Event, Losses, Malformed, Record};
+use super::{BootTime, Clock, Event, Extension, Losses, Malformed, Record};
 
 #[cfg(target_endian = "big")]
 compile_error!("traces, and the programs' headers in them, are little-endian");
@@ -41,6 +42,7 @@ const CLOCK: u32 = 3;
 const EXECUTABLE: u32 = 4;
 const ARGUMENTS: u32 = 5;
 const PACKAGES: u32 = 6;
+const EXTENSIONS: u32 = 7;
 
 /// Maximum length of an entry. Entries of unknown kinds may be somewhat larger
 /// than a record.
@@ -112,6 +114,14 @@ impl<W: Write> Writer<W> {
             }
             Event::Packages { app, names } => {
                 self.entry(PACKAGES, &[&app.to_le_bytes(), joined(names).as_bytes()])
+            }
+            Event::Extensions { uid, list } => {
+                let texts = list.iter().flat_map(|one| {
+                    [&*one.id, &*one.name, one.addon.as_deref().unwrap_or_default()]
+                });
+                // A NUL would end a text, and is in no name that a browser shows.
+                let texts: Vec<String> = texts.map(|text| text.replace('\0', "")).collect();
+                self.entry(EXTENSIONS, &[&uid.to_le_bytes(), joined(&texts).as_bytes()])
             }
             Event::Clock(clock) => {
                 self.entry(CLOCK, &[&clock.boot.0.to_le_bytes(), &clock.unix.to_le_bytes()])
@@ -185,6 +195,10 @@ impl<R: Read> Reader<R> {
                     let (app, names) = numbered_list(&contents)?;
                     return Ok(Some(Event::Packages { app, names }));
                 }
+                EXTENSIONS => {
+                    let (uid, texts) = numbered_list(&contents)?;
+                    return Ok(Some(Event::Extensions { uid, list: extensions(texts) }));
+                }
                 _ => {}
             }
         }
@@ -218,6 +232,17 @@ fn clock(contents: &[u8]) -> Result<Event, TraceError> {
 fn executable(contents: &[u8]) -> Result<Event, TraceError> {
     let (tgid, path) = split_id(contents)?;
     Ok(Event::Executable { tgid, path: String::from_utf8_lossy(path).into_owned() })
+}
+
+/// Forms extensions of three texts each.
+fn extensions(texts: Vec<String>) -> Vec<Extension> {
+    let (triples, _) = texts.as_chunks();
+    let extension = |[id, name, addon]: &[String; 3]| Extension {
+        id: id.clone(),
+        name: name.clone(),
+        addon: (!addon.is_empty()).then(|| addon.clone()),
+    };
+    triples.iter().map(extension).collect()
 }
 
 /// Joins strings, each terminated by a NUL.
@@ -271,6 +296,14 @@ mod tests {
             Event::Arguments { tgid: 2, arguments: vec!["client".into(), String::new()] },
             Event::Packages { app: 10123, names: vec!["a.browser".into(), "b.other".into()] },
             Event::Packages { app: 10124, names: Vec::new() },
+            Event::Extensions {
+                uid: 1000,
+                list: vec![
+                    Extension { id: "abc".into(), name: "A name".into(), addon: None },
+                    Extension { id: "0-1".into(), name: "Ä".into(), addon: Some("a@b".into()) },
+                ],
+            },
+            Event::Extensions { uid: 7, list: Vec::new() },
             Event::Sent(sample()),
             Event::Lost(lost),
         ]

@@ -13,7 +13,7 @@ mod offsets;
 mod packages;
 mod poll;
 mod probetest;
-mod proc;
+pub(crate) mod proc;
 mod reader;
 mod rechecks;
 mod resolve;

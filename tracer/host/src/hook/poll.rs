@@ -22,6 +22,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::mpsc;
 
 use super::{Follower, HookError, RingReader, proc, reader::RingEntry};
+use crate::extensions;
 use tracer_core::record::{BootTime, Clock, Event, Losses, bounded_arguments};
 
 /// Pause between polls while records arrive.
@@ -52,13 +53,14 @@ impl Events {
     pub fn start(reader: RingReader, follower: Option<&Follower>) -> io::Result<Self> {
         let mapped = follower.map(Follower::processes);
         let (sender, batches) = mpsc::channel(WAITING);
+        let extensions = extensions::follow(sender.clone())?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let matched = Arc::new(AtomicBool::new(false));
         let sees = Arc::clone(&matched);
         let thread = thread::Builder::new()
             .name("tracer-ring".into())
-            .spawn(move || Poller::new(reader, sender, mapped, sees).run(&stopped))?;
+            .spawn(move || Poller::new(reader, sender, mapped, sees, extensions).run(&stopped))?;
         Ok(Self { batches, stop, matched, thread: Some(thread) })
     }
 
@@ -98,6 +100,8 @@ struct Poller {
     mapped: Option<std::sync::mpsc::Sender<u32>>,
     /// Set once anything comes from a process in scope.
     matched: Arc<AtomicBool>,
+    /// Takes processes whose extensions are searched.
+    extensions: std::sync::mpsc::Sender<u32>,
     losses: Losses,
     counted: Instant,
     reported: Reported,
@@ -162,12 +166,14 @@ impl Poller {
         batches: mpsc::Sender<Vec<Event>>,
         mapped: Option<std::sync::mpsc::Sender<u32>>,
         matched: Arc<AtomicBool>,
+        extensions: std::sync::mpsc::Sender<u32>,
     ) -> Self {
         Self {
             reader,
             batches,
             mapped,
             matched,
+            extensions,
             losses: Losses::default(),
             counted: Instant::now(),
             reported: Reported::default(),
@@ -239,7 +245,11 @@ impl Poller {
                 }
                 Ok(RingEntry::Record(record)) => {
                     let process = &record.process;
-                    batch.extend(self.reported.events(process.tgid, &process.comm));
+                    let events = self.reported.events(process.tgid, &process.comm);
+                    if !events.is_empty() {
+                        let _ = self.extensions.send(process.tgid);
+                    }
+                    batch.extend(events);
                     batch.push(Event::Sent(record));
                 }
                 // Both sides are built together, so this is a bug.

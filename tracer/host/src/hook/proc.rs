@@ -28,12 +28,12 @@ pub(super) fn exists(pid: u32) -> bool {
 }
 
 /// Returns the effective UID of a process.
-pub(super) fn uid(pid: u32) -> Option<u32> {
+pub(crate) fn uid(pid: u32) -> Option<u32> {
     fs::metadata(format!("/proc/{pid}")).ok().map(|metadata| metadata.uid())
 }
 
 /// Returns the parent of a process.
-pub(super) fn parent(pid: u32) -> Option<u32> {
+pub(crate) fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_parent(&stat)
 }

@@ -8,6 +8,7 @@ use std::{
 
 use tracer_core::{
     alert::{json, printable},
+    extensions::Extensions,
     finding::Recipient,
     judge::{Disclosure, JudgedRequest},
     pipeline::Output,
@@ -30,10 +31,14 @@ impl<'a, W: Write> Printer<'a, W> {
         Self { source: path.display().to_string(), json, held: VecDeque::new(), out }
     }
 
-    pub(super) fn outputs(&mut self, outputs: &mut Vec<Output>) -> io::Result<()> {
+    pub(super) fn outputs(
+        &mut self,
+        outputs: &mut Vec<Output>,
+        extensions: &Extensions,
+    ) -> io::Result<()> {
         for output in outputs.drain(..) {
             match output {
-                Output::Request(judged) => self.hold(&judged)?,
+                Output::Request(judged) => self.hold(&judged, extensions)?,
                 Output::Repeated { .. } => {}
                 Output::Lost { loss, count, .. } => {
                     self.note(&format!("{count} {}", loss.explain()))?;
@@ -43,9 +48,9 @@ impl<'a, W: Write> Printer<'a, W> {
         Ok(())
     }
 
-    fn hold(&mut self, judged: &JudgedRequest) -> io::Result<()> {
+    fn hold(&mut self, judged: &JudgedRequest, extensions: &Extensions) -> io::Result<()> {
         let mut text = Vec::new();
-        self.request(judged, &mut text)?;
+        self.request(judged, extensions, &mut text)?;
         if let Some(held) = self.held.iter_mut().find(|(number, _)| *number == judged.number) {
             held.1 = text;
             return Ok(());
@@ -64,10 +69,16 @@ impl<'a, W: Write> Printer<'a, W> {
         self.held.drain(..).try_for_each(|(_, text)| self.out.write_all(&text))
     }
 
-    fn request(&self, judged: &JudgedRequest, out: &mut Vec<u8>) -> io::Result<()> {
+    fn request(
+        &self,
+        judged: &JudgedRequest,
+        extensions: &Extensions,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let index = judged.number;
         if self.json {
-            serde_json::to_writer(&mut *out, &json::request(&self.source, index, judged))?;
+            let line = json::request(&self.source, index, judged, extensions);
+            serde_json::to_writer(&mut *out, &line)?;
             return out.write_all(b"\n");
         }
         let request = &judged.sent.message;
@@ -85,7 +96,9 @@ impl<'a, W: Write> Printer<'a, W> {
             known => format!(" to {}", known.describe()),
         };
         let by = judged.sender().as_str();
-        writeln!(out, "  [{by}{to}{}]", printable(&sdk.unwrap_or_default()))?;
+        let name = judged.extension(extensions).map(|one| format!(" \"{}\"", printable(&one.name)));
+        let name = name.unwrap_or_default();
+        writeln!(out, "  [{by}{name}{to}{}]", printable(&sdk.unwrap_or_default()))?;
         if let Some(verdict) = judged.verdict() {
             writeln!(out, "    {}: {}", verdict.severity.label(), printable(&verdict.reason))?;
         }
