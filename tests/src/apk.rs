@@ -1,5 +1,5 @@
-//! Writes APKs that hold a library as Android's linker can map it: uncompressed and
-//! page-aligned (PKWARE's APPNOTE.TXT 6.3.10; AOSP, `zipalign`).
+//! Writes zip files: APKs that hold a library as Android's linker can map it, uncompressed and
+//! page-aligned (PKWARE's APPNOTE.TXT 6.3.10; AOSP, `zipalign`), and extensions of Firefox.
 
 use std::{fs, path::Path};
 
@@ -12,23 +12,23 @@ const ALIGNMENT: u16 = 0xd935;
 /// Date of every entry: 1 January 1980, the earliest that the format can express.
 const DATE: u16 = 1 << 5 | 1;
 
-/// Builds an APK with uncompressed entries.
-pub struct Apk {
+/// Builds a zip file with uncompressed entries.
+#[derive(Default)]
+pub struct Archive {
     bytes: Vec<u8>,
     directory: Vec<u8>,
     entries: u16,
 }
 
-impl Apk {
+impl Archive {
     /// Creates an APK that holds an empty manifest, which makes a zip file an APK.
-    #[expect(clippy::new_without_default, reason = "an APK is made, there is no usual one")]
-    pub fn new() -> Self {
-        let mut apk = Self { bytes: Vec::new(), directory: Vec::new(), entries: 0 };
+    pub fn apk() -> Self {
+        let mut apk = Self::default();
         apk.store("AndroidManifest.xml", &[]);
         apk
     }
 
-    /// Adds a file. Returns the offset of its contents in the APK.
+    /// Adds a file. Returns the offset of its contents in the archive.
     ///
     /// # Panics
     /// Panics if the file is larger than 4 GiB.
@@ -63,18 +63,18 @@ impl Apk {
         self.directory.extend(common);
         // No extra field, comment, second disk or attributes.
         self.directory.extend([0; 12]);
-        self.directory.extend(u32::try_from(header).expect("a small APK").to_le_bytes());
+        self.directory.extend(u32::try_from(header).expect("a small archive").to_le_bytes());
         self.directory.extend(name.as_bytes());
         self.entries += 1;
         at
     }
 
-    /// Writes the APK to a file.
+    /// Writes the archive to a file.
     ///
     /// # Panics
     /// Panics if the file cannot be written.
     pub fn write(mut self, path: &Path) {
-        let start = u32::try_from(self.bytes.len()).expect("a small APK");
+        let start = u32::try_from(self.bytes.len()).expect("a small archive");
         let size = u32::try_from(self.directory.len()).expect("a small directory");
         self.bytes.append(&mut self.directory);
         self.bytes.extend(b"PK\x05\x06\0\0\0\0");
@@ -82,7 +82,7 @@ impl Apk {
         self.bytes.extend(size.to_le_bytes());
         self.bytes.extend(start.to_le_bytes());
         self.bytes.extend([0; 2]);
-        fs::write(path, &self.bytes).expect("an APK");
+        fs::write(path, &self.bytes).expect("an archive");
     }
 }
 

@@ -32,6 +32,7 @@ pub mod browser;
 pub mod corpus;
 pub mod device;
 pub mod devtools;
+pub mod leaker;
 pub mod live;
 pub mod openssl;
 pub mod payload;

@@ -1,6 +1,7 @@
 //! Visits of a browser that tracer watches.
 
 use std::{
+    path::Path,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
@@ -36,6 +37,9 @@ pub struct Watched {
     stderr: String,
 }
 
+/// One browser at a time: they are watched by name.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// A page that is visited before the stories, for browsers whose TLS functions are
 /// found late. Its requests may be missed.
 const FIRST: &str = "/first";
@@ -50,8 +54,6 @@ const LOCATING: Duration = Duration::from_secs(60);
 /// # Panics
 /// Panics if visits or alerts are missing.
 pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
-    // One browser at a time: they are watched by name.
-    static ONE: Mutex<()> = Mutex::new(());
     let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     if !skip::root() {
         return None;
@@ -86,16 +88,8 @@ pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
     run.signal(Signal::INT);
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let mut alerts = lines(&ended.stdout);
-    // Another browser of this name may be running. Only ours talks to this port.
-    let ours = |alert: &Value| {
-        let authority = alert["request"]["authority"].as_str();
-        authority.is_none_or(|authority| authority == web.authority(site(authority)))
-    };
-    alerts.retain(|line| is_alert(line) && ours(line));
-    let decode = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", trace]));
-    assert_eq!(decode.code, Some(0), "{}", decode.stderr);
-    let (mut requested, decoded) = (web.wait_for(&requests).to_vec(), lines(&decode.stdout));
+    let Observed { alerts, decoded } = observed(&web, &ended.stdout, trace);
+    let mut requested = web.wait_for(&requests).to_vec();
     requested.retain(|request| request.path != FIRST);
     Some(Watched {
         web,
@@ -107,6 +101,72 @@ pub fn watch(engine: Engine, protocol: Protocol) -> Option<Watched> {
         decoded,
         stderr: ended.stderr,
     })
+}
+
+/// What tracer shows of a browser.
+pub struct Observed {
+    /// The alerts.
+    pub alerts: Vec<Value>,
+    /// All requests, as `tracer decode --json` shows them.
+    pub decoded: Vec<Value>,
+}
+
+/// Watches a browser from before its start at `url` until the last of `requests` has arrived: parts
+/// of `METHOD AUTHORITY PATH`. Returns `None` as [`watch`] does.
+///
+/// # Panics
+/// Panics as [`watch`] does.
+pub fn observe(
+    engine: Engine,
+    web: &mut Web,
+    extension: Option<&Path>,
+    url: &str,
+    requests: &[String],
+) -> Option<Observed> {
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !skip::root() {
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = folder.path().join("trace");
+    let trace = trace.to_str().expect("a path in UTF-8");
+    let run = Running::start(&[
+        "--exe",
+        engine.exe(),
+        "--record",
+        trace,
+        "--json",
+        "--show-values",
+        "--verbose",
+    ]);
+    let browser = match extension {
+        Some(extension) => engine.start_with(extension, web, url)?,
+        None => engine.start(web, url)?,
+    };
+    web.wait_for_parts(requests);
+    thread::sleep(SETTLE);
+    drop(browser);
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    Some(observed(web, &ended.stdout, trace))
+}
+
+/// Returns the alerts of a run, and what its recording contains.
+fn observed(web: &Web, stdout: &str, trace: &str) -> Observed {
+    let mut alerts = lines(stdout);
+    // Another browser of this name may be running. Only ours talks to these ports.
+    let ours = |alert: &Value| {
+        let authority = alert["request"]["authority"].as_str();
+        authority.is_none_or(|authority| {
+            let ports = [web.port(), web.plain_port()];
+            ports.iter().any(|port| authority.ends_with(&format!(":{port}")))
+        })
+    };
+    alerts.retain(|line| is_alert(line) && ours(line));
+    let decode = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", trace]));
+    assert_eq!(decode.code, Some(0), "{}", decode.stderr);
+    Observed { alerts, decoded: lines(&decode.stdout) }
 }
 
 impl Watched {
@@ -209,11 +269,6 @@ impl Watched {
 fn is_read(engine: Engine, line: &str) -> bool {
     let (function, file) = engine.tls();
     line.contains("reading ") && line.contains(function) && line.contains(file)
-}
-
-/// Returns the host of an authority.
-fn site(authority: &str) -> &str {
-    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
 /// Reports whether a line of the alert stream is an alert.

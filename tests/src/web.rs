@@ -23,6 +23,9 @@ pub const TRACKER: &str = "tracker.example.net";
 /// The site to which applications report.
 pub const COLLECTOR: &str = "collector.example.com";
 
+/// The site whose frames pages embed.
+pub const ADS: &str = "ads.example.edu";
+
 /// Longest time a browser may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -76,11 +79,12 @@ pub struct Request {
     pub path: String,
 }
 
-/// All sites, on one port.
+/// All sites, on one port with TLS, and on one without.
 pub struct Web {
     folder: TempDir,
     server: Child,
     port: u16,
+    plain_port: u16,
     coming: Receiver<Request>,
     seen: Vec<Request>,
 }
@@ -111,7 +115,9 @@ impl Web {
             .spawn()
             .expect("the server");
         let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
-        let port = lines.next().expect("the port").expect("a line").parse().expect("a number");
+        let ports = lines.next().expect("the ports").expect("a line");
+        let (port, plain_port) = ports.split_once(' ').expect("two ports");
+        let [port, plain_port] = [port, plain_port].map(|port| port.parse().expect("a number"));
         let (got, coming) = channel();
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -123,12 +129,17 @@ impl Web {
                 }
             }
         });
-        Some(Self { folder, server, port, coming, seen: Vec::new() })
+        Some(Self { folder, server, port, plain_port, coming, seen: Vec::new() })
     }
 
     /// Returns the port of all sites.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the port of all sites without TLS.
+    pub fn plain_port(&self) -> u16 {
+        self.plain_port
     }
 
     /// Returns a site's host and port.
@@ -162,6 +173,33 @@ impl Web {
         }
         self.seen.extend(self.coming.try_iter());
         &self.seen
+    }
+}
+
+impl Web {
+    /// Waits until a request has arrived for each of these parts of `METHOD AUTHORITY PATH`.
+    ///
+    /// # Panics
+    /// Panics if one does not arrive in time.
+    pub fn wait_for_parts(&mut self, wanted: &[String]) {
+        let deadline = Instant::now() + PATIENCE;
+        let line = |request: &Request| {
+            let Request { method, authority, path } = request;
+            format!("{method} {authority} {path}")
+        };
+        loop {
+            let seen: Vec<String> = self.seen.iter().map(line).collect();
+            let mut missing =
+                wanted.iter().filter(|part| !seen.iter().any(|line| line.contains(&***part)));
+            if missing.next().is_none() {
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.coming.recv_timeout(left) {
+                Ok(request) => self.seen.push(request),
+                Err(_) => panic!("requested: {seen:#?}\nwanted: {wanted:#?}"),
+            }
+        }
     }
 }
 
@@ -200,7 +238,8 @@ pub fn python() -> Option<PathBuf> {
 fn certify(folder: &Path) {
     const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout";
     let names = format!(
-        "subjectAltName=DNS:{NEWS},DNS:{TRACKER},DNS:{COLLECTOR},DNS:localhost,IP:127.0.0.1\n\
+        "subjectAltName=DNS:{NEWS},DNS:{TRACKER},DNS:{COLLECTOR},DNS:{ADS},DNS:localhost,\
+         IP:127.0.0.1\n\
          extendedKeyUsage=serverAuth\n"
     );
     fs::write(folder.join("names"), names).expect("a file");

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use super::{Browser, screen::Screen};
 use crate::{
-    skip,
-    web::{self, COLLECTOR, NEWS, Reader, TRACKER, Web, fixture, installed},
+    leaker, skip,
+    web::{self, ADS, COLLECTOR, NEWS, Reader, TRACKER, Web, fixture, installed},
 };
 
 /// ID of the extension in the fixtures, derived from the key in its manifest.
@@ -105,16 +105,29 @@ impl Engine {
     /// Panics if the browser cannot be started.
     pub fn start(self, web: &Web, url: &str) -> Option<Browser> {
         match self {
-            Self::Chromium => chromium(url, Window::Normal, false),
-            Self::Reporting(window) => chromium(url, window, true),
-            Self::Firefox => firefox(web, url),
+            Self::Chromium => chromium(url, Window::Normal, None),
+            Self::Reporting(window) => chromium(url, window, Some(&fixture("reporter"))),
+            Self::Firefox => firefox(web, url, None),
             Self::WebKit => surf(web, url),
             Self::QtWebEngine => qt_web_engine(url),
         }
     }
+
+    /// Starts the browser with an extension: a folder for Chromium, a packed file for Firefox.
+    /// Returns `None` as [`Engine::start`] does.
+    ///
+    /// # Panics
+    /// Panics as [`Engine::start`] does, or if this is another browser.
+    pub fn start_with(self, extension: &Path, web: &Web, url: &str) -> Option<Browser> {
+        match self {
+            Self::Chromium => chromium(url, Window::Normal, Some(extension)),
+            Self::Firefox => firefox(web, url, Some(extension)),
+            other => panic!("{other:?} takes no extension"),
+        }
+    }
 }
 
-fn chromium(url: &str, window: Window, reporter: bool) -> Option<Browser> {
+fn chromium(url: &str, window: Window, extension: Option<&Path>) -> Option<Browser> {
     if !skip::met(installed("chromium"), "chromium (`cargo xtask setup --tests`)") {
         return None;
     }
@@ -126,9 +139,9 @@ fn chromium(url: &str, window: Window, reporter: bool) -> Option<Browser> {
         .args(["--headless=new", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"])
         .args(["--disable-background-networking", "--disable-component-update"])
         .arg(format!("--user-data-dir={}", profile.display()));
-    if reporter {
+    if let Some(extension) = extension {
         command
-            .arg(format!("--load-extension={}", fixture("reporter").display()))
+            .arg(format!("--load-extension={}", extension.display()))
             .arg("--disable-features=DisableLoadExtensionCommandLineSwitch");
     }
     if window == Window::Private {
@@ -142,7 +155,7 @@ fn chromium(url: &str, window: Window, reporter: bool) -> Option<Browser> {
     Some(Browser::start(command, folder, None, url))
 }
 
-fn firefox(web: &Web, url: &str) -> Option<Browser> {
+fn firefox(web: &Web, url: &str, extension: Option<&Path>) -> Option<Browser> {
     let there = installed("firefox-esr") && installed("certutil");
     if !skip::met(there, "firefox-esr and libnss3-tools (`cargo xtask setup --tests`)") {
         return None;
@@ -155,7 +168,13 @@ fn firefox(web: &Web, url: &str) -> Option<Browser> {
     let ca = web.ca();
     certutil(&["-A", "-d", &database, "-n", "tests", "-t", "C,,", "-i", path(&ca)]);
     // Keeps all traffic on this machine.
-    let preferences = "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n";
+    let mut preferences = "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n".to_owned();
+    if let Some(extension) = extension {
+        preferences += leaker::FIREFOX_PREFERENCES;
+        let folder = profile.join("extensions");
+        fs::create_dir(&folder).expect("a folder");
+        fs::copy(extension, folder.join(leaker::FIREFOX_FILE)).expect("the extension");
+    }
     fs::write(profile.join("user.js"), preferences).expect("the preferences");
     let mut command = Command::new("firefox-esr");
     command.args(["--headless", "--no-remote", "--profile", path(&profile)]);
@@ -174,7 +193,7 @@ fn surf(web: &Web, url: &str) -> Option<Browser> {
     }
     let folder = folder();
     let hosts = folder.path().join("hosts");
-    fs::write(&hosts, format!("127.0.0.1 localhost {NEWS} {TRACKER} {COLLECTOR}\n"))
+    fs::write(&hosts, format!("127.0.0.1 localhost {NEWS} {TRACKER} {COLLECTOR} {ADS}\n"))
         .expect("its names");
     let screen = Screen::start();
     let mut command = Command::new("unshare");

@@ -15,7 +15,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 use tracer_tests::{
-    apk::Apk,
+    apk::Archive,
     boringssl, corpus,
     device::Device,
     openssl::{self, Server},
@@ -193,7 +193,7 @@ fn a_tls_library_mapped_from_an_apk_is_probed() {
         return;
     };
     let libssl = fs::read(here.join(boringssl::LIBSSL)).expect("a library");
-    let mut apk = Apk::new();
+    let mut apk = Archive::apk();
     let position = apk.store(&format!("lib/{ARCH}/libssl.so"), &libssl);
     apk.write(&here.join("base.apk"));
     let apk = there.join("base.apk");

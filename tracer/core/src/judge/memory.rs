@@ -1,14 +1,20 @@
 //! The memory of applications: their visits, and what is being typed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use super::typed::Typing;
-use crate::{application::Application, record::Transport, visits::Visits};
+use crate::{address::Site, application::Application, record::Transport, visits::Visits};
 
 /// Applications that are remembered; the least recently used are forgotten
 /// first. A device has a dozen browsers, and the memory of one can be a
 /// megabyte.
 const MAX_APPLICATIONS: usize = 64;
+
+/// Sites of frames that are remembered of one application. A page has a dozen frames at most.
+const MAX_FRAMED: usize = 256;
 
 /// The memories of all applications.
 #[derive(Debug, Default)]
@@ -25,8 +31,21 @@ pub(super) struct ApplicationMemory {
     pub(super) typing: Typing,
     /// Transports over which it sent Fetch Metadata.
     pub(super) metadata: Vec<Transport>,
+    /// Sites whose documents were loaded into frames, the latest last.
+    framed: VecDeque<Site>,
     /// Last use: the largest number is the latest.
     turn: u64,
+}
+
+impl ApplicationMemory {
+    /// Records that a document of this site was loaded into a frame.
+    pub(super) fn record_frame(&mut self, site: &Site) {
+        self.framed.retain(|known| known != site);
+        if self.framed.len() == MAX_FRAMED {
+            self.framed.pop_front();
+        }
+        self.framed.push_back(site.clone());
+    }
 }
 
 impl Memory {
@@ -39,6 +58,12 @@ impl Memory {
     pub(super) fn sends_metadata(&self, application: &Application, over: Transport) -> bool {
         let memory = self.applications.get(application);
         memory.is_some_and(|memory| memory.metadata.contains(&over))
+    }
+
+    /// Reports whether an application loaded a document of this site into a frame.
+    pub(super) fn is_framed(&self, application: &Application, site: &Site) -> bool {
+        let memory = self.applications.get(application);
+        memory.is_some_and(|memory| memory.framed.contains(site))
     }
 
     /// Returns the memory of an application, to be changed.

@@ -27,7 +27,7 @@ use self::{
     ledger::{Ledger, Place},
     memory::Memory,
     request::DedupKey,
-    sender::{Evidence, LOADING, attribute, has_metadata},
+    sender::{Evidence, LOADING, attribute, has_metadata, loads_frame},
 };
 pub use self::{
     deduplicator::Repetitions,
@@ -133,7 +133,14 @@ impl Judge {
             findings: Findings { mut list, uncounted, sdk, mut candidates, report },
         } = request;
 
-        let attribution = self.attribute(&sent, initiator, &application, browser.as_deref(), &list);
+        let attribution = self.attribute(
+            &sent,
+            initiator,
+            &application,
+            browser.as_deref(),
+            site.as_ref(),
+            &list,
+        );
         let Attribution { sender, .. } = attribution;
         let derived = derived_host.as_ref().map(|host| &host.name[..]);
         let authority = sent.message.authority.as_deref().or(derived);
@@ -262,6 +269,7 @@ impl Judge {
         initiator: Initiator,
         application: &Arc<Application>,
         browser: Option<&Browser>,
+        site: Option<&Site>,
         findings: &[Finding],
     ) -> Attribution {
         let request = &sent.message;
@@ -289,10 +297,20 @@ impl Judge {
             mentions_recent_page: initiator == Initiator::Unknown
                 && findings.iter().filter(|finding| finding.kind == Kind::Url).any(is_recent),
             never_opened: !visits.is_empty()
-                && host.is_some_and(|host| visits.page_on(host).is_none()),
+                && site.is_some_and(|site| {
+                    visits.page_on(site.as_str()).is_none()
+                        && !self.memory.is_framed(application, site)
+                }),
             makers_own_host: owner.is_some_and(|owner| !owner.embedded),
         };
-        attribute(request, initiator, evidence)
+        let attribution = attribute(request, initiator, evidence);
+        if let Some(site) = site
+            && attribution.sender == Sender::Page
+            && loads_frame(request)
+        {
+            self.memory.entry(application).record_frame(site);
+        }
+        attribution
     }
 
     fn recipient(

@@ -37,7 +37,8 @@ pub(super) struct Evidence {
     pub(super) sends_metadata: bool,
     /// Set if the request discloses a page that was opened in the last [`LOADING`].
     pub(super) mentions_recent_page: bool,
-    /// Set if the recipient's site was never opened, although other visits are known.
+    /// Set if no document of the recipient's site was opened, neither as a page nor in a frame,
+    /// although other visits are known.
     pub(super) never_opened: bool,
     /// Set if the recipient is a host of the browser's maker that pages do not use.
     pub(super) makers_own_host: bool,
@@ -61,7 +62,7 @@ pub(super) fn attribute(request: &Request, initiator: Initiator, of: Evidence) -
         }
         Initiator::Extension => known(
             Sender::Extension,
-            "Fetch Metadata say that a script asks and that no page is involved",
+            "Fetch Metadata say that a script or an element asks and that no page is involved",
         ),
         Initiator::Page => attribute_page(request, of),
         Initiator::Unknown => attribute_unknown(request, of),
@@ -87,16 +88,47 @@ fn attribute_page(request: &Request, of: Evidence) -> Attribution {
                 "no page is named, and the host serves the browser alone",
             );
         }
-        let same_origin = request.header("sec-fetch-site") == Some(b"same-origin".as_slice());
-        if same_origin && of.never_opened {
-            return known(
-                Sender::Extension,
-                "Fetch Metadata claim a page of the recipient, and none was opened, as with \
-                 extensions of Firefox",
-            );
+        if let Some(reason) = claims_of_firefox(request, of) {
+            return known(Sender::Extension, reason);
         }
     }
     known(Sender::Page, "the header fields are those of a request that a page makes")
+}
+
+/// Returns the reason why a request without Origin and Referer comes from an extension of Firefox,
+/// if it does. Measured with Firefox 153.
+fn claims_of_firefox(request: &Request, of: Evidence) -> Option<&'static str> {
+    let field = |name| request.header(name).unwrap_or_default();
+    // A field that was cut off proves nothing. Firefox says of the frames of pages, and not of
+    // extensions, whether they may use their storage.
+    if request.head_cut.is_some()
+        || memchr::memmem::find(field("user-agent"), b" Gecko/").is_none()
+        || request.header("sec-fetch-storage-access").is_some()
+    {
+        return None;
+    }
+    match (field("sec-fetch-site"), field("sec-fetch-mode")) {
+        // Pages send Origin with each such request (Fetch, section 3.2): it is how it is allowed.
+        (b"cross-site" | b"same-site", b"cors") => Some(
+            "a script asked another site without Origin, which only content scripts of \
+             extensions can",
+        ),
+        (b"same-origin", _) if of.never_opened => Some(
+            "Fetch Metadata claim a page of the recipient, and none was opened, as with \
+             extensions of Firefox",
+        ),
+        _ => None,
+    }
+}
+
+/// Reports whether a request loads a document into a frame.
+pub(super) fn loads_frame(request: &Request) -> bool {
+    let field = |name| request.header(name).unwrap_or_default();
+    field("sec-fetch-mode") == b"nested-navigate"
+        || matches!(
+            field("sec-fetch-dest"),
+            b"iframe" | b"frame" | b"object" | b"embed" | b"fencedframe"
+        )
 }
 
 fn attribute_unknown(request: &Request, of: Evidence) -> Attribution {
@@ -192,14 +224,42 @@ mod tests {
 
     #[test]
     fn a_background_request_to_a_site_that_was_not_opened_is_an_extensions() {
-        let fields = "User-Agent: Mozilla/5.0 (X11; rv:140.0)\r\nSec-Fetch-Site: same-origin\r\n\
-                      Sec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n";
+        let fields = "User-Agent: Mozilla/5.0 (X11; rv:140.0) Gecko/20100101\r\n\
+                      Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n\
+                      Sec-Fetch-Dest: empty\r\n";
         let not_opened = Evidence { never_opened: true, ..NOTHING };
         assert_eq!(attributed("GET", fields, not_opened).sender, Sender::Extension);
         assert_eq!(attributed("GET", fields, NOTHING).sender, Sender::Page);
         let named = format!("{fields}Referer: https://a.test/\r\n");
         assert_eq!(attributed("GET", &named, not_opened).sender, Sender::Page);
         let makers = Evidence { makers_own_host: true, ..not_opened };
+        assert_eq!(attributed("GET", fields, makers).sender, Sender::Browser);
+        // A frame of the recipient, whose document came from the cache.
+        let frame = format!("{fields}Sec-Fetch-Storage-Access: none\r\n");
+        assert_eq!(attributed("GET", &frame, not_opened).sender, Sender::Page);
+        // Chromium says `none` of extensions.
+        let chromium = fields.replace("Gecko/20100101", "Chrome/120");
+        assert_eq!(attributed("GET", &chromium, not_opened).sender, Sender::Page);
+    }
+
+    #[test]
+    fn a_script_that_asks_another_site_without_origin_is_an_extensions() {
+        let fields = "User-Agent: Mozilla/5.0 (X11; rv:140.0) Gecko/20100101\r\n\
+                      Sec-Fetch-Dest: empty\r\nSec-Fetch-Mode: cors\r\n\
+                      Sec-Fetch-Site: cross-site\r\n";
+        for method in ["GET", "POST"] {
+            assert_eq!(attributed(method, fields, NOTHING).sender, Sender::Extension, "{method}");
+        }
+        let page = format!("{fields}Origin: https://news.test\r\n");
+        assert_eq!(attributed("GET", &page, NOTHING).sender, Sender::Page);
+        let page = format!("{fields}Origin: null\r\n");
+        assert_eq!(attributed("GET", &page, NOTHING).sender, Sender::Page);
+        // An image, and a frame, of a page whose policy is `no-referrer`.
+        for (mode, dest) in [("no-cors", "image"), ("navigate", "iframe")] {
+            let page = fields.replace("cors", mode).replace("empty", dest);
+            assert_eq!(attributed("GET", &page, NOTHING).sender, Sender::Page, "{dest}");
+        }
+        let makers = Evidence { makers_own_host: true, ..NOTHING };
         assert_eq!(attributed("GET", fields, makers).sender, Sender::Browser);
     }
 

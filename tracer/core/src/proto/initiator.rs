@@ -83,6 +83,15 @@ pub fn initiator(request: &Request) -> Initiator {
     }
     match (site, mode) {
         (Some(b"none"), Some(b"cors")) => Initiator::Extension,
+        // An element of a document that belongs to no site. Chromium sends client hints for
+        // documents only; the requests of the browser itself have none and are for no element.
+        (Some(b"none"), Some(b"no-cors")) if dest.is_some_and(|dest| dest != b"empty") => {
+            match fields.value("sec-ch-ua") {
+                Some(_) => Initiator::Extension,
+                None if request.head_cut.is_some() => Initiator::Unknown,
+                None => Initiator::Browser,
+            }
+        }
         (Some(b"none"), _) => Initiator::Browser,
         _ => classify_without_metadata(request, &fields),
     }

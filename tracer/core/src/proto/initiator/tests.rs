@@ -76,6 +76,7 @@ fn metadata_decides() {
         ("cross-site", "no-cors", "image", Initiator::Page),
         ("none", "cors", "empty", Initiator::Extension),
         ("none", "no-cors", "empty", Initiator::Browser),
+        ("none", "no-cors", "image", Initiator::Browser),
         ("none", "websocket", "empty", Initiator::Browser),
     ] {
         assert_eq!(with(&fetch(site, mode, dest)), initiator, "{site} {mode} {dest}");
@@ -86,6 +87,20 @@ fn metadata_decides() {
     assert_eq!(with(user), Initiator::Navigation);
     assert_eq!(with("Origin: null"), Initiator::Page);
     assert_eq!(with("Origin: https://a.test"), Initiator::Page);
+}
+
+#[test]
+fn an_element_of_a_document_without_a_site_is_an_extensions() {
+    let metadata = "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: ";
+    let with_hints = |dest| with(&format!("sec-ch-ua: \"Chromium\";v=\"156\"\r\n{metadata}{dest}"));
+    for dest in ["image", "script", "style", "font", "video"] {
+        assert_eq!(with_hints(dest), Initiator::Extension, "{dest}");
+        // The browser itself sends no client hints.
+        assert_eq!(with(&format!("{metadata}{dest}")), Initiator::Browser, "{dest}");
+    }
+    assert_eq!(with_hints("empty"), Initiator::Browser);
+    let cut = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{metadata}image\r\nsec-ch-");
+    assert_eq!(initiator_of(cut.as_bytes()), Initiator::Unknown);
 }
 
 #[test]
