@@ -318,7 +318,7 @@ fn report_of_attempts(lookups: &[&str], remote: &str) -> Report {
     for (name, at) in lookups.iter().zip(31..) {
         let name = ServerName {
             time: BootTime(SECOND * at),
-            source: tracer_core::proto::NameSource::Dns,
+            source: NameSource::Dns,
             name: (*name).to_owned(),
             alpn: Vec::new(),
             ech: false,
