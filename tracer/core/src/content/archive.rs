@@ -85,6 +85,7 @@ impl<'d> Zip<'d> {
             0 => Method::Stored,
             8 => Method::Compressed(Coding::Deflate),
             12 => Method::Compressed(Coding::Bzip2),
+            95 => Method::Compressed(Coding::Xz),
             93 => Method::Compressed(Coding::Zstd),
             _ => Method::Unreadable,
         };

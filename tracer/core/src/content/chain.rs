@@ -38,11 +38,15 @@ pub enum Coding {
     Snappy,
     /// bzip2.
     Bzip2,
+    /// XZ, a container of LZMA.
+    Xz,
+    /// LZMA with its own header, as in files named `.lzma`.
+    Lzma,
 }
 
 impl Coding {
     /// All formats.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Gzip,
         Self::Zlib,
         Self::Deflate,
@@ -51,6 +55,8 @@ impl Coding {
         Self::Lz4,
         Self::Snappy,
         Self::Bzip2,
+        Self::Xz,
+        Self::Lzma,
     ];
 
     /// Returns the name of the format.
@@ -64,6 +70,8 @@ impl Coding {
             Self::Lz4 => "lz4",
             Self::Snappy => "snappy",
             Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Lzma => "lzma",
         }
     }
 
@@ -221,6 +229,8 @@ pub enum Step<'a> {
     Grpc,
     /// A protobuf field, by its number.
     Protobuf(u32),
+    /// A text in an image, sound, a video or a font.
+    Metadata,
     /// A run of text within bytes that no decoder understands.
     Text,
 }
@@ -239,6 +249,7 @@ impl fmt::Display for Step<'_> {
             Self::Cookie(name) => named("cookie:", name),
             Self::Body => f.write_str("body"),
             Self::Chunked => f.write_str("chunked"),
+            Self::Metadata => f.write_str("metadata"),
             Self::Fragment => f.write_str("fragment"),
             Self::ContentEncoding(coding) => write!(f, "CE:{}", coding.content_encoding()),
             Self::Compressed(coding) => f.write_str(coding.name()),

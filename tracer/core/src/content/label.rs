@@ -56,6 +56,8 @@ pub(super) fn codings(content_encoding: Option<&[u8]>) -> Vec<Coding> {
         b"lz4" => Some(Coding::Lz4),
         b"snappy" | b"x-snappy-framed" => Some(Coding::Snappy),
         b"bzip2" | b"x-bzip2" => Some(Coding::Bzip2),
+        b"xz" | b"x-xz" => Some(Coding::Xz),
+        b"lzma" | b"x-lzma" => Some(Coding::Lzma),
         _ => None,
     };
     names.take(MAX_CODINGS).filter_map(coding).collect()

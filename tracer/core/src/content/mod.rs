@@ -35,6 +35,7 @@ mod frames;
 mod json;
 mod label;
 mod lz_string;
+mod media;
 mod mime;
 mod msgpack;
 mod multipart;

@@ -24,6 +24,11 @@ pub(super) struct Part<'d> {
     pub(super) name: Option<&'d [u8]>,
     /// The name of the file.
     pub(super) filename: Option<&'d [u8]>,
+    /// The name of the file in the form that can hold any character (RFC 5987),
+    /// percent-encoded.
+    pub(super) encoded_filename: Option<&'d [u8]>,
+    /// The lines of fields, of which [`fields`] returns those without a meaning here.
+    head: &'d [u8],
     pub(super) content_type: Option<&'d [u8]>,
     pub(super) content_encoding: Option<&'d [u8]>,
     /// `Content-Transfer-Encoding: base64`.
@@ -131,6 +136,7 @@ fn read(part: &[u8], truncated: bool) -> Part<'_> {
             b"content-disposition" => {
                 read.name = parameter(value, b"name");
                 read.filename = parameter(value, b"filename");
+                read.encoded_filename = parameter(value, b"filename*").map(after_charset);
             }
             b"content-type" => read.content_type = Some(value),
             b"content-encoding" => read.content_encoding = Some(value),
@@ -138,8 +144,35 @@ fn read(part: &[u8], truncated: bool) -> Part<'_> {
             _ => {}
         }
     }
+    read.head = &part[..part.len() - rest.len()];
     read.content = rest;
     read
+}
+
+/// Returns the text behind the name of its character set and language: `UTF-8''text`.
+fn after_charset(value: &[u8]) -> &[u8] {
+    let mut quotes = memchr::memchr_iter(b'\'', value);
+    quotes.nth(1).map_or(value, |at| &value[at + 1..])
+}
+
+impl<'d> Part<'d> {
+    /// Returns the names and values of the fields that do not describe the part, such as
+    /// `Content-Location`.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&'d [u8], &'d [u8])> {
+        const DESCRIBING: [&[u8]; 5] = [
+            b"content-disposition",
+            b"content-type",
+            b"content-encoding",
+            b"content-transfer-encoding",
+            b"content-length",
+        ];
+        self.head.split(|&b| b == b'\n').take(MAX_HEADERS).filter_map(|line| {
+            let colon = memchr(b':', line)?;
+            let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+            let describes = DESCRIBING.iter().any(|it| name.eq_ignore_ascii_case(it));
+            (!describes && !name.is_empty()).then_some((name, value))
+        })
+    }
 }
 
 #[cfg(test)]

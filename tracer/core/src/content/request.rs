@@ -42,9 +42,9 @@ pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
     request_body(engine, request);
 }
 
-/// Reports whether the name of a header field looks like data: digits and letters
-/// without the hyphens between words.
-fn is_data(name: &[u8]) -> bool {
+/// Reports whether the name of a field looks like data: digits and letters without the
+/// hyphens between words.
+pub(super) fn is_data(name: &[u8]) -> bool {
     const MIN: usize = 20;
     name.len() >= MIN
         && !name.contains(&b'-')

@@ -90,7 +90,7 @@ pub(super) fn text_key(bytes: &[u8], truncated: bool) -> Option<XorKey> {
         let is_known = key.bytes().len() <= usize::from(MAX_LEN_CONFIRMED)
             || *at == 0
             || json::start(&plain).is_some()
-            || form::is_document(&plain);
+            || plain.iter().all(u8::is_ascii_graphic) && form::is_document(&plain);
         is_known && text::as_text(&plain, truncated).is_some()
     };
     keys.take(MAX_TRIES).find(is_plausible).map(|(key, _)| key)

@@ -9,6 +9,7 @@
 //! zlib     cmf flg (checked: a multiple of 31) | deflate | adler
 //! zstd     28 b5 2f fd | frame header | block, block, … | [checksum]
 //! lz4      04 22 4d 18 …      bzip2   "BZh" level …      snappy  ff 06 00 00 "sNaPpY" …
+//! xz       fd "7zXZ" 00 …     lzma    5d, sizes of dictionary and content …
 //! br, raw deflate, blocks of snappy and lz4: no marker
 //! ```
 
@@ -19,6 +20,7 @@ use super::chain::Coding;
 
 mod bzip2;
 mod lz4;
+mod lzma;
 mod snappy;
 mod zstd;
 
@@ -58,6 +60,8 @@ pub(super) fn magic(input: &[u8]) -> Option<Coding> {
         _ if lz4::is_marked(input) => Some(Coding::Lz4),
         _ if snappy::is_marked(input) => Some(Coding::Snappy),
         _ if bzip2::is_marked(input) => Some(Coding::Bzip2),
+        _ if lzma::is_xz(input) => Some(Coding::Xz),
+        _ if lzma::is_lzma(input) => Some(Coding::Lzma),
         [cmf, flg, _, ..] if is_zlib(*cmf, *flg) => Some(Coding::Zlib),
         _ => None,
     }
@@ -88,6 +92,8 @@ pub(super) fn decode(coding: Coding, input: &[u8], limit: usize) -> Decoded {
         Coding::Lz4 => lz4::decode(input, limit),
         Coding::Snappy => snappy::decode(input, limit),
         Coding::Bzip2 => bzip2::decode(input, limit),
+        Coding::Xz => lzma::decode_xz(input, limit),
+        Coding::Lzma => lzma::decode(input, limit),
     }
 }
 

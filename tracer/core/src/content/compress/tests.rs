@@ -57,6 +57,21 @@ fn bzip2_of(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn xz_of(bytes: &[u8]) -> Vec<u8> {
+    let options = lzma_rust2::XzOptions::with_preset(6);
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn lzma_of(bytes: &[u8]) -> Vec<u8> {
+    let options = lzma_rust2::LzmaOptions::with_preset(1);
+    let length = Some(bytes.len() as u64);
+    let mut encoder = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, length).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// The body of the recorded Sentry request.
 fn brotli_of_sentry() -> Vec<u8> {
     let request = include_bytes!("../../../../../tests/fixtures/corpus/py-sentry-br.http");
@@ -91,6 +106,8 @@ fn streams() -> Vec<(Coding, Vec<u8>, Vec<u8>)> {
         (Coding::Snappy, snappy_of(&plain), plain.clone()),
         (Coding::Snappy, snappy_block_of(&plain), plain.clone()),
         (Coding::Bzip2, bzip2_of(&plain), plain.clone()),
+        (Coding::Xz, xz_of(&plain), plain.clone()),
+        (Coding::Lzma, lzma_of(&plain), plain.clone()),
         (Coding::Zstd, zstd_of(&plain), plain),
         (Coding::Brotli, brotli, sentry),
     ]
@@ -136,6 +153,8 @@ fn output_stays_below_the_limit() {
     let zeros = vec![0; 4 << 20];
     let bombs = [
         (Coding::Gzip, gzip_of(&zeros)),
+        (Coding::Xz, xz_of(&zeros)),
+        (Coding::Lzma, lzma_of(&zeros)),
         (Coding::Zlib, zlib_of(&zeros)),
         (Coding::Deflate, deflate_of(&zeros)),
         (Coding::Zstd, zstd_of(&zeros)),

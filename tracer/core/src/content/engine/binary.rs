@@ -11,7 +11,7 @@ use crate::content::{
     frames::{self, Frame},
     json,
     label::Label,
-    lz_string, msgpack, protobuf, text,
+    lz_string, media, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
     xor,
     xor_key::XorKey,
@@ -142,6 +142,9 @@ impl Engine<'_> {
     /// type.
     pub(super) fn binary(&mut self, bytes: &[u8], context: Context<'_>, role: Role<'_>) {
         let cut = context.truncated;
+        if media::starts(bytes) {
+            return self.media(bytes, context);
+        }
         let characters = self.binary_string(bytes, cut);
         if let Some((decoded, true)) = &characters {
             self.decoded(decoded, bytes.len(), Step::BinaryString, context, role);
@@ -160,12 +163,12 @@ impl Engine<'_> {
             .and_then(|text| lz_string::decode_text(text, cut, self.output_left()))
         {
             self.decoded(plain.as_bytes(), bytes.len(), Step::LzString, context, DOCUMENT);
+        } else if let Some(decoded) = text::utf16_decode(bytes) {
+            self.decoded(decoded.as_bytes(), bytes.len(), Step::Utf16, context, role);
         } else if self.guess_compression(&BLOCKS, bytes, context) == Some(true) {
             // Their literals would look like text behind a header.
         } else if let Some(frames) = frames(bytes, cut) {
             self.frames(&frames, context);
-        } else if let Some(decoded) = text::utf16_decode(bytes) {
-            self.decoded(decoded.as_bytes(), bytes.len(), Step::Utf16, context, role);
         } else if let Some((header, rest)) =
             header_len(bytes, cut).and_then(|len| bytes.split_at_checked(len))
         {

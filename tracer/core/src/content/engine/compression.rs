@@ -24,6 +24,10 @@ const WINDOW_SETUP: usize = 64 << 10;
 /// Cost of bzip2, which allocates four bytes for each of up to 900,000.
 const BZIP2_SETUP: usize = 1 << 20;
 
+/// Cost of LZMA, whose streams choose the dictionary to allocate. Most of it is never
+/// touched.
+const LZMA_SETUP: usize = 1 << 20;
+
 impl Engine<'_> {
     /// Decompresses up to `limit` bytes, within the remaining budget. Returns
     /// `None` if the budget does not even cover the start.
@@ -38,6 +42,7 @@ impl Engine<'_> {
             Coding::Gzip | Coding::Zlib | Coding::Deflate => INFLATE_SETUP,
             Coding::Brotli | Coding::Zstd => WINDOW_SETUP,
             Coding::Bzip2 => BZIP2_SETUP,
+            Coding::Xz | Coding::Lzma => LZMA_SETUP,
         };
         if !self.charge_work(bytes.len().saturating_add(setup)) {
             return None;

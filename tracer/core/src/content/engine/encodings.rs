@@ -6,7 +6,7 @@ use crate::content::{
     base64::{self, Alphabet, Disguise},
     chain::{Coding, Step},
     compress::{self, End},
-    json, multipart, plist, radix, text, xml,
+    json, media, multipart, plist, radix, text, xml,
 };
 
 impl Engine<'_> {
@@ -159,6 +159,7 @@ impl Engine<'_> {
         }
         archive::is_zip(bytes)
             || archive::is_tar(bytes)
+            || media::is_png(bytes)
             || plist::starts(bytes)
             || multipart::sniff(bytes).is_some()
             || match text::as_text(bytes, truncated) {

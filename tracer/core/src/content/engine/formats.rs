@@ -7,9 +7,10 @@ use super::{Context, DOCUMENT, Engine, Role};
 use crate::content::{
     archive::{self, Entry, Method},
     armour,
-    chain::Step,
+    chain::{Coding, Step},
     compress::End,
     frames::Frame,
+    media::{self, Piece},
     numbers::{self, Numbers},
     pairs, plist,
     strings::{self, Prefix},
@@ -189,6 +190,39 @@ impl Engine<'_> {
             }
         }
         any
+    }
+
+    /// Reads an image, sound, a video or a font.
+    pub(super) fn media(&mut self, bytes: &[u8], context: Context<'_>) {
+        if !media::is_png(bytes) {
+            if !self.after_header(bytes, context) {
+                self.runs(bytes, context, Step::Metadata);
+            }
+            return;
+        }
+        let chain = context.chain.then(Step::Metadata);
+        let container = self.container();
+        for piece in media::png(bytes) {
+            if self.exhausted() {
+                return;
+            }
+            let (keyword, text, truncated, is_compressed) = match piece {
+                Piece::Text { keyword, text, truncated } => (keyword, text, truncated, false),
+                Piece::Compressed { keyword, data, truncated } => (keyword, data, truncated, true),
+                Piece::Data(data) => {
+                    self.runs(data, context, Step::Text);
+                    continue;
+                }
+                Piece::Appended(rest) => {
+                    self.look(rest, context, DOCUMENT);
+                    continue;
+                }
+            };
+            let keyword = String::from_utf8_lossy(keyword);
+            let here = Context { chain: &chain, key: Some(&keyword), container, truncated };
+            let codings: &[Coding] = if is_compressed { &[Coding::Zlib] } else { &[] };
+            self.encoded(text, here, codings, Role::Field);
+        }
     }
 
     /// Reads messages that each follow their length.

@@ -7,6 +7,7 @@ use crate::content::{
     form, json,
     label::{Label, codings},
     multipart::{self, Part},
+    request::is_data,
     tree::{End, Leaves as _, is_address},
 };
 
@@ -144,12 +145,21 @@ impl Engine<'_> {
                 None => i.to_string().into(),
             };
             let chain = context.chain.then(Step::Multipart(&name));
-            // The names of a part and of its file can be data as well.
-            for text in [part.filename, part.name.filter(|name| is_address(name))] {
+            // The names of a part and of its file can be data as well, and so can its
+            // fields.
+            let own_name = part.name.filter(|name| is_address(name) || is_data(name));
+            for text in [part.filename, part.encoded_filename, own_name] {
                 let text = text.unwrap_or_default();
                 let key = Some("filename");
                 let here = Context { chain: &chain, key, container, truncated: false };
                 self.look(text, here, Role::Field);
+            }
+            for (field, value) in part.fields() {
+                let field = String::from_utf8_lossy(field);
+                let chain = chain.then(Step::Header(&field));
+                let here =
+                    Context { chain: &chain, key: Some(&field), container, truncated: false };
+                self.look(value, here, Role::Field);
             }
             // Only the end of the known bytes can truncate a part.
             let here =

@@ -27,11 +27,15 @@ pub(crate) enum Layer {
     Snappy,
     Lz4,
     Bzip2,
+    Xz,
+    Lzma,
     Base32,
     Base85,
+    Armour,
+    Appended,
 }
 
-const LAYERS: [Layer; 21] = [
+const LAYERS: [Layer; 25] = [
     Layer::Gzip,
     Layer::Zlib,
     Layer::Zstd,
@@ -51,8 +55,12 @@ const LAYERS: [Layer; 21] = [
     Layer::Snappy,
     Layer::Lz4,
     Layer::Bzip2,
+    Layer::Xz,
+    Layer::Lzma,
     Layer::Base32,
     Layer::Base85,
+    Layer::Armour,
+    Layer::Appended,
 ];
 
 impl Layer {
@@ -128,6 +136,33 @@ impl Layer {
                 }
                 _ => base85(&gzip(&bytes)).into_bytes(),
             },
+            Self::Xz => {
+                let options = lzma_rust2::XzOptions::with_preset(0);
+                let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+                encoder.write_all(&bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            Self::Lzma => {
+                let options = lzma_rust2::LzmaOptions::with_preset(0);
+                let mut encoder =
+                    lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None).unwrap();
+                encoder.write_all(&bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            Self::Armour => {
+                let text = encode(&bytes, Alphabet::Standard, true).into_bytes();
+                let lines: Vec<_> = text.chunks(64).map(String::from_utf8_lossy).collect();
+                let text = lines.join("\n");
+                format!("-----BEGIN DATA-----\n{text}\n-----END DATA-----\n").into_bytes()
+            }
+            // Behind an image of one pixel.
+            Self::Appended => {
+                let mut image = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+                image.extend([0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 1, 2, 3, 4]);
+                image.extend(b"\0\0\0\0IEND\xaeB`\x82");
+                image.extend_from_slice(&bytes);
+                image
+            }
             Self::Multipart => {
                 // Nested layers need distinct boundaries.
                 let len = bytes.len();
