@@ -10,6 +10,7 @@
 //! the framing fails, because a tool has decompressed or left out a body, the
 //! next message must show more: see [`search`].
 
+mod pseudo;
 mod response;
 mod search;
 mod shape;
@@ -51,6 +52,8 @@ pub fn parse_transcript(bytes: &[u8]) -> Transcript {
         let (requests, unread) = super::parse_http1(bytes);
         return Transcript { requests, unrecognised: unread.bytes(), doubtful: 0 };
     }
+    let rewritten = pseudo::rewrite(bytes);
+    let bytes = rewritten.as_deref().unwrap_or(bytes);
     let mut reader = Reader {
         bytes,
         at: bytes.strip_prefix(b"\xef\xbb\xbf").map_or(0, |_| 3),

@@ -8,6 +8,9 @@
 //! of one or more frames, possibly with control frames in between. RSV1 in the
 //! first frame of a message marks it as compressed, so the server's answer,
 //! which is not captured, is not needed.
+//!
+//! The reason in a Close frame, and what a Ping or Pong carries, are messages of their
+//! own, if they are long enough to name a host.
 
 mod inflate;
 #[cfg(test)]
@@ -27,6 +30,10 @@ const MAX_HEADER: usize = 14;
 
 /// Maximum payload length of a control frame (RFC 6455 section 5.5).
 const MAX_CONTROL: u64 = 125;
+
+/// Minimum length of a payload of a control frame that is reported. Shorter ones count
+/// pings.
+const MIN_CONTROL: usize = 6;
 
 /// Minimum length of text by which frames are recognised after a loss.
 const MIN_RECOVERY_TEXT: usize = 16;
@@ -105,6 +112,8 @@ pub struct Decoder {
     state: FramingState,
     /// The message being sent.
     message: Option<Assembly>,
+    /// The payload of the control frame being sent.
+    control: Option<Assembly>,
     /// Set if the client may compress.
     deflate: bool,
     context: CompressionContext,
@@ -129,6 +138,8 @@ impl FramingState {
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     control: bool,
+    /// Set if the payload starts with a status of two bytes.
+    has_status: bool,
     fin: bool,
     key: [u8; 4],
     /// Number of payload bytes processed.
@@ -165,6 +176,7 @@ impl Decoder {
         Decoder {
             state: FramingState::BOUNDARY,
             message: None,
+            control: None,
             deflate,
             context: CompressionContext::default(),
             unread: 0,
@@ -280,24 +292,23 @@ impl Decoder {
             0x0 if self.message.is_some() && !rsv1 => false,
             0x1 | 0x2 if self.message.is_none() && (!rsv1 || self.deflate) => {
                 let kind = if opcode == 0x1 { MessageKind::Text } else { MessageKind::Binary };
-                self.message = Some(Assembly {
-                    time,
-                    kind,
-                    compressed: rsv1,
-                    broken: false,
-                    body: Pieces::default(),
-                });
+                self.message = Some(Assembly::new(time, kind, rsv1));
                 false
             }
-            0x8..=0xa if fin && !rsv1 && len <= MAX_CONTROL => true,
+            0x8..=0xa if fin && !rsv1 && len <= MAX_CONTROL => {
+                let kind = if opcode == 0x8 { MessageKind::Text } else { MessageKind::Binary };
+                self.control = Some(Assembly::new(time, kind, false));
+                true
+            }
             _ => return Err(Invalid),
         };
-        Ok(Frame { control, fin, key, at: 0, len })
+        Ok(Frame { control, has_status: opcode == 0x8, fin, key, at: 0, len })
     }
 
     /// Processes bytes of a payload.
     fn payload(&mut self, mut frame: Frame, masked: &[u8], out: &mut Vec<Message>) {
-        if let (false, Some(message)) = (frame.control, &mut self.message) {
+        let into = if frame.control { &mut self.control } else { &mut self.message };
+        if let Some(message) = into {
             if message.broken {
                 self.unread = self.unread.saturating_add(masked.len() as u64);
             }
@@ -306,7 +317,8 @@ impl Decoder {
             let key_at = (frame.at % 4) as usize;
             let key = frame.key.iter().cycle().skip(key_at);
             let bytes: Vec<u8> = masked.iter().zip(key).map(|(byte, key)| byte ^ key).collect();
-            message.push(&bytes, &mut self.context);
+            let status = if frame.has_status { 2u64.saturating_sub(frame.at) as usize } else { 0 };
+            message.push(bytes.get(status..).unwrap_or_default(), &mut self.context);
         }
         frame.at += masked.len() as u64;
         self.advance(frame, out);
@@ -314,7 +326,8 @@ impl Decoder {
 
     /// Skips missing bytes of a payload.
     fn skip(&mut self, mut frame: Frame, len: u64, out: &mut Vec<Message>) {
-        if let (false, Some(message)) = (frame.control, &mut self.message) {
+        let into = if frame.control { &mut self.control } else { &mut self.message };
+        if let Some(message) = into {
             message.skip(Some(len), &mut self.context);
         }
         frame.at += len;
@@ -331,7 +344,10 @@ impl Decoder {
 
     fn close(&mut self, frame: Frame, out: &mut Vec<Message>) {
         self.state = FramingState::BOUNDARY;
-        if frame.fin && !frame.control {
+        if frame.control {
+            let payload = self.control.take().map(|m| m.finish(&mut self.context));
+            out.extend(payload.filter(|it| it.body.data.len() >= MIN_CONTROL));
+        } else if frame.fin {
             let finished = self.message.take().map(|m| m.finish(&mut self.context));
             out.extend(finished);
         }
@@ -344,6 +360,7 @@ impl Decoder {
             message.skip(None, &mut self.context);
             out.push(message.finish(&mut self.context));
         }
+        self.control = None;
         self.context = CompressionContext::LOST;
         self.state = FramingState::Lost;
     }
@@ -389,6 +406,10 @@ fn is_readable_text(message: &Message) -> bool {
 }
 
 impl Assembly {
+    fn new(time: BootTime, kind: MessageKind, compressed: bool) -> Self {
+        Self { time, kind, compressed, broken: false, body: Pieces::default() }
+    }
+
     fn push(&mut self, bytes: &[u8], context: &mut CompressionContext) {
         if !self.compressed {
             self.body.push(bytes, MAX_MESSAGE);

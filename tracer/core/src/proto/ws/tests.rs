@@ -101,8 +101,33 @@ fn fragments_join_around_control_frames() {
     ]
     .concat();
     let messages = read(&mut Decoder::new(false), &bytes);
-    assert_eq!(texts(&messages), [&b"one message"[..], &[0; 70_000]]);
-    assert_eq!((messages[0].kind, messages[1].kind), (MessageKind::Text, MessageKind::Binary));
+    let [ping, text, binary] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!((&ping.body.data[..], ping.kind), (&b"are you there"[..], MessageKind::Binary));
+    assert_eq!((&text.body.data[..], text.kind), (&b"one message"[..], MessageKind::Text));
+    assert_eq!((&binary.body.data[..], binary.kind), (&[0; 70_000][..], MessageKind::Binary));
+}
+
+#[test]
+fn the_reason_of_a_close_is_a_message() {
+    let reason = b"https://visited.example/page?q=1";
+    let close = frame(FIN | CLOSE, &[&b"\x0f\xa0"[..], reason].concat());
+    // However the frame arrives.
+    for cut in 0..close.len() {
+        let mut decoder = Decoder::new(true);
+        let mut messages = read(&mut decoder, &close[..cut]);
+        messages.extend(read(&mut decoder, &close[cut..]));
+        let [message] = &messages[..] else { panic!("{cut}: {messages:?}") };
+        assert_eq!((&message.body.data[..], message.kind), (&reason[..], MessageKind::Text));
+        assert!(message.complete());
+    }
+    // A gap is a gap, and a status alone says nothing.
+    let mut decoder = Decoder::new(false);
+    let mut messages = read(&mut decoder, &close[..12]);
+    decoder.gap(Some(close.len() as u64 - 12), &mut messages);
+    assert_eq!((messages.len(), messages.first().map(Message::complete)), (0, None));
+    for payload in [&b""[..], b"\x03\xe8", b"\x03\xe9bye"] {
+        assert_eq!(read(&mut Decoder::new(false), &frame(FIN | CLOSE, payload)), []);
+    }
 }
 
 #[test]
