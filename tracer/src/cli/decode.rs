@@ -3,9 +3,11 @@
 mod printer;
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek as _, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -104,6 +106,12 @@ impl Contents {
     }
 }
 
+/// Reports whether a capture consists of blocks, of which some may hold keys: it is pcapng
+/// and not pcap.
+fn has_blocks(head: &[u8]) -> bool {
+    head.starts_with(b"\x0a\x0d\x0d\x0a")
+}
+
 /// Reports whether a JSON file begins like a HAR.
 fn begins_with_log(head: &[u8]) -> bool {
     const LOG: &[u8] = b"{\"log\":";
@@ -150,7 +158,7 @@ fn file<W: Write>(
     knowledge: &Knowledge,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
-    let content = unpacked(input)?;
+    let (content, again) = unpacked(input)?;
     let contents = Contents::detect(args.format, &content.head);
     if args.format == Format::Auto {
         contents.check(&content.head, path)?;
@@ -163,7 +171,16 @@ fn file<W: Write>(
     match contents {
         Contents::Trace => return records(&mut whole, pipeline, printer),
         Contents::Recording(Recording::Har) => return archive(whole, pipeline, printer),
-        Contents::Recording(Recording::Pcapng) => return capture(whole, pipeline, printer),
+        Contents::Recording(Recording::Pcapng) => {
+            // Keys may follow what they decrypt, so a file is read twice.
+            let mut secrets = pcapng::Secrets::default();
+            if let Some(mut file) = again.filter(|_| has_blocks(&content.head)) {
+                secrets = pcapng::Secrets::collect(whole);
+                file.rewind().context("cannot read it again")?;
+                whole = unpack(BufReader::new(file))?.reader;
+            }
+            return capture(whole, secrets, pipeline, printer);
+        }
         Contents::Http => {}
     }
     let mut bytes = Vec::new();
@@ -184,13 +201,15 @@ fn open(path: &Path) -> anyhow::Result<Option<Input>> {
     Input::open(path).map(Some).context("cannot open it")
 }
 
-/// Unpacks a file, or standard input.
-fn unpacked(input: Option<Input>) -> anyhow::Result<Content<'static>> {
-    let file: Box<dyn Read> = match input {
-        Some(input) => Box::new(input.into_file().context("cannot open it")?),
-        None => Box::new(io::stdin().lock()),
+/// Unpacks a file, or standard input. Also returns the file if it can be read again.
+fn unpacked(input: Option<Input>) -> anyhow::Result<(Content<'static>, Option<Arc<File>>)> {
+    let Some(input) = input else {
+        return Ok((unpack(io::stdin().lock())?, None));
     };
-    Ok(unpack(BufReader::new(file))?)
+    let file = Arc::new(input.into_file().context("cannot open it")?);
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    let content = unpack(BufReader::new(Arc::clone(&file)))?;
+    Ok((content, Some(file).filter(|_| is_file)))
 }
 
 /// Decodes raw requests, as those of one connection of an unknown process.
@@ -301,10 +320,11 @@ fn archive<W: Write>(
 /// Decodes a packet capture.
 fn capture<W: Write>(
     from: impl Read,
+    secrets: pcapng::Secrets,
     mut pipeline: Pipeline,
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
-    let mut reader = pcapng::Reader::new(from);
+    let mut reader = pcapng::Reader::with_secrets(from, secrets);
     let mut outputs = Vec::new();
     let read = loop {
         match reader.event() {

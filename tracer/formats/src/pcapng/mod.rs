@@ -7,6 +7,6 @@ mod write;
 #[cfg(test)]
 pub(crate) use self::write::http1;
 pub use self::{
-    read::{Counters, Other, Reader, is_capture},
+    read::{Counters, Other, Reader, Secrets, is_capture},
     write::write,
 };

@@ -38,6 +38,7 @@ use self::{
     blocks::{Blocks, Item, Packet},
     flows::Flows,
     link::FrameError,
+    tls::KeyLog,
 };
 use super::format::link::UPPER_PDU;
 use crate::{CLOCK, ReadError};
@@ -110,12 +111,36 @@ pub struct Reader<R> {
     error: Option<ReadError>,
 }
 
+/// The TLS secrets of a capture.
+#[derive(Debug, Default)]
+pub struct Secrets(KeyLog);
+
+impl Secrets {
+    /// Collects the secrets of a whole file, which may follow the packets that they decrypt.
+    /// What is behind damage is not read.
+    pub fn collect(from: impl Read) -> Self {
+        let mut secrets = Self::default();
+        let mut blocks = Blocks::new(from);
+        while let Ok(Some(item)) = blocks.next() {
+            if let Item::Secrets(log) = item {
+                secrets.0.read(&log);
+            }
+        }
+        secrets
+    }
+}
+
 impl<R: Read> Reader<R> {
     /// Creates a reader at the start of a file.
     pub fn new(from: R) -> Self {
+        Self::with_secrets(from, Secrets::default())
+    }
+
+    /// Creates a reader that knows these secrets, and adds those of the file.
+    pub fn with_secrets(from: R, Secrets(keys): Secrets) -> Self {
         Self {
             blocks: Blocks::new(from),
-            flows: Flows::default(),
+            flows: Flows::with_keys(keys),
             ready: VecDeque::from([Event::Clock(CLOCK)]),
             counters: Counters::default(),
             ended: false,

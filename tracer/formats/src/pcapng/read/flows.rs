@@ -73,8 +73,12 @@ enum Client {
 }
 
 impl Flows {
-    /// Adds a TLS key log. The keys of a connection precede its
-    /// application data.
+    /// Creates an empty table that knows these keys.
+    pub(super) fn with_keys(keys: KeyLog) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    /// Adds a TLS key log.
     pub(super) fn keys(&mut self, log: &[u8]) {
         self.keys.read(log);
     }
