@@ -334,7 +334,7 @@ fn sdk(consumer: &str, chain: &str) {
     assert_eq!(alert["connection"]["remote"], collector.to_string());
     assert_eq!(alert["initiator"], "unknown");
     assert_eq!(alert["sdk"], "Sensors Analytics");
-    assert_eq!(alert["recipient"]["kind"], "third_party");
+    assert_eq!(alert["recipient"]["kind"], "local");
     let findings = alert["findings"].as_array().expect("an array");
     let of_kind =
         |kind: &str| findings.iter().filter(|one| one["kind"] == kind).collect::<Vec<_>>();

@@ -5,6 +5,7 @@
 //! `tracer decode`, audits and tests drive the same code.
 
 mod hosts;
+mod lookups;
 mod programs;
 mod unfinished;
 mod waiting;
@@ -13,14 +14,16 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use self::{hosts::Hosts, programs::Programs, unfinished::Unfinished, waiting::Waiting};
+use self::{
+    hosts::Hosts, lookups::Lookups, programs::Programs, unfinished::Unfinished, waiting::Waiting,
+};
 use crate::{
     account::Accounts,
     address::{Site, host_of_authority},
     application::Application,
     detect::{Context, Detector},
     extensions::Extensions,
-    finding::Kind,
+    finding::{Finding, Kind},
     judge::{AlertStatus, DecodedRequest, HostSource, Judge, JudgedRequest, Repetitions, Sighting},
     knowledge::Knowledge,
     proto::{Decoder, Initiator, Message, NameSource, Request, ServerName, Traffic, initiator},
@@ -106,6 +109,7 @@ pub struct Pipeline {
     unfinished: Unfinished,
     /// Set at the end of the data, when connections end that may still be open.
     is_finishing: bool,
+    lookups: Lookups,
     clock: Option<Clock>,
     losses: Losses,
     totals: Totals,
@@ -139,6 +143,7 @@ impl Pipeline {
             waiting: Waiting::default(),
             unfinished: Unfinished::default(),
             is_finishing: false,
+            lookups: Lookups::default(),
             clock: None,
             losses: Losses::default(),
             totals: Totals::default(),
@@ -312,6 +317,10 @@ impl Pipeline {
                     if let Some(names) = &mut self.names {
                         names.push(name.clone());
                     }
+                    if name.source == NameSource::Dns {
+                        let origin = Sent { connection, hook, process, message: () };
+                        self.lookup(&application, origin, &name.name, name.time, out);
+                    }
                     self.accounts.named(application, &name);
                 }
                 Message::Ended(traffic) => {
@@ -324,6 +333,31 @@ impl Pipeline {
                     }
                     self.accounts.ended(self.programs.application(&process), &connection, &traffic);
                 }
+            }
+        }
+    }
+
+    /// Searches a name that was looked up. A lookup counts as a request only if its name
+    /// discloses a visit.
+    fn lookup(
+        &mut self,
+        application: &Arc<Application>,
+        origin: Sent<()>,
+        name: &str,
+        time: BootTime,
+        out: &mut Vec<Output>,
+    ) {
+        for name in self.lookups.add(application, name, time) {
+            let Sent { connection, hook, process, .. } = origin.clone();
+            let message = Request::lookup(name, time);
+            let decoded = self.decode(Sent { connection, hook, process, message });
+            let discloses =
+                |finding: &Finding| matches!(finding.kind, Kind::Url | Kind::VisitedUrlHash);
+            if decoded.findings.list.iter().any(discloses) {
+                let judged = Arc::new(self.judge.judge(decoded));
+                self.count(&judged);
+                out.push(Output::Request(judged));
+                return;
             }
         }
     }
@@ -343,6 +377,13 @@ impl Pipeline {
         self.count(&judged);
         self.waiting.add(&judged);
         out.push(Output::Request(Arc::clone(&judged)));
+        for name in lookups::over_https(&judged.sent.message) {
+            let Sent { connection, hook, process, message } = &judged.sent;
+            let process = process.clone();
+            let origin = Sent { connection: *connection, hook: *hook, process, message: () };
+            self.judge.record_lookup(&judged.application, &name, message.time);
+            self.lookup(&judged.application, origin, &name, message.time, out);
+        }
 
         let Sent { connection, message, .. } = &judged.sent;
         let Some(page) = Page::open_in(message, judged.sender(), connection.transport) else {

@@ -9,7 +9,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{borrow::Cow, collections::VecDeque, ops::Range};
 
 use self::hashes::Hashes;
 pub use self::{
@@ -183,6 +183,56 @@ impl Visits {
         path.len() > 1 && self.pages.iter().any(|visit| visit.address.path() == path)
     }
 
+    /// Reports whether a text was a parameter of a visited page on another site than `own`,
+    /// as search terms are that were typed there.
+    pub fn asked_elsewhere(&self, text: &str, own: Option<&Site>) -> bool {
+        /// Shorter texts are settings.
+        const MIN: usize = 4;
+        let text = text.trim();
+        text.len() >= MIN
+            && self.newest().filter(|visit| visit.site() != own).any(|visit| {
+                let query = visit.address.query().unwrap_or_default();
+                query.split('&').filter_map(|pair| pair.split_once('=')).any(|(_, value)| {
+                    value.len() == text.len()
+                        && value.bytes().zip(text.bytes()).all(|(one, other)| {
+                            one.eq_ignore_ascii_case(&other) || one == b'+' && other == b' '
+                        })
+                })
+            })
+    }
+
+    /// Returns the part of a recently visited URL that a text is: its host, its origin, its
+    /// path, or another piece that is too long to be there by chance.
+    pub fn part(&self, text: &str) -> Option<(&Visit, Range<usize>)> {
+        /// Visits that are compared. The parts of one report follow soon.
+        const RECENT: usize = 8;
+        /// The shortest piece of a URL that is not by chance in it.
+        const MIN_PIECE: usize = 8;
+        /// The shortest path with the slash that begins it.
+        const MIN_PATH: usize = 5;
+        /// Longer texts are content.
+        const MAX: usize = 512;
+        if !(4..=MAX).contains(&text.len()) {
+            return None;
+        }
+        let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let is_start = bare.len() < text.len();
+        self.newest().take(RECENT).find_map(|visit| {
+            let url = &*visit.url;
+            let at = memchr::memmem::find(url.as_bytes(), bare.as_bytes())?;
+            let end = at + bare.len();
+            let host = visit.host_range();
+            if is_start && at != host.start {
+                return None;
+            }
+            let is_host = end == host.end && at == host.start;
+            let is_path = at == host.end
+                && text.len() >= MIN_PATH
+                && matches!(url.as_bytes().get(end), None | Some(b'?' | b'#'));
+            (is_host || is_path || text.len() >= MIN_PIECE).then_some((visit, at..end))
+        })
+    }
+
     /// Returns the visited address that a value is a hash of. `named` reports whether the
     /// name of its field says that it holds a hash of an address; 32 bits suffice then.
     pub fn hashed(&self, value: &str, named: impl FnOnce() -> bool) -> Option<HashMatch> {
@@ -203,6 +253,13 @@ impl Visit {
     /// Returns the site of the page.
     pub fn site(&self) -> Option<&Site> {
         self.site.as_ref()
+    }
+
+    /// Returns the position of the host, with its port, in the URL.
+    pub fn host_range(&self) -> Range<usize> {
+        let start = self.url.find("://").map_or(0, |at| at + 3);
+        let end = self.url[start..].find(['/', '?', '#']).map_or(self.url.len(), |at| start + at);
+        start..end
     }
 
     /// Describes the visit in relation to a request sent at `now`.

@@ -83,7 +83,7 @@ fn head(request: &Request) -> Vec<u8> {
     head.extend_from_slice(match request.protocol {
         Protocol::Http2 => b" HTTP/2\r\n",
         Protocol::Http3 => b" HTTP/3\r\n",
-        Protocol::Http1 | Protocol::WebSocket => b" HTTP/1.1\r\n",
+        Protocol::Http1 | Protocol::WebSocket | Protocol::Dns => b" HTTP/1.1\r\n",
     });
     if let Some(authority) = &request.authority
         && request.header("host").is_none()

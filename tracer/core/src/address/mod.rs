@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 pub use self::site::{Site, host_of_authority};
 pub(crate) use self::{
-    site::{has_known_suffix, is_loopback, normalize_host},
+    site::{has_known_suffix, is_local_address, is_loopback, normalize_host},
     suffix::public_suffix,
 };
 use crate::content::percent_decode;
@@ -61,6 +61,11 @@ impl Address {
     /// Returns the percent-decoded path.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Returns the percent-decoded query.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
     }
 
     /// Reports whether the address has neither a path nor a query.

@@ -57,6 +57,17 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// Reports whether a host is an address of this machine or of a private network: of IPv4
+/// (RFC 1918, RFC 3927) or of IPv6 (RFC 4193, RFC 4291).
+pub(crate) fn is_local_address(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let bare = bare.split('%').next().unwrap_or(bare);
+    bare.parse::<IpAddr>().is_ok_and(|address| match address.to_canonical() {
+        IpAddr::V4(it) => it.is_loopback() || it.is_private() || it.is_link_local(),
+        IpAddr::V6(it) => it.is_loopback() || it.is_unique_local() || it.is_unicast_link_local(),
+    })
+}
+
 /// Returns the host of an authority, without user and port.
 pub fn host_of_authority(authority: &str) -> &str {
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -92,6 +103,27 @@ mod tests {
         assert_eq!(site("127.0.0.1"), "127.0.0.1");
         assert_eq!(site("[::ffff:127.0.0.1]"), "127.0.0.1");
         assert_eq!(Site::from_host(""), None);
+    }
+
+    #[test]
+    fn private_addresses_are_local() {
+        for host in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.1.10",
+            "172.16.0.1",
+            "169.254.1.1",
+            "[::1]",
+            "[fe80::1]",
+            "[fe80::1%25eth0]",
+            "[fd00::1]",
+            "[::ffff:192.168.1.1]",
+        ] {
+            assert!(is_local_address(host), "{host}");
+        }
+        for host in ["8.8.8.8", "172.32.0.1", "[2001:db8::1]", "router.example", "localhost", ""] {
+            assert!(!is_local_address(host), "{host}");
+        }
     }
 
     #[test]

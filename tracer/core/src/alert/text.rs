@@ -174,6 +174,7 @@ fn recipient(recipient: &Recipient) -> String {
             };
             format!(" ({}, {category})", printable(name))
         }
+        Recipient::Local => " (this machine or the local network)".to_owned(),
         Recipient::SameSite | Recipient::ThirdParty | Recipient::Unknown => String::new(),
     }
 }

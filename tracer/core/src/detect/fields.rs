@@ -11,6 +11,7 @@ const MAX_SHORT_LEN: usize = 256;
 pub(super) fn matches_form(value: &Value<'_>, expected: FieldText, lexicon: &Lexicon) -> bool {
     let text = value.text;
     match expected {
+        _ if is_nothing(text) => false,
         FieldText::Any => text.chars().any(char::is_alphanumeric),
         FieldText::Words => text.chars().any(char::is_alphabetic),
         // The remaining forms can only be checked on a complete text.
@@ -25,9 +26,14 @@ pub(super) fn matches_form(value: &Value<'_>, expected: FieldText, lexicon: &Lex
         FieldText::Item => {
             text.chars().any(char::is_alphanumeric)
                 && !text.contains(char::is_whitespace)
-                && !matches!(text, "0" | "null" | "true" | "false" | "undefined")
+                && !matches!(text, "0" | "true" | "false")
         }
     }
+}
+
+/// Reports whether a text is how a programming language writes that there is no value.
+fn is_nothing(text: &str) -> bool {
+    matches!(text, "null" | "NULL" | "None" | "nil" | "undefined" | "NaN" | "(null)" | "<null>")
 }
 
 /// Reports whether a text is a whole query string: `a=1&b=2`.

@@ -79,6 +79,13 @@ pub(super) fn in_listed_field<'v>(value: &Value<'v>, form: IdentifierForm) -> Ve
     parts.into_iter().map(|(part, _)| part).collect()
 }
 
+/// Reports whether a text has the form of an analytics cookie's value.
+pub(super) fn may_be_cookie(text: &str) -> bool {
+    const MIN: usize = 8;
+    let is_usual = |b: u8| b.is_ascii_alphanumeric() || b".-_=:|%+/,*!~&".contains(&b);
+    text.len() >= MIN && text.bytes().all(is_usual)
+}
+
 /// Returns the identifiers in the value of an unlisted field, with their classes, if
 /// it has the form of one, or is a list of them.
 pub(super) fn by_form<'v>(value: &Value<'v>) -> Vec<(&'v str, &'static str)> {

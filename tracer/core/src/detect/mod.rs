@@ -30,7 +30,7 @@ pub use self::{
 use crate::{
     address::{Site, host_of_authority},
     content::{self, Limits, Report},
-    finding::{Candidate, Finding},
+    finding::{Candidate, Finding, UrlPart},
     proto::{Initiator, Request, initiator},
     rules::Rules,
     visits::Visits,
@@ -47,6 +47,8 @@ pub struct Findings {
     pub sdk: Option<String>,
     /// Values that may become findings if they return in later requests.
     pub candidates: Vec<Candidate>,
+    /// Parts of visited URLs, which other requests may complete.
+    pub parts: Vec<UrlPart>,
     /// Report on the decoding of the content.
     pub report: Report,
 }

@@ -6,7 +6,10 @@ use super::{
     url::is_host,
 };
 use crate::address::has_known_suffix;
-use crate::{content::Value, rules::PersonalForm};
+use crate::{
+    content::{Step, Value},
+    rules::PersonalForm,
+};
 
 /// Reports whether the value of a field that the rules list is a personal detail.
 /// A detail of a fixed form is recognised only if the value is complete.
@@ -45,12 +48,27 @@ pub(super) fn by_form(value: &Value<'_>) -> Option<&'static str> {
         // Identifiers of browser extensions have this form as well.
         _ if memchr::memchr(b'@', text.as_bytes()).is_some()
             && !value.key.is_some_and(names_software)
-            && is_email(text) =>
+            && is_email(text)
+            && (!is_in_noise(value) || is_deliberate(text)) =>
         {
             Some("email")
         }
         _ => None,
     }
+}
+
+/// Reports whether a value is a run of text in bytes of an unknown format, which can be
+/// there by chance.
+fn is_in_noise(value: &Value<'_>) -> bool {
+    matches!(value.chain.last(), Step::Text | Step::Fragment | Step::Metadata)
+}
+
+/// Reports whether a mail address is too long, and too regular, to be there by chance.
+fn is_deliberate(email: &str) -> bool {
+    /// As in `a.b@c.org`.
+    const MIN: usize = 9;
+    let domain = email.split_once('@').map_or(email, |(_, domain)| domain);
+    email.len() >= MIN && domain.bytes().all(|b| !b.is_ascii_uppercase())
 }
 
 /// Reports whether a field's name suggests that it holds the name of software.

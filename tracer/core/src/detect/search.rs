@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     address::Site,
-    finding::{Finding, Kind, Lifetime, UrlRole},
+    finding::{Finding, Kind, Lifetime, UrlPart, UrlRole},
     visits::Visits,
 };
 use crate::{
@@ -36,11 +36,20 @@ const MAX_SHORT_LIVED: usize = 16;
 /// rest of [`MAX_FINDINGS`].
 const MAX_OF_KIND: usize = 32;
 
+/// Maximum number of parts of visited URLs in one request.
+const MAX_PARTS: usize = 16;
+
 /// The class of search terms in a request by which the recipient itself is searched.
 const SITE_SEARCH: &str = "site_search";
 
+/// The class of identifiers that are cookies' values wherever they are sent.
+const COOKIE_ID: &str = "cookie_id";
+
 /// The class of a search engine's address without search terms.
 const SEARCH_TEMPLATE: &str = "search_template";
+
+/// The class of an address in the metadata of an image, sound, a video or a font.
+const METADATA: &str = "metadata";
 
 /// The class of a latitude and a longitude in two fields.
 const COORDINATES: &str = "coordinates";
@@ -143,9 +152,11 @@ impl<'a> Search<'a> {
         }
         self.find_visited_key(value);
         if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
+            self.find_part(value);
             self.add_disclosed(kind, class, value);
             return self.find_pieces(value);
         }
+        self.find_part(value);
         let has_url = self.find_urls(value, work);
         if !has_url && let Some(host) = visited::host_within(value, self.visits, self.own) {
             let class = Some("host".to_owned());
@@ -163,6 +174,10 @@ impl<'a> Search<'a> {
         // them have fields.
         let is_segment = matches!(root, Step::Path | Step::Host) && value.key.is_none();
         if is_segment || self.may_be_navigation && !matches!(root, Step::Body) {
+            return;
+        }
+        // What an image or a font says of itself.
+        if value.chain.last() == Step::Metadata {
             return;
         }
         self.classify_by_name(value, has_url);
@@ -188,7 +203,10 @@ impl<'a> Search<'a> {
         self.evidence.field(&lexicon.sdks, value, own);
         match self.names.meaning(lexicon, value, own) {
             Some(Meaning::Identifier { class, lifetime, reason, form }) => {
-                for text in identifier::in_listed_field(value, *form) {
+                // Their names are short, and can be others by chance.
+                let is_cookie = *class == COOKIE_ID;
+                let texts = identifier::in_listed_field(value, *form).into_iter();
+                for text in texts.filter(|it| !is_cookie || identifier::may_be_cookie(it)) {
                     self.add_identifier(class, *lifetime, reason, text, value);
                 }
             }
@@ -208,7 +226,10 @@ impl<'a> Search<'a> {
                 // Settings in cookies have such names, too.
                 let is_setting = *kind == Kind::SearchTerms
                     && matches!(value.chain.root(), Step::Cookie(_) | Step::Header(_));
+                // Source code and prose have such names, too.
+                let is_prose = matches!(value.chain.last(), Step::Pair(_)) && !self.is_report;
                 let matches = !is_setting
+                    && !is_prose
                     && self.path.satisfies(*path)
                     && fields::matches_form(value, *text, lexicon);
                 if matches {
@@ -216,6 +237,7 @@ impl<'a> Search<'a> {
                     // and nothing is reported.
                     let is_asked = matches!(value.chain.root(), Step::Query(_));
                     let searches = *kind == Kind::SearchTerms
+                        && !self.visits.asked_elsewhere(value.text, self.own)
                         && (lexicon.is_search(self.path) || is_asked && !self.is_report);
                     self.add_value(*kind, searches.then_some(SITE_SEARCH), value);
                 }
@@ -292,6 +314,20 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Finds a part of a visited URL, which other requests may complete.
+    fn find_part(&mut self, value: &Value<'_>) {
+        if value.truncated || self.found.parts.len() == MAX_PARTS {
+            return;
+        }
+        if let Some((visit, range)) = self.visits.part(value.text)
+            && visit.site() != self.own
+        {
+            let (url, chain) = (visit.url.clone(), value.chain.to_string());
+            let scheme = value.text.split_once("://").map(|(scheme, _)| scheme.to_owned());
+            self.found.parts.push(UrlPart { url, range, scheme, chain });
+        }
+    }
+
     /// Finds a URL in pieces.
     fn find_pieces(&mut self, value: &Value<'_>) {
         let Some(pair) = self.pairs.add(value, self.visits) else { return };
@@ -320,7 +356,12 @@ impl<'a> Search<'a> {
             self.vocabularies.contains(url) || truncated && self.vocabularies.may_contain(url);
         if !is_vocabulary {
             let is_template = !truncated && self.is_search_template(url);
-            let class = is_template.then(|| SEARCH_TEMPLATE.to_owned());
+            let is_metadata = || spot.value.chain.steps().any(|step| step == Step::Metadata);
+            let class = match () {
+                () if is_template => Some(SEARCH_TEMPLATE.to_owned()),
+                () if is_metadata() => Some(METADATA.to_owned()),
+                () => None,
+            };
             let found = finding(kind, class, url, chain(), truncated);
             self.add_with_role(found, spot);
         }

@@ -8,6 +8,8 @@ mod role;
 mod severity;
 mod visited;
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 pub use self::{
@@ -56,6 +58,19 @@ pub struct Candidate {
     pub chain: String,
 }
 
+/// A value that is a part of a visited URL, and discloses it together with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlPart {
+    /// The visited URL.
+    pub url: String,
+    /// The part of it that the value is.
+    pub range: Range<usize>,
+    /// The scheme with which the value begins.
+    pub scheme: Option<String>,
+    /// The steps from the request to the value, outermost first.
+    pub chain: String,
+}
+
 /// The kind of a candidate: what it may turn out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CandidateKind {
@@ -90,8 +105,8 @@ mod tests {
         for lifetime in [Lasting, Session, Request, Lifetime::Unknown] {
             assert_eq!(json!(lifetime), lifetime.as_str());
         }
-        use Protocol::{Http1, Http2, Http3, WebSocket};
-        for protocol in [Http1, Http2, Http3, WebSocket] {
+        use Protocol::{Dns, Http1, Http2, Http3, WebSocket};
+        for protocol in [Http1, Http2, Http3, WebSocket, Dns] {
             assert_eq!(json!(protocol), protocol.as_str());
         }
         use UrlRole::{Callback, Page as PageRole, Reference, Resource, Software};
@@ -103,6 +118,7 @@ mod tests {
             Recipient::SameSite,
             Recipient::Maker { name: name() },
             Recipient::Service { name: name(), category: Category::Search },
+            Recipient::Local,
             Recipient::ThirdParty,
             Recipient::Unknown,
         ] {

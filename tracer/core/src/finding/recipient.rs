@@ -20,6 +20,8 @@ pub enum Recipient {
         /// Category of the service.
         category: Category,
     },
+    /// An address of this machine or of a private network.
+    Local,
     /// Any other third party.
     ThirdParty,
     /// The request's head was cut before the authority.
@@ -46,6 +48,8 @@ pub enum RecipientKind {
     SafeBrowsing,
     /// [`Category::Updates`].
     Updates,
+    /// An address of this machine or of a private network.
+    Local,
     /// Any other third party.
     ThirdParty,
     /// The recipient is not known.
@@ -59,6 +63,7 @@ impl Recipient {
             Self::SameSite => "same_site",
             Self::Maker { .. } => "maker",
             Self::Service { .. } => "service",
+            Self::Local => "local",
             Self::ThirdParty => "third_party",
             Self::Unknown => "unknown",
         }
@@ -77,6 +82,7 @@ impl Recipient {
                 Category::SafeBrowsing => RecipientKind::SafeBrowsing,
                 Category::Updates => RecipientKind::Updates,
             },
+            Self::Local => RecipientKind::Local,
             Self::ThirdParty => RecipientKind::ThirdParty,
             Self::Unknown => RecipientKind::Unknown,
         }
@@ -98,6 +104,7 @@ impl Recipient {
                 };
                 format!("{what} ({name})")
             }
+            Self::Local => "this machine or the local network".into(),
             Self::ThirdParty => "a third party".into(),
             Self::Unknown => "an unknown recipient".into(),
         }

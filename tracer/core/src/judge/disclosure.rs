@@ -9,11 +9,12 @@ use super::{
 use crate::{
     address::{Address, Site, host_of_authority},
     application::Application,
+    content::Step,
     finding::{
         Confidence, Finding, Identification, Kind, Level, Lifetime, Recipient, Scope, Severity,
         Verdict, Visited,
     },
-    proto::Request,
+    proto::{Protocol, Request},
     rules::{Browser, Rules},
     stream::Sent,
     visits::Visits,
@@ -134,7 +135,7 @@ impl<'a> Context<'a> {
             witnesses: beside.witnesses + u8::from(matches!(visited, Some(Visited::Page { .. }))),
             visited: visited.as_ref().map(Into::into),
             sender: self.attribution.sender,
-            may_be_page: beside.may_be_page,
+            may_be_page: beside.may_be_page && self.may_be_pages(&finding),
             recipient: recipient.kind(),
             identifier: identification.unwrap_or(beside.identifier),
             private: self.private == Some(true),
@@ -147,6 +148,13 @@ impl<'a> Context<'a> {
             verdict.severity = verdict.severity.min(Severity::Low);
         }
         Disclosure { finding, address, scope, visited, identification, confidence, verdict }
+    }
+
+    /// Reports whether a page may have sent a finding, if it may have sent the request. Pages
+    /// load from hosts that are named after theirs, and need no encoding in the names that
+    /// they look up.
+    fn may_be_pages(&self, finding: &Finding) -> bool {
+        self.sent.message.protocol != Protocol::Dns || finding.chain == Step::Host.to_string()
     }
 
     /// Returns the visit that a finding is about, and how much of its URL the

@@ -1,11 +1,11 @@
-//! The memory of applications: their visits, and what is being typed.
+//! The memory of applications: their visits, what is being typed, and the parts of URLs.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-use super::typed::Typing;
+use super::{parts::Parts, typed::Typing};
 use crate::{address::Site, application::Application, record::Transport, visits::Visits};
 
 /// Applications that are remembered; the least recently used are forgotten
@@ -29,6 +29,7 @@ pub(super) struct Memory {
 pub(super) struct ApplicationMemory {
     pub(super) visits: Visits,
     pub(super) typing: Typing,
+    pub(super) parts: Parts,
     /// Transports over which it sent Fetch Metadata.
     pub(super) metadata: Vec<Transport>,
     /// Sites whose documents were loaded into frames, the latest last.

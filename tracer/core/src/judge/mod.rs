@@ -13,6 +13,7 @@ mod deduplicator;
 mod disclosure;
 mod ledger;
 mod memory;
+mod parts;
 mod request;
 mod sender;
 mod table;
@@ -36,7 +37,7 @@ pub use self::{
     request::{AlertStatus, DecodedRequest, DerivedHost, HostSource, JudgedRequest},
 };
 use crate::{
-    address::{Address, Site, host_of_authority, is_loopback},
+    address::{Address, Site, host_of_authority, is_local_address, is_loopback},
     application::Application,
     detect::Findings,
     finding::{
@@ -130,9 +131,15 @@ impl Judge {
             initiator,
             derived_host,
             site,
-            findings: Findings { mut list, uncounted, sdk, mut candidates, report },
+            findings: Findings { mut list, uncounted, sdk, mut candidates, parts, report },
         } = request;
 
+        let sends = sent.message.never_sent.is_none();
+        if initiator != Initiator::Navigation && sends && !parts.is_empty() {
+            let site = site.as_ref().map_or("", Site::as_str);
+            let known = &mut self.memory.entry(&application).parts;
+            list.extend(known.join(site, parts, &list, number, sent.message.time));
+        }
         let attribution = self.attribute(
             &sent,
             initiator,
@@ -145,7 +152,6 @@ impl Judge {
         let derived = derived_host.as_ref().map(|host| &host.name[..]);
         let authority = sent.message.authority.as_deref().or(derived);
         let recipient = self.recipient(authority, browser.as_deref(), sender);
-        let sends = sent.message.never_sent.is_none();
         if sender != Sender::Navigation && sends {
             let site = site.as_ref().map_or("", Site::as_str);
             let typing = &mut self.memory.entry(&application).typing;
@@ -294,7 +300,7 @@ impl Judge {
         let owner = host.and_then(|host| self.rules.recipient(host, browser).maker);
         let evidence = Evidence {
             sends_metadata: self.memory.sends_metadata(application, transport),
-            mentions_recent_page: initiator == Initiator::Unknown
+            mentions_recent_page: matches!(initiator, Initiator::Unknown | Initiator::Navigation)
                 && findings.iter().filter(|finding| finding.kind == Kind::Url).any(is_recent),
             never_opened: !visits.is_empty()
                 && site.is_some_and(|site| {
@@ -333,6 +339,7 @@ impl Judge {
             (_, Some(service)) => {
                 Recipient::Service { name: service.name.to_string(), category: service.category }
             }
+            _ if is_local_address(host) => Recipient::Local,
             _ => Recipient::ThirdParty,
         }
     }

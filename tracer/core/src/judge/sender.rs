@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{
     finding::Sender,
-    proto::{Initiator, Request},
+    proto::{Initiator, Protocol, Request},
 };
 
 /// Longest time between a page and the images, styles and scripts that it loads.
@@ -51,8 +51,28 @@ pub(super) fn has_metadata(request: &Request) -> bool {
 
 /// Attributes a request whose fields claim `initiator`.
 pub(super) fn attribute(request: &Request, initiator: Initiator, of: Evidence) -> Attribution {
+    if request.protocol == Protocol::Dns {
+        return Attribution {
+            sender: Sender::Unknown,
+            reason: "a lookup does not say who asked for the name",
+            may_be_page: true,
+        };
+    }
     let known = |sender, reason| Attribution { sender, reason, may_be_page: false };
     match initiator {
+        // A frame asks for its document like a window, over plain HTTP.
+        Initiator::Navigation
+            if of.mentions_recent_page
+                && !has_metadata(request)
+                && request.header("referer").is_none() =>
+        {
+            Attribution {
+                sender: Sender::Unknown,
+                reason: "a document was asked for with the address of a page just opened, as for a \
+                         frame in the page",
+                may_be_page: true,
+            }
+        }
         Initiator::Navigation => {
             known(Sender::Navigation, "the header fields are those of a page being opened")
         }
@@ -261,6 +281,19 @@ mod tests {
         }
         let makers = Evidence { makers_own_host: true, ..NOTHING };
         assert_eq!(attributed("GET", fields, makers).sender, Sender::Browser);
+    }
+
+    #[test]
+    fn a_frame_without_referer_is_no_navigation_by_itself() {
+        let fields = format!("{ENGINE}Upgrade-Insecure-Requests: 1\r\nAccept: text/html,*/*\r\n");
+        let recent = Evidence { mentions_recent_page: true, ..NOTHING };
+        let found = attributed("GET", &fields, recent);
+        assert_eq!((found.sender, found.may_be_page), (Sender::Unknown, true));
+        assert_eq!(attributed("GET", &fields, NOTHING).sender, Sender::Navigation);
+        let metadata = format!(
+            "{fields}Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"
+        );
+        assert_eq!(attributed("GET", &metadata, recent).sender, Sender::Navigation);
     }
 
     #[test]

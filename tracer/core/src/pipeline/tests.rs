@@ -4,6 +4,7 @@ use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 
 mod calibration;
+mod pieces;
 mod recorded;
 mod story;
 

@@ -48,6 +48,14 @@ pub(super) fn parse(bytes: &[u8], len: usize) -> Parsed {
     }
 }
 
+/// Returns the names that a query asks for, as the body of a request holds them (RFC 8484).
+pub fn names(query: &[u8]) -> Vec<String> {
+    match parse(query, query.len()) {
+        Parsed::Complete(names) | Parsed::Truncated(names) => names,
+        Parsed::NotQuery => Vec::new(),
+    }
+}
+
 /// A message of `len` bytes, possibly truncated.
 #[derive(Debug, Clone, Copy)]
 struct Message<'a> {

@@ -45,6 +45,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::BootTime;
 
 pub use decoder::{Decoder, Limits, Message, parse_http1};
+pub use dns::names as dns_names;
 pub use initiator::{Initiator, extension_id, initiator};
 pub use name::{NameSource, ServerName};
 pub use traffic::{Traffic, Unread};
@@ -65,6 +66,10 @@ pub enum Protocol {
     /// A WebSocket message (RFC 6455), with the head of its handshake.
     #[serde(rename = "websocket")]
     WebSocket,
+    /// A DNS query, which tells its name to the owner of the domain. It has an authority
+    /// and nothing else.
+    #[serde(rename = "dns")]
+    Dns,
 }
 
 impl Protocol {
@@ -75,6 +80,7 @@ impl Protocol {
             Self::Http2 => "h2",
             Self::Http3 => "h3",
             Self::WebSocket => "websocket",
+            Self::Dns => "dns",
         }
     }
 }
@@ -241,6 +247,25 @@ pub struct Request {
 }
 
 impl Request {
+    /// Creates a lookup of a name.
+    pub fn lookup(name: String, time: BootTime) -> Self {
+        Self {
+            time,
+            protocol: Protocol::Dns,
+            method: None,
+            authority: Some(name),
+            path: None,
+            headers: Vec::new(),
+            partial: Vec::new(),
+            head_cut: None,
+            body: Body::default(),
+            complete: true,
+            unread_bytes: 0,
+            update: false,
+            never_sent: None,
+        }
+    }
+
     /// Returns the known part of the path, possibly empty.
     pub fn target(&self) -> &str {
         self.path.as_deref().unwrap_or_default()

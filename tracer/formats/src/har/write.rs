@@ -248,6 +248,7 @@ impl<'a> HarRequest<'a> {
             url: url(request, alert, path),
             http_version: match request.protocol {
                 Protocol::Http1 | Protocol::WebSocket => "HTTP/1.1",
+                Protocol::Dns => "DNS",
                 Protocol::Http2 => "HTTP/2",
                 Protocol::Http3 => "HTTP/3",
             },
@@ -273,6 +274,9 @@ impl<'a> HarRequest<'a> {
 }
 
 fn url(request: &Request, alert: &Alert, path: &str) -> String {
+    if request.protocol == Protocol::Dns {
+        return format!("dns:{}", request.authority.as_deref().unwrap_or_default());
+    }
     let is_message = request.protocol == Protocol::WebSocket;
     let scheme = match (alert.connection.transport, is_message) {
         (Transport::Tls | Transport::Quic, false) => "https",

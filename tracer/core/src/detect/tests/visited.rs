@@ -228,3 +228,58 @@ fn skips_ambiguous_ends_of_truncated_urls() {
     assert_eq!(cut("https://a.example/x,htt"), [" https://a.example/x"]);
     assert_eq!(cut("https://a.example/x,hats"), [" https://a.example/x,hats"]);
 }
+
+#[test]
+fn finds_visits_in_multipart_names_fields_and_trailers() {
+    let part = |disposition: &str, more: &str| {
+        let body = format!(
+            "--b\r\nContent-Disposition: form-data; {disposition}\r\n{more}\r\nx\r\n--b--\r\n"
+        );
+        let kind = "Content-Type: multipart/form-data; boundary=b";
+        format!("{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let encoded = PAGE.replace(':', "%3A").replace('/', "%2F").replace('?', "%3F");
+    let base64 = data_encoding::BASE64URL_NOPAD.encode(PAGE.as_bytes());
+    let file = format!("name=\"f\"; filename=\"{PAGE}\"");
+    for request in [
+        part(&file, ""),
+        part(&format!("name=\"f\"; filename*=UTF-8''{encoded}"), ""),
+        part(&format!("name=\"f\"; filename=\"{base64}\""), ""),
+        part(&format!("name=\"{PAGE}\""), ""),
+        part("name=\"f\"", &format!("Content-Location: {PAGE}\r\n")),
+        part("name=\"f\"", &format!("X-Source: {base64}\r\n")),
+        format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Page: {PAGE}\r\n\r\n"),
+        format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Page: {base64}\r\n\r\n"),
+    ] {
+        let found = urls_in_request(&request);
+        assert!(found.iter().any(|it| it.ends_with(PAGE)), "{request}: {found:?}");
+    }
+    // The same without a visit in it.
+    let innocent = part("name=\"photo\"; filename=\"IMG_2026.jpg\"", "Content-ID: <1@b>\r\n");
+    assert!(urls_in_request(&innocent).is_empty());
+}
+
+#[test]
+fn an_address_in_the_metadata_of_an_image_is_no_report() {
+    let chunk = |kind: &[u8], data: &[u8]| {
+        [&(data.len() as u32).to_be_bytes()[..], kind, data, b"\x01abc"].concat()
+    };
+    let image = |text: &str| {
+        let text = [b"Source\0", text.as_bytes()].concat();
+        let chunks = [chunk(b"IHDR", &[0; 13]), chunk(b"tEXt", &text), chunk(b"IEND", b"")];
+        [b"\x89PNG\r\n\x1a\n".to_vec(), chunks.concat()].concat()
+    };
+    for (text, expected) in [
+        ("https://licence.example/by/4", "metadata https://licence.example/by/4"),
+        (PAGE, &*format!("metadata {PAGE}")),
+    ] {
+        let body = image(text);
+        let head = "POST / HTTP/1.1\r\nHost: collect.vendor.test\r\nContent-Length: ";
+        let request = [format!("{head}{}\r\n\r\n", body.len()).as_bytes(), &body].concat();
+        let found = find(&request);
+        let urls = found.list.iter().filter(|it| it.kind == Kind::Url);
+        let urls: Vec<_> =
+            urls.map(|it| format!("{} {}", it.class.as_deref().unwrap_or(""), it.value)).collect();
+        assert_eq!(urls, [expected]);
+    }
+}

@@ -49,6 +49,7 @@ pub(crate) fn opens_websocket(request: &Request) -> bool {
         Protocol::Http2 | Protocol::Http3 => {
             request.method.as_deref() == Some("CONNECT") && !request.target().is_empty()
         }
+        Protocol::Dns => false,
     }
 }
 
