@@ -34,7 +34,7 @@ impl Files {
     /// Uses files of this repository alone, which are the same everywhere.
     pub(crate) fn of_repository() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        Self::in_folders(&[root.join("docs"), root.join("tracer/core/src")])
+        Self::in_folders(&[root.join("docs/images"), root.join("tracer-ebpf/src")])
     }
 
     /// Uses files of the packages that are installed.
