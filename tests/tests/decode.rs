@@ -285,6 +285,8 @@ fn json_lines_match_the_documentation() {
             "sender",
             "sender_reason",
             "extension",
+            "extension_name",
+            "extension_addon",
             "recipient",
             "sdk",
             "request",

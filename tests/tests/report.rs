@@ -247,11 +247,11 @@ fn audits_are_compared() {
 fn incomparable_audits_are_explained() {
     let folder = run(&reports::clean());
     let named = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    fs::write(named("newer.json"), r#"{"schema":2,"answers":{}}"#).unwrap();
+    fs::write(named("newer.json"), r#"{"schema":3,"answers":{}}"#).unwrap();
     fs::write(named("other.json"), "[]").unwrap();
     let good = folder.path().to_str().unwrap();
     for (other, words) in [
-        ("newer.json", "the report has schema 2, and this version reads schemas up to 1"),
+        ("newer.json", "the report has schema 3, and this version reads schemas up to 2"),
         ("other.json", "not the report of an audit"),
         ("missing.json", "cannot read"),
     ] {
