@@ -138,9 +138,11 @@ impl Visits {
         })
     }
 
-    /// Returns the URLs of the last visited pages, at most `count`.
-    pub fn last_urls(&self, count: usize) -> Vec<&str> {
-        self.newest().take(count).map(|visit| &*visit.url).collect()
+    /// Returns the URLs of the last visited pages, at most `count`, without their schemes: in
+    /// recordings as text, a scheme is not known.
+    pub fn last_addresses(&self, count: usize) -> Vec<&str> {
+        let urls = self.newest().take(count).map(|visit| &*visit.url);
+        urls.map(|url| url.split_once("://").map_or(url, |(_, address)| address)).collect()
     }
 
     /// Returns the last visited page on exactly this host, with or without `www.`.

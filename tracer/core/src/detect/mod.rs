@@ -90,7 +90,7 @@ impl Detector {
         let mut search = Search::new(vocabularies, &self.lexicon, context, request);
         /// Visits that are looked for under a mask. Reports follow soon.
         const MASKED: usize = 8;
-        let known = context.visits.last_urls(MASKED);
+        let known = context.visits.last_addresses(MASKED);
         let report = content::unwrap_with(request, &self.limits, &known, |value, work| {
             search.value(value, work);
         });
