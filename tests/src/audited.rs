@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -15,9 +16,10 @@ use tempfile::TempDir;
 
 use crate::{
     browser::{Bus, REPORTER_ID, Screen},
+    leaker::{self, Leaker, UNRESOLVED},
     skip,
     tracer_bin::{self, Outcome, Running},
-    web::{fixture, installed},
+    web::{Web, fixture, installed},
 };
 
 /// A question, its answer and, if the question is counted, the count and the total.
@@ -97,6 +99,43 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
     }
     text += &format!("[commands]\n{}", lines(&commands));
     Scenario::new("Chromium", text)
+}
+
+/// Returns a scenario for Chromium with an extension that sends to recipients of any name, whose
+/// certificates are not checked. One site cannot be resolved.
+pub fn leaking_chromium(leaker: &Leaker) -> Scenario {
+    let scenario = chromium(Some(&leaker.unpacked()));
+    let rules = format!("MAP * 127.0.0.1, EXCLUDE *.{UNRESOLVED}");
+    let text = scenario
+        .text
+        .replace("MAP * 127.0.0.1", &rules)
+        .replace("--ignore-certificate-errors-spki-list={spki}", "--ignore-certificate-errors");
+    Scenario { text, ..scenario }
+}
+
+/// Returns a scenario for Firefox with an extension that sends to the server of `web`.
+pub fn leaking_firefox(leaker: &Leaker, web: &Web) -> Scenario {
+    let scenario = firefox();
+    let extension = format!("{{profile}}/extensions/{}", leaker::FIREFOX_FILE);
+    let packed = leaker.packed().display().to_string();
+    let ca = web.ca().display().to_string();
+    let more = json!([
+        ["mkdir", "-p", "{profile}/extensions"],
+        ["cp", packed, extension],
+        ["certutil", "-A", "-d", "sql:{profile}", "-n", "leaker", "-t", "C,,", "-i", ca],
+    ]);
+    // Within the list of commands that prepare the profile, and the file of preferences.
+    let more = more.to_string();
+    let more = more.trim_start_matches('[').trim_end_matches(']');
+    let preferences = format!(
+        "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n{}",
+        leaker::FIREFOX_PREFERENCES
+    );
+    let (before, after) = scenario.text.split_once("\n]\nstart = ").expect("a list");
+    let text = format!("{before}\n    [{more}],\n]\nstart = {after}");
+    let (before, after) = text.split_once("user_pref(").expect("preferences");
+    let text = format!("{before}{preferences}user_pref({after}");
+    Scenario { text, ..scenario }
 }
 
 /// Returns the bundled scenario for Firefox, with the steps that it leaves to the
@@ -213,8 +252,16 @@ impl Scenario {
         let (screen, bus) = (Screen::start(), Bus::start());
         let home = folder.path().join("home");
         fs::create_dir(&home).expect("a home");
-        let mut command = tracer_bin::command(["audit", "--unattended", "--scenario"]);
+        // Names that are not mapped to loopback cannot be resolved, and no lookup leaves the machine.
+        const ISOLATED: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+        let resolver = folder.path().join("resolv.conf");
+        fs::write(&resolver, "nameserver 127.0.0.1\noptions attempts:1\n").expect("a file");
+        let mut command = Command::new("unshare");
         command
+            .args(["--mount", "sh", "-c", ISOLATED, "sh"])
+            .arg(resolver)
+            .arg(tracer_bin::path())
+            .args(["audit", "--unattended", "--scenario"])
             .arg(scenario)
             .arg("--out")
             .arg(folder.path().join("audit"))

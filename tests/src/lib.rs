@@ -19,6 +19,7 @@
 //! | `browsers` | alerts and recordings of real browsers over TLS against the server's log |
 //! | `clients` | the same for command line programs |
 //! | `audit` | the answers of audits of real browsers whose behaviour is known |
+//! | `channels` | that audits notice each of many channels of an extension |
 //! | `locate` | functions found in installed programs against their known offsets |
 //!
 //! All but `decode`, `report`, `rules`, `locate` and most of `formats` and `store`

@@ -14,7 +14,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::skip;
+use crate::{leaker::Channel, skip};
 
 /// The site that is read.
 pub const NEWS: &str = "news.example.org";
@@ -237,9 +237,12 @@ pub fn python() -> Option<PathBuf> {
 /// Creates a CA and a certificate for all sites, signed by it.
 fn certify(folder: &Path) {
     const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout";
+    let collectors = Channel::all();
+    let collectors = collectors.iter().flat_map(|it| [it.host.clone(), format!("*.{}", it.host)]);
+    let collectors: String = collectors.map(|name| format!(",DNS:{name}")).collect();
     let names = format!(
         "subjectAltName=DNS:{NEWS},DNS:{TRACKER},DNS:{COLLECTOR},DNS:{ADS},DNS:localhost,\
-         IP:127.0.0.1\n\
+         IP:127.0.0.1{collectors}\n\
          extendedKeyUsage=serverAuth\n"
     );
     fs::write(folder.join("names"), names).expect("a file");

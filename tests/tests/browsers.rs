@@ -118,8 +118,9 @@ fn assert_extensions_are_named(engine: Engine, parts: &[&'static str], named: &[
         findings.iter().any(|one| one["kind"] == "url" && one["value"] == *page)
     };
     for channel in &channels {
-        let is_named =
-            named.iter().any(|(part, kinds)| *part == channel.from && kinds.contains(&channel.by));
+        let is_named = named
+            .iter()
+            .any(|(part, kinds)| *part == channel.from && kinds.contains(&&*channel.by));
         let reports: Vec<&Value> =
             decoded.iter().filter(|line| of(line, channel) && tells(line)).collect();
         assert!(!reports.is_empty(), "{} is not read: {decoded:#?}", channel.name);
