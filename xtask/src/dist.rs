@@ -15,7 +15,7 @@ const PROFILE: &str = "dist";
 
 /// Limit on the size of the file, in bytes. Raise it with the reason in the commit:
 /// everything in it is copied to phones.
-pub(crate) const MAX_SIZE: u64 = 18_000_000;
+pub(crate) const MAX_SIZE: u64 = 19_000_000;
 
 /// Builds the file and prints its path and size.
 ///

@@ -5,7 +5,7 @@
 //! processes hold open, and by its arguments.
 //!
 //! The user of the browser, and whoever can write to the profile, chooses what these files
-//! contain, and tracer runs as root: [`files`] says what is opened.
+//! contain, and tracer runs as root: the module `files` says what is opened.
 
 mod chromium;
 mod files;
