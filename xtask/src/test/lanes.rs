@@ -36,7 +36,7 @@ const BINARY: &str = "TRACER_BIN";
 const PYTHON: &str = "TRACER_TEST_PYTHON";
 
 /// Binaries that start browsers.
-const BROWSERS: [&str; 3] = ["audit", "browsers", "report"];
+const BROWSERS: [&str; 4] = ["audit", "browsers", "channels", "report"];
 
 /// A test binary that cargo has built.
 #[derive(Debug, PartialEq, Eq)]
