@@ -143,7 +143,7 @@ fn requests_of_a_program_that_ran_before_have_unknown_hosts() {
 
 #[test]
 fn a_run_that_matches_nothing_says_so() {
-    if !skip::root() {
+    if !skip::root() || !skip::met(Path::new(SLEEP).exists(), SLEEP) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -160,7 +160,7 @@ fn a_run_that_matches_nothing_says_so() {
 
 #[test]
 fn a_run_that_matches_a_silent_program_does_not_say_that_it_matched_none() {
-    if !skip::root() {
+    if !skip::root() || !skip::met(Path::new(SLEEP).exists(), SLEEP) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -191,9 +191,12 @@ fn a_script_is_named_when_it_is_watched() {
     assert!(ended.stderr.contains(&format!("{script} is a script; it and")), "{}", ended.stderr);
 }
 
+/// A program that does nothing for a while.
+const SLEEP: &str = "/bin/sleep";
+
 fn copy_of_sleep(folder: &Path, name: &str) -> PathBuf {
     let program = folder.join(name);
-    let sleep = fs::canonicalize("/bin/sleep").expect("a program");
+    let sleep = fs::canonicalize(SLEEP).expect("a program");
     fs::copy(sleep, &program).expect("a copy");
     program
 }

@@ -170,11 +170,12 @@ fn a_dead_decoder_ends_the_capture() {
         return;
     }
     let run = start();
-    let capture = Path::new("/proc").join(run.capturing_process().to_string());
+    // An ended process has no executable, also before it is waited for.
+    let capture = Path::new("/proc").join(run.capturing_process().to_string()).join("exe");
     run.signal(Signal::KILL);
     assert_eq!(run.end().code, None);
     let deadline = Instant::now() + PATIENCE;
-    while capture.exists() {
+    while fs::read_link(&capture).is_ok() {
         assert!(Instant::now() < deadline, "the capture goes on");
         thread::sleep(Duration::from_millis(5));
     }
