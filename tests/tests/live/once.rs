@@ -109,10 +109,15 @@ fn curl_leaves_nothing_unread_if_it_refuses_a_certificate() {
         // "The peer certificate cannot be authenticated."
         assert_eq!(refused.expect("curl").status.code(), Some(60), "{version}");
     }
-    let account = account(&end(run));
-    assert_eq!(account["percent_read"], Value::Null, "{account:#}");
-    assert_eq!(account["sockets"]["encrypted_unread_bytes"], 0, "{account:#}");
-    assert_ne!(account["sockets"]["handshake_bytes"], 0, "{account:#}");
+    // A process that ends at once is an application of its own, if its executable was not read.
+    let summary = summary(&end(run));
+    let accounts = summary["applications"].as_array().expect("applications");
+    assert!((1..=2).contains(&accounts.len()), "{summary:#}");
+    for account in accounts {
+        assert_eq!(account["percent_read"], Value::Null, "{account:#}");
+        assert_eq!(account["sockets"]["encrypted_unread_bytes"], 0, "{account:#}");
+        assert_ne!(account["sockets"]["handshake_bytes"], 0, "{account:#}");
+    }
 }
 
 /// Firefox puts a layer on each connection, not only on those with TLS.
@@ -137,10 +142,9 @@ fn firefox_over_plain_http_makes_each_request_once() {
     run.expect_stderr(|line| line.contains("libnspr4"), PATIENCE, "NSPR is not probed");
     thread::sleep(Duration::from_secs(1));
     drop(browser);
-    let account = account(&end(run));
-    assert_eq!(account["plain"]["written_bytes"], 0, "{account:#}");
-    assert_eq!(account["percent_read"], 100, "{account:#}");
+    end(run);
 
+    // Other tests may run Firefox at the same time: only this page's requests count.
     let decode = tracer_bin::run(&mut tracer_bin::command(["decode", "--json", trace]));
     let pages = lines(&decode.stdout).into_iter().filter(|line| line["request"]["path"] == PAGE);
     assert_eq!(pages.count(), 1 + requested.try_iter().count(), "{}", decode.stdout);
