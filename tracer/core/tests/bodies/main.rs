@@ -185,7 +185,6 @@ fn check(outcome: &Outcome) {
 }
 
 #[test]
-#[ignore = "takes a minute; see docs/measurements/bodies.md"]
 fn innocent_bodies_hold_nothing() {
     let outcome = run(&Files::of_repository(), 4200);
     assert_eq!(outcome.kinds.len(), KINDS.len());
