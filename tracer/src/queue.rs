@@ -66,7 +66,7 @@ impl Shared {
     }
 }
 
-/// What a queue writes to.
+/// The destination of a queue.
 #[derive(Debug)]
 enum Target {
     /// A regular file: an entry that could be written in part only is removed.

@@ -56,7 +56,7 @@ pub(super) struct RequestFacts<'a> {
     pub(super) phase: Option<Phase>,
     pub(super) recipient: String,
     pub(super) who: Recipient,
-    /// What it discloses, without the steps.
+    /// Its disclosures, without the steps.
     pub(super) items: Vec<Item>,
     pub(super) request: &'a DisclosingRequest,
 }

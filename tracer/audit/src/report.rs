@@ -320,7 +320,7 @@ pub struct ExperimentReport {
     pub error_rate: f64,
     /// Number of values and messages that were left out, because there were too many.
     pub dropped: u64,
-    /// What depends on the page, the most certain first.
+    /// Dependences on the page, the most certain first.
     pub dependences: Vec<DependenceReport>,
     /// Number of dependences that are not in the list.
     pub dependences_uncounted: u64,
@@ -605,7 +605,7 @@ pub struct NotArrived {
 pub struct UnreachedReport {
     /// Name of the host.
     pub host: String,
-    /// How far the attempts got.
+    /// The furthest stage that an attempt reached.
     pub attempt: Attempt,
     /// Number of DNS queries for it.
     pub lookups: u64,

@@ -127,7 +127,7 @@ struct Worker {
     ticked: Instant,
 }
 
-/// What the thread does next.
+/// The next step of the thread.
 enum Step {
     Event(Event),
     Reload(Box<Knowledge>),

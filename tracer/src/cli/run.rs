@@ -255,7 +255,7 @@ fn open(path: &Path, existing: Existing) -> anyhow::Result<File> {
     files::create(path, existing).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What a run opened with its privileges, before it gave them up.
+/// The files that a run opened with its privileges, before it gave them up.
 struct Opened {
     source: Started,
     rules: RuleTexts,
@@ -294,7 +294,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (decoding, mut ended) = Decoding::start(session)?;
-        let mut taken = Taken { recording, decoding };
+        let mut consumers = Consumers { recording, decoding };
         let mut source = opened.source.begin()?;
 
         let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -305,32 +305,32 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let session = loop {
             tokio::select! {
                 next = source.next(), if captured.is_none() => match next {
-                    Ok(Some(Captured::Events(events))) => taken.take(events),
+                    Ok(Some(Captured::Events(events))) => consumers.take(events),
                     Ok(Some(Captured::Watching)) => message!("watching; press Ctrl-C to stop"),
-                    Ok(Some(Captured::Rules(rules))) => reload(rules, &taken.decoding),
+                    Ok(Some(Captured::Rules(rules))) => reload(rules, &consumers.decoding),
                     Ok(None) => {
                         captured = Some(Ok(()));
-                        taken.decoding.close();
+                        consumers.decoding.close();
                     }
                     Err(err) => {
                         captured = Some(Err(err));
-                        taken.decoding.close();
+                        consumers.decoding.close();
                     }
                 },
                 session = &mut ended => break session.context("the decoder has failed")?,
                 _ = tick.tick() => {
-                    if let Some(recording) = &mut taken.recording {
+                    if let Some(recording) = &mut consumers.recording {
                         recording.report();
                     }
-                    late.report(taken.decoding.delay());
-                    if taken.decoding.is_useless() {
+                    late.report(consumers.decoding.delay());
+                    if consumers.decoding.is_useless() {
                         source.stop();
                     }
                 }
                 order = signals.next() => match order {
                     Order::Stop => {
                         source.stop();
-                        let waiting = taken.decoding.delay().map_or(0, |delay| delay.sends);
+                        let waiting = consumers.decoding.delay().map_or(0, |delay| delay.sends);
                         message!(
                             "stopping; {waiting} sends wait to be decoded (press Ctrl-C again to end \
                              at once)"
@@ -338,13 +338,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     }
                     Order::Force => {
                         is_forced = true;
-                        taken.decoding.abandon();
+                        consumers.decoding.abandon();
                     }
                     Order::Reload => source.reload(),
                 },
             }
         };
-        if let Some(recording) = &mut taken.recording {
+        if let Some(recording) = &mut consumers.recording {
             recording.finish();
         }
         let ended = match captured {
@@ -357,13 +357,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What takes the events.
-struct Taken {
+/// The destination of the events.
+struct Consumers {
     recording: Option<Recording>,
     decoding: Decoding,
 }
 
-impl Taken {
+impl Consumers {
     fn take(&mut self, events: Vec<Event>) {
         if let Some(recording) = &mut self.recording {
             events.iter().for_each(|event| recording.write(event));

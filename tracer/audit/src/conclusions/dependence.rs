@@ -71,7 +71,7 @@ fn numbers(facts: &Facts<'_>) -> String {
     )
 }
 
-/// What the experiments found about the pages that a question is about.
+/// Findings of the experiments about the pages that a question is about.
 pub(super) struct Derived<'a> {
     /// Recipients of values or lengths that depend on the page.
     pub(super) recipients: BTreeSet<&'a str>,

@@ -35,7 +35,7 @@ const MAX_TESTS: usize = 20_000;
 /// milliseconds each.
 const MAX_LONG_TESTS: usize = 256;
 
-/// What was found about one experiment.
+/// The findings of one experiment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Findings {
     /// Number of places whose values were examined.
@@ -155,9 +155,9 @@ pub(super) fn find(trial: &Trial, samples: &Samples) -> Findings {
     let mut tests = Vec::new();
     for (recipient, traffic) in &samples.recipients {
         for (place, values) in &traffic.places {
-            of_place(trial, &visits, recipient, place, traffic, values, &mut tests);
+            add_tests_of_place(trial, &visits, recipient, place, traffic, values, &mut tests);
         }
-        of_messages(trial, &visits, recipient, traffic, &mut tests);
+        add_tests_of_messages(trial, &visits, recipient, traffic, &mut tests);
     }
     findings.dropped += tests.len().saturating_sub(MAX_TESTS) as u64;
     tests.truncate(MAX_TESTS);
@@ -205,7 +205,7 @@ pub(super) fn find(trial: &Trial, samples: &Samples) -> Findings {
 }
 
 /// Adds the tests of one place.
-fn of_place<'a>(
+fn add_tests_of_place<'a>(
     trial: &Trial,
     visits: &[(usize, usize)],
     recipient: &'a str,
@@ -222,7 +222,7 @@ fn of_place<'a>(
     for delay in Delay::ALL {
         let assigned = alignment::assign(trial, visits, &traffic.messages, &varying, delay);
         let equal = equal(&assigned, visits.len());
-        if delay_of_lengths(delay) {
+        if compares_lengths(delay) {
             let mut lengths: BTreeMap<usize, u64> = BTreeMap::new();
             for one in &assigned {
                 *lengths.entry(one.visit).or_default() += u64::from(one.sample.length);
@@ -239,7 +239,7 @@ fn of_place<'a>(
 pub(crate) const WHOLE_MESSAGE: &str = "size of the messages";
 
 /// Adds the tests of the sizes of messages.
-fn of_messages<'a>(
+fn add_tests_of_messages<'a>(
     trial: &Trial,
     visits: &[(usize, usize)],
     recipient: &'a str,
@@ -257,7 +257,7 @@ fn of_messages<'a>(
             digest: at as u64,
         })
         .collect();
-    for delay in Delay::ALL.into_iter().filter(|delay| delay_of_lengths(*delay)) {
+    for delay in Delay::ALL.into_iter().filter(|delay| compares_lengths(*delay)) {
         let assigned = alignment::assign(trial, visits, &traffic.messages, &samples, delay);
         let mut lengths: BTreeMap<usize, u64> = BTreeMap::new();
         for one in &assigned {
@@ -268,7 +268,7 @@ fn of_messages<'a>(
 }
 
 /// Reports whether lengths are compared with this delay.
-fn delay_of_lengths(delay: Delay) -> bool {
+fn compares_lengths(delay: Delay) -> bool {
     matches!(delay, Delay::None | Delay::Windows(1) | Delay::Visits(1) | Delay::Order)
 }
 

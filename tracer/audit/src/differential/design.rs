@@ -54,7 +54,7 @@ struct Levels {
 
 impl Levels {
     /// Returns the levels of a page. The first 4 and the first 8 pages are balanced too.
-    fn of(page: usize, one_host: bool) -> Self {
+    fn from_number(page: usize, one_host: bool) -> Self {
         if one_host {
             let (path, query) = (page & 3, page >> 2 & 3);
             return Self { host: 0, path, query, title: path ^ query };
@@ -91,7 +91,7 @@ pub fn pages(first: u64, hosting: &Hosting, count: u32, seed: u64) -> Vec<Canary
     let one_host = matches!(hosting, Hosting::Below(_));
     (0..count.min(MAX_PAGES))
         .map(|page| {
-            let levels = Levels::of(page as usize, one_host);
+            let levels = Levels::from_number(page as usize, one_host);
             Canary::from_words(
                 first + u64::from(page),
                 hosting,

@@ -28,7 +28,8 @@ pub use trial::Factor;
 
 use crate::journal::Stage;
 
-/// Looks for dependences in one experiment. Returns `None` if the stage is none.
+/// Looks for dependences in one experiment. Returns `None` if the stage is not an
+/// experiment.
 pub(crate) fn analyse(stage: &Stage, samples: &Samples) -> Option<Findings> {
     Some(dependence::find(&trial::Trial::new(stage)?, samples))
 }

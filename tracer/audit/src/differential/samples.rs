@@ -1,4 +1,4 @@
-//! What was sent during an experiment: messages by recipient, and their values by place.
+//! The samples of an experiment: messages by recipient, and their values by place.
 //!
 //! A place is an address within the requests to one recipient: the chain without indices of arrays.
 //! The names within it are values too, since a name can be made from a page.
@@ -78,7 +78,7 @@ pub(super) struct Traffic {
     pub(super) connections: Vec<BootTime>,
 }
 
-/// What was sent during one experiment.
+/// The messages of one experiment.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     pub(super) recipients: BTreeMap<String, Traffic>,

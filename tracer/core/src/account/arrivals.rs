@@ -52,7 +52,7 @@ struct Attempts {
 pub struct UnreachedHost {
     /// The name of the host.
     pub host: String,
-    /// How far the attempts got.
+    /// The furthest stage that an attempt reached.
     pub attempt: Attempt,
     /// Number of DNS queries for it.
     pub lookups: u64,
@@ -64,7 +64,7 @@ pub struct UnreachedHost {
     pub last: BootTime,
 }
 
-/// How far attempts to reach a host got.
+/// The furthest stage that attempts to reach a host reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attempt {

@@ -55,7 +55,7 @@ pub(super) fn profile(files: &Files, folder: &Path, found: &mut Found) {
                 // Some browsers keep a copy of the manifest in the preferences.
                 _ => settings["manifest"]["name"].as_str().map(str::to_owned),
             };
-            // A text without its translation is no name.
+            // A text without its translation is not a name.
             if let Some(name) = name.filter(|name| message(name).is_none()) {
                 found.add(id, &name, None);
             }

@@ -27,7 +27,7 @@ pub(super) struct Files {
 
 impl Files {
     /// Returns the files of a process.
-    pub(super) fn of(tgid: u32) -> io::Result<Self> {
+    pub(super) fn from_process(tgid: u32) -> io::Result<Self> {
         let uid = proc::uid(tgid).ok_or(io::ErrorKind::NotFound)?;
         let root = File::open(format!("/proc/{tgid}/root"))?;
         Ok(Self { root, uid })
@@ -107,7 +107,7 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn own() -> Files {
-        Files::of(std::process::id()).unwrap()
+        Files::from_process(std::process::id()).unwrap()
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Followed {
         }
         let age = now.duration_since(self.began);
         self.next = now + age.clamp(INTERVAL, LONGEST_INTERVAL);
-        // What has no profile by then is no browser.
+        // A program without a profile by then is not a browser.
         !self.list.is_empty() || age < LONGEST_INTERVAL
     }
 }
@@ -116,7 +116,7 @@ impl Followed {
 /// Returns the extensions in the profiles of the browser that a process belongs to. It is empty
 /// if they cannot be read.
 fn installed(tgid: u32) -> Vec<Extension> {
-    let Ok(files) = Files::of(tgid) else {
+    let Ok(files) = Files::from_process(tgid) else {
         return Vec::new();
     };
     let mut found = Found::default();
@@ -144,7 +144,7 @@ struct Found {
 }
 
 impl Found {
-    /// Adds an extension, unless it is known, its ID is none, or it has no name.
+    /// Adds an extension, unless it is known, its ID is invalid, or it has no name.
     fn add(&mut self, id: &str, name: &str, addon: Option<&str>) {
         let is_id = (1..=MAX_ID).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

@@ -30,7 +30,7 @@ pub(super) enum Message {
     Attached,
     /// The capture has begun.
     Watching,
-    /// What was captured.
+    /// Captured events.
     Events(Vec<Event>),
     /// Files of rules, which were read again, or the reason for which they could not be.
     Rules(Result<RuleTexts, String>),

@@ -19,7 +19,7 @@ use tracer_core::record::Event;
 /// Number of bytes to read at once.
 const READ: usize = 256 << 10;
 
-/// What the capturing process delivers.
+/// A delivery of the capturing process.
 #[derive(Debug)]
 pub(in crate::cli) enum Captured {
     /// Events.

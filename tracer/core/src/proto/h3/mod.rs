@@ -298,7 +298,7 @@ impl Connection {
                 prefix.extend_from_slice(first);
                 let used = first.len();
                 if let Some((number, _)) = frame::varint(prefix) {
-                    let kind = Kind::of_type(number, self.encoder.is_none());
+                    let kind = Kind::from_type(number, self.encoder.is_none());
                     counters.webtransport_streams += u64::from(kind.is_webtransport());
                     if matches!(kind, Kind::Encoder) {
                         self.encoder = Some(id);

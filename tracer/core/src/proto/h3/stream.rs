@@ -37,7 +37,7 @@ impl Kind {
     /// Returns the kind of a stream of this type (RFC 9114 section 6.2; RFC 9204
     /// section 4.2; draft-ietf-webtrans-http3 section 4.1). A connection has one
     /// encoder stream.
-    pub(super) fn of_type(number: u64, no_encoder: bool) -> Self {
+    pub(super) fn from_type(number: u64, no_encoder: bool) -> Self {
         match number {
             0x00 => Self::Control(FrameReader::default()),
             0x02 if no_encoder => Self::Encoder,
