@@ -217,6 +217,9 @@ impl Scenario {
             text += &format!("[phases.{phase}]\n");
             if let Some((_, pages)) = self.pages.iter().find(|(name, _)| *name == phase) {
                 text += &format!("pages = {pages}\n");
+            } else if phase == "experiment" {
+                // As large as the one in private windows.
+                text += "pages = 8\nidle = 6\n";
             }
             // The first phase starts the browser, so it cannot be skipped.
             if self.left_out.contains(&phase) {
