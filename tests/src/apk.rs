@@ -73,7 +73,15 @@ impl Archive {
     ///
     /// # Panics
     /// Panics if the file cannot be written.
-    pub fn write(mut self, path: &Path) {
+    pub fn write(self, path: &Path) {
+        fs::write(path, self.bytes()).expect("an archive");
+    }
+
+    /// Returns the contents of the archive's file.
+    ///
+    /// # Panics
+    /// Panics if the archive is larger than 4 GiB.
+    pub fn bytes(mut self) -> Vec<u8> {
         let start = u32::try_from(self.bytes.len()).expect("a small archive");
         let size = u32::try_from(self.directory.len()).expect("a small directory");
         self.bytes.append(&mut self.directory);
@@ -82,7 +90,7 @@ impl Archive {
         self.bytes.extend(size.to_le_bytes());
         self.bytes.extend(start.to_le_bytes());
         self.bytes.extend([0; 2]);
-        fs::write(path, &self.bytes).expect("an archive");
+        self.bytes
     }
 }
 

@@ -16,6 +16,7 @@ mod cache;
 mod cross;
 mod demo;
 mod dist;
+mod fuzz;
 mod privilege;
 mod setup;
 mod shell;
@@ -74,6 +75,8 @@ enum Task {
         #[arg(long)]
         target: Option<Arch>,
     },
+    /// Search for inputs that a parser does not bear
+    Fuzz(fuzz::Options),
     /// Measure the speed of the decoder and the cost of the kernel programs
     Bench,
 }
@@ -120,6 +123,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(options) => test::run(&workspace, &ui, &options),
         Task::Vm(options) => vm::run(&workspace, &ui, &options),
         Task::Dist { target } => dist::run(&workspace, &ui, target.map_or_else(Arch::host, Ok)?),
+        Task::Fuzz(options) => fuzz::run(&workspace, &ui, &options),
         Task::Bench => bench::run(&workspace, &ui),
     }
 }

@@ -1,0 +1,42 @@
+//! Files of the machine that are read with privileges, or for those who have them.
+
+use tracer_host::{
+    hook::Btf,
+    locate::{Cache, Findings, locate},
+};
+
+/// An ELF file or an APK.
+pub(super) fn elf(input: &[u8]) -> u64 {
+    if let Ok(located) = locate(&input.to_vec(), "file", &mut Cache::disabled()) {
+        for file in &located {
+            std::hint::black_box(serde_json::to_string(&file.findings).expect("findings as JSON"));
+        }
+    }
+    input.len() as u64
+}
+
+/// The kernel's type information.
+pub(super) fn btf(input: &[u8]) -> u64 {
+    if let Ok(btf) = Btf::parse(input) {
+        for (of, path) in [
+            ("sock", "__sk_common.family"),
+            ("sock", "__sk_common.in.inner"),
+            ("sock", "ptr"),
+            ("common", "b"),
+            ("task_struct", "tgid"),
+        ] {
+            let _ = btf.offset(of, path);
+        }
+        let _ = btf.constant("CLOSED");
+    }
+    input.len() as u64
+}
+
+/// What the process that analyzes files answers.
+pub(super) fn answers(input: &[u8]) -> u64 {
+    if let Ok(findings) = serde_json::from_slice::<Vec<Findings>>(input) {
+        std::hint::black_box(findings.len());
+    }
+    std::hint::black_box(Cache::from_json(input).len());
+    input.len() as u64
+}
