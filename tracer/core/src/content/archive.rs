@@ -28,8 +28,10 @@ pub(super) enum Method {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry<'d> {
     pub(super) name: Cow<'d, str>,
-    pub(super) data: &'d [u8],
+    pub(super) data: Cow<'d, [u8]>,
     pub(super) method: Method,
+    /// Number of bytes by which the data is longer than in the archive.
+    pub(super) added: usize,
     /// Set if the input ends inside the data.
     pub(super) truncated: bool,
 }
@@ -85,6 +87,7 @@ impl<'d> Zip<'d> {
             0 => Method::Stored,
             8 => Method::Compressed(Coding::Deflate),
             12 => Method::Compressed(Coding::Bzip2),
+            14 => Method::Compressed(Coding::Lzma),
             95 => Method::Compressed(Coding::Xz),
             93 => Method::Compressed(Coding::Zstd),
             _ => Method::Unreadable,
@@ -104,7 +107,17 @@ impl<'d> Zip<'d> {
         });
         let data = content.get(..len.unwrap_or(content.len())).unwrap_or(content);
         let truncated = len.is_none_or(|len| len > content.len());
-        Some(Entry { name: String::from_utf8_lossy(name), data, method, truncated })
+        let data = match method {
+            Method::Compressed(Coding::Lzma) => {
+                // The length is unknown if it follows the data or if a mark ends the data.
+                let is_known = flags & (8 | 2) == 0;
+                let plain = u32_at(input, 22).filter(|_| is_known).filter(|len| *len != u32::MAX);
+                lzma_file(data, plain).map_or(Cow::Borrowed(data), Cow::Owned)
+            }
+            _ => Cow::Borrowed(data),
+        };
+        let added = if let Cow::Owned(_) = data { LZMA_ADDED } else { 0 };
+        Some(Entry { name: String::from_utf8_lossy(name), data, method, added, truncated })
     }
 
     /// Skips the data of an entry, of which `used` bytes belong to it.
@@ -116,6 +129,20 @@ impl<'d> Zip<'d> {
             [0, 12, 16, 20, 24].into_iter().find(|&len| self.rest.get(len..).is_some_and(is_next));
         self.rest = self.rest.get(descriptor.unwrap_or(0)..).unwrap_or_default();
     }
+}
+
+/// Number of bytes by which the header of a file of LZMA is longer than that of an entry.
+const LZMA_ADDED: usize = 4;
+
+/// Returns the data of an entry in LZMA as a file of LZMA: behind the version of its encoder
+/// and the length of its properties, an entry has the same properties and no length.
+fn lzma_file(data: &[u8], plain: Option<u32>) -> Option<Vec<u8>> {
+    let ([_, _, 5, 0], rest) = data.split_first_chunk()? else {
+        return None;
+    };
+    let (properties, stream) = rest.split_first_chunk::<5>()?;
+    let len = plain.map_or(u64::MAX, u64::from).to_le_bytes();
+    Some([&properties[..], &len, stream].concat())
 }
 
 /// Returns the compressed size in the extra field of ZIP64.
@@ -158,8 +185,9 @@ pub(super) fn tar(input: &[u8]) -> impl Iterator<Item = Entry<'_>> {
                     let name = long_name.take().unwrap_or_else(|| until_zero(&header[..100]));
                     return Some(Entry {
                         name: String::from_utf8_lossy(name),
-                        data,
+                        data: Cow::Borrowed(data),
                         method: Method::Stored,
+                        added: 0,
                         truncated: data.len() < size,
                     });
                 }

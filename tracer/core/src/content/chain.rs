@@ -13,7 +13,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::xor_key::XorKey;
+use super::{shift::Shift, xor_key::XorKey};
 
 /// Maximum number of characters of a name in a rendered chain. Names come from
 /// the request, and the chain has to stay readable.
@@ -165,11 +165,11 @@ pub enum Step<'a> {
     Entities,
     /// Text written backwards.
     Reversed,
-    /// Text whose letters were rotated by 13 places.
-    Rot13,
+    /// Text whose characters were replaced by others in a fixed order.
+    Shifted(Shift),
     /// Bytes masked with a short key by exclusive or.
     Xor(XorKey),
-    /// JSON or JavaScript escapes in text that is neither.
+    /// Escape sequences in text that is no document of their language.
     Escaped,
     /// Base64 with `+` and `/`, or with neither of the two pairs (RFC 4648
     /// section 4).
@@ -182,8 +182,12 @@ pub enum Step<'a> {
     Base64Shifted(u8),
     /// Base32, in any alphabet.
     Base32,
+    /// Base45 (RFC 9285).
+    Base45,
     /// Base85, in any alphabet.
     Base85,
+    /// One large number, in any alphabet.
+    Number,
     /// Quoted-printable (RFC 2045 section 6.7).
     QuotedPrintable,
     /// UTF-7 (RFC 2152).
@@ -192,6 +196,8 @@ pub enum Step<'a> {
     Hex,
     /// UTF-16.
     Utf16,
+    /// UTF-32.
+    Utf32,
     /// Bytes as the characters U+0000 to U+00FF.
     BinaryString,
     /// Bytes, characters or words as numbers.
@@ -258,7 +264,7 @@ impl fmt::Display for Step<'_> {
             Self::Percent => f.write_str("percent"),
             Self::Entities => f.write_str("entities"),
             Self::Reversed => f.write_str("reversed"),
-            Self::Rot13 => f.write_str("rot13"),
+            Self::Shifted(shift) => write!(f, "{shift}"),
             Self::Xor(key) => write!(f, "xor:{key}"),
             Self::Escaped => f.write_str("escaped"),
             Self::Base64 => f.write_str("base64"),
@@ -266,11 +272,14 @@ impl fmt::Display for Step<'_> {
             Self::Base64Swapped => f.write_str("base64-swapped"),
             Self::Base64Shifted(places) => write!(f, "base64+{places}"),
             Self::Base32 => f.write_str("base32"),
+            Self::Base45 => f.write_str("base45"),
             Self::Base85 => f.write_str("base85"),
+            Self::Number => f.write_str("number"),
             Self::QuotedPrintable => f.write_str("quoted-printable"),
             Self::Utf7 => f.write_str("utf7"),
             Self::Hex => f.write_str("hex"),
             Self::Utf16 => f.write_str("utf16"),
+            Self::Utf32 => f.write_str("utf32"),
             Self::BinaryString => f.write_str("latin1"),
             Self::Bytes => f.write_str("bytes"),
             Self::LzString => f.write_str("lz-string"),

@@ -21,8 +21,8 @@ use super::{
     form, json,
     label::Label,
     lz_string, mime, multipart,
-    numbers::{self, Numbers},
-    pairs, text,
+    numbers::Numbers,
+    pairs, shift, text,
     tree::{self, Containers, Leaves},
     xml,
 };
@@ -297,7 +297,15 @@ impl<'e> Engine<'e> {
             let plain: String = text.chars().rev().collect();
             return self.decoded(plain.as_bytes(), text.len(), Step::Reversed, context, DOCUMENT);
         }
-        if self.base85(text, context) {
+        // Their separators were replaced as well.
+        if let Some(shift) = shift::of_characters(text)
+            && let Some(plain) = shift.undo(text)
+        {
+            self.emit(text, context);
+            let step = Step::Shifted(shift);
+            return self.decoded(plain.as_bytes(), text.len(), step, context, DOCUMENT);
+        }
+        if self.base85(text, context) || self.base45(text, context) {
             return;
         }
         if matches!(role, Role::Document(_)) && form::is_document(bytes) && !is_list(text) {
@@ -333,7 +341,7 @@ impl<'e> Engine<'e> {
         if self.armour(text, context) {
             return;
         }
-        if let Some((step, plain)) = deobfuscate(text, context.truncated) {
+        if let Some((step, plain)) = deobfuscate(text, self.known, context.truncated) {
             return self.decoded(plain.as_bytes(), text.len(), step, context, Role::Field);
         }
         if let Some(start) = json::start_after_junk(bytes)
@@ -341,8 +349,8 @@ impl<'e> Engine<'e> {
         {
             return;
         }
-        if let Some(unescaped) = json::unescape_address(bytes) {
-            return self.decoded(&unescaped, text.len(), Step::Escaped, context, Role::Field);
+        if self.escapes(text, context) {
+            return;
         }
         if let Some(plain) = mime::quoted_printable(text) {
             return self.decoded(&plain, text.len(), Step::QuotedPrintable, context, Role::Field);
@@ -350,11 +358,8 @@ impl<'e> Engine<'e> {
         if let Some(plain) = mime::utf7(text) {
             return self.decoded(plain.as_bytes(), text.len(), Step::Utf7, context, Role::Field);
         }
-        if let Some(decoded) = numbers::list(text, context.truncated)
-            && self.charge_work(decoded.len())
-            && self.is_plausible(&decoded, context.truncated)
-        {
-            return self.decoded(&decoded, text.len(), Step::Bytes, context, DOCUMENT);
+        if self.lists(text, context) {
+            return;
         }
         if let Some(decoded) = text::hex_decode(text, context.truncated)
             && self.charge_work(decoded.len())

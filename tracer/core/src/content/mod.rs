@@ -30,10 +30,12 @@ mod chain;
 mod compress;
 mod deobfuscate;
 mod engine;
+mod escapes;
 mod form;
 mod frames;
 mod json;
 mod label;
+mod lists;
 mod lz_string;
 mod media;
 mod mime;
@@ -42,12 +44,15 @@ mod multipart;
 mod numbers;
 mod pairs;
 mod plist;
+mod positional;
 mod protobuf;
 mod radix;
 mod request;
+mod shift;
 mod strings;
 mod text;
 mod tree;
+mod wide;
 mod work;
 mod xml;
 mod xor;
@@ -55,6 +60,7 @@ mod xor_key;
 
 pub use chain::{Chain, Coding, Path, Segment, Step};
 pub use multipart::boundary as multipart_boundary;
+pub use shift::Shift;
 pub use text::percent_decode;
 pub use tree::{End, Leaf};
 pub use work::Work;
@@ -189,6 +195,9 @@ pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
     if let Some(coding) = coding {
         return Some(compress::decode(coding, input, limit).bytes);
     }
+    if let Some(shift) = Shift::parse(step) {
+        return shift.undo(std::str::from_utf8(input).ok()?).map(String::into_bytes);
+    }
     if let Some(key) = step.strip_prefix("xor:") {
         return Some(XorKey::parse(key)?.apply(input.get(..limit).unwrap_or(input)));
     }
@@ -208,7 +217,15 @@ pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
             .find(|it| base64::has_known_start(it)),
         "quoted-printable" => mime::quoted_printable(std::str::from_utf8(input).ok()?),
         "latin1" => text::binary_string(input, true),
-        "bytes" => numbers::list(std::str::from_utf8(input).ok()?, true),
+        "bytes" => {
+            let mut lists: Vec<_> = lists::lists(std::str::from_utf8(input).ok()?, true).collect();
+            let known = lists.iter().position(|it| base64::has_known_start(it));
+            (!lists.is_empty()).then(|| lists.swap_remove(known.unwrap_or(0)))
+        }
+        "utf32" => wide::utf32_decode(input).map(String::into_bytes),
+        "utf16" => wide::utf16_decode(input).map(String::into_bytes),
+        "base45" => radix::base45(std::str::from_utf8(input).ok()?, true),
+        "number" => positional::decode(std::str::from_utf8(input).ok()?),
         "lz-string" => std::str::from_utf8(input)
             .ok()
             .and_then(|text| lz_string::decode_text(text, true, limit))

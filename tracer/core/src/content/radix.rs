@@ -1,17 +1,20 @@
-//! Base32 and base85, in their usual alphabets.
+//! Base32, base45 and base85, in their usual alphabets.
 //!
 //! ```text
 //! base32    A-Z2-7 (RFC 4648), 0-9A-V, Crockford's, z-base-32; in either case
+//! base45    0-9A-Z and " $%*+-./:" (RFC 9285)
 //! base85    ! to u (Ascii85, "<~ … ~>"), that of Git and Python (RFC 1924), ZeroMQ's
 //! ```
 //!
-//! Neither carries a marker, so this module only offers candidates, and the engine
+//! None carries a marker, so this module only offers candidates, and the engine
 //! decides by whether they are plausible.
 
 use super::{compress, text};
 
 /// Minimum length of a candidate in base32: ten bytes.
 const MIN_BASE32: usize = 16;
+/// Minimum length of a candidate in base45: twelve bytes.
+const MIN_BASE45: usize = 18;
 /// Minimum length of a candidate in base85: sixteen bytes.
 const MIN_BASE85: usize = 20;
 
@@ -52,6 +55,30 @@ pub(super) fn base32(text: &str) -> impl Iterator<Item = Vec<u8>> {
         }
         (!out.is_empty()).then_some(out)
     })
+}
+
+/// Returns what a text decodes to in base45, of which three digits are two bytes.
+pub(super) fn base45(text: &str, truncated: bool) -> Option<Vec<u8>> {
+    const ALPHABET: &[u8; 45] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
+    let digits = text.as_bytes();
+    if digits.len() < MIN_BASE45 || digits.iter().any(u8::is_ascii_lowercase) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(digits.len() / 3 * 2 + 1);
+    for group in digits.chunks(3) {
+        let number = group.iter().rev().try_fold(0u32, |number, digit| {
+            let value = ALPHABET.iter().position(|it| it == digit)?;
+            Some(number * 45 + u32::try_from(value).ok()?)
+        })?;
+        match group.len() {
+            1 | 2 if truncated => {}
+            3 => out.extend_from_slice(&u16::try_from(number).ok()?.to_be_bytes()),
+            2 => out.push(u8::try_from(number).ok()?),
+            _ => return None,
+        }
+    }
+    let is_known = text::as_text(&out, false).is_some() || compress::magic(&out).is_some();
+    is_known.then_some(out)
 }
 
 /// Returns what a text decodes to in each alphabet of base85, as far as it begins like
@@ -178,6 +205,18 @@ pub(super) fn is_random(text: &str) -> bool {
     is_even && (base32 || base85)
 }
 
+/// Encodes base45.
+#[cfg(test)]
+pub(super) fn base45_of(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 45] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
+    let digits = |pair: &[u8]| {
+        let number = pair.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+        let digit = move |at| char::from(ALPHABET[number / 45usize.pow(at) % 45]);
+        (0..=u32::try_from(pair.len()).unwrap()).map(digit).collect::<String>()
+    };
+    bytes.chunks(2).map(digits).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +249,26 @@ mod tests {
         for other in ["https://a.test/", "words and spaces, and more", "abcdefghijklmnopqrstuvwxyz"]
         {
             assert_eq!(base85(other, false).count(), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn base45_is_decoded() {
+        // RFC 9285, section 4.3.
+        assert_eq!(base45_of(b"Hello!!"), "%69 VD92EX0");
+        assert_eq!(base45(&base45_of(URL), false).as_deref(), Some(URL));
+        let text = base45_of(URL);
+        for len in 0..text.len() {
+            let bytes = base45(&text[..len], true).unwrap_or_default();
+            assert!(URL.starts_with(&bytes), "{len}");
+        }
+        for other in [
+            "HELLO WORLD, HOW ARE YOU?",
+            "THE QUICK BROWN FOX JUMPS",
+            "QED8WEX0",
+            "0123456789012345678901",
+        ] {
+            assert_eq!(base45(other, false), None, "{other}");
         }
     }
 

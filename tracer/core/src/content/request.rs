@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
 
 use super::{
     base64,
@@ -150,8 +150,25 @@ fn basic_credentials(engine: &mut Engine<'_>, value: &[u8], context: Context<'_>
         return false;
     };
     let chain = context.chain.then(Step::Base64);
-    engine.look(&decoded.bytes, context.with_chain(&chain), Role::Field);
+    let context = context.with_chain(&chain);
+    let (user, password) = user_and_password(&decoded.bytes);
+    let is_cut = context.truncated;
+    engine.look(user, Context { truncated: is_cut && password.is_none(), ..context }, Role::Field);
+    engine.look(password.unwrap_or_default(), context, Role::Field);
     true
+}
+
+/// Splits credentials at their first colon, and at the last one if the user is an address.
+fn user_and_password(credentials: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let scheme = memmem::find(credentials, b"://").unwrap_or(credentials.len());
+    let at = match memchr(b':', credentials) {
+        Some(at) if at < scheme => Some(at),
+        _ => memrchr(b':', credentials).filter(|at| *at > scheme),
+    };
+    match at {
+        Some(at) => (&credentials[..at], Some(&credentials[at + 1..])),
+        None => (credentials, None),
+    }
 }
 
 fn request_body(engine: &mut Engine<'_>, request: &Request) {

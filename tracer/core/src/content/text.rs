@@ -200,32 +200,6 @@ pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
     data_encoding::HEXLOWER_PERMISSIVE.decode(whole_pairs).ok()
 }
 
-/// Decodes UTF-16, recognised by its byte order mark or by ASCII in every
-/// second byte.
-pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
-    /// Number of code units inspected, enough for an address to show.
-    const PROBE: usize = 16;
-    let (big_endian, content) = match bytes {
-        [0xff, 0xfe, rest @ ..] => (false, rest),
-        [0xfe, 0xff, rest @ ..] => (true, rest),
-        [0, 0x20..0x7f, 0, ..] => (true, bytes),
-        [0x20..0x7f, 0, _, 0, ..] => (false, bytes),
-        _ => return None,
-    };
-    let units = || {
-        content.chunks_exact(2).map(|pair| {
-            let pair = [pair[0], pair[1]];
-            if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
-        })
-    };
-    let plain = |unit: &u16| (0x20..0x7f).contains(unit) || matches!(unit, 9 | 10 | 13);
-    let probed = content.len().min(PROBE * 2) / 2;
-    if probed < PROBE / 2 || units().take(PROBE).filter(plain).count() * 4 < probed * 3 {
-        return None;
-    }
-    Some(char::decode_utf16(units()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
-}
-
 /// Reads text whose characters are bytes, U+0000 to U+00FF, as `atob` in JavaScript
 /// returns them.
 pub(super) fn binary_string(bytes: &[u8], truncated: bool) -> Option<Vec<u8>> {
@@ -339,17 +313,6 @@ mod tests {
         assert_eq!(hex_decode(cut, true).as_deref(), url.as_bytes().split_last().map(|s| s.1));
         assert_eq!(hex_decode(&hex[..20], false), None);
         assert_eq!(hex_decode(&hex.replace('7', "g"), false), None);
-    }
-
-    #[test]
-    fn utf16_in_both_orders() {
-        let url = "https://news.example.org/é";
-        let little: Vec<u8> = url.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let big: Vec<u8> = url.encode_utf16().flat_map(u16::to_be_bytes).collect();
-        assert_eq!(utf16_decode(&little).as_deref(), Some(url));
-        assert_eq!(utf16_decode(&big).as_deref(), Some(url));
-        assert_eq!(utf16_decode(url.as_bytes()), None);
-        assert_eq!(utf16_decode(&[0, 1, 2, 3]), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::content::{
     label::Label,
     lz_string, media, msgpack, protobuf, text,
     tree::{self, Leaves, Walker},
-    xor,
+    wide, xor,
     xor_key::XorKey,
 };
 
@@ -33,7 +33,9 @@ pub(super) fn is_document(bytes: &[u8], truncated: bool) -> bool {
         || protobuf::is_plausible(bytes, truncated)
         || protobuf::is_plausible_grpc(bytes, truncated)
         || frames(bytes, truncated).is_some()
-        || text::utf16_decode(bytes).is_some_and(|t| text::as_text(t.as_bytes(), false).is_some())
+        || [wide::utf32_decode, wide::utf16_decode].into_iter().any(|decode| {
+            decode(bytes).is_some_and(|text| text::as_text(text.as_bytes(), false).is_some())
+        })
 }
 
 /// Returns the length of a proprietary header (a version, a length, a checksum)
@@ -145,6 +147,10 @@ impl Engine<'_> {
         if media::starts(bytes) {
             return self.media(bytes, context);
         }
+        // Formats with lengths of four bytes have as many zeros.
+        if let Some(decoded) = wide::utf32_decode(bytes) {
+            return self.decoded(decoded.as_bytes(), bytes.len(), Step::Utf32, context, role);
+        }
         let characters = self.binary_string(bytes, cut);
         if let Some((decoded, true)) = &characters {
             self.decoded(decoded, bytes.len(), Step::BinaryString, context, role);
@@ -163,7 +169,7 @@ impl Engine<'_> {
             .and_then(|text| lz_string::decode_text(text, cut, self.output_left()))
         {
             self.decoded(plain.as_bytes(), bytes.len(), Step::LzString, context, DOCUMENT);
-        } else if let Some(decoded) = text::utf16_decode(bytes) {
+        } else if let Some(decoded) = wide::utf16_decode(bytes) {
             self.decoded(decoded.as_bytes(), bytes.len(), Step::Utf16, context, role);
         } else if self.guess_compression(&BLOCKS, bytes, context) == Some(true) {
             // Their literals would look like text behind a header.

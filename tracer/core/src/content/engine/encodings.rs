@@ -1,18 +1,76 @@
-//! Text encodings: base64, and the test of whether decoded bytes are intended.
+//! Text encodings: base64 and others, and the test of whether decoded bytes are intended.
 
-use super::{Context, DOCUMENT, Engine, binary, compression};
+use super::{Context, DOCUMENT, Engine, Role, binary, compression};
 use crate::content::{
     archive,
     base64::{self, Alphabet, Disguise},
     chain::{Coding, Step},
     compress::{self, End},
-    json, media, multipart, plist, radix, text, xml,
+    escapes, json,
+    lists::lists,
+    media, multipart, plist, positional, radix, text, xml,
 };
 
 impl Engine<'_> {
+    /// Looks for escape sequences. Returns whether the text consists of them, or whether they
+    /// hide an address.
+    pub(super) fn escapes(&mut self, text: &str, context: Context<'_>) -> bool {
+        let Some(unescaped) = escapes::decode(text, context.truncated) else {
+            return false;
+        };
+        let bytes = &*unescaped.bytes;
+        if !self.charge_work(bytes.len()) {
+            return false;
+        }
+        let role = match () {
+            () if unescaped.reveals_address => Role::Field,
+            () if unescaped.numbers >= escapes::MIN_NUMBERS
+                && self.is_plausible(bytes, context.truncated) =>
+            {
+                DOCUMENT
+            }
+            () => return false,
+        };
+        self.decoded(bytes, text.len(), Step::Escaped, context, role);
+        true
+    }
+
+    /// Looks for bytes that are written as numbers. Returns whether the text consists of them.
+    pub(super) fn lists(&mut self, text: &str, context: Context<'_>) -> bool {
+        lists(text, context.truncated).any(|bytes| {
+            let is_known =
+                self.charge_work(bytes.len()) && self.is_plausible(&bytes, context.truncated);
+            if is_known {
+                self.decoded(&bytes, text.len(), Step::Bytes, context, DOCUMENT);
+            }
+            is_known
+        })
+    }
+
+    /// Looks for bytes that are written as one large number. Returns whether the text is one.
+    fn number(&mut self, text: &str, context: Context<'_>) -> bool {
+        if context.truncated
+            || !positional::is_candidate(text)
+            || !self.charge_work(positional::cost(text.len()))
+        {
+            return false;
+        }
+        let Some(bytes) = positional::decode(text) else {
+            return false;
+        };
+        self.decoded(&bytes, text.len(), Step::Number, context, DOCUMENT);
+        true
+    }
+
     /// Looks for base32. Returns whether the text is in it.
     pub(super) fn base32(&mut self, text: &str, context: Context<'_>) -> bool {
         radix::base32(text).any(|bytes| self.radix(text, &bytes, Step::Base32, context))
+    }
+
+    /// Looks for base45. Returns whether the text is in it.
+    pub(super) fn base45(&mut self, text: &str, context: Context<'_>) -> bool {
+        radix::base45(text, context.truncated)
+            .is_some_and(|bytes| self.radix(text, &bytes, Step::Base45, context))
     }
 
     /// Looks for base85. Its characters also separate fields, so this comes before
@@ -44,7 +102,8 @@ impl Engine<'_> {
         let is_known = text::looks_like_text(bytes, context.truncated)
             || bytes.len() >= MIN_BINARY && self.is_plausible(bytes, context.truncated);
         if is_known {
-            if step == Step::Base85 {
+            // The others come after the text as it is.
+            if matches!(step, Step::Base85 | Step::Base45) {
                 self.emit(text, context);
             }
             self.decoded(bytes, text.len(), step, context, DOCUMENT);
@@ -80,6 +139,9 @@ impl Engine<'_> {
             if self.charge_work(bytes.len()) && self.is_plausible(bytes, context.truncated) {
                 return self.decoded(bytes, text.len(), step, context, DOCUMENT);
             }
+        }
+        if !read && self.number(text, context) {
+            return;
         }
         if !read && unread == 0 && (base64::is_random(text) || radix::is_random(text)) {
             unread = text.len();

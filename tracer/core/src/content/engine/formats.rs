@@ -52,24 +52,28 @@ impl Engine<'_> {
         let here = Context { chain: &chain, key, container, truncated };
         // The name of a file can be data as well.
         self.emit(&entry.name, Context { truncated: false, ..here });
-        let data = entry.data;
+        let data = &*entry.data;
+        let len = data.len() - entry.added;
         match entry.method {
             _ if data.is_empty() => {}
             Method::Stored => self.look(data, here, DOCUMENT),
-            Method::Unreadable => self.count_opaque(data.len()),
+            Method::Unreadable => self.count_opaque(len),
             Method::Compressed(coding) => {
                 let Some(decoded) = self.decompress(coding, data, usize::MAX) else {
-                    return data.len();
+                    return len;
                 };
                 let used = decoded.used.max(1);
                 let truncated = self.record_end(&decoded, used);
                 self.on_wire(used, decoded.bytes.len(), |engine| {
                     engine.look(&decoded.bytes, Context { truncated, ..here }, DOCUMENT);
                 });
-                return if decoded.end == End::Complete { used } else { data.len() };
+                return match decoded.end {
+                    End::Complete => used.saturating_sub(entry.added),
+                    _ => len,
+                };
             }
         }
-        data.len()
+        len
     }
 
     /// Reads a binary property list. Returns whether the bytes are a whole one.

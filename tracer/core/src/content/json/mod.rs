@@ -99,14 +99,6 @@ fn unescape(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Decodes the escapes in text that contains an address written as
-/// `https:\/\/…`, a fragment of a document that cannot be read.
-pub(super) fn unescape_address(text: &[u8]) -> Option<Vec<u8>> {
-    let escaped = memchr::memchr_iter(b'\\', text)
-        .any(|at| at > 0 && text[at - 1] == b':' && text[at..].starts_with(b"\\/\\/"));
-    escaped.then(|| unescape(text))
-}
-
 /// Reports whether the input ends within the `XXXX` or `XXXX\uXXXX` of a
 /// character, whose digits are not text.
 fn is_cut_unicode(rest: &[u8]) -> bool {

@@ -346,6 +346,101 @@ fn parameter_names_that_are_addresses() {
     assert_eq!(values[1].text, "3");
 }
 
+/// Encodings that are unusual for reports, and easy to write.
+#[test]
+fn unusual_encodings_are_decoded() {
+    let each = |write: fn(u8) -> String| EVENT.bytes().map(write).collect::<Vec<_>>();
+    let shift = |places: i32| -> String {
+        EVENT
+            .chars()
+            .map(|c| char::from_u32((u32::from(c)).wrapping_add_signed(places)).unwrap())
+            .collect()
+    };
+    let rot47 = |c: char| match c {
+        '!'..='~' => char::from((c as u8 - b'!' + 47) % 94 + b'!'),
+        other => other,
+    };
+    for (text, step) in [
+        (each(|b| format!("\\{b:03o}")).concat(), "escaped"),
+        (each(|b| format!("\\x{b:02x}")).concat(), "escaped"),
+        (each(|b| format!("\\u{b:04x}")).concat(), "escaped"),
+        (each(|b| format!("\\u{{{b:x}}}")).concat(), "escaped"),
+        (each(|b| format!("{b:08b}")).join(" "), "bytes"),
+        (each(|b| format!("{b:08b}")).concat(), "bytes"),
+        (each(|b| format!("{b:03o}")).join(" "), "bytes"),
+        (each(|b| format!("{b:03}")).concat(), "bytes"),
+        (EVENT.chars().map(rot47).collect(), "rot47"),
+        (shift(1), "characters+1"),
+        (shift(0xfee0), "characters+65248"),
+    ] {
+        let body = serde_json::json!({ "d": text }).to_string();
+        assert_url(body.as_bytes(), &[&format!("body > json.d > {step} > json.url")]);
+        assert_url(text.as_bytes(), &[&format!("body > {step} > json.url")]);
+        for len in (0..text.len()).filter(|&len| text.is_char_boundary(len)) {
+            let (values, _) = body_report(&text.as_bytes()[..len], true);
+            for seen in values.iter().filter(|seen| seen.text.contains("https://")) {
+                assert!(URL.starts_with(&seen.text) || seen.truncated, "{text} to {len}: {seen:?}");
+            }
+        }
+    }
+    let little: Vec<u8> = EVENT.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+    let big: Vec<u8> = EVENT.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+    for (mark, text) in [
+        (&[][..], &little),
+        (&[], &big),
+        (&[0xff, 0xfe, 0, 0], &little),
+        (&[0, 0, 0xfe, 0xff], &big),
+    ] {
+        let text = [mark, text].concat();
+        assert_url(&text, &["body > utf32 > json.url"]);
+        let body = serde_json::json!({ "d": base64(&text) }).to_string();
+        assert_url(body.as_bytes(), &["body > json.d > base64 > utf32 > json.url"]);
+    }
+}
+
+#[test]
+fn digits_are_rotated_with_letters_if_a_visit_shows_it() {
+    let rot18 = |c: char| match c {
+        'a'..='z' => char::from((c as u8 - b'a' + 13) % 26 + b'a'),
+        '0'..='9' => char::from((c as u8 - b'0' + 5) % 10 + b'0'),
+        other => other,
+    };
+    let text: String = URL.chars().map(rot18).collect();
+    let body = serde_json::json!({ "d": text }).to_string();
+    let request = request("/", &[], body.as_bytes());
+    let chains = |known: &[&str]| {
+        let (values, _) = collect(|visit| {
+            unwrap_with(&request, &Limits::default(), known, |value, _| visit(value))
+        });
+        chains_to(&values, URL)
+    };
+    assert_eq!(
+        chains(&["news.example.org/politics/story-42?q=private"]),
+        ["body > json.d > rot18"]
+    );
+    assert!(chains(&[]).is_empty());
+}
+
+#[test]
+fn credentials_are_a_user_and_a_password() {
+    for (plain, values) in [
+        (format!("{URL}:x"), [URL, "x"]),
+        (format!("{URL}:"), [URL, ""]),
+        (format!("user:{URL}"), ["user", URL]),
+        ("user:pass:word".to_owned(), ["user", "pass:word"]),
+        ("user:".to_owned(), ["user", ""]),
+    ] {
+        let head =
+            format!("GET / HTTP/1.1\r\nAuthorization: Basic {}\r\n\r\n", base64(plain.as_bytes()));
+        let found = values_in(head.as_bytes());
+        let found =
+            found.iter().filter(|seen| seen.chain.starts_with("header:Authorization > base64"));
+        let found: Vec<&str> = found.map(|seen| &*seen.text).collect();
+        let expected: Vec<&str> = values.into_iter().filter(|text| !text.is_empty()).collect();
+        assert_eq!(found, expected, "{plain}");
+    }
+}
+
 #[test]
 fn escaped_addresses_outside_json() {
     let text = format!("reporting \"{}\"", URL.replace('/', "\\/"));

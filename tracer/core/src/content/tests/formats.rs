@@ -42,6 +42,13 @@ fn bytes_written_as_numbers() {
     assert_url(list.as_bytes(), &["body > json.d > bytes > json.url"]);
     let hex: Vec<String> = gzip.iter().map(|b| format!("{b:02X}")).collect();
     assert_url(hex.join(" ").as_bytes(), &["body > bytes > gzip > json.url"]);
+    let characters: Vec<String> = EVENT.chars().map(String::from).collect();
+    let body = serde_json::json!({ "d": characters }).to_string();
+    assert_url(body.as_bytes(), &["body > json.d > bytes > json.url"]);
+    assert_prefixes_agree(body.as_bytes());
+    let bits = EVENT.bytes().flat_map(|b| (0..8).rev().map(move |at| b >> at & 1));
+    let body = serde_json::json!({ "d": bits.collect::<Vec<u8>>() }).to_string();
+    assert_url(body.as_bytes(), &["body > json.d > bytes > json.url"]);
     // Numbers that are numbers, and bytes that nothing reads.
     let counts: Vec<u32> = (0..200).map(|i| i * 37 % 90).collect();
     let (values, report) =
@@ -120,8 +127,23 @@ fn archives_are_read_entry_by_entry() {
         let inside = serde_json::json!({ "d": base64(&archive) }).to_string();
         assert_eq!(chains_to(&body_values(inside.as_bytes()), URL).len(), 2);
     }
-    let (_, report) = body_report(&zip("secret", 8, 1, &noise(500), 900), false);
-    assert_eq!(report.opaque, 500);
+    let options = lzma_rust2::LzmaOptions::with_preset(0);
+    let encoder = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None);
+    let mut encoder = encoder.unwrap();
+    encoder.write_all(event).unwrap();
+    let lzma = encoder.finish().unwrap();
+    // The encoder's header holds the properties and a length, an entry's only the properties.
+    let data = [&[26, 3, 5, 0], &lzma[..5], &lzma[13..]].concat();
+    let mut archive = zip("history.csv", 14, 2, &data, event.len());
+    archive.extend_from_slice(&zip("b/plain.json", 0, 0, event, event.len()));
+    let expected = ["body > zip:history.csv > json.url", "body > zip:b/plain.json > json.url"];
+    assert_url(&archive, &expected);
+    assert_prefixes_agree(&archive);
+    // Encrypted, and Deflate64, implode and PPMd.
+    for (method, flags) in [(8, 1), (9, 0), (6, 0), (98, 0)] {
+        let (_, report) = body_report(&zip("secret", method, flags, &noise(500), 900), false);
+        assert_eq!(report.opaque, 500, "{method}");
+    }
     let mut header = vec![0; 512];
     header[..9].copy_from_slice(b"pages.txt");
     header[124..136].copy_from_slice(format!("{:011o}\0", event.len()).as_bytes());

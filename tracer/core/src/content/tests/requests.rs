@@ -19,7 +19,7 @@ fn values_in_the_head() {
     for line in [
         "query: = flag",
         "header:X-Data > base64 > json.url = https://a.example/",
-        "header:Authorization > base64 = wk:",
+        "header:Authorization > base64 = wk",
         "cookie:sid = abc",
         "cookie:last > percent = https://a.example/",
         "cookie: = bare",
