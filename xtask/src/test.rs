@@ -14,6 +14,7 @@
 mod lanes;
 pub(crate) mod layers;
 mod libtest;
+mod supply;
 
 use std::{
     env, fs,
@@ -168,12 +169,13 @@ fn checks(workspace: &Workspace, ui: &Ui, builder: &Static, state: &State) -> Re
     report
 }
 
-/// Checks the format and the layers of the crates.
+/// Checks the format, the layers of the crates, and what they are built from.
 fn source(workspace: &Workspace, ui: &Ui, report: &mut Report) {
     let mut format = workspace.cargo();
     format.args(["fmt", "--all", "--check", "--", "--color", "never"]);
     report.check(ui, "format", &mut format);
     report.note("layers", layers::check(workspace));
+    report.note("dependencies", supply::check(workspace));
 }
 
 fn lints(workspace: &Workspace, ui: &Ui, builder: &Static, report: &mut Report) {

@@ -1,4 +1,4 @@
-//! What an input costs, and what it may cost.
+//! The cost of an input, and bounds on it.
 
 use std::{fmt, time::Instant};
 
@@ -54,7 +54,7 @@ fn cpu_time() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// What an input may cost: a constant, and a part in proportion.
+/// A bound on the cost of an input: a constant, and a part in proportion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
     /// Bytes of memory for any input.

@@ -36,7 +36,7 @@ pub struct Target {
     pub words: &'static [&'static str],
     /// Maximum length of an input.
     pub max_len: usize,
-    /// What an input may cost.
+    /// The bound on the cost of an input.
     pub bound: Bound,
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Run {
     pub(super) executions: u64,
     pub(super) seconds: f64,
     pub(super) costs: Costs,
-    /// What the first failed input did, and where it is.
+    /// Reason for which an input failed, and its path.
     pub(super) failure: Option<String>,
 }
 

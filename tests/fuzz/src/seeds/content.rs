@@ -1,4 +1,4 @@
-//! What requests contain.
+//! Contents of requests.
 
 use std::{collections::BTreeMap, io::Write as _};
 

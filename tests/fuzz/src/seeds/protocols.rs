@@ -1,4 +1,4 @@
-//! What connections send.
+//! Bytes of connections.
 
 use tracer_core::record::{Event, Transport};
 use tracer_formats::pcapng;

@@ -32,7 +32,7 @@ pub(super) fn btf(input: &[u8]) -> u64 {
     input.len() as u64
 }
 
-/// What the process that analyzes files answers.
+/// Answers of the process that analyzes files.
 pub(super) fn answers(input: &[u8]) -> u64 {
     if let Ok(findings) = serde_json::from_slice::<Vec<Findings>>(input) {
         std::hint::black_box(findings.len());

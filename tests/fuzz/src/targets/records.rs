@@ -1,4 +1,4 @@
-//! What crosses from the capture to the decoder.
+//! Events that cross from the capture to the decoder.
 
 use std::io::Cursor;
 
