@@ -100,6 +100,9 @@ pub mod hook {
     pub const GNUTLS_RECORD_SEND: u8 = 18;
     /// NSPR's `PR_Write`, on a layered descriptor.
     pub const PR_WRITE: u8 = 19;
+    /// BoringSSL's `EVP_AEAD_CTX_seal`, `_seal_scatter` or `_sealv`, for a QUIC packet.
+    /// The payload begins with a [`SealedHeader`](super::SealedHeader).
+    pub const AEAD_SEAL: u8 = 20;
 }
 
 /// Flags in [`RecordHeader::flags`].
@@ -162,6 +165,38 @@ pub struct RecordHeader {
     pub captured: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// The start of the payload of [`hook::AEAD_SEAL`]: the header of the QUIC packet, which
+/// is the additional data of its encryption. The frames of the packet follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedHeader {
+    /// Length of the packet's header.
+    pub len: u16,
+    /// The first bytes of the packet's header.
+    pub start: [u8; Self::START],
+    /// The last bytes of a header that is longer than [`SealedHeader::START`]: a packet
+    /// number of any length. Otherwise zero.
+    pub end: [u8; 4],
+}
+
+impl SealedHeader {
+    /// Size in bytes.
+    pub const SIZE: usize = 64;
+
+    /// Number of bytes kept of the start of a header: a version and two connection ids of
+    /// any length, and more than any short header.
+    pub const START: usize = 58;
+
+    /// Reads it from the start of a payload; returns it and the captured frames.
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn split(payload: &[u8]) -> Option<(Self, &[u8])> {
+        let (len, rest) = payload.split_first_chunk()?;
+        let (start, rest) = rest.split_first_chunk()?;
+        let (end, frames) = rest.split_first_chunk()?;
+        Some((Self { len: u16::from_ne_bytes(*len), start: *start, end: *end }, frames))
+    }
 }
 
 /// A notification in the ring buffer that a process in scope may have mapped
@@ -310,6 +345,7 @@ const _: () = {
     assert!(size_of::<Settings>() == 24);
     assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4 + 11));
     assert!(size_of::<RecordHeader>() == RecordHeader::SIZE);
+    assert!(size_of::<SealedHeader>() == SealedHeader::SIZE);
 };
 
 impl RecordHeader {

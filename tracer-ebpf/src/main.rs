@@ -1,6 +1,6 @@
 //! The programs that tracer runs in the kernel.
 //!
-//! [`sends`], [`sys_enter`], [`tls`] and [`process`] contain thin entry points
+//! [`sends`], [`sys_enter`], [`tls`], [`seal`] and [`process`] contain thin entry points
 //! over one capture core: [`scope`] decides whether the current process is
 //! watched, [`kernel`] finds the socket of a file descriptor, [`sock`] describes
 //! the socket, [`message`] gathers the bytes, and [`capture`] fills a record and
@@ -8,7 +8,7 @@
 //! lookups.
 //!
 //! Imports go one way, from the entry points down: [`capture`], [`sock`],
-//! [`message`] and [`tls`], then [`scratch`], [`record`], [`scope`], [`key`] and
+//! [`message`], [`tls`] and [`seal`], then [`scratch`], [`record`], [`scope`], [`key`] and
 //! [`counters`], then [`kernel`].
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
@@ -30,6 +30,8 @@ mod record;
 mod scope;
 #[cfg(target_arch = "bpf")]
 mod scratch;
+#[cfg(target_arch = "bpf")]
+mod seal;
 #[cfg(target_arch = "bpf")]
 mod sends;
 #[cfg(target_arch = "bpf")]

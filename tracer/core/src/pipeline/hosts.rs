@@ -26,7 +26,7 @@ const MAX_ENTRIES: usize = 4096;
 /// The hosts of connections and addresses.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    /// The socket of each TLS object: its key and its peer.
+    /// The socket of each TLS object or QUIC connection: its key and its peer.
     sockets: HashMap<u64, (u64, Option<SocketAddr>)>,
     /// The server name that was sent on each socket.
     names: HashMap<u64, Arc<str>>,
@@ -35,9 +35,11 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Records the socket of a TLS object.
+    /// Records the socket of a TLS object or QUIC connection.
     pub(super) fn sent(&mut self, record: &Record) {
-        if let (Transport::Tcp, Some(tls)) = (record.connection.transport, record.within_tls) {
+        if let (Transport::Tcp | Transport::Udp, Some(tls)) =
+            (record.connection.transport, record.within_tls)
+        {
             let Connection { key, remote, .. } = record.connection;
             bounded(&mut self.sockets).insert(tls, (key, remote));
         }
@@ -75,13 +77,11 @@ impl Hosts {
     /// Returns the key and the peer of a connection's socket.
     fn socket(&self, connection: &Connection) -> (Option<u64>, Option<SocketAddr>) {
         match connection.transport {
-            Transport::Tls => match self.sockets.get(&connection.key) {
+            Transport::Tls | Transport::Quic => match self.sockets.get(&connection.key) {
                 Some((key, remote)) => (Some(*key), *remote),
                 None => (None, connection.remote),
             },
-            Transport::Tcp | Transport::Udp | Transport::Quic => {
-                (Some(connection.key), connection.remote)
-            }
+            Transport::Tcp | Transport::Udp => (Some(connection.key), connection.remote),
         }
     }
 

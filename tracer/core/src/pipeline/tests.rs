@@ -438,6 +438,51 @@ fn requests_over_http_3_are_judged_and_accounted_for() {
     assert_eq!(run.account.sockets.quic_in_plain_bytes, sent as u64);
 }
 
+/// The packet with these frames, as it is when it is encrypted, and its datagram.
+fn sealed_packet(socket: &mut Socket, number: u8, frames: &[u8]) -> [Event; 2] {
+    let header = [&[0x40][..], b"server..", &[number]].concat();
+    let mut sealed = vec![0; tracer_ebpf::SealedHeader::SIZE];
+    sealed[0] = header.len() as u8;
+    sealed[2..2 + header.len()].copy_from_slice(&header);
+    let payload = [&sealed, frames].concat();
+    let mut sealing = Socket::new(100, Transport::Quic, "192.0.2.5:443").whole(&payload);
+    let Event::Sent(record) = &mut sealing else { panic!("{sealing:?}") };
+    record.hook = Hook::AeadSeal;
+    (record.connection.local, record.connection.remote) = (None, None);
+    [sealing, socket.whole(&[&header, frames, &[0xaa; 16]].concat())]
+}
+
+#[test]
+fn packets_that_were_captured_when_they_were_encrypted_are_read() {
+    let mut socket = Socket::new(5, Transport::Udp, "192.0.2.5:443");
+    let body = format!("{{\"url\":\"{URL}\"}}");
+    let head = b"\x01\x1c\x00\x00\xd4\xd7\x50\x11collector.example\x51\x02/c\xee";
+    let head = [&head[..], b"\x00", &[body.len() as u8], body.as_bytes()].concat();
+    let frames = [&[0x0d, 0, 0], &head[..]].concat();
+    let unknown = b"\x0f\x02\x00\x08\x3eunknown";
+    let mut events = Vec::new();
+    // The second one is sent again.
+    for (number, frames) in [&b"\x01"[..], &frames, &frames, unknown].iter().enumerate() {
+        events.extend(sealed_packet(&mut socket, number as u8, frames));
+    }
+    events.push(socket.whole(b"other"));
+    let run = run(events);
+    let [request] = &run.requests[..] else { panic!("{:?}", run.requests) };
+    assert_eq!(request.sent.message.protocol, Protocol::Http3);
+    assert_eq!(
+        (request.sent.hook, found(request)),
+        (Hook::AeadSeal, vec![(URL, "body > json.url")])
+    );
+    assert_eq!(request.sent.connection.remote, socket.connection.remote);
+    assert_eq!(run.account.plain.decoded_bytes, head.len() as u64);
+    assert_eq!(run.account.sockets.datagrams_unread_bytes, 5);
+    let sent = 4 * (10 + 16) + 1 + 2 * frames.len() + unknown.len();
+    assert_eq!(run.account.sockets.quic_in_plain_bytes, sent as u64);
+    let list = run.account.servers.list();
+    let unread: Vec<_> = list.iter().map(|s| (&s.name[..], s.unread_bytes)).collect();
+    assert_eq!(unread, [("collector.example", 8), ("192.0.2.5:443", 5)]);
+}
+
 #[test]
 fn what_is_left_of_http_3_is_unread_under_the_servers_name() {
     let mut plain = Socket::new(8, Transport::Quic, "192.0.2.5:443");

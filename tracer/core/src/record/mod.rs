@@ -135,7 +135,7 @@ impl BootTime {
 /// The point at which a record was captured, which determines what it proves.
 /// At the socket hooks, the process *requested* to send the bytes, and could
 /// still change them until the kernel copied them. At the library hooks, the
-/// TLS library accepted them.
+/// TLS library accepted them. A packet that was encrypted may still not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -156,11 +156,13 @@ pub enum Hook {
     GnutlsRecordSend = hook::GNUTLS_RECORD_SEND,
     /// NSPR's `PR_Write`, after success.
     PrWrite = hook::PR_WRITE,
+    /// BoringSSL's functions that encrypt QUIC packets, before they do.
+    AeadSeal = hook::AEAD_SEAL,
 }
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SysEnter,
         Self::Fentry,
         Self::Kprobe,
@@ -169,6 +171,7 @@ impl Hook {
         Self::SslWriteEx,
         Self::GnutlsRecordSend,
         Self::PrWrite,
+        Self::AeadSeal,
     ];
 
     /// Returns the hook with this number in the ABI of the programs.

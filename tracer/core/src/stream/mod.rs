@@ -24,6 +24,7 @@
 
 mod pairing;
 mod position;
+mod sealed;
 mod shares;
 #[cfg(test)]
 mod tests;

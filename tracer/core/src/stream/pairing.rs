@@ -18,6 +18,8 @@
 //! A send of ciphertext outside a write is recognised by its thread and by the
 //! length of its records, which exceeds that of the write by the overhead of the
 //! cipher. Each write explains as many bytes as it has.
+//!
+//! QUIC packets and their datagrams are paired by [`Sealed`].
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,8 @@ mod tests;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use crate::record::{BootTime, Record, Transport};
+use super::sealed::Sealed;
+use crate::record::{BootTime, Hook, Record, Transport};
 
 /// Maximum number of sends that wait for the end of their write.
 const MAX_HELD: usize = 64;
@@ -60,6 +63,7 @@ pub struct Pairing {
     direct: HashSet<u64>,
     /// Writes of the other objects, the oldest first.
     writes: VecDeque<Write>,
+    sealed: Sealed,
 }
 
 /// A write whose ciphertext was not sent yet.
@@ -99,6 +103,10 @@ impl Pairing {
                 self.release(record.connection.key, out);
                 record.within_tls = self.explain(&record);
             }
+            (Transport::Udp, None) => return self.sealed.datagram(record, out),
+            (Transport::Quic, _) if record.hook == Hook::AeadSeal => {
+                return self.sealed.seal(record, out);
+            }
             (Transport::Udp | Transport::Quic, _) => {}
         }
         out.push(record);
@@ -108,11 +116,13 @@ impl Pairing {
     pub fn expire(&mut self, now: BootTime, out: &mut Vec<Record>) {
         out.extend(self.take(|send| now.since(send.time) >= PATIENCE));
         self.forget_writes(now);
+        self.sealed.expire(now, out);
     }
 
     /// Appends all records that wait to `out`.
     pub fn finish(&mut self, out: &mut Vec<Record>) {
         out.extend(self.held.drain(..));
+        self.sealed.finish(out);
     }
 
     /// Releases the sends of a socket that wait, since another one follows them.

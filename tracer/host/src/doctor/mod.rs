@@ -124,7 +124,10 @@ impl Report {
                  are found"
                     .to_owned(),
             );
-            misses.push("the plaintext of other TLS libraries; HTTP/3".to_owned());
+            misses.push(
+                "the plaintext of other TLS libraries; HTTP/3 that is not encrypted by BoringSSL"
+                    .to_owned(),
+            );
         } else if hooks.chosen.is_some() {
             misses.push("the plaintext of encrypted traffic".to_owned());
         }

@@ -79,28 +79,49 @@ pub enum ProbeEvent {
     },
 }
 
-/// Returns the names of the entry and return programs of a function.
-fn programs(name: Name) -> Option<(&'static str, &'static str)> {
-    match name {
-        Name::SslWrite => Some(("ssl_write", "ssl_write_return")),
-        Name::SslWriteEx => Some(("ssl_write_ex", "ssl_write_ex_return")),
-        Name::GnutlsRecordSend => Some(("gnutls_record_send", "gnutls_record_send_return")),
-        Name::PrWrite => Some(("pr_write", "pr_write_return")),
-        // Probing the AEAD functions would capture TLS writes twice.
-        _ => None,
+/// The programs that are attached to a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Programs {
+    /// One near the entry, which reads the arguments, and one at the return.
+    Both(&'static str, &'static str),
+    /// One where the stack is still that of the entry, because it reads arguments from it.
+    Entry(&'static str),
+}
+
+impl Programs {
+    fn of(name: Name) -> Self {
+        match name {
+            Name::SslWrite => Self::Both("ssl_write", "ssl_write_return"),
+            Name::SslWriteEx => Self::Both("ssl_write_ex", "ssl_write_ex_return"),
+            Name::GnutlsRecordSend => Self::Both("gnutls_record_send", "gnutls_record_send_return"),
+            Name::PrWrite => Self::Both("pr_write", "pr_write_return"),
+            Name::AeadSealScatter => Self::Entry("aead_seal_scatter"),
+            Name::AeadSeal => Self::Entry("aead_seal"),
+            Name::AeadSealv => Self::Entry("aead_sealv"),
+        }
     }
+
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let (enter, leave) = match self {
+            Self::Both(enter, leave) => (enter, Some(leave)),
+            Self::Entry(enter) => (enter, None),
+        };
+        std::iter::once(enter).chain(leave)
+    }
+}
+
+/// Reports whether a function is called by another one that is probed as well. Since
+/// December 2025, `EVP_AEAD_CTX_seal` and `_seal_scatter` call `_sealv`.
+fn is_covered(name: Name, functions: &[Function]) -> bool {
+    matches!(name, Name::AeadSeal | Name::AeadSealScatter)
+        && functions.iter().any(|function| function.name == Name::AeadSealv)
 }
 
 /// Loads the programs for probes, to be attached later.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-    for name in [Name::SslWrite, Name::SslWriteEx, Name::GnutlsRecordSend, Name::PrWrite] {
-        let Some((enter, leave)) = programs(name) else {
-            continue;
-        };
-        for program in [enter, leave] {
-            let program = uprobe(ebpf, program)?;
-            super::retry(|| program.load())?;
-        }
+    for program in Name::ALL.into_iter().flat_map(|name| Programs::of(name).names()) {
+        let program = uprobe(ebpf, program)?;
+        super::retry(|| program.load())?;
     }
     Ok(())
 }
@@ -381,13 +402,13 @@ impl Worker {
         let mut functions = Vec::new();
         let mut reasons = Vec::new();
         for findings in &found {
-            for function in &findings.functions {
+            let all = &findings.functions;
+            for function in all.iter().filter(|function| !is_covered(function.name, all)) {
                 match self.attach(function, Path::new(&path)) {
-                    Ok(Some(attached)) => {
+                    Ok(attached) => {
                         links.extend(attached);
                         functions.push(function.name.to_string());
                     }
-                    Ok(None) => {}
                     Err(err) => reasons.push(format!("{}: {err}", function.name)),
                 }
             }
@@ -407,29 +428,26 @@ impl Worker {
         links
     }
 
-    /// Attaches the two probes of a function.
+    /// Attaches the probes of a function.
     fn attach(
         &self,
         function: &Function,
         path: &Path,
-    ) -> Result<Option<[(&'static str, UProbeLinkId); 2]>, ProgramError> {
-        let Some((enter, leave)) = programs(function.name) else {
-            return Ok(None);
-        };
+    ) -> Result<Vec<(&'static str, UProbeLinkId)>, ProgramError> {
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attach = |program, offset| {
+            uprobe(&mut ebpf, program)?.attach(offset, path, UProbeScope::AllProcesses)
+        };
+        let (enter, leave) = match Programs::of(function.name) {
+            Programs::Both(enter, leave) => (enter, leave),
+            Programs::Entry(enter) => {
+                return Ok(vec![(enter, attach(enter, function.return_probe_offset())?)]);
+            }
+        };
         // The return first: an entry probe without a return probe would have no effect.
-        let returned = uprobe(&mut ebpf, leave)?.attach(
-            function.return_probe_offset(),
-            path,
-            UProbeScope::AllProcesses,
-        )?;
-        let entered = uprobe(&mut ebpf, enter)?.attach(
-            function.probe_offset(),
-            path,
-            UProbeScope::AllProcesses,
-        );
-        match entered {
-            Ok(entered) => Ok(Some([(enter, entered), (leave, returned)])),
+        let returned = attach(leave, function.return_probe_offset())?;
+        match attach(enter, function.probe_offset()) {
+            Ok(entered) => Ok(vec![(enter, entered), (leave, returned)]),
             Err(err) => {
                 uprobe(&mut ebpf, leave)?.detach(returned)?;
                 Err(err)
@@ -492,11 +510,31 @@ fn has_tls_name(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::locate::{Method, prologue::Probes};
 
     #[test]
     fn recognizes_names_of_tls_libraries() {
         assert!(has_tls_name("/usr/lib/x86_64-linux-gnu/libssl.so.3"));
         assert!(has_tls_name("/usr/lib/libgnutls.so.30 (deleted)"));
         assert!(!has_tls_name("/opt/ssl/libc.so.6"));
+    }
+
+    #[test]
+    fn a_function_that_another_one_calls_is_not_probed_twice() {
+        let function = |name| Function {
+            name,
+            library: Library::BoringSsl,
+            method: Method::Export,
+            virtual_address: 0,
+            file_offset: 0,
+            probes: Probes::entry(),
+        };
+        let old = [Name::SslWrite, Name::AeadSealScatter, Name::AeadSeal].map(function);
+        let new = [Name::SslWrite, Name::AeadSeal, Name::AeadSealv].map(function);
+        let probed = |all: &[Function]| -> Vec<Name> {
+            all.iter().map(|f| f.name).filter(|name| !is_covered(*name, all)).collect()
+        };
+        assert_eq!(probed(&old), [Name::SslWrite, Name::AeadSealScatter, Name::AeadSeal]);
+        assert_eq!(probed(&new), [Name::SslWrite, Name::AeadSealv]);
     }
 }

@@ -61,7 +61,7 @@ pub enum Name {
 
 impl Name {
     /// All names, in the order of reports.
-    pub(super) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::SslWrite,
         Self::SslWriteEx,
         Self::GnutlsRecordSend,

@@ -90,7 +90,7 @@ pub struct Probes {
 
 impl Probes {
     /// Creates probes at the entry.
-    pub(super) fn entry() -> Self {
+    pub(crate) fn entry() -> Self {
         Self { arguments: Probe::entry(), returns: Probe::entry() }
     }
 }

@@ -1,0 +1,242 @@
+//! Captures QUIC packets with probes on the functions with which BoringSSL encrypts.
+//!
+//! QUIC implementations do not call `SSL_write`: they encrypt packets themselves. The
+//! additional data of the encryption is then the header of the packet, before header
+//! protection (RFC 9001 sections 5.3 and 5.4), so it names the connection in the clear. The
+//! plaintext can be encrypted in place and is read at the entry.
+//!
+//! The same functions encrypt TLS records, which the probes on `SSL_write` capture, and
+//! whatever else a program encrypts. So only what has a QUIC header is captured.
+//!
+//! As in [`tls`](crate::tls), records are assembled in the ring buffer.
+
+use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, macros::uprobe, programs::ProbeContext};
+use tracer_ebpf::{Counter, MAX_HEAD, RecordHeader, SealedHeader, hook, net};
+
+use crate::{
+    counters::count,
+    kernel::{Memory as _, Task, User},
+    key::object_key,
+    record::{RECORDS, describe_sender},
+    scope::{self, WatchedProcess},
+};
+
+/// Length of the longest short header: a first byte, a connection id of 20 bytes and a packet
+/// number of four (RFC 9000 section 17.3).
+const MAX_SHORT: u64 = 25;
+
+/// Length of the shortest long header: without ids, token and length (section 17.2).
+const MIN_LONG: u64 = 8;
+
+/// The versions whose packets are captured, as they are in memory (RFC 9000, RFC 9369).
+const VERSIONS: [u32; 2] =
+    [u32::from_ne_bytes([0, 0, 0, 1]), u32::from_ne_bytes([0x6b, 0x33, 0x43, 0xcf])];
+
+/// Number of integer arguments in registers.
+const REGISTERS: usize = if cfg!(bpf_target_arch = "aarch64") { 8 } else { 6 };
+
+/// A call that encrypts.
+#[derive(Clone, Copy)]
+struct Call {
+    /// Address of the plaintext.
+    buffer: u64,
+    /// Length of the plaintext.
+    len: u64,
+    /// Address of the additional data.
+    header: u64,
+    /// Length of the additional data.
+    header_len: u64,
+}
+
+/// A piece of input (`CRYPTO_IVEC`).
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Piece {
+    address: u64,
+    len: u64,
+}
+
+/// ```text
+/// int EVP_AEAD_CTX_seal(const EVP_AEAD_CTX *ctx, uint8_t *out, size_t *out_len,
+///     size_t max_out_len, const uint8_t *nonce, size_t nonce_len,
+///     const uint8_t *in, size_t in_len, const uint8_t *ad, size_t ad_len)
+/// ```
+#[uprobe]
+fn aead_seal(ctx: ProbeContext) -> u32 {
+    seal(&ctx, |ctx| {
+        Some(Call {
+            buffer: argument(ctx, 6)?,
+            len: argument(ctx, 7)?,
+            header: argument(ctx, 8)?,
+            header_len: argument(ctx, 9)?,
+        })
+    });
+    0
+}
+
+/// ```text
+/// int EVP_AEAD_CTX_seal_scatter(const EVP_AEAD_CTX *ctx, uint8_t *out, uint8_t *out_tag,
+///     size_t *out_tag_len, size_t max_out_tag_len, const uint8_t *nonce, size_t nonce_len,
+///     const uint8_t *in, size_t in_len, const uint8_t *extra_in, size_t extra_in_len,
+///     const uint8_t *ad, size_t ad_len)
+/// ```
+#[uprobe]
+fn aead_seal_scatter(ctx: ProbeContext) -> u32 {
+    seal(&ctx, |ctx| {
+        Some(Call {
+            buffer: argument(ctx, 7)?,
+            len: argument(ctx, 8)?,
+            header: argument(ctx, 11)?,
+            header_len: argument(ctx, 12)?,
+        })
+    });
+    0
+}
+
+/// ```text
+/// int EVP_AEAD_CTX_sealv(const EVP_AEAD_CTX *ctx, const CRYPTO_IOVEC *iovec, size_t num_iovec,
+///     uint8_t *out_tag, size_t *out_tag_len, size_t max_out_tag_len,
+///     const uint8_t *nonce, size_t nonce_len, const CRYPTO_IVEC *aadvec, size_t num_aadvec)
+/// ```
+///
+/// A `CRYPTO_IOVEC` is an output followed by a `CRYPTO_IVEC`. A QUIC packet has one of each.
+#[uprobe]
+fn aead_sealv(ctx: ProbeContext) -> u32 {
+    seal(&ctx, |ctx| {
+        if argument(ctx, 9)? != 1 || argument(ctx, 2)? != 1 {
+            return None;
+        }
+        let header: Piece = User::new(argument(ctx, 8)?).read()?;
+        let input: Piece = User::new(argument(ctx, 1)?).value(8)?;
+        Some(Call {
+            buffer: input.address,
+            len: input.len,
+            header: header.address,
+            header_len: header.len,
+        })
+    });
+    0
+}
+
+/// Returns an integer argument. The stack pointer must be that at the entry.
+#[inline(always)]
+fn argument(ctx: &ProbeContext, index: usize) -> Option<u64> {
+    if index < REGISTERS {
+        return ctx.arg(index);
+    }
+    let words = (index - REGISTERS) as u64;
+    // SAFETY: the kernel passes valid registers.
+    #[cfg(bpf_target_arch = "aarch64")]
+    let first = unsafe { (*ctx.regs).sp };
+    // Above the return address.
+    // SAFETY: as above.
+    #[cfg(not(bpf_target_arch = "aarch64"))]
+    let first = unsafe { (*ctx.regs).rsp } + 8;
+    User::new(first).value(8 * words)
+}
+
+/// Captures the packet that a process in scope encrypts.
+#[inline(always)]
+fn seal(ctx: &ProbeContext, call: impl Fn(&ProbeContext) -> Option<Call>) {
+    let Some(process) = scope::watched(Task::current()) else {
+        return;
+    };
+    let Some(call) = call(ctx) else {
+        return;
+    };
+    if !is_packet(call.header, call.header_len) {
+        return;
+    }
+    let (Some(object), Some(policy)) = (ctx.arg::<u64>(0), scope::policy(process.slot)) else {
+        return count(Counter::Internal);
+    };
+    // The same address in two processes means two objects.
+    let key = object_key(object ^ u64::from(process.tgid) << 32);
+    let head = call.len.min(u64::from(policy.tls_head_bytes)).min(MAX_HEAD as u64);
+    if head <= 192 {
+        submit::<192>(process, key, &call, head);
+    } else if head <= 2048 {
+        submit::<2048>(process, key, &call, head);
+    } else {
+        submit::<MAX_HEAD>(process, key, &call, head);
+    }
+}
+
+/// Returns true if the bytes at `address` begin like the header of a QUIC packet. TLS records
+/// do not: their additional data begins with a sequence number or with the type 23.
+#[inline(always)]
+fn is_packet(address: u64, len: u64) -> bool {
+    let Some(first) = User::new(address).read::<u8>() else {
+        return false;
+    };
+    match first & 0xc0 {
+        // A short header. The reserved bits are zero.
+        0x40 => first & 0x18 == 0 && 2 <= len && len <= MAX_SHORT,
+        // A long header.
+        0xc0 => {
+            let version = User::new(address).value::<u32>(1).unwrap_or(0);
+            first & 0x0c == 0 && len >= MIN_LONG && VERSIONS.contains(&version)
+        }
+        _ => false,
+    }
+}
+
+#[repr(C)]
+struct Slot<const N: usize> {
+    header: RecordHeader,
+    sealed: SealedHeader,
+    payload: [u8; N],
+}
+
+/// Puts a packet into the ring buffer.
+#[inline(always)]
+fn submit<const N: usize>(process: WatchedProcess, key: u64, call: &Call, head: u64) {
+    const START: u64 = SealedHeader::START as u64;
+
+    let Some(mut entry) = RECORDS.reserve::<Slot<N>>(0) else {
+        return count(Counter::RingFull);
+    };
+    let slot = entry.as_mut_ptr();
+    // SAFETY: the entry belongs to this program until it is submitted.
+    let header = unsafe { &mut (*slot).header };
+    describe_sender(header, hook::AEAD_SEAL, process);
+    header.flags = 0;
+    header.key = key;
+    header.tls_key = 0;
+    header.position = 0;
+    header.family = 0;
+    header.protocol = net::QUIC;
+    header.local_port = 0;
+    header.remote_port = 0;
+    header.local_addr = [0; 16];
+    header.remote_addr = [0; 16];
+    let len = call.len.min(u64::from(u32::MAX) - SealedHeader::SIZE as u64);
+    header.len = len as u32 + SealedHeader::SIZE as u32;
+
+    // SAFETY: as above.
+    let sealed = unsafe { &mut (*slot).sealed };
+    *sealed = SealedHeader {
+        len: call.header_len.min(u64::from(u16::MAX)) as u16,
+        start: [0; SealedHeader::START],
+        end: [0; 4],
+    };
+    if call.header_len > START {
+        let end = User::new(call.header.wrapping_add(call.header_len - 4)).read();
+        sealed.end = end.unwrap_or_default();
+    }
+    let want = call.header_len.min(START) as u32;
+    // SAFETY: `want` is at most the length of the field.
+    let read = unsafe { User::new(call.header).copy_to((&raw mut sealed.start).cast(), want) };
+    let want = head.min(N as u64) as u32;
+    // SAFETY: `want` is at most the payload's length.
+    let read =
+        read && unsafe { User::new(call.buffer).copy_to((&raw mut (*slot).payload).cast(), want) };
+    if read {
+        header.captured = want + SealedHeader::SIZE as u32;
+    } else {
+        header.captured = SealedHeader::SIZE as u32;
+        count(Counter::Unreadable);
+    }
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    count(Counter::Delivered);
+}
