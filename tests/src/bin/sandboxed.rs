@@ -1,6 +1,7 @@
 //! A process that enters the sandbox of tracer, and then tries what its arguments say.
 //!
-//! `sandboxed RIGHTS FOLDER ATTEMPT…`: RIGHTS is `free` (no sandbox), or a list of `open`
+//! `sandboxed RIGHTS FOLDER ATTEMPT…`: RIGHTS is `free` (no sandbox), `capture` (the restriction of
+//! the capturing process), or a list of `open`
 //! (nothing but open descriptors), `folder`, `threads` and `sockets`, joined by `+`. For each
 //! attempt, a line `ATTEMPT RESULT` is printed, where RESULT is `ok` or the name of an error.
 
@@ -11,14 +12,17 @@ use std::{
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::AsFd as _,
-        unix::net::{UnixDatagram, UnixStream},
+        unix::{
+            fs::PermissionsExt as _,
+            net::{UnixDatagram, UnixStream},
+        },
     },
     path::Path,
     process::Command,
     ptr, thread,
 };
 
-use tracer_host::sandbox::Sandbox;
+use tracer_host::sandbox::{self, Sandbox};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -27,7 +31,13 @@ fn main() {
     };
     let opened = File::open(folder).expect("the folder");
     let (mut near, far) = UnixStream::pair().expect("a socket pair");
-    if rights != "free" {
+    if rights == "capture" {
+        rustix::thread::set_no_new_privs(true).expect("no_new_privs");
+        match sandbox::restrict_capture() {
+            Ok(()) => println!("+seccomp ok"),
+            Err(reason) => println!("-seccomp {reason}"),
+        }
+    } else if rights != "free" {
         let mut sandbox = Sandbox::new();
         for right in rights.split('+') {
             sandbox = match right {
@@ -89,6 +99,8 @@ fn attempt_to(
         "thread" => {
             thread::Builder::new().spawn(|| ())?.join().map_err(|_| io::ErrorKind::Other.into())
         }
+        "chmod" => fs::set_permissions(folder, fs::Permissions::from_mode(0o755)),
+        "link" => fs::hard_link(folder.join("new"), folder.join("linked")),
         "execute" => Command::new("/bin/true").status().map(drop),
         "stdout" => io::stdout().write_all(b""),
         "allocate" => {

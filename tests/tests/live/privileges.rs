@@ -3,15 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tracer_tests::{
-    sender::{Sandbox, copy, unused_uid},
+    sender::{Sandbox, Sender, copy, unused_uid},
     skip,
     tracer_bin::{self, Running},
 };
@@ -41,26 +41,9 @@ fn the_decoder_has_no_rights() {
         return;
     }
     let run = start();
-    let process = Path::new("/proc").join(run.id().to_string());
-    for task in fs::read_dir(process.join("task")).expect("threads") {
-        let task = task.expect("a thread").file_name();
-        let status = status(task.to_string_lossy().parse().expect("a thread id"));
-        assert!(!status["Uid"].split_whitespace().any(|uid| uid == "0"), "{status:?}");
-        assert!(!status["Gid"].split_whitespace().any(|gid| gid == "0"), "{status:?}");
-        assert_eq!(status["Groups"], "");
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert_eq!(status[set].trim_matches('0'), "", "{set}");
-        }
-        assert_eq!(status["NoNewPrivs"], "1");
-        if let Some(mode) = status.get("Seccomp") {
-            assert_eq!(mode, "2");
-        }
-    }
-    // Nothing of the kernel programs is open.
-    for file in fs::read_dir(process.join("fd")).expect("descriptors") {
-        let target = fs::read_link(file.expect("a descriptor").path()).unwrap_or_default();
-        let target = target.to_string_lossy().into_owned();
-        assert!(!target.contains("bpf") && !target.contains("perf_event"), "{target}");
+    assert_no_rights(run.id());
+    if let Some(mode) = status(run.id()).get("Seccomp") {
+        assert_eq!(mode, "2");
     }
     run.signal(Signal::INT);
     assert_eq!(run.end().code, Some(0));
@@ -80,16 +63,61 @@ fn files_of_processes_are_analyzed_without_rights() {
         return;
     }
     let own = std::env::current_exe().expect("a path");
-    let run = Running::start(&["--exe", own.to_str().expect("UTF-8")]);
-    let [process] = children(run.capturing_process())[..] else {
-        panic!("the capture has no process that analyzes files");
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_sender"));
+    let other = sandbox.copy("other");
+    let own = own.to_str().expect("UTF-8");
+    let run = Running::start(&["--exe", own, "--exe", other.to_str().expect("UTF-8")]);
+    let [supervisor] = children(run.capturing_process())[..] else {
+        panic!("the capture has no process that starts those that analyze files");
     };
-    let status = status(process);
-    assert!(!status["Uid"].split_whitespace().any(|uid| uid == "0"), "{status:?}");
-    assert_eq!(status["CapEff"].trim_matches('0'), "");
-    assert_eq!(status["NoNewPrivs"], "1");
-    if let Some(mode) = status.get("Seccomp") {
-        assert_eq!(mode, "2");
+    // It can change the user, and end processes: CAP_KILL, SETGID, SETUID, SETPCAP.
+    let held = u64::from_str_radix(&status(supervisor)["CapPrm"], 16).expect("a number");
+    assert_eq!(held & !0b1_1110_0000, 0, "{held:x}");
+    assert_eq!(status(supervisor)["NoNewPrivs"], "1");
+    let first = restricted_child(supervisor, None);
+    // If it dies, another one is started for the next file.
+    kill_process(Pid::from_raw(first as i32).expect("a process id"), Signal::KILL)
+        .expect("a child");
+    let mut sender = Sender::new(&other).then("say").then("await").start();
+    sender.wait_for_line();
+    restricted_child(supervisor, Some(first));
+    sender.end();
+    run.signal(Signal::INT);
+    assert_eq!(run.end().code, Some(0));
+}
+
+/// Waits for a restricted child other than `known`, and returns it.
+fn restricted_child(parent: u32, known: Option<u32>) -> u32 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let [process] = children(parent)[..]
+            && Some(process) != known
+            && let status = status(process)
+            && (status["Seccomp"] == "2" || Instant::now() > deadline)
+        {
+            assert!(!status["Uid"].split_whitespace().any(|uid| uid == "0"), "{status:?}");
+            assert_eq!(status["CapEff"].trim_matches('0'), "");
+            assert_eq!(status["NoNewPrivs"], "1");
+            return process;
+        }
+        assert!(Instant::now() < deadline, "no process analyzes files");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_capture_is_restricted_to_the_calls_that_it_needs() {
+    if !can_capture() {
+        return;
+    }
+    let run = start();
+    let process = Path::new("/proc").join(run.capturing_process().to_string());
+    for task in fs::read_dir(process.join("task")).expect("threads") {
+        let task = task.expect("a thread").file_name();
+        let status = status(task.to_string_lossy().parse().expect("a thread id"));
+        if let Some(mode) = status.get("Seccomp") {
+            assert_eq!(mode, "2", "{status:?}");
+        }
     }
     run.signal(Signal::INT);
     assert_eq!(run.end().code, Some(0));
@@ -203,4 +231,144 @@ fn the_capturing_command_is_internal() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("this command is internal"), "{text}");
+}
+
+/// Waits for a child that runs a subcommand of tracer in a sandbox, and returns it.
+fn sandboxed_child(parent: u32, subcommand: &str) -> u32 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = children(parent).into_iter().find(|child| {
+            let words = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            let runs = words.split(|byte| *byte == 0).any(|word| word == subcommand.as_bytes());
+            let text = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+            runs && text.contains("Seccomp:\t2\n")
+        });
+        if let Some(child) = found {
+            assert_no_rights(child);
+            return child;
+        }
+        assert!(Instant::now() < deadline, "no process runs {subcommand} in a sandbox");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Checks all threads of a process.
+fn assert_no_rights(process: u32) {
+    for task in fs::read_dir(format!("/proc/{process}/task")).expect("threads") {
+        let task = task.expect("a thread").file_name();
+        let status = status(task.to_string_lossy().parse().expect("a thread id"));
+        for ids in ["Uid", "Gid"] {
+            assert!(!status[ids].split_whitespace().any(|id| id == "0"), "{status:?}");
+        }
+        assert_eq!(status["Groups"], "");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status[set].trim_matches('0'), "", "{set}");
+        }
+        assert_eq!(status["NoNewPrivs"], "1");
+    }
+    for file in fs::read_dir(format!("/proc/{process}/fd")).expect("descriptors") {
+        let target = fs::read_link(file.expect("a descriptor").path()).unwrap_or_default();
+        let target = target.to_string_lossy().into_owned();
+        assert!(!target.contains("bpf") && !target.contains("perf_event"), "{target}");
+    }
+}
+
+#[test]
+fn the_demo_decodes_without_rights() {
+    if !can_capture() {
+        return;
+    }
+    let demo = Running::spawn(&mut tracer_bin::command(["demo"]));
+    sandboxed_child(demo.id(), "demo-decode");
+    let ended = demo.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+/// Starts an audit of a program that only waits, and returns it with the folder of its report.
+fn waiting_audit(folder: &Path) -> (Running, PathBuf) {
+    let mut scenario = "name = 'a script'\nexecutables = ['no-such-browser']\nsite = 'plain'\n\
+         settle = 0\ndwell = 0\n[commands]\nstart = ['true']\n\
+         [phases.fresh]\npages = 0\nseconds = 2\n"
+        .to_owned();
+    for phase in [
+        "declined",
+        "idle",
+        "pages",
+        "experiment",
+        "typed",
+        "restart",
+        "private",
+        "private_experiment",
+        "private_restart",
+        "cleared",
+        "reinstalled",
+    ] {
+        scenario += &format!("[phases.{phase}]\nskip = 'not wanted here'\n");
+    }
+    fs::write(folder.join("scenario.toml"), scenario).expect("a scenario");
+    let out = folder.join("out");
+    let mut command = tracer_bin::command(["audit", "--unattended", "--scenario"]);
+    command.arg(folder.join("scenario.toml")).arg("--out").arg(&out).env("TMPDIR", folder);
+    (Running::spawn(&mut command), out)
+}
+
+#[test]
+fn an_audit_decodes_without_rights() {
+    if !can_capture() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (audit, out) = waiting_audit(folder.path());
+    let decoder = sandboxed_child(audit.id(), "audit-decode");
+    // It never has the folder, nor anything in it, open, except for files of a report.
+    for file in fs::read_dir(format!("/proc/{decoder}/fd")).expect("descriptors") {
+        let target = fs::read_link(file.expect("a descriptor").path()).unwrap_or_default();
+        assert!(!target.starts_with(&out) || target.extension() == Some("part".as_ref()));
+    }
+    let ended = audit.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("cannot tell"), "{}", ended.stdout);
+    for name in ["report.json", "report.html", "evidence.har", "evidence.pcapng", "SHA256SUMS"] {
+        assert!(out.join(name).exists(), "{name}");
+    }
+    let parts = fs::read_dir(&out).expect("the folder").filter(|entry| {
+        entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".part"))
+    });
+    assert_eq!(parts.count(), 0);
+}
+
+#[test]
+fn an_audit_whose_decoder_dies_can_be_reported() {
+    if !can_capture() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (audit, out) = waiting_audit(folder.path());
+    let decoder = sandboxed_child(audit.id(), "audit-decode");
+    kill_process(Pid::from_raw(decoder as i32).expect("a process id"), Signal::KILL)
+        .expect("a child");
+    let ended = audit.end();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("make it with `tracer report "), "{}", ended.stderr);
+    let mut command = tracer_bin::command(["report"]);
+    let report = tracer_bin::run(command.arg(&out));
+    assert_eq!(report.code, Some(0), "{}", report.stderr);
+    assert!(out.join("report.json").exists());
+}
+
+#[test]
+fn an_audit_that_dies_ends_its_decoder() {
+    if !can_capture() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (audit, _) = waiting_audit(folder.path());
+    let decoder = sandboxed_child(audit.id(), "audit-decode");
+    audit.signal(Signal::KILL);
+    assert_eq!(audit.end().code, None);
+    let deadline = Instant::now() + PATIENCE;
+    while fs::read_link(format!("/proc/{decoder}/exe")).is_ok() {
+        assert!(Instant::now() < deadline, "the decoder goes on");
+        thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -137,6 +137,68 @@ fn each_right_permits_its_attempts_only() {
     }
 }
 
+/// Attempts that the capturing process needs.
+const CAPTURING: [&str; 10] = [
+    "bpf",
+    "perf",
+    "read-file",
+    "read-environment",
+    "list-folder",
+    "create-in-folder",
+    "use-socket",
+    "thread",
+    "stdout",
+    "allocate",
+];
+
+/// Attempts that it does not need.
+const NOT_CAPTURING: [&str; 28] = [
+    "execute",
+    "execve",
+    "execveat",
+    "fork",
+    "unix-socket",
+    "listen",
+    "connect",
+    "udp",
+    "ptrace",
+    "read-process",
+    "write-process",
+    "pidfd",
+    "kill",
+    "unshare",
+    "mount",
+    "chroot",
+    "become-root",
+    "keyring",
+    "userfault",
+    "io-uring",
+    "memfd",
+    "type-into-terminal",
+    "dumpable",
+    "executable-memory",
+    "rename-in-folder",
+    "remove-in-folder",
+    "chmod",
+    "link",
+];
+
+#[test]
+fn the_capturing_process_can_do_what_it_needs_only() {
+    let results = attempt("capture", &[&CAPTURING[..], &NOT_CAPTURING].concat());
+    if !has_seccomp(&results) {
+        eprintln!("skipped: this kernel has no seccomp");
+        return;
+    }
+    for what in NOT_CAPTURING {
+        assert!(refused(&results[what]), "{what}: {}", results[what]);
+    }
+    let free = attempt("free", &CAPTURING);
+    for what in CAPTURING {
+        assert_eq!(results[what], free[what], "{what}");
+    }
+}
+
 /// Starts tracer with a full pipe as its outputs, so that it stops at its first line, and returns
 /// the fields of its status once it is restricted.
 fn status_of(arguments: &[&str], input: Stdio) -> BTreeMap<String, String> {

@@ -1,6 +1,8 @@
 //! `tracer audit`: tests a browser.
 
 mod actions;
+mod channel;
+mod decoder;
 mod drive;
 mod output;
 mod recorder;
@@ -27,17 +29,23 @@ use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD};
 
 use self::{
     actions::Actions,
+    channel::Start,
+    decoder::Decoder,
     drive::{Driver, now},
     recorder::Recorder,
     scratch::Scratch,
     site::Site,
 };
 pub(super) use self::{
+    decoder::{DecodeArgs, decode},
     output::Folder,
     scratch::{FilesArgs, files},
 };
 use super::{
-    Usage, packages,
+    Usage,
+    locate::locator,
+    packages,
+    rule_files::RuleTexts,
     run::{HookArg, follow, report_probe},
     users::{self, User},
 };
@@ -47,8 +55,11 @@ use tracer_audit::{
     report::{Answer, Report},
     scenario::{self, EMBEDDED, Scenario},
 };
-use tracer_core::{alert::printable, knowledge::Knowledge, record::Clock, rules::Rules};
-use tracer_host::hook::{Capture, DEFAULT_RING, Events, Target, Watch};
+use tracer_core::{alert::printable, record::Clock, rules::Rules};
+use tracer_host::{
+    hook::{Capture, DEFAULT_RING, Events, Target, Watch},
+    sandbox,
+};
 
 /// Test whether a browser reports the pages that it opens (needs root).
 ///
@@ -131,12 +142,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let knowledge = args.rules.load()?;
-    let plan = args.plan(knowledge.rules())?;
+    sandbox::protect_memory()?;
+    let rules = args.rules.read()?;
+    let plan = args.plan(rules.parse()?.rules())?;
     let user = args.user()?;
     warn_about_running(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(audit(args, plan, user, &knowledge))
+    runtime.block_on(audit(args, plan, user, &rules))
 }
 
 /// Interval at which events of the probes are reported.
@@ -146,7 +158,7 @@ async fn audit(
     args: &Args,
     plan: Plan,
     user: Option<User>,
-    knowledge: &Knowledge,
+    rules: &RuleTexts,
 ) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -187,9 +199,9 @@ async fn audit(
     let mut actions = Actions::new(user, !args.unattended)?;
     actions.values = values(&plan, &scratch, site.as_ref(), &pages)?;
     let journal = journal(&plan, &mut actions)?;
-    let recorder =
-        Recorder::start(Arc::clone(&folder), journal.clone(), knowledge, args.show_values)?;
-    let follower = follow(&capture);
+    let start = Start::new(journal.clone(), rules, args.show_values);
+    let recorder = Recorder::start(Arc::clone(&folder), &start, Decoder::start()?)?;
+    let follower = follow(&capture, locator());
     let mut packages = args.packages.follow(&capture, follower.as_ref())?;
     packages.pending().into_iter().try_for_each(|event| recorder.record_one(event))?;
     let mut events = Events::start(capture.reader()?, follower.as_ref())?;
@@ -246,18 +258,18 @@ async fn audit(
     };
     let (ended, recorded) = tokio::join!(act, record);
     let Driver { mut journal, .. } = driver;
-    let mut gatherer = recorder.finish()?;
+    if recorded.is_ok() {
+        events.join()?;
+        journal.ended = Some(now());
+        // If the recording has ended, `finish` says why.
+        let _ = recorder.journal(&journal);
+    }
+    recorder.finish()?;
     recorded?;
-    events.join()?;
     drop(packages);
     if let Some(follower) = follower {
         follower.join();
     }
-    journal.ended = Some(now());
-    folder.write_journal(&journal)?;
-    gatherer.update_journal(journal);
-    let report = folder.write_report(&gatherer.finish(), args.show_values)?;
-    print(&report)?;
     message!("wrote the report to {}", folder.file(output::HTML).display());
     match ended {
         Some(ended) => ended.map(|()| ExitCode::SUCCESS),
@@ -438,8 +450,7 @@ fn warn_about_running(plan: &Plan) {
 }
 
 /// Prints the answers.
-pub(super) fn print(report: &Report) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+pub(super) fn print(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
     for verdict in &report.verdicts {
         let answer = match verdict.answer {
             Answer::CannotTell => "cannot tell".to_owned(),

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use tracer_host::sandbox::Sandbox;
+use tracer_host::sandbox::{self, Sandbox};
 
 /// Restricts this process to the files that it has open.
 pub(super) fn to_open_files() -> anyhow::Result<()> {
@@ -22,6 +22,16 @@ pub(super) fn decoder(verbose: bool) -> anyhow::Result<()> {
         message!("the decoder is restricted by {}", active.join(", "));
     }
     Ok(())
+}
+
+/// Forbids the process that captures what it does not need once its programs are attached. Says if
+/// the kernel cannot.
+pub(super) fn capture(verbose: bool) {
+    match sandbox::restrict_capture() {
+        Ok(()) if verbose => message!("the capture is restricted by seccomp"),
+        Ok(()) => {}
+        Err(reason) => message!("the capture is not restricted by seccomp: {reason}"),
+    }
 }
 
 /// Restricts this process.

@@ -2,13 +2,16 @@
 //!
 //! Two clients, each with its own UID, "visit" the same pages. One reports every page to a
 //! collector, as a phone maker's browser did in 2020. The other reports only the number of pages.
-//! tracer watches both UIDs.
+//! tracer watches both UIDs. As in `tracer run`, a process without rights decodes.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
-    process::{Command, ExitCode, Stdio},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    process::{Child, Command, ExitCode, Stdio},
     thread,
     time::Duration,
 };
@@ -18,14 +21,17 @@ use clap::ValueEnum;
 use data_encoding::BASE64;
 use flate2::{Compression, write::GzEncoder};
 
-use super::{session::print_summary, style};
+use super::{capture::channel::Message, confine, session::print_summary, style};
 use crate::sink::{Human, Sink as _};
 use tracer_core::{
     alert::Notice,
     knowledge::Knowledge,
     pipeline::{Output, Pipeline},
 };
-use tracer_host::hook::{Capture, DEFAULT_RING, Events, SocketHook, Target, Watch};
+use tracer_host::{
+    hook::{Capture, DEFAULT_RING, Events, SocketHook, Target, Watch},
+    sandbox,
+};
 
 /// Show alerts for a test client that reports its visits, and none for one that does not (needs
 /// root).
@@ -86,7 +92,9 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
         targets: [Manners::Tattling, Manners::Discreet].map(|m| Target::Uid(m.uid())).to_vec(),
         ..Watch::default()
     };
+    sandbox::protect_memory()?;
     let (capture, _) = Capture::start_best(&SocketHook::ALL, &watch, DEFAULT_RING)?;
+    let mut decoder = Decoder::start()?;
     let mut events = Events::start(capture.reader()?, None)?;
     let server = serve().context("cannot serve on loopback")?;
 
@@ -108,25 +116,89 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     writeln!(out)?;
 
     events.stop();
+    drop(out);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let mut pipeline = Pipeline::new(&Knowledge::default());
-    let mut outputs = Vec::new();
+    let mut messages = Vec::new();
     runtime.block_on(async {
         while let Some(batch) = events.next().await {
-            for event in batch {
-                pipeline.push(event, &mut outputs);
-            }
+            Message::Events(batch).write(&mut messages);
+            decoder.send(&mut messages)?;
         }
-    });
+        Message::Ended.write(&mut messages);
+        decoder.send(&mut messages)
+    })?;
     events.join()?;
-    pipeline.finish(&mut outputs);
+    decoder.end()
+}
 
+/// The process that decodes, and prints the alerts.
+struct Decoder {
+    socket: UnixStream,
+    child: Child,
+}
+
+impl Decoder {
+    fn start() -> anyhow::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let child = Command::new("/proc/self/exe")
+            .arg(DECODE)
+            .stdin(OwnedFd::from(theirs))
+            .spawn()
+            .context("cannot start the decoding process")?;
+        Ok(Self { socket, child })
+    }
+
+    /// Sends messages, and empties the buffer.
+    fn send(&mut self, messages: &mut Vec<u8>) -> anyhow::Result<()> {
+        let sent = self.socket.write_all(messages);
+        ensure!(sent.is_ok(), "the decoding process has died");
+        messages.clear();
+        Ok(())
+    }
+
+    /// Waits until the process has ended, and returns its exit code.
+    fn end(mut self) -> anyhow::Result<ExitCode> {
+        let status = self.child.wait()?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        code.map(ExitCode::from).context("the decoding process has died")
+    }
+}
+
+/// Hidden subcommand that decodes for the demo.
+const DECODE: &str = "demo-decode";
+
+/// Arguments of the hidden subcommand that decodes.
+#[derive(Debug, clap::Args)]
+pub(super) struct DecodeArgs {}
+
+/// Decodes what the process at the other end of standard input captures, and prints the alerts.
+pub(super) fn decode(_: &DecodeArgs) -> anyhow::Result<ExitCode> {
+    let mut socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
+    socket.peer_addr().context("standard input is not a socket; this command is internal")?;
+    confine::decoder(false)?;
+    let mut pipeline = Pipeline::new(&Knowledge::default());
+    let mut outputs = Vec::new();
+    loop {
+        match Message::read(&mut socket)? {
+            Some(Message::Events(events)) => {
+                events.into_iter().for_each(|event| pipeline.push(event, &mut outputs));
+            }
+            Some(Message::Ended) => break,
+            // The demo has failed, and says why.
+            _ => return Ok(ExitCode::FAILURE),
+        }
+    }
+    pipeline.finish(&mut outputs);
+    show(&pipeline, &outputs)
+}
+
+fn show(pipeline: &Pipeline, outputs: &[Output]) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
     // All values are fictitious, so nothing is redacted.
-    let mut sink = Human::new(io::stdout().lock(), style());
+    let mut sink = Human::new(&mut out, style());
     for notice in outputs.iter().filter_map(Notice::from_output) {
         sink.notice(&notice)?;
     }
-    drop(sink);
     let alerts = |manners: Manners| {
         outputs
             .iter()
@@ -140,7 +212,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     };
     let (caught, accused) = (alerts(Manners::Tattling), alerts(Manners::Discreet));
     writeln!(out)?;
-    print_summary(&pipeline);
+    print_summary(pipeline);
     writeln!(out, "\nThe tattling client: {caught} alerts for {} pages reported.", PAGES.len())?;
     writeln!(out, "The discreet client: {accused} alerts.")?;
     if caught == PAGES.len() && accused == 0 {

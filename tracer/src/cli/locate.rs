@@ -16,7 +16,7 @@ use super::confine;
 use crate::files::{self, Input};
 use tracer_host::{
     locate::{self, Cache, Error, FileSource, Located, Locator},
-    sandbox::Sandbox,
+    sandbox::{self, Sandbox},
 };
 
 /// Find the TLS functions in programs, libraries and APKs.
@@ -38,25 +38,40 @@ pub(super) struct Args {
 
 /// Arguments of the hidden subcommand that analyzes files for a run.
 #[derive(Debug, clap::Args)]
-pub(super) struct ServeArgs {}
+pub(super) struct ServeArgs {
+    /// Start processes that analyze, and start them again if they die
+    #[arg(long)]
+    supervise: bool,
+}
 
 /// Hidden subcommand that analyzes the files at the other end of standard input.
 const SERVE: &str = "locate-files";
 
 /// Returns a locator that runs this program, without rights.
-pub(super) fn locator() -> Locator {
-    Locator::elsewhere(|| {
-        let mut command = Command::new("/proc/self/exe");
-        // Signals of the terminal are not for it.
-        command.arg(SERVE).process_group(0);
-        command
-    })
+///
+/// # Errors
+/// If it cannot be started.
+pub(super) fn locator() -> io::Result<Locator> {
+    Locator::elsewhere(analyst().arg("--supervise"))
+}
+
+fn analyst() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    // Signals of the terminal are not for it.
+    command.arg(SERVE).process_group(0);
+    command
 }
 
 /// Analyzes files until standard input is closed.
-pub(super) fn serve(_: &ServeArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
     socket.peer_addr().context("standard input is not a socket; this command is internal")?;
+    if args.supervise {
+        sandbox::protect_memory()?;
+        sandbox::keep_supervision_capabilities()?;
+        locate::supervise(socket, analyst)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     confine::enter(&Sandbox::new().with_sockets())?;
     locate::serve(socket)?;
     Ok(ExitCode::SUCCESS)

@@ -75,6 +75,12 @@ enum Command {
     /// Captures for `tracer run`
     #[command(hide = true)]
     Capture(run::Args),
+    /// Decodes for `tracer audit`
+    #[command(hide = true)]
+    AuditDecode(audit::DecodeArgs),
+    /// Decodes for `tracer demo`
+    #[command(hide = true)]
+    DemoDecode(demo::DecodeArgs),
     /// Changes the files of an audited browser's user, as that user
     #[command(hide = true)]
     AuditFiles(audit::FilesArgs),
@@ -103,6 +109,8 @@ pub fn main() -> ExitCode {
         Command::DemoClient(args) => demo::client(&args),
         Command::LocateFiles(args) => locate::serve(&args),
         Command::Capture(args) => capture::capture(&args),
+        Command::AuditDecode(args) => audit::decode(&args),
+        Command::DemoDecode(args) => demo::decode(&args),
         Command::AuditFiles(args) => audit::files(&args),
     };
     let code = match result {

@@ -1,6 +1,6 @@
 //! `tracer report`: rebuilds the report of an audit.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use super::{
     audit::{Folder, print},
@@ -28,6 +28,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = args.rules.read()?;
     confine::enter(&Sandbox::new().with_folder(&folder))?;
     let knowledge = rules.parse()?;
-    print(&folder.remake_report(&knowledge, args.show_values)?)?;
+    print(&folder.remake_report(&knowledge, args.show_values)?, &mut io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }

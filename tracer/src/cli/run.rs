@@ -18,9 +18,7 @@ use super::{
     capture::{Captured, Source, Started},
     confine,
     decoding::{Decoding, Delay},
-    keep,
-    locate::locator,
-    packages,
+    keep, packages,
     rule_files::RuleTexts,
     session::{Format, Lines, MAX_LINES_WAITING, Recording, Session},
     signals::{Order, Signals},
@@ -39,7 +37,7 @@ use tracer_core::{
     record::Event,
 };
 use tracer_host::hook::{Capture, DEFAULT_RING, Follower, ProbeEvent, SocketHook, Target, Watch};
-use tracer_host::sandbox;
+use tracer_host::{locate::Locator, sandbox};
 
 /// Watch applications, and print an alert when one reports a visited page (needs root).
 ///
@@ -453,13 +451,12 @@ fn session(
 
 /// Starts to probe the TLS libraries of processes. Failing that, unencrypted sends are still
 /// captured.
-pub(super) fn follow(capture: &Capture) -> Option<Follower> {
-    capture
-        .follow_with(locator())
-        .inspect_err(|err| {
-            message!("cannot read what applications encrypt: {err}");
-        })
-        .ok()
+pub(super) fn follow(capture: &Capture, locator: io::Result<Locator>) -> Option<Follower> {
+    let unreadable = |err: &dyn Display| {
+        message!("cannot read what applications encrypt: {err}");
+    };
+    let locator = locator.inspect_err(|err| unreadable(err)).ok()?;
+    capture.follow_with(locator).inspect_err(|err| unreadable(err)).ok()
 }
 
 /// Prints the diagnostics of the kernel programs on standard error.

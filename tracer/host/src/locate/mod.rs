@@ -50,7 +50,7 @@ mod tests;
 
 pub use cache::Cache;
 pub use functions::{Library, Name};
-pub use process::{Locator, serve};
+pub use process::{Locator, serve, supervise};
 pub use source::{FileSource, Source};
 
 use prologue::Probes;

@@ -1,19 +1,23 @@
 //! Analyzes files in a process of its own, because they are hostile.
 //!
 //! ```text
-//! Locator ──── one byte, with the open file ───▶ serve: locate
-//!         ◀─── length (u32), findings (JSON) ───
+//! Locator ──── one byte ────────────────────────▶ supervise: starts ──▶ serve
+//!         ◀─── one byte, with a socket ─────────
+//!         ──── one byte, with the open file ────────────────────────▶ locate
+//!         ◀─── length (u32), findings (JSON) ────────────────────────
 //! ```
 //!
-//! That process has no rights (see [`crate::sandbox`]): it can read the file that it was given, and
-//! answer. A wrong answer can lead to a probe at a wrong place of a file.
+//! The process that analyzes has no rights (see [`crate::sandbox`]): it can read the file that it
+//! was given, and answer. A wrong answer can lead to a probe at a wrong place of a file. If it dies,
+//! the supervisor starts another one, because the process of the locator may not start any. The
+//! supervisor reads nothing but these single bytes.
 
 use std::{
     fs::File,
     io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
     process::{Child, Command, Stdio},
@@ -38,7 +42,7 @@ pub struct Locator(Place);
 
 enum Place {
     Here(Box<Cache>),
-    Elsewhere { command: fn() -> Command, process: Option<Process> },
+    Elsewhere { supervisor: Supervisor, analyst: Option<Analyst> },
 }
 
 impl Locator {
@@ -47,10 +51,14 @@ impl Locator {
         Self(Place::Here(Box::new(Cache::new())))
     }
 
-    /// Creates a locator that runs a command, which has to call [`serve`] with its standard input.
-    /// The process is started again if it dies.
-    pub fn elsewhere(command: fn() -> Command) -> Self {
-        Self(Place::Elsewhere { command, process: None })
+    /// Creates a locator that runs a command, which has to call [`supervise`] with its standard
+    /// input.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn elsewhere(command: &mut Command) -> io::Result<Self> {
+        let supervisor = Supervisor::start(command)?;
+        Ok(Self(Place::Elsewhere { supervisor, analyst: None }))
     }
 
     /// Locates the functions in a file. Returns nothing for a file without code.
@@ -60,14 +68,14 @@ impl Locator {
     pub fn locate(&mut self, file: &File) -> io::Result<Vec<Findings>> {
         match &mut self.0 {
             Place::Here(cache) => Ok(analyze(file.try_clone()?, cache)),
-            Place::Elsewhere { command, process } => {
-                let mut running = match process.take() {
-                    Some(running) => running,
-                    None => Process::start(&mut command())?,
+            Place::Elsewhere { supervisor, analyst } => {
+                let mut asked = match analyst.take() {
+                    Some(analyst) => analyst,
+                    None => supervisor.start_analyst()?,
                 };
-                let answer = running.ask(file)?;
+                let answer = asked.ask(file)?;
                 // It is not used again after an error.
-                *process = Some(running);
+                *analyst = Some(asked);
                 Ok(answer)
             }
         }
@@ -83,27 +91,71 @@ fn analyze(file: File, cache: &mut Cache) -> Vec<Findings> {
     }
 }
 
-/// The process that analyzes files.
-struct Process {
-    socket: UnixStream,
-    child: Child,
+/// The process that starts those that analyze files.
+struct Supervisor {
+    control: UnixStream,
+    /// Not waited for: the process of the locator may not be permitted to. It ends when `control`
+    /// is closed.
+    _child: Child,
 }
 
-impl Process {
+impl Supervisor {
     fn start(command: &mut Command) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        let (control, theirs) = UnixStream::pair()?;
+        control.set_read_timeout(Some(PATIENCE))?;
+        control.set_write_timeout(Some(PATIENCE))?;
         let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn()?;
-        Ok(Self { socket, child })
+        Ok(Self { control, _child: child })
     }
 
+    /// Ends the process that analyzes, if there is one, and starts another one.
+    fn start_analyst(&mut self) -> io::Result<Analyst> {
+        self.control.write_all(&[0])?;
+        let socket = receive(&self.control)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let socket = UnixStream::from(socket);
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Analyst { socket })
+    }
+}
+
+/// Starts a process that analyzes files whenever the [`Locator`] at the other end of a socket asks
+/// for one, until it closes the socket. `command` has to call [`serve`] with its standard input.
+///
+/// # Errors
+/// If the socket fails, or a process cannot be started.
+pub fn supervise(mut control: UnixStream, command: fn() -> Command) -> io::Result<()> {
+    let mut running = Ended(None);
+    while control.read(&mut [0])? > 0 {
+        drop(running);
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = command().stdin(OwnedFd::from(ours)).stdout(Stdio::null()).spawn()?;
+        running = Ended(Some(child));
+        send(&control, theirs)?;
+    }
+    Ok(())
+}
+
+/// A process that ends when this is dropped.
+struct Ended(Option<Child>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The process that analyzes files.
+struct Analyst {
+    socket: UnixStream,
+}
+
+impl Analyst {
     fn ask(&mut self, file: &File) -> io::Result<Vec<Findings>> {
-        let files = [file.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&files));
-        sendmsg(&self.socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+        send(&self.socket, file)?;
         let mut length = [0; 4];
         self.socket.read_exact(&mut length)?;
         let length = u32::from_le_bytes(length) as usize;
@@ -116,14 +168,6 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It ends by itself as well, when the socket is closed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Answers the questions of a [`Locator`] until it closes the socket.
 ///
 /// # Errors
@@ -131,7 +175,7 @@ impl Drop for Process {
 pub fn serve(mut socket: UnixStream) -> io::Result<()> {
     let mut cache = Cache::new();
     while let Some(file) = receive(&socket)? {
-        let found = serde_json::to_vec(&analyze(file, &mut cache))?;
+        let found = serde_json::to_vec(&analyze(file.into(), &mut cache))?;
         let answer = if found.len() > MAX_ANSWER { b"[]" } else { &found[..] };
         let length = u32::try_from(answer.len()).unwrap_or_default();
         socket.write_all(&length.to_le_bytes())?;
@@ -140,18 +184,27 @@ pub fn serve(mut socket: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives a file. Returns `None` if the socket was closed.
-fn receive(socket: &UnixStream) -> io::Result<Option<File>> {
+/// Sends an open file, with one byte.
+fn send(socket: &UnixStream, file: impl AsFd) -> io::Result<()> {
+    let files = [file.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&files));
+    sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives an open file. Returns `None` if the socket was closed.
+fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let flags = RecvFlags::CMSG_CLOEXEC;
     recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
-    let file = ancillary.drain().find_map(|message| match message {
+    Ok(ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut files) => files.next(),
         _ => None,
-    });
-    Ok(file.map(File::from))
+    }))
 }
 
 #[cfg(test)]
@@ -159,16 +212,15 @@ mod tests {
     use super::*;
 
     /// Answers on the other end of a socket.
-    fn process(serve: impl FnOnce(UnixStream) + Send + 'static) -> Process {
+    fn analyst(serve: impl FnOnce(UnixStream) + Send + 'static) -> Analyst {
         let (socket, theirs) = UnixStream::pair().unwrap();
         std::thread::spawn(move || serve(theirs));
-        let child = Command::new("true").spawn().unwrap();
-        Process { socket, child }
+        Analyst { socket }
     }
 
     #[test]
     fn answers_equal_those_of_the_same_process() {
-        let mut elsewhere = process(|socket| serve(socket).unwrap());
+        let mut elsewhere = analyst(|socket| serve(socket).unwrap());
         let mut here = Locator::here();
         let own = std::env::current_exe().unwrap();
         let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
@@ -184,14 +236,33 @@ mod tests {
     fn wrong_answers_are_errors() {
         let file = File::open("/dev/null").unwrap();
         for answer in [&b""[..], b"\xff\xff\xff\xff", b"\x02\0\0\0{}", b"\x09\0\0\0[]"] {
-            let mut wrong = process(move |mut socket| {
+            let mut wrong = analyst(move |mut socket| {
                 receive(&socket).unwrap();
                 socket.write_all(answer).unwrap();
             });
             wrong.ask(&file).unwrap_err();
         }
-        let mut dead = Locator::elsewhere(|| Command::new("true"));
+        let mut dead = Locator::elsewhere(&mut Command::new("true")).unwrap();
         dead.locate(&file).unwrap_err();
         dead.locate(&file).unwrap_err();
+    }
+
+    #[test]
+    fn a_process_that_dies_is_started_again() {
+        let (control, theirs) = UnixStream::pair().unwrap();
+        let supervisor = std::thread::spawn(move || {
+            // It dies at once.
+            supervise(theirs, || Command::new("true"))
+        });
+        let child = Command::new("true").spawn().unwrap();
+        let supervised = Supervisor { control, _child: child };
+        let place = Place::Elsewhere { supervisor: supervised, analyst: None };
+        let mut locator = Locator(place);
+        let file = File::open("/dev/null").unwrap();
+        for _ in 0..3 {
+            locator.locate(&file).unwrap_err();
+        }
+        drop(locator);
+        supervisor.join().unwrap().unwrap();
     }
 }

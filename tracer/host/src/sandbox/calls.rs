@@ -134,16 +134,99 @@ pub(super) fn restrict(rights: Rights) -> Result<Option<String>, String> {
     Ok(None)
 }
 
+/// Further calls that a capture needs once its programs are attached.
+const CAPTURE: &[c_long] = &[
+    // Programs, maps and probes.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    // Files of processes and profiles, and the list of packages.
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_getcwd,
+    libc::SYS_fstatfs,
+    libc::SYS_statfs,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    // The decoder, and the process that analyzes files.
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_shutdown,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
+    // Threads, which are restricted as well.
+    libc::SYS_pipe2,
+    libc::SYS_dup3,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_getppid,
+    libc::SYS_tgkill,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_capget,
+];
+
+/// Restricts the system calls of the whole process to those that a capture needs.
+pub(super) fn restrict_capture() -> Result<(), String> {
+    let rights = Rights { threads: true, sockets: true, paths: false };
+    let mut rules = allowed(rights).map_err(|err| err.to_string())?;
+    for call in CAPTURE.iter().chain(PATHS_OLD.iter().filter(|call| is_reading(**call))) {
+        rules.insert(*call, Vec::new());
+    }
+    // Any question to a file, but nothing is typed into a terminal.
+    let typing = [libc::TIOCSTI as c_int, libc::TIOCLINUX as c_int].map(|request| {
+        let request = u64::from(request as u32);
+        SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, request)
+    });
+    let typing = typing.into_iter().collect::<Result<Vec<_>, _>>().and_then(|all| rule(&all));
+    rules.insert(libc::SYS_ioctl, vec![typing.map_err(|err| err.to_string())?]);
+    // Of this process only, to read a limit or change it.
+    rules.insert(libc::SYS_prlimit64, vec![own_limits().map_err(|err| err.to_string())?]);
+    let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let no_clone3 = SeccompAction::Errno(libc::ENOSYS as u32);
+    apply_with(clone3, SeccompAction::Allow, no_clone3, seccompiler::apply_filter_all_threads)?;
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    apply_with(rules, refused, SeccompAction::Allow, seccompiler::apply_filter_all_threads)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn is_reading(call: c_long) -> bool {
+    [libc::SYS_open, libc::SYS_readlink, libc::SYS_access].contains(&call)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_reading(_: c_long) -> bool {
+    false
+}
+
+fn own_limits() -> Result<SeccompRule, BackendError> {
+    let itself = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?;
+    rule(&[itself])
+}
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn apply(rules: Rules, otherwise: SeccompAction, matching: SeccompAction) -> Result<(), String> {
+    apply_with(rules, otherwise, matching, seccompiler::apply_filter)
+}
+
+fn apply_with(
+    rules: Rules,
+    otherwise: SeccompAction,
+    matching: SeccompAction,
+    install: impl FnOnce(seccompiler::BpfProgramRef<'_>) -> seccompiler::Result<()>,
+) -> Result<(), String> {
     let arch = std::env::consts::ARCH
         .try_into()
         .map_err(|_| "unknown for this architecture".to_owned())?;
     let program: seccompiler::BpfProgram = SeccompFilter::new(rules, otherwise, matching, arch)
         .and_then(TryInto::try_into)
         .map_err(|err| err.to_string())?;
-    seccompiler::apply_filter(&program).map_err(|err| match err {
+    install(&program).map_err(|err| match err {
         seccompiler::Error::Seccomp(err) | seccompiler::Error::Prctl(err) => err.to_string(),
         err => err.to_string(),
     })

@@ -66,16 +66,31 @@ const CAPTURE: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::KILL);
 
+/// Capabilities to start a process as another user, and to end it.
+const SUPERVISION: CapabilitySet = CapabilitySet::SETUID
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::KILL);
+
 /// Gives up the capabilities that capturing does not need.
 pub(super) fn keep_capture_capabilities() -> rustix::io::Result<()> {
-    for capability in CapabilitySet::all().difference(CAPTURE).iter() {
+    keep(CAPTURE)
+}
+
+/// Gives up the capabilities that are not needed to start processes.
+pub(super) fn keep_supervision_capabilities() -> rustix::io::Result<()> {
+    keep(SUPERVISION)
+}
+
+fn keep(wanted: CapabilitySet) -> rustix::io::Result<()> {
+    for capability in CapabilitySet::all().difference(wanted).iter() {
         let _ = remove_capability_from_bounding_set(capability);
     }
     let CapabilitySets { effective, permitted, inheritable } = capabilities(None)?;
     let kept = CapabilitySets {
-        effective: effective & CAPTURE,
-        permitted: permitted & CAPTURE,
-        inheritable: inheritable & CAPTURE,
+        effective: effective & wanted,
+        permitted: permitted & wanted,
+        inheritable: inheritable & wanted,
     };
     set_capabilities(None, kept)
 }

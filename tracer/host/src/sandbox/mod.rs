@@ -211,6 +211,25 @@ pub fn keep_capture_capabilities() -> io::Result<()> {
     Ok(identity::keep_capture_capabilities()?)
 }
 
+/// Gives up the capabilities that a process does not need that only starts others, as another user.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn keep_supervision_capabilities() -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    Ok(identity::keep_supervision_capabilities()?)
+}
+
+/// Restricts the system calls of this process and of all its threads to those that a capture needs
+/// once its programs are attached: it can read files and use BPF, and start no process, open no
+/// socket, trace or signal no process, and change no file's name, owner or mode.
+///
+/// # Errors
+/// If the kernel cannot.
+pub fn restrict_capture() -> Result<(), String> {
+    calls::restrict_capture()
+}
+
 fn undumpable() -> Result<Option<String>, String> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|err| err.to_string())?;
     Ok(None)

@@ -23,11 +23,12 @@ use std::{
 use anyhow::Context as _;
 use data_encoding::HEXLOWER;
 use rustix::{
-    fs::{Dir, Mode, OFlags, mkdirat, openat, renameat},
+    fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat},
     io::Errno,
 };
 use sha2::{Digest as _, Sha256};
 
+use super::channel::ReportFiles;
 use crate::files::{self, Existing};
 use tracer_audit::{
     Gatherer, Observations, html,
@@ -49,6 +50,9 @@ pub(super) const HTML: &str = "report.html";
 const HAR: &str = "evidence.har";
 const PCAPNG: &str = "evidence.pcapng";
 const SUMS: &str = "SHA256SUMS";
+
+/// The files of a report.
+pub(super) const REPORT_FILES: [&str; 4] = [REPORT, HTML, HAR, PCAPNG];
 
 /// Mode of a new folder. Its contents are private.
 const OWNER_ONLY: u32 = 0o700;
@@ -136,14 +140,43 @@ impl Folder {
         name: &str,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> anyhow::Result<()> {
-        let part = format!(".{name}.part");
         let written = (|| {
-            let mut out = BufWriter::new(self.create(&part)?);
+            let mut out = BufWriter::new(self.create(&part(name))?);
             write(&mut out)?;
-            out.into_inner()?.sync_all()?;
-            Ok::<_, io::Error>(renameat(&self.folder, &part, &self.folder, name)?)
+            out.into_inner()?;
+            self.publish(name)
         })();
         written.with_context(|| format!("cannot write {}", self.file(name).display()))
+    }
+
+    /// Puts a file that was written beside its place there.
+    fn publish(&self, name: &str) -> io::Result<()> {
+        self.read(&part(name))?.sync_all()?;
+        Ok(renameat(&self.folder, part(name), &self.folder, name)?)
+    }
+
+    /// Creates the files of a report beside their places.
+    pub(super) fn begin_report(&self) -> anyhow::Result<ReportFiles> {
+        let files = REPORT_FILES.map(|name| self.create(&part(name)));
+        let files: Result<Vec<File>, io::Error> = files.into_iter().collect();
+        let files = files.with_context(|| format!("cannot write to {}", self.path.display()))?;
+        Ok(files.try_into().expect("one for each name"))
+    }
+
+    /// Puts the files of a report in their places.
+    pub(super) fn publish_report(&self) -> anyhow::Result<()> {
+        for name in REPORT_FILES {
+            self.publish(name)
+                .with_context(|| format!("cannot write {}", self.file(name).display()))?;
+        }
+        self.write_sums()
+    }
+
+    /// Removes the files of a report that was not finished.
+    pub(super) fn discard_report(&self) {
+        for name in REPORT_FILES {
+            let _ = unlinkat(&self.folder, part(name), AtFlags::empty());
+        }
     }
 
     /// Makes the observations again from journal and trace.
@@ -180,34 +213,9 @@ impl Folder {
         knowledge: &Knowledge,
         show_values: bool,
     ) -> anyhow::Result<Report> {
-        self.write_report(&self.gather(knowledge)?, show_values)
-    }
-
-    /// Writes the report and the evidence.
-    pub(super) fn write_report(
-        &self,
-        observations: &Observations,
-        show_values: bool,
-    ) -> anyhow::Result<Report> {
-        let redactor = match show_values {
-            true => Redactor::off(),
-            false => Redactor::keyed(key(&observations.journal().redaction_key)?),
-        };
-        let report = Report::new(observations, &redactor);
-        self.replace(REPORT, |out| {
-            serde_json::to_writer_pretty(&mut *out, &report)?;
-            out.write_all(b"\n")
-        })?;
-        self.replace(HTML, |out| html::write(&report, out))?;
-        let entries: Vec<Evidence<'_>> = observations
-            .evidence()
-            .into_iter()
-            .map(|(phase, decoded)| Evidence { decoded, phase: phase.map(Phase::name) })
-            .collect();
-        // Evidence is exported as it was sent.
-        self.replace(HAR, |out| har::write(out, &entries, &Redactor::off()))?;
-        self.replace(PCAPNG, |out| pcapng::write(out, &entries))?;
-        self.write_sums()?;
+        let files = self.begin_report()?;
+        let report = write_report(&self.gather(knowledge)?, show_values, &files)?;
+        self.publish_report()?;
         Ok(report)
     }
 
@@ -237,6 +245,43 @@ impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.folder.as_fd()
     }
+}
+
+/// Returns the name of a file that is being written.
+fn part(name: &str) -> String {
+    format!(".{name}.part")
+}
+
+/// Writes the report and the evidence to the files of a report.
+pub(super) fn write_report(
+    observations: &Observations,
+    show_values: bool,
+    files: &ReportFiles,
+) -> anyhow::Result<Report> {
+    let redactor = match show_values {
+        true => Redactor::off(),
+        false => Redactor::keyed(key(&observations.journal().redaction_key)?),
+    };
+    let report = Report::new(observations, &redactor);
+    let entries: Vec<Evidence<'_>> = observations
+        .evidence()
+        .into_iter()
+        .map(|(phase, decoded)| Evidence { decoded, phase: phase.map(Phase::name) })
+        .collect();
+    for (name, file) in REPORT_FILES.into_iter().zip(files) {
+        let mut out = BufWriter::new(file);
+        let written = match name {
+            REPORT => serde_json::to_writer_pretty(&mut out, &report)
+                .map_err(io::Error::from)
+                .and_then(|()| out.write_all(b"\n")),
+            HTML => html::write(&report, &mut out),
+            // Evidence is exported as it was sent.
+            HAR => har::write(&mut out, &entries, &Redactor::off()),
+            _ => pcapng::write(&mut out, &entries),
+        };
+        written.and_then(|()| out.flush()).with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(report)
 }
 
 /// Parses the key of the digests in a journal.

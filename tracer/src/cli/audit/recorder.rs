@@ -1,50 +1,50 @@
-//! Records and decodes what an audit captures, in a thread of its own.
+//! Records what an audit captures, and passes it to the decoder, in a thread of its own.
 //!
 //! ```text
-//! ring ─▶ Events ─▶ capture loop ─┐ batches
-//!                                 ├─▶ queue ─▶ recorder ─▶ trace, run.json, Gatherer
-//!                   Driver ───────┘ journal                    └─▶ thread: interim reports
+//! ring ─▶ Events ─▶ capture loop ─┐ batches                ┌─▶ trace, run.json
+//!                                 ├─▶ queue ─▶ recorder ───┤
+//!                   Driver ───────┘ journal                └─▶ decoder: Gatherer, reports
 //! ```
 //!
-//! A slow disk or a long report does not stop the capture loop: the queue takes what comes
-//! meanwhile. Once the queue is full, batches wait in [`Events`](tracer_host::hook::Events) and then
+//! A slow disk or decoder does not stop the capture loop: the queue takes what comes meanwhile. Once the queue is full, batches wait in [`Events`](tracer_host::hook::Events) and then
 //! in the ring, whose losses are counted.
 //!
 //! Journal and batches share the queue. A new stage or visit is queued before it is acted on, so it
-//! reaches the gatherer and the disk before the requests that it causes.
+//! reaches the disk and the decoder before the requests that it causes.
 
 use std::{
     fs::File,
-    io::BufWriter,
+    io::{self, Write as _},
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::output::{Folder, TRACE};
-use tracer_audit::{Gatherer, journal::Journal};
-use tracer_core::{
-    knowledge::Knowledge,
-    record::{Event, trace},
+use super::{
+    channel::{Answer, Start},
+    decoder::Decoder,
+    output::{Folder, TRACE},
 };
+use tracer_audit::journal::Journal;
+use tracer_core::record::{Event, trace};
 
 /// Number of events in the queue. With heads of 16 KiB they take up to 256 MiB, but usually far less.
 const MAX_QUEUED: usize = 1 << 14;
 
-/// Longest time that events stay in the buffer of the trace file.
-const FLUSH: Duration = Duration::from_millis(200);
+/// Interval at which the decoder's answers are looked at.
+const POLL: Duration = Duration::from_millis(200);
 
 /// Passes events and journals to the recorder's thread.
 pub(super) struct Recorder {
     queue: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
-    thread: JoinHandle<anyhow::Result<Gatherer>>,
+    thread: JoinHandle<anyhow::Result<()>>,
 }
 
 enum Message {
@@ -58,18 +58,17 @@ impl Recorder {
     /// Writes the journal, and starts the thread.
     pub(super) fn start(
         folder: Arc<Folder>,
-        journal: Journal,
-        knowledge: &Knowledge,
-        show_values: bool,
+        start: &Start,
+        decoder: Decoder,
     ) -> anyhow::Result<Self> {
-        folder.write_journal(&journal)?;
-        let trace = folder
-            .create(TRACE)
-            .and_then(|file| trace::Writer::new(BufWriter::new(file)))
-            .with_context(|| format!("cannot write {}", folder.file(TRACE).display()))?;
+        folder.write_journal(&start.journal)?;
+        let cannot = || format!("cannot write {}", folder.file(TRACE).display());
+        let mut trace = folder.create(TRACE).with_context(cannot)?;
+        trace::Writer::new(&mut trace).map(drop).with_context(cannot)?;
+        // An error of the decoder is found by the first message that follows.
+        let _ = decoder.channel.start(start);
         let (queue, messages) = mpsc::channel();
-        let gatherer = Gatherer::new(journal, knowledge);
-        let worker = Worker { folder, trace, gatherer, show_values, report: None };
+        let worker = Worker { folder, trace, decoder: Some(decoder), is_writing: false };
         let thread = thread::Builder::new()
             .name("tracer-recorder".into())
             .spawn(move || worker.run(&messages))?;
@@ -103,8 +102,8 @@ impl Recorder {
         self.queue.send(message).context("the recording has ended")
     }
 
-    /// Waits until everything is recorded.
-    pub(super) fn finish(self) -> anyhow::Result<Gatherer> {
+    /// Waits until everything is recorded, and the report is written.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
         drop(self.queue);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -112,68 +111,120 @@ impl Recorder {
 
 struct Worker {
     folder: Arc<Folder>,
-    trace: trace::Writer<BufWriter<File>>,
-    gatherer: Gatherer,
-    show_values: bool,
-    /// The interim report that was started last.
-    report: Option<JoinHandle<()>>,
+    trace: File,
+    /// `None` once it has died.
+    decoder: Option<Decoder>,
+    /// Set while the decoder writes a report.
+    is_writing: bool,
 }
 
 impl Worker {
-    fn run(mut self, messages: &mpsc::Receiver<Message>) -> anyhow::Result<Gatherer> {
-        let mut flushed = Instant::now();
+    fn run(mut self, messages: &mpsc::Receiver<Message>) -> anyhow::Result<()> {
         loop {
-            match messages.recv_timeout(FLUSH) {
+            match messages.recv_timeout(POLL) {
                 Ok(message) => self.handle(message)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if flushed.elapsed() >= FLUSH {
-                self.trace.flush().context(CANNOT_RECORD)?;
-                flushed = Instant::now();
-            }
+            self.publish_interim()?;
         }
-        self.trace.flush().context(CANNOT_RECORD)?;
-        // It would overwrite the final report.
-        if let Some(report) = self.report.take() {
-            report.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        }
-        Ok(self.gatherer)
+        self.finish()
     }
 
     fn handle(&mut self, message: Message) -> anyhow::Result<()> {
         match message {
             Message::Events(batch, _room) => {
-                for event in batch {
-                    self.trace.write(&event).context(CANNOT_RECORD)?;
-                    self.gatherer.push(event);
-                }
+                let mut entries = trace::Writer::resume(Vec::new());
+                batch.iter().try_for_each(|event| entries.write(event)).context(CANNOT_RECORD)?;
+                self.trace.write_all(entries.get_mut()).context(CANNOT_RECORD)?;
+                self.pass(|decoder| decoder.channel.events(entries.get_mut()));
             }
             Message::Journal(journal) => {
                 self.folder.write_journal(&journal)?;
-                self.gatherer.update_journal(*journal);
+                self.pass(|decoder| decoder.channel.journal(&journal));
             }
-            Message::Report => self.start_report(),
+            Message::Report if self.is_writing => {}
+            Message::Report => {
+                let files = self.folder.begin_report()?;
+                self.is_writing = true;
+                self.pass(|decoder| decoder.channel.report(&files));
+            }
         }
         Ok(())
     }
 
-    /// Writes a report in a thread of its own, so that decoding goes on.
-    fn start_report(&mut self) {
-        if self.report.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return;
+    /// Passes something to the decoder, if it lives.
+    fn pass(&mut self, send: impl FnOnce(&Decoder) -> io::Result<()>) {
+        if let Some(decoder) = &self.decoder
+            && send(decoder).is_err()
+        {
+            self.mourn();
         }
-        let observations = self.gatherer.observations();
-        let (folder, show_values) = (Arc::clone(&self.folder), self.show_values);
-        let started = thread::Builder::new().name("tracer-report".into()).spawn(move || {
-            if let Err(err) = folder.write_report(&observations, show_values) {
-                message!("cannot write an interim report: {err:#}");
+    }
+
+    /// Notes that the decoder has died.
+    fn mourn(&mut self) {
+        message!("the decoding process has died; the audit goes on, and records what is sent");
+        self.decoder = None;
+        self.is_writing = false;
+        self.folder.discard_report();
+    }
+
+    /// Puts an interim report in its place, if one was finished.
+    fn publish_interim(&mut self) -> anyhow::Result<()> {
+        let Some(decoder) = self.decoder.as_ref().filter(|_| self.is_writing) else {
+            return Ok(());
+        };
+        match decoder.channel.poll() {
+            Ok(None) => Ok(()),
+            Ok(Some(answer)) => self.end_report(answer),
+            Err(_) => {
+                self.mourn();
+                Ok(())
             }
-        });
-        match started {
-            Ok(thread) => self.report = Some(thread),
-            Err(err) => message!("cannot write an interim report: {err}"),
         }
+    }
+
+    fn end_report(&mut self, answer: Answer) -> anyhow::Result<()> {
+        self.is_writing = false;
+        match answer {
+            Answer::Written => self.folder.publish_report(),
+            Answer::Failed => {
+                self.folder.discard_report();
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the decoder write the report.
+    fn finish(mut self) -> anyhow::Result<()> {
+        if self.is_writing
+            && let Some(decoder) = &self.decoder
+        {
+            match decoder.channel.wait() {
+                Some(answer) => self.end_report(answer)?,
+                None => self.mourn(),
+            }
+        }
+        let answer = match &self.decoder {
+            Some(decoder) => {
+                let files = self.folder.begin_report()?;
+                decoder.channel.finish(&files).ok().and_then(|()| decoder.channel.wait())
+            }
+            None => None,
+        };
+        if let Some(decoder) = self.decoder.take() {
+            decoder.join();
+        }
+        if answer == Some(Answer::Written) {
+            return self.folder.publish_report();
+        }
+        self.folder.discard_report();
+        anyhow::bail!(
+            "the decoding process did not write the report; make it with `tracer report {}`, and \
+             see `dmesg` if the process was killed for lack of memory",
+            self.folder.path().display()
+        )
     }
 }
 
@@ -181,15 +232,19 @@ const CANNOT_RECORD: &str = "cannot write the trace";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use tracer_audit::{
         canary::{Canary, Hosting, SEED},
         journal::{JOURNAL_SCHEMA, OpenMethod, Outcome, Stage, Subject, Visit},
         phase::Phase,
         report::{Answer, Question, Report},
     };
+    use tracer_core::knowledge::Knowledge;
     use tracer_core::record::{BootTime, Clock, Connection, Hook, Process, Record, Transport};
 
     use super::*;
+    use crate::cli::{audit::decoder, rule_files::RuleTexts};
 
     fn journal() -> Journal {
         Journal {
@@ -233,9 +288,13 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Arc::new(Folder::new(&place.path().join("audit")).unwrap());
         let mut journal = journal();
-        let knowledge = Knowledge::default();
-        let recorder =
-            Recorder::start(Arc::clone(&folder), journal.clone(), &knowledge, true).unwrap();
+        let start = Start::new(journal.clone(), &RuleTexts::default(), true);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let decoder = thread::spawn(move || {
+            let mut printed = Vec::new();
+            decoder::serve(theirs, &mut printed).map(|()| printed)
+        });
+        let recorder = Recorder::start(Arc::clone(&folder), &start, Decoder::at(ours)).unwrap();
         let hosting = Hosting::Below("https://pages.example".into());
         for (i, phase) in [Phase::Pages, Phase::Restart].into_iter().enumerate() {
             let at = 100 * (i as u64 + 1);
@@ -254,17 +313,43 @@ mod tests {
             recorder.record_one(post(at + 2, &body)).unwrap();
             recorder.report().unwrap();
         }
-        let gatherer = recorder.finish().unwrap();
-        let interim = std::fs::read(folder.file("report.json")).unwrap();
-        assert!(!Report::from_json(&interim).unwrap().complete);
-
-        let live = folder.write_report(&gatherer.finish(), true).unwrap();
+        // An interim report.
+        while !folder.file("report.json").exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        recorder.finish().unwrap();
+        let printed = decoder.join().unwrap().unwrap();
+        assert!(String::from_utf8(printed).unwrap().starts_with("YES "));
+        let file = |name: &str| std::fs::read(folder.file(name)).unwrap();
+        let live = Report::from_json(&file("report.json")).unwrap();
+        assert!(!live.complete);
         assert_eq!(live.verdict(Question::Urls).unwrap().answer, Answer::Yes);
         assert_eq!(live.disclosures.len(), 2);
-        let file = |name: &str| std::fs::read(folder.file(name)).unwrap();
         let names = ["report.json", "report.html", "evidence.har", "evidence.pcapng", "SHA256SUMS"];
         let written = names.map(file);
-        assert_eq!(folder.remake_report(&knowledge, true).unwrap(), live);
+        let remade = folder.remake_report(&Knowledge::default(), true).unwrap();
+        assert_eq!(remade, live);
         assert_eq!(names.map(file), written);
+    }
+
+    #[test]
+    fn without_a_decoder_everything_is_recorded() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Arc::new(Folder::new(&place.path().join("audit")).unwrap());
+        let start = Start::new(journal(), &RuleTexts::default(), true);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let recorder = Recorder::start(Arc::clone(&folder), &start, Decoder::at(ours)).unwrap();
+        recorder.record_one(post(2, "{}")).unwrap();
+        recorder.report().unwrap();
+        recorder.record_one(post(3, "{}")).unwrap();
+        let err = recorder.finish().unwrap_err();
+        assert!(err.to_string().contains("tracer report"), "{err}");
+        let trace = std::fs::read(folder.file(TRACE)).unwrap();
+        let mut trace = trace::Reader::new(&trace[..]).unwrap();
+        let events: Vec<_> = std::iter::from_fn(|| trace.event().unwrap()).collect();
+        assert_eq!(events, [post(2, "{}"), post(3, "{}")]);
+        let names = std::fs::read_dir(folder.path()).unwrap();
+        assert_eq!(names.count(), 2, "a part of a report is left");
     }
 }

@@ -25,7 +25,7 @@ const HEAD: usize = 5;
 
 /// A message from the capturing process.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub(in crate::cli) enum Message {
     /// The programs are attached.
     Attached,
     /// The capture has begun.
@@ -75,7 +75,7 @@ impl Order {
 
 impl Message {
     /// Appends the message to a buffer.
-    pub(super) fn write(&self, to: &mut Vec<u8>) {
+    pub(in crate::cli) fn write(&self, to: &mut Vec<u8>) {
         let start = to.len();
         let kind = match self {
             Self::Attached => ATTACHED,
@@ -119,7 +119,7 @@ impl Message {
     }
 
     /// Reads a message, and waits for it. Returns `None` at the end.
-    pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
+    pub(in crate::cli) fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
         let mut head = [0; HEAD];
         match from.read_exact(&mut head) {
             Ok(()) => {}

@@ -12,7 +12,7 @@
 //!
 //! If one of the two processes ends, the other one ends as well.
 
-mod channel;
+pub(super) mod channel;
 mod source;
 
 use std::{
@@ -32,7 +32,8 @@ use tokio::{
 use self::channel::{Message, Order};
 pub(super) use self::source::{Captured, Source, Started};
 use super::{
-    Usage, limits,
+    Usage, confine, limits,
+    locate::locator,
     rule_files::RuleTexts,
     run::{self, diagnostics, follow, report_probe},
     targets, terminal,
@@ -88,13 +89,16 @@ async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> any
         }
         message!("capturing sends with {}", choice.hook);
     }
+    // Before the restriction, which forbids to start processes.
+    let locator = locator();
+    confine::capture(args.verbose);
     outbox.send(&Message::Attached).await?;
     if orders.next().await? != Some(Order::Begin) {
         return Ok(());
     }
     targets::describe_all(&watch.targets);
     let mut log = args.verbose.then(|| diagnostics(&capture)).transpose()?;
-    let follower = follow(&capture);
+    let follower = follow(&capture, locator);
     let mut packages = args.packages.follow(&capture, follower.as_ref())?;
     outbox.push(&Message::Events(packages.pending()));
     let mut events = Events::start(capture.reader()?, follower.as_ref())?;
