@@ -18,7 +18,7 @@
 //! (docs/measurements/performance.md), and waits for the files before it.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     fs::File,
     io,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
@@ -93,7 +93,9 @@ impl Programs {
         match name {
             Name::SslWrite => Self::Both("ssl_write", "ssl_write_return"),
             Name::SslWriteEx => Self::Both("ssl_write_ex", "ssl_write_ex_return"),
-            Name::GnutlsRecordSend => Self::Both("gnutls_record_send", "gnutls_record_send_return"),
+            Name::GnutlsRecordSend | Name::GnutlsRecordSend2 => {
+                Self::Both("gnutls_record_send", "gnutls_record_send_return")
+            }
             Name::PrWrite => Self::Both("pr_write", "pr_write_return"),
             Name::AeadSealScatter => Self::Entry("aead_seal_scatter"),
             Name::AeadSeal => Self::Entry("aead_seal"),
@@ -119,7 +121,10 @@ fn is_covered(name: Name, functions: &[Function]) -> bool {
 
 /// Loads the programs for probes, to be attached later.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-    for program in Name::ALL.into_iter().flat_map(|name| Programs::of(name).names()) {
+    // Two functions can share their programs.
+    let programs: BTreeSet<_> =
+        Name::ALL.into_iter().flat_map(|name| Programs::of(name).names()).collect();
+    for program in programs {
         let program = uprobe(ebpf, program)?;
         super::retry(|| program.load())?;
     }

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 
-use super::boringssl;
 use super::cache::{Cache, Key};
-use super::code::MAX_FUNCTION;
+use super::code::{MAX_FUNCTION, Targets};
 use super::elf::{Dynamic, ElfError, Image, SymbolTable};
+use super::errors::FileArgument;
 use super::minidebuginfo::{self, MAX_PACKED};
 use super::prologue::{self, Probes};
+use super::search::{self, Users};
+use super::signatures::SourceFile;
 use super::source::Part;
 use super::strings::Strings;
 use super::symbols::{self, Symbol};
 use super::{Arch, Findings, Function, Library, Method, Missing, Name, Reason};
+use super::{boringssl, gnutls, openssl};
 
 /// Number of bytes of a function of unknown length that are searched for branches into its
 /// prologue.
@@ -121,7 +125,7 @@ impl<'a> Analysis<'a> {
 
     /// Adds the functions in `symbols` that no earlier table has.
     fn add_symbols(&mut self, symbols: &Symbols, method: Method) -> io::Result<()> {
-        for name in Name::ALL {
+        for name in Name::ALL.into_iter().filter(|name| name.has_probed_symbol()) {
             let found = symbols.defined(name);
             let Some((first, rest)) = found.split_first() else {
                 continue;
@@ -142,33 +146,90 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
-    /// Searches for a BoringSSL without symbols.
+    /// Searches for libraries without symbols, by the strings and constants that their code uses.
     fn by_strings(&mut self) -> io::Result<()> {
         let strings = Strings::find(self.image)?;
-        if strings.is_static_openssl() {
-            self.libraries.insert(Library::OpenSsl);
-            self.missing.push(Missing { name: Name::SslWrite, reason: Reason::StaticOpenSsl });
+        let targets = strings.all();
+        if targets.is_empty() && !strings.boringssl && !strings.aws_lc {
             return Ok(());
         }
-        if !strings.is_boringssl() {
-            return Ok(());
-        }
-        let outcome = boringssl::find(self.image, &strings)?;
-        if outcome.is_present {
-            self.libraries.insert(Library::BoringSsl);
-        }
-        for found in outcome.found {
-            if self.is_settled(found.name) {
-                continue;
+        let users = match search::users(self.image, &Targets::new(targets))? {
+            Ok(users) => users,
+            Err(reason) => {
+                let name = if strings.names(SourceFile::SslLib, None).is_empty() {
+                    Name::GnutlsRecordSend
+                } else {
+                    Name::SslWrite
+                };
+                self.missing.push(Missing { name, reason });
+                return Ok(());
             }
-            let (start, end) = (found.addresses.start, found.addresses.end);
-            self.add(found.name, Library::BoringSsl, Method::StringXref, start, end - start)?;
-        }
-        if outcome.is_present {
-            let expected = |missing: &Missing| missing.name.is_expected_in(Library::BoringSsl);
-            self.missing.extend(outcome.missing.into_iter().filter(expected));
+        };
+        self.openssl(&users, &strings)?;
+        self.boringssl(&users, &strings)?;
+        if !self.is_settled(Name::GnutlsRecordSend)
+            && let Some((name, found)) = gnutls::find(&users, &strings)
+        {
+            self.libraries.insert(Library::GnuTls);
+            self.add_found(name, Library::GnuTls, found)?;
         }
         Ok(())
+    }
+
+    /// Searches for OpenSSL, which is in C.
+    fn openssl(&mut self, users: &Users, strings: &Strings) -> io::Result<()> {
+        let files = strings.names(SourceFile::SslLib, Some(false));
+        let Some(argument) = openssl_argument(users, strings, &files) else {
+            return Ok(());
+        };
+        self.libraries.insert(Library::OpenSsl);
+        let found = openssl::find(users, strings, &files, argument);
+        self.add_found(Name::SslWrite, Library::OpenSsl, found)
+    }
+
+    /// Searches for BoringSSL and its descendants.
+    fn boringssl(&mut self, users: &Users, strings: &Strings) -> io::Result<()> {
+        let in_c = strings.names(SourceFile::SslLib, Some(false));
+        let files = match openssl_argument(users, strings, &in_c) {
+            Some(_) => strings.names(SourceFile::SslLib, Some(true)),
+            None => strings.names(SourceFile::SslLib, None),
+        };
+        let aead = strings.names(SourceFile::Aead, None);
+        if !(strings.boringssl || strings.aws_lc || users.any(&files) || users.any(&aead)) {
+            return Ok(());
+        }
+        let library = if strings.aws_lc { Library::AwsLc } else { Library::BoringSsl };
+        self.libraries.insert(library);
+        let outcome = boringssl::find(users, strings, &files);
+        for found in outcome.found {
+            self.add_found(found.name, library, Ok(found.addresses))?;
+        }
+        for missing in outcome.missing {
+            if missing.name.is_expected_in(library) {
+                self.add_found(missing.name, library, Err(missing.reason))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a function that was found by the strings that its code uses, or the reason for which
+    /// it was not.
+    fn add_found(
+        &mut self,
+        name: Name,
+        library: Library,
+        found: Result<Range<u64>, Reason>,
+    ) -> io::Result<()> {
+        match found {
+            _ if self.is_settled(name) => Ok(()),
+            Ok(Range { start, end }) => {
+                self.add(name, library, Method::StringXref, start, end - start)
+            }
+            Err(reason) => {
+                self.missing.push(Missing { name, reason });
+                Ok(())
+            }
+        }
     }
 
     /// Adds the function at `address`, with a size of `size` bytes (0 if unknown).
@@ -216,6 +277,10 @@ impl<'a> Analysis<'a> {
             let imported = imported.contains(&name);
             let reason = match (imported, expected, self.libraries.is_empty()) {
                 _ if self.is_settled(name) => continue,
+                // One sees the plaintext of the other.
+                _ if name == Name::GnutlsRecordSend && self.is_settled(Name::GnutlsRecordSend2) => {
+                    continue;
+                }
                 (true, ..) => Reason::Imported(origins(name, dynamic)),
                 (false, true, _) => Reason::NoSymbol,
                 (false, false, true) if name.is_typical() => Reason::NoLibrary,
@@ -226,10 +291,22 @@ impl<'a> Analysis<'a> {
     }
 }
 
+/// Returns how errors are reported by the functions that refer to `files`, if they are OpenSSL's.
+fn openssl_argument(
+    users: &Users,
+    strings: &Strings,
+    files: &[Range<u64>],
+) -> Option<FileArgument> {
+    let argument = FileArgument::of(users, files)?;
+    let is_openssl = strings.openssl && !strings.boringssl && !strings.aws_lc
+        || openssl::is_reported_by(users, files, argument);
+    is_openssl.then_some(argument)
+}
+
 /// Returns the needed libraries that may export `name`, judging by their file names.
 fn origins(name: Name, dynamic: &Dynamic) -> Vec<String> {
     let hints: &[&str] = match name {
-        Name::GnutlsRecordSend => &["gnutls"],
+        Name::GnutlsRecordSend | Name::GnutlsRecordSend2 => &["gnutls"],
         Name::PrWrite => &["nspr", "nss3"],
         _ => &["ssl", "crypto"],
     };
@@ -267,7 +344,7 @@ impl Symbols {
     /// Returns the library that defines `name` in a file with these symbols.
     fn library_of(&self, name: Name) -> Library {
         match name {
-            Name::GnutlsRecordSend => Library::GnuTls,
+            Name::GnutlsRecordSend | Name::GnutlsRecordSend2 => Library::GnuTls,
             Name::PrWrite => Library::Nspr,
             Name::SslWriteEx => Library::OpenSsl,
             Name::AeadSealScatter | Name::AeadSeal | Name::AeadSealv => Library::BoringSsl,

@@ -63,6 +63,8 @@ pub(super) struct Segment {
     pub(super) offset: u64,
     /// True if the segment is mapped as executable.
     pub(super) executable: bool,
+    /// True if the segment can be written to, before or after relocation.
+    pub(super) writable: bool,
 }
 
 impl Segment {
@@ -87,6 +89,8 @@ pub(super) struct Dynamic {
     pub(super) symbols: Option<SymbolTable>,
     /// `DT_NEEDED`: the libraries that are loaded together with this file.
     pub(super) needed: Vec<String>,
+    /// Addresses of the `Elf64_Rela` entries (`DT_RELA`).
+    pub(super) relocations: Range<u64>,
 }
 
 /// An ELF file of a supported architecture.
@@ -172,6 +176,7 @@ impl<'a> Image<'a> {
                 addresses: address..end,
                 offset,
                 executable: header.p_flags.get(LE) & elf::PF_X != 0,
+                writable: header.p_flags.get(LE) & elf::PF_W != 0,
             }),
             elf::PT_DYNAMIC => self.dynamic = Some(offset..offset.saturating_add(size)),
             elf::PT_NOTE => self.notes.push(offset..offset.saturating_add(size)),
@@ -223,8 +228,11 @@ impl<'a> Image<'a> {
             .take_while(|(tag, _)| *tag != elf::DT_NULL)
             .collect();
         let value = |tag| entries.iter().find(|(t, _)| *t == tag).map(|(_, value)| *value);
+        let relocations = value(elf::DT_RELA).unwrap_or(0);
+        let relocations =
+            relocations..relocations.saturating_add(value(elf::DT_RELASZ).unwrap_or(0));
         let Some(strings) = value(elf::DT_STRTAB).and_then(|va| self.offset_of(va)) else {
-            return Ok(Dynamic::default());
+            return Ok(Dynamic { relocations, ..Dynamic::default() });
         };
         let strings_end =
             strings.saturating_add(value(elf::DT_STRSZ).unwrap_or(0)).min(self.file.size());
@@ -250,7 +258,7 @@ impl<'a> Image<'a> {
                 strings: strings..strings_end,
             });
         }
-        Ok(Dynamic { symbols, needed })
+        Ok(Dynamic { symbols, needed, relocations })
     }
 
     /// Returns the number of symbols: `nchain` of `DT_HASH`.

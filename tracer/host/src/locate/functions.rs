@@ -14,6 +14,9 @@ pub enum Library {
     OpenSsl,
     /// BoringSSL.
     BoringSsl,
+    /// AWS-LC, which is derived from BoringSSL.
+    #[serde(rename = "aws-lc")]
+    AwsLc,
     /// GnuTLS.
     GnuTls,
     /// NSPR, through which Firefox writes to NSS.
@@ -25,6 +28,7 @@ impl fmt::Display for Library {
         f.write_str(match self {
             Self::OpenSsl => "OpenSSL",
             Self::BoringSsl => "BoringSSL",
+            Self::AwsLc => "AWS-LC",
             Self::GnuTls => "GnuTLS",
             Self::Nspr => "NSPR",
         })
@@ -41,10 +45,13 @@ pub enum Name {
     /// in OpenSSL since 1.1.1
     #[serde(rename = "SSL_write_ex")]
     SslWriteEx,
-    /// `ssize_t gnutls_record_send(gnutls_session_t, const void *buf, size_t len)`. It calls
-    /// `gnutls_record_send2`, which is not located for this reason.
+    /// `ssize_t gnutls_record_send(gnutls_session_t, const void *buf, size_t len)`
     #[serde(rename = "gnutls_record_send")]
     GnutlsRecordSend,
+    /// `gnutls_record_send` with two arguments more, which that function calls since 3.6.3. It is
+    /// searched in place of it in stripped programs.
+    #[serde(rename = "gnutls_record_send2")]
+    GnutlsRecordSend2,
     /// `PRInt32 PR_Write(PRFileDesc *, const void *buf, PRInt32 len)`
     #[serde(rename = "PR_Write")]
     PrWrite,
@@ -61,10 +68,11 @@ pub enum Name {
 
 impl Name {
     /// All names, in the order of reports.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::SslWrite,
         Self::SslWriteEx,
         Self::GnutlsRecordSend,
+        Self::GnutlsRecordSend2,
         Self::PrWrite,
         Self::AeadSealScatter,
         Self::AeadSeal,
@@ -77,6 +85,7 @@ impl Name {
             Self::SslWrite => "SSL_write",
             Self::SslWriteEx => "SSL_write_ex",
             Self::GnutlsRecordSend => "gnutls_record_send",
+            Self::GnutlsRecordSend2 => "gnutls_record_send2",
             Self::PrWrite => "PR_Write",
             Self::AeadSealScatter => "EVP_AEAD_CTX_seal_scatter",
             Self::AeadSeal => "EVP_AEAD_CTX_seal",
@@ -87,7 +96,7 @@ impl Name {
     /// Returns the number of integer arguments that a probe reads from registers.
     pub(super) fn arguments(self) -> usize {
         match self {
-            Self::SslWrite | Self::GnutlsRecordSend | Self::PrWrite => 3,
+            Self::SslWrite | Self::GnutlsRecordSend | Self::GnutlsRecordSend2 | Self::PrWrite => 3,
             Self::SslWriteEx => 4,
             Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => 6,
         }
@@ -96,14 +105,18 @@ impl Name {
     /// Reports whether the function is missing from a `library` without it.
     ///
     /// The AEAD functions are not expected anywhere: a BoringSSL has some of them, depending
-    /// on its age.
+    /// on its age. `gnutls_record_send2` is not needed beside the function that calls it.
     pub(super) fn is_expected_in(self, library: Library) -> bool {
         match self {
-            Self::SslWrite => matches!(library, Library::OpenSsl | Library::BoringSsl),
+            Self::SslWrite => {
+                matches!(library, Library::OpenSsl | Library::BoringSsl | Library::AwsLc)
+            }
             Self::SslWriteEx => library == Library::OpenSsl,
             Self::GnutlsRecordSend => library == Library::GnuTls,
             Self::PrWrite => library == Library::Nspr,
-            Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => false,
+            Self::GnutlsRecordSend2 | Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => {
+                false
+            }
         }
     }
 
@@ -111,6 +124,12 @@ impl Name {
     /// The other functions only exist together with these.
     pub(super) fn is_typical(self) -> bool {
         matches!(self, Self::SslWrite | Self::GnutlsRecordSend | Self::PrWrite)
+    }
+
+    /// Reports whether the function is of use if a symbol names it. Where `gnutls_record_send2` has
+    /// a symbol, the function that calls it has one too.
+    pub(super) fn has_probed_symbol(self) -> bool {
+        self != Self::GnutlsRecordSend2
     }
 
     /// Returns the source file of BoringSSL that contains the function.

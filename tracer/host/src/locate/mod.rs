@@ -6,8 +6,9 @@
 //!                                  ├─ .dynsym          export
 //!                                  ├─ .symtab          symtab
 //!                                  ├─ .gnu_debugdata   minidebuginfo
-//!                                  └─ BoringSSL's      string-xref
-//!                                     strings and code
+//!                                  └─ strings and      string-xref
+//!                                     the code that
+//!                                     uses them
 //! ```
 //!
 //! The first source that has exactly one address for a function decides. If it has two
@@ -33,11 +34,16 @@ mod boringssl;
 mod cache;
 mod code;
 mod elf;
+mod errors;
 mod functions;
+mod gnutls;
 mod minidebuginfo;
+mod openssl;
+mod pointers;
 mod process;
 pub mod prologue;
 mod report;
+mod search;
 mod signatures;
 mod source;
 mod strings;
@@ -153,10 +159,8 @@ pub enum Reason {
     NotCode,
     /// There is more than one candidate, or one of several expected; contains their number.
     NotUnique(usize),
-    /// OpenSSL without symbols, for which there is no method.
-    StaticOpenSsl,
-    /// BoringSSL without the name of the function's source file: either that part of
-    /// BoringSSL or the names are not in the file.
+    /// A library without symbols and without the name of the function's source file: either that
+    /// part of the library or the names are not in the file.
     NoStrings,
     /// No function with a certain start refers to the name of the source file.
     NoReferences,
@@ -182,15 +186,14 @@ impl fmt::Display for Reason {
             Self::NoSymbol => f.write_str("the library has no symbol with this name"),
             Self::NotCode => f.write_str("its symbol does not point to code"),
             Self::NotUnique(count) => write!(f, "ambiguous: {count} candidates"),
-            Self::StaticOpenSsl => f.write_str("OpenSSL is statically linked without symbols"),
             Self::NoStrings => {
-                f.write_str("BoringSSL lacks its TLS part or the names of its source files")
+                f.write_str("the library lacks its TLS part or the names of its source files")
             }
             Self::NoReferences => {
-                f.write_str("no function refers to the names of BoringSSL's source files")
+                f.write_str("no function refers to the names of the library's source files")
             }
             Self::NoMatch(count) => {
-                write!(f, "none of {count} functions of BoringSSL has the known error codes")
+                write!(f, "none of {count} functions of the library reports the known errors")
             }
             Self::TooComplex => f.write_str("the file exceeds the limits of the search"),
             Self::Compressed => {

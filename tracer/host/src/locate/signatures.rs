@@ -5,25 +5,28 @@
 //! applies matches nothing.
 
 use super::Name;
-use super::code::Walk;
+use super::errors::Errors;
 
 /// The source files that contain the functions. The code refers to their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SourceFile {
-    /// `ssl/ssl_lib.cc`; until 2017, `.c`.
+    /// BoringSSL's `ssl/ssl_lib.cc` (until 2017, `.c`); OpenSSL's `ssl/ssl_lib.c`.
     SslLib,
-    /// `crypto/fipsmodule/cipher/aead.cc.inc`; formerly `.c.inc` and `.c`.
+    /// BoringSSL's `crypto/fipsmodule/cipher/aead.cc.inc`; formerly `.c.inc` and `.c`.
     Aead,
+    /// GnuTLS's `lib/record.c`.
+    GnutlsRecord,
 }
 
 impl SourceFile {
-    pub(super) const ALL: [Self; 2] = [Self::SslLib, Self::Aead];
+    pub(super) const ALL: [Self; 3] = [Self::SslLib, Self::Aead, Self::GnutlsRecord];
 
     /// Returns the common part of all names of the file over the years.
     pub(super) fn stem(self) -> &'static [u8] {
         match self {
-            Self::SslLib => b"ssl/ssl_lib.c",
+            Self::SslLib => b"ssl_lib.c",
             Self::Aead => b"cipher/aead.c",
+            Self::GnutlsRecord => b"record.c",
         }
     }
 
@@ -32,8 +35,44 @@ impl SourceFile {
         let ends: &[&[u8]] = match self {
             Self::SslLib => &[b"\0", b"c\0"],
             Self::Aead => &[b"\0", b"c\0", b".inc\0", b"c.inc\0"],
+            Self::GnutlsRecord => &[b"\0"],
         };
         ends.iter().any(|end| rest.starts_with(end))
+    }
+}
+
+/// Functions whose names the code passes when it reports an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FunctionName {
+    /// OpenSSL's `SSL_write`.
+    SslWrite,
+    /// The part that OpenSSL's functions for writing share.
+    SslWriteInternal,
+    /// GnuTLS's `gnutls_record_send2`, which `gnutls_record_send` calls since 3.6.3.
+    GnutlsRecordSend2,
+    /// GnuTLS's `gnutls_record_send` until then.
+    GnutlsRecordSend,
+}
+
+impl FunctionName {
+    pub(super) const ALL: [Self; 4] =
+        [Self::SslWrite, Self::SslWriteInternal, Self::GnutlsRecordSend2, Self::GnutlsRecordSend];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::SslWrite => "SSL_write",
+            Self::SslWriteInternal => "ssl_write_internal",
+            Self::GnutlsRecordSend2 => "gnutls_record_send2",
+            Self::GnutlsRecordSend => "gnutls_record_send",
+        }
+    }
+
+    /// Returns the source file that contains the function.
+    pub(super) fn source_file(self) -> SourceFile {
+        match self {
+            Self::SslWrite | Self::SslWriteInternal => SourceFile::SslLib,
+            Self::GnutlsRecordSend2 | Self::GnutlsRecordSend => SourceFile::GnutlsRecord,
+        }
     }
 }
 
@@ -53,8 +92,8 @@ pub(super) struct Signature {
 pub(super) enum Pick {
     /// The only match.
     Only,
-    /// The last match in the source file, if there are exactly this many.
-    LastOf(usize),
+    /// The only match on lines that are different from those of all others, and after them.
+    OnLastLines,
 }
 
 const fn only(with: &'static [u32], without: &'static [u32]) -> Signature {
@@ -72,8 +111,9 @@ pub(super) const SIGNATURES: &[(Name, &[Signature])] = &[
             // Until 2021: PROTOCOL_IS_SHUTDOWN is the third.
             only(&[226, 215, 194], &[]),
             // In between, a separate function reports the third reason. SSL_write follows the
-            // part of SSL_read that reports the same two reasons.
-            Signature { with: &[226, 215], without: &[], pick: Pick::LastOf(2) },
+            // part of SSL_read and SSL_peek that reports the same two reasons. Compilers copy
+            // that part into both, with its lines.
+            Signature { with: &[226, 215], without: &[111, 194], pick: Pick::OnLastLines },
         ],
     ),
     // TLS records until December 2025: OUTPUT_ALIASES_INPUT, INVALID_OPERATION.
@@ -88,9 +128,9 @@ pub(super) const SIGNATURES: &[(Name, &[Signature])] = &[
 ];
 
 impl Signature {
-    /// Reports whether a function matches.
-    pub(super) fn matches(&self, function: &Walk) -> bool {
-        let has = |reason: &u32| function.reasons.contains(reason);
+    /// Reports whether a function that reports `errors` matches.
+    pub(super) fn matches(&self, errors: &Errors) -> bool {
+        let has = |reason: &u32| errors.reasons.contains(reason);
         self.with.iter().all(has) && !self.without.iter().any(has)
     }
 }

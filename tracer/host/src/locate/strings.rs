@@ -1,11 +1,12 @@
 //! Recognizes statically linked TLS libraries by their strings.
 
 use std::io;
+use std::ops::Range;
 
 use memchr::memmem;
 
 use super::elf::Image;
-use super::signatures::SourceFile;
+use super::signatures::{FunctionName, SourceFile};
 
 /// Maximum length of the path of a source file.
 const MAX_PATH: usize = 512;
@@ -13,38 +14,55 @@ const MAX_PATH: usize = 512;
 /// two copies of the library.
 const MAX_STRINGS: usize = 16;
 
+/// The name of a source file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileName {
+    file: SourceFile,
+    /// Addresses at which it can start. There are several if no NUL is before it, as in the first
+    /// string after other data.
+    start: Range<u64>,
+    /// True for a file in C++, which only BoringSSL and its descendants have.
+    cpp: bool,
+    /// True if the path names AWS-LC.
+    aws_lc: bool,
+}
+
 /// The strings of TLS libraries in a file.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
-    /// Names of BoringSSL's source files, with their addresses.
-    files: Vec<(SourceFile, u64)>,
+    /// Names of source files.
+    files: Vec<FileName>,
+    /// Names of functions, with their addresses.
+    functions: Vec<(FunctionName, u64)>,
     /// True if there is a version string of OpenSSL.
-    openssl: bool,
+    pub(super) openssl: bool,
     /// True if there is a version string of BoringSSL.
     pub(super) boringssl: bool,
+    /// True if there is a version string of AWS-LC, or one of its paths.
+    pub(super) aws_lc: bool,
 }
 
 impl Strings {
-    /// Returns the addresses of the names of a source file.
-    pub(super) fn addresses(&self, file: SourceFile) -> impl Iterator<Item = u64> + '_ {
-        self.files.iter().filter(move |(f, _)| *f == file).map(|(_, address)| *address)
+    /// Returns the addresses of the names of a source file; those in C++, or the others.
+    pub(super) fn names(&self, file: SourceFile, cpp: Option<bool>) -> Vec<Range<u64>> {
+        let same = |name: &&FileName| name.file == file && cpp.is_none_or(|cpp| name.cpp == cpp);
+        self.files.iter().filter(same).map(|name| name.start.clone()).collect()
     }
 
-    /// Returns the addresses of the names of all source files.
-    pub(super) fn all_addresses(&self) -> impl Iterator<Item = u64> + '_ {
-        self.files.iter().map(|(_, address)| *address)
+    /// Returns the addresses of the name of a function.
+    pub(super) fn function(&self, function: FunctionName) -> Vec<Range<u64>> {
+        let same = self.functions.iter().filter(|(name, _)| *name == function);
+        same.map(|(_, address)| *address..address.saturating_add(1)).collect()
     }
 
-    /// Reports whether the file may contain BoringSSL. OpenSSL has a source file with the
-    /// same name.
-    pub(super) fn is_boringssl(&self) -> bool {
-        self.boringssl || !self.files.is_empty() && !self.openssl
-    }
-
-    /// Reports whether the file contains OpenSSL's libssl. (libcrypto alone has the version
-    /// string too.)
-    pub(super) fn is_static_openssl(&self) -> bool {
-        self.openssl && !self.boringssl && self.addresses(SourceFile::SslLib).next().is_some()
+    /// Returns the addresses of all names of use. Many programs have a `record.c`.
+    pub(super) fn all(&self) -> Vec<Range<u64>> {
+        let gnutls = |name: &FunctionName| name.source_file() == SourceFile::GnutlsRecord;
+        let has_gnutls = self.functions.iter().any(|(name, _)| gnutls(name));
+        let of_use = |name: &&FileName| has_gnutls || name.file != SourceFile::GnutlsRecord;
+        let files = self.files.iter().filter(of_use).map(|name| name.start.clone());
+        let functions = self.functions.iter().map(|(_, at)| *at..at.saturating_add(1));
+        files.chain(functions).collect()
     }
 
     /// Searches all mapped segments.
@@ -55,20 +73,10 @@ impl Strings {
         for segment in &image.segments {
             image.file.windows(segment.offset, segment.size(), MAX_PATH, |offset, window| {
                 let at_start = offset == segment.offset;
+                let address = segment.addresses.start + (offset - segment.offset);
                 for (file, finder) in &files {
                     for hit in finder.find_iter(window) {
-                        let ends = window.get(hit + file.stem().len()..).unwrap_or_default();
-                        let Some(start) = string_start(window, hit, at_start) else {
-                            continue;
-                        };
-                        let address = segment.addresses.start + (offset - segment.offset);
-                        let string = (*file, address + start as u64);
-                        if file.is_end(ends)
-                            && strings.files.len() < MAX_STRINGS
-                            && !strings.files.contains(&string)
-                        {
-                            strings.files.push(string);
-                        }
+                        strings.add_file(*file, window, hit, address, at_start);
                     }
                 }
                 for hit in version.find_iter(window) {
@@ -77,16 +85,79 @@ impl Strings {
                 }
             })?;
         }
+        strings.find_functions(image)?;
         Ok(strings)
     }
 
-    /// Parses the string after `OpenSSL `: `1.1.1 (compatible; BoringSSL)` or
-    /// `3.0.17 1 Jul 2025`.
+    /// Adds the file name in `window` that contains its stem at `hit`.
+    fn add_file(
+        &mut self,
+        file: SourceFile,
+        window: &[u8],
+        hit: usize,
+        address: u64,
+        at_start: bool,
+    ) {
+        let ends = window.get(hit + file.stem().len()..).unwrap_or_default();
+        let before = hit.checked_sub(1).and_then(|at| window.get(at));
+        if !file.is_end(ends) || before.is_some_and(|byte| byte.is_ascii_alphanumeric()) {
+            return;
+        }
+        let Some(start) = string_start(window, hit, at_start) else {
+            return;
+        };
+        let path = window.get(start.start..hit).unwrap_or_default();
+        let name = FileName {
+            file,
+            start: address + start.start as u64..address + start.end as u64,
+            cpp: ends.starts_with(b"c"),
+            aws_lc: memmem::find(path, b"aws-lc").is_some(),
+        };
+        self.aws_lc |= name.aws_lc;
+        if self.files.len() < MAX_STRINGS && !self.files.contains(&name) {
+            self.files.push(name);
+        }
+    }
+
+    /// Searches the names of functions, which are only of use together with those of their source
+    /// files.
+    fn find_functions(&mut self, image: &Image<'_>) -> io::Result<()> {
+        let wanted = FunctionName::ALL
+            .into_iter()
+            .filter(|function| self.files.iter().any(|name| name.file == function.source_file()));
+        let wanted: Vec<_> = wanted
+            .map(|function| (function, [function.name().as_bytes(), b"\0"].concat()))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let finders: Vec<_> =
+            wanted.iter().map(|(function, name)| (function, memmem::Finder::new(name))).collect();
+        for segment in &image.segments {
+            image.file.windows(segment.offset, segment.size(), MAX_PATH, |offset, window| {
+                let address = segment.addresses.start + (offset - segment.offset);
+                for (function, finder) in &finders {
+                    for hit in finder.find_iter(window) {
+                        let string = (**function, address + hit as u64);
+                        if self.functions.len() < MAX_STRINGS && !self.functions.contains(&string) {
+                            self.functions.push(string);
+                        }
+                    }
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Parses the string after `OpenSSL `: `1.1.1 (compatible; BoringSSL)`,
+    /// `1.1.1 (compatible; AWS-LC 1.40.0)` or `3.0.17 1 Jul 2025`.
     fn note_version(&mut self, rest: &[u8]) {
         let end = memchr::memchr(0, rest).unwrap_or(rest.len());
         let version = rest.get(..end).unwrap_or_default();
         if memmem::find(version, b"BoringSSL").is_some() {
             self.boringssl = true;
+        } else if memmem::find(version, b"AWS-LC").is_some() {
+            self.aws_lc = true;
         } else if matches!(version, [b'0'..=b'9', b'.', b'0'..=b'9', b'.', b'0'..=b'9', ..])
             && version.ends_with_year()
         {
@@ -107,13 +178,21 @@ impl EndsWithYear for [u8] {
     }
 }
 
-/// Returns the start of the NUL-terminated string that contains `hit`. If there is no NUL
-/// before `hit`, the string either starts at the beginning of the segment, or the previous
-/// window contains it.
-fn string_start(window: &[u8], hit: usize, at_start: bool) -> Option<usize> {
+/// Returns the positions at which the string that contains `hit` can start: one, after the NUL
+/// before it, or, if other data is there, the bytes of paths before `hit`. Returns `None` if the
+/// previous window contains the string.
+fn string_start(window: &[u8], hit: usize, at_start: bool) -> Option<Range<usize>> {
     let from = hit.saturating_sub(MAX_PATH);
-    match memchr::memrchr(0, window.get(from..hit)?) {
-        Some(nul) => Some(from + nul + 1),
-        None => (at_start && from == 0).then_some(0),
+    let before = window.get(from..hit)?;
+    let nul = memchr::memrchr(0, before);
+    let is_whole = nul.is_some() || at_start && from == 0;
+    let text = nul.map_or(0, |nul| nul + 1);
+    let is_text = str::from_utf8(before.get(text..)?)
+        .is_ok_and(|text| !text.chars().any(|c| c.is_ascii_control()));
+    if is_whole && is_text {
+        return Some(from + text..from + text + 1);
     }
+    let is_path = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+~@".contains(byte);
+    let other = before.iter().rposition(|byte| !is_path(byte))?;
+    Some(from + other + 1..hit + 1)
 }

@@ -4,6 +4,7 @@
 //! that compute given addresses, one finds call targets, and one decodes a function to its end.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::Arch;
 
@@ -13,9 +14,45 @@ pub(super) mod x86;
 /// Maximum number of bytes of a function. The functions to locate have 150–1500 bytes.
 pub(super) const MAX_FUNCTION: u64 = 16 << 10;
 
+/// The addresses to which references are searched, sorted.
+#[derive(Debug, Default)]
+pub(super) struct Targets(Vec<Range<u64>>);
+
+impl Targets {
+    /// Creates the set of all addresses in `ranges`.
+    pub(super) fn new(ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
+        let mut ranges: Vec<_> = ranges.into_iter().collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        Self(ranges)
+    }
+
+    /// Reports whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reports whether `address` is one of them.
+    fn contains(&self, address: u64) -> bool {
+        self.0.iter().any(|range| range.contains(&address))
+    }
+
+    /// Reports whether one of them is in the page at `page`.
+    fn is_in_page(&self, page: u64) -> bool {
+        self.0.iter().any(|range| range.start & !0xfff <= page && page < range.end)
+    }
+
+    /// Returns the addresses that are alone in their range.
+    fn single(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().filter(|range| range.end - range.start == 1).map(|range| range.start)
+    }
+}
+
 /// Number of bytes by which windows of code overlap, so that one window contains both
 /// instructions that compute an address: 16 instructions of arm64.
 pub(super) const OVERLAP: usize = 64;
+
+/// Number of integer arguments that are passed in registers, of those that are followed.
+pub(super) const ARGUMENTS: usize = 6;
 
 /// An instruction that computes an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +61,13 @@ pub(super) struct Reference {
     pub(super) at: u64,
     /// The computed address.
     pub(super) target: u64,
+    /// Index of the argument whose register receives the address; `None` for other registers.
+    pub(super) argument: Option<usize>,
 }
+
+/// The constants in the argument registers at a call, or at a jump to one that several paths
+/// share.
+pub(super) type Site = [Option<u32>; ARGUMENTS];
 
 /// A decoded function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,10 +76,12 @@ pub(super) struct Walk {
     pub(super) end: u64,
     /// Addresses of the instructions that may refer to strings.
     pub(super) references: BTreeSet<u64>,
-    /// Constants passed as the third argument: the reason in `ERR_put_error`.
-    pub(super) reasons: BTreeSet<u32>,
-    /// Largest constant passed as the fifth argument: the line in `ERR_put_error`.
-    pub(super) last_line: u32,
+    /// Constants that are put into the register of each argument.
+    pub(super) constants: [BTreeSet<u32>; ARGUMENTS],
+    /// Calls, and jumps, with some constant argument.
+    pub(super) sites: BTreeSet<Site>,
+    /// Targets of direct calls, and of jumps that leave the function.
+    pub(super) calls: BTreeSet<u64>,
 }
 
 /// The end of a function.
@@ -63,7 +108,7 @@ pub(super) fn references(
     fixed: bool,
     code: &[u8],
     address: u64,
-    targets: &[u64],
+    targets: &Targets,
     mut found: impl FnMut(Reference),
 ) {
     match arch {
@@ -79,8 +124,8 @@ pub(super) fn references(
 
 /// Finds the targets of direct calls in `code`.
 ///
-/// On x86_64, data and parts of instructions can look like calls. So targets that are not
-/// aligned like functions are ignored, and the rest is evidence, not proof.
+/// On x86_64, data and parts of instructions can look like calls, so they are evidence, not
+/// proof.
 pub(super) fn calls(arch: Arch, code: &[u8], address: u64, found: impl FnMut(u64)) {
     match arch {
         Arch::X86_64 => x86::calls(code, address, found),

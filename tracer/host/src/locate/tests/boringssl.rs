@@ -27,6 +27,8 @@ struct Program {
     strings: [u64; 2],
     /// Address of the function that reports errors.
     error: u64,
+    /// True if its second argument, which is always zero, was dropped (x86_64).
+    lto: bool,
 }
 
 impl Program {
@@ -34,7 +36,7 @@ impl Program {
         let mut file = ElfFile::new(arch);
         file.strings = format!("other\0{SSL_LIB}\0{AEAD}\0").into_bytes();
         let strings = [STRINGS + 6, STRINGS + 7 + SSL_LIB.len() as u64];
-        let mut program = Self { file, strings, error: CODE };
+        let mut program = Self { file, strings, error: CODE, lto: false };
         match arch {
             Arch::X86_64 => program.file.code.push(0xc3),
             Arch::Arm64 => program.words(&[0xd65f_03c0]),
@@ -83,7 +85,25 @@ impl Program {
         self.file.code.extend((target.wrapping_sub(next) as i32).to_le_bytes());
     }
 
-    fn x86_function(&mut self, start: Start, path: u64, reasons: &[u32], line: u32) -> u64 {
+    /// Adds code that reports errors, and ends with a return.
+    fn small_errors(&mut self, reasons: &[u32]) {
+        for reason in reasons {
+            let next = self.here() + 7;
+            self.file.code.extend([0x48, 0x8d, 0x0d]);
+            self.file.code.extend((self.strings[0].wrapping_sub(next) as i32).to_le_bytes());
+            match i8::try_from(*reason) {
+                Ok(small) => self.file.code.extend([0x6a, small as u8, 0x5a]),
+                Err(_) => {
+                    self.file.code.push(0xba);
+                    self.file.code.extend(reason.to_le_bytes());
+                }
+            }
+            self.x86_call(self.error);
+        }
+        self.file.code.extend([0x5b, 0x5d, 0xc3]);
+    }
+
+    fn x86_function(&mut self, start: Start, path: u64, reasons: &[u32], first: u32) -> u64 {
         let called = matches!(start, Start::Usual | Start::NoFrame);
         if called {
             let target = (self.here() + 5 + 1).next_multiple_of(16);
@@ -99,18 +119,19 @@ impl Program {
         for (i, reason) in reasons.iter().enumerate() {
             if self.file.fixed {
                 // mov ecx, path; 2-byte nop
-                self.file.code.push(0xb9);
+                self.file.code.push(if self.lto { 0xba } else { 0xb9 });
                 self.file.code.extend((path as u32).to_le_bytes());
                 self.file.code.extend([0x66, 0x90]);
             } else {
                 let next = self.here() + 7;
-                self.file.code.extend([0x48, 0x8d, 0x0d]);
+                self.file.code.extend([0x48, 0x8d, if self.lto { 0x15 } else { 0x0d }]);
                 self.file.code.extend((path.wrapping_sub(next) as i32).to_le_bytes());
             }
-            self.file.code.push(0xba);
+            let line: &[u8] = if self.lto { &[0x90, 0xb9] } else { &[0x41, 0xb8] };
+            self.file.code.push(if self.lto { 0xbe } else { 0xba });
             self.file.code.extend(reason.to_le_bytes());
-            self.file.code.extend([0x41, 0xb8]);
-            self.file.code.extend((line + i as u32).to_le_bytes());
+            self.file.code.extend(line);
+            self.file.code.extend((first + i as u32).to_le_bytes());
             self.x86_call(self.error);
             // nop, so that the js above targets the start of an instruction
             self.file.code.push(0x90);
@@ -215,21 +236,146 @@ fn two_candidates_are_ambiguous() {
     }
 }
 
+/// Compilers copy the part that SSL_read and SSL_peek share into both.
 #[test]
-fn last_of_two_needs_exactly_two_candidates() {
+fn last_needs_others_on_equal_lines() {
+    let build = |arch, lines: &[u32]| {
+        let mut program = Program::new(arch);
+        let functions: Vec<u64> =
+            lines.iter().map(|line| program.ssl(Start::Usual, &[226, 215], *line)).collect();
+        (functions, findings(&program.build()))
+    };
     for arch in BOTH {
-        let mut program = Program::new(arch);
-        for line in [500, 600, 700] {
-            program.ssl(Start::Usual, &[226, 215], line);
+        let (functions, shared) = build(arch, &[500, 500, 700, 500]);
+        assert_eq!(shared.function(Name::SslWrite).virtual_address, functions[2], "{arch}");
+        // Alone, each can be a copy of the part for reading. With a third place, it is not known
+        // what the others are.
+        for lines in [&[500][..], &[500, 500], &[500, 600, 700], &[500, 700, 700]] {
+            let reason = Reason::NotUnique(lines.len());
+            assert_eq!(build(arch, lines).1.reason(Name::SslWrite), Some(&reason), "{lines:?}");
         }
-        assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(3)));
-        // A single candidate and two on the same line are ambiguous too.
-        let mut program = Program::new(arch);
-        program.ssl(Start::Usual, &[226, 215], 500);
-        assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(1)));
-        program.ssl(Start::Usual, &[226, 215], 500);
-        assert_eq!(findings(&program.build()).reason(Name::SslWrite), Some(&Reason::NotUnique(2)));
     }
+}
+
+/// If the function that is sought was not recognized, another one would be taken for it.
+#[test]
+fn last_needs_every_reference_and_no_third_reason() {
+    let reading = |program: &mut Program| {
+        program.ssl(Start::Usual, &[226, 215], 400);
+        program.ssl(Start::Usual, &[226, 215], 500);
+    };
+    let mut program = Program::new(Arch::X86_64);
+    reading(&mut program);
+    assert_eq!(findings(&program.build()).functions.len(), 1);
+    // A function whose start is not certain
+    program.ssl(Start::Bare, &[226, 215, 111], 900);
+    let stray = findings(&program.build());
+    assert_eq!(stray.reason(Name::SslWrite), Some(&Reason::NotUnique(2)));
+    // Half of a function
+    let mut program = Program::new(Arch::X86_64);
+    reading(&mut program);
+    program.ssl(Start::Usual, &[111], 900);
+    let half = findings(&program.build());
+    assert_eq!(half.reason(Name::SslWrite), Some(&Reason::NotUnique(2)));
+}
+
+#[test]
+fn finds_functions_whose_first_argument_was_dropped() {
+    let mut program = Program::new(Arch::X86_64);
+    program.lto = true;
+    program.ssl(Start::Usual, &[226, 215], 400);
+    let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+    let sealv = program.aead(&[117, 115, 104]);
+    for fixed in [false, true] {
+        let mut program = Program { file: program.file.clone(), ..Program::new(Arch::X86_64) };
+        if fixed {
+            program = Program::new(Arch::X86_64);
+            program.lto = true;
+            program.file.fixed = true;
+            program.ssl(Start::Usual, &[226, 215], 400);
+            program.ssl(Start::Usual, &[226, 215, 111], 500);
+            program.aead(&[117, 115, 104]);
+        }
+        let found = findings(&program.build());
+        assert_eq!(found.function(Name::SslWrite).virtual_address, write);
+        assert_eq!(found.function(Name::AeadSealv).virtual_address, sealv);
+    }
+    // What the third register holds are lines then, which are not reasons.
+    let mut program = Program::new(Arch::X86_64);
+    program.lto = true;
+    for reason in [300, 301, 302] {
+        program.ssl(Start::Usual, &[reason], 226);
+    }
+    program.ssl(Start::Usual, &[1, 2, 3], 111);
+    let found = findings(&program.build());
+    assert_eq!(found.reason(Name::SslWrite), Some(&Reason::NoMatch(4)));
+}
+
+#[test]
+fn pointer_in_data_counts_as_a_call() {
+    let build = |pointer: fn(&mut Program, u64)| {
+        let mut program = Program::new(Arch::X86_64);
+        let write = program.ssl(Start::Bare, &[226, 215, 111], 500);
+        pointer(&mut program, write);
+        (write, findings(&program.build()))
+    };
+    assert_eq!(build(|_, _| {}).1.functions, []);
+    let (write, relocated) = build(|program, at| program.file.relocations = vec![at]);
+    assert_eq!(relocated.function(Name::SslWrite).virtual_address, write);
+    let (write, packed) = build(|program, at| program.file.data = vec![1, at]);
+    assert_eq!(packed.function(Name::SslWrite).virtual_address, write);
+    // A pointer into the function does not.
+    assert_eq!(build(|program, at| program.file.relocations = vec![at + 4]).1.functions, []);
+}
+
+/// Code for size: push 111; pop rdx, and functions without alignment.
+#[test]
+fn finds_functions_of_code_for_size() {
+    let build = |before: &[u8], after: &[u8]| {
+        let mut program = Program::new(Arch::X86_64);
+        let mut starts = Vec::new();
+        for (i, reasons) in [[226, 215, 66], [226, 215, 111]].iter().enumerate() {
+            program.file.code.extend([0x90, 0x90, 0x90].iter().skip(i));
+            let call = program.here();
+            program.x86_call(call + 5 + before.len() as u64);
+            program.file.code.extend(before);
+            starts.push(program.here());
+            program.file.code.extend(after);
+            program.small_errors(reasons);
+        }
+        (starts, findings(&program.build()))
+    };
+    let (starts, found) = build(&[0x5d, 0xc3], &[0x55, 0x53]);
+    assert!(starts.iter().all(|start| start % 16 != 0), "{starts:x?}");
+    assert_eq!(found.function(Name::SslWrite).virtual_address, starts[1]);
+    // The target of what looks like a call, but in the middle of a function
+    assert_eq!(build(&[0x5d], &[0x55, 0x53]).1.functions, []);
+    assert_eq!(build(&[0x5d, 0xc3], &[0x31, 0xc0]).1.functions, []);
+}
+
+#[test]
+fn finds_names_that_follow_other_data() {
+    for before in [&b"\x05\x08\x06\x08"[..], b"\x81\x80", b"\xff/x", b"\x01 ab/"] {
+        let mut program = Program::new(Arch::X86_64);
+        program.file.strings = [&[1; 600], before, SSL_LIB.as_bytes(), b"\0"].concat();
+        program.strings[0] = STRINGS + 600 + before.len() as u64;
+        let write = program.ssl(Start::Usual, &[226, 215, 111], 500);
+        let found = findings(&program.build());
+        assert_eq!(found.function(Name::SslWrite).virtual_address, write, "{before:?}");
+    }
+}
+
+#[test]
+fn aws_lc_is_named() {
+    let label = |strings: &str| {
+        let mut program = Program::new(Arch::Arm64);
+        program.ssl(Start::Usual, &[226, 215, 111], 500);
+        program.file.strings.extend(strings.as_bytes());
+        findings(&program.build()).libraries
+    };
+    assert_eq!(label(""), [Library::BoringSsl]);
+    assert_eq!(label("OpenSSL 1.1.1 (compatible; BoringSSL)\0"), [Library::BoringSsl]);
+    assert_eq!(label("OpenSSL 1.1.1 (compatible; AWS-LC 1.40.0)\0"), [Library::AwsLc]);
 }
 
 #[test]
@@ -292,19 +438,6 @@ fn unwind_entry_gives_the_start_except_of_a_cold_part() {
     // `f.cold` has its own entry, but is not called and has no frame.
     let (_, cold) = build(Start::Bare);
     assert_eq!(cold.reason(Name::SslWrite), Some(&Reason::NoReferences));
-}
-
-#[test]
-fn static_openssl_is_reported_and_not_searched() {
-    let mut program = Program::new(Arch::X86_64);
-    program.ssl(Start::Usual, &[226, 215, 111], 500);
-    program.file.strings = b"OpenSSL 3.0.17 1 Jul 2025\0../ssl/ssl_lib.c\0".to_vec();
-    let found = findings(&program.build());
-    assert_eq!(found.libraries, [Library::OpenSsl]);
-    assert_eq!(found.reason(Name::SslWrite), Some(&Reason::StaticOpenSsl));
-    // libcrypto alone is not a TLS library.
-    program.file.strings = b"OpenSSL 3.0.17 1 Jul 2025\0../crypto/err/err.c\0".to_vec();
-    assert_eq!(findings(&program.build()).libraries, []);
 }
 
 #[test]

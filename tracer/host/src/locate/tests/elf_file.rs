@@ -7,6 +7,8 @@
 //! 0x00400  0x00400   strings           │
 //! 0x04000  0x04000   dynamic table, symbols, names, hash table
 //! 0x07000  0x07000   .eh_frame_hdr, FDEs
+//! 0x08000  0x08000   relocations
+//! 0x0a000  0x0a000   data                ─ writable segment
 //! 0x10000  0x11000   code              ─ executable segment
 //! after the code     .symtab, .strtab, .gnu_debugdata, sections
 //! ```
@@ -20,6 +22,8 @@ const DYNSYM: u64 = 0x5000;
 const DYNSTR: u64 = 0x6000;
 const HASH: u64 = 0x6800;
 const UNWIND: u64 = 0x7000;
+const RELOCATIONS: u64 = 0x8000;
+const DATA: u64 = 0xa000;
 const CODE_OFFSET: u64 = 0x10000;
 /// Address of the code.
 pub(super) const CODE: u64 = 0x11000;
@@ -40,6 +44,10 @@ pub(super) struct ElfFile {
     pub(super) debugdata: Vec<u8>,
     /// Functions with unwind information: address and size, sorted.
     pub(super) unwind: Vec<(u64, u32)>,
+    /// Values of relative relocations.
+    pub(super) relocations: Vec<u64>,
+    /// Words of the data segment.
+    pub(super) data: Vec<u64>,
     /// Set for a program that is loaded at fixed addresses.
     pub(super) fixed: bool,
     /// Set to use DT_HASH instead of DT_GNU_HASH.
@@ -58,6 +66,8 @@ impl ElfFile {
             needed: Vec::new(),
             debugdata: Vec::new(),
             unwind: Vec::new(),
+            relocations: Vec::new(),
+            data: Vec::new(),
             fixed: false,
             sysv_hash: false,
         }
@@ -82,7 +92,8 @@ impl ElfFile {
         put(file, 54, &56u16.to_le_bytes());
         let code = self.code.len() as u64;
         let segments = [
-            (1u32, 4u32, 0, 0, CODE_OFFSET),
+            (1u32, 4u32, 0, 0, DATA),
+            (1, 6, DATA, DATA, 0x1000),
             (1, 5, CODE_OFFSET, CODE, code),
             (2, 4, DYNAMIC, DYNAMIC, 0x1000),
             (4, 4, 0x200, 0x200, 0x100),
@@ -115,7 +126,14 @@ impl ElfFile {
 
         let mut names = vec![0];
         let mut table = symbol_table(&self.exports, &mut names);
-        let mut dynamic: Vec<u64> = vec![5, DYNSTR, 6, DYNSYM];
+        let relocation = if self.arch == Arch::X86_64 { 8u64 } else { 1027 };
+        let relocations: Vec<u64> =
+            self.relocations.iter().flat_map(|value| [DATA, relocation, *value]).collect();
+        let words = |all: &[u64]| all.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+        put(file, RELOCATIONS as usize, &words(&relocations));
+        put(file, DATA as usize, &words(&self.data));
+        let mut dynamic: Vec<u64> =
+            vec![5, DYNSTR, 6, DYNSYM, 7, RELOCATIONS, 8, 8 * relocations.len() as u64];
         for needed in &self.needed {
             dynamic.extend([1, names.len() as u64]);
             names.extend(needed.as_bytes());
