@@ -4,6 +4,7 @@
 //! names in ClientHellos and DNS queries still reveal the host. The number of both
 //! is bounded; the oldest are dropped first.
 
+mod digests;
 mod hashes;
 mod page;
 #[cfg(test)]
@@ -13,7 +14,8 @@ use std::{borrow::Cow, collections::VecDeque, ops::Range};
 
 use self::hashes::Hashes;
 pub use self::{
-    hashes::{Algorithm, HashMatch, HashedForm},
+    digests::{Algorithm, TextHashes},
+    hashes::{HashMatch, HashedForm},
     page::Page,
 };
 use crate::{
@@ -157,15 +159,7 @@ impl Visits {
     /// Returns the last visited page whose host is `name` with other characters in
     /// place of its dots, such as `news-example-org`.
     pub fn page_on_label(&self, name: &str) -> Option<&Visit> {
-        self.newest().find(|visit| {
-            let host = host_of_authority(visit.address.host());
-            ["-", "_", "--"].iter().any(|dot| {
-                // A label escapes its own hyphens by doubling them.
-                let plain = host.replace('.', dot);
-                let escaped = || host.replace('-', "--").replace('.', "-");
-                plain.eq_ignore_ascii_case(name) || escaped().eq_ignore_ascii_case(name)
-            })
-        })
+        self.newest().find(|visit| is_label_of(name, host_of_authority(visit.address.host())))
     }
 
     fn newest(&self) -> impl Iterator<Item = &Visit> {
@@ -240,6 +234,33 @@ impl Visits {
     pub fn hashed(&self, value: &str, named: impl FnOnce() -> bool) -> Option<HashMatch> {
         self.hashes.find(value, named)
     }
+}
+
+/// Reports whether a label names a host: with `-`, `_` or `--` in place of its dots, or with
+/// `-` and its own hyphens doubled.
+fn is_label_of(label: &str, host: &str) -> bool {
+    let is = |dot: &str, hyphen: &str| {
+        let mut rest = label.as_bytes();
+        host.bytes().all(|byte| {
+            let written = match byte {
+                b'.' => dot.as_bytes(),
+                b'-' => hyphen.as_bytes(),
+                _ => {
+                    let found =
+                        rest.split_off_first().is_some_and(|it| it.eq_ignore_ascii_case(&byte));
+                    return found;
+                }
+            };
+            rest.strip_prefix(written).is_some_and(|after| {
+                rest = after;
+                true
+            })
+        }) && rest.is_empty()
+    };
+    label.len() >= host.len()
+        && [("-", "-"), ("_", "-"), ("--", "-"), ("-", "--")]
+            .iter()
+            .any(|(dot, hyphen)| is(dot, hyphen))
 }
 
 fn without_www(host: &str) -> &str {

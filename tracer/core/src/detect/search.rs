@@ -274,11 +274,11 @@ impl<'a> Search<'a> {
         for span in url::spans(text, value.truncated, work) {
             any = true;
             let found = &text[span.start..span.end];
-            // A visited page shows that a decoded space belongs to the URL.
+            // A visited page shows that a decoded space belongs to the URL, and what does not.
             let found = if span.start == 0 && !value.truncated && self.visits.page(text).is_some() {
                 text
             } else {
-                found
+                visited::without_neighbour(found, self.visits).unwrap_or(found)
             };
             let host = &text[span.host_start..span.host_end];
             let truncated = value.truncated && span.open;
@@ -301,13 +301,14 @@ impl<'a> Search<'a> {
         false
     }
 
-    /// Finds a visited host that is used as a key: `{"news.example": 3}`.
+    /// Finds a visited host that is used as a key: `{"news.example": 3}`, `X-news-example: 3`.
     fn find_visited_key(&mut self, value: &Value<'_>) {
-        let Some(name) = value.key else { return };
+        let Some(name) = value.key.and_then(|key| visited::host_in_key(key, self.visits, self.own))
+        else {
+            return;
+        };
         let known = |found: &Finding| found.class.as_deref() == Some("host") && found.value == name;
-        if visited::is_others_host(name, self.visits, self.own)
-            && !self.found.list.last().is_some_and(known)
-        {
+        if !self.found.list.last().is_some_and(known) {
             let class = Some("host".to_owned());
             let found = finding(Kind::Url, class, name, value.chain.to_string(), false);
             self.add(Finding { role: Some(UrlRole::Unknown), ..found });

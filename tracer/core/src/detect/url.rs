@@ -4,7 +4,7 @@ mod authority;
 mod end;
 
 use self::authority::Authority;
-pub(super) use self::authority::is_host;
+pub(super) use self::{authority::is_host, end::SEPARATORS};
 use crate::content::Work;
 
 /// The position of a URL in a text, in bytes.

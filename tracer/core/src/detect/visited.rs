@@ -1,7 +1,10 @@
 //! Values that are recognised only with knowledge of the visits: a bare host, a host
 //! in the name of a file or among other words, an address without a scheme, a hash.
 
-use super::{pair::normalize_key, url::is_host};
+use super::{
+    pair::normalize_key,
+    url::{SEPARATORS, is_host},
+};
 use crate::{
     address::{Address, Site, host_of_authority},
     finding::{Kind, Visited},
@@ -101,6 +104,42 @@ fn is_surt(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
     let host = host.join(".");
     let is_exact = host.contains('.') && is_host(&host) && visits.page_on_host(&host).is_some();
     is_exact && is_others_host(&host, visits, own) && (rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns the visited host that the name of a field is, with its dots or with dashes in their
+/// place, and behind the `X-` of header fields.
+pub(super) fn host_in_key<'k>(
+    key: &'k str,
+    visits: &Visits,
+    own: Option<&Site>,
+) -> Option<&'k str> {
+    if visits.is_empty() {
+        return None;
+    }
+    if is_others_host(key, visits, own) {
+        return Some(key);
+    }
+    if key.contains('.') || !key.contains(['-', '_']) {
+        return None;
+    }
+    let bare = key.get(..2).filter(|x| x.eq_ignore_ascii_case("x-")).map(|_| &key[2..]);
+    [Some(key), bare].into_iter().flatten().find(|name| {
+        name.contains(['-', '_']) && visits.page_on_label(name).is_some_and(|it| it.site() != own)
+    })
+}
+
+/// Returns the visited URL at the start of a URL that the sender's mark continues, as in
+/// `https://news.example.org/x,3`.
+pub(super) fn without_neighbour<'u>(url: &'u str, visits: &Visits) -> Option<&'u str> {
+    /// Number of marks that are tried. A record has few fields.
+    const MAX: usize = 8;
+    let path = url.find("://").and_then(|at| Some(at + 3 + url[at + 3..].find('/')?))?;
+    let is_mark = |c: char| SEPARATORS.contains(&c) || matches!(c, ':' | '\'');
+    if visits.is_empty() || !url[path..].contains(is_mark) || visits.page(url).is_some() {
+        return None;
+    }
+    let ends = url[path..].match_indices(is_mark).map(|(at, _)| &url[..path + at]);
+    ends.take(MAX).find(|visited| visits.page(visited).is_some())
 }
 
 /// Reports whether a host was visited and belongs to another site than the

@@ -75,4 +75,10 @@ fn a_visited_page_shows_that_a_space_belongs_to_the_url() {
     assert_eq!(find(r#"{"u":"https://a.test/x?q=two words"}"#), ["https://a.test/x?q=two words"]);
     assert_eq!(find(r#"{"u":"https://a.test/x?q=two"}"#), ["https://a.test/x?q=two"]);
     assert_eq!(find(r#"{"u":"https://a.test/y and more"}"#), ["https://a.test/y"]);
+    let page = "https://a.test/x?q=two%20words";
+    for text in ["URL,3", "URL;3;view", "URL~1", "URL:x", "URL'", "URL,3\nURL,4"] {
+        let found = find(&text.replace("URL", page));
+        assert!(found.iter().all(|url| url == page) && !found.is_empty(), "{text}: {found:?}");
+    }
+    assert_eq!(find("https://a.test/y,3"), ["https://a.test/y,3"]);
 }

@@ -71,6 +71,20 @@ fn finds_a_visited_address_without_scheme_in_any_field() {
 }
 
 #[test]
+fn finds_a_visited_host_in_the_name_of_a_field() {
+    for name in ["news-example-org", "X-news-example-org", "x-News_Example_org"] {
+        let found = urls_in_request(&format!("{name}: 1\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!(found, [format!("host {}", name.trim_start_matches(['X', 'x', '-']))], "{name}");
+        let found = urls(&format!(r#"{{"{name}":3}}"#));
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+    }
+    for name in ["X-Example-Org", "news-example", "x-news", "news-example-org-id"] {
+        let found = urls_in_request(&format!("{name}: 1\r\nContent-Length: 0\r\n\r\n"));
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
+#[test]
 fn joins_an_origin_and_a_path() {
     let origin = "https://other.example";
     for body in [

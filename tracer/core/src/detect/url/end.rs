@@ -1,8 +1,9 @@
 //! The end of a URL in running text.
 //!
 //! A value that consists of a URL is kept whole. In other text, a URL ends where the
-//! quotation mark or bracket before it is closed, and before the punctuation that
-//! follows it. Characters that occur inside URLs are kept.
+//! quotation mark or bracket before it is closed, where the separator of fields before it
+//! returns, and before the punctuation that follows it. Other characters that occur inside
+//! URLs are kept.
 
 use std::ops::Range;
 
@@ -14,6 +15,10 @@ const QUOTES: [(&str, &str); 4] = [("'", "'"), ("%22", "%22"), ("%27", "%27"), (
 
 /// Marks that are repeated behind a text that they emphasise, as in Markdown.
 const EMPHASIS: [u8; 3] = [b'*', b'_', b'~'];
+
+/// Marks that occur in URLs, and with which senders separate fields (`4,https://…,2`) or
+/// enclose URLs.
+pub(in crate::detect) const SEPARATORS: [char; 6] = [',', ';', '~', '!', '*', '$'];
 
 /// Returns the end of the URL that begins at `start`, and whether only the end of the
 /// text ends it. `rest` is the run of URL characters after the authority.
@@ -56,11 +61,13 @@ fn closing(text: &str, start: usize, rest: Range<usize>) -> Option<usize> {
             .and_then(|at| before.get(at..))
             .is_some_and(|it| it.eq_ignore_ascii_case(open))
     };
+    let separator = separator(before);
     let quote = QUOTES.iter().find(|(open, _)| ends_with(open)).map(|(_, close)| *close);
     let (mut round, mut square) = (0_u32, 0_u32);
     let (in_round, in_square) = (before.ends_with('('), before.ends_with('['));
     let content = &text[rest.clone()];
     let found = content.char_indices().find(|&(at, c)| match c {
+        _ if separator == Some(c) => true,
         '(' => {
             round += 1;
             false
@@ -86,6 +93,27 @@ fn closing(text: &str, start: usize, rest: Range<usize>) -> Option<usize> {
         _ => !c.is_ascii() && is_wide_delimiter(c),
     });
     found.map(|(at, _)| rest.start + at)
+}
+
+/// Returns the separator of the fields of which a URL is one: the mark directly before it, or
+/// the one in a table's header.
+fn separator(before: &str) -> Option<char> {
+    before.chars().next_back().filter(|c| SEPARATORS.contains(c)).or_else(|| header(before))
+}
+
+/// Returns the separator in the first line of a text if the line consists of names, as in CSV.
+fn header(before: &str) -> Option<char> {
+    /// Maximum length of a header.
+    const MAX: usize = 512;
+    let window = &before.as_bytes()[..before.len().min(MAX)];
+    let line = before.get(..memchr::memchr(b'\n', window)?)?;
+    let separator = line.chars().find(|c| matches!(c, ',' | ';'))?;
+    let mut names = line.trim_end().split(separator).map(|name| name.trim_matches('"'));
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/'))
+    };
+    names.all(is_name).then_some(separator)
 }
 
 /// Removes punctuation that belongs to the text rather than to the URL.

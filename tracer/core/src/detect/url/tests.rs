@@ -180,6 +180,37 @@ fn splits_lists() {
 }
 
 #[test]
+fn ends_where_the_separator_of_fields_returns() {
+    let url = "https://a.test/x?q=private";
+    for text in [
+        "1795382061,URL,3",
+        "1795382061,URL,3,view\n1795382062,URL,4,view",
+        "3;URL;view",
+        "3\tURL\tview",
+        "3|URL|view",
+        "3||URL||view",
+        "view~URL~3",
+        "view!URL!3",
+        "$URL$3",
+        "url,count\nURL,3\nURL,4",
+        "url;count\r\nURL;3\r\nURL;4",
+        "\"url\",\"count\"\nURL,3",
+        "id,url\n1,URL",
+    ] {
+        let text = text.replace("URL", url);
+        let found = whole(&text);
+        assert!(!found.is_empty() && found.iter().all(|it| *it == url), "{text}: {found:?}");
+    }
+    for url in ["https://a.test/1,2,3", "https://a.test/x;jsessionid=1"] {
+        for text in ["URL", "URL\nURL", "see URL or", "words, and\nURL", "\"URL\",2", "a,\"URL\",2"]
+        {
+            let text = text.replace("URL", url);
+            assert!(whole(&text).iter().all(|it| *it == url), "{text}");
+        }
+    }
+}
+
+#[test]
 fn ignores_text_that_is_not_a_url() {
     for text in [
         "ftp://a.test/",
@@ -212,6 +243,8 @@ fn no_continuation_contradicts_a_truncated_text() {
         "[t](https://a.test/x?a[0]=1](b) https://a.test&b@c.test/x https://a.test__!__",
         "「https://例え.example/あ」 https://a.test/x。b https://a.test/x?t=1:2:3.",
         "https://a.test/x?a=https://b.test/y, *https://c.test/**",
+        "url,count\nhttps://a.test/x,3\nhttps://a.test/y,4",
+        "1,https://a.test/x,3;https://a.test/y;4~https://a.test/z~5",
     ] {
         let all: Vec<_> =
             spans(text, false, &mut Work::unlimited()).map(|it| &text[it.start..it.end]).collect();
