@@ -15,17 +15,17 @@ use super::{
     differential::{Event as SentEvent, Findings, Samples, analyse},
     identifiers::{IdentifierHistory, IdentifierTracker},
     journal::{Journal, OpenMethod, Outcome, Stage},
-    mentions::{CanaryMention, find_mentions},
+    mentions::{CanaryMention, Titles, find_mentions},
     phase::Phase,
     understanding::{Opaque, Understanding},
 };
 use tracer_core::{
     account::Accounts,
-    address::{Site, host_of_authority},
+    address::Site,
     application::Application,
     extensions::Extensions,
     finding::{Kind, Level, Recipient, Sender, Severity},
-    judge::{Disclosure, JudgedRequest},
+    judge::{Disclosure, HostSource, JudgedRequest},
     knowledge::Knowledge,
     pipeline::{Output, Pipeline},
     proto::{NameSource, ServerName},
@@ -50,6 +50,7 @@ pub struct Gatherer {
     outputs: Vec<Output>,
     journal: Journal,
     pages: Vec<Page>,
+    titles: Titles,
     /// The browser's own requests.
     own: Vec<OwnRequest>,
     /// Those of them that disclose something, whole.
@@ -159,11 +160,14 @@ impl Gatherer {
         }
         pipeline.keep_names();
         let pages = pages(&journal);
+        let mut titles = Titles::default();
+        pages.iter().for_each(|page| titles.add(&page.canary.title));
         Self {
             pipeline,
             outputs: Vec::new(),
             journal,
             pages,
+            titles,
             own: Vec::new(),
             disclosing: Vec::new(),
             disclosing_bytes: 0,
@@ -184,6 +188,7 @@ impl Gatherer {
     /// A new stage or visit has to be passed on before the events that it causes.
     pub fn update_journal(&mut self, journal: Journal) {
         self.pages = pages(&journal);
+        self.pages.iter().for_each(|page| self.titles.add(&page.canary.title));
         self.journal = journal;
     }
 
@@ -349,11 +354,10 @@ impl Gatherer {
 
     fn add(&mut self, decoded: Arc<JudgedRequest>) {
         let request = &decoded.sent.message;
-        let authority = request.authority.as_deref().unwrap_or_default();
         let stage = self.journal.stage_at(request.time);
         let pages = self.pages_at(request.time);
-        let mentions = find_mentions(request, &pages);
-        let host = host_of_authority(authority);
+        let mentions = find_mentions(request, &pages, &self.titles);
+        let host = certain_host(&decoded).unwrap_or_default();
         if pages.iter().any(|page| page.host() == host) {
             // The visit itself, or something that the page loads.
             let path = request.target();
@@ -468,10 +472,18 @@ fn pages(journal: &Journal) -> Vec<Page> {
     pages
 }
 
+/// Returns the host that a request names, or that its connection does. Other hosts at the same
+/// address may be of other sites.
+fn certain_host(decoded: &JudgedRequest) -> Option<&str> {
+    let is_certain =
+        decoded.derived_host.as_ref().is_none_or(|host| host.from == HostSource::ServerName);
+    decoded.host().filter(|_| is_certain)
+}
+
 /// Returns the host that a request was sent to, and its registrable domain.
 fn recipient_of(decoded: &JudgedRequest) -> (String, String) {
-    let host = match (&decoded.sent.message.authority, decoded.sent.connection.remote) {
-        (Some(authority), _) => host_of_authority(authority).to_owned(),
+    let host = match (decoded.host(), decoded.sent.connection.remote) {
+        (Some(host), _) => host.to_owned(),
         (None, Some(remote)) => remote.ip().to_string(),
         (None, None) => "an unknown host".to_owned(),
     };

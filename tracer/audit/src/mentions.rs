@@ -1,6 +1,9 @@
 //! Finds mentions of the audit's pages in a request, through every encoding.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     canary::{Canary, Extent, Mention},
@@ -9,6 +12,7 @@ use super::{
 use tracer_core::{
     content::{self, Limits},
     proto::Request,
+    visits::TextHashes,
 };
 
 /// A mention of a page in a request.
@@ -26,44 +30,99 @@ pub(super) struct CanaryMention {
 /// Length of the text that is kept around a page's words, in bytes.
 const MAX_VALUE: usize = 512;
 
+/// The titles of pages, by their hashes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Titles {
+    hashes: TextHashes,
+    /// Titles that are in `hashes`.
+    known: HashSet<Arc<str>>,
+}
+
+impl Titles {
+    /// Adds the title of a page.
+    pub(super) fn add(&mut self, title: &str) {
+        if !self.known.contains(title) {
+            let title: Arc<str> = title.into();
+            self.hashes.insert(&title);
+            self.known.insert(title);
+        }
+    }
+}
+
 /// Returns the pages that a request mentions, each with the value that reveals most of it.
 ///
 /// Of pages with a part in common, a value mentions the one with the most parts in it, and of several
 /// such pages the first one in `canaries`.
-pub(super) fn find_mentions(request: &Request, canaries: &[&Canary]) -> Vec<CanaryMention> {
-    let mut found: Vec<(usize, CanaryMention)> = Vec::new();
+pub(super) fn find_mentions(
+    request: &Request,
+    canaries: &[&Canary],
+    titles: &Titles,
+) -> Vec<CanaryMention> {
+    let mut found = Found::default();
     if canaries.is_empty() {
         return Vec::new();
     }
+    for field in &request.headers {
+        let name = String::from_utf8_lossy(&field.name);
+        found.look(&name, canaries, || format!("header:{name}"));
+    }
     content::unwrap(request, &Limits::default(), |value| {
-        let text = value.text.to_ascii_lowercase();
-        for (canary, mention) in mentioned(&text, canaries) {
-            let (rank, len) = (rank(mention), text.len());
-            let found_in = |value: &str, chain: String| CanaryMention {
-                canary: canary.id,
-                mention,
-                value: enclosing_text(value, word(canary, mention)).to_owned(),
-                chain,
-            };
-            // Address and title are separate mentions. Of each, the value that reveals most counts,
-            // and of several such values the innermost one.
-            let same = found.iter_mut().find(|(_, known)| {
-                known.canary == canary.id
-                    && (known.mention == Mention::Title) == (mention == Mention::Title)
-            });
-            match same {
-                Some((known_len, known)) => {
-                    let known_rank = self::rank(known.mention);
-                    if rank > known_rank || (rank == known_rank && len < *known_len) {
-                        *known = found_in(value.text, value.chain.to_string());
-                        *known_len = len;
-                    }
-                }
-                None => found.push((len, found_in(value.text, value.chain.to_string()))),
-            }
+        let chain = || value.chain.to_string();
+        found.look(value.text, canaries, chain);
+        // Names of fields can be data as well.
+        if let Some(key) = value.key {
+            found.look(key, canaries, chain);
+        }
+        if let Some((_, title)) = titles.hashes.find(value.text)
+            && let Some(canary) = canaries.iter().find(|canary| *canary.title == **title)
+        {
+            found.add(canary, Mention::Title, value.text, value.text.len(), chain);
         }
     });
-    found.into_iter().map(|(_, mention)| mention).collect()
+    found.0.into_iter().map(|(_, mention)| mention).collect()
+}
+
+/// The mentions that were found, each with the length of the text around it.
+#[derive(Default)]
+struct Found(Vec<(usize, CanaryMention)>);
+
+impl Found {
+    /// Adds what a text mentions.
+    fn look(&mut self, text: &str, canaries: &[&Canary], chain: impl Fn() -> String) {
+        for (canary, mention) in mentioned(&text.to_ascii_lowercase(), canaries) {
+            let value = enclosing_text(text, word(canary, mention));
+            self.add(canary, mention, value, text.len(), &chain);
+        }
+    }
+
+    /// Adds a mention. Address and title are separate mentions. Of each, the value that reveals
+    /// most counts, and of several such values the innermost one.
+    fn add(
+        &mut self,
+        canary: &Canary,
+        mention: Mention,
+        value: &str,
+        len: usize,
+        chain: impl Fn() -> String,
+    ) {
+        let found = || {
+            let (canary, value, chain) = (canary.id, value.to_owned(), chain());
+            CanaryMention { canary, mention, value, chain }
+        };
+        let same = self.0.iter_mut().find(|(_, known)| {
+            known.canary == canary.id
+                && (known.mention == Mention::Title) == (mention == Mention::Title)
+        });
+        match same {
+            Some((known_len, known)) => {
+                let (rank, known_rank) = (rank(mention), rank(known.mention));
+                if rank > known_rank || (rank == known_rank && len < *known_len) {
+                    (*known_len, *known) = (len, found());
+                }
+            }
+            None => self.0.push((len, found())),
+        }
+    }
 }
 
 /// Returns the pages that a text in lower case mentions.
@@ -243,7 +302,7 @@ mod tests {
         let inner = format!(r#"{{"h":"{}","u":"{}"}}"#, canary.host(), canary.url);
         let body = format!(r#"{{"data":"{}"}}"#, data_encoding::BASE64.encode(inner.as_bytes()));
         let request = post(&body);
-        let named = find_mentions(&request, &[&canary]);
+        let named = find_mentions(&request, &[&canary], &Titles::default());
         assert_eq!(named.len(), 1, "{named:?}");
         assert_eq!(named[0].mention, Mention::Address(Extent::Full));
         assert_eq!(named[0].value, canary.url);
@@ -272,7 +331,7 @@ mod tests {
         let packed = gzip.finish().unwrap();
         let body = format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&packed));
         let request = post(&body);
-        let named = find_mentions(&request, &[&canary]);
+        let named = find_mentions(&request, &[&canary], &Titles::default());
         assert_eq!(named[0].chain, "body > json.d > base64 > gzip > json[0].u");
         let steps = steps_to(&request, &named[0].chain, &named[0].value, false);
         assert_eq!(steps[2].bytes, Some(packed.len() as u64));
@@ -283,7 +342,7 @@ mod tests {
         let masked: Vec<u8> =
             inner.bytes().zip([0xa5, 0x11].iter().cycle()).map(|(a, b)| a ^ b).collect();
         let request = post(&format!(r#"{{"d":"{}"}}"#, data_encoding::BASE64.encode(&masked)));
-        let named = find_mentions(&request, &[&canary]);
+        let named = find_mentions(&request, &[&canary], &Titles::default());
         assert_eq!(named[0].chain, "body > json.d > base64 > xor:a511 > json[0].u");
         let steps = steps_to(&request, &named[0].chain, &named[0].value, false);
         assert!(steps[3].excerpt.as_deref().unwrap().starts_with("[{\"u\""), "{steps:?}");
@@ -305,7 +364,11 @@ mod tests {
         let pages = crate::differential::design::pages(1, &hosting, 16, 3);
         let all: Vec<&Canary> = pages.iter().collect();
         for page in &pages {
-            let named = find_mentions(&post(&format!(r#"{{"u":"{}"}}"#, page.url)), &all);
+            let named = find_mentions(
+                &post(&format!(r#"{{"u":"{}"}}"#, page.url)),
+                &all,
+                &Titles::default(),
+            );
             let ids: Vec<u64> = named.iter().map(|one| one.canary).collect();
             assert_eq!(ids, [page.id], "{}: {named:?}", page.url);
             assert_eq!(named[0].mention, Mention::Address(Extent::Full));
@@ -319,7 +382,11 @@ mod tests {
                 (page.host(), Mention::Address(Extent::Host)),
                 (&page.title, Mention::Title),
             ] {
-                let named = find_mentions(&post(&format!(r#"{{"u":"{text}"}}"#)), &recent);
+                let named = find_mentions(
+                    &post(&format!(r#"{{"u":"{text}"}}"#)),
+                    &recent,
+                    &Titles::default(),
+                );
                 let found: Vec<_> = named.iter().map(|one| (one.canary, one.mention)).collect();
                 assert_eq!(found, [(page.id, mention)], "{text}");
             }
@@ -327,7 +394,47 @@ mod tests {
     }
 
     #[test]
+    fn names_of_fields_are_mentions() {
+        let canary = canary();
+        let label = canary.host().replace('.', "-");
+        let named = |text: &str| {
+            let request = parse_http1(text.as_bytes()).0.pop().unwrap();
+            find_mentions(&request, &[&canary], &Titles::default())
+        };
+        let head = "GET / HTTP/1.1\r\nHost: c.example\r\n";
+        for found in [
+            named(&format!("{head}X-{label}: 1\r\n\r\n")),
+            find_mentions(&post(&format!(r#"{{"{label}":1}}"#)), &[&canary], &Titles::default()),
+        ] {
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].mention, Mention::Address(Extent::Host));
+        }
+        assert_eq!(named(&format!("{head}X-Other-Name: 1\r\n\r\n")), []);
+    }
+
+    #[test]
+    fn hashes_of_titles_are_mentions() {
+        use sha2::Digest as _;
+        let canary = canary();
+        let mut titles = Titles::default();
+        titles.add(&canary.title);
+        let sha256 = sha2::Sha256::digest(&canary.title);
+        let [hex, base64] =
+            [data_encoding::HEXLOWER, data_encoding::BASE64].map(|it| it.encode(&sha256));
+        for hash in [&hex, &hex[..32], &base64] {
+            let named = find_mentions(&post(&format!(r#"{{"t":"{hash}"}}"#)), &[&canary], &titles);
+            assert_eq!(named.len(), 1, "{named:?}");
+            assert_eq!((named[0].mention, &*named[0].value), (Mention::Title, hash));
+            assert_eq!(named[0].chain, "body > json.t");
+        }
+        let other = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest("another title"));
+        let request = post(&format!(r#"{{"t":"{other}"}}"#));
+        assert_eq!(find_mentions(&request, &[&canary], &titles), []);
+    }
+
+    #[test]
     fn other_urls_are_not_mentions() {
-        assert_eq!(find_mentions(&post(r#"{"u":"https://other.example/"}"#), &[&canary()]), []);
+        let request = post(r#"{"u":"https://other.example/"}"#);
+        assert_eq!(find_mentions(&request, &[&canary()], &Titles::default()), []);
     }
 }
