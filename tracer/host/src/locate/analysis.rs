@@ -183,8 +183,11 @@ impl<'a> Analysis<'a> {
             return Ok(());
         };
         self.libraries.insert(Library::OpenSsl);
-        let found = openssl::find(users, strings, &files, argument);
-        self.add_found(Name::SslWrite, Library::OpenSsl, found)
+        let write = openssl::find(users, strings, &files, argument);
+        let start = write.as_ref().ok().map(|addresses| addresses.start);
+        self.add_found(Name::SslWrite, Library::OpenSsl, write)?;
+        let write_ex = openssl::find_ex(self.image, users, strings, &files, argument, start)?;
+        self.add_found(Name::SslWriteEx, Library::OpenSsl, write_ex)
     }
 
     /// Searches for BoringSSL and its descendants.

@@ -80,6 +80,24 @@ pub(super) fn users(image: &Image<'_>, targets: &Targets) -> io::Result<Result<U
     Search::new(image, &references)?.functions()
 }
 
+/// Finds the functions that call the function at `target`, or jump to it.
+pub(super) fn callers(image: &Image<'_>, target: u64) -> io::Result<Result<Users, Reason>> {
+    let mut calls = Vec::new();
+    scan_code(image, |arch, address, window| {
+        code::calls_of(arch, window, address, target, |at| {
+            if calls.len() <= MAX_REFERENCES {
+                calls.push(Reference { at, target, argument: None });
+            }
+        });
+    })?;
+    if calls.len() > MAX_REFERENCES {
+        return Ok(Err(Reason::TooComplex));
+    }
+    calls.sort_unstable();
+    calls.dedup();
+    Search::new(image, &calls)?.functions()
+}
+
 /// Finds the references of the code to `targets`.
 fn references(image: &Image<'_>, targets: &Targets) -> io::Result<Vec<Reference>> {
     let mut references = Vec::new();
@@ -172,8 +190,11 @@ impl<'a> Search<'a> {
             && function.end - function.start <= MAX_FUNCTION
         {
             let code = self.image.read_address(function.start, 16)?;
+            let before = self.image.read_address(function.start.saturating_sub(8), 8)?;
             let certain = self.called.all.binary_search(&function.start).is_ok()
-                || self.image.arch == Arch::X86_64 && x86::begins_with_frame(&code);
+                || self.image.arch == Arch::X86_64
+                    && (x86::begins_with_frame(&code)
+                        || x86::is_padded_start(&before, function.start, &code));
             let contains = self.contains(function.start, Some(function.end), at)?;
             return Ok((certain && contains).then_some(function.start));
         }

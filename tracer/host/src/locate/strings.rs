@@ -36,6 +36,8 @@ pub(super) struct Strings {
     functions: Vec<(FunctionName, u64)>,
     /// True if there is a version string of OpenSSL.
     pub(super) openssl: bool,
+    /// The first two numbers of that version.
+    pub(super) openssl_version: Option<(u8, u8)>,
     /// True if there is a version string of BoringSSL.
     pub(super) boringssl: bool,
     /// True if there is a version string of AWS-LC, or one of its paths.
@@ -158,10 +160,12 @@ impl Strings {
             self.boringssl = true;
         } else if memmem::find(version, b"AWS-LC").is_some() {
             self.aws_lc = true;
-        } else if matches!(version, [b'0'..=b'9', b'.', b'0'..=b'9', b'.', b'0'..=b'9', ..])
+        } else if let [major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9', b'.', b'0'..=b'9', ..] =
+            version
             && version.ends_with_year()
         {
             self.openssl = true;
+            self.openssl_version = Some((major - b'0', minor - b'0'));
         }
     }
 }

@@ -141,6 +141,25 @@ pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
     }
 }
 
+/// Finds the calls of `target`, and the jumps to it.
+pub(super) fn calls_of(code: &[u8], address: u64, target: u64, mut found: impl FnMut(u64)) {
+    for (at, word) in words(code, address) {
+        if branch(word, at) == Some(Some(target)) {
+            found(at);
+        }
+    }
+}
+
+/// Returns the target of a call or an unconditional jump. The inner `None` is the unknown target of
+/// another instruction that changes the flow of control.
+pub(super) fn branch(word: u32, at: u64) -> Option<Option<u64>> {
+    match decode(word, at) {
+        Kind::Branch(target) | Kind::Call(target) => Some(Some(target)),
+        Kind::BranchIf(_) | Kind::CallRegister | Kind::Stop => Some(None),
+        _ => None,
+    }
+}
+
 pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
     let mut walk = Walk { end: start, ..Walk::default() };
     let mut constants = Site::default();
@@ -214,8 +233,8 @@ fn record(kind: Kind, word: u32, at: u64, constants: &mut Site, walk: &mut Walk)
             }
             return;
         }
-        Kind::Branch(target) | Kind::Call(target) => {
-            walk.calls.insert(target);
+        Kind::Branch(_) | Kind::Call(_) => {
+            walk.references.insert(at);
         }
         _ => {}
     }
@@ -327,7 +346,7 @@ mod tests {
         let walk = walk(&code, 0x1000, End::Unknown(&[])).unwrap();
         assert_eq!(walk.end, 0x102c);
         assert_eq!(walk.constants[2], BTreeSet::from([215, 226]));
-        assert_eq!(walk.calls, BTreeSet::from([0x1050, 0x1054]));
+        assert_eq!(walk.references, BTreeSet::from([0x1000, 0x1010, 0x1024]));
         // At the second call, no constant is left.
         let site = [None, Some(0), Some(226), None, Some(127), None];
         assert_eq!(walk.sites, BTreeSet::from([site]));

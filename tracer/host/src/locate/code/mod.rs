@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::Arch;
 
 mod arm64;
+pub(super) mod forward;
 pub(super) mod x86;
 
 /// Maximum number of bytes of a function. The functions to locate have 150–1500 bytes.
@@ -74,14 +75,12 @@ pub(super) type Site = [Option<u32>; ARGUMENTS];
 pub(super) struct Walk {
     /// Address after the last instruction.
     pub(super) end: u64,
-    /// Addresses of the instructions that may refer to strings.
+    /// Addresses of the instructions that may refer to strings, and of direct calls and jumps.
     pub(super) references: BTreeSet<u64>,
     /// Constants that are put into the register of each argument.
     pub(super) constants: [BTreeSet<u32>; ARGUMENTS],
     /// Calls, and jumps, with some constant argument.
     pub(super) sites: BTreeSet<Site>,
-    /// Targets of direct calls, and of jumps that leave the function.
-    pub(super) calls: BTreeSet<u64>,
 }
 
 /// The end of a function.
@@ -130,6 +129,14 @@ pub(super) fn calls(arch: Arch, code: &[u8], address: u64, found: impl FnMut(u64
     match arch {
         Arch::X86_64 => x86::calls(code, address, found),
         Arch::Arm64 => arm64::calls(code, address, found),
+    }
+}
+
+/// Finds the calls of `target` in `code`, and the jumps to it.
+pub(super) fn calls_of(arch: Arch, code: &[u8], address: u64, target: u64, found: impl FnMut(u64)) {
+    match arch {
+        Arch::X86_64 => x86::calls_of(code, address, target, found),
+        Arch::Arm64 => arm64::calls_of(code, address, target, found),
     }
 }
 

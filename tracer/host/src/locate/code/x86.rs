@@ -20,7 +20,7 @@ const FRAMES: [&[u8]; 2] = [&[0x55, 0x48, 0x89, 0xe5], &[0x55, 0x48, 0x8b, 0xec]
 
 /// Returns the index of the argument that a register holds (System V ABI for x86_64, 3.2.3), by
 /// the number of the register in instructions.
-fn argument(register: u8) -> Option<usize> {
+pub(super) fn argument(register: u8) -> Option<usize> {
     // rdi, rsi, rdx, rcx, r8, r9
     [7, 6, 2, 1, 8, 9].iter().position(|number| *number == register)
 }
@@ -100,18 +100,36 @@ pub(super) fn calls(code: &[u8], address: u64, mut found: impl FnMut(u64)) {
     }
 }
 
+/// Finds the calls of `target`, and the jumps to it.
+pub(super) fn calls_of(code: &[u8], address: u64, target: u64, mut found: impl FnMut(u64)) {
+    for opcode in memchr::memchr2_iter(0xe8, 0xe9, code) {
+        let next = address.wrapping_add(opcode as u64 + 5);
+        let to = code.i32(opcode + 1).map(|by| next.wrapping_add_signed(i64::from(by)));
+        if to == Some(target) {
+            found(address.wrapping_add(opcode as u64));
+        }
+    }
+}
+
 /// Reports whether control cannot pass from the end of `before` to what follows: it ends with a
 /// return, an unconditional jump or padding.
 fn ends_with_stop(before: &[u8]) -> bool {
+    is_after_padding(before)
+        || matches!(
+            before,
+            [.., 0xc3 | 0xf4]
+                | [.., 0x0f, 0x0b]
+                | [.., 0xff, 0xe0..=0xe7]
+                | [.., 0xeb, _]
+                | [.., 0xe9, _, _, _, _]
+        )
+}
+
+/// Reports whether `before` ends with `int3`, `nop` or one of its multi-byte forms.
+fn is_after_padding(before: &[u8]) -> bool {
     matches!(
         before,
-        [.., 0xc3 | INT3 | 0xf4]
-            | [.., 0x0f, 0x0b]
-            | [.., 0xff, 0xe0..=0xe7]
-            | [.., 0xeb, _]
-            | [.., 0xe9, _, _, _, _]
-            // nop, and its multi-byte forms
-            | [.., 0x90]
+        [.., INT3 | 0x90]
             | [.., 0x0f, 0x1f, 0x00]
             | [.., 0x0f, 0x1f, 0x40, 0x00]
             | [.., 0x0f, 0x1f, 0x44, 0x00, 0x00]
@@ -136,6 +154,14 @@ pub(in crate::locate) fn begins_with_frame(code: &[u8]) -> bool {
 /// Reports whether a function can begin between `before` and `after`, without alignment.
 pub(in crate::locate) fn is_packed_start(before: &[u8], after: &[u8]) -> bool {
     ends_with_stop(before) && begins_with_prologue(after)
+}
+
+/// Reports whether a function can begin at `start`, between `before` and `after`: the address is
+/// aligned by padding, which cold parts of functions are not.
+pub(in crate::locate) fn is_padded_start(before: &[u8], start: u64, after: &[u8]) -> bool {
+    start.is_multiple_of(FUNCTION_ALIGNMENT)
+        && is_after_padding(before)
+        && begins_with_prologue(after)
 }
 
 /// Returns the aligned addresses in `code` that follow padding and begin like a function with
@@ -288,7 +314,7 @@ impl Registers {
             matches!(flow, FlowControl::UnconditionalBranch | FlowControl::IndirectBranch),
         );
         if flow == FlowControl::Call || flow == FlowControl::UnconditionalBranch {
-            walk.calls.insert(instruction.near_branch_target());
+            walk.references.insert(instruction.ip());
         }
         if call || jump {
             if self.constants.iter().any(Option::is_some) {
@@ -305,7 +331,7 @@ fn is_boundary(code: &[u8], start: u64, address: u64, end: End<'_>) -> bool {
     let Some(aligned) = address.checked_next_multiple_of(FUNCTION_ALIGNMENT) else {
         return true;
     };
-    if end.is_start(address) || end.is_start(aligned) {
+    if end.is_start(address) || end.is_start(aligned) && is_padded(code, start, address) {
         return true;
     }
     let offset = |address: u64| usize::try_from(address - start).ok();
@@ -318,16 +344,17 @@ fn is_boundary(code: &[u8], start: u64, address: u64, end: End<'_>) -> bool {
     padding.iter().all(|byte| *byte == INT3) && (!padding.is_empty() || begins_with_frame(next))
 }
 
-/// Reports whether only `nop` follows up to the next aligned address, where a function, but also a
-/// loop, can begin.
+/// Reports whether only padding follows up to the next aligned address, where a function, but
+/// after `nop` also a loop, can begin.
 fn is_padded(code: &[u8], start: u64, address: u64) -> bool {
     let offset = |address: u64| usize::try_from(address - start).ok();
     let aligned = address.checked_next_multiple_of(FUNCTION_ALIGNMENT).and_then(offset);
     let padding = offset(address).zip(aligned).and_then(|(from, to)| code.get(from..to));
-    let is_nop = |instruction: Instruction| instruction.mnemonic() == Mnemonic::Nop;
+    let is_padding =
+        |instruction: Instruction| matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3);
     padding.is_some_and(|padding| {
         !padding.is_empty()
-            && Decoder::new(64, padding, DecoderOptions::NONE).into_iter().all(is_nop)
+            && Decoder::new(64, padding, DecoderOptions::NONE).into_iter().all(is_padding)
     })
 }
 
@@ -408,6 +435,9 @@ mod tests {
         assert!(is_packed_start(&[0x0f, 0x0b], &[0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x83, 0xec, 0x18]));
         assert!(!is_packed_start(&[0x5d, 0x90, 0x50], &[0x55, 0x53]));
         assert!(!is_packed_start(&[0x5d, 0xc3], &[0x31, 0xc0]));
+        assert!(is_padded_start(&[0x0f, 0x1f, 0x44, 0, 0], 0x1010, &[0x55, 0x53]));
+        assert!(!is_padded_start(&[0x0f, 0x1f, 0x44, 0, 0], 0x1018, &[0x55, 0x53]));
+        assert!(!is_padded_start(&[0x5d, 0xc3], 0x1010, &[0x55, 0x53]));
     }
 
     #[test]
@@ -460,11 +490,14 @@ mod tests {
         let walk = walk(&code, 0x1000, End::Unknown(&[])).unwrap();
         assert_eq!(walk.constants[2], BTreeSet::from([226]));
         assert_eq!(walk.constants[4], BTreeSet::from([961]));
-        // Each mov of a constant, which is an address in a program loaded at fixed ones, and lea.
-        assert_eq!(walk.references, BTreeSet::from([0x1000, 0x1005, 0x100b, 0x1010, 0x1016]));
+        // Each mov of a constant, which is an address in a program loaded at fixed ones; the lea
+        // and the call.
+        assert_eq!(
+            walk.references,
+            BTreeSet::from([0x1000, 0x1005, 0x100b, 0x1010, 0x1016, 0x1022])
+        );
         // The lea overwrites the 7.
         let site = [Some(16), Some(0), Some(226), None, Some(961), None];
         assert_eq!(walk.sites, BTreeSet::from([site]));
-        assert_eq!(walk.calls, BTreeSet::from([0x1027]));
     }
 }

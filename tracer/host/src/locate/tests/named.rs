@@ -34,7 +34,7 @@ impl Program {
     fn begin(&mut self) -> u64 {
         let target = (self.here() + 6).next_multiple_of(16);
         self.call(target);
-        while !self.here().is_multiple_of(16) {
+        while self.here() < target {
             self.0.code.push(0xcc);
         }
         self.0.code.extend([0x55, 0x48, 0x89, 0xe5]);
@@ -80,6 +80,29 @@ impl Program {
         start
     }
 
+    /// `SSL_write` of OpenSSL 3, which calls `ssl_write_internal`: since 3.3 with a zero more.
+    fn write(&mut self, internal: u64, is_new: bool) -> u64 {
+        let start = self.version_3("SSL_write", 271);
+        self.0.code.truncate(self.0.code.len() - 2);
+        if is_new {
+            self.0.code.extend([0x49, 0x89, 0xe0, 0x31, 0xc9]); // mov r8, rsp; xor ecx, ecx
+        } else {
+            self.0.code.extend([0x48, 0x89, 0xe1]); // mov rcx, rsp
+        }
+        self.call(internal);
+        self.end();
+        start
+    }
+
+    /// A function that calls another one with its arguments, after `code`.
+    fn forward(&mut self, code: &[u8], to: u64) -> u64 {
+        let start = self.begin();
+        self.0.code.extend(code);
+        self.call(to);
+        self.end();
+        start
+    }
+
     /// A function that reports errors as OpenSSL 1 does.
     fn version_1(&mut self, number: u32, reasons: &[u32]) -> u64 {
         let start = self.begin();
@@ -116,7 +139,7 @@ fn finds_ssl_write_of_openssl_3() {
         assert_eq!(found.libraries, [Library::OpenSsl], "{version}");
         assert_eq!(found.function(Name::SslWrite).virtual_address, write, "{version}");
         assert_eq!(found.function(Name::SslWrite).library, Library::OpenSsl);
-        assert_eq!(found.reason(Name::SslWriteEx), Some(&Reason::NoSymbol));
+        assert_eq!(found.reason(Name::SslWriteEx), Some(&Reason::NoMatch(3)));
     }
 }
 
@@ -193,4 +216,50 @@ fn finds_the_function_of_gnutls_that_sends() {
     program.gnutls("first", "gnutls_record_send2");
     let found = findings(&program.0.build());
     assert_eq!(found.functions, []);
+}
+
+/// mov r8, rcx; xor ecx, ecx
+const WITH_ZERO: [u8; 5] = [0x49, 0x89, 0xc8, 0x31, 0xc9];
+
+#[test]
+fn finds_ssl_write_ex_by_the_arguments_that_it_passes_on() {
+    let build = |is_new, version: &str, functions: fn(&mut Program, u64) -> u64| {
+        let mut program = Program::new(&[STRINGS_OF_ALL, &[version]].concat());
+        let internal = program.version_3("ssl_write_internal", 276);
+        program.write(internal, is_new);
+        // SSL_sendfile and others pass other arguments.
+        program.forward(&[0x31, 0xf6], internal);
+        let write_ex = functions(&mut program, internal);
+        (write_ex, findings(&program.0.build()))
+    };
+    let unknown = "no version";
+    type Case = (bool, &'static str, fn(&mut Program, u64) -> u64);
+    let cases: [Case; 5] = [
+        // Until 3.2 with four arguments
+        (false, unknown, |program, internal| program.forward(&[], internal)),
+        (false, "OpenSSL 3.0.17 1 Jul 2025", |program, internal| program.forward(&[], internal)),
+        // Since 3.3 with a zero more, directly or through SSL_write_ex2
+        (true, unknown, |program, internal| program.forward(&WITH_ZERO, internal)),
+        (true, unknown, |program, internal| {
+            program.forward(&[], internal);
+            program.forward(&WITH_ZERO, internal)
+        }),
+        (true, "OpenSSL 3.6.3 9 Jun 2026", |program, internal| {
+            let write_ex2 = program.forward(&[], internal);
+            program.forward(&WITH_ZERO, write_ex2)
+        }),
+    ];
+    for (is_new, version, functions) in cases {
+        let (write_ex, found) = build(is_new, version, functions);
+        assert_eq!(found.missing, [], "{is_new} {version}");
+        assert_eq!(found.function(Name::SslWriteEx).virtual_address, write_ex, "{version}");
+    }
+    // Since 3.3 the function with the same arguments is another one.
+    let (_, other) = build(true, unknown, |program, internal| program.forward(&[], internal));
+    assert_eq!(other.reason(Name::SslWriteEx), Some(&Reason::NotUnique(1)));
+    let (_, two) = build(false, unknown, |program, internal| {
+        program.forward(&[], internal);
+        program.forward(&[], internal)
+    });
+    assert_eq!(two.reason(Name::SslWriteEx), Some(&Reason::NotUnique(2)));
 }
