@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use tempfile::TempDir;
 use crate::{
     browser::{Bus, REPORTER_ID, Screen},
     leaker::{self, Leaker, UNRESOLVED},
+    private::PrivateBrowser,
     skip,
     tracer_bin::{self, Outcome, Running},
     web::{Web, fixture, installed},
@@ -40,7 +40,7 @@ pub struct RunningAudit {
     // Dropped after the browser, in this order.
     _bus: Bus,
     _screen: Screen,
-    _alone: MutexGuard<'static, ()>,
+    _browser: PrivateBrowser,
 }
 
 /// Longest time an audit may take on a busy machine.
@@ -98,7 +98,7 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
         text += &format!("[[file]]\npath = '{path}'\ntext = '{contents}'\n");
     }
     text += &format!("[commands]\n{}", lines(&commands));
-    Scenario::new("Chromium", text)
+    Scenario::new("Chromium", "chromium", text)
 }
 
 /// Returns a scenario for Chromium with an extension that sends to recipients of any name, whose
@@ -154,7 +154,7 @@ pub fn firefox() -> Scenario {
         ("type", json!(["firefox-esr", "--profile", "{profile}", "--new-tab", "https://{text}"])),
         ("reinstall", json!(["rm", "-rf", "{profile}"])),
     ];
-    Scenario::new("Firefox", format!("{QUICK}{driving}{}", lines(&commands)))
+    Scenario::new("Firefox", "firefox-esr", format!("{QUICK}{driving}{}", lines(&commands)))
 }
 
 /// Waiting times, in seconds.
@@ -169,6 +169,8 @@ fn lines(commands: &[(&str, Value)]) -> String {
 /// A scenario before it is written to a file.
 pub struct Scenario {
     browser: &'static str,
+    /// Command that starts the browser.
+    program: &'static str,
     text: String,
     left_out: Vec<&'static str>,
     pages: Vec<(&'static str, u32)>,
@@ -191,8 +193,8 @@ const PHASES: [&str; 12] = [
 ];
 
 impl Scenario {
-    fn new(browser: &'static str, text: String) -> Self {
-        Self { browser, text, left_out: Vec::new(), pages: Vec::new() }
+    fn new(browser: &'static str, program: &'static str, text: String) -> Self {
+        Self { browser, program, text, left_out: Vec::new(), pages: Vec::new() }
     }
 
     /// Limits the audit to these phases, with this number of pages in each.
@@ -211,8 +213,13 @@ impl Scenario {
         self
     }
 
-    fn write(&self, folder: &Path) -> PathBuf {
+    fn write(&self, folder: &Path, browser: &PrivateBrowser) -> PathBuf {
         let mut text = self.text.clone();
+        let command = browser.command().display().to_string();
+        text = text.replace(&format!("[\"{}\"", self.program), &format!("[\"{command}\""));
+        let (before, after) = text.split_once("executables = ").expect("names of the browser");
+        let (_, after) = after.split_once('\n').expect("a line");
+        text = format!("{before}executables = [\"{}\"]\n{after}", browser.name());
         for phase in PHASES {
             text += &format!("[phases.{phase}]\n");
             if let Some((_, pages)) = self.pages.iter().find(|(name, _)| *name == phase) {
@@ -239,9 +246,6 @@ impl Scenario {
     /// # Panics
     /// Panics if the audit cannot be started.
     pub fn start(&self) -> Option<RunningAudit> {
-        // One browser at a time, because browsers are watched by name.
-        static ONE: Mutex<()> = Mutex::new(());
-        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let needs = ["chromium", "firefox-esr", "certutil", "Xvfb", "dbus-daemon"];
         let there = needs.into_iter().all(installed);
         let what = "chromium, firefox-esr, libnss3-tools, xvfb and dbus-daemon (`cargo xtask setup \
@@ -251,7 +255,8 @@ impl Scenario {
         }
         let folder =
             tempfile::Builder::new().prefix("tracer-audited-").tempdir().expect("a folder");
-        let scenario = self.write(folder.path());
+        let browser = PrivateBrowser::new(self.program);
+        let scenario = self.write(folder.path(), &browser);
         let (screen, bus) = (Screen::start(), Bus::start());
         let home = folder.path().join("home");
         fs::create_dir(&home).expect("a home");
@@ -275,7 +280,7 @@ impl Scenario {
             .env("HOME", home)
             .env_remove("SUDO_USER");
         let run = Running::spawn(&mut command);
-        Some(RunningAudit { run, folder, _bus: bus, _screen: screen, _alone: alone })
+        Some(RunningAudit { run, folder, _bus: bus, _screen: screen, _browser: browser })
     }
 
     /// Runs the audit to its end. Returns `None` as [`Scenario::start`] does.

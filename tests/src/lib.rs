@@ -38,6 +38,7 @@ pub mod live;
 pub mod openssl;
 pub mod payload;
 pub mod peer;
+pub mod private;
 pub mod recorder;
 pub mod reports;
 pub mod sender;

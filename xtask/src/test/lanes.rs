@@ -1,8 +1,8 @@
 //! Runs test binaries one after another, in lanes beside each other.
 //!
-//! Cargo would run every binary alone. Tests of browsers mostly wait for them, and
-//! watch them by name, so that they have to run one at a time; all other tests run
-//! meanwhile.
+//! Cargo would run every binary alone. Audits mostly wait for browsers; all other tests
+//! run meanwhile. The browsers of audits have names of their own, and so are not watched
+//! by other tests, which watch browsers by name.
 
 use std::{
     fs::{self, File},
@@ -35,8 +35,8 @@ const BINARY: &str = "TRACER_BIN";
 /// Names the Python that has the packages of `tests/requirements.txt`.
 const PYTHON: &str = "TRACER_TEST_PYTHON";
 
-/// Binaries that start browsers.
-const BROWSERS: [&str; 4] = ["audit", "browsers", "channels", "report"];
+/// Binaries with audits of browsers.
+const AUDITS: [&str; 2] = ["audit", "channels"];
 
 /// A test binary that cargo has built.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,11 +83,11 @@ fn parse(line: &str) -> Option<Binary> {
     })
 }
 
-/// Puts the tests of browsers in a lane of their own.
+/// Puts audits in a lane of their own.
 pub(super) fn split(binaries: Vec<Binary>) -> Vec<Vec<Binary>> {
-    let is_browsers = |binary: &Binary| BROWSERS.contains(&binary.name.as_str());
-    let (browsers, others) = binaries.into_iter().partition(is_browsers);
-    vec![browsers, others]
+    let is_audit = |binary: &Binary| AUDITS.contains(&binary.name.as_str());
+    let (audits, others) = binaries.into_iter().partition(is_audit);
+    vec![audits, others]
 }
 
 /// Runs test binaries.
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_browsers_have_their_own_lane() {
+    fn audits_have_a_lane_of_their_own() {
         let lanes = split(["kernel", "audit", "store"].map(binary).into());
         let names =
             |lane: &[Binary]| lane.iter().map(|binary| binary.name.clone()).collect::<Vec<_>>();
