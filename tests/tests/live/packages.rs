@@ -143,7 +143,7 @@ fn scope_follows_installed_and_removed_packages() {
     run.signal(Signal::INT);
     let ended = run.end();
     assert!(ended.stderr.contains("not installed yet: org.example.later"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("tracer: 1 sends, 1 requests read"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("tracer: 1 send, 1 request read"), "{}", ended.stderr);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn alerts_are_redacted_and_private_and_recordings_are_complete() {
     let ended = run.end();
 
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("1 sends, 1 requests read, 1 alerts"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 send, 1 request read, 1 alert"), "{}", ended.stderr);
     assert_eq!((mode(&alerts), mode(&trace)), (0o600, 0o600));
 
     assert_eq!(alert["schema"], 2);

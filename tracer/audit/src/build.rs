@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     arrivals::nothing_arrived,
     canary::Extent,
-    conclusions::{self, MIN_PERCENT_READ, MIN_PERCENT_UNDERSTOOD, plural},
+    conclusions::{self, MIN_PERCENT_READ, MIN_PERCENT_UNDERSTOOD},
     facts::{Facts, RequestFacts, reading},
     gather::Observations,
     identifiers::IdentifierHistory,
@@ -21,6 +21,7 @@ use super::{
 use tracer_core::{
     alert::{redact::Redactor, rfc3339},
     record::BootTime,
+    wording::counted,
 };
 
 /// Number of disclosing requests in a report.
@@ -361,7 +362,7 @@ fn notes(observations: &Observations) -> Vec<String> {
         }
         let unserved = stage.visits.iter().filter(|visit| visit.served == Some(false)).count();
         if unserved > 0 {
-            let pages = plural(unserved as u64, "page");
+            let pages = counted(unserved as u64, "page");
             notes.push(format!(
                 "In the phase \"{}\", the browser did not request {pages}.",
                 stage.phase.title()
@@ -369,7 +370,7 @@ fn notes(observations: &Observations) -> Vec<String> {
         }
     }
     for (loss, count, _) in observations.losses.since(&Default::default()) {
-        notes.push(format!("Not captured: {count} {}", loss.explain()));
+        notes.push(format!("Not captured: {}", loss.explain(count)));
     }
     if let Some(reason) = nothing_arrived(observations) {
         let mut chars = reason.chars();
@@ -378,8 +379,8 @@ fn notes(observations: &Observations) -> Vec<String> {
     }
     if observations.missing_bytes > 0 {
         notes.push(format!(
-            "{} bytes of requests were sent and not captured.",
-            observations.missing_bytes
+            "{} of requests sent and not captured.",
+            counted(observations.missing_bytes, "byte")
         ));
     }
     notes

@@ -17,6 +17,7 @@ use super::{
     phase::Phase,
     report::{Answer, Conclusion, ItemKind, MAX_EVIDENCE, Question},
 };
+use tracer_core::wording::counted;
 
 /// Percentage of the traffic that has to be read for a "no". TLS handshakes do not count as traffic.
 /// HTTP/3 does, and so does everything sent before the TLS library was found. A single visit is more
@@ -161,7 +162,7 @@ impl Facts<'_> {
             let detail = format!(
                 "{} in {} to {}",
                 list(kinds),
-                plural(disclosing.len() as u64, "request"),
+                counted(disclosing.len() as u64, "request"),
                 list(recipients)
             );
             return Conclusion {
@@ -178,7 +179,7 @@ impl Facts<'_> {
         let (read, none) = match requests {
             0 => ("the browser sent no requests of its own".to_owned(), ""),
             _ => (
-                format!("tracer read {} of the browser's own", plural(requests, "request")),
+                format!("tracer read {} of the browser's own", counted(requests, "request")),
                 ", and found none",
             ),
         };
@@ -195,11 +196,6 @@ impl Facts<'_> {
         let first = phases.first().map(|phase| self.why_without_pages(*phase));
         first.unwrap_or_else(|| "this was not tried".into())
     }
-}
-
-/// Returns a count with its unit: `3 requests`.
-pub(super) fn plural(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Joins names, of which it shows the first few.

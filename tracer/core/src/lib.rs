@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod wording;
 pub mod packages;
 pub mod record;
 pub mod schedule;

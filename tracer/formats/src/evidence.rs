@@ -1,5 +1,6 @@
 //! Requests to be written as evidence, and the comment that explains each.
 
+use tracer_core::wording::counted;
 use tracer_core::{alert::Alert, judge::JudgedRequest};
 
 /// A request to be written.
@@ -27,8 +28,8 @@ impl Evidence<'_> {
         let content = &alert.content;
         if !content.complete {
             comment.push_str(&format!(
-                "; incomplete, at least {} bytes missing",
-                content.unread_bytes
+                "; incomplete, at least {} missing",
+                counted(content.unread_bytes, "byte")
             ));
         }
         comment

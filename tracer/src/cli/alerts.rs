@@ -1,6 +1,9 @@
 //! `tracer alerts`: shows stored alerts, also during a run.
 
+mod groups;
+
 use std::{
+    cmp::Reverse,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,19 +14,28 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::{Usage, confine, style, times};
-use crate::store::{Query, Reader, StoredAlert, default_place};
+use self::groups::Groups;
+use super::{Usage, confine, style, terminal_of_output, times};
+use crate::{
+    sink::Terminal,
+    store::{Query, Reader, StoredAlert, default_place},
+};
 use tracer_core::{
     alert::{Alert, Style, printable, redact::Redactor, rfc3339, text},
     finding::Severity,
     judge::Sighting,
+    wording::counted,
 };
 
 /// Show the alerts that earlier runs stored, newest last.
+///
+/// On a terminal, alerts are grouped by sender and recipient, with local times. Elsewhere, and with
+/// --full, each alert is one line, with its time in UTC.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracer alerts --since 2h                  alerts of the last two hours
   tracer alerts --severity high --json      high and critical alerts as JSON lines
+  tracer alerts --recipient example.com     alerts about requests to example.com and hosts below it
   tracer alerts --identifiers               identifiers that were sent, and their recipients")]
 pub(super) struct Args {
     /// Show only alerts that were seen at or after this time: 2h (ago), 2026-11-22, or RFC 3339
@@ -39,9 +51,16 @@ pub(super) struct Args {
     /// Show only alerts of the application or browser of this name
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
-    /// Show the identifiers that were sent instead of the alerts
+    /// Show only alerts about requests to this host, or to hosts below it
+    #[arg(long, value_name = "HOST", conflicts_with = "identifiers")]
+    recipient: Option<String>,
+    /// Show the identifiers that were sent instead of the alerts: first those that several
+    /// applications share, or that outlive a process
     #[arg(long, conflicts_with_all = ["until", "severity"])]
     identifiers: bool,
+    /// Print each alert in one line on a terminal too, and do not group alerts
+    #[arg(long, conflicts_with = "json")]
+    full: bool,
     /// Print JSON lines (see docs/reference/store.md)
     #[arg(long)]
     json: bool,
@@ -94,7 +113,8 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     let Some((path, reader)) = open(args.store.as_deref())? else {
         return Ok(ExitCode::SUCCESS);
     };
-    // The store is open, with the files next to it.
+    let terminal = terminal_of_output().filter(|_| !args.full && !args.json);
+    // The store is open, with the files next to it, and the time zone is known.
     confine::to_open_files()?;
     let redactor = if args.show_values {
         Redactor::off()
@@ -102,22 +122,36 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
         Redactor::keyed(reader.key().with_context(|| cannot_read(&path))?)
     };
     let out = io::BufWriter::new(io::stdout().lock());
-    let mut list = List { out, style: style(), redactor, json: args.json, shown: 0 };
+    let groups = terminal.map(|terminal| (Groups::default(), terminal));
+    let mut list = List { out, style: style(), redactor, json: args.json, groups, shown: 0 };
     if args.identifiers {
-        reader.sightings(|sighting| {
+        let mut sightings = Vec::new();
+        let read = reader.sightings(|sighting| {
             let is_recent = query.since.is_none_or(|since| sighting.last >= since);
             let named = |name: &String| {
                 sighting.applications.iter().any(|by| by.eq_ignore_ascii_case(name))
             };
             if is_recent && query.application.as_ref().is_none_or(named) {
-                list.sighting(&sighting)?;
+                sightings.push(sighting);
+            }
+            anyhow::Ok(())
+        });
+        sightings.sort_by_key(|sighting| Reverse(importance(sighting)));
+        read.and_then(|()| Ok(sightings.iter().try_for_each(|sighting| list.sighting(sighting))?))
+    } else {
+        let is_wanted =
+            |alert: &Alert| args.recipient.as_ref().is_none_or(|name| sent_to(alert, name));
+        reader.alerts(&query, |stored| {
+            if is_wanted(&stored.alert) {
+                list.alert(stored)?;
             }
             anyhow::Ok(())
         })
-    } else {
-        reader.alerts(&query, |stored| anyhow::Ok(list.alert(stored)?))
     }
     .with_context(|| cannot_read(&path))?;
+    if let Some((groups, terminal)) = list.groups.take() {
+        groups.write(&mut list.out, &terminal)?;
+    }
     list.out.flush()?;
     if list.shown == 0 {
         let what = if args.identifiers { "identifier" } else { "alert" };
@@ -125,6 +159,21 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
         message!("no matching {what} in {} ({all} alerts in total)", path.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the rank of an identifier: those that several applications share or that outlive a
+/// process come before others, and then those that went to the most sites.
+fn importance(sighting: &Sighting) -> impl Ord + use<> {
+    let is_shared = sighting.applications.len() > 1;
+    (is_shared, sighting.lasts(), sighting.recipients.len(), sighting.requests)
+}
+
+/// Reports whether an alert's request went to this host or to one below it.
+fn sent_to(alert: &Alert, name: &str) -> bool {
+    let host = alert.host().to_ascii_lowercase();
+    let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+    let above = host.strip_suffix(&name.to_ascii_lowercase());
+    above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
 fn cannot_read(path: &Path) -> String {
@@ -170,14 +219,20 @@ struct List<W> {
     style: Style,
     redactor: Redactor,
     json: bool,
+    /// Set to show alerts in groups.
+    groups: Option<(Groups, Terminal)>,
     shown: u64,
 }
 
 impl<W: Write> List<W> {
     fn alert(&mut self, stored: StoredAlert) -> io::Result<()> {
         self.shown += 1;
-        let StoredAlert { id, run, alert, count, last, .. } = stored;
-        let alert = alert.redacted(&self.redactor);
+        let alert = stored.alert.clone().redacted(&self.redactor);
+        if let Some((groups, _)) = &mut self.groups {
+            groups.add(&stored, &alert, self.style);
+            return Ok(());
+        }
+        let StoredAlert { id, run, count, last, .. } = stored;
         if self.json {
             let mut line = json!(alert);
             line["id"] = id.into();
@@ -210,7 +265,7 @@ impl<W: Write> List<W> {
         let time = |unix| time(unix).unwrap_or_else(|| "an unknown time".into());
         writeln!(
             self.out,
-            "{}{}  {} to {}: {} requests, {} connections, {} processes\n    by {}\n    to {}",
+            "{}{}  {} to {}: {}, {}, {}\n    by {}\n    to {}",
             printable(&value),
             sighting
                 .class
@@ -219,9 +274,9 @@ impl<W: Write> List<W> {
                 .unwrap_or_default(),
             time(sighting.first),
             time(sighting.last),
-            sighting.requests,
-            sighting.connections,
-            sighting.processes,
+            counted(sighting.requests, "request"),
+            counted(sighting.connections, "connection"),
+            counted(sighting.processes, "process"),
             names(&sighting.applications),
             names(&sighting.recipients),
         )

@@ -21,12 +21,13 @@ use clap::ValueEnum;
 use data_encoding::BASE64;
 use flate2::{Compression, write::GzEncoder};
 
-use super::{capture::channel::Message, confine, session::print_summary, style};
-use crate::sink::{Human, Sink as _};
+use super::{capture::channel::Message, confine, layout, session::print_summary, style};
+use crate::sink::{Human, Sink as _, Text};
 use tracer_core::{
     alert::Notice,
     knowledge::Knowledge,
     pipeline::{Output, Pipeline},
+    wording::counted,
 };
 use tracer_host::{
     hook::{Capture, DEFAULT_RING, Events, SocketHook, Target, Watch},
@@ -175,6 +176,8 @@ pub(super) struct DecodeArgs {}
 pub(super) fn decode(_: &DecodeArgs) -> anyhow::Result<ExitCode> {
     let mut socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
     socket.peer_addr().context("standard input is not a socket; this command is internal")?;
+    // The time zone is in a file.
+    let text = Text::new(style(), layout(false));
     confine::decoder(false)?;
     let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut outputs = Vec::new();
@@ -189,13 +192,13 @@ pub(super) fn decode(_: &DecodeArgs) -> anyhow::Result<ExitCode> {
         }
     }
     pipeline.finish(&mut outputs);
-    show(&pipeline, &outputs)
+    show(&pipeline, &outputs, text)
 }
 
-fn show(pipeline: &Pipeline, outputs: &[Output]) -> anyhow::Result<ExitCode> {
+fn show(pipeline: &Pipeline, outputs: &[Output], mut text: Text) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     // All values are fictitious, so nothing is redacted.
-    let mut sink = Human::new(&mut out, style());
+    let mut sink = Human::new(&mut out, &mut text);
     for notice in outputs.iter().filter_map(Notice::from_output) {
         sink.notice(&notice)?;
     }
@@ -213,8 +216,13 @@ fn show(pipeline: &Pipeline, outputs: &[Output]) -> anyhow::Result<ExitCode> {
     let (caught, accused) = (alerts(Manners::Tattling), alerts(Manners::Discreet));
     writeln!(out)?;
     print_summary(pipeline);
-    writeln!(out, "\nThe tattling client: {caught} alerts for {} pages reported.", PAGES.len())?;
-    writeln!(out, "The discreet client: {accused} alerts.")?;
+    writeln!(
+        out,
+        "\nThe tattling client: {} for {} reported.",
+        counted(caught as u64, "alert"),
+        counted(PAGES.len() as u64, "page")
+    )?;
+    writeln!(out, "The discreet client: {}.", counted(accused as u64, "alert"))?;
     if caught == PAGES.len() && accused == 0 {
         writeln!(out, "Next: tracer run --exe NAME   (see `tracer run --help`)")?;
         return Ok(ExitCode::SUCCESS);

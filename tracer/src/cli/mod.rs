@@ -35,6 +35,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use crate::sink::{Layout, Terminal};
 use tracer_core::alert::Style;
 
 /// Catches browsers that report the pages their users visit.
@@ -130,6 +131,22 @@ fn is_closed_pipe(err: &anyhow::Error) -> bool {
     err.chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|err| err.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Returns the layout of alerts: in paragraphs on a terminal, unless lines are wanted.
+fn layout(lines: bool) -> Layout {
+    match terminal_of_output() {
+        Some(terminal) if !lines => Layout::Paragraph(terminal),
+        _ => Layout::Line,
+    }
+}
+
+/// Returns the width and the time zone of the terminal, if standard output is one.
+fn terminal_of_output() -> Option<Terminal> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    // A terminal of unknown size has no columns.
+    let columns = if size.ws_col == 0 { 80 } else { size.ws_col.into() };
+    Some(Terminal { columns, zone: jiff::tz::TimeZone::system() })
 }
 
 /// Enables colours on a terminal, unless NO_COLOR is set (no-color.org).

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::{Usage, times};
 use crate::store::{Place, Store, default_place};
+use tracer_core::wording::counted;
 use tracer_host::sandbox;
 
 /// Remove what earlier runs stored: alerts, the requests that prove them, and identifiers.
@@ -45,6 +46,10 @@ pub(super) fn purge(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut store = Store::open(&place).with_context(|| format!("cannot open {path}"))?;
     let removed = store.purge(before).with_context(|| format!("cannot purge {path}"))?;
-    message!("removed {} alerts and {} identifiers from {path}", removed.old, removed.identifiers);
+    message!(
+        "removed {} and {} from {path}",
+        counted(removed.old, "alert"),
+        counted(removed.identifiers, "identifier")
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -18,7 +18,7 @@ use super::{
     capture::{Captured, Source, Started},
     confine,
     decoding::{Decoding, Delay},
-    keep, packages,
+    keep, layout, packages,
     rule_files::RuleTexts,
     session::{Format, Lines, MAX_LINES_WAITING, Recording, Session},
     signals::{Order, Signals},
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     files::{self, Existing},
     queue::Queue,
-    sink::{Log, SystemLog},
+    sink::{Log, SystemLog, Text},
     store::{Store, Writer},
 };
 use tracer_core::{
@@ -35,13 +35,15 @@ use tracer_core::{
     knowledge::Knowledge,
     pipeline::Pipeline,
     record::Event,
+    wording::counted,
 };
 use tracer_host::hook::{Capture, DEFAULT_RING, Follower, ProbeEvent, SocketHook, Target, Watch};
 use tracer_host::{locate::Locator, sandbox};
 
 /// Watch applications, and print an alert when one reports a visited page (needs root).
 ///
-/// Alerts go to standard output, one line each. Messages go to standard error. Ctrl-C stops the run
+/// Alerts go to standard output: in paragraphs with local times on a terminal, else one line each.
+/// Messages go to standard error. Ctrl-C stops the run
 /// and prints a summary.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -77,6 +79,9 @@ pub(super) struct Args {
     /// docs/reference/hooks.md)
     #[arg(long, value_name = "HOOK", value_enum, default_value_t = HookArg::Auto)]
     hook: HookArg,
+    /// Print each alert in one line, with its time in UTC, on a terminal too
+    #[arg(long, conflicts_with = "json")]
+    full: bool,
     /// Print alerts as JSON lines (see docs/reference/alerts.md)
     #[arg(long)]
     json: bool,
@@ -186,7 +191,11 @@ impl Args {
     }
 
     fn lines(&self, alerts: Option<File>) -> io::Result<Vec<Lines>> {
-        let format = if self.json { Format::Json } else { Format::Human(style()) };
+        let format = if self.json {
+            Format::Json
+        } else {
+            Format::Human(Text::new(style(), layout(self.full)))
+        };
         let stdout = Queue::to_stream("standard output", io::stdout(), MAX_LINES_WAITING);
         // A closed standard output is an output that fails.
         let mut lines = match stdout {
@@ -390,9 +399,9 @@ impl Late {
             (Some(_), Some(said)) if said.elapsed() < AGAIN => {}
             (Some(delay), _) => {
                 message!(
-                    "decoding is {} seconds behind: {} sends wait, the oldest from {} (uid {})",
-                    delay.time.as_secs(),
-                    delay.sends,
+                    "decoding is {} behind: {} waiting, the oldest from {} (uid {})",
+                    counted(delay.time.as_secs(), "second"),
+                    counted(delay.sends, "send"),
                     printable(&delay.sender.comm),
                     delay.sender.uid
                 );

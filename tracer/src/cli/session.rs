@@ -9,15 +9,16 @@ use std::{
 use super::keep;
 use crate::{
     queue::Queue,
-    sink::{Human, Json, Sink, SystemLog},
+    sink::{Human, Json, Sink, SystemLog, Text},
     store::Writer,
 };
 use tracer_core::{
     account::Accounts,
-    alert::{Notice, Style, application_line, arrival_lines, printable, redact::Redactor},
+    alert::{Notice, application_line, arrival_lines, printable, redact::Redactor},
     knowledge::Knowledge,
     pipeline::{Output, Pipeline, Totals},
     record::{BootTime, Event, Losses, trace},
+    wording::counted,
 };
 
 /// The pipeline of a run, and its outputs. A failing output is named once, and the others go on.
@@ -41,10 +42,10 @@ pub(super) struct Lines {
 }
 
 /// The format of lines.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Format {
     /// Text.
-    Human(Style),
+    Human(Text),
     /// JSON lines.
     Json,
 }
@@ -57,16 +58,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Lines {
     fn notice(&mut self, notice: &Notice) -> io::Result<()> {
-        match self.format {
-            Format::Human(style) => Human::new(&mut self.queue, style).notice(notice)?,
+        match &mut self.format {
+            Format::Human(text) => Human::new(&mut self.queue, text).notice(notice)?,
             Format::Json => Json::new(&mut self.queue).notice(notice)?,
         }
         self.queue.flush()
     }
 
     fn summary(&mut self, totals: &Totals, accounts: &Accounts) -> io::Result<()> {
-        match self.format {
-            Format::Human(style) => Human::new(&mut self.queue, style).summary(totals, accounts)?,
+        match &mut self.format {
+            Format::Human(text) => Human::new(&mut self.queue, text).summary(totals, accounts)?,
             Format::Json => Json::new(&mut self.queue).summary(totals, accounts)?,
         }
         self.queue.flush()
@@ -185,7 +186,10 @@ impl Session {
         }
         let lost = self.store.as_ref().map_or(0, Writer::lost);
         if lost > 0 {
-            message!("{lost} entries were not stored, because the store was too slow or failed");
+            message!(
+                "{} not stored, because the store was too slow or failed",
+                counted(lost, "entry")
+            );
         }
     }
 }
@@ -194,11 +198,11 @@ impl Session {
 pub(super) fn print_summary(pipeline: &Pipeline) {
     let totals = pipeline.totals();
     message!(
-        "{} sends, {} requests read, {} alerts, {} reports by pages (not alerted)",
-        totals.sends,
-        totals.requests,
-        totals.alerts,
-        totals.by_pages
+        "{}, {} read, {}, {} by pages (not alerted)",
+        counted(totals.sends, "send"),
+        counted(totals.requests, "request"),
+        counted(totals.alerts, "alert"),
+        counted(totals.by_pages, "report")
     );
     if let Some(unread) = unread(totals) {
         message!("not read: {unread}");
@@ -208,15 +212,15 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
     }
     if totals.limited_requests > 0 {
         message!(
-            "{} requests were not read to the end, because that would have cost too much",
-            totals.limited_requests
+            "{} not read to the end, because that would have cost too much",
+            counted(totals.limited_requests, "request")
         );
     }
     if totals.evicted_connections > 0 {
         message!(
-            "{} connections were no longer followed to make room for others; what they sent \
-             afterwards was read in part only",
-            totals.evicted_connections
+            "{} no longer followed to make room for others; what was sent on them afterwards was \
+             read in part only",
+            counted(totals.evicted_connections, "connection")
         );
     }
     let applications = pipeline.accounts().applications();
@@ -230,10 +234,13 @@ pub(super) fn print_summary(pipeline: &Pipeline) {
         }
     }
     if let Some(more) = applications.len().checked_sub(MAX_LINES).filter(|&more| more > 0) {
-        message!("and {more} applications that sent less (--json lists all of them)");
+        message!(
+            "and {} that sent less (--json lists all of them)",
+            counted(more as u64, "application")
+        );
     }
     for (loss, _, total) in pipeline.losses().since(&Losses::default()) {
-        message!("{total} {}", loss.explain());
+        message!("{}", loss.explain(total));
     }
 }
 

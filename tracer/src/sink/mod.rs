@@ -3,14 +3,18 @@
 //! Alerts contain the user's browsing history. The session redacts their values before the sinks
 //! get them, unless the user asks otherwise. See [`tracer_core::alert::redact`].
 
+mod layout;
 mod system;
 
 use std::io::{self, Write};
 
-pub use self::system::{Log, SystemLog};
+pub use self::{
+    layout::{Layout, Terminal, Text},
+    system::{Log, SystemLog},
+};
 use tracer_core::{
     account::Accounts,
-    alert::{Notice, Style, json, text},
+    alert::{Notice, json},
     pipeline::Totals,
 };
 
@@ -28,22 +32,22 @@ pub trait Sink {
     }
 }
 
-/// Writes each alert as a line of text.
-pub struct Human<W> {
+/// Writes alerts as text.
+pub struct Human<'a, W> {
     to: W,
-    style: Style,
+    text: &'a mut Text,
 }
 
-impl<W: Write> Human<W> {
+impl<'a, W: Write> Human<'a, W> {
     /// Creates a sink that writes to `to`.
-    pub fn new(to: W, style: Style) -> Self {
-        Self { to, style }
+    pub fn new(to: W, text: &'a mut Text) -> Self {
+        Self { to, text }
     }
 }
 
-impl<W: Write> Sink for Human<W> {
+impl<W: Write> Sink for Human<'_, W> {
     fn notice(&mut self, notice: &Notice) -> io::Result<()> {
-        writeln!(self.to, "{}", text::notice(notice, self.style))
+        writeln!(self.to, "{}", self.text.notice(notice))
     }
 
     fn summary(&mut self, _: &Totals, _: &Accounts) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MIN_PERCENT_UNDERSTOOD, conclusion, evidence, list, plural};
+use super::{MIN_PERCENT_UNDERSTOOD, conclusion, evidence, list};
 use crate::{
     differential::{FAMILY_ERROR, Findings, MIN_VISITS},
     facts::{Facts, factors},
@@ -12,6 +12,7 @@ use crate::{
     report::{Answer, Conclusion, Question},
 };
 use tracer_core::finding::Recipient;
+use tracer_core::wording::counted;
 
 /// The experiments, in normal and in private windows.
 pub(super) const EXPERIMENTS: [Phase; 2] = [Phase::Experiment, Phase::PrivateExperiment];
@@ -32,7 +33,7 @@ pub(super) fn derived_values(facts: &Facts<'_>) -> Conclusion {
             first.recipient,
             match found.len() - 1 {
                 0 => String::new(),
-                more => format!(", and {}", plural(more as u64, "other place")),
+                more => format!(", and {}", counted(more as u64, "other place")),
             },
             list(recipients)
         );
@@ -64,9 +65,9 @@ fn numbers(facts: &Facts<'_>) -> String {
     };
     format!(
         "{} in random order, {} without one, {} examined, probability of an error below {} %",
-        plural(sum(|it| it.findings.visits), "visit"),
-        plural(sum(|it| it.findings.idle), "window"),
-        plural(sum(|it| it.findings.places), "place"),
+        counted(sum(|it| it.findings.visits), "visit"),
+        counted(sum(|it| it.findings.idle), "window"),
+        counted(sum(|it| it.findings.places), "place"),
         FAMILY_ERROR * 100.0
     )
 }
@@ -173,7 +174,7 @@ impl<'a> Facts<'a> {
         if findings.visits < MIN_VISITS {
             return Err(format!(
                 "the browser made {} in the phase \"{}\", and at least {MIN_VISITS} are needed",
-                plural(findings.visits as u64, "visit"),
+                counted(findings.visits as u64, "visit"),
                 phase.title()
             ));
         }

@@ -1,12 +1,13 @@
 //! Answers the questions about identifiers.
 
-use super::{conclusion, evidence, list, plural};
+use super::{conclusion, evidence, list};
 use crate::{
     facts::Facts,
     identifiers::IdentifierHistory,
     phase::Phase,
     report::{Answer, Conclusion, Count, ItemKind, Question},
 };
+use tracer_core::wording::counted;
 
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Conclusion> {
     let normal = Phase::Private.before();
@@ -78,7 +79,7 @@ fn attached(facts: &Facts<'_>) -> Conclusion {
         })
         .collect();
     let count = Count { told: identified.len() as u64, of: revealing.len() as u64 };
-    let requests = plural(count.of, "request");
+    let requests = counted(count.of, "request");
     let (answer, detail) = if identified.is_empty() {
         (facts.no_if_ended(), format!("none in {requests} that disclosed visited pages"))
     } else {
@@ -119,7 +120,7 @@ fn same(
     let returned: Vec<&IdentifierHistory> =
         compared.iter().filter(|(_, returned)| *returned).map(|(history, _)| *history).collect();
     let count = Count { told: returned.len() as u64, of: compared.len() as u64 };
-    let all = plural(count.of, "identifier");
+    let all = counted(count.of, "identifier");
     let (answer, detail) = if returned.is_empty() {
         (facts.no_if_ended(), format!("0 of {all}{which} returned; other values took their place"))
     } else {
@@ -145,7 +146,7 @@ fn in_others(facts: &Facts<'_>) -> Conclusion {
     if let Some(first) = shared.first() {
         let detail = format!(
             "{} sent by more than one application: {}",
-            plural(shared.len() as u64, "identifier"),
+            counted(shared.len() as u64, "identifier"),
             list(first.applications.iter().map(String::as_str))
         );
         return conclusion(facts, question, TITLE, Answer::Yes, detail);
@@ -156,7 +157,7 @@ fn in_others(facts: &Facts<'_>) -> Conclusion {
         match facts.doubt(&Phase::ALL) {
             Some(doubt) => (Answer::CannotTell, doubt),
             None => {
-                let applications = plural(facts.applications, "application");
+                let applications = counted(facts.applications, "application");
                 (Answer::No, format!("no identifier was sent by more than one of {applications}"))
             }
         }

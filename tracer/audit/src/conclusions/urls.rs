@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{conclusion, evidence, list, plural};
+use super::{conclusion, evidence, list};
 use crate::{
     canary::Extent,
     facts::{Facts, RequestFacts, VisitFacts},
@@ -10,6 +10,7 @@ use crate::{
     report::{Answer, Conclusion, Count, ExtentCount, Item, ItemKind, Protection, Question},
 };
 use tracer_core::finding::Recipient;
+use tracer_core::wording::counted;
 
 /// Phases with pages in normal windows. Those about consent are not among them: a browser may wait
 /// for consent before it sends anything.
@@ -94,7 +95,7 @@ fn disclosed(
         let read = visits.iter().filter(|visit| visit.read).count();
         let none = format!(
             "0 of {}; tracer read the browser's requests for {read} of them",
-            plural(of, "visited page"),
+            counted(of, "visited page"),
         );
         let experiment = || {
             if question.is_about_consent() {
@@ -128,7 +129,7 @@ fn disclosed(
     let detail = format!(
         "{} of {}{which} ({}) to {}{derived}",
         count.told,
-        plural(of, "visited page"),
+        counted(of, "visited page"),
         parts.join(", "),
         list(recipients)
     );
@@ -201,8 +202,8 @@ pub(super) fn processed_locally(facts: &Facts<'_>) -> Conclusion {
     };
     let read = format!(
         "tracer read {} of the browser's own while it opened {}; none mentions a page",
-        plural(requests, "request"),
-        plural(visits, "page")
+        counted(requests, "request"),
+        counted(visits, "page")
     );
     let doubt = facts.doubt(&Phase::ALL).or_else(|| facts.experiment_doubt(&Phase::ALL, &|_| true));
     let (answer, detail) = match (doubt, nothing) {

@@ -7,6 +7,7 @@ use crate::{
     account::{Account, Attempt, Servers, UnreachedHost, Via},
     application::Application,
     record::{BootTime, Clock},
+    wording::counted,
 };
 
 /// Maximum number of hosts or requests in one line.
@@ -22,7 +23,8 @@ pub fn application_line(application: &Application, account: &Account) -> String 
         Some(_) if account.is_all_read() => "all of the content was read".to_owned(),
         Some(percent) => format!("{percent}% of the content was read"),
     };
-    let mut line = format!("{name} (uid {}): {sent} bytes sent, {share}", application.uid);
+    let mut line =
+        format!("{name} (uid {}): {} sent, {share}", application.uid, counted(sent, "byte"));
     let unread = [
         (sockets.encrypted_unread_bytes, "in TLS", Some(Via::Tls)),
         (account.never_in_plain(), "in TLS before its library was watched", None),
@@ -34,7 +36,7 @@ pub fn application_line(application: &Application, account: &Account) -> String 
     let mut separator = "; not read: ";
     for (bytes, what, via) in unread.into_iter().filter(|(bytes, ..)| *bytes > 0) {
         // Writing to a string cannot fail.
-        let _ = write!(line, "{separator}{bytes} bytes {what}");
+        let _ = write!(line, "{separator}{} {what}", counted(bytes, "byte"));
         if let Some(via) = via {
             line += &top_servers(&account.servers, via);
         }
@@ -42,7 +44,7 @@ pub fn application_line(application: &Application, account: &Account) -> String 
     }
     let gaps = sockets.unknown_gaps + plain.unknown_gaps;
     if gaps > 0 {
-        let _ = write!(line, "{separator}{gaps} gaps of unknown length");
+        let _ = write!(line, "{separator}{} of unknown length", counted(gaps, "gap"));
     }
     line
 }
@@ -67,7 +69,8 @@ pub fn arrival_lines(account: &Account, clock: Option<Clock>) -> Vec<String> {
     lines.extend(listed("requests that were not finished", unfinished.collect()));
     let never_left = account.never_left();
     if never_left > 0 {
-        lines.push(format!("{never_left} bytes were written to a TLS library and not sent"));
+        let bytes = counted(never_left, "byte");
+        lines.push(format!("{bytes} written to a TLS library and not sent"));
     }
     if arrivals.uncounted() > 0 {
         lines.push(format!("{} more hosts or requests are not listed", arrivals.uncounted()));
@@ -168,7 +171,7 @@ mod tests {
             "br\\u{1b}owser (uid 7): 1008 bytes sent, 89% of the content was read; not read: \
              100 bytes in TLS (a.test 40, c.test 30, d.test 20, 1 more), \
              5 bytes in datagrams (192.0.2.1:443 5), 3 bytes not captured, \
-             1 gaps of unknown length"
+             1 gap of unknown length"
         );
         let handshake = Traffic { sent: 9, handshake: 9, ..Traffic::default() };
         assert!(line_of(&[(Transport::Tcp, handshake)]).ends_with("9 bytes sent, no content"));
@@ -209,7 +212,7 @@ mod tests {
                  b.test (10:00:02Z)",
                 "connected to, and the certificate was refused: c.test (10:00:03Z)",
                 "requests that were not finished: POST to d.test (10:00:00Z)",
-                "91 bytes were written to a TLS library and not sent",
+                "91 bytes written to a TLS library and not sent",
             ]
         );
         assert_eq!(

@@ -11,6 +11,7 @@ use super::{Alert, FindingReport, Notice, rfc3339};
 use crate::{
     finding::{Category, Kind, Recipient, Sender, Severity, Visited},
     record::Loss,
+    wording::counted,
 };
 
 /// Style of lines.
@@ -28,6 +29,11 @@ impl Style {
 
     fn paint(self, code: &str, text: &str) -> String {
         if self.colour { format!("{code}{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Dims text that matters less.
+    pub fn dim(self, text: &str) -> String {
+        self.paint(Self::DIM, text)
     }
 
     fn severity(self, severity: Severity) -> String {
@@ -56,13 +62,12 @@ pub fn notice(notice: &Notice, style: Style) -> String {
 
 /// Returns the text about repetitions of an alert.
 pub fn repeated(alert: u64, count: u64, total: u64) -> String {
-    let times = if count == 1 { "time" } else { "times" };
-    format!("again {count} {times} ({total} in all): alert {alert}")
+    format!("again {} ({total} in all): alert {alert}", counted(count, "time"))
 }
 
 /// Returns the text about lost sends.
 pub fn lost(loss: Loss, count: u64, total: u64) -> String {
-    format!("WARNING: {count} {} ({total} in total)", loss.explain())
+    format!("WARNING: {} ({total} in total)", loss.explain(count))
 }
 
 /// Returns the line of an alert, with its time and its number.
@@ -80,51 +85,96 @@ pub fn alert(alert: &Alert, style: Style) -> String {
 
 /// Returns the line of an alert without its time and its number.
 pub fn message(alert: &Alert, style: Style) -> String {
-    let mut line = String::new();
-    if let Some(severity) = alert.severity {
-        line = style.severity(severity) + "  ";
-    }
-    let name = culprit(alert);
+    let mut line = severity(alert, style).map(|severity| severity + "  ").unwrap_or_default();
     // Writing to a string cannot fail.
-    let _ = write!(line, "{name} (uid {}, pid {})", alert.process.uid, alert.process.pid);
-    let severe = alert.most_severe_findings();
-    let main = severe.iter().min_by_key(|finding| rank(finding.kind));
+    let _ =
+        write!(line, "{} (uid {}, pid {})", culprit(alert), alert.process.uid, alert.process.pid);
+    line += &disclosure(alert, style);
+    if let Some(chain) = chain(alert) {
+        let _ = write!(line, "  {}", style.paint(Style::DIM, &chain));
+    }
+    line + &limits(alert)
+}
+
+/// Returns the severity of an alert in its colour.
+pub fn severity(alert: &Alert, style: Style) -> Option<String> {
+    alert.severity.map(|severity| style.severity(severity))
+}
+
+/// Returns the rest of the sentence that begins with the [`culprit`]: what was disclosed, to whom,
+/// and under which identifier.
+pub fn disclosure(alert: &Alert, style: Style) -> String {
+    let main = main_finding(alert);
     let verb = match main.map(|finding| finding.kind) {
         Some(Kind::Url | Kind::UrlToUnknown) => "told",
         _ => "sent",
     };
-    let _ = write!(line, " {verb} {}", style.paint(Style::BOLD, &printable(&alert.host())));
-    if let Some(host) = &alert.content.derived_host {
-        let _ = write!(line, " ({})", host.from.describe());
-    }
-    line += &recipient(&alert.content.recipient);
+    let mut text = format!(" {verb} {}{}", host(alert, style), recipient(&alert.content.recipient));
     let Some(main) = main else {
-        return line;
+        return text;
     };
-    line += &disclosed(main, style);
+    text += &disclosed(main, style);
     // Findings of the same value add nothing.
-    let others = severe.iter().filter(|other| other.kind == main.kind && other.value != main.value);
+    let severe = alert.most_severe_findings().into_iter();
+    let others = severe.filter(|other| other.kind == main.kind && other.value != main.value);
     let others = others.map(|other| &other.value).collect::<HashSet<_>>().len();
     if others > 0 {
-        let _ = write!(line, " and {others} more");
+        let _ = write!(text, " and {others} more");
     }
-    line += &visit(main);
-    line += &identifier(alert, main);
+    text += &visit(main);
+    text += &identifier(alert, main);
     if alert.content.private == Some(true) {
-        line += ", in a private window";
+        text += ", in a private window";
     }
-    let _ = write!(line, "  {}", style.paint(Style::DIM, &printable(&main.chain)));
+    text
+}
+
+/// Returns the host that received the request of an alert, and how it is known.
+fn host(alert: &Alert, style: Style) -> String {
+    let name = style.paint(Style::BOLD, &printable(&alert.host()));
+    match &alert.content.derived_host {
+        Some(host) => format!("{name} ({})", host.from.describe()),
+        None => name,
+    }
+}
+
+/// Returns the host that received the request of an alert, with the owner or the kind of the host.
+pub fn addressee(alert: &Alert) -> String {
+    host(alert, Style::default()) + &recipient(&alert.content.recipient)
+}
+
+/// Returns what an alert is about, without the recipient.
+pub fn subject(alert: &Alert, style: Style) -> String {
+    let Some(main) = main_finding(alert) else {
+        return "a request".to_owned();
+    };
+    disclosed(main, style).trim_start().to_owned() + &visit(main)
+}
+
+/// Returns the steps from the request to the main finding.
+pub fn chain(alert: &Alert) -> Option<String> {
+    main_finding(alert).map(|main| printable(&main.chain))
+}
+
+/// Returns the limits that an alert reached, in brackets.
+pub fn limits(alert: &Alert) -> String {
+    let mut text = String::new();
     if alert.content.limited {
-        line += " (too costly to read to the end)";
+        text += " (too costly to read to the end)";
     }
     if alert.content.shortened {
-        line += " (shortened)";
+        text += " (shortened)";
     }
-    line
+    text
+}
+
+/// Returns the finding that a line is about: the first by [`rank`] of the most severe ones.
+fn main_finding(alert: &Alert) -> Option<&FindingReport> {
+    alert.most_severe_findings().into_iter().min_by_key(|finding| rank(finding.kind))
 }
 
 /// Names who sent the request, and by which application.
-fn culprit(alert: &Alert) -> String {
+pub fn culprit(alert: &Alert) -> String {
     let name = printable(&alert.application);
     match (alert.content.sender, &alert.content.extension) {
         (Sender::Extension, Some(id)) => match &alert.content.extension_name {
@@ -409,7 +459,7 @@ mod tests {
         let once = Notice::Repeated { alert: 1, count: 1, total: 2, unix: None };
         assert_eq!(shown(once), "again 1 time (2 in all): alert 1");
         let lost = Notice::Lost { loss: Loss::RingFull, count: 1, total: 2 };
-        assert!(shown(lost).starts_with("WARNING: 1 sends lost: "));
+        assert!(shown(lost).starts_with("WARNING: 1 send lost: "));
     }
 
     #[test]

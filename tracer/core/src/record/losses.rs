@@ -3,6 +3,8 @@
 use serde::Serialize;
 use tracer_ebpf::Counter;
 
+use crate::wording::counted;
+
 /// The reason for a loss, as named in the alert stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,31 +48,34 @@ impl Loss {
         Self::Undecoded,
     ];
 
-    /// Describes the loss and, if possible, a remedy.
-    pub fn explain(self) -> &'static str {
-        match self {
-            Self::RingFull => {
-                "sends lost: the ring buffer was full; \
-                 try a smaller --head-bytes or a larger --ring-mib"
-            }
-            Self::Unreadable => "sends cut or lost: the sender's memory could not be read",
-            Self::TooManyIovecs => "sends cut: they came in more than 256 pieces",
-            Self::TooManyMessages => "messages lost: more than 32 in one system call",
-            Self::UnknownIterator => {
-                "sends of which only the length is known: \
-                 they came from a file's pages (sendfile, splice) or the like"
-            }
-            Self::Compat => "sends lost: 32-bit processes are not read yet",
-            Self::Internal => "sends lost to a limit inside tracer; please report this",
+    /// Describes a number of losses and, if possible, a remedy.
+    pub fn explain(self, count: u64) -> String {
+        let (what, why) = match self {
+            Self::RingFull => (
+                "send",
+                "lost: the ring buffer was full; try a smaller --head-bytes or a larger --ring-mib",
+            ),
+            Self::Unreadable => ("send", "cut or lost: the sender's memory could not be read"),
+            Self::TooManyIovecs => ("send", "cut: more than 256 pieces"),
+            Self::TooManyMessages => ("message", "lost: more than 32 in one system call"),
+            Self::UnknownIterator => (
+                "send",
+                "of which only the length is known: data from a file's pages (sendfile, splice) or \
+                 the like",
+            ),
+            Self::Compat => ("send", "lost: 32-bit processes are not read yet"),
+            Self::Internal => ("send", "lost to a limit inside tracer; please report this"),
             Self::Missed => {
-                "events not seen: the kernel skipped a program that another task was within"
+                ("event", "not seen: the kernel skipped a program that another task was within")
             }
-            Self::Undecoded => {
-                "sends captured and not decoded: an application sent more than there was time for, \
-                 or the run was ended by force"
-            }
-            Self::Unfollowed => "processes not followed: their ids lie beyond kernel.pid_max",
-        }
+            Self::Undecoded => (
+                "send",
+                "captured and not decoded: an application sent more than there was time for, or \
+                 the run was ended by force",
+            ),
+            Self::Unfollowed => ("process", "not followed: the id is beyond kernel.pid_max"),
+        };
+        format!("{} {why}", counted(count, what))
     }
 }
 

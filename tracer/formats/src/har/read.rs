@@ -27,6 +27,7 @@ use tracer_core::{
     proto::{HeadCut, NeverSent, Request, ws},
     record::{BootTime, Connection, Transport},
     stream::Sent,
+    wording::counted,
 };
 
 /// Counts of what was read from a file, and of what was not.
@@ -56,18 +57,18 @@ impl Counters {
     /// Describes what could not be read or was not sent, one line for each kind.
     pub fn explain(&self) -> impl Iterator<Item = String> {
         [
-            (self.unreadable, "entries have no request with an HTTP URL"),
-            (self.shortened, "entries are larger than the limit and were read in part"),
-            (self.untimed, "entries have no readable time: they are in the order of the file"),
-            (self.headless, "entries have no complete list of header fields: their sender is known only if fields prove it"),
-            (self.blocked, "requests were never sent: they were blocked"),
-            (self.failed, "requests were never sent: the connection failed"),
-            (self.cached, "requests were never sent: they were answered from a cache"),
-            (self.local, "requests were never sent: they were answered on the device"),
+            (self.unreadable, "entry", "without a request with an HTTP URL"),
+            (self.shortened, "entry", "larger than the limit, and read in part"),
+            (self.untimed, "entry", "without a readable time: the order is that of the file"),
+            (self.headless, "entry", "without a complete list of header fields: the sender is known only if fields prove it"),
+            (self.blocked, "request", "never sent: blocked"),
+            (self.failed, "request", "never sent: the connection failed"),
+            (self.cached, "request", "never sent: answered from a cache"),
+            (self.local, "request", "never sent: answered on the device"),
         ]
         .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, what, why)| format!("{} {why}", counted(count, what)))
     }
 
     fn never_sent(&mut self, reason: Option<NeverSent>) {

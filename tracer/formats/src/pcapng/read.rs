@@ -42,6 +42,7 @@ use self::{
 };
 use super::format::link::UPPER_PDU;
 use crate::{CLOCK, ReadError};
+use tracer_core::wording::counted;
 use tracer_core::{packages, record::Event};
 
 /// Counts of what was read from a capture, and of what was not.
@@ -70,28 +71,28 @@ pub struct Counters {
 impl Counters {
     /// Describes what could not be read, one line for each kind.
     pub fn explain(&self) -> impl Iterator<Item = String> {
-        let fragments = format!("fragments of IP packets ({} bytes)", self.fragment_bytes);
+        let fragments = format!(
+            "not read: fragments of IP packets, with {}",
+            counted(self.fragment_bytes, "byte")
+        );
         let others =
-            self.others.iter().map(|(other, &count)| (count, format!("packets not read: {other}")));
+            self.others.iter().map(|(other, &count)| (count, format!("not read: {other}")));
         [
-            (self.dropped, "packets that the capture reports as lost".to_owned()),
+            (self.dropped, "reported as lost by the capture".to_owned()),
             (self.fragments, fragments),
-            (
-                self.tunnelled,
-                "packets in tunnels, read; the headers around them were skipped".to_owned(),
-            ),
+            (self.tunnelled, "in tunnels, read; the headers around them were skipped".to_owned()),
             (
                 self.without_link,
-                "packets without the Ethernet header that the file announces, read as IP; \
-                 their sender's hardware address is not known"
+                "without the Ethernet header that the file announces, read as IP; the sender's \
+                 hardware address is not known"
                     .to_owned(),
             ),
-            (self.malformed, "packets whose headers are cut or damaged".to_owned()),
+            (self.malformed, "with cut or damaged headers".to_owned()),
         ]
         .into_iter()
         .chain(others)
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .map(|(count, what)| format!("{} {what}", counted(count, "packet")))
     }
 
     fn add(&mut self, other: Other) {

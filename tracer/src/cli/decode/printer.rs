@@ -12,6 +12,7 @@ use tracer_core::{
     finding::Recipient,
     judge::{Disclosure, JudgedRequest},
     pipeline::Output,
+    wording::counted,
 };
 
 /// Prints requests in their order. A request is judged again if the page that it reports is opened
@@ -41,7 +42,7 @@ impl<'a, W: Write> Printer<'a, W> {
                 Output::Request(judged) => self.hold(&judged, extensions)?,
                 Output::Repeated { .. } => {}
                 Output::Lost { loss, count, .. } => {
-                    self.note(&format!("{count} {}", loss.explain()))?;
+                    self.note(&loss.explain(count))?;
                 }
             }
         }
@@ -106,7 +107,11 @@ impl<'a, W: Write> Printer<'a, W> {
             writeln!(out, "    never sent: {}", reason.explain())?;
         }
         if !request.complete {
-            writeln!(out, "    incomplete: at least {} bytes are missing", request.unread_bytes)?;
+            writeln!(
+                out,
+                "    incomplete: at least {} missing",
+                counted(request.unread_bytes, "byte")
+            )?;
         }
         let opaque = judged.opaque_bytes();
         if opaque > 0 {
