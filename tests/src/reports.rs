@@ -314,6 +314,7 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Disclo
                 value: url.into(),
                 visit: Some(visit),
                 scope: Some(Extent::Full),
+                role: None,
                 chain: CHAIN.into(),
                 steps: steps("json[0].properties.url", url),
             },
@@ -323,6 +324,7 @@ fn page_view(id: u64, phase: Phase, at_ms: u64, visit: u64, url: &str) -> Disclo
                 value: UUID.into(),
                 visit: None,
                 scope: None,
+                role: None,
                 chain: "body > form:data_list > base64 > gzip > json[0].distinct_id".into(),
                 steps: steps("json[0].distinct_id", UUID),
             },
@@ -351,6 +353,7 @@ fn typed_text_request(id: u64, at_ms: u64, visit: u64) -> DisclosureReport {
             value: "‹77f0aa12›".into(),
             visit: Some(visit),
             scope: Some(Extent::Typed),
+            role: None,
             chain: "query:q".into(),
             steps: vec![
                 step("path", 48, "/complete?q=‹77f0aa12›&cp=9"),

@@ -208,6 +208,7 @@ fn items(observations: &Observations, request: &DisclosingRequest) -> Vec<Item> 
         value: value.to_owned(),
         visit: None,
         scope: None,
+        role: None,
         chain: chain.to_owned(),
         steps: Vec::new(),
     };
@@ -217,7 +218,9 @@ fn items(observations: &Observations, request: &DisclosingRequest) -> Vec<Item> 
             Mention::Title => (ItemKind::PageTitle, None),
         };
         let visit = Some(named.canary);
-        items.push(Item { visit, scope, ..item(kind, &named.value, &named.chain) });
+        let mut findings = request.decoded.findings();
+        let role = findings.find(|found| found.chain == named.chain).and_then(|found| found.role);
+        items.push(Item { visit, scope, role, ..item(kind, &named.value, &named.chain) });
     }
     let mentions = items.len();
     items.extend(derived(observations, request, &items));
@@ -225,6 +228,7 @@ fn items(observations: &Observations, request: &DisclosingRequest) -> Vec<Item> 
         let finding = &disclosure.finding;
         let base = Item {
             class: finding.class.clone(),
+            role: finding.role,
             ..item(ItemKind::Url, &finding.value, &finding.chain)
         };
         // The words of a page already show which visit the value reveals.
@@ -295,6 +299,7 @@ fn derived(observations: &Observations, request: &DisclosingRequest, known: &[It
                 value,
                 visit: Some(*page),
                 scope: Some(scope),
+                role: None,
                 chain: dependence.place.clone(),
                 steps: Vec::new(),
             });

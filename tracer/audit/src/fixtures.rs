@@ -13,7 +13,7 @@ use super::{
     },
 };
 use tracer_core::account::Attempt;
-use tracer_core::finding::{Recipient, Sender, Severity};
+use tracer_core::finding::{Recipient, Sender, Severity, UrlRole};
 
 const URL: &str = "https://news-lokifa.audit.test:8443/tarumi-benoko?q=domire-kapolu";
 const COLLECTOR: &str = "collector.example";
@@ -214,6 +214,7 @@ fn told() -> DisclosureReport {
             value: URL.into(),
             visit: Some(1),
             scope: Some(Extent::Full),
+            role: Some(UrlRole::Page),
             chain: "body > gzip > json.url".into(),
             steps: vec![
                 step("body", 120, ""),

@@ -10,7 +10,7 @@ use super::{
     phase::Phase,
 };
 use tracer_core::account::Attempt;
-use tracer_core::finding::{Recipient, Sender, Severity};
+use tracer_core::finding::{Recipient, Sender, Severity, UrlRole};
 
 /// Version of the report's schema. It increases when a field is removed or changes its meaning. In
 /// version 2, a "no" about pages requires an experiment.
@@ -499,6 +499,9 @@ pub struct Item {
     pub visit: Option<u64>,
     /// The part of the page's address that it reveals.
     pub scope: Option<Extent>,
+    /// The role of a URL, by its place.
+    #[serde(default)]
+    pub role: Option<UrlRole>,
     /// Encodings around the value, outermost first.
     pub chain: String,
     /// The value in each step of the chain, from the raw bytes to the value itself.

@@ -11,7 +11,7 @@ use crate::{
     phase::Phase,
     report::{DecodeStep, DisclosureReport, Item, ItemKind, Report},
 };
-use tracer_core::finding::{Recipient, Sender, Severity};
+use tracer_core::finding::{Recipient, Sender, Severity, UrlRole};
 
 /// Number of items shown for one request. The rest is in `report.json`.
 const MAX_ITEMS: usize = 24;
@@ -192,6 +192,9 @@ fn item(item: &Item) -> Markup {
                         (self::step(step, i + 1 == item.steps.len()))
                     }
                 }
+            }
+            @if let Some(role) = item.role.and_then(UrlRole::label) {
+                p.chain { "By its place, " (role) "." }
             }
             p.chain { "Chain: " code { (Shown(&item.chain)) } }
         }

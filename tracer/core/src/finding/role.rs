@@ -36,4 +36,16 @@ impl UrlRole {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Returns the role in words, or `None` if the place says nothing.
+    pub fn label(self) -> Option<&'static str> {
+        match self {
+            Self::Page => Some("a page that was looked at"),
+            Self::Resource => Some("something to load"),
+            Self::Callback => Some("an address for answers"),
+            Self::Reference => Some("the name of a thing"),
+            Self::Software => Some("the home page of software"),
+            Self::Unknown => None,
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Findings in their context.
 
+use std::net::IpAddr;
+
 use super::{
     RETURNING,
     ledger::Place,
@@ -7,7 +9,7 @@ use super::{
     table::{self, Case},
 };
 use crate::{
-    address::{Address, Site, host_of_authority},
+    address::{Address, Site, host_of_authority, is_local_address},
     application::Application,
     content::Step,
     finding::{
@@ -136,6 +138,7 @@ impl<'a> Context<'a> {
             visited: visited.as_ref().map(Into::into),
             sender: self.attribution.sender,
             may_be_page: beside.may_be_page && self.may_be_pages(&finding),
+            local_connection: is_local(self.sent),
             recipient: recipient.kind(),
             identifier: identification.unwrap_or(beside.identifier),
             private: self.private == Some(true),
@@ -183,6 +186,26 @@ impl<'a> Context<'a> {
             _ => return None,
         })
     }
+}
+
+/// Reports whether a request names an address of this machine or of its own network, and its
+/// connection goes there. In recordings, an address alone says only where the recorder was: a
+/// proxy, or a server that answered in place of another.
+fn is_local(sent: &Sent<Request>) -> bool {
+    let (Some(authority), Some(remote)) = (&sent.message.authority, sent.connection.remote) else {
+        return false;
+    };
+    let host = host_of_authority(authority);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let names_remote = bare
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.to_canonical() == remote.ip().to_canonical());
+    let port = authority.rsplit_once(']').map_or(&authority[..], |(_, port)| port);
+    let port = port.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let is_own = || sent.connection.local.is_some_and(|local| local.ip() == remote.ip());
+    names_remote
+        && port.map_or(matches!(remote.port(), 80 | 443), |port: u16| port == remote.port())
+        && (is_local_address(host) || is_own())
 }
 
 /// Returns the confidence in a finding.

@@ -29,6 +29,9 @@ pub(super) struct Case<'a> {
     pub(super) sender: Sender,
     /// Set if the sender is unknown and a page may have sent the request.
     pub(super) may_be_page: bool,
+    /// Set if the request names an address of this machine or of its own network, and its
+    /// connection goes there.
+    pub(super) local_connection: bool,
     /// The recipient.
     pub(super) recipient: RecipientKind,
     /// The degree to which the request identifies.
@@ -79,6 +82,7 @@ fn matches(row: &Row, case: &Case<'_>) -> bool {
         && among(&row.recipient, &case.recipient)
         && among(&row.identifier, &case.identifier)
         && row.may_be_page.is_none_or(|may| may == case.may_be_page)
+        && row.local_connection.is_none_or(|local| local == case.local_connection)
         && row.private.is_none_or(|private| private == case.private)
         && row.head_cut.is_none_or(|cut| cut == case.head_cut)
         && row.never_sent.is_none_or(|never| never == case.never_sent)

@@ -10,7 +10,7 @@ mod story;
 
 use super::*;
 use crate::account::Account;
-use crate::finding::Kind;
+use crate::finding::{Kind, Severity};
 use crate::proto::Protocol;
 use crate::record::{Connection, Hook, Process, Record, Transport};
 
@@ -299,6 +299,41 @@ fn another_connection_to_the_address_names_the_host() {
     let shared = joined(&["other.test"]);
     assert_eq!(shared.requests.last().unwrap().host(), None);
     assert_eq!(shared.totals.unknown_hosts, 1);
+}
+
+#[test]
+fn a_url_for_a_program_on_this_machine_or_in_its_network_is_no_leak() {
+    let told = |remote: &str, local: Option<&str>, authority: &str| {
+        let mut socket = Socket::new(1, Transport::Tcp, remote);
+        socket.connection.local = local.map(|local| local.parse().unwrap());
+        let body = format!(r#"{{"page_url":"{URL}","device_id":"7f3c2a109b1e4c57"}}"#);
+        let page = "GET /page?q=1 HTTP/1.1\r\nHost: visited.example\r\nSec-Fetch-Site: none\r\n\
+                    Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n";
+        let report = format!(
+            "POST /r HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut visited = Socket::new(2, Transport::Tcp, "192.0.2.1:80");
+        let run = run(vec![visited.whole(page.as_bytes()), socket.whole(report.as_bytes())]);
+        run.requests.last().unwrap().severity().unwrap()
+    };
+    for (remote, authority) in [
+        ("127.0.0.1:8123", "127.0.0.1:8123"),
+        ("192.168.1.10:80", "192.168.1.10"),
+        ("[::1]:8123", "[::1]:8123"),
+    ] {
+        assert_eq!(told(remote, None, authority), Severity::Low, "{authority}");
+    }
+    assert_eq!(told("198.51.100.7:80", Some("198.51.100.7:4000"), "198.51.100.7"), Severity::Low);
+    // A name, another address, or another port: something may stand between.
+    for (remote, authority) in [
+        ("127.0.0.1:8123", "collector.example:8123"),
+        ("127.0.0.1:8123", "192.168.1.10:8123"),
+        ("127.0.0.1:8123", "127.0.0.1:9000"),
+        ("192.0.2.9:80", "192.0.2.9"),
+    ] {
+        assert_eq!(told(remote, None, authority), Severity::Critical, "{remote} {authority}");
+    }
 }
 
 /// A later record of another connection.

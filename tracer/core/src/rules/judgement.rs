@@ -38,6 +38,9 @@ pub struct Row {
     pub sender: Option<Vec<Sender>>,
     /// Set if the sender is unknown and a page may have sent the request.
     pub may_be_page: Option<bool>,
+    /// Set if the request names an address of this machine or of its own network, and its
+    /// connection goes there.
+    pub local_connection: Option<bool>,
     /// Recipients.
     pub recipient: Option<Vec<RecipientKind>>,
     /// Degree to which the request identifies the user.

@@ -20,6 +20,7 @@ const MI: Case<'static> = Case {
     visited: Some(VisitedKind::Page),
     sender: Sender::Unknown,
     may_be_page: false,
+    local_connection: false,
     recipient: RecipientKind::Maker,
     identifier: Identification::Lasting,
     private: false,
@@ -253,6 +254,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
                                         visited,
                                         sender,
                                         may_be_page: false,
+                                        local_connection: false,
                                         recipient,
                                         identifier,
                                         private,
@@ -403,6 +405,7 @@ fn documented(row: &Row) -> String {
     conditions.extend(row.witnesses.map(|least| format!("witnesses: at least {least}")));
     for (key, value) in [
         ("may_be_page", row.may_be_page),
+        ("local_connection", row.local_connection),
         ("private", row.private),
         ("head_cut", row.head_cut),
         ("never_sent", row.never_sent),
