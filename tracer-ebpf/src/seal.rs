@@ -188,6 +188,33 @@ struct Slot<const N: usize> {
     payload: [u8; N],
 }
 
+/// A length of at most `N`, kept in memory.
+///
+/// The verifier of Linux 5.10 forgets the bounds of a number that the compiler spills to the
+/// stack, so the length is loaded and compared right before its use.
+struct Bounded<'a, const N: usize>(&'a u32);
+
+impl<'a, const N: usize> Bounded<'a, N> {
+    #[inline(always)]
+    fn new(memory: &'a mut u32, len: u64) -> Self {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::write_volatile(memory, len.min(N as u64) as u32) };
+        Self(memory)
+    }
+
+    /// Copies this many bytes; returns false if they cannot be read. `to` must have `N` bytes.
+    #[inline(always)]
+    fn copy(self, from: User, to: *mut u8) -> bool {
+        // SAFETY: a reference is valid.
+        let len = unsafe { core::ptr::read_volatile(self.0) };
+        if len > N as u32 {
+            return false;
+        }
+        // SAFETY: `len` is at most N.
+        unsafe { from.copy_to(to, len) }
+    }
+}
+
 /// Puts a packet into the ring buffer.
 #[inline(always)]
 fn submit<const N: usize>(process: WatchedProcess, key: u64, call: &Call, head: u64) {
@@ -224,15 +251,13 @@ fn submit<const N: usize>(process: WatchedProcess, key: u64, call: &Call, head: 
         let end = User::new(call.header.wrapping_add(call.header_len - 4)).read();
         sealed.end = end.unwrap_or_default();
     }
-    let want = call.header_len.min(START) as u32;
-    // SAFETY: `want` is at most the length of the field.
-    let read = unsafe { User::new(call.header).copy_to((&raw mut sealed.start).cast(), want) };
-    let want = head.min(N as u64) as u32;
-    // SAFETY: `want` is at most the payload's length.
-    let read =
-        read && unsafe { User::new(call.buffer).copy_to((&raw mut (*slot).payload).cast(), want) };
-    if read {
-        header.captured = want + SealedHeader::SIZE as u32;
+    let want = Bounded::<{ SealedHeader::START }>::new(&mut header.captured, call.header_len);
+    let read = want.copy(User::new(call.header), (&raw mut sealed.start).cast());
+    let want = Bounded::<N>::new(&mut header.captured, head);
+    // SAFETY: as above.
+    let payload = unsafe { (&raw mut (*slot).payload).cast() };
+    if read && want.copy(User::new(call.buffer), payload) {
+        header.captured += SealedHeader::SIZE as u32;
     } else {
         header.captured = SealedHeader::SIZE as u32;
         count(Counter::Unreadable);
