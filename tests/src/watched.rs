@@ -195,6 +195,15 @@ impl Watched {
         }
     }
 
+    /// Checks that the summary of the run says that all content was read.
+    ///
+    /// # Panics
+    /// Panics if it does not.
+    pub fn assert_all_read(&self) {
+        let is_read = |line: &str| line.contains("all of the content was read");
+        assert!(self.stderr.lines().any(is_read), "tracer said: {}", self.stderr);
+    }
+
     /// Checks that there is no alert.
     ///
     /// # Panics
@@ -229,8 +238,12 @@ impl Watched {
             let has = |field: &str, word: &str| findings.iter().any(|one| one[field] == word);
             assert!(has("identification", "lasting"), "{alert:#}");
             assert!(findings.iter().any(|one| one["visited"]["kind"] == "page"), "{alert:#}");
-            assert_eq!(alert["hook"], "ssl_write", "{alert:#}");
-            assert_eq!(alert["connection"]["transport"], "tls", "{alert:#}");
+            let (hook, transport) = match self.protocol {
+                Protocol::Http1 | Protocol::Http2 => ("ssl_write", "tls"),
+                Protocol::Http3 => ("aead_seal", "quic"),
+            };
+            assert_eq!(alert["hook"], hook, "{alert:#}");
+            assert_eq!(alert["connection"]["transport"], transport, "{alert:#}");
             assert_eq!(alert["process"]["exe"], exe, "{alert:#}");
             assert_eq!(alert["complete"], true, "{alert:#}");
         }

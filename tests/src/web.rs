@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use data_encoding::BASE64;
 use tempfile::TempDir;
 
 use crate::{leaker::Channel, skip};
@@ -36,6 +37,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
+    /// HTTP/3. The server also offers HTTP/2, over TCP.
+    Http3,
 }
 
 impl Protocol {
@@ -45,6 +48,7 @@ impl Protocol {
         match self {
             Self::Http1 => "http/1.1",
             Self::Http2 => "h2",
+            Self::Http3 => "h3",
         }
     }
 }
@@ -83,6 +87,7 @@ pub struct Request {
 pub struct Web {
     folder: TempDir,
     server: Child,
+    protocol: Protocol,
     port: u16,
     plain_port: u16,
     coming: Receiver<Request>,
@@ -97,6 +102,11 @@ impl Web {
     /// Panics if the server does not start.
     pub fn start(protocol: Protocol, reader: Reader) -> Option<Self> {
         let python = python()?;
+        if protocol == Protocol::Http3
+            && !skip::met(imports(&python, "aioquic"), "aioquic (`cargo xtask setup --tests`)")
+        {
+            return None;
+        }
         if !skip::met(installed("openssl"), "openssl (`cargo xtask setup --tests`)") {
             return None;
         }
@@ -129,7 +139,12 @@ impl Web {
                 }
             }
         });
-        Some(Self { folder, server, port, plain_port, coming, seen: Vec::new() })
+        Some(Self { folder, server, protocol, port, plain_port, coming, seen: Vec::new() })
+    }
+
+    /// Returns the protocol of the sites with TLS.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Returns the port of all sites.
@@ -155,6 +170,15 @@ impl Web {
     /// Returns the path of the CA's certificate (PEM).
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// Returns the digest of the sites' public key, in base64.
+    ///
+    /// # Panics
+    /// Panics if it cannot be read.
+    pub fn key_digest(&self) -> String {
+        let digest = fs::read(self.folder.path().join("site.digest")).expect("a digest");
+        BASE64.encode(&digest)
     }
 
     /// Waits until all these requests have arrived, and returns all requests so
@@ -229,9 +253,14 @@ pub fn python() -> Option<PathBuf> {
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python3"),
         PathBuf::from,
     );
-    let serves = Command::new(&python).args(["-c", "import hypercorn"]).output();
-    let serves = serves.is_ok_and(|output| output.status.success());
+    let serves = imports(&python, "hypercorn");
     skip::met(serves, "hypercorn (`cargo xtask setup --tests`)").then_some(python)
+}
+
+/// Reports whether a Python has a module.
+fn imports(python: &Path, module: &str) -> bool {
+    let output = Command::new(python).args(["-c", &format!("import {module}")]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Creates a CA and a certificate for all sites, signed by it.
@@ -264,6 +293,8 @@ fn certify(folder: &Path) {
          -extfile names -out site.pem"
             .into(),
     );
+    openssl("pkey -in site.key -pubout -outform DER -out site.spki".into());
+    openssl("dgst -sha256 -binary -out site.digest site.spki".into());
     let ca = folder.join("ca.pem");
     fs::set_permissions(ca, fs::Permissions::from_mode(0o644)).expect("permissions");
 }

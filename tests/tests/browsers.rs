@@ -37,6 +37,36 @@ fn reporting_extension_in_normal_windows() {
     assert_reporter_alerts(Engine::Reporting(Window::Normal), Protocol::Http1);
 }
 
+/// Chromium and applications that embed it, over QUIC.
+mod http3 {
+    use super::*;
+
+    #[test]
+    fn chromium() {
+        if let Some(watched) = watch(Engine::Chromium, Protocol::Http3) {
+            watched.assert_all_decoded();
+            watched.assert_page_reports_are_info();
+            watched.assert_no_alerts();
+            watched.assert_all_read();
+        }
+    }
+
+    #[test]
+    fn qt_webengine() {
+        assert_no_alerts(Engine::QtWebEngine, Protocol::Http3);
+    }
+
+    #[test]
+    fn reporting_extension_in_normal_windows() {
+        assert_reporter_alerts(Engine::Reporting(Window::Normal), Protocol::Http3);
+    }
+
+    #[test]
+    fn reporting_extension_in_private_windows() {
+        assert_reporter_alerts(Engine::Reporting(Window::Private), Protocol::Http3);
+    }
+}
+
 fn assert_no_alerts(engine: Engine, protocol: Protocol) {
     if let Some(watched) = watch(engine, protocol) {
         watched.assert_all_decoded();

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{Browser, screen::Screen};
 use crate::{
     leaker, skip,
-    web::{self, ADS, COLLECTOR, NEWS, Reader, TRACKER, Web, fixture, installed},
+    web::{self, ADS, COLLECTOR, NEWS, Protocol, Reader, TRACKER, Web, fixture, installed},
 };
 
 /// ID of the extension in the fixtures, derived from the key in its manifest.
@@ -25,15 +25,28 @@ pub const REPORTER_ID: &str = "afnpnmgmjdiifkegmgobgjajjbamchmn";
 pub const CHROMIUM: &str = "/usr/lib/chromium/chromium";
 
 /// Options of every Chromium.
-const FLAGS: [&str; 5] = [
+const FLAGS: [&str; 4] = [
     // Tests run as root, and Chromium's sandbox refuses to run as root.
     "--no-sandbox",
     "--disable-gpu",
-    "--disable-quic",
     "--ignore-certificate-errors",
     // Keeps all traffic on this machine.
     "--host-resolver-rules=MAP * 127.0.0.1",
 ];
+
+/// Returns the options of Chromium that select the protocol of all sites: HTTP/3, or another one
+/// that the server chooses.
+fn quic(web: &Web) -> Vec<String> {
+    match web.protocol() {
+        Protocol::Http3 => vec![
+            "--enable-quic".into(),
+            "--origin-to-force-quic-on=*".into(),
+            // The general option for certificates does not apply to QUIC.
+            format!("--ignore-certificate-errors-spki-list={}", web.key_digest()),
+        ],
+        Protocol::Http1 | Protocol::Http2 => vec!["--disable-quic".into()],
+    }
+}
 
 /// A browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,11 +118,11 @@ impl Engine {
     /// Panics if the browser cannot be started.
     pub fn start(self, web: &Web, url: &str) -> Option<Browser> {
         match self {
-            Self::Chromium => chromium(url, Window::Normal, None),
-            Self::Reporting(window) => chromium(url, window, Some(&fixture("reporter"))),
+            Self::Chromium => chromium(web, url, Window::Normal, None),
+            Self::Reporting(window) => chromium(web, url, window, Some(&fixture("reporter"))),
             Self::Firefox => firefox(web, url, None),
             Self::WebKit => surf(web, url),
-            Self::QtWebEngine => qt_web_engine(url),
+            Self::QtWebEngine => qt_web_engine(web, url),
         }
     }
 
@@ -120,14 +133,14 @@ impl Engine {
     /// Panics as [`Engine::start`] does, or if this is another browser.
     pub fn start_with(self, extension: &Path, web: &Web, url: &str) -> Option<Browser> {
         match self {
-            Self::Chromium => chromium(url, Window::Normal, Some(extension)),
+            Self::Chromium => chromium(web, url, Window::Normal, Some(extension)),
             Self::Firefox => firefox(web, url, Some(extension)),
             other => panic!("{other:?} takes no extension"),
         }
     }
 }
 
-fn chromium(url: &str, window: Window, extension: Option<&Path>) -> Option<Browser> {
+fn chromium(web: &Web, url: &str, window: Window, extension: Option<&Path>) -> Option<Browser> {
     if !skip::met(installed("chromium"), "chromium (`cargo xtask setup --tests`)") {
         return None;
     }
@@ -136,6 +149,7 @@ fn chromium(url: &str, window: Window, extension: Option<&Path>) -> Option<Brows
     let mut command = Command::new("chromium");
     command
         .args(FLAGS)
+        .args(quic(web))
         .args(["--headless=new", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"])
         .args(["--disable-background-networking", "--disable-component-update"])
         .arg(format!("--user-data-dir={}", profile.display()));
@@ -206,7 +220,7 @@ fn surf(web: &Web, url: &str) -> Option<Browser> {
 
 /// Starts a Qt WebEngine application. It runs on a copy of Python, which gives it
 /// an executable name of its own, like an application that ships with its Python.
-fn qt_web_engine(url: &str) -> Option<Browser> {
+fn qt_web_engine(web: &Web, url: &str) -> Option<Browser> {
     let python = web::python()?;
     let packages = packages(&python);
     if !skip::met(packages.is_some(), "PyQt6-WebEngine (`cargo xtask setup --tests`)") {
@@ -217,7 +231,8 @@ fn qt_web_engine(url: &str) -> Option<Browser> {
     let python = python.canonicalize().expect("the venv's Python");
     fs::copy(python, &application).expect("a copy of Python");
     fs::set_permissions(&application, fs::Permissions::from_mode(0o755)).expect("permissions");
-    let flags: Vec<String> = FLAGS.iter().map(|flag| format!("\"{flag}\"")).collect();
+    let flags = FLAGS.into_iter().map(str::to_owned).chain(quic(web));
+    let flags: Vec<String> = flags.map(|flag| format!("\"{flag}\"")).collect();
     let mut command = Command::new(application);
     command
         .arg(fixture("webengine.py"))
