@@ -4,7 +4,7 @@ use std::{fmt, time::Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::ALLOCATED;
+use super::allocator;
 
 /// The bounds on time are those of optimized code. Tests are built with less.
 const SLOWNESS: u64 = if cfg!(feature = "libfuzzer") { 1 } else { 40 };
@@ -28,12 +28,11 @@ pub struct Cost {
 impl Cost {
     /// Measures what a function costs.
     pub(crate) fn of(input: &[u8], run: fn(&[u8]) -> u64, bound: Bound) -> Self {
-        let before = ALLOCATED.current_usage();
-        ALLOCATED.reset_peak_usage();
+        let before = allocator::start();
         let start = Instant::now();
         let work = run(input);
         let time = start.elapsed().as_nanos() as u64;
-        let memory = ALLOCATED.peak_usage().saturating_sub(before);
+        let memory = allocator::peak().saturating_sub(before);
         let mut cost = Self { len: input.len(), work, memory, time };
         if time > bound.time(work) {
             // Other processes may have taken the time.

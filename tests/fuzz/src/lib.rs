@@ -10,6 +10,7 @@
 //! input fails if it takes more memory for each of its bytes, or more time for each byte of work,
 //! than the target's [`Bound`].
 
+mod allocator;
 pub mod cost;
 pub mod mutate;
 pub mod seeds;
@@ -20,7 +21,7 @@ pub use cost::{Bound, Cost};
 
 /// Memory that is allocated is counted, so that a target can be held to its bound.
 #[global_allocator]
-static ALLOCATED: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 /// A parser, or several that read the same input.
 #[derive(Debug, Clone, Copy)]
