@@ -32,10 +32,13 @@ struct Running {
     found: Vec<String>,
     /// Functions not found, as `FILE: reason`.
     missing: Vec<String>,
+    /// Set if a function that encrypts QUIC packets was found.
+    seals: bool,
 }
 
 impl Running {
     fn add(&mut self, file: &Analysis) {
+        self.seals |= file.seals;
         for (to, from) in [(&mut self.found, &file.found), (&mut self.missing, &file.missing)] {
             if let Some(text) = from
                 && !to.contains(text)
@@ -51,6 +54,7 @@ impl Running {
 struct Analysis {
     found: Option<String>,
     missing: Option<String>,
+    seals: bool,
 }
 
 pub(super) fn check(rules: &Rules) -> Browsers {
@@ -86,6 +90,8 @@ pub(super) fn check(rules: &Rules) -> Browsers {
         let check = browser_check(name, &browser);
         if check.state == State::Warning {
             all.misses.push(format!("the plaintext of {name}'s encrypted traffic"));
+        } else if check.state == State::Ok && !browser.seals {
+            all.misses.push(format!("{name}'s HTTP/3"));
         }
         all.checks.push(check);
     }
@@ -97,9 +103,10 @@ fn browser_check(name: &str, browser: &Running) -> Check {
     let found = browser.found.join(", ");
     let missing = browser.missing.join(", ");
     if !found.is_empty() {
+        let http3 = if browser.seals { "is read" } else { "is not read" };
         return Check::ok(
             "browsers",
-            format!("{name} is running ({processes} processes): {found}"),
+            format!("{name} is running ({processes} processes): {found}; HTTP/3 {http3}"),
         );
     }
     if browser.hidden > 0 {
@@ -142,14 +149,15 @@ fn analyze(tgid: u32, mapping: &Mapping, cache: &mut Cache) -> Analysis {
         findings().flat_map(|one| &one.functions).map(|one| one.name.to_string()).collect();
     if !functions.is_empty() {
         let found = format!("{} in {}", functions.join(", "), mapping.path);
-        return Analysis { found: Some(found), missing: None };
+        let seals = findings().flat_map(|one| &one.functions).any(|one| one.name.seals());
+        return Analysis { found: Some(found), missing: None, seals };
     }
     // Missing functions are expected in a file without a TLS library.
     let tls = findings().filter(|one| one.libraries.iter().any(|lib| *lib != Library::Nspr));
     let reasons: Vec<String> =
         tls.flat_map(|one| &one.missing).map(|one| one.reason.to_string()).collect();
     let missing = reasons.first().map(|reason| format!("{}: {reason}", mapping.path));
-    Analysis { found: None, missing }
+    Analysis { found: None, missing, seals: false }
 }
 
 #[cfg(test)]
@@ -163,9 +171,14 @@ mod tests {
         assert_eq!(state(&browser), State::Warning);
         browser.hidden = 1;
         assert_eq!(state(&browser), State::Unknown);
-        browser.add(&Analysis { found: Some("SSL_write in /f".into()), missing: None });
-        browser.add(&Analysis { found: Some("SSL_write in /f".into()), missing: None });
+        let found = |text: &str| Some(text.to_owned());
+        let tls = Analysis { found: found("SSL_write in /f"), ..Analysis::default() };
+        browser.add(&tls);
+        browser.add(&tls);
         let message = browser_check("B", &browser).message;
-        assert_eq!(message, "B is running (2 processes): SSL_write in /f");
+        assert_eq!(message, "B is running (2 processes): SSL_write in /f; HTTP/3 is not read");
+        browser.add(&Analysis { found: found("seal in /g"), missing: None, seals: true });
+        let message = browser_check("B", &browser).message;
+        assert!(message.ends_with("SSL_write in /f, seal in /g; HTTP/3 is read"), "{message}");
     }
 }

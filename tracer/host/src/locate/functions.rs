@@ -93,6 +93,11 @@ impl Name {
         }
     }
 
+    /// Reports whether the function encrypts QUIC packets.
+    pub fn seals(self) -> bool {
+        matches!(self, Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv)
+    }
+
     /// Returns the number of integer arguments that a probe reads from registers.
     pub(super) fn arguments(self) -> usize {
         match self {
