@@ -117,11 +117,17 @@ impl Visits {
         (self.host(address.host(), now), scope)
     }
 
-    /// Returns the visit to a host or a registrable domain.
+    /// Returns the visit to a host or a registrable domain, or to the host that a label names.
     pub fn host(&self, host: &str, now: BootTime) -> Visited {
         let ago = |time| now.since(time);
         if let Some(visit) = self.page_on(host) {
             return Visited::Host { host: host.to_owned(), ago: ago(visit.time) };
+        }
+        if !host.contains('.')
+            && let Some(visit) = self.page_on_label(host)
+        {
+            let host = host_of_authority(visit.address.host()).to_owned();
+            return Visited::Host { host, ago: ago(visit.time) };
         }
         let bare = host_of_authority(host);
         if let Some((host, time)) = self.hosts.iter().rev().find(|(known, _)| known == bare) {

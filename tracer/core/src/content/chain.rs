@@ -210,6 +210,10 @@ pub enum Step<'a> {
     Zip(&'a str),
     /// An entry of a tar file, by its name.
     Tar(&'a str),
+    /// A value in a database of SQLite, by the names of its table and column.
+    Sqlite(&'a str),
+    /// A file in the encoding of mail that precedes base64 (POSIX `uuencode`).
+    Uuencode,
     /// A value of an XML or HTML document.
     Xml(&'a Path<'a>),
     /// The name of a namespace, schema or document type in such a document.
@@ -286,6 +290,8 @@ impl fmt::Display for Step<'_> {
             Self::Armour => f.write_str("armour"),
             Self::Zip(name) => named("zip:", name),
             Self::Tar(name) => named("tar:", name),
+            Self::Sqlite(name) => named("sqlite:", name),
+            Self::Uuencode => f.write_str("uuencode"),
             Self::Xml(path) => write!(f, "xml{path}"),
             Self::XmlNamespace(path) => write!(f, "xmlns{path}"),
             Self::Pair(name) => named("pair:", name),

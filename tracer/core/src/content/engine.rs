@@ -262,7 +262,8 @@ impl<'e> Engine<'e> {
         {
             return;
         }
-        if self.archive(bytes, context) || self.plist(bytes, context) {
+        if self.archive(bytes, context) || self.plist(bytes, context) || self.sqlite(bytes, context)
+        {
             return;
         }
         if let Some(boundary) = multipart::sniff(bytes) {
@@ -340,6 +341,12 @@ impl<'e> Engine<'e> {
         }
         if self.armour(text, context) {
             return;
+        }
+        if let Some(decoded) = mime::uuencoded(text) {
+            return self.decoded(&decoded, text.len(), Step::Uuencode, context, DOCUMENT);
+        }
+        if let Some(inside) = text::unquoted(text) {
+            return self.text(inside, context, Role::Field);
         }
         if let Some((step, plain)) = deobfuscate(text, self.known, context.truncated) {
             return self.decoded(plain.as_bytes(), text.len(), step, context, Role::Field);

@@ -50,6 +50,15 @@ fn parts(text: &str, is_digit: fn(char) -> bool, truncated: bool) -> Option<Vec<
 }
 
 fn decimal(text: &str, truncated: bool) -> Option<Vec<u8>> {
+    // References of HTML without the semicolons.
+    let numbers;
+    let text = match text.strip_prefix("&#") {
+        Some(rest) => {
+            numbers = rest.replace("&#", " ");
+            &*numbers
+        }
+        None => text,
+    };
     let is_number = |c: char| c.is_ascii_digit() || c == '-';
     let numbers = parts(text, is_number, truncated)?.into_iter().map(|part| {
         let is_number = (1..=6).contains(&part.len());
@@ -233,6 +242,7 @@ mod tests {
             bits.concat(),
             format!("0b{}", bits.join(" 0b")),
             each(|b| format!("{b:03}")).concat(),
+            format!("&#{}", decimal.join("&#")),
             characters.join(" "),
             characters.join(", "),
         ] {

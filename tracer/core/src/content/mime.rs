@@ -1,4 +1,4 @@
-//! Encodings of mail: quoted-printable (RFC 2045 section 6.7) and UTF-7 (RFC 2152).
+//! Encodings of mail: quoted-printable (RFC 2045 section 6.7), UTF-7 (RFC 2152), `uuencode`.
 
 use super::{base64, text};
 
@@ -32,6 +32,34 @@ pub(super) fn quoted_printable(text: &str) -> Option<Vec<u8>> {
     }
     out.extend_from_slice(rest.as_bytes());
     ((is_sure || triplets >= MIN_TRIPLETS) && text::as_text(&out, true).is_some()).then_some(out)
+}
+
+/// Decodes the first file in the form of `uuencode`: `begin 644 name`, lines that begin with
+/// their length, `end`.
+pub(super) fn uuencoded(text: &str) -> Option<Vec<u8>> {
+    let start =
+        text.strip_prefix("begin ").or_else(|| text.split_once("\nbegin ").map(|it| it.1))?;
+    let (head, content) = start.split_once('\n')?;
+    let mode = head.split(' ').next()?;
+    if !matches!(mode.len(), 3 | 4) || !mode.bytes().all(|b| matches!(b, b'0'..=b'7')) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(content.len());
+    for line in content.lines() {
+        let value = |byte: &u8| byte.checked_sub(b' ').map(|value| value & 0x3f);
+        let Some(len) = line.as_bytes().first().and_then(value).filter(|len| *len > 0) else {
+            break;
+        };
+        let digits: Vec<u8> = line.as_bytes()[1..].iter().map_while(value).collect();
+        let bytes = digits.chunks(4).flat_map(|group| {
+            let word = (0..4)
+                .fold(0, |word, at| word << 6 | u32::from(group.get(at).copied().unwrap_or(0)));
+            let [_, bytes @ ..] = word.to_be_bytes();
+            bytes.into_iter().take(group.len().saturating_sub(1))
+        });
+        out.extend(bytes.take(len.into()));
+    }
+    (!out.is_empty()).then_some(out)
 }
 
 /// Decodes UTF-7, in which other characters are base64 of UTF-16: `https+ADo-//`.
@@ -79,6 +107,23 @@ mod tests {
         }
         for other in [URL, "a=20", "a=b", "dGVzdA==", "x=20&y=30", "plain"] {
             assert_eq!(quoted_printable(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn uuencoded_files_are_decoded() {
+        // From Python's `binascii`.
+        let text = "begin 644 d\nM:'1T<',Z+R]N97=S+F5X86UP;&4N;W)G+W!O;&ET:6-S+W-T;W)Y+30R/W$]\n'<')I=F%T90  \n`\nend\n";
+        let decoded = uuencoded(text).unwrap();
+        assert_eq!(decoded, URL.as_bytes(), "{}", String::from_utf8_lossy(&decoded));
+        for len in 0..text.len() {
+            assert!(
+                URL.as_bytes().starts_with(&uuencoded(&text[..len]).unwrap_or_default()),
+                "{len}"
+            );
+        }
+        for other in ["begin the day\nwith words", "begin 644 d", URL, "begin 999 d\n$AAAA"] {
+            assert_eq!(uuencoded(other), None, "{other}");
         }
     }
 

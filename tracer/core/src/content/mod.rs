@@ -49,6 +49,7 @@ mod protobuf;
 mod radix;
 mod request;
 mod shift;
+mod sqlite;
 mod strings;
 mod text;
 mod tree;
@@ -215,6 +216,7 @@ pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
         }
         "base85" => radix::base85(std::str::from_utf8(input).ok()?, false)
             .find(|it| base64::has_known_start(it)),
+        "uuencode" => mime::uuencoded(std::str::from_utf8(input).ok()?),
         "quoted-printable" => mime::quoted_printable(std::str::from_utf8(input).ok()?),
         "latin1" => text::binary_string(input, true),
         "bytes" => {

@@ -81,7 +81,14 @@ fn target(engine: &mut Engine<'_>, target: &[u8], cut: bool) {
         Some(at) => (&target[..at], Some(&target[at + 1..])),
         None => (target, None),
     };
-    self::path(engine, origin_form(path), cut && query.is_none());
+    let path = origin_form(path);
+    match query {
+        // The query belongs to an address at the end of the path.
+        Some(query) if memmem::find(path, b"://").is_some() => {
+            self::path(engine, path, Some(query), cut);
+        }
+        _ => self::path(engine, path, None, cut && query.is_none()),
+    }
     if let Some(query) = query {
         let container = engine.container();
         engine.form(query, None, container, cut, |name| Step::Query(name));
@@ -99,8 +106,8 @@ fn origin_form(path: &[u8]) -> &[u8] {
     memchr(b'/', authority).map_or(&[], |at| &authority[at..])
 }
 
-/// Reads the path as a whole, then each of its segments.
-fn path(engine: &mut Engine<'_>, path: &[u8], cut: bool) {
+/// Reads the path as a whole, with this query, then each of its segments.
+fn path(engine: &mut Engine<'_>, path: &[u8], query: Option<&[u8]>, cut: bool) {
     let chain = Chain::new(Step::Path);
     let container = engine.container();
     let mut context = Context { chain: &chain, key: None, container, truncated: cut };
@@ -109,7 +116,13 @@ fn path(engine: &mut Engine<'_>, path: &[u8], cut: bool) {
         Some(decoded) => Cow::Owned(decoded),
         None => Cow::Borrowed(part),
     };
-    if let Some(text) = text::as_text(&decode(path), cut) {
+    let mut whole = decode(path);
+    if let Some(query) = query {
+        let whole = whole.to_mut();
+        whole.push(b'?');
+        whole.extend_from_slice(query);
+    }
+    if let Some(text) = text::as_text(&whole, cut) {
         engine.emit(text, context);
     }
     let mut segments = path.split(|&b| b == b'/').filter(|s| !s.is_empty()).peekable();

@@ -178,6 +178,13 @@ pub(super) fn whole_entities(text: &str) -> &str {
     if begins || is_number() { &text[..tail + at] } else { text }
 }
 
+/// Returns what is between quotation marks if nothing else is in a text, as in `W/"…"`.
+pub(super) fn unquoted(text: &str) -> Option<&str> {
+    let text = text.strip_prefix("W/").unwrap_or(text);
+    let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'))?;
+    (!inside.is_empty() && !inside.contains('"')).then_some(inside)
+}
+
 /// Strips an incomplete triplet from the end of truncated bytes.
 pub(super) fn whole_triplets(bytes: &[u8]) -> &[u8] {
     match bytes {

@@ -29,6 +29,19 @@ fn visits() -> Visits {
 }
 
 #[test]
+fn a_label_names_a_visited_host() {
+    let visits = visits();
+    let named = |label: &str| visits.host(label, at(15));
+    let host = Visited::Host { host: "www.news.example.org".into(), ago: Duration::from_secs(5) };
+    for label in ["www-news-example-org", "WWW_news_example_org", "www--news--example--org"] {
+        assert_eq!(named(label), host, "{label}");
+    }
+    for label in ["www-news-example", "news-example-com", "www-news-example-org-2", "-"] {
+        assert_eq!(named(label), Visited::No, "{label}");
+    }
+}
+
+#[test]
 fn compares_urls_with_visits() {
     let visits = visits();
     let ago = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use crate::content::{
     compress::{self, End},
     escapes, json,
     lists::lists,
-    media, multipart, plist, positional, radix, text, xml,
+    media, multipart, plist, positional, radix, sqlite, text, xml,
 };
 
 impl Engine<'_> {
@@ -223,6 +223,7 @@ impl Engine<'_> {
             || archive::is_tar(bytes)
             || media::is_png(bytes)
             || plist::starts(bytes)
+            || sqlite::starts(bytes)
             || multipart::sniff(bytes).is_some()
             || match text::as_text(bytes, truncated) {
                 Some(_) => text::looks_like_text(bytes, truncated),

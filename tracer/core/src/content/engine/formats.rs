@@ -12,7 +12,7 @@ use crate::content::{
     frames::Frame,
     media::{self, Piece},
     numbers::{self, Numbers},
-    pairs, plist,
+    pairs, plist, sqlite,
     strings::{self, Prefix},
     text::{self, run_ranges},
     xml,
@@ -94,6 +94,35 @@ impl Engine<'_> {
             match std::str::from_utf8(&item.value) {
                 Ok(text) if item.scalar => self.emit(text, here),
                 _ => self.look(&item.value, here, Role::Field),
+            }
+        }
+        true
+    }
+
+    /// Reads a database of SQLite. Returns whether the bytes are one.
+    pub(super) fn sqlite(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        if !sqlite::starts(bytes) {
+            return false;
+        }
+        for part in sqlite::parts(bytes) {
+            if self.exhausted() {
+                break;
+            }
+            let row = match part {
+                sqlite::Part::Row(row) => row,
+                sqlite::Part::Other(bytes) => {
+                    self.runs(bytes, context, Step::Text);
+                    continue;
+                }
+            };
+            let container = self.container();
+            for value in row.values.iter().filter(|value| !value.is_number) {
+                let (table, column) = row.names(value.column).unwrap_or_default();
+                let name = format!("{table}.{column}");
+                let chain = context.chain.then(Step::Sqlite(&name));
+                let key = (!column.is_empty()).then_some(column);
+                let here = Context { chain: &chain, key, container, truncated: value.is_cut };
+                self.look(value.bytes, here, Role::Field);
             }
         }
         true

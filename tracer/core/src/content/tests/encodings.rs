@@ -422,6 +422,15 @@ fn digits_are_rotated_with_letters_if_a_visit_shows_it() {
 }
 
 #[test]
+fn quotation_marks_around_an_encoding_are_removed() {
+    let hex: String = EVENT.bytes().map(|b| format!("{b:02x}")).collect();
+    for value in [format!("\"{hex}\""), format!("W/\"{}\"", base64(EVENT.as_bytes()))] {
+        let head = format!("GET / HTTP/1.1\r\nIf-None-Match: {value}\r\n\r\n");
+        assert_eq!(chains_to(&values_in(head.as_bytes()), URL).len(), 1, "{value}");
+    }
+}
+
+#[test]
 fn credentials_are_a_user_and_a_password() {
     for (plain, values) in [
         (format!("{URL}:x"), [URL, "x"]),

@@ -156,6 +156,21 @@ fn archives_are_read_entry_by_entry() {
 }
 
 #[test]
+fn databases_are_read_row_by_row() {
+    let history = sqlite::tests::history();
+    let values = body_values(&history);
+    let found: Vec<&Seen> = values.iter().filter(|seen| seen.text == URL).collect();
+    assert_eq!(found.len(), 20, "{:#?}", lines(&values));
+    for seen in &found {
+        assert_eq!((&*seen.chain, seen.key.as_deref()), ("body > sqlite:urls.url", Some("url")));
+    }
+    assert_ne!(found[0].container, found[1].container);
+    assert_prefixes_agree(&history);
+    let body = serde_json::json!({ "d": base64(&gzip(&history)) }).to_string();
+    assert_eq!(chains_to(&body_values(body.as_bytes()), URL).len(), 20);
+}
+
+#[test]
 fn names_and_values_in_text() {
     let line = format!("pageview,user_id=7f3c2a10 n=1i,url=\"{URL}\" 1795382061");
     assert_url(line.as_bytes(), &["body > pair:url"]);

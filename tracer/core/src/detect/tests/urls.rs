@@ -35,6 +35,14 @@ fn finds_a_url_behind_the_marks_of_the_sender() {
 }
 
 #[test]
+fn an_address_at_the_end_of_a_path_has_the_query() {
+    let url = "https://news.example/politics/story-42?q=private";
+    assert_eq!(values(&format!("/favicon/{url}")), [url]);
+    assert_eq!(values("/favicon/https://news.example/x"), ["https://news.example/x"]);
+    assert_eq!(values(&format!("http://panel.test/f/{url}")), [url]);
+}
+
+#[test]
 fn a_decoded_space_does_not_repeat_a_url() {
     let encoded = "https://a.test/x?q=two%20words&r=1";
     for levels in 1..4 {
