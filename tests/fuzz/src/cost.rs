@@ -47,8 +47,8 @@ impl Cost {
     }
 }
 
-/// Nanoseconds for which this thread has run.
-fn cpu_time() -> u64 {
+/// Returns the nanoseconds for which this thread has run.
+pub fn cpu_time() -> u64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

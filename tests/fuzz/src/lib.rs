@@ -3,6 +3,7 @@
 //! ```text
 //! table of targets ─┬─ cargo xtask fuzz: libFuzzer, guided by coverage
 //! (targets::ALL)    ├─ tests/mutations.rs: seeds, mutated from a fixed number, for some seconds
+//!                   ├─ tests/growth.rs: parts of seeds, repeated many times
 //!                   └─ tests/kept.rs: inputs that have failed before
 //! ```
 //!
