@@ -1,7 +1,8 @@
 //! `tracer locate`: finds the TLS functions in files.
 
 use std::{
-    io::{self, Write as _},
+    fs::File,
+    io::{self, Read as _, Write as _},
     os::{
         fd::AsFd as _,
         unix::{net::UnixStream, process::CommandExt as _},
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::confine;
+use super::{confine, script};
 use crate::files::{self, Input};
 use tracer_host::{
     locate::{self, Cache, Error, FileSource, Located, Locator},
@@ -22,7 +23,8 @@ use tracer_host::{
 /// Find the TLS functions in programs, libraries and APKs.
 ///
 /// These are the functions that take plaintext to encrypt. They are found in stripped programs that
-/// contain BoringSSL too.
+/// contain BoringSSL, OpenSSL or GnuTLS too. Of a script, the program that it starts is analyzed;
+/// of a bundle of APKs, each of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracer locate /usr/lib/chromium/chromium
@@ -31,7 +33,7 @@ pub(super) struct Args {
     /// Print one line of JSON for each file or library in an APK (see docs/reference/locate.md)
     #[arg(long)]
     json: bool,
-    /// ELF files or APKs
+    /// ELF files, APKs, bundles of APKs, or scripts that start a program
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -79,32 +81,128 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     files::raise_limit();
-    let inputs: Vec<_> = args.files.iter().map(|path| (path, Input::open(path))).collect();
+    let inputs: Vec<_> = args.files.iter().map(|path| Named::open(path)).collect();
     confine::to_open_files()?;
     let mut cache = Cache::new();
     let mut out = io::stdout().lock();
     let mut failed = false;
-    for (path, input) in inputs {
-        match input.map_err(Error::from).and_then(|input| file(input, path, &mut cache)) {
+    for Named { path, input, splits } in inputs {
+        let found = input.map_err(Error::from).and_then(|input| file(input, &path, &mut cache));
+        let hint = match found {
             Ok(found) => {
-                for located in found {
+                for located in &found {
                     if args.json {
-                        serde_json::to_writer(&mut out, &located)?;
+                        serde_json::to_writer(&mut out, located)?;
                         writeln!(out)?;
                     } else {
                         writeln!(out, "{located}")?;
                     }
                 }
+                unpack_hint(&found)
             }
-            Err(err) => {
-                out.flush()?;
-                let err = anyhow::Error::from(err);
-                message!("{}: {err:#}", path.display());
-                failed = true;
-            }
+            Err(Error::NoLibraries) if !splits.is_empty() => Some(format!(
+                "no library was found in the archive; beside it are {}",
+                list(&splits)
+            )),
+            Err(err) => Some(format!("{:#}", anyhow::Error::from(err))),
+        };
+        if let Some(hint) = hint {
+            out.flush()?;
+            message!("{}: {hint}", path.display());
+            failed = true;
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Maximum number of scripts that start one another.
+const MAX_SCRIPTS: usize = 3;
+
+/// A file to analyze. What is to be opened is opened before the process restricts itself.
+struct Named {
+    /// Its path: that of the program, if a script was named.
+    path: PathBuf,
+    input: io::Result<Input>,
+    /// APKs in the same folder, if it is an APK.
+    splits: Vec<PathBuf>,
+}
+
+impl Named {
+    fn open(path: &Path) -> Self {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_SCRIPTS {
+            match script_target(&path) {
+                Some(program) => {
+                    message!("{}: a script that starts {}", path.display(), program.display());
+                    path = program;
+                }
+                None => break,
+            }
+        }
+        Self { input: Input::open(&path), splits: splits(&path), path }
+    }
+}
+
+/// Returns the program that the file starts, if it is a script.
+fn script_target(path: &Path) -> Option<PathBuf> {
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut script = Vec::new();
+    let mut file = File::open(path).ok()?.take(2);
+    file.read_to_end(&mut script).ok()?;
+    if script != b"#!" {
+        return None;
+    }
+    file.set_limit(script::MAX_SCRIPT);
+    file.read_to_end(&mut script).ok()?;
+    let path = path.canonicalize().ok()?;
+    script::program(&String::from_utf8_lossy(&script), &path, &|file| file.is_file())
+        .filter(|program| *program != path)
+}
+
+/// Returns the other APKs in the folder of an APK.
+fn splits(path: &Path) -> Vec<PathBuf> {
+    let is_apk = |path: &Path| path.extension().is_some_and(|extension| extension == "apk");
+    let folder = path.parent().map(|folder| match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    });
+    let Some(entries) = folder.filter(|_| is_apk(path)).and_then(|folder| folder.read_dir().ok())
+    else {
+        return Vec::new();
+    };
+    let others = entries.flatten().take(MAX_ENTRIES).map(|entry| entry.path());
+    let mut splits: Vec<_> =
+        others.filter(|other| is_apk(other) && other.file_name() != path.file_name()).collect();
+    splits.sort();
+    splits
+}
+
+/// Maximum number of files in a folder that are looked at.
+const MAX_ENTRIES: usize = 10_000;
+
+/// Returns the next step, if nothing in the file itself is mapped: parts of it are, once they are
+/// installed.
+fn unpack_hint(found: &[Located]) -> Option<String> {
+    let mut parts: Vec<_> = found.iter().filter_map(|one| one.offsets_in.as_deref()).collect();
+    parts.dedup();
+    let all = !found.is_empty() && found.iter().all(|one| one.offsets_in.is_some());
+    all.then(|| {
+        format!(
+            "a bundle or an archive of compressed libraries, which is unpacked when it is \
+             installed; positions are those in {}",
+            list(&parts)
+        )
+    })
+}
+
+/// Joins a few paths.
+fn list<P: AsRef<Path>>(paths: &[P]) -> String {
+    let shown = paths.iter().take(8).map(|path| path.as_ref().display().to_string());
+    let more = paths.len().saturating_sub(8);
+    let rest = (more > 0).then(|| format!("{more} more"));
+    shown.chain(rest).collect::<Vec<_>>().join(", ")
 }
 
 fn file(input: Input, path: &Path, cache: &mut Cache) -> Result<Vec<Located>, Error> {

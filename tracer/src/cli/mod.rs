@@ -21,6 +21,7 @@ mod report;
 mod rule_files;
 mod rules;
 mod run;
+mod script;
 mod session;
 mod targets;
 mod signals;

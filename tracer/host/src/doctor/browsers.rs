@@ -9,7 +9,7 @@ use std::{
 use super::{Check, State};
 use crate::{
     hook::{Mapping, cmdline, executable, mappings, processes},
-    locate::{Cache, FileSource, Library, locate},
+    locate::{Cache, FileSource, Library, locate_mapped},
 };
 use tracer_core::rules::Rules;
 
@@ -140,7 +140,7 @@ fn analyze(tgid: u32, mapping: &Mapping, cache: &mut Cache) -> Analysis {
     let Some(source) = file.ok().and_then(|file| FileSource::new(file).ok()) else {
         return Analysis::default();
     };
-    let Ok(located) = locate(&source, &mapping.path, cache) else {
+    let Ok(located) = locate_mapped(&source, &mapping.path, cache) else {
         // Neither a library nor an archive of libraries.
         return Analysis::default();
     };
@@ -154,8 +154,13 @@ fn analyze(tgid: u32, mapping: &Mapping, cache: &mut Cache) -> Analysis {
     }
     // Missing functions are expected in a file without a TLS library.
     let tls = findings().filter(|one| one.libraries.iter().any(|lib| *lib != Library::Nspr));
-    let reasons: Vec<String> =
-        tls.flat_map(|one| &one.missing).map(|one| one.reason.to_string()).collect();
+    let reasons: Vec<String> = tls
+        .flat_map(|one| {
+            let missing = one.missing.iter().map(|one| &one.reason);
+            missing.chain(one.unread.iter().map(|one| &one.reason))
+        })
+        .map(ToString::to_string)
+        .collect();
     let missing = reasons.first().map(|reason| format!("{}: {reason}", mapping.path));
     Analysis { found: None, missing, seals: false }
 }

@@ -421,6 +421,8 @@ impl Worker {
             if findings.libraries.iter().any(|library| encrypts(*library)) {
                 let missing = findings.missing.iter();
                 reasons.extend(missing.map(|missing| format!("{}", missing.reason)));
+                let unread = findings.unread.iter();
+                reasons.extend(unread.map(|unread| format!("{}", unread.reason)));
             }
         }
         let file = PathBuf::from(name);

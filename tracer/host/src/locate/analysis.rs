@@ -15,8 +15,8 @@ use super::signatures::SourceFile;
 use super::source::Part;
 use super::strings::Strings;
 use super::symbols::{self, Symbol};
-use super::{Arch, Findings, Function, Library, Method, Missing, Name, Reason};
-use super::{boringssl, gnutls, openssl};
+use super::{Arch, Findings, Function, Library, Method, Missing, Name, Reason, Unread};
+use super::{boringssl, gnutls, golang, openssl};
 
 /// Number of bytes of a function of unknown length that are searched for branches into its
 /// prologue.
@@ -32,7 +32,13 @@ pub(super) fn analyze(file: Part<'_>, cache: &mut Cache) -> io::Result<Findings>
     let image = match Image::read(file) {
         Ok(image) => image,
         Err(ElfError::Io(error)) => return Err(error),
-        Err(ElfError::Reason(reason)) => return Ok(Findings::unread(&reason)),
+        Err(ElfError::Reason(reason)) => {
+            let mut findings = Findings::unread(&reason);
+            if matches!(reason, Reason::Unsupported(_)) {
+                findings.libraries = Strings::libraries(file)?;
+            }
+            return Ok(findings);
+        }
     };
     let build_id = image.build_id()?;
     let key = Key::new(file, build_id.as_deref(), cache)?;
@@ -57,17 +63,26 @@ struct Analysis<'a> {
     libraries: BTreeSet<Library>,
     functions: Vec<Function>,
     missing: Vec<Missing>,
+    unread: Vec<Unread>,
 }
 
 impl<'a> Analysis<'a> {
     fn run(image: &'a Image<'a>, build_id: Option<String>) -> io::Result<Findings> {
-        let mut analysis =
-            Self { image, libraries: BTreeSet::new(), functions: Vec::new(), missing: Vec::new() };
+        let mut analysis = Self {
+            image,
+            libraries: BTreeSet::new(),
+            functions: Vec::new(),
+            missing: Vec::new(),
+            unread: Vec::new(),
+        };
         let dynamic = image.dynamic()?;
         let imported = analysis.by_symbols(&dynamic)?;
+        let strings = Strings::find(image)?;
+        analysis.correct_labels(&strings);
         if !analysis.is_settled(Name::SslWrite) {
-            analysis.by_strings()?;
+            analysis.by_strings(&strings)?;
         }
+        analysis.unread(&strings)?;
         analysis.explain(&imported, &dynamic);
         analysis.functions.sort_by_key(|function| function.name);
         analysis.missing.sort_by_key(|missing| missing.name);
@@ -77,6 +92,7 @@ impl<'a> Analysis<'a> {
             libraries: analysis.libraries.into_iter().collect(),
             functions: analysis.functions,
             missing: analysis.missing,
+            unread: analysis.unread,
         })
     }
 
@@ -146,9 +162,43 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
+    /// Corrects the library of functions that OpenSSL and its descendants have, by their strings.
+    fn correct_labels(&mut self, strings: &Strings) {
+        let Some(descendant) = strings.descendant() else {
+            return;
+        };
+        // A program can contain both; only OpenSSL has SSL_write_ex.
+        let has_openssl = strings.openssl
+            || self.functions.iter().any(|function| function.name == Name::SslWriteEx);
+        let correct = |library: Library| match library {
+            Library::BoringSsl => descendant,
+            Library::OpenSsl if !has_openssl => descendant,
+            other => other,
+        };
+        for function in &mut self.functions {
+            function.library = correct(function.library);
+        }
+        self.libraries = self.libraries.iter().copied().map(correct).collect();
+    }
+
+    /// Adds the libraries that are not read.
+    fn unread(&mut self, strings: &Strings) -> io::Result<()> {
+        let go = golang::find(self.image)?;
+        let conscrypt = strings.conscrypt && !self.is_settled(Name::SslWrite);
+        let all = [
+            strings.rustls.then_some((Library::Rustls, Reason::Rustls)),
+            go.map(|found| (Library::GoCryptoTls, Reason::Go(found.write))),
+            conscrypt.then_some((Library::Conscrypt, Reason::Conscrypt)),
+        ];
+        for (library, reason) in all.into_iter().flatten() {
+            self.libraries.insert(library);
+            self.unread.push(Unread { library, reason });
+        }
+        Ok(())
+    }
+
     /// Searches for libraries without symbols, by the strings and constants that their code uses.
-    fn by_strings(&mut self) -> io::Result<()> {
-        let strings = Strings::find(self.image)?;
+    fn by_strings(&mut self, strings: &Strings) -> io::Result<()> {
         let targets = strings.all();
         if targets.is_empty() && !strings.boringssl && !strings.aws_lc {
             return Ok(());
@@ -165,10 +215,10 @@ impl<'a> Analysis<'a> {
                 return Ok(());
             }
         };
-        self.openssl(&users, &strings)?;
-        self.boringssl(&users, &strings)?;
+        self.openssl(&users, strings)?;
+        self.boringssl(&users, strings)?;
         if !self.is_settled(Name::GnutlsRecordSend)
-            && let Some((name, found)) = gnutls::find(&users, &strings)
+            && let Some((name, found)) = gnutls::find(&users, strings)
         {
             self.libraries.insert(Library::GnuTls);
             self.add_found(name, Library::GnuTls, found)?;

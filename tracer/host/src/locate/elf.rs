@@ -307,6 +307,13 @@ impl<'a> Image<'a> {
         segment.offset.checked_add(address - segment.addresses.start)
     }
 
+    /// Returns the virtual address of a file offset.
+    pub(super) fn address_of(&self, offset: u64) -> Option<u64> {
+        let segment =
+            self.segments.iter().find(|s| s.offset <= offset && offset - s.offset < s.size())?;
+        Some(segment.addresses.start + (offset - segment.offset))
+    }
+
     /// Returns the executable segment that contains `address`.
     pub(super) fn code_at(&self, address: u64) -> Option<&Segment> {
         self.segments.iter().find(|s| s.executable && s.addresses.contains(&address))
@@ -343,6 +350,15 @@ fn architecture(header: &FileHeader64<LE>) -> Result<Arch, Reason> {
     match (header.e_ident.class, header.e_ident.data, machine) {
         (elf::ELFCLASS64, elf::ELFDATA2LSB, elf::EM_X86_64) => Ok(Arch::X86_64),
         (elf::ELFCLASS64, elf::ELFDATA2LSB, elf::EM_AARCH64) => Ok(Arch::Arm64),
+        (elf::ELFCLASS32, elf::ELFDATA2LSB, elf::EM_386) => Err(Reason::Unsupported(
+            "a program for 32-bit x86, which passes arguments on the stack; use the 64-bit program"
+                .into(),
+        )),
+        (elf::ELFCLASS32, elf::ELFDATA2LSB, elf::EM_ARM) => Err(Reason::Unsupported(
+            "a program for 32-bit Arm (armeabi), in whose processes 64-bit kernels place no probes; \
+             use the 64-bit program (arm64-v8a)"
+                .into(),
+        )),
         (elf::ELFCLASS32, ..) => Err(Reason::Unsupported("a 32-bit ELF file".into())),
         _ => Err(Reason::Unsupported(format!("ELF machine {machine}"))),
     }

@@ -21,6 +21,13 @@ pub enum Library {
     GnuTls,
     /// NSPR, through which Firefox writes to NSS.
     Nspr,
+    /// rustls, which is not read.
+    Rustls,
+    /// Go's package `crypto/tls`, which is not read.
+    #[serde(rename = "go-crypto-tls")]
+    GoCryptoTls,
+    /// Conscrypt's classes for Java, which call a BoringSSL of their own or of the system.
+    Conscrypt,
 }
 
 impl fmt::Display for Library {
@@ -31,6 +38,9 @@ impl fmt::Display for Library {
             Self::AwsLc => "AWS-LC",
             Self::GnuTls => "GnuTLS",
             Self::Nspr => "NSPR",
+            Self::Rustls => "rustls",
+            Self::GoCryptoTls => "Go crypto/tls",
+            Self::Conscrypt => "Conscrypt",
         })
     }
 }
@@ -129,6 +139,11 @@ impl Name {
     /// The other functions only exist together with these.
     pub(super) fn is_typical(self) -> bool {
         matches!(self, Self::SslWrite | Self::GnutlsRecordSend | Self::PrWrite)
+    }
+
+    /// Reports whether a probe reads the value that the function returns.
+    pub(super) fn has_return_probe(self) -> bool {
+        !matches!(self, Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv)
     }
 
     /// Reports whether the function is of use if a symbol names it. Where `gnutls_record_send2` has

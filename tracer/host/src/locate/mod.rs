@@ -30,6 +30,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 mod analysis;
+mod archive;
 mod boringssl;
 mod cache;
 mod code;
@@ -37,6 +38,7 @@ mod elf;
 mod errors;
 mod functions;
 mod gnutls;
+mod golang;
 mod minidebuginfo;
 mod openssl;
 mod pointers;
@@ -59,8 +61,8 @@ pub use functions::{Library, Name};
 pub use process::{Locator, serve, supervise};
 pub use source::{FileSource, Source};
 
+use archive::Depth;
 use prologue::Probes;
-use source::Part;
 
 /// A supported machine architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -169,8 +171,15 @@ pub enum Reason {
     NoMatch(usize),
     /// The file exceeds a limit that no real file reaches.
     TooComplex,
-    /// The library is compressed in the archive, so it is never mapped from there.
+    /// The library is compressed in the archive, so it is never mapped from there, and it was not
+    /// decompressed.
     Compressed,
+    /// rustls has no functions with a known interface.
+    Rustls,
+    /// Go does not call functions as C does; contains the address of `(*Conn).Write`, if known.
+    Go(Option<u64>),
+    /// Conscrypt's code for Java calls BoringSSL in another file.
+    Conscrypt,
     /// The architecture is not supported.
     Unsupported(String),
     /// The file violates its format.
@@ -199,10 +208,34 @@ impl fmt::Display for Reason {
             Self::Compressed => {
                 f.write_str("compressed in the archive; extract the library and locate it there")
             }
+            Self::Rustls => f.write_str(
+                "rustls is compiled into the program without functions that are the same in all \
+                 programs",
+            ),
+            Self::Go(address) => {
+                match address {
+                    Some(address) => write!(f, "crypto/tls.(*Conn).Write is at {address:#x}")?,
+                    None => f.write_str("crypto/tls.(*Conn).Write is in the program")?,
+                }
+                f.write_str(", but Go passes arguments in registers of its own")
+            }
+            Self::Conscrypt => f.write_str(
+                "it calls SSL_write of a BoringSSL in another file, such as libssl.so; locate the \
+                 functions there",
+            ),
             Self::Unsupported(what) => write!(f, "unsupported: {what}"),
             Self::Malformed(what) => write!(f, "malformed: {what}"),
         }
     }
+}
+
+/// A TLS library that is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The library.
+    pub library: Library,
+    /// The reason for which its plaintext is not read.
+    pub reason: Reason,
 }
 
 /// The TLS libraries and functions in an ELF file.
@@ -218,9 +251,19 @@ pub struct Findings {
     pub functions: Vec<Function>,
     /// Functions that were expected but not found.
     pub missing: Vec<Missing>,
+    /// Libraries without functions that can be probed.
+    #[serde(default)]
+    pub unread: Vec<Unread>,
 }
 
 impl Findings {
+    /// Makes offsets count from `start` in the bytes that were read.
+    fn move_back(&mut self, start: u64) {
+        for function in &mut self.functions {
+            function.file_offset = function.file_offset.saturating_sub(start);
+        }
+    }
+
     /// Creates the findings of a file that cannot be read.
     fn unread(reason: &Reason) -> Self {
         let names = Name::ALL.into_iter().filter(|name| name.is_typical());
@@ -230,6 +273,7 @@ impl Findings {
             libraries: Vec::new(),
             functions: Vec::new(),
             missing: names.map(|name| Missing { name, reason: reason.clone() }).collect(),
+            unread: Vec::new(),
         }
     }
 }
@@ -241,9 +285,13 @@ impl Findings {
 pub struct Located {
     /// Name of the file, as given by the caller.
     pub file: String,
-    /// Path of the library in the APK; `None` for an ELF file.
+    /// Path of the library in the APK, after that of the APK in a bundle and `!`; `None` for an
+    /// ELF file.
     pub entry: Option<String>,
-    /// The findings, with offsets from the beginning of `file`.
+    /// Path in the archive of the APK or library from whose beginning offsets count, because it
+    /// becomes a file of its own when it is installed; `None` if that is `file`.
+    pub offsets_in: Option<String>,
+    /// The findings.
     pub findings: Findings,
 }
 
@@ -256,12 +304,13 @@ pub enum Error {
     /// The file has an unknown format.
     #[error("neither an ELF file nor a zip archive")]
     UnknownFormat,
-    /// The file is a bundle of APKs, whose paths these are.
-    #[error(
-        "no library was found in the archive, which is a bundle; unpack it first, and locate its \
-         split APKs: {}", .0.join(", ")
-    )]
-    Bundle(Vec<String>),
+    /// The file has a known format that has no functions to probe; contains its name and the next
+    /// step.
+    #[error("{0}")]
+    Foreign(&'static str),
+    /// The archive contains libraries of another system.
+    #[error("the archive has libraries for {0} only; tracer reads programs of Linux and Android")]
+    OtherSystem(&'static str),
     /// The file is a zip archive that contains no library.
     #[error(
         "no library was found in the archive; an application that is installed in parts keeps \
@@ -270,39 +319,27 @@ pub enum Error {
     NoLibraries,
 }
 
-/// Locates the functions in `source`, an ELF file or an APK. `file` is its name in the
+/// Locates the functions in `source`, an ELF file, an APK or a bundle. `file` is its name in the
 /// result.
 ///
-/// The result has one element for an ELF file, and one for each library in an APK.
+/// The result has one element for an ELF file, and one for each library in an archive.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read or has an unknown format. If a file has a
 /// known format, its defects are reported in [`Findings::missing`].
 pub fn locate(source: &dyn Source, file: &str, cache: &mut Cache) -> Result<Vec<Located>, Error> {
-    let whole = Part::whole(source);
-    let head = whole.read(0, 4)?;
-    if elf::is_elf(&head) {
-        let findings = analysis::analyze(whole, cache)?;
-        return Ok(vec![Located { file: file.into(), entry: None, findings }]);
-    }
-    let archive = if zip::is_zip(&head) { zip::libraries(whole)? } else { None };
-    let archive = archive.ok_or(Error::UnknownFormat)?;
-    let mut located = Vec::new();
-    for library in archive.entries {
-        let findings = match library.data {
-            Some(data) => analysis::analyze(data, cache)?,
-            None => Findings::unread(&Reason::Compressed),
-        };
-        located.push(Located { file: file.into(), entry: Some(library.name), findings });
-    }
-    if archive.incomplete {
-        let reason = Reason::Malformed("part of the archive cannot be read".into());
-        let findings = Findings::unread(&reason);
-        located.push(Located { file: file.into(), entry: None, findings });
-    }
-    match (located.is_empty(), archive.nested.is_empty()) {
-        (false, _) => Ok(located),
-        (true, false) => Err(Error::Bundle(archive.nested)),
-        (true, true) => Err(Error::NoLibraries),
-    }
+    archive::locate(source, file, cache, Depth::Everything)
+}
+
+/// Locates the functions in `source`, an ELF file or an APK that a process maps: libraries that
+/// cannot be mapped from it are not analyzed.
+///
+/// # Errors
+/// As for [`locate`].
+pub fn locate_mapped(
+    source: &dyn Source,
+    file: &str,
+    cache: &mut Cache,
+) -> Result<Vec<Located>, Error> {
+    archive::locate(source, file, cache, Depth::Mapped)
 }

@@ -29,7 +29,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::{Cache, FileSource, Findings, locate};
+use super::{Cache, FileSource, Findings, locate_mapped};
 
 /// Longest time for an answer. Chromium's executable takes half a second.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ impl Locator {
 }
 
 fn analyze(file: File, cache: &mut Cache) -> Vec<Findings> {
-    let found = FileSource::new(file).map(|source| locate(&source, "", cache));
+    let found = FileSource::new(file).map(|source| locate_mapped(&source, "", cache));
     match found {
         Ok(Ok(found)) => found.into_iter().map(|located| located.findings).collect(),
         // Neither an ELF file nor an archive of ELF files.

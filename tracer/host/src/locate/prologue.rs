@@ -30,6 +30,8 @@
 //! arch/x86/kernel/uprobes.c; `arch_uretprobe_hijack_return_addr` for both
 //! machines; arch/arm64/kernel/probes/decode-insn.c.
 
+use std::fmt;
+
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
     OpAccess, OpKind, Register,
@@ -55,6 +57,16 @@ pub enum Cost {
     Nop,
     /// The kernel single-steps the instruction: about 10 µs on x86_64.
     Stepped,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Emulated => "emulated",
+            Self::Nop => "emulated since Linux 6.16",
+            Self::Stepped => "single-stepped",
+        })
+    }
 }
 
 /// The position of a uprobe, relative to the entry of the function.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::prologue::Cost;
-use super::{Arch, Function, Library, Located, Method, Missing, Name};
+use super::{Arch, Function, Library, Located, Method, Missing, Name, Unread};
 
 /// The object that `tracer locate --json` prints.
 #[derive(Serialize)]
@@ -13,11 +13,14 @@ struct Report<'a> {
     file: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offsets_in: Option<&'a str>,
     arch: Option<Arch>,
     build_id: Option<&'a str>,
     libraries: &'a [Library],
     functions: Vec<ReportFunction<'a>>,
     missing: Vec<ReportMissing>,
+    unread: Vec<ReportUnread>,
 }
 
 #[derive(Serialize)]
@@ -33,12 +36,19 @@ struct ReportFunction<'a> {
     /// The return address is at `sp + sp_adjust` when the probe is hit.
     sp_adjust: u64,
     return_probe_offset: u64,
+    return_probe_cost: Cost,
     method: Method,
 }
 
 #[derive(Serialize)]
 struct ReportMissing {
     name: Name,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct ReportUnread {
+    library: Library,
     reason: String,
 }
 
@@ -54,6 +64,7 @@ impl<'a> From<&'a Function> for ReportFunction<'a> {
             probe_cost: function.probes.arguments.cost,
             sp_adjust: function.probes.arguments.sp_adjust,
             return_probe_offset: function.return_probe_offset(),
+            return_probe_cost: function.probes.returns.cost,
             method: function.method,
         }
     }
@@ -65,17 +76,25 @@ impl From<&Missing> for ReportMissing {
     }
 }
 
+impl From<&Unread> for ReportUnread {
+    fn from(unread: &Unread) -> Self {
+        Self { library: unread.library, reason: unread.reason.to_string() }
+    }
+}
+
 impl Serialize for Located {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let findings = &self.findings;
         Report {
             file: &self.file,
             entry: self.entry.as_deref(),
+            offsets_in: self.offsets_in.as_deref(),
             arch: findings.arch,
             build_id: findings.build_id.as_deref(),
             libraries: &findings.libraries,
             functions: findings.functions.iter().map(Into::into).collect(),
             missing: findings.missing.iter().map(Into::into).collect(),
+            unread: findings.unread.iter().map(Into::into).collect(),
         }
         .serialize(serializer)
     }
@@ -100,6 +119,9 @@ impl fmt::Display for Located {
         facts.extend(findings.arch.map(|arch| arch.to_string()));
         facts.extend(findings.build_id.as_ref().map(|id| format!("build id {id}")));
         write!(f, ": {}", facts.join(", "))?;
+        if let Some(part) = &self.offsets_in {
+            write!(f, " (offsets in {part}, once it is unpacked)")?;
+        }
 
         let names = findings.functions.iter().map(|function| function.name);
         let names = names.chain(findings.missing.iter().map(|missing| missing.name));
@@ -109,15 +131,25 @@ impl fmt::Display for Located {
             let method = function.method.to_string();
             write!(f, "\n  {name:width$}  {method:13}  at {:#x}", function.file_offset)?;
             let probe = &function.probes.arguments;
-            match (probe.delta, probe.instruction.as_str()) {
-                (0, "") => f.write_str(", probed there")?,
-                (0, instruction) => write!(f, ", probed there ({instruction})")?,
-                (delta, instruction) => write!(f, ", probed at +{delta:#x} ({instruction})")?,
+            match probe.delta {
+                0 => f.write_str(", probed there")?,
+                delta => write!(f, ", probed at +{delta:#x}")?,
+            }
+            match probe.instruction.as_str() {
+                "" => write!(f, " ({})", probe.cost)?,
+                instruction => write!(f, " ({instruction}: {})", probe.cost)?,
+            }
+            let returns = function.probes.returns.cost;
+            if returns != probe.cost && function.name.has_return_probe() {
+                write!(f, ", its return {returns}")?;
             }
         }
         for missing in &findings.missing {
             let name = missing.name.symbol();
             write!(f, "\n  {name:width$}  not found: {}", missing.reason)?;
+        }
+        for unread in &findings.unread {
+            write!(f, "\n  {}  not read: {}", unread.library, unread.reason)?;
         }
         Ok(())
     }

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::Library;
 use super::elf::Image;
 use super::signatures::{FunctionName, SourceFile};
+use super::source::Part;
 
 /// Maximum length of the path of a source file.
 const MAX_PATH: usize = 512;
@@ -42,6 +44,10 @@ pub(super) struct Strings {
     pub(super) boringssl: bool,
     /// True if there is a version string of AWS-LC, or one of its paths.
     pub(super) aws_lc: bool,
+    /// True if there are paths of rustls's source files, or names of its modules.
+    pub(super) rustls: bool,
+    /// True if there are names of Conscrypt's classes.
+    pub(super) conscrypt: bool,
 }
 
 impl Strings {
@@ -57,6 +63,17 @@ impl Strings {
         same.map(|(_, address)| *address..address.saturating_add(1)).collect()
     }
 
+    /// Returns the descendant of OpenSSL that the strings name, and that the name of a function
+    /// alone does not tell from it.
+    pub(super) fn descendant(&self) -> Option<Library> {
+        let in_cpp = self.files.iter().any(|name| name.cpp);
+        match (self.aws_lc, self.boringssl || in_cpp) {
+            (true, _) => Some(Library::AwsLc),
+            (false, true) => Some(Library::BoringSsl),
+            (false, false) => None,
+        }
+    }
+
     /// Returns the addresses of all names of use. Many programs have a `record.c`.
     pub(super) fn all(&self) -> Vec<Range<u64>> {
         let gnutls = |name: &FunctionName| name.source_file() == SourceFile::GnutlsRecord;
@@ -70,25 +87,50 @@ impl Strings {
     /// Searches all mapped segments.
     pub(super) fn find(image: &Image<'_>) -> io::Result<Self> {
         let mut strings = Self::default();
-        let version = memmem::Finder::new(b"OpenSSL ");
-        let files = SourceFile::ALL.map(|file| (file, memmem::Finder::new(file.stem())));
         for segment in &image.segments {
-            image.file.windows(segment.offset, segment.size(), MAX_PATH, |offset, window| {
-                let at_start = offset == segment.offset;
-                let address = segment.addresses.start + (offset - segment.offset);
-                for (file, finder) in &files {
-                    for hit in finder.find_iter(window) {
-                        strings.add_file(*file, window, hit, address, at_start);
-                    }
-                }
-                for hit in version.find_iter(window) {
-                    let rest = window.get(hit + 8..).unwrap_or_default();
-                    strings.note_version(rest.get(..48).unwrap_or(rest));
-                }
-            })?;
+            let offsets = segment.offset..segment.offset.saturating_add(segment.size());
+            strings.search(image.file, offsets, segment.addresses.start)?;
         }
         strings.find_functions(image)?;
         Ok(strings)
+    }
+
+    /// Returns the libraries that the strings in `file` name.
+    pub(super) fn libraries(file: Part<'_>) -> io::Result<Vec<Library>> {
+        let mut strings = Self::default();
+        strings.search(file, 0..file.size(), 0)?;
+        let has_ssl_lib = strings.files.iter().any(|name| name.file == SourceFile::SslLib);
+        let openssl = (strings.openssl && has_ssl_lib).then_some(Library::OpenSsl);
+        let libraries = [
+            strings.descendant().or(openssl),
+            strings.rustls.then_some(Library::Rustls),
+            strings.conscrypt.then_some(Library::Conscrypt),
+        ];
+        Ok(libraries.into_iter().flatten().collect())
+    }
+
+    /// Searches the bytes at `offsets`, the first of which is at `address`.
+    fn search(&mut self, file: Part<'_>, offsets: Range<u64>, address: u64) -> io::Result<()> {
+        let version = memmem::Finder::new(b"OpenSSL ");
+        let rustls = memmem::Finder::new(b"rustls");
+        let conscrypt = memmem::Finder::new(b"org/conscrypt/");
+        let files = SourceFile::ALL.map(|file| (file, memmem::Finder::new(file.stem())));
+        let size = offsets.end.saturating_sub(offsets.start);
+        file.windows(offsets.start, size, MAX_PATH, |offset, window| {
+            let at_start = offset == offsets.start;
+            let address = address + (offset - offsets.start);
+            for (file, finder) in &files {
+                for hit in finder.find_iter(window) {
+                    self.add_file(*file, window, hit, address, at_start);
+                }
+            }
+            for hit in version.find_iter(window) {
+                let rest = window.get(hit + 8..).unwrap_or_default();
+                self.note_version(rest.get(..48).unwrap_or(rest));
+            }
+            self.rustls |= rustls.find_iter(window).any(|hit| is_of_rustls(window.get(hit + 6..)));
+            self.conscrypt |= conscrypt.find(window).is_some();
+        })
     }
 
     /// Adds the file name in `window` that contains its stem at `hit`.
@@ -167,6 +209,21 @@ impl Strings {
             self.openssl = true;
             self.openssl_version = Some((major - b'0', minor - b'0'));
         }
+    }
+}
+
+/// Reports whether what follows `rustls` makes it the folder of its source files or the path of a
+/// module: `-0.23.46/src/`, `/src/`, `::client`.
+fn is_of_rustls(rest: Option<&[u8]>) -> bool {
+    match rest {
+        Some([b':', b':', b'a'..=b'z', ..]) => true,
+        Some([b'-', version @ ..]) => {
+            let is_version = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+            let end = version.iter().position(|byte| !is_version(byte)).unwrap_or(version.len());
+            end > 0 && version.get(end..).is_some_and(|rest| rest.starts_with(b"/src/"))
+        }
+        Some(rest) => rest.starts_with(b"/src/"),
+        None => false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lists the libraries in an APK.
+//! Lists the libraries in an APK, and the APKs in a bundle.
 //!
 //! If a library is stored without compression, Android maps it directly from the APK. A probe
 //! is then placed in the APK, at the offset of the entry's data plus the offset in the ELF
@@ -7,7 +7,7 @@
 //!
 //! Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12–4.3.16, 4.5.3.
 
-use std::io;
+use std::io::{self, Read as _};
 
 use memchr::memmem;
 
@@ -35,23 +35,57 @@ const MAX_DIRECTORY: usize = 32 << 20;
 /// Maximum number of libraries reported of one archive.
 const MAX_LIBRARIES: usize = 1024;
 
-/// Maximum number of APKs that are listed of a bundle.
-const MAX_NESTED: usize = 8;
+/// Maximum number of APKs in a bundle that are listed.
+const MAX_NESTED: usize = 64;
 
-/// A library in the archive.
-pub(super) struct Library<'a> {
+/// Maximum size of an entry after decompression.
+const MAX_UNPACKED: u64 = 256 << 20;
+
+/// A file in the archive.
+pub(super) struct Member<'a> {
     /// Path in the archive.
     pub(super) name: String,
-    /// The library's bytes; `None` if it is compressed and so cannot be mapped from the
-    /// archive.
-    pub(super) data: Option<Part<'a>>,
+    pub(super) data: Data<'a>,
+}
+
+/// The content of a file in an archive.
+pub(super) enum Data<'a> {
+    /// It is not compressed, so that it can be mapped from the archive.
+    Stored(Part<'a>),
+    /// It is compressed with deflate, and has this size.
+    Deflated(Part<'a>, u64),
+    /// It is encrypted, or compressed in another way.
+    Unknown,
+}
+
+impl Data<'_> {
+    /// Decompresses a compressed file; returns `None` if that is not possible, or it exceeds
+    /// `budget`, from which its size is taken.
+    pub(super) fn unpack(&self, budget: &mut u64) -> io::Result<Option<Vec<u8>>> {
+        let Self::Deflated(packed, size) = self else {
+            return Ok(None);
+        };
+        let Some(left) = budget.checked_sub(*size).filter(|_| *size <= MAX_UNPACKED) else {
+            return Ok(None);
+        };
+        *budget = left;
+        let len = usize::try_from(*size).unwrap_or(0);
+        let packed = packed.read(0, usize::try_from(packed.size()).unwrap_or(0))?;
+        let mut unpacked = vec![0; len];
+        let whole = flate2::bufread::DeflateDecoder::new(&packed[..]).read_exact(&mut unpacked);
+        Ok(whole.is_ok().then_some(unpacked))
+    }
 }
 
 /// The `.so` entries of an archive.
 pub(super) struct Libraries<'a> {
-    pub(super) entries: Vec<Library<'a>>,
-    /// Paths of the APKs in the archive, of which at most [`MAX_NESTED`] are listed.
-    pub(super) nested: Vec<String>,
+    pub(super) entries: Vec<Member<'a>>,
+    /// The APKs in the archive, of which at most [`MAX_NESTED`] are listed.
+    pub(super) nested: Vec<Member<'a>>,
+    /// True for an Android App Bundle, from which a store builds APKs.
+    pub(super) is_app_bundle: bool,
+    /// The system for which the archive has libraries, if it is not Android or Linux.
+    pub(super) other_system: Option<&'static str>,
     /// True if there are more libraries, or if part of the directory could not be read.
     pub(super) incomplete: bool,
 }
@@ -69,7 +103,13 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
     let len = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = archive.read(start, len.min(MAX_DIRECTORY))?;
     let incomplete = bytes.len() < len;
-    let mut found = Libraries { entries: Vec::new(), nested: Vec::new(), incomplete };
+    let mut found = Libraries {
+        entries: Vec::new(),
+        nested: Vec::new(),
+        is_app_bundle: false,
+        other_system: None,
+        incomplete,
+    };
     // The entries of a valid archive do not overlap, so the sum of their sizes is at most the
     // size of the archive. This bounds the work for a malicious one.
     let mut unread = archive.size();
@@ -80,25 +120,23 @@ pub(super) fn libraries<'a>(archive: Part<'a>) -> io::Result<Option<Libraries<'a
             break;
         };
         rest = after;
-        if !entry.name.ends_with(b".so") {
-            if entry.name.ends_with(b".apk") && found.nested.len() < MAX_NESTED {
-                found.nested.push(String::from_utf8_lossy(entry.name).into_owned());
-            }
+        found.is_app_bundle |= entry.name == b"BundleConfig.pb";
+        found.other_system = found.other_system.or(other_system(entry.name));
+        let (is_library, is_apk) = (is_library(entry.name), entry.name.ends_with(b".apk"));
+        if !is_library && !is_apk || is_apk && found.nested.len() >= MAX_NESTED {
             continue;
         }
-        let room = unread.checked_sub(if entry.stored { entry.size } else { 0 });
+        let room = unread.checked_sub(entry.packed);
         let (Some(room), true) = (room, found.entries.len() < MAX_LIBRARIES) else {
             found.incomplete = true;
             break;
         };
         unread = room;
         let name = String::from_utf8_lossy(entry.name).into_owned();
-        if !entry.stored {
-            found.entries.push(Library { name, data: None });
-        } else if let Some(data) = entry.data(archive)? {
-            found.entries.push(Library { name, data: Some(data) });
-        } else {
-            found.incomplete = true;
+        match entry.data(archive)? {
+            Some(data) if is_library => found.entries.push(Member { name, data }),
+            Some(data) => found.nested.push(Member { name, data }),
+            None => found.incomplete = true,
         }
     }
     Ok(Some(found))
@@ -137,11 +175,29 @@ fn directory(archive: Part<'_>) -> io::Result<Option<(u64, u64)>> {
     Ok(None)
 }
 
+/// Reports whether a path is that of a library: `libx.so`, `libx.so.3`.
+fn is_library(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    name.ends_with(b".so") || memmem::find(name, b".so.").is_some()
+}
+
+/// Returns the system, if it is another one, of the library or program with this path.
+fn other_system(path: &[u8]) -> Option<&'static str> {
+    if path.ends_with(b".dylib") || path.starts_with(b"Payload/") {
+        Some("macOS or iOS (Mach-O)")
+    } else if path.ends_with(b".dll") || path.ends_with(b".exe") {
+        Some("Windows (PE)")
+    } else {
+        None
+    }
+}
+
 /// A file in the central directory.
 struct Entry<'b> {
     name: &'b [u8],
-    /// True if the data is neither compressed nor encrypted.
-    stored: bool,
+    /// The method of compression; `None` if the data is encrypted.
+    method: Option<u16>,
+    packed: u64,
     size: u64,
     /// Offset of the local header.
     header: u64,
@@ -168,12 +224,13 @@ impl<'b> Entry<'b> {
         let packed = value(packed)?;
         let header = value(fixed.u32(42)?)?;
         let encrypted = fixed.u16(8)? & 1 == 1;
-        let stored = fixed.u16(10)? == 0 && !encrypted && packed == size;
-        Some((Self { name, stored, size, header }, rest))
+        let method = fixed.u16(10)?;
+        let method = (!encrypted).then_some(method);
+        Some((Self { name, method, packed, size, header }, rest))
     }
 
-    /// Returns the data of a stored entry, which follows its local header.
-    fn data<'a>(&self, archive: Part<'a>) -> io::Result<Option<Part<'a>>> {
+    /// Returns the data, which follows its local header; `None` if it is outside the archive.
+    fn data<'a>(&self, archive: Part<'a>) -> io::Result<Option<Data<'a>>> {
         let header = archive.read(self.header, LOCAL_SIZE)?;
         let (true, Some(name), Some(extra)) =
             (header.starts_with(LOCAL_MAGIC), header.u16(26), header.u16(28))
@@ -181,7 +238,13 @@ impl<'b> Entry<'b> {
             return Ok(None);
         };
         let skip = LOCAL_SIZE as u64 + u64::from(name) + u64::from(extra);
-        Ok(self.header.checked_add(skip).and_then(|start| archive.sub(start, self.size)))
+        let start = self.header.checked_add(skip);
+        let part = start.and_then(|start| archive.sub(start, self.packed));
+        Ok(part.map(|part| match self.method {
+            Some(0) if self.packed == self.size => Data::Stored(part),
+            Some(8) => Data::Deflated(part, self.size),
+            _ => Data::Unknown,
+        }))
     }
 }
 

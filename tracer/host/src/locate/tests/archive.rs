@@ -1,8 +1,10 @@
 //! Tests with APKs.
 
+use std::io::Read as _;
+
 use super::elf_file::{CODE, ElfFile};
 use super::{findings, located};
-use crate::locate::{Arch, Cache, Error, Name, Reason, locate};
+use crate::locate::{Arch, Cache, Error, Library, Name, Reason, locate, locate_mapped};
 
 /// A file in an archive.
 struct Entry {
@@ -11,13 +13,31 @@ struct Entry {
     data: Vec<u8>,
 }
 
+/// An entry that is compressed with deflate. Its size is that of the packed data in the directory;
+/// [`archive`] sets the size of the data of `.so` and `.apk` files.
+fn deflated(name: &'static str, data: &[u8]) -> Entry {
+    let mut packed = (data.len() as u64).to_le_bytes().to_vec();
+    let level = flate2::Compression::fast();
+    flate2::read::DeflateEncoder::new(data, level).read_to_end(&mut packed).unwrap();
+    Entry { name, method: DEFLATED, data: packed }
+}
+
+/// The method of entries whose data begins with its size before compression.
+const DEFLATED: u16 = 0xff;
+
 /// Builds an archive, with 64-bit sizes and offsets if `wide` is set.
 fn archive(entries: &[Entry], wide: bool) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
     for entry in entries {
         let header = file.len() as u64;
-        let size = entry.data.len() as u64;
+        let (method, size, data) = match entry.method {
+            DEFLATED => {
+                let (size, data) = entry.data.split_first_chunk().unwrap();
+                (8, u64::from_le_bytes(*size), data)
+            }
+            method => (method, entry.data.len() as u64, &entry.data[..]),
+        };
         file.extend(b"PK\x03\x04");
         file.extend([0; 22]);
         file.extend((entry.name.len() as u16).to_le_bytes());
@@ -25,7 +45,7 @@ fn archive(entries: &[Entry], wide: bool) -> Vec<u8> {
         file.extend(5u16.to_le_bytes());
         file.extend(entry.name.as_bytes());
         file.extend([0; 5]);
-        file.extend(&entry.data);
+        file.extend(data);
 
         let mut extra = Vec::new();
         let mut narrow = |value: u64| {
@@ -36,13 +56,13 @@ fn archive(entries: &[Entry], wide: bool) -> Vec<u8> {
                 value as u32
             }
         };
-        let (unpacked, packed, at) = (narrow(size), narrow(size), narrow(header));
+        let (unpacked, packed, at) = (narrow(size), narrow(data.len() as u64), narrow(header));
         if wide {
             let len = extra.len() as u16;
             extra.splice(0..0, [1u16.to_le_bytes(), len.to_le_bytes()].concat());
         }
         directory.extend(b"PK\x01\x02\x14\0\x14\0\0\0");
-        directory.extend(entry.method.to_le_bytes());
+        directory.extend(method.to_le_bytes());
         directory.extend([0; 8]);
         directory.extend(packed.to_le_bytes());
         directory.extend(unpacked.to_le_bytes());
@@ -171,12 +191,113 @@ fn reports_unreadable_parts_of_an_archive() {
 fn rejects_other_files() {
     let error = |file: &[u8]| locate(&file.to_vec(), "f", &mut Cache::disabled()).unwrap_err();
     assert!(matches!(error(b""), Error::UnknownFormat));
-    assert!(matches!(error(b"#!/bin/sh\n"), Error::UnknownFormat));
     let text = archive(&[Entry { name: "a.txt", method: 0, data: vec![1] }], false);
     assert!(matches!(error(&text), Error::NoLibraries));
-    let bundle = [Entry { name: "splits/base-x86_64.apk", method: 0, data: vec![1] }];
-    let told = error(&archive(&bundle, false)).to_string();
-    assert!(told.contains("unpack it first") && told.contains("base-x86_64.apk"), "{told}");
+    let empty = [Entry { name: "splits/base-x86_64.apk", method: 0, data: vec![1] }];
+    assert!(matches!(error(&archive(&empty, false)), Error::NoLibraries));
+    let windows = archive(&[Entry { name: "a.dll", method: 0, data: vec![1] }], false);
+    assert!(matches!(error(&windows), Error::OtherSystem(_)));
+    for (head, named) in [
+        (&b"\xcf\xfa\xed\xfe\x0c"[..], "Mach-O"),
+        (b"\xca\xfe\xba\xbe\0\0\0\x02", "Mach-O"),
+        (b"MZ\x90\0", "PE"),
+        (b"dex\n035\0", "bytecode"),
+        (b"#!/bin/sh\n", "script"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"!<arch>\ndebian", "unpack"),
+    ] {
+        let text = error(head).to_string();
+        assert!(text.contains(named), "{text}");
+    }
+    // A Java class
+    assert!(matches!(error(b"\xca\xfe\xba\xbe\0\0\0\x41"), Error::UnknownFormat));
+}
+
+#[test]
+fn compressed_libraries_are_analyzed_but_not_where_they_are_mapped() {
+    let elf = library(Arch::Arm64);
+    let file = archive(
+        &[
+            deflated("lib/arm64-v8a/liba.so", &elf),
+            Entry { name: "lib/arm64-v8a/libb.so", method: 0, data: elf.clone() },
+            // It would grow beyond every library.
+            deflated("lib/arm64-v8a/libbomb.so", &vec![0; 8 << 20]),
+        ],
+        false,
+    );
+    let all = located(&file);
+    let alone = findings(&elf);
+    assert_eq!(all[0].findings, alone);
+    assert_eq!(all[0].offsets_in.as_deref(), Some("lib/arm64-v8a/liba.so"));
+    assert_eq!(all[1].offsets_in, None);
+    assert_ne!(all[1].findings, alone);
+    assert_eq!(all[2].findings.reason(Name::SslWrite), Some(&Reason::Compressed));
+    let json = serde_json::to_value(&all[0]).unwrap();
+    assert_eq!(json["offsets_in"], "lib/arm64-v8a/liba.so");
+
+    // A process can map the second one only.
+    let mapped = locate_mapped(&file, "file", &mut Cache::disabled()).unwrap();
+    assert_eq!(mapped[0].findings.reason(Name::SslWrite), Some(&Reason::Compressed));
+    assert_eq!(mapped[1].findings, all[1].findings);
+}
+
+#[test]
+fn bundles_are_looked_into() {
+    let elf = library(Arch::X86_64);
+    let part = archive(
+        &[
+            Entry { name: "classes.dex", method: 0, data: vec![7; 33] },
+            Entry { name: "lib/x86_64/liba.so", method: 0, data: elf.clone() },
+        ],
+        false,
+    );
+    let alone = located(&part).remove(0).findings;
+    let file = archive(
+        &[
+            Entry { name: "toc.pb", method: 0, data: vec![7; 9] },
+            Entry { name: "splits/base-x86_64.apk", method: 0, data: part.clone() },
+            deflated("splits/other.apk", &part),
+        ],
+        false,
+    );
+    let all = located(&file);
+    assert_eq!(all.len(), 2);
+    for (located, apk) in all.iter().zip(["splits/base-x86_64.apk", "splits/other.apk"]) {
+        assert_eq!(located.entry.as_deref(), Some(&*format!("{apk}!lib/x86_64/liba.so")));
+        assert_eq!(located.offsets_in.as_deref(), Some(apk));
+        assert_eq!(located.findings, alone, "{apk}");
+    }
+    // Nothing of it is mapped, and bundles in bundles do not exist.
+    let mapped = locate_mapped(&file, "file", &mut Cache::disabled());
+    assert!(matches!(mapped, Err(Error::NoLibraries)));
+    let outer = archive(&[Entry { name: "a.apk", method: 0, data: file }], false);
+    assert!(matches!(locate(&outer, "file", &mut Cache::disabled()), Err(Error::NoLibraries)));
+
+    let app_bundle = archive(
+        &[
+            Entry { name: "BundleConfig.pb", method: 0, data: vec![7; 9] },
+            Entry { name: "base/lib/x86_64/liba.so", method: 0, data: elf.clone() },
+        ],
+        false,
+    );
+    let all = located(&app_bundle);
+    assert_eq!(all[0].offsets_in.as_deref(), Some("base/lib/x86_64/liba.so"));
+    assert_eq!(all[0].findings, findings(&elf));
+}
+
+#[test]
+fn libraries_of_32_bit_programs_are_named() {
+    for (machine, named) in [(3u8, "x86"), (40, "Arm")] {
+        let mut elf = library(Arch::X86_64);
+        (elf[4], elf[18]) = (1, machine);
+        let strings = b"\0../../third_party/boringssl/src/ssl/ssl_lib.cc\0";
+        elf[0x400..0x400 + strings.len()].copy_from_slice(strings);
+        let found = findings(&elf);
+        assert_eq!(found.libraries, [Library::BoringSsl]);
+        let reason = found.reason(Name::SslWrite).unwrap().to_string();
+        assert!(reason.contains(&format!("32-bit {named}")), "{reason}");
+    }
 }
 
 #[test]

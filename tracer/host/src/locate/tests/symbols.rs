@@ -145,21 +145,75 @@ fn json_and_text_forms() {
             "probe_cost": "emulated",
             "sp_adjust": 8,
             "return_probe_offset": 0x10000,
+            "return_probe_cost": "stepped",
             "method": "export",
         }],
         "missing": [{
             "name": "SSL_write_ex",
             "reason": "the library has no symbol with this name",
         }],
+        "unread": [],
     });
     assert_eq!(json, expected);
     let text = format!(
         "/lib/libssl.so.3: OpenSSL, x86_64, build id {}\n  \
-         SSL_write     export         at 0x10000, probed at +0x6 (js)\n  \
+         SSL_write     export         at 0x10000, probed at +0x6 (js: emulated), its \
+         return single-stepped\n  \
          SSL_write_ex  not found: the library has no symbol with this name",
         "ab".repeat(20)
     );
     assert_eq!(all[0].to_string(), text);
+}
+
+#[test]
+fn libraries_that_are_not_read_are_named() {
+    let named = |text: &str| {
+        let mut file = program();
+        file.strings = [b"\0", text.as_bytes(), b"\0"].concat();
+        let all = locate(&file.build(), "file", &mut Cache::disabled()).unwrap();
+        let unread = all[0].findings.unread.iter().map(|unread| unread.library).collect::<Vec<_>>();
+        assert_eq!(all[0].findings.libraries, unread);
+        assert_eq!(all[0].to_string().contains("not read: "), !unread.is_empty());
+        unread
+    };
+    for path in
+        ["/registry/rustls-0.23.46/src/client/tls13.rs", "rustls::conn", "rustls/src/lib.rs"]
+    {
+        assert_eq!(named(path), [Library::Rustls], "{path}");
+    }
+    for text in ["uses rustls", "rustls-0.23", "rustls-webpki/src/lib.rs", "rustls:: "] {
+        assert_eq!(named(text), [], "{text}");
+    }
+    assert_eq!(named("()Lorg/conscrypt/NativeSsl;"), [Library::Conscrypt]);
+    // The name of the function alone is not Go.
+    assert_eq!(named("crypto/tls.(*Conn).Write"), []);
+}
+
+/// The table of functions as Go writes it, with the name of one function.
+#[test]
+fn crypto_tls_of_go_is_located() {
+    for text in [CODE, 0] {
+        let mut file = program();
+        let mut table = vec![0; 0x100];
+        table[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]);
+        for (index, value) in [2, 1, text, 72, 72, 72, 72, 0x80u64].iter().enumerate() {
+            table[8 + 8 * index..][..8].copy_from_slice(&value.to_le_bytes());
+        }
+        table[72..84].copy_from_slice(b"main.main\0\0\0");
+        let names = [&b"main.main\0"[..], b"crypto/tls.(*Conn).Write\0"].concat();
+        table[72..72 + names.len()].copy_from_slice(&names);
+        // Two functions: offsets of their code and descriptions; descriptions.
+        for (index, value) in [0u32, 0x18, 16, 0x20, 32, 0, 0, 0, 16, 10].iter().enumerate() {
+            table[0x80 + 4 * index..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+        file.strings = table;
+        let found = findings(&file.build());
+        assert_eq!(found.libraries, [Library::GoCryptoTls]);
+        // Without sections, the address of the code is not known if the table lacks it.
+        let write = (text > 0).then_some(CODE + 16);
+        assert_eq!(found.unread[0].reason, Reason::Go(write));
+        assert_eq!(found.missing, []);
+    }
 }
 
 #[test]
