@@ -17,6 +17,10 @@ use thiserror::Error;
 /// Maximum depth of nested structs and of typedefs. A deeper file is malformed.
 const MAX_DEPTH: usize = 32;
 
+/// Maximum number of members that are looked at for one name. The largest structs of the kernel
+/// have some hundred, with those of anonymous structs in them.
+const MAX_MEMBERS: usize = 1 << 16;
+
 /// A reason for which a field's offset is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BtfError {
@@ -112,9 +116,11 @@ impl<'a> Btf<'a> {
             *self.structs.get(of.as_bytes()).ok_or_else(|| BtfError::NoStruct(of.to_owned()))?;
         let mut bits = 0;
         for name in path.split('.') {
-            let (member, at) = self.member(id, name.as_bytes(), 0).ok_or_else(no_member)?;
+            let mut left = MAX_MEMBERS;
+            let (member, at) =
+                self.member(id, name.as_bytes(), 0, &mut left).ok_or_else(no_member)?;
             id = member;
-            bits += at;
+            bits = at.checked_add(bits).ok_or(BtfError::Malformed("an offset is too large"))?;
         }
         Ok(bits / 8)
     }
@@ -133,13 +139,14 @@ impl<'a> Btf<'a> {
             .ok_or_else(|| BtfError::NoConstant(name.to_owned()))
     }
 
-    /// Returns the type of a member and its offset in bits.
-    fn member(&self, id: u32, name: &[u8], depth: usize) -> Option<(u32, u32)> {
+    /// Returns the type of a member and its offset in bits, if it is among the next `left`.
+    fn member(&self, id: u32, name: &[u8], depth: usize, left: &mut usize) -> Option<(u32, u32)> {
         let ty = self.resolve(id)?;
         if ty.kind != Kind::Struct || depth > MAX_DEPTH {
             return None;
         }
         for i in 0..ty.vlen {
+            *left = left.checked_sub(1)?;
             let extra = ty.extras + i * 12;
             let member_name = u32_at(self.types, extra)?;
             let member = u32_at(self.types, extra + 4)?;
@@ -148,7 +155,7 @@ impl<'a> Btf<'a> {
                 at &= 0x00ff_ffff;
             }
             if member_name == 0 {
-                if let Some((found, inner)) = self.member(member, name, depth + 1) {
+                if let Some((found, inner)) = self.member(member, name, depth + 1, left) {
                     return Some((found, at.checked_add(inner)?));
                 }
             } else if self.string(member_name) == name {
@@ -315,6 +322,26 @@ mod tests {
         b.structure("loop", &[("", 1, 0)]);
         let file = b.build();
         assert!(Btf::parse(&file).unwrap().offset("loop", "x").is_err());
+    }
+
+    #[test]
+    fn structs_that_contain_themselves_twice_take_bounded_time() {
+        let mut b = Builder::default();
+        b.structure("loop", &[("", 1, 0), ("", 1, 0), ("x", 1, 0)]);
+        let file = b.build();
+        assert!(Btf::parse(&file).unwrap().offset("loop", "y").is_err());
+    }
+
+    #[test]
+    fn offsets_beyond_the_range_are_errors() {
+        let mut b = Builder::default();
+        b.structure("inner", &[("x", 1, 0x1fff_ffff)]); // 1
+        b.structure("outer", &[("inner", 1, 0x1fff_ffff)]); // 2
+        let file = b.build();
+        let btf = Btf::parse(&file).unwrap();
+        assert_eq!(btf.offset("outer", "inner"), Ok(0x1fff_ffff));
+        let error = BtfError::Malformed("an offset is too large");
+        assert_eq!(btf.offset("outer", "inner.x"), Err(error));
     }
 
     #[test]
