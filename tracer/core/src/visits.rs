@@ -6,17 +6,21 @@
 
 mod digests;
 mod hashes;
+mod index;
 mod page;
 #[cfg(test)]
 mod tests;
 
 use std::{borrow::Cow, collections::VecDeque, ops::Range};
 
-use self::hashes::Hashes;
 pub use self::{
     digests::{Algorithm, TextHashes},
     hashes::{HashMatch, HashedForm},
     page::Page,
+};
+use self::{
+    hashes::Hashes,
+    index::{Grams, Index, Part},
 };
 use crate::{
     address::{Address, Site, host_of_authority, normalize_host},
@@ -50,15 +54,25 @@ pub struct Visits {
     /// Hosts that were looked up, or named in a ClientHello.
     hosts: VecDeque<(String, BootTime)>,
     hashes: Hashes,
+    index: Index,
+    /// Pieces of the last [`RECENT`] URLs.
+    recent: Grams,
 }
+
+/// Visits whose parts are looked for. The parts of one report follow soon.
+const RECENT: usize = 8;
 
 impl Visits {
     /// Records a visit. Returns `true` if the page is new.
     pub fn record_page(&mut self, page: &Page<'_>, time: BootTime) -> bool {
         if let Some(at) = self.pages.iter().position(|known| known.address == page.address) {
+            let is_newest = at + 1 == self.pages.len();
             if let Some(mut known) = self.pages.remove(at) {
                 known.time = known.time.max(time);
                 self.pages.push_back(known);
+            }
+            if !is_newest {
+                self.index_recent();
             }
             return false;
         }
@@ -66,11 +80,19 @@ impl Visits {
             && let Some(oldest) = self.pages.pop_front()
         {
             self.hashes.remove(&oldest.url);
+            self.index.remove(&oldest);
         }
         self.hashes.insert(&page.url);
         let (address, site) = (page.address.clone(), page.address.site());
-        self.pages.push_back(Visit { url: page.url.clone().into_owned(), time, address, site });
+        let visit = Visit { url: page.url.clone().into_owned(), time, address, site };
+        self.index.insert(&visit);
+        self.pages.push_back(visit);
+        self.index_recent();
         true
+    }
+
+    fn index_recent(&mut self) {
+        self.recent = Grams::new(self.newest().take(RECENT).map(|visit| &*visit.url));
     }
 
     /// Records that a host was looked up.
@@ -97,6 +119,9 @@ impl Visits {
             () if address.is_host() => Scope::Host,
             () => Scope::HostPath,
         };
+        if !self.index.may_have(Part::Host, address.host()) {
+            return (self.host(address.host(), now), scope);
+        }
         let newest = || self.pages.iter().rev();
         let is_page = |visit: &&Visit| {
             if truncated { address.begins(&visit.address) } else { *address == visit.address }
@@ -140,6 +165,9 @@ impl Visits {
     /// domain.
     pub fn page_on(&self, host: &str) -> Option<&Visit> {
         let host = &*normalize(host);
+        if !self.index.may_have(Part::Host, host) {
+            return None;
+        }
         self.pages.iter().rev().find(|visit| {
             visit.address.host().eq_ignore_ascii_case(host)
                 || visit.site.as_ref().is_some_and(|site| site.as_str().eq_ignore_ascii_case(host))
@@ -157,6 +185,9 @@ impl Visits {
     pub fn page_on_host(&self, host: &str) -> Option<&Visit> {
         let host = normalize(host);
         let bare = without_www(&host);
+        if !self.index.may_have(Part::BareHost, bare) {
+            return None;
+        }
         self.newest().find(|visit| {
             without_www(host_of_authority(visit.address.host())).eq_ignore_ascii_case(bare)
         })
@@ -165,6 +196,9 @@ impl Visits {
     /// Returns the last visited page whose host is `name` with other characters in
     /// place of its dots, such as `news-example-org`.
     pub fn page_on_label(&self, name: &str) -> Option<&Visit> {
+        if !self.index.may_have(Part::Label, name) {
+            return None;
+        }
         self.newest().find(|visit| is_label_of(name, host_of_authority(visit.address.host())))
     }
 
@@ -175,6 +209,9 @@ impl Visits {
     /// Returns the visited page with this URL.
     pub fn page(&self, url: &str) -> Option<&Visit> {
         let address = Address::parse(url)?;
+        if !self.index.may_have(Part::Host, address.host()) {
+            return None;
+        }
         self.pages.iter().rev().find(|visit| visit.address == address)
     }
 
@@ -182,7 +219,9 @@ impl Visits {
     /// `/` never counts.
     pub fn has_path(&self, path: &str) -> bool {
         let path = path.split(['?', '#']).next().unwrap_or(path);
-        path.len() > 1 && self.pages.iter().any(|visit| visit.address.path() == path)
+        path.len() > 1
+            && self.index.may_have(Part::Path, path)
+            && self.pages.iter().any(|visit| visit.address.path() == path)
     }
 
     /// Reports whether a text was a parameter of a visited page on another site than `own`,
@@ -206,8 +245,6 @@ impl Visits {
     /// Returns the part of a recently visited URL that a text is: its host, its origin, its
     /// path, or another piece that is too long to be there by chance.
     pub fn part(&self, text: &str) -> Option<(&Visit, Range<usize>)> {
-        /// Visits that are compared. The parts of one report follow soon.
-        const RECENT: usize = 8;
         /// The shortest piece of a URL that is not by chance in it.
         const MIN_PIECE: usize = 8;
         /// The shortest path with the slash that begins it.
@@ -219,6 +256,9 @@ impl Visits {
         }
         let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
         let is_start = bare.len() < text.len();
+        if !self.recent.may_contain(bare) {
+            return None;
+        }
         self.newest().take(RECENT).find_map(|visit| {
             let url = &*visit.url;
             let at = memchr::memmem::find(url.as_bytes(), bare.as_bytes())?;

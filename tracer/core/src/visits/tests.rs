@@ -174,3 +174,40 @@ fn drops_the_oldest_visits_with_their_hashes() {
     }
     assert_eq!(visits.hosts.len(), MAX_HOSTS);
 }
+
+#[test]
+fn the_index_is_that_of_the_pages() {
+    let mut visits = Visits::default();
+    for n in 0..MAX_PAGES + 40 {
+        for url in [
+            format!("https://www.News-{}.example.org:8443/Politics/{n}?q=private", n % 90),
+            format!("http://other.test/{}", n % 7),
+        ] {
+            open(&mut visits, &url, n as u64);
+        }
+    }
+    let mut index = visits.index.emptied();
+    visits.pages.iter().for_each(|visit| index.insert(visit));
+    assert_eq!(visits.index, index);
+    assert!(visits.page_on("WWW.news-7.example.org:8443").is_some());
+    assert!(visits.page_on_host("NEWS-7.example.org").is_some());
+    for label in ["www-news-7-example-org", "WWW_News-7_example_org", "www-news--7-example-org"] {
+        assert!(visits.page_on_label(label).is_some(), "{label}");
+    }
+    assert!(visits.has_path(&format!("/Politics/{}?x", MAX_PAGES + 39)));
+    assert!(!visits.has_path("/Politics/0") && !visits.has_path("/politics/290"));
+    assert!(visits.page_on_label("www-news-7-example").is_none());
+}
+
+#[test]
+fn any_piece_of_a_recent_url_may_be_part_of_it() {
+    let urls = [PAGE, "https://a.test/", "x"];
+    let grams = Grams::new(urls.into_iter());
+    for url in urls {
+        for (start, _) in url.char_indices() {
+            assert!((start..=url.len()).all(|end| grams.may_contain(&url[start..end])), "{url}");
+        }
+    }
+    assert!(!grams.may_contain("politics/story-43"));
+    assert!(!Grams::default().may_contain("news"));
+}
