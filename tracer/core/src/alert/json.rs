@@ -1,7 +1,10 @@
 //! Alerts as JSON lines. `docs/reference/alerts.md` describes them.
 
+mod line;
+
 use serde_json::{Value, json};
 
+use self::line::RequestLine;
 use super::{Notice, RequestReport, rfc3339};
 use crate::{
     account::{Account, Accounts},
@@ -104,18 +107,20 @@ fn arrivals(account: &Account, clock: Option<Clock>) -> Value {
     })
 }
 
-/// Returns the line of a request in the output of `tracer decode --json`.
-pub fn request(
+/// Appends the line of a request in the output of `tracer decode --json`, with its line
+/// break.
+pub fn write_request(
     source: &str,
     index: u64,
     request: &JudgedRequest,
     extensions: &Extensions,
-) -> Value {
-    let mut line = json!({ "source": source, "index": index });
+    out: &mut Vec<u8>,
+) {
     let mut report = RequestReport::new(request);
     report.name_extension(request.extension(extensions));
-    merge(&mut line, json!(report));
-    line
+    let line = RequestLine::new(source, index, &report);
+    serde_json::to_writer(&mut *out, &line).expect("a vector takes everything");
+    out.push(b'\n');
 }
 
 fn merge(into: &mut Value, from: Value) {

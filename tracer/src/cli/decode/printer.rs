@@ -21,6 +21,8 @@ pub(super) struct Printer<'a, W> {
     source: String,
     json: bool,
     held: VecDeque<(u64, Vec<u8>)>,
+    /// The highest number so far.
+    newest: Option<u64>,
     out: &'a mut W,
 }
 
@@ -29,7 +31,7 @@ const HELD: usize = 1024;
 
 impl<'a, W: Write> Printer<'a, W> {
     pub(super) fn new(path: &Path, json: bool, out: &'a mut W) -> Self {
-        Self { source: path.display().to_string(), json, held: VecDeque::new(), out }
+        Self { source: path.display().to_string(), json, held: VecDeque::new(), newest: None, out }
     }
 
     pub(super) fn outputs(
@@ -52,7 +54,11 @@ impl<'a, W: Write> Printer<'a, W> {
     fn hold(&mut self, judged: &JudgedRequest, extensions: &Extensions) -> io::Result<()> {
         let mut text = Vec::new();
         self.request(judged, extensions, &mut text)?;
-        if let Some(held) = self.held.iter_mut().find(|(number, _)| *number == judged.number) {
+        // Numbers ascend, and return when a request is judged again.
+        let is_new = self.newest.is_none_or(|newest| judged.number > newest);
+        self.newest = self.newest.max(Some(judged.number));
+        let mut held = self.held.iter_mut();
+        if !is_new && let Some(held) = held.find(|(number, _)| *number == judged.number) {
             held.1 = text;
             return Ok(());
         }
@@ -78,9 +84,8 @@ impl<'a, W: Write> Printer<'a, W> {
     ) -> io::Result<()> {
         let index = judged.number;
         if self.json {
-            let line = json::request(&self.source, index, judged, extensions);
-            serde_json::to_writer(&mut *out, &line)?;
-            return out.write_all(b"\n");
+            json::write_request(&self.source, index, judged, extensions, out);
+            return Ok(());
         }
         let request = &judged.sent.message;
         write!(
