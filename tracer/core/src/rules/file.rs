@@ -61,10 +61,11 @@ impl RulesFile<'_> {
         &self,
         entries: Vec<Spanned<T>>,
     ) -> Result<Vec<Located<T>>, RulesError> {
+        let starts = LineStarts::new(self.text);
         let mut lines = HashMap::new();
         let mut located = Vec::with_capacity(entries.len());
         for entry in entries {
-            let place = self.place(&entry.span());
+            let place = self.place_at(entry.span().start, &starts);
             let entry = entry.into_inner();
             if let Some(line) = lines.insert(entry.name().to_owned(), place.line) {
                 return Err(place.error(format!(
@@ -79,17 +80,29 @@ impl RulesFile<'_> {
 
     /// Creates an error at these bytes of the text.
     pub fn error(&self, at: &Range<usize>, what: impl Into<String>) -> RulesError {
-        self.place(at).error(what)
+        self.place_at(at.start, &LineStarts::new(self.text)).error(what)
     }
 
-    fn place(&self, at: &Range<usize>) -> Place {
-        let before = self.text.get(..at.start).unwrap_or(self.text);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        Place {
-            file: self.name.to_owned(),
-            line: memchr::memchr_iter(b'\n', before.as_bytes()).count() + 1,
-            column: line.chars().count() + 1,
-        }
+    fn place_at(&self, at: usize, starts: &LineStarts) -> Place {
+        let (line, start) = starts.line_of(at);
+        let before = self.text.get(start..at).unwrap_or_default();
+        Place { file: self.name.to_owned(), line, column: before.chars().count() + 1 }
+    }
+}
+
+/// The positions at which the lines of a text start.
+struct LineStarts(Vec<usize>);
+
+impl LineStarts {
+    fn new(text: &str) -> Self {
+        let breaks = memchr::memchr_iter(b'\n', text.as_bytes());
+        Self(std::iter::once(0).chain(breaks.map(|at| at + 1)).collect())
+    }
+
+    /// Returns the number of the line that contains a position, counted from 1, and its start.
+    fn line_of(&self, at: usize) -> (usize, usize) {
+        let line = self.0.partition_point(|&start| start <= at);
+        (line, line.checked_sub(1).and_then(|before| self.0.get(before)).copied().unwrap_or(0))
     }
 }
 
