@@ -312,6 +312,10 @@ impl fmt::Display for Step<'_> {
 /// Writes a name taken from the request, without control characters and at most
 /// [`MAX_NAME_CHARS`] long.
 fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    let is_plain = |byte: u8| (0x20..0x7f).contains(&byte);
+    if name.len() <= MAX_NAME_CHARS && name.bytes().all(is_plain) {
+        return f.write_str(name);
+    }
     for (i, c) in name.chars().enumerate() {
         if i == MAX_NAME_CHARS {
             return f.write_char('…');
@@ -330,18 +334,19 @@ fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
 pub struct Chain<'a> {
     outer: Option<&'a Chain<'a>>,
     step: Step<'a>,
+    root: Step<'a>,
     len: usize,
 }
 
 impl<'a> Chain<'a> {
     /// Creates a chain with a single step.
     pub fn new(step: Step<'a>) -> Self {
-        Self { outer: None, step, len: 1 }
+        Self { outer: None, step, root: step, len: 1 }
     }
 
     /// Returns this chain extended by one step.
     pub fn then(&'a self, step: Step<'a>) -> Self {
-        Self { outer: Some(self), step, len: self.len + 1 }
+        Self { outer: Some(self), step, root: self.root, len: self.len + 1 }
     }
 
     /// Returns the innermost step.
@@ -352,17 +357,17 @@ impl<'a> Chain<'a> {
     /// Returns the outermost step: the part of the request that holds the
     /// value.
     pub fn root(&self) -> Step<'a> {
-        self.steps().last().unwrap_or(self.step)
+        self.root
     }
 
     /// Returns the steps from the innermost to the outermost.
     pub fn steps(&self) -> impl Iterator<Item = Step<'a>> {
-        let mut next = Some(*self);
-        std::iter::from_fn(move || {
-            let chain = next?;
-            next = chain.outer.copied();
+        let mut outer = self.outer;
+        std::iter::once(self.step).chain(std::iter::from_fn(move || {
+            let chain = outer?;
+            outer = chain.outer;
             Some(chain.step)
-        })
+        }))
     }
 
     /// Returns the number of steps, at least 1.
@@ -376,9 +381,10 @@ impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The recursion is bounded by `Limits::depth`.
         if let Some(outer) = self.outer {
-            write!(f, "{outer} > ")?;
+            outer.fmt(f)?;
+            f.write_str(" > ")?;
         }
-        write!(f, "{}", self.step)
+        self.step.fmt(f)
     }
 }
 
