@@ -21,6 +21,7 @@ use crate::{
     account::Accounts,
     address::{Site, host_of_authority},
     application::Application,
+    content::Memo,
     detect::{Context, Detector},
     extensions::Extensions,
     finding::{Finding, Kind},
@@ -99,6 +100,7 @@ pub struct Pipeline {
     pairing: Pairing,
     streams: Streams<Decoder>,
     detector: Detector,
+    memo: Memo,
     judge: Judge,
     programs: Programs,
     hosts: Hosts,
@@ -135,6 +137,7 @@ impl Pipeline {
             pairing: Pairing::default(),
             streams: Streams::new(stream::Limits::default(), Default::default()),
             detector: Detector::new(Arc::clone(rules), Arc::clone(lexicon)),
+            memo: Memo::default(),
             judge: Judge::new(Arc::clone(rules)),
             programs: Programs::default(),
             hosts: Hosts::default(),
@@ -421,7 +424,7 @@ impl Pipeline {
         let site = host.or(certain.map(|host| &host.name[..])).and_then(Site::from_host);
         let visits = self.judge.visits(&application);
         let context = Context { initiator, site: site.as_ref(), visits };
-        let findings = self.detector.find_in_context(request, &context);
+        let findings = self.detector.find_again(request, &context, &mut self.memo);
         DecodedRequest {
             number: self.totals.requests,
             unix: self.unix(request.time),

@@ -20,7 +20,9 @@ use super::{
     deobfuscate::{deobfuscate, is_reversed},
     form, json,
     label::Label,
-    lz_string, mime, multipart,
+    lz_string,
+    memo::Memo,
+    mime, multipart,
     numbers::Numbers,
     pairs, shift, text,
     tree::{self, Containers, Leaves},
@@ -31,6 +33,7 @@ mod binary;
 mod compression;
 mod encodings;
 mod formats;
+mod repetition;
 mod structure;
 
 /// The context in which bytes were found.
@@ -88,11 +91,17 @@ pub(super) struct Engine<'e> {
     field_guesses: u32,
     /// URLs that may be in the request.
     known: &'e [&'e str],
+    memo: &'e mut Memo,
+    progress: repetition::Progress,
     visit: &'e mut dyn FnMut(&Value<'_>, &mut Work),
 }
 
 impl<'e> Engine<'e> {
-    pub(super) fn new(limits: Limits, visit: &'e mut dyn FnMut(&Value<'_>, &mut Work)) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        memo: &'e mut Memo,
+        visit: &'e mut dyn FnMut(&Value<'_>, &mut Work),
+    ) -> Self {
         Self {
             limits,
             report: Report::default(),
@@ -100,6 +109,8 @@ impl<'e> Engine<'e> {
             guesses: 0,
             field_guesses: 0,
             known: &[],
+            memo,
+            progress: repetition::Progress::default(),
             visit,
         }
     }
@@ -234,6 +245,15 @@ impl<'e> Engine<'e> {
 
     /// Reads bytes of any kind.
     pub(super) fn look(&mut self, bytes: &[u8], context: Context<'_>, role: Role<'_>) {
+        match role {
+            Role::Field => self.look_once(bytes, context),
+            Role::Document(_) => self.inspect(bytes, context, role),
+        }
+    }
+
+    /// Does the same, without regard to what was read before.
+    fn inspect(&mut self, bytes: &[u8], context: Context<'_>, role: Role<'_>) {
+        self.progress.looks += 1;
         let cost = bytes.len().saturating_mul(LOOK_COST);
         if bytes.is_empty() || !self.charge(cost, bytes.len()) {
             return;
@@ -325,7 +345,9 @@ impl<'e> Engine<'e> {
         {
             return;
         }
+        self.progress.begin_plain(&self.report);
         self.emit(text, context);
+        self.progress.end_plain(&self.report);
         if !self.may_descend(context.chain) {
             return;
         }
@@ -429,9 +451,15 @@ impl<'e> Engine<'e> {
     }
 }
 
+/// Reports whether a chain ends in the head of a request, whose values are mostly tokens, and
+/// numerous.
+pub(super) fn in_head(chain: &Chain<'_>) -> bool {
+    matches!(chain.root(), Step::Header(_) | Step::Cookie(_) | Step::Path | Step::Host)
+}
+
 /// Reports whether values at the end of a chain may be lists of names and values.
 /// Most header fields have parameters of their own.
-fn may_hold_pairs(chain: &Chain<'_>) -> bool {
+pub(super) fn may_hold_pairs(chain: &Chain<'_>) -> bool {
     match chain.root() {
         Step::Header(name) => {
             chain.len() > 1

@@ -38,6 +38,7 @@ mod label;
 mod lists;
 mod lz_string;
 mod media;
+mod memo;
 mod mime;
 mod msgpack;
 mod multipart;
@@ -60,6 +61,7 @@ mod xor;
 mod xor_key;
 
 pub use chain::{Chain, Coding, Path, Segment, Step};
+pub use memo::Memo;
 pub use multipart::boundary as multipart_boundary;
 pub use shift::Shift;
 pub use text::percent_decode;
@@ -168,18 +170,20 @@ impl Report {
 
 /// Calls `visit` with every value of a request.
 pub fn unwrap(request: &Request, limits: &Limits, mut visit: impl FnMut(&Value<'_>)) -> Report {
-    unwrap_with(request, limits, &[], |value, _| visit(value))
+    unwrap_with(request, limits, &[], &mut Memo::default(), |value, _| visit(value))
 }
 
 /// Does the same, and also finds URLs of `known` under a mask of up to 32 bytes.
-/// `visit` charges what it inspects of a value again.
+/// `visit` charges what it inspects of a value again. The result does not depend on what `memo`
+/// remembers of other requests.
 pub fn unwrap_with(
     request: &Request,
     limits: &Limits,
     known: &[&str],
+    memo: &mut Memo,
     mut visit: impl FnMut(&Value<'_>, &mut Work),
 ) -> Report {
-    let mut engine = engine::Engine::new(*limits, &mut visit).with_known(known);
+    let mut engine = engine::Engine::new(*limits, memo, &mut visit).with_known(known);
     request::request(&mut engine, request);
     engine.finish()
 }
@@ -250,7 +254,8 @@ pub fn unwrap_body(
     mut visit: impl FnMut(&Value<'_>),
 ) -> Report {
     let mut visit = |value: &Value<'_>, _: &mut Work| visit(value);
-    let mut engine = engine::Engine::new(*limits, &mut visit);
+    let mut memo = Memo::default();
+    let mut engine = engine::Engine::new(*limits, &mut memo, &mut visit);
     let chain = Chain::new(Step::Body);
     request::body(&mut engine, bytes, &chain, content_type, content_encoding, truncated);
     engine.finish()

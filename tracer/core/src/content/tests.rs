@@ -5,6 +5,7 @@ mod corpus;
 mod encodings;
 mod formats;
 pub(crate) mod properties;
+mod repetition;
 mod requests;
 
 use std::io::Write as _;

@@ -24,6 +24,11 @@ impl Containers {
         self.0 = self.0.saturating_add(1);
         self.0
     }
+
+    /// Returns the number of containers.
+    pub(super) fn count(&self) -> u32 {
+        self.0
+    }
 }
 
 /// The way in which a document ended.

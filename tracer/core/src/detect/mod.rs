@@ -29,7 +29,7 @@ pub use self::{
 };
 use crate::{
     address::{Site, host_of_authority},
-    content::{self, Limits, Report},
+    content::{self, Limits, Memo, Report},
     finding::{Candidate, Finding, UrlPart},
     proto::{Initiator, Request, initiator},
     rules::Rules,
@@ -86,12 +86,23 @@ impl Detector {
 
     /// Finds what a request discloses, also about visits.
     pub fn find_in_context(&self, request: &Request, context: &Context<'_>) -> Findings {
+        self.find_again(request, context, &mut Memo::default())
+    }
+
+    /// Does the same, and does not decode again what `memo` remembers of earlier requests. The
+    /// result is the same.
+    pub fn find_again(
+        &self,
+        request: &Request,
+        context: &Context<'_>,
+        memo: &mut Memo,
+    ) -> Findings {
         let vocabularies = self.rules.vocabularies();
         let mut search = Search::new(vocabularies, &self.lexicon, context, request);
         /// Visits that are looked for under a mask. Reports follow soon.
         const MASKED: usize = 8;
         let known = context.visits.last_addresses(MASKED);
-        let report = content::unwrap_with(request, &self.limits, &known, |value, work| {
+        let report = content::unwrap_with(request, &self.limits, &known, memo, |value, work| {
             search.value(value, work);
         });
         Findings { report, ..search.finish() }

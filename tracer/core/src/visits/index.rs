@@ -1,5 +1,4 @@
-//! What the names and paths of visited pages are, to recognise in one step that a text is none
-//! of them.
+//! Indexes of visited pages, which show in one step that a text has nothing to do with them.
 
 use std::{collections::HashMap, hash::BuildHasher as _};
 
@@ -8,7 +7,7 @@ use foldhash::fast::RandomState;
 use super::{Visit, without_www};
 use crate::address::host_of_authority;
 
-/// The names and paths of visited pages, as hashes. A text whose hash is not among them is none of
+/// Hashes of the names and paths of visited pages. A text whose hash is not among them is none of
 /// them; otherwise the visits have to be searched.
 ///
 /// The key of the hashes is random, so that neither pages nor senders can choose texts with equal
@@ -20,7 +19,7 @@ pub(super) struct Index {
     hasher: RandomState,
 }
 
-/// What a text may be of a page.
+/// The part of a page that a text may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Part {
     /// The host with its port, or the site.

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{Context, DOCUMENT, Engine, MAX_GUESSES, Role};
+use super::{Context, DOCUMENT, Engine, MAX_GUESSES, Role, in_head};
 use crate::content::{
     base64, cbor,
     chain::{Coding, Step},
@@ -282,11 +282,7 @@ impl Engine<'_> {
     /// Tries them on the value of a field, or on its decoded base64. Values in
     /// the head are skipped, since they are mostly tokens, and numerous.
     pub(super) fn guess_field(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
-        let in_head = matches!(
-            context.chain.root(),
-            Step::Header(_) | Step::Cookie(_) | Step::Path | Step::Host
-        );
-        if in_head {
+        if in_head(context.chain) {
             return false;
         }
         if bytes.len() < MIN_FIELD_GUESS {
@@ -386,6 +382,7 @@ impl Engine<'_> {
     /// Tries keys that may have masked a known URL.
     fn unmask_known(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
         let known = self.known;
+        self.progress.looked_for_known = true;
         if known.is_empty() || !self.charge_work(xor::known_cost(bytes.len(), known.len())) {
             return false;
         }

@@ -1,6 +1,6 @@
 //! Text encodings: base64 and others, and the test of whether decoded bytes are intended.
 
-use super::{Context, DOCUMENT, Engine, Role, binary, compression};
+use super::{Context, DOCUMENT, Engine, Role, binary, compression, in_head};
 use crate::content::{
     archive,
     base64::{self, Alphabet, Disguise},
@@ -148,10 +148,7 @@ impl Engine<'_> {
         }
         // Tokens in the head of a request are credentials; reports are sent in
         // its content.
-        if !matches!(
-            context.chain.root(),
-            Step::Header(_) | Step::Cookie(_) | Step::Path | Step::Host
-        ) {
+        if !in_head(context.chain) {
             self.count_opaque(unread);
         }
     }

@@ -410,7 +410,8 @@ fn digits_are_rotated_with_letters_if_a_visit_shows_it() {
     let request = request("/", &[], body.as_bytes());
     let chains = |known: &[&str]| {
         let (values, _) = collect(|visit| {
-            unwrap_with(&request, &Limits::default(), known, |value, _| visit(value))
+            let mut memo = Memo::default();
+            unwrap_with(&request, &Limits::default(), known, &mut memo, |value, _| visit(value))
         });
         chains_to(&values, URL)
     };
