@@ -202,7 +202,7 @@ async fn audit(
     let start = Start::new(journal.clone(), rules, args.show_values);
     let recorder = Recorder::start(Arc::clone(&folder), &start, Decoder::start()?)?;
     let follower = follow(&capture, locator());
-    let mut packages = args.packages.follow(&capture, follower.as_ref())?;
+    let mut packages = args.packages.follow(&capture, follower.as_ref(), &watch.targets)?;
     packages.pending().into_iter().try_for_each(|event| recorder.record_one(event))?;
     let mut events = Events::start(capture.reader()?, follower.as_ref())?;
     message!("auditing {}; writing to {}", plan.name, folder.path().display());

@@ -5,6 +5,7 @@ mod terminal;
 
 mod alerts;
 mod audit;
+mod browsers;
 mod capture;
 mod compare;
 mod confine;
@@ -15,6 +16,7 @@ mod keep;
 mod doctor;
 mod limits;
 mod locate;
+mod manual;
 mod packages;
 mod purge;
 mod report;
@@ -61,6 +63,7 @@ enum Command {
     Audit(audit::Args),
     Report(report::Args),
     Compare(compare::Args),
+    Browsers(browsers::Args),
     Alerts(alerts::Args),
     Purge(purge::Args),
     Decode(decode::Args),
@@ -68,6 +71,10 @@ enum Command {
     Doctor(doctor::Args),
     Rules(rules::Args),
     Demo(demo::Args),
+    Completions(manual::CompletionsArgs),
+    /// Writes the manual pages
+    #[command(hide = true)]
+    ManualPages(manual::PagesArgs),
     /// Runs one of the demo's clients
     #[command(hide = true)]
     DemoClient(demo::ClientArgs),
@@ -101,12 +108,15 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Browsers(args) => browsers::run(&args),
         Command::Alerts(args) => alerts::alerts(&args),
         Command::Purge(args) => purge::purge(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::ManualPages(args) => manual::pages(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),
         Command::LocateFiles(args) => locate::serve(&args),

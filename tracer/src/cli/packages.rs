@@ -11,6 +11,9 @@ use tracer_core::{
 };
 use tracer_host::hook::{Capture, Follower, HookError, PackageEvent, PackageWatcher, Target};
 
+/// Android's list of installed packages.
+pub(super) const PACKAGES_LIST: &str = "/data/system/packages.list";
+
 /// Stands for all browsers in the rules.
 const BROWSERS: &str = "browsers";
 
@@ -25,7 +28,7 @@ pub(super) struct PackageArgs {
     #[arg(long, value_name = "NAME")]
     package: Vec<String>,
     /// List of installed packages
-    #[arg(long, value_name = "FILE", default_value = "/data/system/packages.list", hide = true)]
+    #[arg(long, value_name = "FILE", default_value = PACKAGES_LIST, hide = true)]
     packages_list: PathBuf,
 }
 
@@ -38,6 +41,11 @@ impl PackageArgs {
     /// Reports whether the rules are needed to know the packages.
     pub(super) fn needs_rules(&self) -> bool {
         self.package.iter().any(|name| name == BROWSERS)
+    }
+
+    /// Reports whether this system has a list of packages.
+    pub(super) fn has_list(&self) -> bool {
+        self.packages_list.is_file()
     }
 
     /// Returns the packages to watch.
@@ -68,8 +76,9 @@ impl PackageArgs {
         &self,
         capture: &Capture,
         follower: Option<&Follower>,
+        watched: &[Target],
     ) -> Result<Followed, HookError> {
-        let has_packages = !self.package.is_empty();
+        let has_packages = watched.iter().any(|target| matches!(target, Target::Package(_)));
         let packages = has_packages.then(|| capture.follow_packages(&self.packages_list, follower));
         Ok(Followed { packages: packages.transpose()?, all: self.is_all() })
     }

@@ -61,7 +61,8 @@ impl Folder {
 pub(super) fn browser<'a>(rules: &'a Rules, name: &str) -> Result<&'a Browser, Usage> {
     rules.browser_named(name).map(|browser| &**browser).ok_or_else(|| {
         Usage(format!(
-            "the rules have no browser named {}; see browsers.toml (docs/guides/rules.md)",
+            "the rules have no browser named {}; `tracer browsers --all` lists them, and --exe takes the name of \
+             any program",
             printable(name)
         ))
     })

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use tracer_ebpf::{DEFAULT_HEAD, DEFAULT_TLS_HEAD, MAX_HEAD};
 
 use super::{
-    Usage,
+    Usage, browsers,
     capture::{Captured, Source, Started},
     confine,
     decoding::{Decoding, Delay},
@@ -47,6 +47,7 @@ use tracer_host::{locate::Locator, sandbox};
 /// and prints a summary.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  sudo tracer run --browsers                 watch every known browser
   sudo tracer run --exe chromium             watch every process that executes chromium
   tracer run --package browsers              watch all known browsers on an Android device
   sudo tracer run --uid alice --record t     record what alice sends, for `tracer decode`")]
@@ -63,6 +64,9 @@ pub(super) struct Args {
     pid: Vec<u32>,
     #[command(flatten)]
     pub(super) packages: packages::PackageArgs,
+    /// Watch all browsers in the rules (`tracer browsers` lists those on this machine)
+    #[arg(long)]
+    pub(super) browsers: bool,
     /// Watch all processes
     #[arg(long)]
     all: bool,
@@ -141,7 +145,8 @@ impl HookArg {
 impl Args {
     /// Returns the processes to watch.
     pub(super) fn watch(&self) -> anyhow::Result<Watch> {
-        let known = self.packages.needs_rules().then(|| self.rules.load()).transpose()?;
+        let needs_rules = self.browsers || self.packages.needs_rules();
+        let known = needs_rules.then(|| self.rules.load()).transpose()?;
         let mut targets = Vec::new();
         for user in &self.uid {
             targets.push(Target::Uid(users::uid(user)?));
@@ -149,13 +154,18 @@ impl Args {
         targets.extend(self.exe.iter().map(|exe| exe_target(exe)));
         targets.extend(self.pid.iter().copied().map(Target::Pid));
         targets.extend(self.packages.targets(known.as_ref().map(|known| &**known.rules()))?);
+        if self.browsers
+            && let Some(known) = &known
+        {
+            targets.extend(browsers::targets(known.rules(), self.packages.has_list()));
+        }
         if self.all {
             targets.push(Target::Everyone);
         }
         if targets.is_empty() {
             return Err(Usage(
-                "nothing to watch; give --exe, --package, --uid, --pid or --all (see `tracer run \
-                 --help`)"
+                "nothing to watch; give --browsers, --exe, --package, --uid, --pid or --all (see `tracer \
+                 run --help`)"
                     .into(),
             )
             .into());

@@ -135,9 +135,9 @@ impl Rules {
         self.index.browser(application).and_then(|at| self.browsers.get(at))
     }
 
-    /// Returns the browser with this name in the rules.
+    /// Returns the browser with this name in the rules, whatever its case.
     pub fn browser_named(&self, name: &str) -> Option<&Arc<Browser>> {
-        self.browsers.iter().find(|browser| browser.name.as_str() == name)
+        self.browsers.iter().find(|browser| browser.name.as_str().eq_ignore_ascii_case(name))
     }
 
     /// Returns the maker of a browser.

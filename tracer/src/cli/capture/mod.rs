@@ -96,10 +96,16 @@ async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> any
     if orders.next().await? != Some(Order::Begin) {
         return Ok(());
     }
-    targets::describe_all(&watch.targets);
+    if args.browsers {
+        message!(
+            "watching all browsers in the rules; `tracer browsers` lists those on this machine"
+        );
+    } else {
+        targets::describe_all(&watch.targets);
+    }
     let mut log = args.verbose.then(|| diagnostics(&capture)).transpose()?;
     let follower = follow(&capture, locator);
-    let mut packages = args.packages.follow(&capture, follower.as_ref())?;
+    let mut packages = args.packages.follow(&capture, follower.as_ref(), &watch.targets)?;
     outbox.push(&Message::Events(packages.pending()));
     let mut events = Events::start(capture.reader()?, follower.as_ref())?;
     outbox.send(&Message::Watching).await?;
