@@ -141,10 +141,13 @@ fn endpoint(ip: IpAddr, port: u16) -> Option<SocketAddr> {
     (port != 0 || !ip.is_unspecified()).then_some(SocketAddr::new(ip, port))
 }
 
-/// Returns a thread name. The process chooses it, so invalid UTF-8 is replaced.
+/// Returns a thread name. The process chooses it, so invalid UTF-8 is replaced. What replaces it is
+/// longer: the end is dropped, so that a header has room for the name.
 fn comm(bytes: &[u8; 16]) -> String {
     let name = bytes.split(|&b| b == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
+    let mut name = String::from_utf8_lossy(name).into_owned();
+    name.truncate(name.floor_char_boundary(bytes.len() - 1));
+    name
 }
 
 #[cfg(test)]
@@ -188,6 +191,17 @@ pub(crate) mod tests {
         assert_eq!(Record::from_kernel(&entry(&record)), Ok(record.clone()));
         record.connection.transport = Transport::Quic;
         assert_eq!(Record::from_kernel(&entry(&record)), Ok(record));
+    }
+
+    #[test]
+    fn every_name_of_a_thread_round_trips() {
+        for comm in [[0xff; 16], *b"\xe4\xf6\xfc browser \xff\xff\0\0", *b"sixteen letters!"] {
+            let header = RecordHeader { comm, ..sample().header() };
+            let bytes = [&header.bytes(), &sample().payload[..]].concat();
+            let record = Record::from_kernel(&bytes).unwrap();
+            assert!(record.process.comm.len() < 16, "{:?}", record.process.comm);
+            assert_eq!(Record::from_kernel(&entry(&record)), Ok(record));
+        }
     }
 
     #[test]
