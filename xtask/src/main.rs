@@ -18,6 +18,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod privilege;
+mod remap;
 mod setup;
 mod shell;
 mod test;
@@ -74,6 +75,9 @@ enum Task {
         /// Architecture of the machine that runs it [default: this machine's]
         #[arg(long)]
         target: Option<Arch>,
+        /// Build it again in another folder, and compare
+        #[arg(long)]
+        verify: bool,
     },
     /// Search for inputs that a parser does not bear
     Fuzz(fuzz::Options),
@@ -82,6 +86,10 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = remap::wrap() {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
     let arguments = Arguments::parse();
     match run(arguments.task) {
         Ok(code) => code,
@@ -122,7 +130,9 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo { arguments } => demo::run(&workspace, &ui, &arguments),
         Task::Test(options) => test::run(&workspace, &ui, &options),
         Task::Vm(options) => vm::run(&workspace, &ui, &options),
-        Task::Dist { target } => dist::run(&workspace, &ui, target.map_or_else(Arch::host, Ok)?),
+        Task::Dist { target, verify } => {
+            dist::run(&workspace, &ui, target.map_or_else(Arch::host, Ok)?, verify)
+        }
         Task::Fuzz(options) => fuzz::run(&workspace, &ui, &options),
         Task::Bench => bench::run(&workspace, &ui),
     }

@@ -17,6 +17,7 @@ const SET_BY_CARGO_RUN: &[&str] = &["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_
 /// The clone that this xtask belongs to.
 pub(crate) struct Workspace {
     root: PathBuf,
+    target: PathBuf,
 }
 
 impl Workspace {
@@ -32,7 +33,17 @@ impl Workspace {
         let root = root
             .canonicalize()
             .with_context(|| format!("cannot find the workspace at {}", root.display()))?;
-        Ok(Self { root })
+        let target = match env::var_os("CARGO_TARGET_DIR") {
+            Some(directory) => root.join(directory),
+            None => root.join("target"),
+        };
+        Ok(Self { root, target })
+    }
+
+    /// Returns a copy of the clone, in another folder.
+    pub(crate) fn copied_to(root: PathBuf) -> Self {
+        let target = root.join("target");
+        Self { root, target }
     }
 
     /// The directory that holds the workspace's Cargo.toml.
@@ -53,10 +64,7 @@ impl Workspace {
     /// Cargo's target directory: the one in the environment, or `target`. A user's cargo
     /// configuration is not considered.
     pub(crate) fn target(&self) -> PathBuf {
-        match env::var_os("CARGO_TARGET_DIR") {
-            Some(directory) => self.root.join(directory),
-            None => self.root.join("target"),
-        }
+        self.target.clone()
     }
 
     /// Returns a command for the cargo that runs this xtask, in the workspace.
