@@ -153,6 +153,13 @@ pub(crate) fn check_file(metadata: &Metadata) -> io::Result<()> {
     check_owner(metadata)
 }
 
+/// Opens a regular file for reading. Does not wait for the writer of a FIFO.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(NOT_A_FILE)) }
+}
+
 /// Checks that the metadata is of something that belongs to the caller.
 pub(crate) fn check_owner(metadata: &Metadata) -> io::Result<()> {
     let caller = geteuid().as_raw();

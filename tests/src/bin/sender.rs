@@ -14,7 +14,9 @@
 //! | `… to ADDRESS` | after one of the first three: sends to that address |
 //! | `repeat N SEND` | sends N times |
 //! | `both N SEND` | sends N times on each of two threads at once |
-//! | `map` | maps a file as executable |
+//! | `map [PATH]` | maps a file as executable (default: this program), for as long as the process runs |
+//! | `int80 LEN` | sends by a 32-bit system call of a 64-bit process (x86-64) |
+//! | `padding` | nothing; each further one makes the arguments longer |
 //! | `lazy LEN TOUCHED` | sends LEN bytes of memory of which only the first TOUCHED are resident |
 //! | `file PATH` | sends a file's contents in one write |
 //! | `sendfile PATH` | sends a file's contents without reading it into memory |
@@ -138,7 +140,10 @@ impl Sender {
                     other.join().expect("the thread does not panic")
                 })?;
             }
-            ["map"] => map()?,
+            ["map"] => map("/proc/self/exe")?,
+            ["map", path] => map(path)?,
+            ["int80", len] => self.int80(len.parse()?)?,
+            ["padding"] => {}
             ["lazy", len, touched] => self.lazy(len.parse()?, touched.parse()?)?,
             ["file", path] => {
                 let bytes = fs::read(path)?;
@@ -166,6 +171,52 @@ impl Sender {
             [] => {}
         }
         Ok(())
+    }
+
+    /// Sends by `write` of the 32-bit table, which any process can call.
+    #[cfg(target_arch = "x86_64")]
+    fn int80(&mut self, len: usize) -> Result<()> {
+        const WRITE: usize = 4;
+        let bytes = payload(self.sent, len);
+        self.sent += 1;
+        let socket = self.socket()?.as_raw_fd();
+        let mut result = WRITE;
+        // SAFETY: the kernel picks an unused address, and the mapping has room for the bytes. The
+        // call reads them; it changes `rax` only, and the `rbx` that it needs is restored.
+        unsafe {
+            // Its addresses have 32 bits.
+            let low = libc::mmap(
+                std::ptr::null_mut(),
+                bytes.len(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+                -1,
+                0,
+            );
+            ensure!(low != libc::MAP_FAILED, "no memory");
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), low.cast::<u8>(), bytes.len());
+            std::arch::asm!(
+                "xchg rbx, {socket}",
+                "int 0x80",
+                "xchg rbx, {socket}",
+                socket = inout(reg) i64::from(socket) => _,
+                inout("rax") result,
+                in("rcx") low,
+                in("rdx") bytes.len(),
+                // 64-bit processes lose these registers in older kernels.
+                out("r8") _,
+                out("r9") _,
+                out("r10") _,
+                out("r11") _,
+            );
+        }
+        ensure!(result == bytes.len(), "the call returned {result}");
+        Ok(())
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn int80(&mut self, _: usize) -> Result<()> {
+        bail!("only x86-64 has this entry")
     }
 
     fn socket(&self) -> Result<&OwnedFd> {
@@ -304,9 +355,9 @@ fn send_many(fd: &OwnedFd, messages: &[Message], to: Option<SocketAddr>) -> Resu
     Ok(())
 }
 
-/// Maps this program as executable once more, as the loader maps a library.
-fn map() -> Result<()> {
-    let file = fs::File::open("/proc/self/exe")?;
+/// Maps a file as executable, as the loader maps a library.
+fn map(path: &str) -> Result<()> {
+    let file = fs::File::open(path)?;
     let (how, flags) = (ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE);
     // SAFETY: the kernel picks an unused address, and the mapping is never
     // accessed.

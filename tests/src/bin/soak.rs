@@ -122,7 +122,7 @@ impl Load {
         }
         sender.run();
         let mut sent = CONNECTIONS + REQUESTS;
-        if second % PAUSE == 0 {
+        if second.is_multiple_of(PAUSE) {
             self.sender()
                 .then(format!("connect tcp {}", self.server))
                 .then(format!("repeat {BURST} send 1024"))

@@ -237,6 +237,39 @@ fn io_uring_is_seen_by_socket_hooks() {
     }
 }
 
+/// A 64-bit process can call the 32-bit system calls. Hooks in the socket layer see these sends as
+/// any other; `sys_enter` does not read the arguments, and counts them.
+#[test]
+fn sends_by_32_bit_calls_are_read_or_counted() {
+    const TIMES: u64 = 5;
+    if !skip::root() {
+        return;
+    }
+    let to = peer::tcp(false);
+    let mut all = AllHooks::start();
+    let tried = std::process::Command::new(SENDER)
+        .args([&format!("connect tcp {to}"), "int80 1"])
+        .stderr(std::process::Stdio::null())
+        .status();
+    let has_calls = tried.is_ok_and(|status| status.success());
+    if !skip::met(has_calls, "32-bit system calls (CONFIG_IA32_EMULATION)") {
+        return;
+    }
+    let sender = all.sender().then(format!("connect tcp {to}")).then("write 10");
+    sender.then(format!("repeat {TIMES} int80 100")).run();
+    for (hook, records) in all.records() {
+        let counted = if hook == SocketHook::SysEnter { TIMES } else { 0 };
+        let (_, live) =
+            all.lives.iter().find(|(other, _)| *other == hook).expect("a capture by the hook");
+        assert_eq!(live.losses().count(Loss::Compat), counted, "{hook}");
+        assert_eq!(records.len() as u64, 1 + TIMES - counted, "{hook}");
+        for (record, number) in records.iter().zip(0..) {
+            let len = if number == 0 { 10 } else { 100 };
+            assert_eq!(record.payload, payload(number, len), "{hook}");
+        }
+    }
+}
+
 /// The length of data that the kernel sends from a file is known.
 #[test]
 fn sendfile_lengths_are_recorded() {

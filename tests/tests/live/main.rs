@@ -3,10 +3,13 @@
 mod android;
 mod attempts;
 mod doctor;
+mod faults;
+mod hostile;
 mod once;
 mod packages;
 mod pressure;
 mod privileges;
 mod run;
 mod sandbox;
+mod status;
 mod tls;

@@ -273,6 +273,13 @@ impl Pipeline {
         &self.accounts
     }
 
+    /// Returns the number of connections that are open, which the accounts do not contain, and of
+    /// the bytes that were sent on them.
+    pub fn open_connections(&self) -> (usize, u64) {
+        let open = self.streams.parsers().map(|(_, decoder)| decoder.sent());
+        open.fold((0, 0), |(count, bytes), sent| (count + 1, bytes + sent))
+    }
+
     /// Takes the accounts out of the pipeline.
     pub fn into_accounts(self) -> Accounts {
         self.accounts

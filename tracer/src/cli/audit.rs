@@ -47,6 +47,7 @@ use super::{
     packages,
     rule_files::RuleTexts,
     run::{HookArg, follow, report_probe},
+    signals::FILE_TOO_LARGE,
     users::{self, User},
 };
 use tracer_audit::{
@@ -162,6 +163,8 @@ async fn audit(
 ) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // By default, a file that reaches the limit of the process would end it.
+    let _beyond_limit = signal(SignalKind::from_raw(FILE_TOO_LARGE))?;
     // Attach the programs before the folder is made, so that none is left behind if that fails.
     let watch = Watch {
         targets: plan.watched.clone(),
@@ -358,8 +361,9 @@ impl Args {
 }
 
 fn read_scenario(path: &Path) -> anyhow::Result<Scenario> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = crate::files::open_regular(path)
+        .and_then(io::read_to_string)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     Scenario::parse(&text).with_context(|| format!("cannot parse the scenario {}", path.display()))
 }
 

@@ -72,7 +72,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn read(run: &Path) -> anyhow::Result<(PathBuf, Vec<u8>)> {
     let path = if run.is_dir() { run.join("report.json") } else { run.to_owned() };
     let mut json = Vec::new();
-    File::open(&path)
+    // A report that the user named can be a FIFO, one that is in a folder cannot.
+    let opened = if run.is_dir() { files::open_regular(&path) } else { File::open(&path) };
+    opened
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut json))
         .with_context(|| format!("cannot read {}", path.display()))?;
     anyhow::ensure!(

@@ -12,6 +12,7 @@ pub(super) fn to_open_files() -> anyhow::Result<()> {
 /// Restricts a process that decodes what others send, to its open files and sockets. Says which
 /// mechanisms the kernel lacks.
 pub(super) fn decoder(verbose: bool) -> anyhow::Result<()> {
+    sandbox::die_first();
     let sandbox = Sandbox::new().with_threads().with_sockets();
     let confinement = sandbox.enter().context("cannot restrict this process")?;
     for (mechanism, reason) in &confinement.missing {

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::session::Session;
+use super::{session::Session, status::Backlog};
 use tracer_core::{
     knowledge::Knowledge,
     record::{BootTime, Event},
@@ -131,7 +131,7 @@ struct Worker {
 enum Step {
     Event(Event),
     Reload(Box<Knowledge>),
-    Tick(BootTime),
+    Tick(BootTime, Backlog),
     End,
 }
 
@@ -147,8 +147,8 @@ impl Worker {
                     cost = lane.map(|lane| (lane, started.elapsed()));
                 }
                 Step::Reload(knowledge) => self.session.reload(&knowledge),
-                Step::Tick(now) => {
-                    self.session.tick(now);
+                Step::Tick(now, backlog) => {
+                    self.session.tick(now, &backlog);
                     self.ticked = Instant::now();
                     self.shared.state().is_useless = self.session.is_useless();
                 }
@@ -175,7 +175,10 @@ impl Worker {
                 // What waits was sent earlier, and must not be taken for missing.
                 let oldest = state.schedule.oldest().map(|(time, _)| time);
                 let now = hook::boot_time();
-                return (None, Step::Tick(oldest.map_or(now, |oldest| oldest.min(now))));
+                let age = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
+                let backlog = Backlog { sends: state.schedule.sends(), age };
+                let reached = oldest.map_or(now, |oldest| oldest.min(now));
+                return (None, Step::Tick(reached, backlog));
             }
             if let Some((lane, event)) = state.schedule.pop() {
                 return (lane, Step::Event(event));

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
+use tracer_core::alert::printable;
+
 use crate::store::{Place, Retention, Store, StoreEvent, default_place};
 
 /// Options of the store.
@@ -85,5 +87,10 @@ pub(super) fn report(event: &StoreEvent) {
             message!("removed from the store: {}", parts.join(", "));
         }
         StoreEvent::Failed(reason) => message!("cannot write to the store: {reason}"),
+        StoreEvent::Damaged(place) => message!(
+            "the store is damaged ({}), so stored alerts can be missing or wrong; move the file \
+             away to start a new one",
+            printable(place)
+        ),
     }
 }

@@ -27,6 +27,7 @@ mod script;
 mod session;
 mod targets;
 mod signals;
+mod status;
 mod times;
 mod users;
 
@@ -66,6 +67,7 @@ enum Command {
     Browsers(browsers::Args),
     Alerts(alerts::Args),
     Purge(purge::Args),
+    Status(status::Args),
     Decode(decode::Args),
     Locate(locate::Args),
     Doctor(doctor::Args),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Browsers(args) => browsers::run(&args),
         Command::Alerts(args) => alerts::alerts(&args),
         Command::Purge(args) => purge::purge(&args),
+        Command::Status(args) => status::status(&args),
         Command::Decode(args) => decode::decode(&args),
         Command::Locate(args) => locate::run(&args),
         Command::Doctor(args) => doctor::run(&args),

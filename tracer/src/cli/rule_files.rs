@@ -1,13 +1,14 @@
 //! Reads folders of rules.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
+use crate::files::open_regular;
 use tracer_core::{
     knowledge::Knowledge,
     rules::{EMBEDDED, RulesError, RulesFile},
@@ -101,7 +102,7 @@ fn read(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
         .into_iter()
         .map(|path| {
             let mut bytes = Vec::new();
-            let file = File::open(&path).map_err(failed(&path))?;
+            let file = open_regular(&path).map_err(failed(&path))?;
             file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed(&path))?;
             if bytes.len() as u64 > MAX_FILE {
                 return Err(LoadError::TooLarge(path));

@@ -22,6 +22,7 @@ use super::{
     rule_files::RuleTexts,
     session::{Format, Lines, MAX_LINES_WAITING, Recording, Session},
     signals::{Order, Signals},
+    status::StatusFile,
     style, terminal, users,
 };
 use crate::{
@@ -279,6 +280,7 @@ struct Opened {
     files: Files,
     store: Option<Store>,
     log: Option<SystemLog>,
+    status: Option<StatusFile>,
 }
 
 impl Opened {
@@ -295,8 +297,9 @@ impl Opened {
         let source = Source::start()?;
         // Now that the programs are attached: no store is created if that fails.
         let store = named.or_else(|| args.keep.open_default());
+        let status = StatusFile::create();
         confine::decoder(args.verbose)?;
-        Ok(Self { source, rules, files, store, log })
+        Ok(Self { source, rules, files, store, log, status })
     }
 }
 
@@ -307,7 +310,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let knowledge = opened.rules.parse()?;
     let recording = opened.files.recording.take().map(Recording::new).transpose()?;
     let session = session(args, &knowledge, opened.files, opened.store, opened.log)?;
-    let session = Session { is_recorded: recording.is_some(), ..session };
+    let session =
+        Session { is_recorded: recording.is_some(), status: opened.status.take(), ..session };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (decoding, mut ended) = Decoding::start(session)?;
@@ -463,6 +467,7 @@ fn session(
         log,
         store: store.context("cannot write to the store")?,
         is_recorded: false,
+        status: None,
         outputs: Vec::new(),
         says_unknown: false,
     })

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::keep;
+use super::{
+    keep,
+    status::{Backlog, StatusFile},
+};
 use crate::{
     queue::Queue,
     sink::{Human, Json, Sink, SystemLog, Text},
@@ -30,6 +33,8 @@ pub(super) struct Session {
     pub(super) store: Option<Writer>,
     /// Set if the events are recorded as well.
     pub(super) is_recorded: bool,
+    /// Shows the state to `tracer status`.
+    pub(super) status: Option<StatusFile>,
     pub(super) outputs: Vec<Output>,
     /// Set once a request to an unknown host was reported.
     pub(super) says_unknown: bool,
@@ -96,9 +101,12 @@ impl Session {
     }
 
     /// Does the periodic work. Called every second.
-    pub(super) fn tick(&mut self, now: BootTime) {
+    pub(super) fn tick(&mut self, now: BootTime, backlog: &Backlog) {
         self.pipeline.tick(now, &mut self.outputs);
         self.deliver();
+        if let Some(status) = &self.status {
+            status.write(&self.pipeline, backlog, false);
+        }
         self.lines.iter_mut().for_each(|lines| report_failure(&mut lines.queue));
         if let Some(store) = &self.store {
             store.sightings(self.pipeline.changed_sightings());
@@ -121,6 +129,9 @@ impl Session {
     pub(super) fn finish(&mut self) {
         self.pipeline.finish(&mut self.outputs);
         self.deliver();
+        if let Some(status) = &self.status {
+            status.write(&self.pipeline, &Backlog::default(), true);
+        }
         if let Some(store) = &mut self.store {
             store.sightings(self.pipeline.changed_sightings());
             store.finish();

@@ -7,6 +7,7 @@
 //! | SIGINT, SIGTERM | stops the capture; what was captured is decoded |
 //! | the same again | ends tracer, whatever still waits |
 //! | SIGHUP | loads the rules again |
+//! | SIGXFSZ | nothing: the write fails, and the output is named |
 
 use std::{io, sync::mpsc::sync_channel, thread, time::Duration};
 
@@ -22,6 +23,10 @@ const GRACE: Duration = Duration::from_millis(150);
 
 /// Exit code of a process that was interrupted, as shells report it.
 const INTERRUPTED: i32 = 130;
+
+/// SIGXFSZ (signal(7)), whose number is the same on all architectures that tracer supports: a file
+/// has reached the limit of the process.
+pub(super) const FILE_TOO_LARGE: i32 = 25;
 
 /// An order of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,8 @@ impl Signals {
         let (ready, is_ready) = sync_channel(1);
         thread::Builder::new().name("tracer-signals".into()).spawn(move || {
             runtime.block_on(async {
+                // By default, it would end the process.
+                let _beyond_limit = signal(SignalKind::from_raw(FILE_TOO_LARGE));
                 let kinds =
                     [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
                 let [interrupt, terminate, hangup] = kinds.map(signal);

@@ -24,7 +24,7 @@ mod writer;
 
 use std::{io, path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 
 use self::{evidence::Evidence, schema::State};
 pub use self::{
@@ -130,6 +130,20 @@ impl Store {
             Ok::<_, StoreError>(())
         })?;
         Ok(known)
+    }
+
+    /// Looks for damaged pages, and returns what is wrong with the first one.
+    fn damage(&self) -> Option<String> {
+        let checked = self.db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        match checked {
+            Ok(result) if result == "ok" => None,
+            Ok(result) => Some(result),
+            Err(err) => match err.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Some(err.to_string()),
+                // Another process may hold a lock.
+                _ => None,
+            },
+        }
     }
 
     /// Records the start of a run, and returns its number.

@@ -1,6 +1,6 @@
 //! Reads the store, also while a run writes to it.
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use rusqlite::{Connection, OpenFlags, Row, params};
 
@@ -59,6 +59,10 @@ impl Reader {
     /// # Errors
     /// If it cannot be read or is not a store of this version.
     pub fn open(path: &Path) -> Result<Option<Self>, StoreError> {
+        // SQLite would wait for the writer of a FIFO.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(super::at(path)(io::Error::other("it is not a regular file")));
+        }
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         db.busy_timeout(BUSY_TIMEOUT)?;
         match schema::state(&db)? {

@@ -60,6 +60,8 @@ pub enum StoreEvent {
     },
     /// A write failed, with the reason.
     Failed(String),
+    /// The file is damaged, with the place.
+    Damaged(String),
 }
 
 #[derive(Debug, Default)]
@@ -187,6 +189,9 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        if let Some(place) = self.store.damage() {
+            let _ = self.events.send(StoreEvent::Damaged(place));
+        }
         let mut retention = Instant::now();
         loop {
             if Instant::now() >= retention {

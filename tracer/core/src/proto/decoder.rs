@@ -320,6 +320,11 @@ impl Decoder {
         }
     }
 
+    /// Returns the number of bytes that were sent on the connection.
+    pub(crate) fn sent(&self) -> u64 {
+        self.traffic.sent
+    }
+
     /// Emits the finished request and switches to the protocol that follows.
     fn end_request(&mut self, next: Next, out: &mut Vec<Message>) {
         let follows = match next {

@@ -198,7 +198,17 @@ impl<'a> Sandbox<'a> {
 /// # Errors
 /// If the kernel refuses.
 pub fn protect_memory() -> io::Result<()> {
+    lower(Resource::Core, 0)?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Makes the kernel end this process before others if it lacks memory: what decodes can be replaced
+/// by `tracer decode` or `tracer report`, and the applications of the user cannot.
+pub fn die_first() {
+    /// Half of the scale: as if the process used half of the memory (proc_pid_oom_score_adj(5)).
+    const ADJUSTMENT: &str = "500";
+    // Without it, the kernel judges by size alone.
+    let _ = fs::write("/proc/self/oom_score_adj", ADJUSTMENT);
 }
 
 /// Gives up the capabilities that capturing does not need, for this process and for programs that

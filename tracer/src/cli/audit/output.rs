@@ -23,7 +23,7 @@ use std::{
 use anyhow::Context as _;
 use data_encoding::HEXLOWER;
 use rustix::{
-    fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat},
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat},
     io::Errno,
 };
 use sha2::{Digest as _, Sha256};
@@ -89,7 +89,12 @@ impl Folder {
 
     /// Opens the folder of an audit.
     pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Self> {
-        let folder = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // DIRECTORY, so that opening a FIFO does not block.
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, path, flags, Mode::empty())
+            .map(File::from)
+            .map_err(io::Error::from)
+            .with_context(|| format!("cannot open {}", path.display()))?;
         let this = Self { path: path.to_owned(), folder };
         anyhow::ensure!(
             this.read(JOURNAL).is_ok_and(|file| file.metadata().is_ok_and(|it| it.is_file())),

@@ -135,3 +135,25 @@ fn removed_rows_are_reported() {
     assert_eq!(events, [StoreEvent::Removed { old: 0, surplus: 1, identifiers: 0 }]);
     assert!(numbers(&place).is_empty());
 }
+
+#[test]
+fn a_damaged_page_is_reported() {
+    let (_folder, place) = place();
+    let mut first = writer(&place);
+    for number in 0..200 {
+        first.notice(&alert(number));
+    }
+    first.finish();
+    assert_eq!(first.events().collect::<Vec<_>>(), []);
+    drop(first);
+    let mut bytes = fs::read(place.path()).unwrap();
+    // Neither the header nor the first pages, which hold the schema and the numbers of runs.
+    let half = bytes.len() / 2 / 4096 * 4096;
+    bytes[half..half + 4096].fill(0xff);
+    fs::write(place.path(), bytes).unwrap();
+    let mut second = writer(&place);
+    second.finish();
+    let events: Vec<_> = second.events().collect();
+    let is_damaged = |event: &StoreEvent| matches!(event, StoreEvent::Damaged(_));
+    assert!(events.iter().any(is_damaged), "{events:?}");
+}
