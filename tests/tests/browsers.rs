@@ -37,7 +37,7 @@ fn reporting_extension_in_normal_windows() {
     assert_reporter_alerts(Engine::Reporting(Window::Normal), Protocol::Http1);
 }
 
-/// Chromium and applications that embed it, over QUIC.
+/// Browsers with BoringSSL and NSS, over QUIC.
 mod http3 {
     use super::*;
 
@@ -49,6 +49,11 @@ mod http3 {
             watched.assert_no_alerts();
             watched.assert_all_read();
         }
+    }
+
+    #[test]
+    fn firefox() {
+        assert_no_alerts(Engine::Firefox, Protocol::Http3);
     }
 
     #[test]

@@ -103,6 +103,9 @@ pub mod hook {
     /// BoringSSL's `EVP_AEAD_CTX_seal`, `_seal_scatter` or `_sealv`, for a QUIC packet.
     /// The payload begins with a [`SealedHeader`](super::SealedHeader).
     pub const AEAD_SEAL: u8 = 20;
+    /// NSS's `AES_AEAD`, which encrypts and decrypts, or `ChaCha20Poly1305_Encrypt`, for a QUIC
+    /// packet. The payload begins with a [`SealedHeader`](super::SealedHeader).
+    pub const NSS_AEAD: u8 = 21;
 }
 
 /// Flags in [`RecordHeader::flags`].
@@ -167,7 +170,7 @@ pub struct RecordHeader {
     pub reserved: u32,
 }
 
-/// The start of the payload of [`hook::AEAD_SEAL`]: the header of the QUIC packet, which
+/// The start of the payload of [`hook::AEAD_SEAL`] and [`hook::NSS_AEAD`]: the header of the QUIC packet, which
 /// is the additional data of its encryption. The frames of the packet follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

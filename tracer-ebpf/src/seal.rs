@@ -1,4 +1,4 @@
-//! Captures QUIC packets with probes on the functions with which BoringSSL encrypts.
+//! Captures QUIC packets with probes on the functions with which BoringSSL and NSS encrypt.
 //!
 //! QUIC implementations do not call `SSL_write`: they encrypt packets themselves. The
 //! additional data of the encryption is then the header of the packet, before header
@@ -63,7 +63,7 @@ struct Piece {
 /// ```
 #[uprobe]
 fn aead_seal(ctx: ProbeContext) -> u32 {
-    seal(&ctx, |ctx| {
+    seal(&ctx, hook::AEAD_SEAL, |ctx| {
         Some(Call {
             buffer: argument(ctx, 6)?,
             len: argument(ctx, 7)?,
@@ -82,7 +82,7 @@ fn aead_seal(ctx: ProbeContext) -> u32 {
 /// ```
 #[uprobe]
 fn aead_seal_scatter(ctx: ProbeContext) -> u32 {
-    seal(&ctx, |ctx| {
+    seal(&ctx, hook::AEAD_SEAL, |ctx| {
         Some(Call {
             buffer: argument(ctx, 7)?,
             len: argument(ctx, 8)?,
@@ -102,7 +102,7 @@ fn aead_seal_scatter(ctx: ProbeContext) -> u32 {
 /// A `CRYPTO_IOVEC` is an output followed by a `CRYPTO_IVEC`. A QUIC packet has one of each.
 #[uprobe]
 fn aead_sealv(ctx: ProbeContext) -> u32 {
-    seal(&ctx, |ctx| {
+    seal(&ctx, hook::AEAD_SEAL, |ctx| {
         if argument(ctx, 9)? != 1 || argument(ctx, 2)? != 1 {
             return None;
         }
@@ -116,6 +116,53 @@ fn aead_sealv(ctx: ProbeContext) -> u32 {
         })
     });
     0
+}
+
+/// ```text
+/// SECStatus AES_AEAD(AESContext *cx, unsigned char *output, unsigned int *outputLen,
+///     unsigned int maxOutputLen, const unsigned char *input, unsigned int inputLen,
+///     void *params, unsigned int paramsLen, const unsigned char *aad, unsigned int aadLen)
+/// ```
+///
+/// It decrypts with other contexts. Where the tag is behind the output, it encrypts: the tag of
+/// what is decrypted is behind the input, or copied elsewhere if it is decrypted in place. The
+/// parameters are a `CK_GCM_MESSAGE_PARAMS`, whose fifth word is the address of the tag.
+#[uprobe]
+fn nss_aes_aead(ctx: ProbeContext) -> u32 {
+    seal(&ctx, hook::NSS_AEAD, |ctx| {
+        let call = nss_call(ctx)?;
+        if !is_packet(&call, hook::NSS_AEAD) {
+            return None;
+        }
+        let tag: u64 = User::new(argument(ctx, 6)?).value(32)?;
+        let output: u64 = argument(ctx, 1)?;
+        (tag == output.wrapping_add(call.len)).then_some(call)
+    });
+    0
+}
+
+/// ```text
+/// SECStatus ChaCha20Poly1305_Encrypt(const ChaCha20Poly1305Context *ctx,
+///     unsigned char *output, unsigned int *outputLen, unsigned int maxOutputLen,
+///     const unsigned char *input, unsigned int inputLen,
+///     const unsigned char *nonce, unsigned int nonceLen,
+///     const unsigned char *ad, unsigned int adLen, unsigned char *tagOut)
+/// ```
+#[uprobe]
+fn nss_chacha20_encrypt(ctx: ProbeContext) -> u32 {
+    seal(&ctx, hook::NSS_AEAD, nss_call);
+    0
+}
+
+/// Returns the arguments that NSS's functions have in common.
+#[inline(always)]
+fn nss_call(ctx: &ProbeContext) -> Option<Call> {
+    Some(Call {
+        buffer: argument(ctx, 4)?,
+        len: argument(ctx, 5)? & 0xffff_ffff,
+        header: argument(ctx, 8)?,
+        header_len: argument(ctx, 9)? & 0xffff_ffff,
+    })
 }
 
 /// Returns an integer argument. The stack pointer must be that at the entry.
@@ -137,14 +184,14 @@ fn argument(ctx: &ProbeContext, index: usize) -> Option<u64> {
 
 /// Captures the packet that a process in scope encrypts.
 #[inline(always)]
-fn seal(ctx: &ProbeContext, call: impl Fn(&ProbeContext) -> Option<Call>) {
+fn seal(ctx: &ProbeContext, hook: u8, call: impl Fn(&ProbeContext) -> Option<Call>) {
     let Some(process) = scope::watched(Task::current()) else {
         return;
     };
     let Some(call) = call(ctx) else {
         return;
     };
-    if !is_packet(call.header, call.header_len) {
+    if !is_packet(&call, hook) {
         return;
     }
     let (Some(object), Some(policy)) = (ctx.arg::<u64>(0), scope::policy(process.slot)) else {
@@ -154,31 +201,35 @@ fn seal(ctx: &ProbeContext, call: impl Fn(&ProbeContext) -> Option<Call>) {
     let key = object_key(object ^ u64::from(process.tgid) << 32);
     let head = call.len.min(u64::from(policy.tls_head_bytes)).min(MAX_HEAD as u64);
     if head <= 192 {
-        submit::<192>(process, key, &call, head);
+        submit::<192>(hook, process, key, &call, head);
     } else if head <= 2048 {
-        submit::<2048>(process, key, &call, head);
+        submit::<2048>(hook, process, key, &call, head);
     } else {
-        submit::<MAX_HEAD>(process, key, &call, head);
+        submit::<MAX_HEAD>(hook, process, key, &call, head);
     }
 }
 
-/// Returns true if the bytes at `address` begin like the header of a QUIC packet. TLS records
-/// do not: their additional data begins with a sequence number or with the type 23.
+/// Returns true if the additional data begins like the header of a QUIC packet. That of TLS
+/// records does not: it begins with a sequence number or with the type 23.
+///
+/// Firefox clears the fixed bit of some packets (RFC 9287). Its records of TLS 1.2 could then be
+/// packets; they have 13 bytes of additional data, and their sequence numbers begin with 0.
 #[inline(always)]
-fn is_packet(address: u64, len: u64) -> bool {
-    let Some(first) = User::new(address).read::<u8>() else {
+fn is_packet(call: &Call, hook: u8) -> bool {
+    let Some(first) = User::new(call.header).read::<u8>() else {
         return false;
     };
-    match first & 0xc0 {
-        // A short header. The reserved bits are zero.
-        0x40 => first & 0x18 == 0 && 2 <= len && len <= MAX_SHORT,
-        // A long header.
-        0xc0 => {
-            let version = User::new(address).value::<u32>(1).unwrap_or(0);
-            first & 0x0c == 0 && len >= MIN_LONG && VERSIONS.contains(&version)
-        }
-        _ => false,
+    let len = call.header_len;
+    let is_fixed = first & 0x40 != 0;
+    if !is_fixed && (hook != hook::NSS_AEAD || first == 0 && len == 13) {
+        return false;
     }
+    if first & 0x80 == 0 {
+        // A short header. The reserved bits are zero.
+        return first & 0x18 == 0 && 2 <= len && len <= MAX_SHORT;
+    }
+    let version = User::new(call.header).value::<u32>(1).unwrap_or(0);
+    first & 0x0c == 0 && len >= MIN_LONG && VERSIONS.contains(&version)
 }
 
 #[repr(C)]
@@ -217,7 +268,7 @@ impl<'a, const N: usize> Bounded<'a, N> {
 
 /// Puts a packet into the ring buffer.
 #[inline(always)]
-fn submit<const N: usize>(process: WatchedProcess, key: u64, call: &Call, head: u64) {
+fn submit<const N: usize>(hook: u8, process: WatchedProcess, key: u64, call: &Call, head: u64) {
     const START: u64 = SealedHeader::START as u64;
 
     let Some(mut entry) = RECORDS.reserve::<Slot<N>>(0) else {
@@ -226,7 +277,7 @@ fn submit<const N: usize>(process: WatchedProcess, key: u64, call: &Call, head: 
     let slot = entry.as_mut_ptr();
     // SAFETY: the entry belongs to this program until it is submitted.
     let header = unsafe { &mut (*slot).header };
-    describe_sender(header, hook::AEAD_SEAL, process);
+    describe_sender(header, hook, process);
     header.flags = 0;
     header.key = key;
     header.tls_key = 0;

@@ -183,6 +183,14 @@ fn firefox(web: &Web, url: &str, extension: Option<&Path>) -> Option<Browser> {
     certutil(&["-A", "-d", &database, "-n", "tests", "-t", "C,,", "-i", path(&ca)]);
     // Keeps all traffic on this machine.
     let mut preferences = "user_pref(\"network.dns.forceResolve\", \"127.0.0.1\");\n".to_owned();
+    if web.protocol() == Protocol::Http3 {
+        let sites = [NEWS, TRACKER, COLLECTOR, ADS];
+        let sites = sites.map(|host| format!("{host};h3=:{}", web.port())).join(",");
+        preferences += &format!(
+            "user_pref(\"network.http.http3.alt-svc-mapping-for-testing\", \"{sites}\");\n\
+             user_pref(\"network.http.http3.disable_when_third_party_roots_found\", false);\n"
+        );
+    }
     if let Some(extension) = extension {
         preferences += leaker::FIREFOX_PREFERENCES;
         let folder = profile.join("extensions");

@@ -519,6 +519,18 @@ fn packets_that_were_captured_when_they_were_encrypted_are_read() {
 }
 
 #[test]
+fn the_part_of_a_datagram_that_was_not_captured_is_read_if_its_packet_was() {
+    let mut socket = Socket::new(5, Transport::Udp, "192.0.2.5:443");
+    let [sealing, whole] = sealed_packet(&mut socket, 1, b"\x01");
+    let Event::Sent(mut record) = whole else { panic!("{whole:?}") };
+    let len = record.payload.len();
+    record.payload.truncate(12);
+    let run = run(vec![sealing, Event::Sent(record)]);
+    assert_eq!(run.account.sockets.quic_in_plain_bytes, len as u64);
+    assert!(run.account.is_all_read());
+}
+
+#[test]
 fn what_is_left_of_http_3_is_unread_under_the_servers_name() {
     let mut plain = Socket::new(8, Transport::Quic, "192.0.2.5:443");
     let head = b"\x09\x00\x01\x1b\x00\x00\xd1\xd7\x50\x11collector.example\x51\x02/c";

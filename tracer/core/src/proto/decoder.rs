@@ -425,7 +425,7 @@ impl StreamParser for Decoder {
         }
         // Of datagrams, some can be recorded separately and others not.
         if std::mem::take(&mut self.within_tls) {
-            self.datagrams.name(bytes, time, &mut self.traffic, out);
+            self.datagrams.name(bytes, missing, time, &mut self.traffic, out);
         } else {
             self.datagrams.datagram(bytes, missing, self.to_dns, time, &mut self.traffic, out);
         }

@@ -158,11 +158,13 @@ pub enum Hook {
     PrWrite = hook::PR_WRITE,
     /// BoringSSL's functions that encrypt QUIC packets, before they do.
     AeadSeal = hook::AEAD_SEAL,
+    /// NSS's functions that encrypt QUIC packets, before they do.
+    NssAead = hook::NSS_AEAD,
 }
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SysEnter,
         Self::Fentry,
         Self::Kprobe,
@@ -172,6 +174,7 @@ impl Hook {
         Self::GnutlsRecordSend,
         Self::PrWrite,
         Self::AeadSeal,
+        Self::NssAead,
     ];
 
     /// Returns the hook with this number in the ABI of the programs.

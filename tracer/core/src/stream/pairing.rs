@@ -104,7 +104,7 @@ impl Pairing {
                 record.within_tls = self.explain(&record);
             }
             (Transport::Udp, None) => return self.sealed.datagram(record, out),
-            (Transport::Quic, _) if record.hook == Hook::AeadSeal => {
+            (Transport::Quic, _) if matches!(record.hook, Hook::AeadSeal | Hook::NssAead) => {
                 return self.sealed.seal(record, out);
             }
             (Transport::Udp | Transport::Quic, _) => {}

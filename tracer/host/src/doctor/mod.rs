@@ -125,7 +125,8 @@ impl Report {
                     .to_owned(),
             );
             misses.push(
-                "the plaintext of other TLS libraries; HTTP/3 that is not encrypted by BoringSSL"
+                "the plaintext of other TLS libraries; HTTP/3 that is not encrypted by BoringSSL or \
+                 NSS"
                     .to_owned(),
             );
         } else if hooks.chosen.is_some() {

@@ -100,6 +100,8 @@ impl Programs {
             Name::AeadSealScatter => Self::Entry("aead_seal_scatter"),
             Name::AeadSeal => Self::Entry("aead_seal"),
             Name::AeadSealv => Self::Entry("aead_sealv"),
+            Name::AesAead => Self::Entry("nss_aes_aead"),
+            Name::ChaCha20Encrypt => Self::Entry("nss_chacha20_encrypt"),
         }
     }
 
@@ -511,7 +513,7 @@ fn encrypts(library: Library) -> bool {
 /// Reports whether a path has the name of a TLS library.
 fn has_tls_name(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    ["ssl", "tls", "nspr", "nss3", "cronet"].iter().any(|part| name.contains(part))
+    ["ssl", "tls", "nspr", "nss3", "freebl", "cronet"].iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::source::Part;
 use super::strings::Strings;
 use super::symbols::{self, Symbol};
 use super::{Arch, Findings, Function, Library, Method, Missing, Name, Reason, Unread};
-use super::{boringssl, gnutls, golang, openssl};
+use super::{boringssl, freebl, gnutls, golang, openssl};
 
 /// Number of bytes of a function of unknown length that are searched for branches into its
 /// prologue.
@@ -83,6 +83,7 @@ impl<'a> Analysis<'a> {
             analysis.by_strings(&strings)?;
         }
         analysis.unread(&strings)?;
+        analysis.freebl(&dynamic)?;
         analysis.explain(&imported, &dynamic);
         analysis.functions.sort_by_key(|function| function.name);
         analysis.missing.sort_by_key(|missing| missing.name);
@@ -222,6 +223,31 @@ impl<'a> Analysis<'a> {
         {
             self.libraries.insert(Library::GnuTls);
             self.add_found(name, Library::GnuTls, found)?;
+        }
+        Ok(())
+    }
+
+    /// Looks up the functions in NSS's table.
+    fn freebl(&mut self, dynamic: &Dynamic) -> io::Result<()> {
+        let Some(found) = freebl::find(self.image, dynamic)? else {
+            return Ok(());
+        };
+        self.libraries.insert(Library::Nss);
+        let names: Vec<Name> = freebl::FUNCTIONS.iter().map(|(name, _)| *name).collect();
+        match found {
+            Ok(found) => {
+                for (name, address) in found {
+                    if !self.is_settled(name) {
+                        self.add(name, Library::Nss, Method::Table, address, 0)?;
+                    }
+                }
+            }
+            Err(reason) => {
+                let missing = names.into_iter().filter(|name| !self.is_settled(*name));
+                let missing = missing.map(|name| Missing { name, reason: reason.clone() });
+                let missing: Vec<Missing> = missing.collect();
+                self.missing.extend(missing);
+            }
         }
         Ok(())
     }
@@ -401,6 +427,7 @@ impl Symbols {
             Name::PrWrite => Library::Nspr,
             Name::SslWriteEx => Library::OpenSsl,
             Name::AeadSealScatter | Name::AeadSeal | Name::AeadSealv => Library::BoringSsl,
+            Name::AesAead | Name::ChaCha20Encrypt => Library::Nss,
             Name::SslWrite => {
                 let boringssl = |s: &Symbol| s.name >= Name::ALL.len() && s.address.is_some();
                 if self.0.iter().any(boringssl) { Library::BoringSsl } else { Library::OpenSsl }

@@ -28,6 +28,8 @@ pub enum Library {
     GoCryptoTls,
     /// Conscrypt's classes for Java, which call a BoringSSL of their own or of the system.
     Conscrypt,
+    /// NSS's cryptographic functions.
+    Nss,
 }
 
 impl fmt::Display for Library {
@@ -41,6 +43,7 @@ impl fmt::Display for Library {
             Self::Rustls => "rustls",
             Self::GoCryptoTls => "Go crypto/tls",
             Self::Conscrypt => "Conscrypt",
+            Self::Nss => "NSS",
         })
     }
 }
@@ -74,11 +77,17 @@ pub enum Name {
     /// Encrypts both in BoringSSL since then.
     #[serde(rename = "EVP_AEAD_CTX_sealv")]
     AeadSealv,
+    /// Encrypts and decrypts with AES in NSS.
+    #[serde(rename = "AES_AEAD")]
+    AesAead,
+    /// Encrypts with ChaCha20 in NSS.
+    #[serde(rename = "ChaCha20Poly1305_Encrypt")]
+    ChaCha20Encrypt,
 }
 
 impl Name {
     /// All names, in the order of reports.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::SslWrite,
         Self::SslWriteEx,
         Self::GnutlsRecordSend,
@@ -87,6 +96,8 @@ impl Name {
         Self::AeadSealScatter,
         Self::AeadSeal,
         Self::AeadSealv,
+        Self::AesAead,
+        Self::ChaCha20Encrypt,
     ];
 
     /// Returns the symbol name.
@@ -100,12 +111,19 @@ impl Name {
             Self::AeadSealScatter => "EVP_AEAD_CTX_seal_scatter",
             Self::AeadSeal => "EVP_AEAD_CTX_seal",
             Self::AeadSealv => "EVP_AEAD_CTX_sealv",
+            Self::AesAead => "AES_AEAD",
+            Self::ChaCha20Encrypt => "ChaCha20Poly1305_Encrypt",
         }
     }
 
     /// Reports whether the function encrypts QUIC packets.
     pub fn seals(self) -> bool {
-        matches!(self, Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv)
+        match self {
+            Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => true,
+            Self::AesAead | Self::ChaCha20Encrypt => true,
+            Self::SslWrite | Self::SslWriteEx | Self::PrWrite => false,
+            Self::GnutlsRecordSend | Self::GnutlsRecordSend2 => false,
+        }
     }
 
     /// Returns the number of integer arguments that a probe reads from registers.
@@ -114,6 +132,7 @@ impl Name {
             Self::SslWrite | Self::GnutlsRecordSend | Self::GnutlsRecordSend2 | Self::PrWrite => 3,
             Self::SslWriteEx => 4,
             Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => 6,
+            Self::AesAead | Self::ChaCha20Encrypt => 6,
         }
     }
 
@@ -129,6 +148,7 @@ impl Name {
             Self::SslWriteEx => library == Library::OpenSsl,
             Self::GnutlsRecordSend => library == Library::GnuTls,
             Self::PrWrite => library == Library::Nspr,
+            Self::AesAead | Self::ChaCha20Encrypt => library == Library::Nss,
             Self::GnutlsRecordSend2 | Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => {
                 false
             }
@@ -147,9 +167,10 @@ impl Name {
     }
 
     /// Reports whether the function is of use if a symbol names it. Where `gnutls_record_send2` has
-    /// a symbol, the function that calls it has one too.
+    /// a symbol, the function that calls it has one too. NSS does not export its functions by
+    /// name, so a symbol may be that of another library.
     pub(super) fn has_probed_symbol(self) -> bool {
-        self != Self::GnutlsRecordSend2
+        !matches!(self, Self::GnutlsRecordSend2 | Self::AesAead | Self::ChaCha20Encrypt)
     }
 
     /// Returns the source file of BoringSSL that contains the function.

@@ -36,6 +36,7 @@ mod cache;
 mod code;
 mod elf;
 mod errors;
+mod freebl;
 mod functions;
 mod gnutls;
 mod golang;
@@ -97,6 +98,8 @@ pub enum Method {
     /// The strings and the constants that its code uses.
     #[serde(rename = "string-xref")]
     StringXref,
+    /// The table of functions that NSS's library exports.
+    Table,
 }
 
 impl fmt::Display for Method {
@@ -106,6 +109,7 @@ impl fmt::Display for Method {
             Self::Symtab => "symtab",
             Self::MiniDebugInfo => "minidebuginfo",
             Self::StringXref => "string-xref",
+            Self::Table => "table",
         })
     }
 }

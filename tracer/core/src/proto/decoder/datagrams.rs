@@ -46,16 +46,19 @@ impl Datagrams {
         super::report_name(name, traffic, out);
     }
 
-    /// Reads the server name in a datagram whose content is recorded separately.
+    /// Reads the server name in a datagram whose content is recorded separately, and of which
+    /// `missing` further bytes are unknown.
     pub(super) fn name(
         &mut self,
         bytes: &[u8],
+        missing: Option<u64>,
         time: BootTime,
         traffic: &mut Traffic,
         out: &mut Vec<Message>,
     ) {
-        traffic.sent += bytes.len() as u64;
-        traffic.read_in_plain += bytes.len() as u64;
+        let len = bytes.len() as u64 + missing.unwrap_or(0);
+        traffic.sent += len;
+        traffic.read_in_plain += len;
         let name = self.quic.datagram(bytes, time);
         super::report_name(name, traffic, out);
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tracer_ebpf::SealedHeader;
 
 use self::packet::{Id, Kind, Packet};
-use crate::record::{BootTime, Connection, Record};
+use crate::record::{BootTime, Connection, Hook, Record};
 
 /// Maximum number of connections. A browser has a few dozen.
 const MAX_CONNECTIONS: usize = 1024;
@@ -109,7 +109,8 @@ impl Sealed {
             return;
         };
         let (context, tgid, time) = (record.connection.key, record.process.tgid, record.time);
-        let connection = self.identify(&packet, context, tgid, time);
+        let certain = record.hook == Hook::AeadSeal;
+        let connection = self.identify(&packet, context, tgid, time, certain);
         record.payload = record.payload.slice(record.payload.len() - captured..);
         record.len = Some(len);
         record.connection.key = connection;
@@ -144,6 +145,18 @@ impl Sealed {
             };
             parts.push((at, found.packet.len, found.connection));
             at += found.packet.len;
+        }
+        if let Some(&(_, _, connection)) = parts.last()
+            && record.payload.len() < len
+        {
+            for found in self.find_beyond(connection, len - at) {
+                self.confirm(found, &record.connection, out);
+                // Those before it were removed as well.
+                if let Some(found) = self.waiting.remove(found) {
+                    parts.push((at, found.packet.len, connection));
+                    at += found.packet.len;
+                }
+            }
         }
         let Some(&(_, _, last)) = parts.last() else {
             return out.push(record);
@@ -203,6 +216,20 @@ impl Sealed {
         self.waiting.iter().position(|waiting| fits(waiting) && is_followed(waiting))
     }
 
+    /// Returns the positions of the waiting packets that make up the last `left` bytes of a send,
+    /// of which only the head was captured, counted without those before them. Empty if the
+    /// packets of the connection that follow do not have this length.
+    fn find_beyond(&self, connection: u64, mut left: usize) -> Vec<usize> {
+        let mut found = Vec::new();
+        for (at, waiting) in self.waiting.iter().enumerate() {
+            if waiting.connection == connection && waiting.packet.len <= left {
+                left -= waiting.packet.len;
+                found.push(at - found.len());
+            }
+        }
+        if left == 0 { found } else { Vec::new() }
+    }
+
     /// Notes that a waiting packet was sent, and appends the frames of its context to `out`.
     fn confirm(&mut self, found: usize, path: &Connection, out: &mut Vec<Record>) {
         let Some(Waiting { context, connection, .. }) = self.waiting.get(found) else {
@@ -243,8 +270,16 @@ impl Sealed {
         out.push(frames);
     }
 
-    /// Returns the key of the connection to which a packet belongs.
-    fn identify(&mut self, packet: &Packet, context: u64, tgid: u32, time: BootTime) -> u64 {
+    /// Returns the key of the connection to which a packet belongs. It is `certain` that the packet
+    /// is encrypted if its function cannot decrypt.
+    fn identify(
+        &mut self,
+        packet: &Packet,
+        context: u64,
+        tgid: u32,
+        time: BootTime,
+        certain: bool,
+    ) -> u64 {
         let id = (!packet.destination.is_empty()).then_some((tgid, packet.destination));
         let by_id = id.and_then(|id| self.ids.get(&id)).copied();
         let key = match by_id.or_else(|| self.by_context(packet, context)) {
@@ -267,7 +302,7 @@ impl Sealed {
             return key;
         };
         known.last = known.last.max(time);
-        known.is_opened |= packet.kind != Kind::OneRtt;
+        known.is_opened |= certain && packet.kind != Kind::OneRtt;
         if packet.kind == Kind::Initial {
             known.initial_ids += u32::from(by_id.is_none());
             known.initial_number = known.initial_number.max(packet.number);

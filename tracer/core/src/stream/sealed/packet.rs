@@ -75,9 +75,12 @@ impl Packet {
         let number_at = len.checked_sub(number_len).filter(|at| *at >= 1)?;
         let clear = number_at.min(header.start.len());
         let known = header.start.get(1..clear)?;
-        let (kind, destination) = match first & 0xd8 {
-            0x40 if len <= header.start.len() => (Kind::OneRtt, Id::from_bytes(known)?),
-            _ if first & 0xcc == 0xc0 => {
+        // Clients may clear the fixed bit, 0x40 (RFC 9287). The reserved bits are zero.
+        let (kind, destination) = match first & 0x80 {
+            0 if first & 0x18 == 0 && len <= header.start.len() => {
+                (Kind::OneRtt, Id::from_bytes(known)?)
+            }
+            0x80 if first & 0x0c == 0 => {
                 let (version, rest) = known.split_at_checked(V1.len())?;
                 let (&id_len, rest) = rest.split_first()?;
                 let (id, rest) = rest.split_at_checked(usize::from(id_len))?;

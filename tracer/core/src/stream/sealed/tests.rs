@@ -252,6 +252,29 @@ fn a_packet_that_was_never_sent_explains_no_datagram() {
 }
 
 #[test]
+fn packets_beyond_the_captured_head_of_a_send_are_known_by_their_lengths() {
+    let packets = [2, 3, 4].map(|number| short(1, SERVER, number, "a request"));
+    let whole = datagram(&packets.each_ref());
+    let all = whole.payload.len();
+    let sealed = || packets.iter().map(Sample::record);
+    for known in 0..=all {
+        let cut = Record { payload: whole.payload.slice(..known), ..whole.clone() };
+        let outcome = run(sealed().chain([cut]));
+        let sum: usize = outcome.parts.iter().map(|(len, _)| len).sum();
+        assert_eq!(sum, known);
+        let read = outcome.parts.iter().filter(|(_, key)| key.is_some()).count();
+        // The second packet shows that several were sent together.
+        let expected = if known < all / 3 + 9 { 0 } else { 3 };
+        assert_eq!(read, expected, "{known}: {outcome:?}");
+    }
+    // Another one was sent with them, which was not seen when it was encrypted.
+    let mut longer = datagram(&packets.each_ref());
+    longer.len = Some(all as u32 + 40);
+    let outcome = run(sealed().chain([longer]));
+    assert!(outcome.parts.iter().any(|(_, key)| key.is_none()), "{outcome:?}");
+}
+
+#[test]
 fn padding_behind_packets_is_part_of_them() {
     let packet = initial(1, FIRST, 1);
     let mut padded = datagram(&[&packet]);
@@ -291,6 +314,30 @@ fn an_opened_connection_is_read_even_if_its_datagrams_are_not_seen() {
         run([initial(1, FIRST, 1), zero_rtt(2, FIRST, "early")].map(|packet| packet.record()));
     assert_eq!(outcome.texts(), ["early"]);
     assert_eq!(run([short(2, FIRST, 1, "late").record()]).texts(), [""; 0]);
+}
+
+#[test]
+fn a_function_that_can_also_decrypt_is_read_only_after_a_datagram() {
+    let [hello, first] = [initial(1, FIRST, 1), zero_rtt(2, FIRST, "early")];
+    let nss = |packet: &Sample| Record { hook: Hook::NssAead, ..packet.record() };
+    // The server's packets have the client's id.
+    let received = nss(&short(3, b"client..", 1, "response"));
+    let records = [nss(&hello), nss(&first), received.clone()];
+    assert_eq!(run(records.clone()).texts(), [""; 0]);
+    let sent = datagram(&[&hello, &first]);
+    assert_eq!(run(records.into_iter().chain([sent])).texts(), ["early"]);
+}
+
+#[test]
+fn a_cleared_fixed_bit_is_part_of_the_packet() {
+    let set = short(1, SERVER, 1, "a");
+    let mut cleared = short(1, SERVER, 2, "b");
+    cleared.header[0] &= !0x40;
+    let outcome = exchange(&[set.clone(), cleared.clone()]);
+    assert_eq!((outcome.texts(), outcome.connections().len()), (vec!["a", "b"], 1));
+    assert!(outcome.parts.iter().all(|(_, key)| key.is_some()));
+    let outcome = run([cleared.record(), datagram(&[&set])]);
+    assert_eq!(outcome.texts(), [""; 0]);
 }
 
 #[test]

@@ -23,7 +23,8 @@ const DYNSTR: u64 = 0x6000;
 const HASH: u64 = 0x6800;
 const UNWIND: u64 = 0x7000;
 const RELOCATIONS: u64 = 0x8000;
-const DATA: u64 = 0xa000;
+/// Address of the writable segment.
+pub(super) const DATA: u64 = 0xa000;
 const CODE_OFFSET: u64 = 0x10000;
 /// Address of the code.
 pub(super) const CODE: u64 = 0x11000;

@@ -3,6 +3,7 @@
 mod archive;
 mod boringssl;
 mod elf_file;
+mod freebl;
 mod hostile;
 mod named;
 mod real;

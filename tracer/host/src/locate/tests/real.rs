@@ -32,3 +32,23 @@ fn finds_functions_of_installed_libraries() {
         assert!(findings.build_id.is_some());
     }
 }
+
+#[test]
+fn finds_functions_in_the_table_of_installed_libraries() {
+    for path in ["/usr/lib/firefox-esr", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
+    {
+        let path = Path::new(path).join("libfreeblpriv3.so");
+        let Ok(file) = File::open(&path) else {
+            println!("skipped: {} is not installed", path.display());
+            continue;
+        };
+        let source = FileSource::new(file).unwrap();
+        let all = locate(&source, "file", &mut Cache::disabled()).unwrap();
+        let findings = &all[0].findings;
+        assert_eq!(findings.libraries, [Library::Nss]);
+        assert_eq!(findings.missing, []);
+        let names: Vec<Name> = findings.functions.iter().map(|one| one.name).collect();
+        assert_eq!(names, [Name::AesAead, Name::ChaCha20Encrypt]);
+        assert!(findings.functions.iter().all(|one| one.method == Method::Table));
+    }
+}
