@@ -4,7 +4,9 @@
 //! A report that a browser failed to send is no less of a report. Lookups, handshakes
 //! and the beginnings of requests show that it tried.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::HashMap;
 
 use serde::{Deserialize, Serialize};
 

@@ -23,7 +23,9 @@ mod servers;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use serde::Serialize;
 

@@ -1,7 +1,8 @@
 //! Counters by name, bounded in number.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
+
+use foldhash::HashMap;
 
 use serde::Serialize;
 

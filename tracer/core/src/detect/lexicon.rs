@@ -1,10 +1,7 @@
 //! The lexicon: one table of the field names in the rules, with the meaning of
 //! their values.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasherDefault, Hasher},
-};
+use foldhash::{HashMap, HashSet};
 
 use super::{
     name::{Name, camel_case_words, words},
@@ -81,7 +78,7 @@ const MAX_PATH_WORDS: usize = 32;
 /// The rules about fields and SDKs, compiled for lookup.
 #[derive(Debug, Clone)]
 pub struct Lexicon {
-    entries: HashMap<Name, Entry, BuildHasherDefault<NameHasher>>,
+    entries: HashMap<Name, Entry>,
     path_words: HashMap<Name, PathWords>,
     /// The words by which a path says that the recipient searches.
     search_path: PathWords,
@@ -185,12 +182,12 @@ impl Lexicon {
     ) -> Result<Self, RulesError> {
         let mut lexicon = Self {
             entries: HashMap::default(),
-            path_words: HashMap::new(),
+            path_words: HashMap::default(),
             search_path: PathWords::default(),
-            interface: HashSet::new(),
-            not_interface: HashSet::new(),
+            interface: HashSet::default(),
+            not_interface: HashSet::default(),
             roles: RoleTable::new(roles),
-            spelled: HashMap::new(),
+            spelled: HashMap::default(),
             owners: Owners::new(identifiers)?,
             sdks: Fingerprints::default(),
         };
@@ -374,25 +371,6 @@ impl Lexicon {
 /// Returns the first sentence of a reason. The others explain the entry.
 fn first_sentence(reason: &str) -> &str {
     reason.split_once(". ").map_or(reason, |(first, _)| first)
-}
-
-/// A hasher that passes on [`Name`]s unchanged, which are hashes.
-#[derive(Debug, Clone, Copy, Default)]
-struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not reached by `Name`, which writes one `u64`.
-        self.0 = bytes.iter().fold(self.0, |hash, &b| hash.rotate_left(8) ^ u64::from(b));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 #[cfg(test)]

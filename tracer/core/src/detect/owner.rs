@@ -5,7 +5,7 @@
 //! event's, and in `device_info.data` a device's, since `info` and `data` say nothing
 //! either.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::name::{Name, camel_case_words};
 use crate::content::{Chain, Path, Segment, Step};

@@ -5,10 +5,9 @@
 //! apart, the name stands before the URL: an attribute (`xmlns="…"`), a parameter (`u=…`),
 //! a member (`"url": "…"`), an element (`<loc>…`).
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-};
+use std::ops::Range;
+
+use foldhash::{HashMap, HashSet};
 
 use super::name::{Name, last_parts};
 use crate::{

@@ -1,9 +1,8 @@
 //! The memory of applications: their visits, what is being typed, and the parts of URLs.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use foldhash::HashMap;
 
 use super::{parts::Parts, typed::Typing};
 use crate::{address::Site, application::Application, record::Transport, visits::Visits};

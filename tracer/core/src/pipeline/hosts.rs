@@ -8,11 +8,9 @@
 //! A connection can carry requests for several hosts that share a certificate (RFC
 //! 9113, section 9.1.1), so a derived name is a likely one.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::hash_map::Entry, net::SocketAddr, sync::Arc};
+
+use foldhash::HashMap;
 
 use crate::{
     judge::{DerivedHost, HostSource},

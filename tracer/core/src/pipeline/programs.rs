@@ -1,6 +1,8 @@
 //! The programs of processes, and the applications that they belong to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use crate::{application::Application, packages, record::Process};
 

@@ -3,7 +3,9 @@
 //! Nothing shows that a connection was closed, so a request counts as unfinished if
 //! nothing was sent on its connection for a while.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
+
+use foldhash::HashMap;
 
 use crate::{
     account::UnfinishedRequest,

@@ -1,6 +1,8 @@
 //! Domain names in rules, and the look-up of the domain that contains a host.
 
-use std::{borrow::Borrow, collections::HashMap};
+use std::borrow::Borrow;
+
+use foldhash::HashMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -97,7 +99,7 @@ pub(super) struct Domains<T>(HashMap<Domain, T>);
 
 impl<T> Default for Domains<T> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 }
 

@@ -29,7 +29,9 @@ mod shares;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -222,7 +224,7 @@ impl<S: StreamParser> Streams<S> {
         Self {
             limits,
             settings,
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             turns: BTreeMap::new(),
             shares: Shares::default(),
             next_turn: 0,

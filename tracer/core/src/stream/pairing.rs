@@ -24,7 +24,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::HashSet;
 use std::time::Duration;
 
 use super::sealed::Sealed;

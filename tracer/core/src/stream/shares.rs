@@ -1,7 +1,9 @@
 //! The share of each user in the table of connections, so that a flood of connections displaces
 //! only those of its own user.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use super::Slot;
 

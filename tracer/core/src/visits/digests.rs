@@ -1,9 +1,8 @@
 //! Hashes of texts, in hexadecimal or base64, whole or truncated.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
+
+use foldhash::HashMap;
 
 use data_encoding::{Encoding, HEXLOWER_PERMISSIVE, Specification};
 use md4::Md4;
