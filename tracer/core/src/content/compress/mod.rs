@@ -81,6 +81,29 @@ fn is_zlib(cmf: u8, flg: u8) -> bool {
         && u16::from_be_bytes([cmf, flg]).is_multiple_of(31)
 }
 
+/// Reports whether bytes may begin with a block of deflate (RFC 1951 section 3.2.3). Most others do
+/// not, and finding that out is far cheaper than to start a decompressor.
+pub(super) fn may_be_deflate(input: &[u8]) -> bool {
+    let Some(head) = input.first_chunk::<16>().map(|head| u128::from_le_bytes(*head)) else {
+        return true;
+    };
+    let bits = |at: u32, count: u32| head >> at & ((1 << count) - 1);
+    match bits(1, 2) {
+        // Stored: the length, and its complement.
+        0 => bits(8, 16) ^ bits(24, 16) == 0xffff,
+        1 => true,
+        // Dynamic codes: the lengths of the code in which their lengths are written.
+        2 => {
+            let count = u32::try_from(bits(13, 4)).unwrap_or(0) + 4;
+            let lengths = (0..count).map(|at| bits(17 + 3 * at, 3)).filter(|&length| length > 0);
+            let (used, space) =
+                lengths.fold((0, 0), |(used, space), length| (used + 1, space + (128 >> length)));
+            used < 2 || space == 128
+        }
+        _ => false,
+    }
+}
+
 /// Decodes up to `limit` bytes.
 pub(super) fn decode(coding: Coding, input: &[u8], limit: usize) -> Decoded {
     match coding {

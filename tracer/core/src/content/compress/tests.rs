@@ -261,3 +261,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_deflate_is_not() {
+    let mut state = 1u64;
+    let (mut rejected, mut all) = (0, 0);
+    for _ in 0..4000 {
+        let noise: Vec<u8> = (0..40)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 40) as u8
+            })
+            .collect();
+        all += 1;
+        if !may_be_deflate(&noise) {
+            rejected += 1;
+            let decoded = decode(Coding::Deflate, &noise, 1 << 20);
+            assert_eq!((decoded.end, decoded.bytes.len()), (End::Malformed, 0), "{noise:?}");
+        }
+    }
+    assert!(rejected * 10 > all * 6, "{rejected} of {all}");
+    for level in 0..10 {
+        let text = "https://news.example.org/politics/story-42?q=private ".repeat(9);
+        let mut encoder = write::DeflateEncoder::new(Vec::new(), Compression::new(level));
+        encoder.write_all(text.as_bytes()).unwrap();
+        assert!(may_be_deflate(&encoder.finish().unwrap()), "{level}");
+    }
+}

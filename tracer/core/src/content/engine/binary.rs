@@ -325,6 +325,13 @@ impl Engine<'_> {
             return Some(false);
         }
         for &coding in codings {
+            if coding == Coding::Deflate && !compress::may_be_deflate(bytes) {
+                // It costs the same, so that what is tried next does not depend on chance.
+                if !self.charge_start(coding, bytes.len()) {
+                    return None;
+                }
+                continue;
+            }
             let probe = self.decompress(coding, bytes, PROBE)?;
             let ends = match probe.end {
                 End::Complete => probe.used == bytes.len(),

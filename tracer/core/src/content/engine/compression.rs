@@ -37,6 +37,18 @@ impl Engine<'_> {
         bytes: &[u8],
         limit: usize,
     ) -> Option<Decoded> {
+        if !self.charge_start(coding, bytes.len()) {
+            return None;
+        }
+        let decoded = compress::decode(coding, bytes, limit.min(self.output_left()));
+        // Rejected output is charged too, since it cost the same.
+        self.report.output = self.report.output.saturating_add(decoded.bytes.len());
+        Some(decoded)
+    }
+
+    /// Charges the start of a decompressor on `len` bytes. Returns `false` if the budget does not
+    /// cover it.
+    pub(super) fn charge_start(&mut self, coding: Coding, len: usize) -> bool {
         let setup = match coding {
             Coding::Lz4 | Coding::Snappy => 0,
             Coding::Gzip | Coding::Zlib | Coding::Deflate => INFLATE_SETUP,
@@ -44,13 +56,7 @@ impl Engine<'_> {
             Coding::Bzip2 => BZIP2_SETUP,
             Coding::Xz | Coding::Lzma => LZMA_SETUP,
         };
-        if !self.charge_work(bytes.len().saturating_add(setup)) {
-            return None;
-        }
-        let decoded = compress::decode(coding, bytes, limit.min(self.output_left()));
-        // Rejected output is charged too, since it cost the same.
-        self.report.output = self.report.output.saturating_add(decoded.bytes.len());
-        Some(decoded)
+        self.charge_work(len.saturating_add(setup))
     }
 
     /// Reads bytes with declared content codings, applied last coding first.
