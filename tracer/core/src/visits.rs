@@ -23,7 +23,7 @@ use self::{
     index::{Grams, Index, Part},
 };
 use crate::{
-    address::{Address, Site, host_of_authority, normalize_host},
+    address::{Address, Site, host_of_authority, normalize_host, without_scheme},
     finding::{Scope, Visited},
     record::BootTime,
 };
@@ -254,7 +254,7 @@ impl Visits {
         if !(4..=MAX).contains(&text.len()) {
             return None;
         }
-        let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let bare = without_scheme(text);
         let is_start = bare.len() < text.len();
         if !self.recent.may_contain(bare) {
             return None;

@@ -27,7 +27,7 @@ pub struct Address {
 impl Address {
     /// Parses a URL, with or without a scheme. Returns `None` if it has no host.
     pub fn parse(url: &str) -> Option<Self> {
-        let url = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let url = without_scheme(url);
         // A network-path reference (RFC 3986, section 4.2).
         let url = url.strip_prefix("//").unwrap_or(url);
         let url = url.split('#').next().unwrap_or_default();
@@ -100,6 +100,14 @@ impl Address {
                 (Some(_), None) => false,
             }
     }
+}
+
+/// Returns what follows the first `://` of a text, or the text.
+pub(crate) fn without_scheme(text: &str) -> &str {
+    // Hardly any text is long enough for a search of three bytes to repay its preparation.
+    let bytes = text.as_bytes();
+    let mut colons = memchr::memchr_iter(b':', bytes);
+    colons.find(|&at| bytes[at..].starts_with(b"://")).map_or(text, |at| &text[at + 3..])
 }
 
 /// Decodes percent-encoding, and replaces invalid UTF-8.

@@ -136,7 +136,18 @@ pub(super) fn after_prefix(text: &str, truncated: bool) -> Option<Decoded> {
 /// known start. This check runs on every token; decoding each one would cost
 /// more than everything else.
 fn may_have_known_start(first: u8, second: u8) -> bool {
-    matches!(&[first, second], b"aH" | b"ey" | b"W3" | b"H4" | b"KL")
+    STARTS.contains(&&[first, second])
+}
+
+/// The first two characters of known starts.
+const STARTS: [&[u8; 2]; 5] = [b"aH", b"ey", b"W3", b"H4", b"KL"];
+
+/// Reports whether two characters are as far apart in the alphabet as those of a known start.
+fn may_be_shifted(first: u8, second: u8) -> bool {
+    let distance = |first: u8, second: u8| (value(second) + 64 - value(first)) % 64;
+    value(first) != NONE
+        && value(second) != NONE
+        && STARTS.iter().any(|[one, other]| distance(first, second) == distance(*one, *other))
 }
 
 /// An alphabet in which base64 was disguised.
@@ -160,7 +171,9 @@ pub(super) fn disguised(text: &str, truncated: bool) -> Option<(Disguise, Decode
             value => ALPHABET[usize::from((value + 64 - places) % 64)],
         },
     };
-    let shifted = (1..64).map(Disguise::Shifted);
+    // The two characters of a known start are as far apart as they were before.
+    let places = if may_be_shifted(first[0], first[1]) { 1..64 } else { 1..1 };
+    let shifted = places.map(Disguise::Shifted);
     std::iter::once(Disguise::Swapped).chain(shifted).find_map(|disguise| {
         may_have_known_start(undo(disguise, first[0]), undo(disguise, first[1])).then_some(())?;
         let start = first.map(|byte| undo(disguise, byte));
@@ -217,6 +230,10 @@ pub(super) fn is_random(text: &str) -> bool {
 /// Decodes `text`, which must be base64 throughout. Individually padded pieces
 /// may follow each other, as in gRPC-Web text.
 pub(super) fn decode(text: &[u8], truncated: bool) -> Option<Decoded> {
+    let is_part = |byte: u8| value(byte) != NONE || b"\r\n\t =".contains(&byte);
+    if !text.iter().all(|&byte| is_part(byte)) {
+        return None;
+    }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut quantum = 0u32;
     let mut characters = 0usize;

@@ -29,6 +29,10 @@ enum Form {
 
 /// Decompresses text in any textual form.
 pub(super) fn decode_text(text: &str, truncated: bool, limit: usize) -> Option<String> {
+    let is_unit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-= $".contains(&byte);
+    if text.is_ascii() && !text.bytes().all(is_unit) {
+        return None;
+    }
     let head = text.char_indices().nth(HEAD).map_or(text, |(end, _)| &text[..end]);
     [Form::Base64, Form::Uri, Form::Utf16, Form::Raw].into_iter().find_map(|form| {
         let bits = match form {

@@ -7,6 +7,7 @@ use super::{base64, text};
 pub(super) fn quoted_printable(text: &str) -> Option<Vec<u8>> {
     /// Minimum number of triplets that show the encoding. A single `=3D` or broken line does.
     const MIN_TRIPLETS: usize = 3;
+    memchr::memchr(b'=', text.as_bytes())?;
     let mut out = Vec::with_capacity(text.len());
     let (mut rest, mut triplets, mut is_sure) = (text, 0, false);
     while let Some(at) = memchr::memchr(b'=', rest.as_bytes()) {
@@ -65,6 +66,7 @@ pub(super) fn uuencoded(text: &str) -> Option<Vec<u8>> {
 /// Decodes UTF-7, in which other characters are base64 of UTF-16: `https+ADo-//`.
 /// Returns `None` unless this reveals an address.
 pub(super) fn utf7(text: &str) -> Option<String> {
+    memchr::memchr(b'+', text.as_bytes())?;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut any = false;

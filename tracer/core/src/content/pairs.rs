@@ -34,6 +34,8 @@ pub(super) struct Part<'d> {
 /// Splits a text into names and values, if it consists of them. The first two pairs
 /// decide, so that more text never changes the decision.
 pub(super) fn split(text: &str) -> Option<Vec<Part<'_>>> {
+    // A name is followed by `=`, or by `:` behind a `#`.
+    memchr::memchr2(b'=', b'#', text.as_bytes())?;
     let mut parts = Vec::new();
     let (mut pairs, mut covered, mut read) = (0, 0, 0);
     for line in text.lines() {

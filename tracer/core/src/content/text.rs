@@ -204,6 +204,9 @@ pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
         return None;
     }
     let whole_pairs = digits.get(..digits.len() & !1)?;
+    if !whole_pairs.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
     data_encoding::HEXLOWER_PERMISSIVE.decode(whole_pairs).ok()
 }
 

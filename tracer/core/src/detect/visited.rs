@@ -6,7 +6,7 @@ use super::{
     url::{SEPARATORS, is_host},
 };
 use crate::{
-    address::{Address, Site, host_of_authority},
+    address::{Address, Site, host_of_authority, without_scheme},
     finding::{Kind, Visited},
     visits::{Visit, Visits},
 };
@@ -96,7 +96,10 @@ fn hosts_in_name(word: &str) -> impl Iterator<Item = &str> {
 /// Reports whether a text is the address of a visited page in the form that sorts by
 /// domain (SURT): `org,example,news)/politics`.
 fn is_surt(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
-    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if !text.contains(')') {
+        return false;
+    }
+    let text = without_scheme(text);
     let Some((labels, rest)) = text.trim_start_matches('(').split_once(')') else {
         return false;
     };
