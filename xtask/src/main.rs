@@ -21,6 +21,7 @@ mod privilege;
 mod remap;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod ui;
 mod version;
@@ -83,6 +84,12 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Measure the speed of the decoder and the cost of the kernel programs
     Bench,
+    /// Run tracer under a stated load, and print the memory and the files that it uses
+    Soak {
+        /// Duration of the load
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -135,5 +142,6 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Fuzz(options) => fuzz::run(&workspace, &ui, &options),
         Task::Bench => bench::run(&workspace, &ui),
+        Task::Soak { minutes } => soak::run(&workspace, &ui, minutes),
     }
 }
