@@ -10,7 +10,7 @@
 //! are reported where they are referred to, with the name that they have there. A
 //! truncated list lacks the offsets; its strings are read in order.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, cell::Cell, collections::HashSet};
 
 use super::{
     chain::{Path, Segment},
@@ -24,6 +24,20 @@ const TRAILER: usize = 32;
 
 /// Maximum number of values. Objects can be referred to many times.
 const MAX_VALUES: usize = 1 << 14;
+
+/// Maximum number of bytes that are looked at, for each byte of a list. An object is looked at a few
+/// times for each reference to it, and names are in the path of each value below them.
+const MAX_LOOKS: usize = 64;
+
+/// A list that was read.
+#[derive(Debug)]
+pub(super) struct List {
+    pub(super) items: Vec<Item>,
+    /// Number of bytes that were looked at.
+    pub(super) looked_at: usize,
+    /// Set if a limit was reached, so that values are missing.
+    pub(super) limited: bool,
+}
 
 /// A value.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +56,7 @@ pub(super) fn starts(input: &[u8]) -> bool {
 
 /// Reads the values of a whole list. Returns `None` if its end is not known, or is not
 /// that of a list.
-pub(super) fn read(input: &[u8], containers: &mut Containers) -> Option<Vec<Item>> {
+pub(super) fn read(input: &[u8], containers: &mut Containers) -> Option<List> {
     let trailer = input.get(input.len().checked_sub(TRAILER)?..)?;
     let number = |at: usize| usize::try_from(uint(trailer.get(at..at + 8)?)).ok();
     let (offset_len, ref_len) = (usize::from(trailer[6]), usize::from(trailer[7]));
@@ -55,7 +69,8 @@ pub(super) fn read(input: &[u8], containers: &mut Containers) -> Option<Vec<Item
     let offsets = input.get(table..end)?.chunks_exact(offset_len);
     let offsets =
         offsets.map(|offset| usize::try_from(uint(offset)).ok()).collect::<Option<_>>()?;
-    let objects = Objects { input: &input[..table], offsets, ref_len };
+    let allowed = input.len().saturating_mul(MAX_LOOKS);
+    let objects = Objects { input: &input[..table], offsets, ref_len, left: Cell::new(allowed) };
     let mut reader = Reader {
         archive: objects.archive(top),
         objects,
@@ -68,7 +83,9 @@ pub(super) fn read(input: &[u8], containers: &mut Containers) -> Option<Vec<Item
     let container = reader.containers.next();
     reader.visit(top, container);
     reader.unresolved(container);
-    Some(reader.items)
+    let left = reader.objects.left.get();
+    let limited = left == 0 || reader.steps > MAX_VALUES;
+    Some(List { items: reader.items, looked_at: allowed - left, limited })
 }
 
 fn uint(bytes: &[u8]) -> u64 {
@@ -91,10 +108,20 @@ struct Objects<'d> {
     input: &'d [u8],
     offsets: Vec<usize>,
     ref_len: usize,
+    /// Number of bytes that may still be looked at.
+    left: Cell<usize>,
 }
 
 impl<'d> Objects<'d> {
+    /// Charges a look at `len` bytes. Returns `None`, now and from then on, if no more are allowed.
+    fn charge(&self, len: usize) -> Option<()> {
+        let left = self.left.get().saturating_sub(len);
+        self.left.set(left);
+        (left > 0).then_some(())
+    }
+
     fn get(&self, index: usize) -> Option<Object<'d>> {
+        self.charge(1)?;
         let at = *self.offsets.get(index)?;
         let (&marker, rest) = self.input.get(at..)?.split_first()?;
         let low = usize::from(marker & 15);
@@ -111,6 +138,7 @@ impl<'d> Objects<'d> {
         };
         let refs = |content: &[u8], count: usize| -> Option<Vec<usize>> {
             let bytes = content.get(..count.checked_mul(self.ref_len)?)?;
+            self.charge(bytes.len())?;
             bytes.chunks_exact(self.ref_len).map(|it| usize::try_from(uint(it)).ok()).collect()
         };
         Some(match marker >> 4 {
@@ -125,12 +153,16 @@ impl<'d> Objects<'d> {
             },
             4 | 5 => {
                 let (len, content) = sized()?;
-                Object::Text(Cow::Borrowed(content.get(..len)?))
+                let text = content.get(..len)?;
+                self.charge(text.len())?;
+                Object::Text(Cow::Borrowed(text))
             }
             6 => {
                 let (len, content) = sized()?;
-                let units = content.get(..len.checked_mul(2)?)?.chunks_exact(2);
-                let units = units.map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+                let units = content.get(..len.checked_mul(2)?)?;
+                self.charge(units.len())?;
+                let units =
+                    units.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
                 let text: String = char::decode_utf16(units)
                     .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
                     .collect();
@@ -185,6 +217,13 @@ struct Reader<'d, 'c> {
 
 impl Reader<'_, '_> {
     fn push(&mut self, value: Vec<u8>, scalar: bool, container: u32) {
+        let names = self.path.iter().map(|segment| match segment {
+            Segment::Key(name) => name.len(),
+            Segment::Index(_) => 1,
+        });
+        if self.objects.charge(names.sum::<usize>().saturating_add(value.len())).is_none() {
+            return;
+        }
         self.items.push(Item { path: Path(self.path.clone()), value, scalar, container });
     }
 
@@ -286,7 +325,8 @@ mod tests {
 
     fn lines(hex: &str) -> Vec<String> {
         let input = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
-        let items = read(&input, &mut Containers::default()).unwrap();
+        let List { items, limited, .. } = read(&input, &mut Containers::default()).unwrap();
+        assert!(!limited);
         let line =
             |item: &Item| format!("{} = {}", item.path, String::from_utf8_lossy(&item.value));
         items.iter().map(line).collect()
@@ -317,6 +357,51 @@ mod tests {
             ".title = Story",
         ] {
             assert!(found.iter().any(|line| line.ends_with(expected)), "{expected}: {found:#?}");
+        }
+    }
+
+    /// Builds a list of objects, with references of two bytes.
+    fn list(objects: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let mut offsets = Vec::new();
+        for object in objects {
+            offsets.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+            bytes.extend(object);
+        }
+        let table = bytes.len() as u64;
+        bytes.extend(offsets);
+        bytes.extend([0, 0, 0, 0, 0, 0, 4, 2]);
+        for number in [objects.len() as u64, 0, table] {
+            bytes.extend(number.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Builds the start of an object with a length: its kind, and a number of four bytes.
+    fn sized(kind: u8, len: usize) -> Vec<u8> {
+        [&[kind << 4 | 15, 0x12], &u32::try_from(len).unwrap().to_be_bytes()[..]].concat()
+    }
+
+    fn array(items: &[u16]) -> Vec<u8> {
+        let references = items.iter().flat_map(|item| item.to_be_bytes());
+        sized(10, items.len()).into_iter().chain(references).collect()
+    }
+
+    #[test]
+    fn objects_that_are_referred_to_often_have_a_bounded_cost() {
+        const LEN: usize = 20_000;
+        let text = [sized(5, LEN), vec![b'a'; LEN]].concat();
+        // One text, or one list, in thousands of places; and a long name of thousands of values.
+        let texts = list(&[array(&[1; LEN]), text.clone()]);
+        let lists = list(&[array(&[1; LEN]), array(&[2; LEN]), vec![0x51, b'x']]);
+        let named = list(&[vec![0xd1, 0, 1, 0, 2], text, array(&[3; LEN]), vec![0x51, b'x']]);
+        for bytes in [texts, lists, named] {
+            let List { items, looked_at, limited } =
+                read(&bytes, &mut Containers::default()).unwrap();
+            assert!(limited && looked_at <= MAX_LOOKS * bytes.len());
+            let size = |item: &Item| item.value.len() + item.path.to_string().len();
+            let size: usize = items.iter().map(size).sum();
+            assert!(size <= 2 * MAX_LOOKS * bytes.len(), "{size} bytes of {}", bytes.len());
         }
     }
 

@@ -81,10 +81,16 @@ impl Engine<'_> {
         if !plist::starts(bytes) {
             return false;
         }
-        let Some(items) = plist::read(bytes, &mut self.containers) else {
+        let Some(list) = plist::read(bytes, &mut self.containers) else {
             return false;
         };
-        for item in items {
+        if !self.charge(list.looked_at, bytes.len()) {
+            return true;
+        }
+        if list.limited {
+            self.count_skipped(bytes.len());
+        }
+        for item in list.items {
             if self.exhausted() {
                 break;
             }
