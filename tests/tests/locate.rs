@@ -1,6 +1,11 @@
-//! `tracer locate` on installed libraries and browsers.
+//! `tracer locate` on installed libraries, browsers and programs from registries.
 
-use std::{fs::File, os::unix::fs::FileExt as _, path::Path, process::Command};
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use tracer_tests::{
@@ -121,4 +126,85 @@ fn boringssl_is_located_in_arm64_chromium() {
     // function.
     let begins = matches!(code, [0x3f, 0x23, 0x03, 0xd5] | [0xff, _, _, 0xd1] | [_, _, _, 0xa9]);
     assert!(begins, "{code:x?}");
+}
+
+/// A program of `fixtures/builds/builds.tsv`.
+struct Build {
+    name: &'static str,
+    package: &'static str,
+    file: PathBuf,
+    arch: &'static str,
+    library: &'static str,
+    function: &'static str,
+    offset: u64,
+    has_symbols: bool,
+}
+
+/// Returns the programs that are here, and marks the test as skipped for the others.
+fn builds() -> Vec<Build> {
+    let list = include_str!("../fixtures/builds/builds.tsv");
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    let all = lines.map(|line| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [name, _, package, _, _, _, arch, library, function, offset, proof, _] = fields[..]
+        else {
+            panic!("{line}");
+        };
+        let offset = offset.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        Build {
+            name,
+            package,
+            file: Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/builds")).join(name),
+            arch,
+            library,
+            function,
+            offset: offset.expect("an offset"),
+            has_symbols: proof == "symbols",
+        }
+    });
+    all.filter(|build| {
+        let need = format!("{} (`cargo xtask setup --tests`)", build.package);
+        skip::met(build.file.is_file(), &need)
+    })
+    .collect()
+}
+
+impl Build {
+    /// Checks what was located in a copy of the program.
+    fn check(&self, file: &Path, method: &str) {
+        let located = locate(file.to_str().expect("a path in UTF-8"));
+        assert_eq!(located["arch"], self.arch, "{}", self.name);
+        assert_eq!(located["libraries"], json!([self.library]), "{}", self.name);
+        let function = function(&located, self.function);
+        assert_eq!(function["file_offset"], self.offset, "{}: {function:#}", self.name);
+        assert_eq!(function["method"], method, "{}: {function:#}", self.name);
+    }
+}
+
+/// Link-time and profile-guided optimization, code for size, calls through tables and static
+/// OpenSSL and GnuTLS: each hides the functions in its own way.
+#[test]
+fn functions_are_located_in_one_program_of_each_kind() {
+    for build in builds() {
+        build.check(&build.file, if build.has_symbols { "symtab" } else { "string-xref" });
+    }
+}
+
+/// The search finds what the symbols named, once these are gone.
+#[test]
+fn search_agrees_with_symbols_that_are_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for build in builds().iter().filter(|build| build.has_symbols) {
+        let mut program = fs::read(&build.file).expect("the file is readable");
+        remove_symbols(&mut program);
+        let copy = folder.path().join(build.name);
+        fs::write(&copy, program).expect("the folder is writable");
+        build.check(&copy, "string-xref");
+    }
+}
+
+/// Makes the section headers of an ELF file unreadable, through which alone `.symtab` is found.
+fn remove_symbols(program: &mut [u8]) {
+    // e_shentsize, e_shnum, e_shstrndx
+    program[58..64].fill(0);
 }

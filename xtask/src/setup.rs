@@ -7,6 +7,7 @@
 //! .tools/setup            what was found when the two were written
 //! .tools/boringssl/       a TLS client that the integration tests use
 //! .tools/venv             Python packages that the integration tests use
+//! .tools/builds/          programs that the tests of `tracer locate` analyze
 //! .tools/log/             output of every step
 //! ```
 //!
@@ -18,6 +19,7 @@
 
 mod apt;
 mod boringssl;
+mod builds;
 mod debian;
 mod foreign;
 mod host;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{apt::Apt, boringssl, debian, foreign::Archive, linker, state::State};
+use super::{apt::Apt, boringssl, builds, debian, foreign::Archive, linker, state::State};
 use crate::{arch::Arch, cache, shell, test::layers, ui::Ui, workspace::Workspace};
 
 /// A Debian package.
@@ -76,6 +76,7 @@ pub(super) fn install(workspace: &Workspace, ui: &Ui, dry_run: bool) -> Result<V
     note("chromium for arm64", foreign_chromium(workspace, ui, dry_run));
     note("client with BoringSSL", boringssl_client(workspace, ui, dry_run));
     note("Python packages", python_packages(workspace, ui, dry_run));
+    builds::fetch_all(workspace, ui, dry_run, &mut note);
     if !dry_run {
         portable_targets(ui);
     }

@@ -37,26 +37,27 @@ pub(super) struct CryptoTls {
 
 /// Searches for `crypto/tls` in the table of functions; returns `None` if it is not in the program.
 pub(super) fn find(image: &Image<'_>) -> io::Result<Option<CryptoTls>> {
-    let magics = MAGICS.map(|magic| memmem::Finder::new(&magic).into_owned());
     let name = memmem::Finder::new(WRITE);
-    let (mut tables, mut names) = (Vec::new(), Vec::new());
-    for segment in image.segments.iter().filter(|segment| !segment.executable) {
-        image.file.windows(segment.offset, segment.size(), HEADER, |offset, window| {
-            for finder in &magics {
-                for hit in finder.find_iter(window) {
-                    // Instructions have 1 or 4 bytes, and pointers 8.
-                    if matches!(window.get(hit + 6..hit + 8), Some([1 | 4, 8])) && tables.len() < 8
-                    {
-                        tables.push(offset + hit as u64);
-                    }
+    let mut names = Vec::new();
+    each_window(image, |offset, window| {
+        names.extend(name.find_iter(window).take(8).map(|hit| offset + hit as u64));
+    })?;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let mut tables = Vec::new();
+    for magic in MAGICS {
+        let magic = memmem::Finder::new(&magic);
+        each_window(image, |offset, window| {
+            for hit in magic.find_iter(window) {
+                // Instructions have 1 or 4 bytes, and pointers 8.
+                if matches!(window.get(hit + 6..hit + 8), Some([1 | 4, 8])) && tables.len() < 8 {
+                    tables.push(offset + hit as u64);
                 }
             }
-            names.extend(name.find_iter(window).take(8).map(|hit| offset + hit as u64));
         })?;
     }
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() || tables.is_empty() {
+    if tables.is_empty() {
         return Ok(None);
     }
     let mut write = None;
@@ -68,6 +69,14 @@ pub(super) fn find(image: &Image<'_>) -> io::Result<Option<CryptoTls>> {
         }
     }
     Ok(Some(CryptoTls { write }))
+}
+
+/// Calls `visit` with the segments that are not code, in overlapping windows with their offsets.
+fn each_window(image: &Image<'_>, mut visit: impl FnMut(u64, &[u8])) -> io::Result<()> {
+    for segment in image.segments.iter().filter(|segment| !segment.executable) {
+        image.file.windows(segment.offset, segment.size(), HEADER, &mut visit)?;
+    }
+    Ok(())
 }
 
 /// Returns the address of the function with one of `names`, offsets in `table`.

@@ -166,9 +166,11 @@ impl Strings {
     /// Searches the names of functions, which are only of use together with those of their source
     /// files.
     fn find_functions(&mut self, image: &Image<'_>) -> io::Result<()> {
-        let wanted = FunctionName::ALL
-            .into_iter()
-            .filter(|function| self.files.iter().any(|name| name.file == function.source_file()));
+        // Errors of BoringSSL, which is in C++, do not name functions.
+        let wanted = FunctionName::ALL.into_iter().filter(|function| {
+            let source = function.source_file();
+            self.files.iter().any(|name| name.file == source && !name.cpp)
+        });
         let wanted: Vec<_> = wanted
             .map(|function| (function, [function.name().as_bytes(), b"\0"].concat()))
             .collect();
