@@ -193,6 +193,7 @@ pub const ALL: &[Target] = &[
     decoder("protobuf", content::protobuf, seeds::protobuf),
     decoder("grpc", content::grpc, seeds::grpc),
     decoder("plist", content::body, seeds::plists),
+    decoder("plist_objects", content::plist_objects, seeds::plist_objects),
     decoder("archive", content::body, seeds::archives),
     decoder("media", content::body, seeds::media),
     decoder("compressed", content::compressed, seeds::compressed),

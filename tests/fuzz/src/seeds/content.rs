@@ -10,6 +10,7 @@ use tracer_core::proto::{Request, parse_http1};
 use tracer_tests::apk::Archive;
 
 use super::{Inputs, all};
+use crate::split::join;
 
 const URL: &str = "https://news.example.org/politics/story-42?q=private";
 
@@ -190,6 +191,33 @@ pub(crate) fn plists() -> Inputs {
             &[0x62, 0, 0x61, 0, 0x62],
             b"\x43abc",
             &[0x33, 0, 0, 0, 0, 0, 0, 0, 0],
+        ]),
+    ]
+}
+
+/// The first parts refer to the later ones: dictionaries, lists, and an archive with identifiers.
+pub(crate) fn plist_objects() -> Inputs {
+    let url = URL.as_bytes();
+    let repeated = [1; 200];
+    vec![
+        join([
+            (0xd0, &[1, 2, 3, 4][..]),
+            (0x50, b"url"),
+            (0x50, b"n"),
+            (0x50, url),
+            (0x11, &[1, 2]),
+        ]),
+        join([(0xa0, &repeated[..]), (0xa0, &[2; 200]), (0x50, url)]),
+        join([
+            (0xd0, &[1, 2, 3, 4][..]),
+            (0x50, b"$objects"),
+            (0x50, b"$top"),
+            (0xa0, &[5, 6, 7]),
+            (0xd0, &[1, 8]),
+            (0x60, &[0, b'a', 0, b'b']),
+            (0xd0, &[5, 8]),
+            (0x50, url),
+            (0x80, &[2]),
         ]),
     ]
 }

@@ -12,13 +12,15 @@ use flate2::{
 };
 use tracer_core::{
     address::Site,
-    content::{self, Limits, Report, Value},
+    content::{self, Limits, Memo, Report, Value},
     detect::{Context, Detector, urls_in},
     knowledge::Knowledge,
     proto::{initiator, parse_http1, parse_transcript},
     record::BootTime,
     visits::{Page, Visits},
 };
+
+use crate::split::parts;
 
 /// A page that was visited before.
 const VISITED: &str = "https://news.example.org/politics/story-42?q=private";
@@ -88,9 +90,11 @@ pub(super) fn request(input: &[u8]) -> u64 {
     let (mut requests, _) = parse_http1(input);
     requests.extend(parse_transcript(input).requests);
     let limits = Limits::default();
+    let mut memo = Memo::default();
     let mut work = input.len() as u64;
     for request in &requests {
-        let report = content::unwrap_with(request, &limits, &[VISITED], |value, _| visit(value));
+        let report =
+            content::unwrap_with(request, &limits, &[VISITED], &mut memo, |value, _| visit(value));
         work += charged(&report, &limits, 0);
     }
     work
@@ -129,6 +133,42 @@ pub(super) fn protobuf(input: &[u8]) -> u64 {
 
 pub(super) fn grpc(input: &[u8]) -> u64 {
     unwrap(input, Some("application/grpc"), None)
+}
+
+/// Objects of a binary property list, with valid offsets and references. The number of a part is the
+/// first byte of its object, without the length; the bytes of lists and dictionaries are references.
+pub(super) fn plist_objects(input: &[u8]) -> u64 {
+    let parts: Vec<_> = parts(input).take(250).collect();
+    let mut list = b"bplist00".to_vec();
+    let mut offsets = Vec::new();
+    for (number, part) in &parts {
+        offsets.extend((list.len() as u32).to_be_bytes());
+        let kind = number >> 4;
+        let count = match kind {
+            6 | 13 => part.len() / 2,
+            _ => part.len(),
+        };
+        match kind {
+            4..=6 | 10..=13 => {
+                list.extend([kind << 4 | 15, 0x11]);
+                list.extend((count as u16).to_be_bytes());
+            }
+            _ => list.push(*number),
+        }
+        match kind {
+            10..=13 => {
+                list.extend(part.iter().map(|at| *at as usize % parts.len()).map(|at| at as u8))
+            }
+            _ => list.extend(*part),
+        }
+    }
+    let table = list.len() as u64;
+    list.extend(offsets);
+    list.extend([0, 0, 0, 0, 0, 0, 4, 1]);
+    for number in [parts.len() as u64, 0, table] {
+        list.extend(number.to_be_bytes());
+    }
+    unwrap(&list, None, None)
 }
 
 /// Compressed data. The first byte selects the format.

@@ -66,7 +66,7 @@ pub(super) fn pipeline(input: &[u8]) -> u64 {
     for output in &outputs {
         if let Output::Request(request) = output {
             work += request.report.work;
-            json::request("fuzz", 0, request, pipeline.extensions());
+            json::write_request("fuzz", 0, request, pipeline.extensions(), &mut Vec::new());
         }
         if let Some(notice) = Notice::from_output(output) {
             for notice in [notice.clone(), notice.redacted(&redactor)] {
