@@ -9,6 +9,11 @@ pub(super) fn to_open_files() -> anyhow::Result<()> {
     enter(&Sandbox::new())
 }
 
+/// Restricts this process to the files that it has open and to threads of its own.
+pub(super) fn to_open_files_and_threads() -> anyhow::Result<()> {
+    enter(&Sandbox::new().with_threads())
+}
+
 /// Restricts a process that decodes what others send, to its open files and sockets. Says which
 /// mechanisms the kernel lacks.
 pub(super) fn decoder(verbose: bool) -> anyhow::Result<()> {

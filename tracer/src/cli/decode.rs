@@ -1,5 +1,6 @@
 //! `tracer decode`: decodes recordings.
 
+mod jobs;
 mod printer;
 
 use std::{
@@ -49,6 +50,9 @@ pub(super) struct Args {
     /// Print one line of JSON for each request (see docs/reference/decode.md)
     #[arg(long)]
     json: bool,
+    /// Decode this number of files at once. The output is the same, and in the order of the files
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(jobs::MAX)))]
+    jobs: u16,
     #[command(flatten)]
     rules: rules::Folder,
     /// Files to decode; - is standard input
@@ -126,29 +130,32 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = args.rules.read()?;
     files::raise_limit();
     let inputs: Vec<_> = args.files.iter().map(|path| (path, open(path))).collect();
-    confine::to_open_files()?;
+    match args.jobs {
+        1 => confine::to_open_files()?,
+        _ => confine::to_open_files_and_threads()?,
+    }
     let knowledge = rules.parse()?;
     if let Some(name) = &args.browser {
         rules::browser(knowledge.rules(), name)?;
     }
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut failed = false;
-    for (path, input) in inputs {
+    let read = |(path, input): (&PathBuf, anyhow::Result<Option<Input>>),
+                mut out: &mut dyn Write| {
         let mut printer = Printer::new(path, args.json, &mut out);
         // Continue with the other files after an error.
         let read = input.and_then(|input| file(args, path, input, &knowledge, &mut printer));
         printer.finish()?;
-        if let Err(err) = read {
-            if super::is_closed_pipe(&err) {
-                return Err(err);
+        if let Err(err) = &read {
+            if super::is_closed_pipe(err) {
+                return read.map(|()| false);
             }
             out.flush()?;
             message!("{}: {err:#}", path.display());
-            failed = true;
         }
-    }
-    out.flush()?;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(read.is_ok())
+    };
+    let results = jobs::in_order(inputs, args.jobs, io::stdout(), read)?;
+    let succeeded = results.into_iter().all(|succeeded| succeeded);
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn file<W: Write>(
