@@ -143,8 +143,11 @@ impl Sealed {
             let Some(found) = self.waiting.remove(found) else {
                 break;
             };
-            parts.push((at, found.packet.len, found.connection));
-            at += found.packet.len;
+            // Clients may pad a datagram behind its packets.
+            let end = at + found.packet.len;
+            let padded = end + zeros(record.payload.get(end..).unwrap_or_default());
+            parts.push((at, padded - at, found.connection));
+            at = padded;
         }
         if let Some(&(_, _, connection)) = parts.last()
             && record.payload.len() < len
@@ -158,14 +161,11 @@ impl Sealed {
                 }
             }
         }
-        let Some(&(_, _, last)) = parts.last() else {
+        if parts.is_empty() {
             return out.push(record);
-        };
-        let rest = record.payload.get(at..).unwrap_or_default();
+        }
         if at < len {
-            // Clients may pad a datagram behind its packets.
-            let is_padding = rest.len() == len - at && rest.iter().all(|byte| *byte == 0);
-            parts.push((at, len - at, if is_padding { last } else { 0 }));
+            parts.push((at, len - at, 0));
         }
         out.extend(parts.into_iter().map(|(at, len, connection)| {
             let mut part = record.clone();
@@ -205,13 +205,16 @@ impl Sealed {
         if let Some(only) = self.waiting.iter().position(whole) {
             return Some(only);
         }
-        // Another packet follows, or padding. A send can hold several datagrams (segmentation
+        // Padding or another packet follows. A send can hold several datagrams (segmentation
         // offload), so this is also true of packets with short headers.
-        let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
         let is_followed = |waiting: &Waiting| {
             let rest = bytes.get(waiting.packet.len..).unwrap_or_default();
-            let is_padding = bytes.len() == left && rest.len() <= zeros;
-            is_padding || self.waiting.iter().any(|other| begin(other, rest))
+            match rest.get(zeros(rest)..) {
+                Some(rest) if !rest.is_empty() => {
+                    self.waiting.iter().any(|other| begin(other, rest))
+                }
+                _ => bytes.len() == left,
+            }
         };
         self.waiting.iter().position(|waiting| fits(waiting) && is_followed(waiting))
     }
@@ -359,6 +362,11 @@ impl Sealed {
         self.connections.insert(key, Known::default());
         key
     }
+}
+
+/// Returns the number of zeros at the start of `bytes`.
+fn zeros(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| **byte == 0).count()
 }
 
 /// Removes an entry that still belongs to a connection.

@@ -276,13 +276,17 @@ fn packets_beyond_the_captured_head_of_a_send_are_known_by_their_lengths() {
 
 #[test]
 fn padding_behind_packets_is_part_of_them() {
-    let packet = initial(1, FIRST, 1);
-    let mut padded = datagram(&[&packet]);
-    padded.payload = [&padded.payload[..], &[0; 40]].concat().into();
-    padded.len = Some(padded.payload.len() as u32);
-    let outcome = run([packet.record(), padded]);
-    assert_eq!(outcome.parts.len(), 2);
-    assert!(outcome.parts.iter().all(|(_, key)| key.is_some()), "{outcome:?}");
+    let [first, second] = [initial(1, FIRST, 1), initial(1, FIRST, 2)];
+    // Firefox sends several padded datagrams together.
+    let padded = |packet: &Sample| [packet.sent(), vec![0; 40]].concat();
+    for packets in [vec![&first], vec![&first, &second]] {
+        let payload: Vec<u8> = packets.iter().flat_map(|packet| padded(packet)).collect();
+        let sent = record(Transport::Udp, SOCKET, Hook::Fentry, payload);
+        let outcome = run(packets.iter().map(|packet| packet.record()).chain([sent]));
+        let lens: Vec<usize> = outcome.parts.iter().map(|(len, _)| *len).collect();
+        assert_eq!(lens, packets.iter().map(|packet| padded(packet).len()).collect::<Vec<_>>());
+        assert!(outcome.parts.iter().all(|(_, key)| key.is_some()), "{outcome:?}");
+    }
 }
 
 #[test]
