@@ -16,7 +16,7 @@ const MAX_DEPTH: u8 = 2;
 /// Maximum growth of all that is decompressed of a file, beyond a small size. Libraries shrink to
 /// a third.
 const MAX_RATIO: u64 = 8;
-const SMALL: u64 = 4 << 20;
+const SMALL: u64 = 1 << 20;
 
 /// What is analyzed of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,8 +21,11 @@ const MAX_REFERENCES: usize = 2048;
 /// Maximum number of call targets near the references.
 const MAX_STARTS: usize = 1 << 20;
 /// Maximum number of bytes of code that are decoded. Real programs need less than 1 MiB, so a
-/// program that needs more is an attack.
-const MAX_WALKED: usize = 32 << 20;
+/// program that needs more is an attack. What is kept of them is larger than a small file, which
+/// is decoded less.
+const MAX_WALKED: u64 = 32 << 20;
+const WALKED_PER_BYTE: u64 = 16;
+const WALKED_OF_ANY: u64 = 1 << 20;
 
 /// The functions that refer to given strings.
 #[derive(Debug, Default)]
@@ -142,13 +145,16 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(image: &'a Image<'a>, references: &'a [Reference]) -> io::Result<Self> {
+        let size = image.file.size();
+        let budget =
+            size.saturating_mul(WALKED_PER_BYTE).saturating_add(WALKED_OF_ANY).min(MAX_WALKED);
         Ok(Self {
             image,
             references,
             unwind: UnwindTable::open(image)?,
             called: Called::near(image, references)?,
             walked: BTreeMap::new(),
-            budget: MAX_WALKED,
+            budget: usize::try_from(budget).unwrap_or(usize::MAX),
         })
     }
 

@@ -175,6 +175,9 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
         has_table |= is_table;
         before = word;
         record(kind, word, at, &mut constants, &mut walk);
+        if walk.is_excessive() {
+            return None;
+        }
         if let Kind::BranchIf(target) | Kind::Branch(target) = kind
             && target.saturating_sub(start) < MAX_FUNCTION
         {

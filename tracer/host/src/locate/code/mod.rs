@@ -55,6 +55,10 @@ pub(super) const OVERLAP: usize = 64;
 /// Number of integer arguments that are passed in registers, of those that are followed.
 pub(super) const ARGUMENTS: usize = 6;
 
+/// Maximum number of calls with constants, and of constants of an argument, in a function. Those of
+/// TLS libraries have a few dozen.
+const MAX_CONSTANTS: usize = 256;
+
 /// An instruction that computes an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reference {
@@ -81,6 +85,14 @@ pub(super) struct Walk {
     pub(super) constants: [BTreeSet<u32>; ARGUMENTS],
     /// Calls, and jumps, with some constant argument.
     pub(super) sites: BTreeSet<Site>,
+}
+
+impl Walk {
+    /// Reports whether the function has more constants than any of a TLS library.
+    fn is_excessive(&self) -> bool {
+        self.sites.len() > MAX_CONSTANTS
+            || self.constants.iter().any(|constants| constants.len() > MAX_CONSTANTS)
+    }
 }
 
 /// The end of a function.

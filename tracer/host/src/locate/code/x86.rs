@@ -203,6 +203,9 @@ pub(super) fn walk(code: &[u8], start: u64, end: End<'_>) -> Option<Walk> {
             _ => start,
         };
         registers.record(&instruction, &mut walk);
+        if walk.is_excessive() {
+            return None;
+        }
         if target.saturating_sub(start) < MAX_FUNCTION {
             reach = reach.max(target);
         }
