@@ -131,6 +131,13 @@ impl Visits {
             let scope = if truncated { scope } else { Scope::Full };
             return (visit.seen(now), scope);
         }
+        // A report in capitals says the same.
+        if !truncated
+            && !address.is_host()
+            && let Some(visit) = newest().find(|visit| address.eq_ignore_case(&visit.address))
+        {
+            return (visit.seen(now), Scope::Full);
+        }
         if let Some(visit) = newest().find(|visit| address.goes_beyond(&visit.address)) {
             return (visit.seen(now), Scope::Full);
         }

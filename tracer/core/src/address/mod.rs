@@ -48,6 +48,18 @@ impl Address {
         })
     }
 
+    /// Parses an address in the form that sorts by domain (SURT): `org,example,news)/politics`,
+    /// with or without a scheme and `(`.
+    pub fn parse_surt(text: &str) -> Option<Self> {
+        let text = without_scheme(text);
+        let (labels, rest) = text.trim_start_matches('(').split_once(')')?;
+        if !labels.contains(',') || !(rest.is_empty() || rest.starts_with('/')) {
+            return None;
+        }
+        let host: Vec<&str> = labels.trim_end_matches(',').split(',').rev().collect();
+        Self::parse(&format!("{}{rest}", host.join(".")))
+    }
+
     /// Returns the host, with the port unless it is a default one.
     pub fn host(&self) -> &str {
         &self.host
@@ -76,6 +88,15 @@ impl Address {
     /// Reports whether the address has a query.
     pub fn has_query(&self) -> bool {
         self.query.is_some()
+    }
+
+    /// Reports whether both addresses are the same except for upper and lower case.
+    pub fn eq_ignore_case(&self, other: &Self) -> bool {
+        let query = |address: &Self| address.query.clone().unwrap_or_default().to_lowercase();
+        self.host == other.host
+            && self.path.len() == other.path.len()
+            && self.path.to_lowercase() == other.path.to_lowercase()
+            && query(self) == query(other)
     }
 
     /// Reports whether both addresses have the same host and path.
@@ -144,6 +165,33 @@ mod tests {
         assert_ne!(address("https://a.test:8443/"), address("https://a.test/"));
         assert_eq!(Address::parse("https:///x"), None);
         assert_eq!(Address::parse(""), None);
+    }
+
+    #[test]
+    fn sorted_forms_are_parsed() {
+        let page = address("https://news.example.org/story?q=private");
+        for text in [
+            "org,example,news)/story?q=private",
+            "http://(org,example,news,)/story?q=private",
+            "(org,example,news)/story?q=private",
+        ] {
+            assert_eq!(Address::parse_surt(text).as_ref(), Some(&page), "{text}");
+        }
+        for text in ["f(a,b)", "news)/story", "(a)", "a,b)c", ""] {
+            let found = Address::parse_surt(text);
+            assert!(found.is_none_or(|it| it.is_host()), "{text}");
+        }
+    }
+
+    #[test]
+    fn case_can_be_ignored() {
+        let page = address("https://a.test/Story?q=Private");
+        assert!(address("HTTPS://A.TEST/STORY?Q=PRIVATE").eq_ignore_case(&page));
+        for other in
+            ["https://a.test/story", "https://a.test/story?q=p", "https://b.test/story?q=private"]
+        {
+            assert!(!address(other).eq_ignore_case(&page), "{other}");
+        }
     }
 
     #[test]

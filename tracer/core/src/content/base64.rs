@@ -10,7 +10,7 @@
 //! eyJhbGci….eyJzdWIi….c2lnbmF0…          (which covers the parts of a JWT)
 //! ```
 
-use super::{compress, text};
+use super::{compress, json, text};
 
 /// Minimum length of a candidate. Nine decoded bytes are the least in which
 /// text can be distinguished from coincidence.
@@ -73,7 +73,10 @@ fn value(byte: u8) -> u8 {
 /// Decodes the text as a whole, with or without padding. Line breaks are
 /// skipped, and a space is read as a `+` that was decoded as a form.
 pub(super) fn whole(text: &str, truncated: bool) -> Option<Decoded> {
-    (text.len() >= MIN_ENCODED).then(|| decode(text.as_bytes(), truncated)).flatten()
+    // Lines that are padded by themselves are read one by one.
+    let has_lines = memchr::memmem::find(text.trim_end().as_bytes(), b"=\n").is_some()
+        || memchr::memmem::find(text.trim_end().as_bytes(), b"=\r\n").is_some();
+    (text.len() >= MIN_ENCODED && !has_lines).then(|| decode(text.as_bytes(), truncated)).flatten()
 }
 
 /// Returns the runs of base64 characters within a longer text.
@@ -181,6 +184,66 @@ pub(super) fn disguised(text: &str, truncated: bool) -> Option<(Disguise, Decode
         let plain: Vec<u8> = text.bytes().map(|byte| undo(disguise, byte)).collect();
         Some((disguise, decode(&plain, truncated)?))
     })
+}
+
+/// Decodes base64 with other marks than the usual ones for 62, for 63 and for the padding.
+/// Their order is not known, so there can be two results. It has to begin with a known start.
+pub(super) fn with_marks(text: &str, truncated: bool) -> impl Iterator<Item = Decoded> {
+    let bytes = text.as_bytes();
+    let is_candidate = bytes.len() >= PROBE
+        && may_have_known_start(bytes[0], bytes[1])
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_punctuation());
+    let bytes = if is_candidate { bytes } else { &[] };
+    let is_mark = |byte: &&u8| byte.is_ascii_punctuation();
+    // What stands only at the end is padding.
+    let padding = bytes.iter().rev().take(2).take_while(|b| is_mark(b)).count();
+    let (digits, tail) = bytes.split_at(bytes.len() - padding);
+    let padding = tail.iter().rev().take_while(|b| !digits.contains(b)).count();
+    let digits = &bytes[..bytes.len() - padding];
+    let mut marks: Vec<u8> = digits.iter().filter(is_mark).copied().collect();
+    marks.sort_unstable();
+    marks.dedup();
+    let orders = match marks[..] {
+        [one] => vec![[Some(one), None], [None, Some(one)]],
+        [one, other] => vec![[Some(one), Some(other)], [Some(other), Some(one)]],
+        // Unusual padding alone.
+        [] if padding > 0 => vec![[None, None]],
+        _ => Vec::new(),
+    };
+    orders.into_iter().filter_map(move |[plus, slash]| {
+        let usual = |byte: &u8| match Some(*byte) {
+            byte if byte == plus => b'+',
+            byte if byte == slash => b'/',
+            _ => *byte,
+        };
+        let digits: Vec<u8> = digits.iter().map(usual).collect();
+        decode(&digits, truncated).filter(|decoded| {
+            let bytes = &*decoded.bytes;
+            // A point also separates the parts of a token.
+            let is_whole = !bytes.starts_with(b"{") && !bytes.starts_with(b"[")
+                || json::is_document(bytes, truncated);
+            is_known_content(bytes) && is_whole
+        })
+    })
+}
+
+/// Removes the spaces between groups of characters of the same length.
+pub(super) fn without_spaces(text: &str) -> Option<String> {
+    /// Minimum number of groups.
+    const MIN: usize = 4;
+    let len = text.find(' ').filter(|len| *len > 1)?;
+    let mut groups = text.split(' ').peekable();
+    let mut out = String::with_capacity(text.len());
+    let mut count = 0;
+    while let Some(group) = groups.next() {
+        let is_last = groups.peek().is_none();
+        if group.len() != len && !(is_last && group.len() < len) {
+            return None;
+        }
+        out.push_str(group);
+        count += 1;
+    }
+    (count >= MIN).then_some(out)
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

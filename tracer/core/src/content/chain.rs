@@ -194,6 +194,10 @@ pub enum Step<'a> {
     Utf7,
     /// Base16.
     Hex,
+    /// Base16 with the digits of each pair exchanged.
+    HexSwapped,
+    /// Text between characters that are not shown, or bits written as such characters.
+    Invisible,
     /// UTF-16.
     Utf16,
     /// UTF-32.
@@ -282,6 +286,8 @@ impl fmt::Display for Step<'_> {
             Self::QuotedPrintable => f.write_str("quoted-printable"),
             Self::Utf7 => f.write_str("utf7"),
             Self::Hex => f.write_str("hex"),
+            Self::HexSwapped => f.write_str("hex-swapped"),
+            Self::Invisible => f.write_str("invisible"),
             Self::Utf16 => f.write_str("utf16"),
             Self::Utf32 => f.write_str("utf32"),
             Self::BinaryString => f.write_str("latin1"),

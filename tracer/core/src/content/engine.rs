@@ -18,7 +18,7 @@ use super::{
     chain::{Chain, Path, Step},
     compress,
     deobfuscate::{deobfuscate, is_reversed},
-    form, json,
+    form, invisible, json,
     label::Label,
     lz_string,
     memo::Memo,
@@ -326,6 +326,9 @@ impl<'e> Engine<'e> {
             let step = Step::Shifted(shift);
             return self.decoded(plain.as_bytes(), text.len(), step, context, DOCUMENT);
         }
+        if matches!(role, Role::Document(_)) && self.counted_strings(text, context) {
+            return;
+        }
         if self.base85(text, context) || self.base45(text, context) {
             return;
         }
@@ -370,6 +373,15 @@ impl<'e> Engine<'e> {
         if let Some(inside) = text::unquoted(text) {
             return self.text(inside, context, Role::Field);
         }
+        if let Some(plain) = invisible::remove(text) {
+            return self.decoded(&plain, text.len(), Step::Invisible, context, DOCUMENT);
+        }
+        if let Some(bytes) = invisible::bits(text)
+            && self.charge_work(bytes.len())
+            && self.is_plausible(&bytes, context.truncated)
+        {
+            return self.decoded(&bytes, text.len(), Step::Invisible, context, DOCUMENT);
+        }
         if let Some((step, plain)) = deobfuscate(text, self.known, context.truncated) {
             return self.decoded(plain.as_bytes(), text.len(), step, context, Role::Field);
         }
@@ -395,6 +407,9 @@ impl<'e> Engine<'e> {
             && self.is_plausible_hex(&decoded, context.truncated)
         {
             return self.decoded(&decoded, text.len(), Step::Hex, context, DOCUMENT);
+        }
+        if self.disguised_hex(text, context) {
+            return;
         }
         if self.base32(text, context) {
             return;

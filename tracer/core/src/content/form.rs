@@ -11,6 +11,9 @@ use memchr::{memchr, memchr2_iter, memchr3};
 
 use super::{text, tree::is_address};
 
+/// Length from which text before padding and the end of a line is base64 and not a key.
+const MIN_BASE64: usize = 16;
+
 /// Maximum length of a key by which a form is recognised.
 const MAX_KEY: usize = 128;
 
@@ -99,6 +102,11 @@ pub(super) fn is_document(input: &[u8]) -> bool {
     };
     // Base64 padding is not a pair.
     let value = &input[len + 1..];
+    let padding = 1 + value.iter().take_while(|&&b| b == b'=').count();
+    let ends_line = matches!(value.get(padding - 1), Some(b'\r' | b'\n'));
+    if len >= MIN_BASE64 && ends_line && (len + padding).is_multiple_of(4) {
+        return false;
+    }
     !value.iter().all(|&b| matches!(b, b'=' | b'\r' | b'\n'))
 }
 

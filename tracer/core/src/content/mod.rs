@@ -33,6 +33,7 @@ mod engine;
 mod escapes;
 mod form;
 mod frames;
+mod invisible;
 mod json;
 mod label;
 mod lists;
@@ -237,6 +238,10 @@ pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
             .and_then(|text| lz_string::decode_text(text, true, limit))
             .or_else(|| lz_string::decode_bytes(input, true, limit))
             .map(String::into_bytes),
+        "invisible" => {
+            let text = std::str::from_utf8(input).ok()?;
+            invisible::remove(text).or_else(|| invisible::bits(text))
+        }
         "hex" => data_encoding::HEXLOWER_PERMISSIVE.decode(input).ok(),
         _ => None,
     }

@@ -4,7 +4,7 @@
 //! marks a number. A number counts only if its bytes begin like an address, JSON or compressed
 //! data.
 
-use super::{base64::has_known_start, compress, text};
+use super::{base64::has_known_start, compress, json, text};
 
 /// Minimum number of digits: `http://a.b` in base62.
 const MIN: usize = 14;
@@ -49,7 +49,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
             36 => number(&text.to_ascii_lowercase(), alphabet)?,
             _ => number(text, alphabet)?,
         };
-        let is_text = || text::as_text(&bytes, false).is_some();
+        let is_text = || text::as_text(&bytes, false).is_some() || json::is_document(&bytes, false);
         (has_known_start(&bytes) && (compress::magic(&bytes).is_some() || is_text()))
             .then_some(bytes)
     })

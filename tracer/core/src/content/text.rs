@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr_iter};
 
+use super::{base64, chain::Step};
+
 /// Reports control characters that are allowed in text.
 fn is_text_control(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\r')
@@ -118,9 +120,37 @@ pub fn percent_decode(bytes: &[u8]) -> Option<Vec<u8>> {
     found.then_some(out)
 }
 
-/// The predefined entities of XML (XML 1.0 section 4.6) and their characters.
-const ENTITIES: [(&str, char); 5] =
-    [("amp;", '&'), ("lt;", '<'), ("gt;", '>'), ("quot;", '"'), ("apos;", '\'')];
+/// The predefined entities of XML (XML 1.0 section 4.6), and those of HTML for what occurs in
+/// URLs.
+const ENTITIES: [(&str, char); 27] = [
+    ("amp;", '&'),
+    ("lt;", '<'),
+    ("gt;", '>'),
+    ("quot;", '"'),
+    ("apos;", '\''),
+    ("colon;", ':'),
+    ("sol;", '/'),
+    ("quest;", '?'),
+    ("equals;", '='),
+    ("period;", '.'),
+    ("num;", '#'),
+    ("percnt;", '%'),
+    ("commat;", '@'),
+    ("lowbar;", '_'),
+    ("plus;", '+'),
+    ("ast;", '*'),
+    ("excl;", '!'),
+    ("dollar;", '$'),
+    ("comma;", ','),
+    ("semi;", ';'),
+    ("lpar;", '('),
+    ("rpar;", ')'),
+    ("lsqb;", '['),
+    ("rsqb;", ']'),
+    ("lbrace;", '{'),
+    ("lcub;", '{'),
+    ("rcub;", '}'),
+];
 
 /// Maximum length of a character reference: `#x10ffff;`.
 const MAX_REFERENCE: usize = 9;
@@ -208,6 +238,28 @@ pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
         return None;
     }
     data_encoding::HEXLOWER_PERMISSIVE.decode(whole_pairs).ok()
+}
+
+/// Decodes text of hexadecimal digits in another order: the digits of each pair exchanged, or
+/// all digits backwards. Only a known start shows it.
+pub(super) fn disguised_hex(text: &str) -> Option<(Step<'static>, Vec<u8>)> {
+    let digits = text.as_bytes();
+    let (pairs, rest) = digits.as_chunks::<2>();
+    // The digits of `h` and `{` in the other order.
+    let is_start = |pair: &[u8; 2]| matches!(pair, b"86" | b"b7" | b"B7");
+    if digits.len() < MIN_HEX
+        || !rest.is_empty()
+        || !(pairs.first().is_some_and(is_start) || pairs.last().is_some_and(is_start))
+    {
+        return None;
+    }
+    let decode = |digits: &[u8]| data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok();
+    let known = |bytes: &Vec<u8>| base64::has_known_start(bytes) && as_text(bytes, false).is_some();
+    let swapped: Vec<u8> = pairs.iter().flat_map(|[high, low]| [*low, *high]).collect();
+    let reversed: Vec<u8> = digits.iter().rev().copied().collect();
+    let swapped = || decode(&swapped).filter(known).map(|bytes| (Step::HexSwapped, bytes));
+    // The digits are read in the next step.
+    swapped().or_else(|| decode(&reversed).filter(known).map(|_| (Step::Reversed, reversed)))
 }
 
 /// Reads text whose characters are bytes, U+0000 to U+00FF, as `atob` in JavaScript

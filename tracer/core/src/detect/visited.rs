@@ -6,7 +6,7 @@ use super::{
     url::{SEPARATORS, is_host},
 };
 use crate::{
-    address::{Address, Site, host_of_authority, without_scheme},
+    address::{Address, Site, host_of_authority},
     finding::{Kind, Visited},
     visits::{Visit, Visits},
 };
@@ -96,17 +96,13 @@ fn hosts_in_name(word: &str) -> impl Iterator<Item = &str> {
 /// Reports whether a text is the address of a visited page in the form that sorts by
 /// domain (SURT): `org,example,news)/politics`.
 fn is_surt(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
-    if !text.contains(')') {
-        return false;
-    }
-    let text = without_scheme(text);
-    let Some((labels, rest)) = text.trim_start_matches('(').split_once(')') else {
-        return false;
-    };
-    let host: Vec<&str> = labels.trim_end_matches(',').split(',').rev().collect();
-    let host = host.join(".");
-    let is_exact = host.contains('.') && is_host(&host) && visits.page_on_host(&host).is_some();
-    is_exact && is_others_host(&host, visits, own) && (rest.is_empty() || rest.starts_with('/'))
+    text.contains(')')
+        && Address::parse_surt(text).is_some_and(|address| {
+            let host = host_of_authority(address.host());
+            host.contains('.')
+                && visits.page_on_host(host).is_some()
+                && is_others_host(host, visits, own)
+        })
 }
 
 /// Returns the visited host that the name of a field is, with its dots or with dashes in their

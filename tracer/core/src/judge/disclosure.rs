@@ -117,7 +117,9 @@ impl<'a> Context<'a> {
         rules: &Rules,
     ) -> Disclosure {
         let address = match finding.kind {
-            Kind::Url | Kind::UrlToUnknown => Address::parse(&finding.value),
+            Kind::Url | Kind::UrlToUnknown => {
+                Address::parse_surt(&finding.value).or_else(|| Address::parse(&finding.value))
+            }
             _ => None,
         };
         let (visited, scope) = self.visit(&finding, address.as_ref(), visits).unzip();

@@ -83,20 +83,7 @@ impl Engine<'_> {
     fn radix(&mut self, text: &str, bytes: &[u8], step: Step<'_>, context: Context<'_>) -> bool {
         /// Shorter values are identifiers, which can be binary documents by chance.
         const MIN_BINARY: usize = 24;
-        /// Enough to notice that the text was encoded once more.
-        const PROBE: usize = 4096;
-        if !self.charge_work(bytes.len()) {
-            return false;
-        }
-        if let Some(coding) = compress::magic(bytes)
-            && coding != Coding::Zlib
-            && self.decompress(coding, bytes, PROBE).is_none_or(|it| match it.end {
-                End::Malformed => true,
-                End::Truncated => !context.truncated,
-                End::Complete => it.used < bytes.len(),
-                End::Full => false,
-            })
-        {
+        if !self.charge_work(bytes.len()) || self.is_broken(bytes, context) {
             return false;
         }
         let is_known = text::looks_like_text(bytes, context.truncated)
@@ -111,11 +98,50 @@ impl Engine<'_> {
         is_known
     }
 
+    /// Reports whether bytes begin like compressed data and do not go on like it.
+    fn is_broken(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        /// Enough to notice that the text was encoded once more.
+        const PROBE: usize = 4096;
+        compress::magic(bytes).is_some_and(|coding| {
+            coding != Coding::Zlib
+                && self.decompress(coding, bytes, PROBE).is_none_or(|it| match it.end {
+                    End::Malformed => true,
+                    End::Truncated => !context.truncated,
+                    End::Complete => it.used < bytes.len(),
+                    End::Full => false,
+                })
+        })
+    }
+
+    /// Looks for base64 in a form that is not the usual one. Returns whether the text is in it.
+    fn unusual_base64(&mut self, text: &str, context: Context<'_>) -> bool {
+        if let Some(joined) = base64::without_spaces(text)
+            && let Some(decoded) = base64::whole(&joined, context.truncated)
+            && self.base64_content(&decoded, text.len(), context)
+        {
+            return true;
+        }
+        base64::with_marks(text, context.truncated).any(|decoded| {
+            let bytes = &*decoded.bytes;
+            let is_known = self.charge_work(bytes.len())
+                && !self.is_broken(bytes, context)
+                && self.is_plausible(bytes, context.truncated);
+            if is_known {
+                self.decoded(bytes, text.len(), Step::Base64, context, DOCUMENT);
+            }
+            is_known
+        })
+    }
+
     /// Looks for base64, first in the text as a whole and then in its tokens.
     pub(super) fn base64(&mut self, text: &str, context: Context<'_>) {
         if let Some(decoded) = base64::whole(text, context.truncated)
             && self.base64_content(&decoded, text.len(), context)
         {
+            return;
+        }
+        // A mark would otherwise end the first token.
+        if self.unusual_base64(text, context) {
             return;
         }
         let mut read = false;
@@ -199,6 +225,15 @@ impl Engine<'_> {
                 && self.guess_field(bytes, context.with_chain(&context.chain.then(step)));
         }
         self.decoded(bytes, input, step, context, DOCUMENT);
+        true
+    }
+
+    /// Looks for hexadecimal digits that were written backwards, or whose pairs were.
+    pub(super) fn disguised_hex(&mut self, text: &str, context: Context<'_>) -> bool {
+        let Some((step, bytes)) = text::disguised_hex(text) else {
+            return false;
+        };
+        self.decoded(&bytes, text.len(), step, context, DOCUMENT);
         true
     }
 

@@ -280,6 +280,32 @@ impl Engine<'_> {
         }
     }
 
+    /// Reads a text that consists of strings behind their lengths, which happen to be characters.
+    /// Returns whether it does.
+    pub(super) fn counted_strings(&mut self, text: &str, context: Context<'_>) -> bool {
+        let bytes = text.as_bytes();
+        let is_candidate =
+            (1..=2).any(|at| bytes.get(at..).is_some_and(|rest| rest.starts_with(b"http")));
+        if !is_candidate || context.truncated || !self.charge_work(bytes.len()) {
+            return false;
+        }
+        let mut count = 0;
+        let mut end = 0;
+        for piece in strings::split(bytes, 0, bytes.len(), false) {
+            if piece.prefix.is_none() || piece.start - end > 2 {
+                return false;
+            }
+            count += 1;
+            end = piece.start + piece.text.len();
+        }
+        // A single one may be a URL behind a character.
+        if count < 2 || end < bytes.len() {
+            return false;
+        }
+        self.runs(bytes, context, Step::Text);
+        true
+    }
+
     /// Reads the runs of text in bytes of an unknown format. Where the length before
     /// a string says so, the string is exact, and named by the string before it.
     /// Elsewhere the end of a value cannot be recognised, so every other run of a

@@ -423,6 +423,64 @@ fn digits_are_rotated_with_letters_if_a_visit_shows_it() {
 }
 
 #[test]
+fn base64_with_other_marks() {
+    let packed = gzip(format!("{EVENT}{EVENT}~~~???>>>").as_bytes());
+    let encoded = base64(&packed);
+    assert!(encoded.contains(['+', '/']));
+    for [plus, slash, padding] in
+        [['.', '_', '-'], ['*', '!', '~'], ['-', '_', '.'], [',', ':', '$']]
+    {
+        let text: String = encoded
+            .chars()
+            .map(|c| match c {
+                '+' => plus,
+                '/' => slash,
+                '=' => padding,
+                other => other,
+            })
+            .collect();
+        let body = serde_json::json!({ "d": text }).to_string();
+        assert_eq!(chains_to(&body_values(body.as_bytes()), URL).len(), 2, "{text}");
+    }
+    let groups: Vec<_> = encoded.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
+    let body = serde_json::json!({ "d": groups.join(" ") }).to_string();
+    assert_eq!(chains_to(&body_values(body.as_bytes()), URL).len(), 2);
+    // Lines that were encoded one by one.
+    let lines = [URL, "another line"].map(|line| base64(line.as_bytes())).join("\n");
+    let texts: Vec<String> =
+        body_values(lines.as_bytes()).into_iter().map(|seen| seen.text).collect();
+    assert!(texts.contains(&URL.to_owned()), "{texts:?}");
+}
+
+#[test]
+fn hexadecimal_in_another_order() {
+    let hex: String = EVENT.bytes().map(|b| format!("{b:02x}")).collect();
+    let swapped: String = EVENT.bytes().map(|b| format!("{:x}{:x}", b & 15, b >> 4)).collect();
+    let backwards: String = hex.chars().rev().collect();
+    assert_url(swapped.as_bytes(), &["body > hex-swapped > json.url"]);
+    assert_url(backwards.as_bytes(), &["body > reversed > hex > json.url"]);
+}
+
+#[test]
+fn hidden_characters_do_not_hide_an_address() {
+    let text: String = URL.chars().flat_map(|c| [c, '\u{200b}']).collect();
+    let body = serde_json::json!({ "d": text }).to_string();
+    assert_url(body.as_bytes(), &["body > json.d > invisible"]);
+    let bits = EVENT.bytes().flat_map(|byte| {
+        (0..8).rev().map(move |at| if byte >> at & 1 == 1 { '\u{200c}' } else { '\u{200b}' })
+    });
+    let body = serde_json::json!({ "d": format!("nothing{}", bits.collect::<String>()) });
+    assert_url(body.to_string().as_bytes(), &["body > json.d > invisible > json.url"]);
+}
+
+#[test]
+fn names_of_html_are_entities() {
+    let text = URL.replace(':', "&colon;").replace('/', "&sol;").replace('?', "&quest;");
+    let body = serde_json::json!({ "d": text.replace('=', "&equals;") }).to_string();
+    assert_url(body.as_bytes(), &["body > json.d > entities"]);
+}
+
+#[test]
 fn quotation_marks_around_an_encoding_are_removed() {
     let hex: String = EVENT.bytes().map(|b| format!("{b:02x}")).collect();
     for value in [format!("\"{hex}\""), format!("W/\"{}\"", base64(EVENT.as_bytes()))] {

@@ -156,6 +156,23 @@ fn archives_are_read_entry_by_entry() {
 }
 
 #[test]
+fn lengths_may_be_characters_of_a_text() {
+    let id = "7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11";
+    // A zigzag varint, as in Avro, and a byte.
+    for body in [format!("h{URL}H{id}"), format!("4{URL}${id}")] {
+        let values = body_values(body.as_bytes());
+        let texts: Vec<&str> = values.iter().map(|seen| &*seen.text).collect();
+        assert_eq!(texts, [URL, id], "{:?}", lines(&values));
+    }
+    for body in
+        [format!("h{URL}"), format!("h{URL} and more words"), format!("4{URL}${id} and more")]
+    {
+        let values = body_values(body.as_bytes());
+        assert!(values.iter().all(|seen| seen.chain == "body"), "{:?}", lines(&values));
+    }
+}
+
+#[test]
 fn databases_are_read_row_by_row() {
     let history = sqlite::tests::history();
     let values = body_values(&history);

@@ -23,6 +23,9 @@ pub(in crate::detect) const SEPARATORS: [char; 6] = [',', ';', '~', '!', '*', '$
 /// Returns the end of the URL that begins at `start`, and whether only the end of the
 /// text ends it. `rest` is the run of URL characters after the authority.
 pub(super) fn find(text: &str, start: usize, rest: Range<usize>, truncated: bool) -> (usize, bool) {
+    if let Some(end) = counted(text, start, rest.clone()) {
+        return (end, false);
+    }
     let reaches_end = rest.end == text.len();
     let next = before_next_url(text, rest.clone());
     if start == 0 && reaches_end && next.is_none() && !truncated {
@@ -33,6 +36,16 @@ pub(super) fn find(text: &str, start: usize, rest: Range<usize>, truncated: bool
     let open = stop == text.len();
     let stop = if open && truncated { without_partial_mark(text, rest.start, stop) } else { stop };
     (without_punctuation(text, start, rest.start..stop), open)
+}
+
+/// Returns the end of a URL whose length stands before it (`52:https://…`), as in bencode and
+/// netstrings.
+fn counted(text: &str, start: usize, rest: Range<usize>) -> Option<usize> {
+    let before = text[..start].strip_suffix(':')?;
+    let digits = before.bytes().rev().take(4).take_while(u8::is_ascii_digit).count();
+    let len: usize = before[before.len() - digits..].parse().ok()?;
+    let end = start.checked_add(len)?;
+    (rest.start <= end && end < rest.end && text.is_char_boundary(end)).then_some(end)
 }
 
 /// Returns the end of a URL that another one follows, separated by only a comma or

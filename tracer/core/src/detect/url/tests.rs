@@ -211,6 +211,22 @@ fn ends_where_the_separator_of_fields_returns() {
 }
 
 #[test]
+fn ends_where_its_length_says() {
+    let url = "https://a.test/x?q=private";
+    for text in [
+        "d3:url26:https://a.test/x?q=private9:device_id36:7f3c2a10e",
+        "26:https://a.test/x?q=private,4:7f3c,",
+    ] {
+        assert_eq!(whole(text), [url], "{text}");
+    }
+    // Not a length.
+    for text in ["5:https://a.test/x?q=private", "line 99:https://a.test/x?q=private"] {
+        assert_eq!(whole(text), [url], "{text}");
+    }
+    assert_eq!(whole("└─→https://a.test/x?q=private←"), [url]);
+}
+
+#[test]
 fn ignores_text_that_is_not_a_url() {
     for text in [
         "ftp://a.test/",
@@ -244,6 +260,7 @@ fn no_continuation_contradicts_a_truncated_text() {
         "「https://例え.example/あ」 https://a.test/x。b https://a.test/x?t=1:2:3.",
         "https://a.test/x?a=https://b.test/y, *https://c.test/**",
         "url,count\nhttps://a.test/x,3\nhttps://a.test/y,4",
+        "d3:url26:https://a.test/x?q=private9:device_id36:7f3c2a10e",
         "1,https://a.test/x,3;https://a.test/y;4~https://a.test/z~5",
     ] {
         let all: Vec<_> =
