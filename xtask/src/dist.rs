@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the one file that users are given.
+//! `cargo xtask dist`: the one file that users are given, and packages of it.
 
 use std::{
     fs, iter,
@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{arch::Arch, cross::Static, remap, setup, shell, ui::Ui, workspace::Workspace};
+use crate::{
+    arch::Arch, cross::Static, package, remap, setup, shell, ui::Ui, workspace::Workspace,
+};
 
 /// The profile of the file: that of a release, without debug information.
 const PROFILE: &str = "dist";
@@ -18,7 +20,7 @@ const PROFILE: &str = "dist";
 /// everything in it is copied to phones.
 pub(crate) const MAX_SIZE: u64 = 19_000_000;
 
-/// Builds the file and prints its path and size.
+/// Builds the file and its packages, and prints their paths.
 ///
 /// # Errors
 /// If setup or the build fails, or if `verify` is set and a second build differs.
@@ -33,6 +35,9 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arch: Arch, verify: bool) -> R
         "{}, static, the programs for the kernel inside: nothing else has to be installed",
         shown(size(&binary)?)
     );
+    for file in package::build(workspace, ui, arch, &binary)? {
+        println!("{}", file.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,6 +16,7 @@ mod cache;
 mod cross;
 mod demo;
 mod dist;
+mod package;
 mod fuzz;
 mod privilege;
 mod remap;

@@ -18,7 +18,7 @@ mod supply;
 
 use std::{
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
     time::Instant,
@@ -33,7 +33,7 @@ use self::{
 use crate::{
     arch::Arch,
     cross::Static,
-    dist,
+    dist, package,
     setup::{self, State},
     shell,
     ui::{Ui, elapsed},
@@ -213,16 +213,24 @@ fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) 
     report.check(ui, NAME, &mut shell::niced(&command));
 }
 
-/// Builds the file that users are given and checks its size.
+/// Builds the file that users are given, checks its size, and checks its packages.
 fn size(workspace: &Workspace, ui: &Ui, report: &mut Report) {
-    let check = || -> Result<()> {
-        let size = dist::size(&dist::build(workspace, ui, Arch::host()?)?)?;
+    let check = || -> Result<PathBuf> {
+        let binary = dist::build(workspace, ui, Arch::host()?)?;
+        let size = dist::size(&binary)?;
         let (shown, limit) = (dist::shown(size), dist::shown(dist::MAX_SIZE));
         ui.say(&format!("size of the release binary: {shown} of at most {limit}"));
         anyhow::ensure!(size <= dist::MAX_SIZE, "the release binary has {shown}, over {limit}");
-        Ok(())
+        Ok(binary)
     };
-    report.note("release binary", check());
+    let binary = check();
+    if let Ok(binary) = &binary {
+        match package::check(workspace, ui, binary) {
+            Ok(left_out) => report.left_out.extend(left_out),
+            Err(error) => drop(report.note("packages", Err(error))),
+        }
+    }
+    report.note("release binary", binary.map(drop));
 }
 
 /// All tests, once they are built.

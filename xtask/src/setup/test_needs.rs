@@ -24,6 +24,7 @@ const APT: &[Package] = &[
     Package { name: "firefox-esr", reason: "a browser with NSS, for the tests" },
     Package { name: "libnss3-tools", reason: "has that browser trust the tests' own CA" },
     Package { name: "surf", reason: "a browser with WebKitGTK and GnuTLS, for the tests" },
+    Package { name: "busybox-static", reason: "an empty system to install packages in" },
     Package { name: "xvfb", reason: "a screen for that browser, and for those under audit" },
     Package { name: "dbus-daemon", reason: "passes pages from one Firefox to another" },
     Package {
