@@ -23,7 +23,7 @@ const MAX_LEN: usize = 512;
 #[derive(Debug, Default)]
 pub struct Memo {
     /// Empty until the first value is remembered. A value has one possible slot.
-    slots: Vec<Slot>,
+    slots: Vec<Option<Box<Slot>>>,
     /// Its key is random, so that a sender cannot choose values for one slot. Values are compared
     /// as a whole, so that a collision costs time and changes no result.
     hasher: RandomState,
@@ -90,7 +90,7 @@ impl Memo {
         place: Place,
         known: impl FnOnce() -> u64,
     ) -> Option<Cost> {
-        let slot = self.slots.get(key.0)?;
+        let slot = self.slots.get(key.0)?.as_deref()?;
         let is_same = slot.value == value
             && slot.place == place
             && slot.known.is_none_or(|needed| needed == known());
@@ -107,11 +107,12 @@ impl Memo {
         cost: Cost,
     ) {
         if self.slots.is_empty() {
-            self.slots = vec![Slot::default(); SLOTS];
+            self.slots = vec![None; SLOTS];
         }
         let Some(slot) = self.slots.get_mut(key.0) else { return };
+        let slot = slot.get_or_insert_default();
         slot.value.clear();
         slot.value.extend_from_slice(value);
-        *slot = Slot { value: std::mem::take(&mut slot.value), place, known, cost };
+        **slot = Slot { value: std::mem::take(&mut slot.value), place, known, cost };
     }
 }
