@@ -8,7 +8,7 @@
 //! exec -a "$0" "$LIBDIR/chromium" "$@"          the last command that starts a file
 //! ```
 //!
-//! This is no shell: words with anything else are skipped, and the result has to be a file.
+//! Words with any other syntax are skipped, and the result has to be an existing file.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,8 @@ const PREFIXES: [&str; 5] = ["exec", "env", "nohup", "nice", "setsid"];
 /// Commands that only prepare.
 const OTHERS: [&str; 6] = ["gdb", "strace", "sed", "grep", "xmessage", "zenity"];
 
-/// Returns the program that the script at `path` starts. `is_file` tells which files exist.
+/// Returns the program that the script at `path` starts. `is_file` reports whether a
+/// file exists.
 pub(super) fn program(
     script: &str,
     path: &Path,

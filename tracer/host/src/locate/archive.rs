@@ -18,7 +18,7 @@ const MAX_DEPTH: u8 = 2;
 const MAX_RATIO: u64 = 8;
 const SMALL: u64 = 1 << 20;
 
-/// What is analyzed of an archive.
+/// The libraries of an archive that are analyzed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
     /// Libraries that can be mapped from the file.

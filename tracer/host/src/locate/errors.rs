@@ -10,7 +10,7 @@
 //! OpenSSL 3       ERR_set_debug(file, line, function)
 //! ```
 //!
-//! So the register that receives the file's name tells where the others are.
+//! So the register that receives the file's name determines the other two.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

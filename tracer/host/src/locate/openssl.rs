@@ -1,7 +1,7 @@
 //! Finds functions of a stripped, statically linked OpenSSL or LibreSSL.
 //!
 //! OpenSSL 3 reports errors with the name of the function, OpenSSL 1 with its number, and
-//! LibreSSL with reasons from which it can be told:
+//! LibreSSL with reasons that only this function combines:
 //!
 //! ```text
 //! 3         ERR_set_debug("ssl/ssl_lib.c", 2427, "SSL_write")
@@ -154,7 +154,7 @@ struct Forwarding {
     forwards: Forwards,
 }
 
-/// How a function passes on its arguments.
+/// The way in which a function passes on its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Forwards {
     /// Unchanged: `SSL_write_ex` until 3.2, and `SSL_write_ex2` since 3.3.

@@ -63,8 +63,8 @@ impl Strings {
         same.map(|(_, address)| *address..address.saturating_add(1)).collect()
     }
 
-    /// Returns the descendant of OpenSSL that the strings name, and that the name of a function
-    /// alone does not tell from it.
+    /// Returns the descendant of OpenSSL that the strings name. Its functions have the same names
+    /// as OpenSSL's.
     pub(super) fn descendant(&self) -> Option<Library> {
         let in_cpp = self.files.iter().any(|name| name.cpp);
         match (self.aws_lc, self.boringssl || in_cpp) {

@@ -5,7 +5,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, InstructionInfoFactor
 use super::{ARGUMENTS, Arch, arm64, x86};
 use crate::locate::source::Fields as _;
 
-/// What an argument register holds.
+/// The content of an argument register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::locate) enum Value {
     /// The argument of the function with this index.
@@ -16,7 +16,7 @@ pub(in crate::locate) enum Value {
     Other,
 }
 
-/// What the argument registers hold.
+/// The contents of the argument registers.
 pub(in crate::locate) type Values = [Value; ARGUMENTS];
 
 /// Returns what the argument registers hold at the first call of a function, or jump, if it is to

@@ -27,7 +27,7 @@ impl Targets {
         Self(ranges)
     }
 
-    /// Reports whether there is none.
+    /// Reports whether the set is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
