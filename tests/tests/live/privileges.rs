@@ -338,6 +338,19 @@ fn an_audit_decodes_without_rights() {
 }
 
 #[test]
+fn an_audit_whose_output_is_closed_writes_its_report() {
+    if !can_capture() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut audit, out) = waiting_audit(folder.path());
+    audit.close_stdout();
+    let ended = audit.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(out.join("SHA256SUMS").exists());
+}
+
+#[test]
 fn an_audit_whose_decoder_dies_can_be_reported() {
     if !can_capture() {
         return;

@@ -121,9 +121,9 @@ pub(super) fn serve(socket: UnixStream, out: &mut impl Write) -> anyhow::Result<
                 let report = written.inspect_err(|_| {
                     let _ = answers.send(Answer::Failed);
                 })?;
-                super::print(&report, out)?;
+                // The audit waits for the end of this process. Its reader may have closed the output.
                 answers.send(Answer::Written)?;
-                return Ok(());
+                return Ok(super::print(&report, out)?);
             }
             Message::Start(_) => anyhow::bail!("the audit started twice"),
         }
