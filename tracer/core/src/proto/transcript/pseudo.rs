@@ -11,8 +11,6 @@
 
 use std::borrow::Cow;
 
-use super::lines;
-
 /// Maximum number of lines of a head.
 const MAX_LINES: usize = 512;
 
@@ -31,13 +29,12 @@ pub(super) fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
         out.extend_from_slice(before);
-        let len = match Head::parse(head) {
-            Some((fields, len)) => {
-                fields.write(&mut out);
-                len
-            }
-            None => lines(head).next().map_or(head.len(), |(line, _)| line.len().max(1)),
-        };
+        // Lines that are no head are not parsed again: no head starts among them.
+        let (fields, len) = Head::parse(head);
+        match fields {
+            Some(fields) => fields.write(&mut out),
+            None => out.extend_from_slice(head.get(..len).unwrap_or_default()),
+        }
         rest = head.get(len..).unwrap_or_default();
         if rest.len() == bytes.len() {
             return None;
@@ -84,9 +81,9 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Parses the head at the start of the bytes. Returns its length with the empty line that
-    /// ends it. A head needs a method, or a status.
-    fn parse(bytes: &'a [u8]) -> Option<(Self, usize)> {
+    /// Parses the head at the start of the bytes. Returns it, if it has a method or a status, and
+    /// the number of bytes that were parsed, with the empty line that ends it.
+    fn parse(bytes: &'a [u8]) -> (Option<Self>, usize) {
         let mut head = Self::default();
         let mut all = bytes.split_inclusive(|&b| b == b'\n').take(MAX_LINES).peekable();
         let mut len = 0;
@@ -108,7 +105,10 @@ impl<'a> Head<'a> {
             };
             if let Some((name, value)) = field(line) {
                 in_pairs |= value.is_empty();
-                let value = if value.is_empty() { next(&mut all, &mut len)? } else { value };
+                let value = match value {
+                    [] => next(&mut all, &mut len).unwrap_or_default(),
+                    _ => value,
+                };
                 match name {
                     ":method" => head.method = value,
                     ":authority" => head.authority = value,
@@ -127,7 +127,7 @@ impl<'a> Head<'a> {
         }
         let is_message =
             !head.method.is_empty() && !head.path.is_empty() || !head.status.is_empty();
-        is_message.then_some((head, len))
+        (is_message.then_some(head), len)
     }
 
     /// Reports whether a field is known already, so that it belongs to the next head.
