@@ -226,7 +226,7 @@ fn is_packet(call: &Call, hook: u8) -> bool {
     }
     if first & 0x80 == 0 {
         // A short header. The reserved bits are zero.
-        return first & 0x18 == 0 && 2 <= len && len <= MAX_SHORT;
+        return first & 0x18 == 0 && (2..=MAX_SHORT).contains(&len);
     }
     let version = User::new(call.header).value::<u32>(1).unwrap_or(0);
     first & 0x0c == 0 && len >= MIN_LONG && VERSIONS.contains(&version)

@@ -102,7 +102,8 @@ pub struct Conclusion {
     pub scopes: Vec<ExtentCount>,
     /// Protection of the disclosed URLs; for questions about URLs.
     pub protection: Option<Protection>,
-    /// The disclosures that prove it, by [`DisclosureReport::id`]; at most [`MAX_EVIDENCE`].
+    /// The disclosures that prove it, by [`DisclosureReport::id`](super::DisclosureReport::id); at
+    /// most [`MAX_EVIDENCE`].
     pub evidence: Vec<u64>,
     /// Percentage of the run's traffic that was read; null if nothing was sent.
     pub percent_read: Option<u8>,

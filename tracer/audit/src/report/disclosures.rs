@@ -109,7 +109,7 @@ pub struct Item {
     pub class: Option<String>,
     /// The value, or its digest. URLs of visits are always shown.
     pub value: String,
-    /// The visit that it reveals, by [`VisitReport::id`].
+    /// The visit that it reveals, by [`VisitReport::id`](super::VisitReport::id).
     pub visit: Option<u64>,
     /// The part of the page's address that it reveals.
     pub scope: Option<Extent>,

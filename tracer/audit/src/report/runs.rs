@@ -104,7 +104,8 @@ pub struct DependenceReport {
     pub requests: u64,
     /// Identifiers in most of these requests, or their digests.
     pub identifiers: Vec<String>,
-    /// The first of these requests, by [`DisclosureReport::id`]; at most [`MAX_EVIDENCE`].
+    /// The first of these requests, by [`DisclosureReport::id`](super::DisclosureReport::id); at most
+    /// [`MAX_EVIDENCE`](super::MAX_EVIDENCE).
     pub evidence: Vec<u64>,
 }
 
