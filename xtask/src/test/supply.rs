@@ -15,8 +15,9 @@ use spdx::{Expression, ParseMode};
 
 use crate::{shell, workspace::Workspace};
 
-/// The only source of crates that are not in the repository.
-const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+/// Prefix of the sources that are registries. All crates that are not in the repository come from
+/// one of them.
+const REGISTRY: &str = "registry+";
 
 /// Licences that allow to distribute the binary with a notice, and nothing more.
 const LICENCES: [&str; 9] = [
@@ -59,6 +60,10 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
     let mut broken = Vec::new();
     for package in &packages {
         broken.extend(package.violations());
+    }
+    let registries: BTreeSet<_> = packages.iter().filter_map(|package| package.source).collect();
+    if registries.len() > 1 {
+        broken.push(format!("there is more than one source of crates: {registries:?}"));
     }
     broken.extend(duplicates(&packages));
     broken.extend(reasons(&manifest, &direct(&metadata)?));
@@ -119,7 +124,7 @@ impl Package<'_> {
         let mut violations = Vec::new();
         let Self { name, version, .. } = self;
         match self.source {
-            Some(REGISTRY) => {}
+            Some(source) if source.starts_with(REGISTRY) => {}
             None if self.is_ours => {}
             None => violations.push(format!("{name} {version} is a folder outside the workspace")),
             Some(source) => violations.push(format!("{name} {version} comes from {source}")),
