@@ -117,7 +117,7 @@ fn a_full_disk_ends_neither_the_run_nor_the_other_outputs() {
     run.signal(Signal::INT);
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains(" sends, 60 requests read, 60 alerts"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(", 60 requests read, 60 alerts"), "{}", ended.stderr);
     assert!(ended.stderr.contains(" lacks "), "{}", ended.stderr);
     for line in fs::read_to_string(&alerts).expect("alerts").lines() {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "torn: {line}");
