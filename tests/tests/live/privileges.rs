@@ -64,9 +64,10 @@ fn files_of_processes_are_analyzed_without_rights() {
     }
     let own = std::env::current_exe().expect("a path");
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_sender"));
-    let other = sandbox.copy("other");
     let own = own.to_str().expect("UTF-8");
-    let run = Running::start(&["--exe", own, "--exe", other.to_str().expect("UTF-8")]);
+    // There is no file of this name yet, so none is analyzed at the start.
+    let later = "analyzed-later";
+    let run = Running::start(&["--exe", own, "--exe", later]);
     let [supervisor] = children(run.capturing_process())[..] else {
         panic!("the capture has no process that starts those that analyze files");
     };
@@ -78,6 +79,7 @@ fn files_of_processes_are_analyzed_without_rights() {
     // If it dies, another one is started for the next file.
     kill_process(Pid::from_raw(first as i32).expect("a process id"), Signal::KILL)
         .expect("a child");
+    let other = sandbox.copy(later);
     let mut sender = Sender::new(&other).then("say").then("await").start();
     sender.wait_for_line();
     restricted_child(supervisor, Some(first));

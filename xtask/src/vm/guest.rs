@@ -53,7 +53,7 @@ const UNNEEDED: [&str; 5] =
     ["./usr/share", "*/gconv", "*/engines-3", "*/ossl-modules", "./etc/bash.bashrc"];
 
 /// Names under which busybox is installed.
-const BUSYBOX: [&str; 3] = ["cp", "sh", "cat"];
+const BUSYBOX: [&str; 4] = ["cp", "sh", "cat", "true"];
 
 /// The files for guests of an architecture.
 pub(super) struct System {
