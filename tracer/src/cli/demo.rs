@@ -21,7 +21,7 @@ use clap::ValueEnum;
 use data_encoding::BASE64;
 use flate2::{Compression, write::GzEncoder};
 
-use super::{capture::channel::Message, confine, layout, session::print_summary, style};
+use super::{capture::channel::Message, confine, presentation, session::print_summary, style};
 use crate::sink::{Human, Sink as _, Text};
 use tracer_core::{
     alert::Notice,
@@ -177,7 +177,7 @@ pub(super) fn decode(_: &DecodeArgs) -> anyhow::Result<ExitCode> {
     let mut socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
     socket.peer_addr().context("standard input is not a socket; this command is internal")?;
     // The time zone is in a file.
-    let text = Text::new(style(), layout(false));
+    let text = Text::new(style(), presentation(false));
     confine::decoder(false)?;
     let mut pipeline = Pipeline::new(&Knowledge::default());
     let mut outputs = Vec::new();

@@ -39,7 +39,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::sink::{Layout, Terminal};
+use crate::sink::{Presentation, Terminal};
 use tracer_core::alert::Style;
 
 /// Catches browsers that report the pages their users visit.
@@ -147,11 +147,11 @@ fn is_closed_pipe(err: &anyhow::Error) -> bool {
         .any(|err| err.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Returns the layout of alerts: in paragraphs on a terminal, unless lines are wanted.
-fn layout(lines: bool) -> Layout {
+/// Returns the presentation of alerts: in paragraphs on a terminal, unless lines are wanted.
+fn presentation(lines: bool) -> Presentation {
     match terminal_of_output() {
-        Some(terminal) if !lines => Layout::Paragraph(terminal),
-        _ => Layout::Line,
+        Some(terminal) if !lines => Presentation::Paragraph(terminal),
+        _ => Presentation::Line,
     }
 }
 

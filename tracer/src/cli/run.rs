@@ -18,7 +18,7 @@ use super::{
     capture::{Captured, Source, Started},
     confine,
     decoding::{Decoding, Delay},
-    keep, layout, packages,
+    keep, packages, presentation,
     rule_files::RuleTexts,
     session::{Format, Lines, MAX_LINES_WAITING, Recording, Session},
     signals::{Order, Signals},
@@ -205,7 +205,7 @@ impl Args {
         let format = if self.json {
             Format::Json
         } else {
-            Format::Human(Text::new(style(), layout(self.full)))
+            Format::Human(Text::new(style(), presentation(self.full)))
         };
         let stdout = Queue::to_stream("standard output", io::stdout(), MAX_LINES_WAITING);
         // A closed standard output is an output that fails.

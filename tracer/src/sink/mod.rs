@@ -3,13 +3,13 @@
 //! Alerts contain the user's browsing history. The session redacts their values before the sinks
 //! get them, unless the user asks otherwise. See [`tracer_core::alert::redact`].
 
-mod layout;
+mod presentation;
 mod system;
 
 use std::io::{self, Write};
 
 pub use self::{
-    layout::{Layout, Terminal, Text},
+    presentation::{Presentation, Terminal, Text},
     system::{Log, SystemLog},
 };
 use tracer_core::{

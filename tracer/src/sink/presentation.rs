@@ -1,13 +1,13 @@
-//! The layout of alerts for people.
+//! The presentation of alerts to people.
 
 use std::collections::VecDeque;
 
 use jiff::{Timestamp, tz::TimeZone};
 use tracer_core::alert::{Alert, Notice, Style, printable, rfc3339, text};
 
-/// Layout of alerts as text.
+/// Presentation of alerts as text.
 #[derive(Debug, Clone, Default)]
-pub enum Layout {
+pub enum Presentation {
     /// An alert in one line, with the time in UTC: for files, pipes and other programs.
     #[default]
     Line,
@@ -15,7 +15,7 @@ pub enum Layout {
     Paragraph(Terminal),
 }
 
-/// What the layout of a paragraph depends on.
+/// What the presentation in paragraphs depends on.
 #[derive(Debug, Clone)]
 pub struct Terminal {
     /// Number of columns.
@@ -29,8 +29,8 @@ pub struct Terminal {
 pub struct Text {
     /// The style of lines.
     pub style: Style,
-    /// The layout of alerts.
-    pub layout: Layout,
+    /// The presentation of alerts.
+    pub presentation: Presentation,
     /// Numbers of the latest alerts, and what each is about.
     latest: VecDeque<(u64, String)>,
 }
@@ -40,8 +40,8 @@ const REMEMBERED: usize = 1000;
 
 impl Text {
     /// Creates a formatter.
-    pub fn new(style: Style, layout: Layout) -> Self {
-        Self { style, layout, latest: VecDeque::new() }
+    pub fn new(style: Style, presentation: Presentation) -> Self {
+        Self { style, presentation, latest: VecDeque::new() }
     }
 
     /// Returns a notice as text, without a newline at its end.
@@ -49,7 +49,7 @@ impl Text {
         match notice {
             Notice::Alert { alert, .. } => {
                 self.remember(alert);
-                self.layout.alert(alert, self.style)
+                self.presentation.alert(alert, self.style)
             }
             Notice::Repeated { alert, count, total, unix } => {
                 self.repeated(*alert, *count, *total, *unix)
@@ -74,12 +74,12 @@ impl Text {
         if let Some((_, sentence)) = self.latest.iter().rev().find(|(number, _)| *number == alert) {
             line = format!("{line}, {sentence}");
         }
-        match &self.layout {
-            Layout::Line => {
+        match &self.presentation {
+            Presentation::Line => {
                 let time = unix.map(|unix| self.style.dim(&rfc3339(unix)) + "  ");
                 time.unwrap_or_default() + &line
             }
-            Layout::Paragraph(terminal) => {
+            Presentation::Paragraph(terminal) => {
                 let time = unix.map(|unix| self.style.dim(&terminal.time(unix)) + "  ");
                 terminal.wrap(&(time.unwrap_or_default() + &line), "")
             }
@@ -123,8 +123,8 @@ impl Terminal {
     }
 }
 
-impl Layout {
-    /// Returns an alert in this layout, without a newline at its end.
+impl Presentation {
+    /// Returns an alert in this form, without a newline at its end.
     pub fn alert(&self, alert: &Alert, style: Style) -> String {
         match self {
             Self::Line => text::alert(alert, style),
@@ -166,16 +166,16 @@ mod tests {
     fn an_alert_is_wrapped_at_words_in_local_time() {
         let mut alert = alert();
         alert.alert = Some(4);
-        let layout = Layout::Paragraph(terminal(40));
+        let shown = Presentation::Paragraph(terminal(40));
         assert_eq!(
-            layout.alert(&alert, Style::default()),
+            shown.alert(&alert, Style::default()),
             "2026-11-22 12:00:00  HIGH  alert 4\n    \
              browser told collector.example about\n    \
              https://news.example.org/story?q=private,\n    \
              visited 2 s before\n    \
              body > json.url  (uid 7, pid 8)"
         );
-        let line = Layout::Line.alert(&alert, Style::default());
+        let line = Presentation::Line.alert(&alert, Style::default());
         assert!(line.starts_with("2026-11-22T10:00:00.000Z  HIGH  browser (uid 7"), "{line}");
     }
 
@@ -183,7 +183,7 @@ mod tests {
     fn only_words_longer_than_a_line_exceed_the_width() {
         let alert = alert();
         for columns in [0, 24, 40, 80, 200] {
-            let text = Layout::Paragraph(terminal(columns)).alert(&alert, Style::default());
+            let text = Presentation::Paragraph(terminal(columns)).alert(&alert, Style::default());
             for line in text.lines().skip(1) {
                 let fits = line.chars().count() <= columns.max(MIN_COLUMNS);
                 assert!(fits || line.split_whitespace().count() <= 2, "{columns}: {line}");
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn the_colours_of_a_terminal_take_no_width() {
-        let layout = Layout::Paragraph(terminal(60));
-        let plain = layout.alert(&alert(), Style::default());
-        let coloured = layout.alert(&alert(), Style { colour: true });
+        let shown = Presentation::Paragraph(terminal(60));
+        let plain = shown.alert(&alert(), Style::default());
+        let coloured = shown.alert(&alert(), Style { colour: true });
         assert_eq!(plain.lines().count(), coloured.lines().count(), "{coloured}");
     }
 
