@@ -35,7 +35,12 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, arch: Arch, verify: bool) -> R
         "{}, static, the programs for the kernel inside: nothing else has to be installed",
         shown(size(&binary)?)
     );
-    for file in package::build(workspace, ui, arch, &binary)? {
+    // The binary runs here, unless it is for another architecture.
+    let tool = match arch == Arch::host()? {
+        true => binary.clone(),
+        false => package::tool(workspace, ui)?,
+    };
+    for file in package::build(workspace, ui, arch, &binary, &tool)? {
         println!("{}", file.display());
     }
     Ok(ExitCode::SUCCESS)

@@ -26,12 +26,13 @@ const INSTALLED: [&str; 7] = [
 /// What the scripts of the packages call.
 const COMMANDS: [&str; 4] = ["sh", "rm", "cat", "sleep"];
 
-/// Builds the packages and checks them. Returns what could not be checked.
+/// Builds the packages of a binary for this machine and checks them. Returns what could not be
+/// checked.
 ///
 /// # Errors
 /// If a package does not do what it should.
 pub(crate) fn check(workspace: &Workspace, ui: &Ui, binary: &Path) -> Result<Option<String>> {
-    let packages = super::build(workspace, ui, Arch::host()?, binary)?;
+    let packages = super::build(workspace, ui, Arch::host()?, binary, binary)?;
     let lacks = |what: &str| Ok(Some(format!("packages were built and not installed: {what}")));
     if shell::on_path("dpkg").is_none() {
         return lacks("dpkg is not there");

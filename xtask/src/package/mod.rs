@@ -30,7 +30,19 @@ struct Contents<'a> {
 /// The version of the packages.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Builds the packages, and a file with their checksums. Returns their paths.
+/// Builds a binary for this machine, which writes the manual pages, and returns its path.
+///
+/// # Errors
+/// If the build fails.
+pub(crate) fn tool(workspace: &Workspace, ui: &Ui) -> Result<PathBuf> {
+    let builder = Static::find_or_install(ui, Arch::host()?)?;
+    let mut command = builder.cargo(workspace, "build");
+    command.args(["--package", "tracer", "--bin", "tracer"]);
+    ui.step("build tracer for this machine, to write the manual pages", &mut command)?;
+    Ok(builder.directory(workspace, "debug").join("tracer"))
+}
+
+/// Builds the packages of a binary, and a file with their checksums. Returns their paths.
 ///
 /// # Errors
 /// If a program that is needed fails, or a file cannot be written.
@@ -39,13 +51,9 @@ pub(crate) fn build(
     ui: &Ui,
     arch: Arch,
     binary: &Path,
+    tool: &Path,
 ) -> Result<Vec<PathBuf>> {
-    let builder = Static::find_or_install(ui, Arch::host()?)?;
-    let mut command = builder.cargo(workspace, "build");
-    command.args(["--package", "tracer", "--bin", "tracer"]);
-    ui.step("build tracer for this machine, to write the manual pages", &mut command)?;
-    let tool = builder.directory(workspace, "debug").join("tracer");
-    let contents = Contents { workspace, arch, version: VERSION, binary, tool: &tool };
+    let contents = Contents { workspace, arch, version: VERSION, binary, tool };
     let folder = workspace.target().join("packages");
     fs::create_dir_all(&folder)?;
     let mut packages = vec![module::build(&contents, &folder)?];
