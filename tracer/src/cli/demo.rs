@@ -281,6 +281,8 @@ fn answer(stream: TcpStream) -> io::Result<()> {
 
 /// Runs a client: visits the pages and reports them.
 pub(super) fn client(args: &ClientArgs) -> anyhow::Result<ExitCode> {
+    // It is executed as `exe`, and may end before its file is looked up.
+    rustix::thread::set_name(c"tracer")?;
     for page in PAGES {
         visit(args.server, page)?;
         if args.manners == Manners::Tattling {
