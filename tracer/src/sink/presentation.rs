@@ -54,7 +54,9 @@ impl Text {
             Notice::Repeated { alert, count, total, unix } => {
                 self.repeated(*alert, *count, *total, *unix)
             }
-            Notice::Lost { .. } => text::notice(notice, self.style),
+            Notice::Lost { loss, count, total } => {
+                self.style.warn(&text::lost(*loss, *count, *total))
+            }
         }
     }
 

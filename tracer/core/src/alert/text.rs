@@ -7,7 +7,7 @@
 
 use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
-use super::{Alert, FindingReport, Notice, rfc3339};
+use super::{Alert, FindingReport};
 use crate::{
     finding::{Category, Kind, Recipient, Sender, Severity, Visited},
     record::Loss,
@@ -31,6 +31,11 @@ impl Style {
         if self.colour { format!("{code}{text}\x1b[0m") } else { text.to_owned() }
     }
 
+    /// Marks a warning.
+    pub fn warn(self, text: &str) -> String {
+        self.paint(Self::YELLOW, text)
+    }
+
     /// Dims text that matters less.
     pub fn dim(self, text: &str) -> String {
         self.paint(Self::DIM, text)
@@ -43,20 +48,6 @@ impl Style {
             Severity::Low | Severity::Info => Self::DIM,
         };
         self.paint(code, severity.label())
-    }
-}
-
-/// Returns the line of a notice.
-pub fn notice(notice: &Notice, style: Style) -> String {
-    match notice {
-        Notice::Alert { alert, .. } => self::alert(alert, style),
-        Notice::Repeated { alert, count, total, unix } => {
-            let time = unix.map(|unix| style.paint(Style::DIM, &rfc3339(unix)) + "  ");
-            time.unwrap_or_default() + &repeated(*alert, *count, *total)
-        }
-        Notice::Lost { loss, count, total } => {
-            style.paint(Style::YELLOW, &lost(*loss, *count, *total))
-        }
     }
 }
 
@@ -453,13 +444,9 @@ mod tests {
 
     #[test]
     fn repetitions_and_losses_have_lines() {
-        let shown = |shown| notice(&shown, Style::default());
-        let again = Notice::Repeated { alert: 4, count: 12, total: 37, unix: Some(0) };
-        assert_eq!(shown(again), "1970-01-01T00:00:00.000Z  again 12 times (37 in all): alert 4");
-        let once = Notice::Repeated { alert: 1, count: 1, total: 2, unix: None };
-        assert_eq!(shown(once), "again 1 time (2 in all): alert 1");
-        let lost = Notice::Lost { loss: Loss::RingFull, count: 1, total: 2 };
-        assert!(shown(lost).starts_with("WARNING: 1 send lost: "));
+        assert_eq!(repeated(4, 12, 37), "again 12 times (37 in all): alert 4");
+        assert_eq!(repeated(1, 1, 2), "again 1 time (2 in all): alert 1");
+        assert!(lost(Loss::RingFull, 1, 2).starts_with("WARNING: 1 send lost: "));
     }
 
     #[test]
