@@ -78,7 +78,7 @@ fn costs_grow_in_proportion_to_the_input() {
             continue;
         }
         let mut seeds = (target.seeds)();
-        // The store is a database, whose size is no matter of its parser.
+        // The size of a store depends on SQLite, not on a parser.
         seeds.retain(|seed| seed.len() < SHORT / 2);
         let Some(first) = seeds.first() else { continue };
         (target.run)(first);

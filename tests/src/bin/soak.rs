@@ -152,7 +152,7 @@ impl Load {
     }
 }
 
-/// What a process uses.
+/// The resources that a process uses.
 #[derive(Clone, Copy)]
 struct Usage {
     resident: u64,

@@ -1,4 +1,4 @@
-//! What was read and understood, and what did not arrive.
+//! The traffic that was read and understood, and the traffic that did not arrive.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ pub struct NotUnderstood {
     pub bytes: u64,
 }
 
-/// What the browser tried to send and what did not arrive.
+/// Requests and connections that the browser attempted and that did not arrive.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NotArrived {
     /// Number of TCP connections to other machines on which something was sent.

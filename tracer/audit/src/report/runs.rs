@@ -1,4 +1,4 @@
-//! What was done: phases, pages, experiments, recipients.
+//! The course of an audit: phases, pages, experiments, recipients.
 
 use serde::{Deserialize, Serialize};
 

@@ -169,7 +169,7 @@ pub enum Step<'a> {
     Shifted(Shift),
     /// Bytes masked with a short key by exclusive or.
     Xor(XorKey),
-    /// Escape sequences in text that is no document of their language.
+    /// Escape sequences in text of another format.
     Escaped,
     /// Base64 with `+` and `/`, or with neither of the two pairs (RFC 4648
     /// section 4).
