@@ -70,7 +70,13 @@ pub(super) fn pipeline(input: &[u8]) -> u64 {
         }
         if let Some(notice) = Notice::from_output(output) {
             for notice in [notice.clone(), notice.redacted(&redactor)] {
-                let line = text::notice(&notice, text::Style { colour: false });
+                let line = match &notice {
+                    Notice::Alert { alert, .. } => text::alert(alert, text::Style::default()),
+                    Notice::Repeated { alert, count, total, .. } => {
+                        text::repeated(*alert, *count, *total)
+                    }
+                    Notice::Lost { loss, count, total } => text::lost(*loss, *count, *total),
+                };
                 assert!(!line.contains(['\x1b', '\x07']), "control characters: {line:?}");
                 json::notice(&notice);
             }
