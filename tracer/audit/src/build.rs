@@ -1,6 +1,7 @@
 //! Builds the report from what was observed.
 
 mod experiments;
+mod senders;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,7 @@ use super::{
         DisclosureReport, IdentifierReport, Item, ItemKind, NotArrived, NotUnderstood, PhaseReport,
         REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient, VisitReport,
     },
+    summary,
 };
 use tracer_core::{
     alert::{redact::Redactor, rfc3339},
@@ -49,7 +51,13 @@ impl Report {
                 .iter()
                 .all(|stage| matches!(stage.outcome, Outcome::Done | Outcome::Skipped { .. }));
         let unlisted = facts.disclosing.len().saturating_sub(MAX_DISCLOSURES) as u64;
-        Self {
+        let disclosures: Vec<_> = facts
+            .disclosing
+            .iter()
+            .take(MAX_DISCLOSURES)
+            .map(|request| disclosure(&facts, request, redactor))
+            .collect();
+        let report = Self {
             schema: REPORT_SCHEMA,
             run: journal.run.clone(),
             tracer: env!("CARGO_PKG_VERSION").to_owned(),
@@ -58,6 +66,7 @@ impl Report {
             ended: journal.ended.map(time),
             complete,
             redacted: redactor.redacts(),
+            summary: Vec::new(),
             verdicts: conclusions::all(&facts),
             phases: journal
                 .stages
@@ -73,17 +82,16 @@ impl Report {
                 .map(|history| identifier(history, &facts, redactor))
                 .collect(),
             experiments: experiments::all(&facts, redactor),
-            disclosures: facts
-                .disclosing
-                .iter()
-                .take(MAX_DISCLOSURES)
-                .map(|request| disclosure(&facts, request, redactor))
-                .collect(),
+            senders: senders::all(&disclosures),
+            lookups: observations.lookups.list(journal),
+            lookups_uncounted: observations.lookups.uncounted(),
+            disclosures,
             disclosures_uncounted: unlisted + observations.disclosing_dropped,
             reading: reading_report(observations),
             not_arrived: NotArrived::new(observations),
             notes: notes(observations),
-        }
+        };
+        Self { summary: summary::sentences(&report), ..report }
     }
 }
 

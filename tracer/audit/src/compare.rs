@@ -40,6 +40,9 @@ pub struct Run {
     pub run: String,
     /// Name and version of the browser.
     pub name: String,
+    /// The folder or file that it was read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Time at which the run began, RFC 3339.
     pub began: Option<String>,
     /// Version of tracer that wrote the report.
@@ -125,13 +128,30 @@ pub struct Cell {
     pub lines: Vec<String>,
 }
 
+impl Run {
+    /// Number of characters of a run's number that are shown.
+    const SHOWN: usize = 12;
+
+    /// Returns the beginning of its number, which tells runs apart.
+    fn short(&self) -> &str {
+        self.run.char_indices().nth(Self::SHOWN).map_or(&self.run, |(end, _)| &self.run[..end])
+    }
+}
+
 impl Comparison {
     /// Compares reports. A run that is given twice is shown once.
     pub fn new(reports: &[Report]) -> Self {
+        Self::from_sources(reports.iter().map(|report| (None, report)))
+    }
+
+    /// Compares reports, each with the name of the folder or file that it was read from.
+    pub fn from_sources<'a>(
+        reports: impl IntoIterator<Item = (Option<String>, &'a Report)>,
+    ) -> Self {
         let mut comparison =
             Self { schema: COMPARISON_SCHEMA, runs: Vec::new(), notes: Vec::new() };
         let mut names = HashMap::new();
-        for report in reports {
+        for (source, report) in reports {
             let name = report.subject.full_name();
             if let Some(first) = names.get(&report.run) {
                 let note =
@@ -150,6 +170,7 @@ impl Comparison {
             comparison.runs.push(Run {
                 run: report.run.clone(),
                 name,
+                source,
                 began: report.began.clone(),
                 tracer: report.tracer.clone(),
                 complete: report.complete,

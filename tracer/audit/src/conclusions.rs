@@ -54,15 +54,21 @@ pub(super) fn all(facts: &Facts<'_>) -> Vec<Conclusion> {
         any,
         &[Phase::Declined],
     ));
-    let rest: [(_, _, &'static [ItemKind]); 4] = [
-        (Question::InterfaceEvents, "Interface events reported", &[Is::UiEvent]),
-        (Question::ContentItems, "Content items reported", &[Is::ContentItem]),
-        (Question::TypedLetters, "Typed text sent letter by letter", &[Is::TypedText]),
-        (Question::PageText, "Titles or texts of pages sent", &[Is::PageTitle, Is::PageText]),
-    ];
-    for (question, title, wanted) in rest {
-        conclusions.push(facts.disclosed(question, title, kinds(wanted), &Phase::ALL));
-    }
+    let mut sent = |question, title, wanted| {
+        let answer = facts.disclosed(question, title, kinds(wanted), &Phase::ALL);
+        // Only that phase types.
+        let untyped = question == Question::TypedLetters && !facts.was_done(Phase::Typed);
+        conclusions.push(if untyped && answer.answer == Answer::No {
+            let why = facts.why_not_done(&[Phase::Typed]);
+            conclusion(facts, question, title, Answer::CannotTell, why)
+        } else {
+            answer
+        });
+    };
+    sent(Question::InterfaceEvents, "Interface events reported", &[Is::UiEvent]);
+    sent(Question::ContentItems, "Content items reported", &[Is::ContentItem]);
+    sent(Question::TypedLetters, "Typed text sent letter by letter", &[Is::TypedText]);
+    sent(Question::PageText, "Titles or texts of pages sent", &[Is::PageTitle, Is::PageText]);
     conclusions.push(urls::processed_locally(facts));
     conclusions
 }

@@ -117,13 +117,19 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Reports whether a phase was gone through, at least in part.
+    /// Reports whether a phase was gone through, at least in part: one that ended early counts if it
+    /// opened a page.
     pub(super) fn was_done(&self, phase: Phase) -> bool {
-        self.observations
-            .journal
-            .stages
-            .iter()
-            .any(|stage| stage.phase == phase && !matches!(stage.outcome, Outcome::Skipped { .. }))
+        self.observations.journal.stages.iter().any(|stage| {
+            stage.phase == phase
+                && match stage.outcome {
+                    Outcome::Done => true,
+                    Outcome::Skipped { .. } => false,
+                    Outcome::Running | Outcome::Interrupted | Outcome::Failed { .. } => {
+                        !stage.visits.is_empty()
+                    }
+                }
+        })
     }
 
     /// Returns the visits of these phases whose pages were opened, as far as is known.

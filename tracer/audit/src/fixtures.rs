@@ -7,9 +7,10 @@ use super::{
     phase::Phase,
     report::{
         Answer, Conclusion, Count, DecodeStep, DependenceReport, DisclosureReport,
-        ExperimentReport, ExtentCount, IdentifierReport, Item, ItemKind, NotArrived, NotUnderstood,
-        Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading, RecipientReport,
-        Report, UnfinishedReport, UnreachedReport, VisitRecipient, VisitReport, WithVisitsReport,
+        ExperimentReport, ExtentCount, IdentifierReport, Item, ItemKind, LookupReport, NotArrived,
+        NotUnderstood, Persistence, PhaseReport, Protection, Question, REPORT_SCHEMA, Reading,
+        RecipientReport, Report, SenderReport, UnfinishedReport, UnreachedReport, VisitRecipient,
+        VisitReport, WithVisitsReport,
     },
 };
 use tracer_core::account::Attempt;
@@ -36,6 +37,7 @@ pub(crate) fn report() -> Report {
         ended: Some("2026-11-22T10:01:00Z".into()),
         complete: true,
         redacted: true,
+        summary: vec!["Tattler 1.2 reported 1 of 1 page that it opened.".into()],
         verdicts: vec![urls(), verdict(Question::SameAfterRestart, Answer::CannotTell)],
         phases: vec![phase()],
         recipients: vec![RecipientReport {
@@ -49,6 +51,22 @@ pub(crate) fn report() -> Report {
             phases: vec![Phase::Pages],
             unread_bytes: 0,
         }],
+        senders: vec![SenderReport {
+            sender: Sender::Browser,
+            name: "the browser itself".into(),
+            application: "tattler".into(),
+            requests: 1,
+            visits: 1,
+            scope: Some(Extent::Full),
+            identifiers: 0,
+            recipients: vec![COLLECTOR.into()],
+        }],
+        lookups: vec![LookupReport {
+            name: "t.collector.example".into(),
+            queries: 2,
+            phases: vec![Phase::Pages],
+        }],
+        lookups_uncounted: 0,
         identifiers: vec![IdentifierReport {
             value: "‹0badcafe›".into(),
             class: Some("uuid".into()),

@@ -15,6 +15,7 @@ use super::{
     differential::{Event as SentEvent, Findings, Samples, analyse},
     identifiers::{IdentifierHistory, IdentifierTracker},
     journal::{Journal, OpenMethod, Outcome, Stage},
+    lookups::Lookups,
     mentions::{CanaryMention, Titles, find_mentions},
     phase::Phase,
     understanding::{Opaque, Understanding},
@@ -65,6 +66,8 @@ pub struct Gatherer {
     understanding: Understanding,
     /// Recipients whose names were looked up while nothing was done.
     idle_lookups: BTreeSet<String>,
+    /// Names that were looked up, without the pages' own.
+    lookups: Lookups,
     /// What was sent during each experiment, by stage.
     samples: BTreeMap<usize, Samples>,
     /// The experiments as they were last analysed, by stage.
@@ -108,6 +111,8 @@ pub struct Observations {
     pub(super) experiments: Vec<Experiment>,
     /// Values of the browser's own requests whose meaning is not known, by place.
     pub(super) opaque: Vec<Opaque>,
+    /// Names that were looked up, without the pages' own.
+    pub(super) lookups: Lookups,
     pub(super) losses: Losses,
     pub(super) extensions: Extensions,
     pub(super) accounts: Accounts,
@@ -178,6 +183,7 @@ impl Gatherer {
             identifiers: IdentifierTracker::default(),
             understanding: Understanding::default(),
             idle_lookups: BTreeSet::new(),
+            lookups: Lookups::default(),
             samples: BTreeMap::new(),
             analysed: RefCell::default(),
         }
@@ -254,6 +260,7 @@ impl Gatherer {
             identifiers,
             opaque,
             experiments,
+            lookups: self.lookups.clone(),
             losses: *self.pipeline.losses(),
             extensions: self.pipeline.extensions().clone(),
             accounts,
@@ -329,6 +336,10 @@ impl Gatherer {
 
     fn add_name(&mut self, name: &ServerName) {
         let stage = self.journal.stage_at(name.time);
+        if !self.pages.iter().any(|page| page.canary.host() == name.name) {
+            let stage = stage.and_then(|at| self.journal.effective_stage(at));
+            self.lookups.add(name, stage);
+        }
         let Some((stage, phase)) =
             stage.and_then(|at| Some((at, self.journal.stages.get(at)?.phase)))
         else {

@@ -3,6 +3,7 @@
 //! ```text
 //! header       the audited browser, the run, and whether it was completed
 //! Verdicts     question, answer, reason, share read, evidence
+//! Who sent what  parts of the browser; names looked up
 //! Experiments  what depends on the visited pages
 //! Phases       visits and disclosures over time
 //! Recipients · Identifiers · Bytes read
@@ -26,6 +27,7 @@ pub(super) mod page;
 mod phases;
 mod reading;
 mod recipients;
+mod senders;
 #[cfg(test)]
 mod tests;
 pub(super) mod text;
@@ -48,6 +50,7 @@ pub fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
 fn document(report: &Report) -> Markup {
     let sections = [
         verdicts::section(report),
+        senders::section(report),
         experiments::section(report),
         phases::section(report),
         recipients::section(report),

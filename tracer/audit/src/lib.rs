@@ -24,11 +24,13 @@ mod gather;
 pub mod html;
 mod identifiers;
 pub mod journal;
+mod lookups;
 mod mentions;
 pub mod phase;
 mod place;
 pub mod report;
 pub mod scenario;
+mod summary;
 mod understanding;
 
 pub use conclusions::MIN_PERCENT_READ;

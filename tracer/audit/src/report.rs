@@ -5,6 +5,7 @@ mod answers;
 mod disclosures;
 mod reading;
 mod runs;
+mod senders;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ pub use self::{
         DependenceReport, ExperimentReport, PhaseReport, RecipientReport, VisitRecipient,
         VisitReport, WithVisitsReport,
     },
+    senders::{LookupReport, SenderReport},
 };
 use super::journal::Subject;
 
@@ -43,12 +45,24 @@ pub struct Report {
     pub complete: bool,
     /// True if values that reveal something about a person or device are digests.
     pub redacted: bool,
+    /// The result in three sentences. Empty in reports of earlier versions.
+    #[serde(default)]
+    pub summary: Vec<String>,
     /// The answers.
     pub verdicts: Vec<Conclusion>,
     /// The phases, in order.
     pub phases: Vec<PhaseReport>,
     /// Recipients of the browser's own requests, those that learned of the most pages first.
     pub recipients: Vec<RecipientReport>,
+    /// The parts of the browser that disclosed something, those that disclosed the most pages first.
+    #[serde(default)]
+    pub senders: Vec<SenderReport>,
+    /// Names that were looked up over DNS, without the pages' own, those with most queries first.
+    #[serde(default)]
+    pub lookups: Vec<LookupReport>,
+    /// Number of DNS queries for names that are not in the list.
+    #[serde(default)]
+    pub lookups_uncounted: u64,
     /// Identifiers, those sent with visited pages first.
     pub identifiers: Vec<IdentifierReport>,
     /// The experiments, in order.

@@ -108,6 +108,22 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns the programs, each with its arguments, with the values of the placeholders.
+    ///
+    /// Pages without TLS have no certificate. A program whose arguments name it (`{ca}`) is then left
+    /// out. So is each argument with another placeholder that has no value (`{spki}`, `{port}`).
+    pub fn filled(&self, values: &BTreeMap<&'static str, String>) -> Vec<Vec<String>> {
+        let lacks = |word: &str| placeholders(word).any(|name| lacks_value(name, values));
+        let names_ca = |word: &String| placeholders(word).any(|name| name == CA);
+        let parts = self.parts().iter();
+        let parts = parts.filter(|part| values.contains_key(CA) || !part.iter().any(names_ca));
+        let filled = parts.map(|part| {
+            let words = part.iter().filter(|word| !lacks(word));
+            words.map(|word| fill(word, values)).collect()
+        });
+        filled.collect()
+    }
+
     /// Returns the programs, each with its arguments.
     pub fn parts(&self) -> &[Vec<String>] {
         match self {
@@ -289,6 +305,14 @@ pub enum ScenarioError {
     },
 }
 
+/// Placeholder of the file with the certificate of the audit's server.
+const CA: &str = "ca";
+
+/// Reports whether a known placeholder has no value.
+fn lacks_value(name: &str, values: &BTreeMap<&'static str, String>) -> bool {
+    PLACEHOLDERS.contains(&name) && !values.contains_key(name)
+}
+
 /// Names of the placeholders in commands and files.
 pub const PLACEHOLDERS: [&str; 9] =
     ["profile", "url", "text", "hosts", "domain", "port", "spki", "ca", "package"];
@@ -355,6 +379,21 @@ mod tests {
         assert!(wrong("name = 'a'\n[commands]\nstart = []").contains("is empty"));
         assert!(wrong("name = 'a'\nnonsense = 1").contains("nonsense"));
         assert!(wrong("name = 'a'\n[phases.nonsense]").contains("nonsense"));
+    }
+
+    #[test]
+    fn without_tls_what_needs_a_certificate_is_left_out() {
+        let text =
+            "name = 'a'\n[commands]\nprepare = [['certutil', '-N'], ['certutil', '-i', '{ca}']]
+            start = ['b', '--trust={spki}', '{profile}']";
+        let commands = Scenario::parse(text).unwrap().commands;
+        let (prepare, start) = (commands.prepare.unwrap(), commands.start.unwrap());
+        let mut values = BTreeMap::from([("profile", "p".to_owned())]);
+        assert_eq!(prepare.filled(&values), [["certutil", "-N"]]);
+        assert_eq!(start.filled(&values), [["b", "p"]]);
+        values.extend([("ca", "f".to_owned()), ("spki", "s".to_owned())]);
+        assert_eq!(prepare.filled(&values)[1], ["certutil", "-i", "f"]);
+        assert_eq!(start.filled(&values), [["b", "--trust=s", "p"]]);
     }
 
     #[test]

@@ -374,8 +374,9 @@ fn values(
     site: Option<&Site>,
     pages: &[(tracer_audit::phase::Phase, Vec<canary::Canary>)],
 ) -> anyhow::Result<BTreeMap<&'static str, String>> {
-    let hosts: Vec<&str> =
-        pages.iter().flat_map(|(_, pages)| pages).map(canary::Canary::host).collect();
+    // Only names of tracer's own server lead to this machine.
+    let own = pages.iter().flat_map(|(_, pages)| pages).filter(|page| page.host_word.is_some());
+    let hosts: Vec<&str> = own.map(canary::Canary::host).collect();
     let mut values = BTreeMap::from([
         ("profile", scratch.profile().display().to_string()),
         ("hosts", hosts.join(",")),
@@ -455,6 +456,10 @@ fn warn_about_running(plan: &Plan) {
 
 /// Prints the answers.
 pub(super) fn print(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
+    for sentence in &report.summary {
+        writeln!(out, "{}", printable(sentence))?;
+    }
+    writeln!(out)?;
     for verdict in &report.verdicts {
         let answer = match verdict.answer {
             Answer::CannotTell => "cannot tell".to_owned(),

@@ -50,7 +50,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Report::from_json(json).with_context(|| path.display().to_string())
     };
     let reports: Vec<Report> = texts.iter().map(parse).collect::<Result<_, _>>()?;
-    let comparison = Comparison::new(&reports);
+    let sources = args.runs.iter().map(|run| Some(run.display().to_string()));
+    let comparison = Comparison::from_sources(sources.zip(&reports));
     if let Some((path, mut file)) = page {
         file.set_len(0)
             .and_then(|()| file.write_all(comparison.html().as_bytes()))

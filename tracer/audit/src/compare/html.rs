@@ -48,8 +48,9 @@ fn table(comparison: &Comparison) -> Markup {
 fn heading(run: &Run) -> Markup {
     html! {
         b { (Shown(&run.name)) }
-        span.aside { "run " code { (Shown(&run.run)) } }
+        span.aside { "run " code { (Shown(run.short())) } }
         @if let Some(began) = &run.began { span.aside { (time(began)) } }
+        @if let Some(source) = &run.source { span.aside { (Shown(source)) } }
         @if !run.complete { span.outcome { "incomplete" } }
     }
 }

@@ -125,3 +125,20 @@ fn reports_with_a_later_schema_are_refused() {
         assert!(matches!(err, ReadError::Form(_)), "{other}: {err}");
     }
 }
+
+#[test]
+fn two_runs_of_one_browser_have_different_headings() {
+    let run = |number: &str, began: &str| Report {
+        run: number.repeat(32),
+        began: Some(began.into()),
+        ..report()
+    };
+    let (first, second) = (run("a1", "2026-11-22T10:00:00Z"), run("a2", "2026-11-23T10:00:00Z"));
+    let sources = ["audits/first", "audits/second"].map(|source| Some(source.to_owned()));
+    let comparison = Comparison::from_sources(sources.into_iter().zip([&first, &second]));
+    let (text, page) = (comparison.text(100), comparison.html());
+    for heading in ["run a1a1a1a1a1a1 ", "2026-11-23T10:00:00Z", "audits/first", "audits/second"] {
+        assert!(text.contains(heading), "{heading}: {text}");
+    }
+    assert!(page.contains("audits/second") && page.contains("2026-11-23 10:00:00 UTC"));
+}

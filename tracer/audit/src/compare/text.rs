@@ -50,8 +50,9 @@ pub(super) fn text(comparison: &Comparison, width: usize) -> String {
 }
 
 fn heading(run: &Run) -> Vec<String> {
-    let mut lines = vec![run.name.clone(), format!("run {}", run.run)];
+    let mut lines = vec![run.name.clone(), format!("run {}", run.short())];
     lines.extend(run.began.clone());
+    lines.extend(run.source.clone());
     if !run.complete {
         lines.push("INCOMPLETE".into());
     }

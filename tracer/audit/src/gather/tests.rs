@@ -835,3 +835,24 @@ fn reports_made_live_and_from_the_trace_are_equal() {
     assert_eq!(answer(&live, Question::Urls), Yes);
     assert!(live.complete && live.reading.percent_read == Some(100), "{:#?}", live.reading);
 }
+
+#[test]
+fn a_phase_that_was_left_out_or_failed_is_not_answered_with_no() {
+    let silent = Browser { body: None, ..REPORTING };
+    let report = audit(&silent, &journal(&[]));
+    for question in [Question::TypedLetters, Question::AfterDeclining] {
+        assert_eq!(answer(&report, question), No, "{question:?}");
+    }
+    let report = audit(&silent, &journal(&[Phase::Typed]));
+    assert_eq!(answer(&report, Question::TypedLetters), CannotTell);
+    // A command failed before a page was opened.
+    let mut failed = journal(&[]);
+    let stage = failed.stages.iter_mut().find(|stage| stage.phase == Phase::Declined).unwrap();
+    stage.outcome = Outcome::Failed { reason: "exit code 1".into() };
+    stage.visits.clear();
+    let report = audit(&silent, &failed);
+    let verdict = report.verdict(Question::AfterDeclining).unwrap();
+    assert_eq!(verdict.answer, CannotTell);
+    assert!(verdict.detail.contains("exit code 1"), "{verdict:?}");
+    assert!(report.summary[2].contains("left out"), "{:?}", report.summary);
+}

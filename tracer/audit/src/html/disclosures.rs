@@ -11,7 +11,7 @@ use crate::{
     phase::Phase,
     report::{DecodeStep, DisclosureReport, Item, ItemKind, Report},
 };
-use tracer_core::finding::{Recipient, Sender, Severity, UrlRole};
+use tracer_core::finding::{Severity, UrlRole};
 
 /// Number of items shown for one request. The rest is in `report.json`.
 const MAX_ITEMS: usize = 24;
@@ -59,7 +59,9 @@ fn disclosure(report: &DisclosureReport) -> Markup {
                         @if let Some(path) = &report.path { (Shown(path)) }
                     }
                 }
-                @if let Some(reason) = &report.reason { p { (Shown(reason)) } }
+                @if let Some(reason) = &report.reason {
+                    p { (Shown(reason)) span.aside { "in the words of the rules' judgement table" } }
+                }
                 (facts(report))
                 @for item in report.items.iter().take(MAX_ITEMS) { (self::item(item)) }
                 @if report.items.len() > MAX_ITEMS {
@@ -134,19 +136,7 @@ fn label(item: &Item) -> Markup {
 }
 
 fn facts(report: &DisclosureReport) -> Markup {
-    let sender = match report.sender {
-        Sender::Browser => "the browser itself".to_owned(),
-        Sender::Extension => extension(report),
-        // Of the requests of pages to others, a report has only those that mention an audit's
-        // page, which itself contacts nobody.
-        Sender::Page if !matches!(report.who, Recipient::Maker { .. }) => {
-            "a script in the page that is not the page's: an extension's or the browser's"
-                .to_owned()
-        }
-        Sender::Page => "a page".to_owned(),
-        Sender::Navigation => "a navigation".to_owned(),
-        Sender::Unknown => "not known".to_owned(),
-    };
+    let sender = report.sender_in_words();
     html! {
         dl.facts {
             div { dt { "Recipient" } dd { bdi { (Shown(&report.recipient)) } ", " (Shown(&report.who.describe())) } }
@@ -162,16 +152,6 @@ fn facts(report: &DisclosureReport) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// Names an extension as far as it is known.
-fn extension(report: &DisclosureReport) -> String {
-    let id = report.extension_addon.as_ref().or(report.extension.as_ref());
-    match (&report.extension_name, id) {
-        (Some(name), Some(id)) => format!("the extension \"{name}\" ({id})"),
-        (_, Some(id)) => format!("the extension {id}"),
-        (_, None) => "an extension".to_owned(),
     }
 }
 

@@ -20,7 +20,8 @@ pub(super) fn header(report: &Report) -> Markup {
     html! {
         p.eyebrow { "Browser audit" }
         h1 { (Shown(&subject.full_name())) }
-        @if let Some(urls) = report.verdict(Question::Urls) {
+        @for sentence in &report.summary { p.lede { (Shown(sentence)) } }
+        @if report.summary.is_empty() && let Some(urls) = report.verdict(Question::Urls) {
             p.lede { (Shown(&urls.title)) " " (chip(urls)) " " (Shown(&urls.detail)) }
         }
         (state(report))

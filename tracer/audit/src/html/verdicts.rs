@@ -66,7 +66,8 @@ pub(super) fn section(report: &Report) -> Section {
         p.intro {
             "A “no” requires that at least " (report.reading.percent_needed)
             "\u{a0}% of the traffic was read. About pages, it also requires that nothing depended "
-            "on them in an experiment."
+            "on them in an experiment. Questions, answers and reasons are in tracer's words; what "
+            "the scenario says is marked as such."
         }
         table.verdicts.cards {
             (caption("Questions and answers. The numbers are links to the requests that prove them."))

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::sync::mpsc;
 
 use super::super::users::User;
-use tracer_audit::scenario::{Command, fill};
+use tracer_audit::scenario::Command;
 use tracer_core::alert::printable;
 
 /// Time to wait for a command. One that takes longer is the browser itself, and continues to run.
@@ -56,8 +56,7 @@ impl Actions {
     /// Runs the parts of a command, one after another. A part that does not end in time continues
     /// to run.
     pub(super) async fn run(&mut self, command: &Command) -> anyhow::Result<()> {
-        for part in command.parts() {
-            let words: Vec<String> = part.iter().map(|word| fill(word, &self.values)).collect();
+        for words in command.filled(&self.values) {
             let mut group = self.spawn(&words, Stdio::null())?;
             let begun = Instant::now();
             let ended = loop {
@@ -87,9 +86,8 @@ impl Actions {
 
     /// Runs a command, and returns the version in its output.
     pub(super) fn version(&mut self, command: &Command) -> Option<String> {
-        let words: Vec<String> =
-            command.parts().first()?.iter().map(|word| fill(word, &self.values)).collect();
-        let mut process = self.process(&words);
+        let parts = command.filled(&self.values);
+        let mut process = self.process(parts.first()?);
         let output = process.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
         // `dumpsys package` prints the version in one of many lines.

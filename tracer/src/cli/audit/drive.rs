@@ -129,7 +129,7 @@ impl Driver<'_> {
 
     async fn phase(&mut self, phase: Phase) -> Result<(), Stop> {
         if let Some(reason) = self.scenario.skipped(phase) {
-            return Err(Stop::Skipped(reason.to_owned()));
+            return Err(Stop::Skipped(format!("the scenario says: {reason}")));
         }
         match phase {
             Phase::Fresh => {
@@ -346,7 +346,8 @@ impl Driver<'_> {
         {
             let text = match how {
                 OpenMethod::Searched => canary.title.clone(),
-                _ => canary.url.split_once("://").map_or(&canary.url[..], |(_, rest)| rest).into(),
+                // With the scheme: browsers would try `http` at an address with a port.
+                _ => canary.url.clone(),
             };
             self.actions.values.insert("text", text.clone());
             self.visit(canary, how)?;
