@@ -184,6 +184,41 @@ fn alerts_are_shown_redacted_with_the_newest_last() {
 }
 
 #[test]
+fn the_page_of_alerts_is_private_redacted_and_loads_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = filled(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let page = at("alerts.html");
+    let write =
+        |arguments: &[&str]| alerts(&store, &[&["--html", text(&page)], arguments].concat());
+    let ended = write(&[]);
+    assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), "", ""));
+    assert_eq!(mode(&page), 0o600);
+    let shown = fs::read_to_string(&page).expect("a page");
+    for part in ["keeper", "collector.example", "story?q=‹", "default-src 'none'", "</html>"] {
+        assert!(shown.contains(part), "{part}");
+    }
+    for part in ["secret", "<script", "src=", "http-equiv=\"refresh"] {
+        assert!(!shown.contains(part), "{part}");
+    }
+
+    let again = write(&[]);
+    assert_eq!(again.code, Some(1), "{}", again.stderr);
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+    let selected = write(&["--force", "--application", "other", "--show-values"]);
+    assert_eq!(selected.code, Some(0), "{}", selected.stderr);
+    let shown = fs::read_to_string(&page).expect("a page");
+    assert!(shown.contains("of the application other") && shown.contains("No alert matches"));
+
+    fs::write(at("target"), "kept").expect("a file");
+    std::os::unix::fs::symlink(at("target"), at("link")).expect("a link");
+    let ended = alerts(&store, &["--html", text(&at("link")), "--force"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("symbolic link"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(at("target")).expect("a file"), "kept");
+}
+
+#[test]
 fn stored_evidence_can_be_decoded() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = filled(folder.path());

@@ -17,6 +17,7 @@
 //!
 //! Everything shown by colour is also shown by words or symbols, and every drawing also in numbers.
 
+pub mod alerts;
 mod arrivals;
 mod checking;
 mod disclosures;

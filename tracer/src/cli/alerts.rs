@@ -1,9 +1,11 @@
 //! `tracer alerts`: shows stored alerts, also during a run.
 
 mod groups;
+mod identifiers;
+mod page;
 
 use std::{
-    cmp::Reverse,
+    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,16 +16,19 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::json;
 
-use self::groups::Groups;
+use self::{
+    groups::Groups,
+    identifiers::{Mentions, Ranked},
+};
 use super::{Usage, confine, style, terminal_of_output, times};
 use crate::{
+    files::{self, Existing},
     sink::Terminal,
     store::{Query, Reader, StoredAlert, default_place},
 };
 use tracer_core::{
     alert::{Alert, Style, printable, redact::Redactor, rfc3339, text},
     finding::Severity,
-    judge::Sighting,
     wording::counted,
 };
 
@@ -36,7 +41,8 @@ use tracer_core::{
   tracer alerts --since 2h                  alerts of the last two hours
   tracer alerts --severity high --json      high and critical alerts as JSON lines
   tracer alerts --recipient example.com     alerts about requests to example.com and hosts below it
-  tracer alerts --identifiers               identifiers that were sent, and their recipients")]
+  tracer alerts --identifiers               identifiers that were sent, and their recipients
+  tracer alerts --html alerts.html          one page for a browser, to read and to pass on")]
 pub(super) struct Args {
     /// Show only alerts that were seen at or after this time: 2h (ago), 2026-11-22, or RFC 3339
     /// (UTC)
@@ -54,8 +60,8 @@ pub(super) struct Args {
     /// Show only alerts about requests to this host, or to hosts below it
     #[arg(long, value_name = "HOST", conflicts_with = "identifiers")]
     recipient: Option<String>,
-    /// Show the identifiers that were sent instead of the alerts: first those that several
-    /// applications share, or that outlive a process
+    /// Show the identifiers that were sent instead of the alerts: first those that last, then those
+    /// sent with visited pages, then those that several applications share
     #[arg(long, conflicts_with_all = ["until", "severity"])]
     identifiers: bool,
     /// Print each alert in one line on a terminal too, and do not group alerts
@@ -64,6 +70,13 @@ pub(super) struct Args {
     /// Print JSON lines (see docs/reference/store.md)
     #[arg(long)]
     json: bool,
+    /// Write the alerts, in groups, and the identifiers to this new file as a page that loads nothing
+    /// from elsewhere. Only its owner will be able to read it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "full", "identifiers"])]
+    html: Option<PathBuf>,
+    /// Let --html replace an existing file
+    #[arg(long, requires = "html")]
+    force: bool,
     /// Show values in queries, identifiers and typed text. By default only digests are shown
     #[arg(long)]
     show_values: bool,
@@ -114,6 +127,7 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     let terminal = terminal_of_output().filter(|_| !args.full && !args.json);
+    let page = args.page().transpose()?;
     // The store is open, with the files next to it, and the time zone is known.
     confine::to_open_files()?;
     let redactor = if args.show_values {
@@ -121,32 +135,27 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         Redactor::keyed(reader.key().with_context(|| cannot_read(&path))?)
     };
+    if let Some((mut file, terminal)) = page {
+        let mut groups = Groups::new(groups::ON_PAGE);
+        args.each_alert(&reader, &query, |stored| {
+            let alert = stored.alert.clone().redacted(&redactor);
+            groups.add(&stored, &alert, Style::default());
+            Ok(())
+        })
+        .with_context(|| cannot_read(&path))?;
+        let identifiers = args.identifiers(&reader, &query).with_context(|| cannot_read(&path))?;
+        page::write(groups, &identifiers, args.selection(), &redactor, &terminal, &mut file)
+            .context("cannot write the page")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let out = io::BufWriter::new(io::stdout().lock());
-    let groups = terminal.map(|terminal| (Groups::default(), terminal));
+    let groups = terminal.map(|terminal| (Groups::new(groups::ON_TERMINAL), terminal));
     let mut list = List { out, style: style(), redactor, json: args.json, groups, shown: 0 };
     if args.identifiers {
-        let mut sightings = Vec::new();
-        let read = reader.sightings(|sighting| {
-            let is_recent = query.since.is_none_or(|since| sighting.last >= since);
-            let named = |name: &String| {
-                sighting.applications.iter().any(|by| by.eq_ignore_ascii_case(name))
-            };
-            if is_recent && query.application.as_ref().is_none_or(named) {
-                sightings.push(sighting);
-            }
-            anyhow::Ok(())
-        });
-        sightings.sort_by_key(|sighting| Reverse(importance(sighting)));
-        read.and_then(|()| Ok(sightings.iter().try_for_each(|sighting| list.sighting(sighting))?))
+        args.identifiers(&reader, &query)
+            .and_then(|ranked| Ok(ranked.iter().try_for_each(|one| list.identifier(one))?))
     } else {
-        let is_wanted =
-            |alert: &Alert| args.recipient.as_ref().is_none_or(|name| sent_to(alert, name));
-        reader.alerts(&query, |stored| {
-            if is_wanted(&stored.alert) {
-                list.alert(stored)?;
-            }
-            anyhow::Ok(())
-        })
+        args.each_alert(&reader, &query, |stored| Ok(list.alert(stored)?))
     }
     .with_context(|| cannot_read(&path))?;
     if let Some((groups, terminal)) = list.groups.take() {
@@ -161,11 +170,66 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the rank of an identifier: those that several applications share or that outlive a
-/// process come before others, and then those that went to the most sites.
-fn importance(sighting: &Sighting) -> impl Ord + use<> {
-    let is_shared = sighting.applications.len() > 1;
-    (is_shared, sighting.lasts(), sighting.recipients.len(), sighting.requests)
+impl Args {
+    /// Opens the page to write, and finds out the local time zone.
+    fn page(&self) -> Option<anyhow::Result<(File, Terminal)>> {
+        let path = self.html.as_deref()?;
+        let existing = if self.force { Existing::Replace } else { Existing::Refuse };
+        let file = files::create(path, existing)
+            .with_context(|| format!("--html: cannot write {}", path.display()));
+        let terminal = Terminal { columns: 80, zone: jiff::tz::TimeZone::system() };
+        Some(file.map(|file| (file, terminal)))
+    }
+
+    /// Calls `each` with the selected alerts, in the order of time.
+    fn each_alert(
+        &self,
+        reader: &Reader,
+        query: &Query,
+        mut each: impl FnMut(StoredAlert) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let is_wanted =
+            |alert: &Alert| self.recipient.as_ref().is_none_or(|name| sent_to(alert, name));
+        reader.alerts(query, |stored| match is_wanted(&stored.alert) {
+            true => each(stored),
+            false => Ok(()),
+        })
+    }
+
+    /// Returns the selected identifiers, the most important first.
+    fn identifiers(&self, reader: &Reader, query: &Query) -> anyhow::Result<Vec<Ranked>> {
+        let mut mentions = Mentions::default();
+        reader.alerts(&Query::default(), |stored| {
+            mentions.add(&stored.alert);
+            anyhow::Ok(())
+        })?;
+        let mut sightings = Vec::new();
+        reader.sightings(|sighting| {
+            let is_recent = query.since.is_none_or(|since| sighting.last >= since);
+            let named = |name: &String| {
+                sighting.applications.iter().any(|by| by.eq_ignore_ascii_case(name))
+            };
+            if is_recent && query.application.as_ref().is_none_or(named) {
+                sightings.push(sighting);
+            }
+            anyhow::Ok(())
+        })?;
+        Ok(mentions.rank(sightings))
+    }
+
+    /// Describes what the alerts were selected by.
+    fn selection(&self) -> Vec<String> {
+        let least = self.severity.map(|level| Severity::from(level).as_str().to_owned());
+        let options = [
+            ("seen since", &self.since),
+            ("first seen before", &self.until),
+            ("of at least the severity", &least),
+            ("of the application", &self.application),
+            ("sent to the host", &self.recipient),
+        ];
+        let chosen = options.into_iter().filter_map(|(what, value)| Some((what, value.as_ref()?)));
+        chosen.map(|(what, value)| format!("{what} {}", printable(value))).collect()
+    }
 }
 
 /// Reports whether an alert's request went to this host or to one below it.
@@ -250,8 +314,9 @@ impl<W: Write> List<W> {
         }
     }
 
-    fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
+    fn identifier(&mut self, ranked: &Ranked) -> io::Result<()> {
         self.shown += 1;
+        let Ranked { sighting, with_visits, lasts } = ranked;
         let value = self.redactor.value(&sighting.value);
         let time = |unix| (unix > 0).then(|| rfc3339(unix));
         if self.json {
@@ -259,13 +324,20 @@ impl<W: Write> List<W> {
             line["value"] = value.into();
             line["first"] = json!(time(sighting.first));
             line["last"] = json!(time(sighting.last));
+            line["lasts"] = json!(lasts);
+            line["with_visits"] = json!(with_visits);
             return writeln!(self.out, "{line}");
         }
         let names = |names: &[String]| printable(&names.join(", "));
         let time = |unix| time(unix).unwrap_or_else(|| "an unknown time".into());
+        let lasts = if *lasts { ", lasting" } else { "" };
+        let visits = match with_visits {
+            0 => String::new(),
+            count => format!(", with visited pages in {}", counted(*count, "alert")),
+        };
         writeln!(
             self.out,
-            "{}{}  {} to {}: {}, {}, {}\n    by {}\n    to {}",
+            "{}{}  {} to {}: {}, {}, {}{lasts}{visits}\n    by {}\n    to {}",
             printable(&value),
             sighting
                 .class

@@ -90,14 +90,14 @@ fn summary(report: &DisclosureReport) -> Markup {
     }
 }
 
-fn severity_class(severity: Severity) -> &'static str {
+pub(super) fn severity_class(severity: Severity) -> &'static str {
     match severity {
         Severity::Info | Severity::Low => "open",
         Severity::Medium | Severity::High | Severity::Critical => "adverse",
     }
 }
 
-fn severity_word(severity: Severity) -> String {
+pub(super) fn severity_word(severity: Severity) -> String {
     severity.label().to_lowercase()
 }
 

@@ -113,7 +113,9 @@ pub fn disclosure(alert: &Alert, style: Style) -> String {
         let _ = write!(text, " and {others} more");
     }
     text += &visit(main);
-    text += &identifier(alert, main);
+    if let Some(identifier) = identifier(alert) {
+        let _ = write!(text, ", with the identifier {identifier}");
+    }
     if alert.content.private == Some(true) {
         text += ", in a private window";
     }
@@ -255,17 +257,14 @@ fn visit(finding: &FindingReport) -> String {
     }
 }
 
-/// Returns the identifier that was sent with a finding: the first of those that
-/// identify best.
-fn identifier(alert: &Alert, main: &FindingReport) -> String {
+/// Returns the identifier that was sent with what an alert is about, and its lifetime: the first of
+/// those that identify best. `None` if the alert is about an identifier.
+pub fn identifier(alert: &Alert) -> Option<String> {
     let findings = alert.content.findings.iter();
     let identifiers = findings.filter(|finding| finding.kind == Kind::Identifier);
     let best = identifiers.rev().max_by_key(|finding| finding.identification);
-    best.filter(|_| main.kind != Kind::Identifier)
-        .map(|finding| {
-            format!(", with the identifier {}{}", printable(&finding.value), lifetime(finding))
-        })
-        .unwrap_or_default()
+    best.filter(|_| main_finding(alert).is_some_and(|main| main.kind != Kind::Identifier))
+        .map(|finding| printable(&finding.value) + &lifetime(finding))
 }
 
 /// Returns the lifetime of an identifier and the reason for it, in brackets.

@@ -1,6 +1,7 @@
 //! Alerts grouped by who sent what to whom.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     io::{self, Write},
 };
@@ -13,48 +14,81 @@ use tracer_core::{
 
 use crate::{sink::Terminal, store::StoredAlert};
 
-/// Number of alerts to list in a group, the most severe first.
-const LISTED: usize = 8;
+/// Number of alerts that a terminal shows of a group, the most severe first.
+pub(super) const ON_TERMINAL: usize = 8;
+
+/// Number of alerts that a page shows of a group.
+pub(super) const ON_PAGE: usize = 100;
 
 /// Maximum number of groups. Alerts of others are only counted.
 const MAX_GROUPS: usize = 4096;
 
 /// Alerts by sender and recipient.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Groups {
     groups: BTreeMap<Key, Group>,
+    /// Number of alerts that are listed of each group.
+    listed: usize,
     /// Number of alerts that are in no group, because there are too many.
     beyond: u64,
 }
 
 /// The sender and the recipient of a group's alerts.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    culprit: String,
-    uid: u32,
-    addressee: String,
+pub(super) struct Key {
+    pub(super) culprit: String,
+    pub(super) uid: u32,
+    pub(super) addressee: String,
 }
 
+/// The alerts of one sender about one recipient.
 #[derive(Debug)]
-struct Group {
-    alerts: u64,
-    occurrences: u64,
-    first: u64,
-    last: u64,
+pub(super) struct Group {
+    pub(super) alerts: u64,
+    pub(super) occurrences: u64,
+    pub(super) first: u64,
+    pub(super) last: u64,
     /// The most severe alerts; of equally severe ones, the most frequent.
-    listed: Vec<Listed>,
+    pub(super) listed: Vec<Listed>,
 }
 
+/// An alert of a group.
 #[derive(Debug)]
-struct Listed {
-    id: i64,
-    severity: Option<Severity>,
-    occurrences: u64,
+pub(super) struct Listed {
+    pub(super) id: i64,
+    pub(super) severity: Option<Severity>,
+    pub(super) reason: Option<String>,
     severity_text: String,
-    subject: String,
+    pub(super) subject: String,
+    pub(super) identifier: Option<String>,
+    pub(super) chain: Option<String>,
+    pub(super) is_private: bool,
+    pub(super) occurrences: u64,
+    pub(super) first: u64,
+    pub(super) last: u64,
 }
 
 impl Groups {
+    /// Creates a list that shows up to `listed` alerts of each group.
+    pub(super) fn new(listed: usize) -> Self {
+        Self { groups: BTreeMap::new(), listed, beyond: 0 }
+    }
+
+    /// Returns the number of alerts that are in no group.
+    pub(super) fn beyond(&self) -> u64 {
+        self.beyond
+    }
+
+    /// Returns the groups: the most severe first, of equally severe ones that with the latest alert.
+    pub(super) fn by_severity(self) -> impl Iterator<Item = (Key, Group)> {
+        let mut groups: Vec<_> = self.groups.into_iter().collect();
+        groups.sort_by_key(|(_, group)| {
+            let severest = group.listed.iter().map(|one| one.severity).max();
+            Reverse((severest, group.last))
+        });
+        groups.into_iter()
+    }
+
     /// Adds an alert whose values are redacted.
     pub(super) fn add(&mut self, stored: &StoredAlert, alert: &Alert, style: Style) {
         let key = Key {
@@ -70,9 +104,15 @@ impl Groups {
         let listed = Listed {
             id: stored.id,
             severity: alert.severity,
-            occurrences,
+            reason: alert.reason.clone(),
             severity_text: text::severity(alert, style).unwrap_or_default(),
             subject: text::subject(alert, style),
+            identifier: text::identifier(alert),
+            chain: text::chain(alert),
+            is_private: alert.content.private == Some(true),
+            occurrences,
+            first: stored.time,
+            last: stored.last,
         };
         let group = self.groups.entry(key).or_insert(Group {
             alerts: 0,
@@ -85,10 +125,10 @@ impl Groups {
         group.occurrences += occurrences;
         group.first = group.first.min(stored.time);
         group.last = group.last.max(stored.last);
-        let rank = |one: &Listed| std::cmp::Reverse((one.severity, one.occurrences));
+        let rank = |one: &Listed| Reverse((one.severity, one.occurrences));
         let at = group.listed.partition_point(|one| rank(one) <= rank(&listed));
         group.listed.insert(at, listed);
-        group.listed.truncate(LISTED);
+        group.listed.truncate(self.listed);
     }
 
     /// Writes the groups, the one with the latest alert last.
@@ -155,7 +195,7 @@ mod tests {
     }
 
     fn shown(alerts: &[StoredAlert], columns: usize) -> String {
-        let mut groups = Groups::default();
+        let mut groups = Groups::new(ON_TERMINAL);
         for stored in alerts {
             groups.add(stored, &stored.alert, Style::default());
         }
