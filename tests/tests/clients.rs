@@ -2,7 +2,9 @@
 //! request, which raises an alert.
 
 use std::{
-    os::unix::process::CommandExt as _,
+    fs::{self, Permissions},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -16,6 +18,9 @@ use tracer_tests::{
     watched::{is_alert, lines},
     web::{COLLECTOR, Protocol, Reader, Request, Web, installed},
 };
+
+/// The page of another site that clients disclose.
+const PAGE: &str = "https://news.example.org/politics/story-42";
 
 /// A command line program and the request with which it discloses a page.
 struct Client {
@@ -93,9 +98,81 @@ fn w3m_is_read_through_openssl() {
     });
 }
 
+/// Go since 1.17 passes arguments in registers.
+#[test]
+fn go_program_is_read_over_http2() {
+    assert_go_is_read("bazelisk", Protocol::Http2);
+}
+
+#[test]
+fn go_program_with_arguments_on_the_stack_is_read() {
+    assert_go_is_read("bazelisk-2021", Protocol::Http1);
+}
+
+/// Makes a Go program, which gets a file from a configured server, disclose a page in the
+/// address of that file.
+fn assert_go_is_read(build: &str, protocol: Protocol) {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/builds")).join(build);
+    if !skip::root() || !skip::met(path.is_file(), "bazelisk (`cargo xtask setup --tests`)") {
+        return;
+    }
+    let Some(mut web) = Web::start(protocol, Reader::Hasty) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join(build);
+    fs::copy(path, &program).expect("a copy");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("own file");
+    // Probed before it runs.
+    let mut run = Running::start(&[
+        "--exe",
+        program.to_str().expect("a path in UTF-8"),
+        "--json",
+        "--show-values",
+        "--verbose",
+    ]);
+    let probed = |line: &str| line.contains("reading crypto/tls.(*Conn).writeRecordLocked");
+    run.expect_stderr(probed, Duration::from_secs(90), "the program is not probed");
+
+    let query = format!("page={}&file=", PAGE.replace(':', "%3A").replace('/', "%2F"));
+    let output = Command::new(&program)
+        .arg("version")
+        .env("BAZELISK_BASE_URL", web.url("localhost", &format!("/report?{query}")))
+        .env("BAZELISK_HOME", folder.path())
+        .env("SSL_CERT_FILE", web.ca())
+        .env("USE_BAZEL_VERSION", "7.0.0")
+        .stdin(Stdio::null())
+        .output()
+        .expect("a client");
+    // What it got is not Bazel.
+    let said = String::from_utf8_lossy(&output.stderr);
+    let request = Request {
+        method: "GET".into(),
+        authority: web.authority("localhost"),
+        path: format!("/report?{query}/7.0.0/bazel-7.0.0-linux-x86_64"),
+    };
+    assert!(web.wait_for(std::slice::from_ref(&request)).contains(&request), "{said}");
+    let alert = run.wait_for_json(is_alert);
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+
+    assert_eq!(alert["hook"], "go_tls", "{alert:#}");
+    assert_eq!(alert["request"]["protocol"], protocol.alpn(), "{alert:#}");
+    assert_eq!(alert["request"]["path"], *request.path, "{alert:#}");
+    assert_eq!(alert["complete"], true, "{alert:#}");
+    assert!(has_finding(&alert, "query:page", PAGE), "{alert:#}");
+    let output = lines(&ended.stdout);
+    assert_eq!(output.iter().filter(|line| is_alert(line)).count(), 1, "{}", ended.stdout);
+    // The ciphertext is recognised as that of the plaintext.
+    let summary = output.last().expect("a summary");
+    let account = &summary["applications"][0];
+    assert_eq!(account["percent_read"], 100, "{summary:#}");
+    assert!(account["sockets"]["read_in_plain_bytes"].as_u64() > Some(0), "{summary:#}");
+}
+
 /// Makes the client disclose a page of another site, under an unused UID.
 fn assert_alert(client: &Client) {
-    const PAGE: &str = "https://news.example.org/politics/story-42";
     let program = client.program;
     if !skip::root()
         || !skip::met(installed(program), &format!("{program} (`cargo xtask setup --tests`)"))

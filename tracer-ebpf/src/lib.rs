@@ -106,6 +106,8 @@ pub mod hook {
     /// NSS's `AES_AEAD`, which encrypts and decrypts, or `ChaCha20Poly1305_Encrypt`, for a QUIC
     /// packet. The payload begins with a [`SealedHeader`](super::SealedHeader).
     pub const NSS_AEAD: u8 = 21;
+    /// `writeRecordLocked` of Go's `crypto/tls`, for application data.
+    pub const GO_TLS: u8 = 22;
 }
 
 /// Flags in [`RecordHeader::flags`].

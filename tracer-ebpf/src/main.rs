@@ -1,6 +1,6 @@
 //! The programs that tracer runs in the kernel.
 //!
-//! [`sends`], [`sys_enter`], [`tls`], [`seal`] and [`process`] contain thin entry points
+//! [`sends`], [`sys_enter`], [`tls`], [`golang`], [`seal`] and [`process`] contain thin entry points
 //! over one capture core: [`scope`] decides whether the current process is
 //! watched, [`kernel`] finds the socket of a file descriptor, [`sock`] describes
 //! the socket, [`message`] gathers the bytes, and [`capture`] fills a record and
@@ -16,6 +16,8 @@
 mod capture;
 #[cfg(target_arch = "bpf")]
 mod counters;
+#[cfg(target_arch = "bpf")]
+mod golang;
 #[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]

@@ -28,18 +28,18 @@ use crate::{
 /// A write in progress.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Call {
+pub(crate) struct Call {
     /// Key of the connection: of the process and the library's object.
-    key: u64,
+    pub(crate) key: u64,
     /// Address of the plaintext.
-    buffer: u64,
+    pub(crate) buffer: u64,
     /// Length of the plaintext.
-    len: u64,
+    pub(crate) len: u64,
     /// Address at which the library stores the number of bytes that it accepted
     /// (`SSL_write_ex`).
-    written: u64,
+    pub(crate) written: u64,
     /// One of [`hook`].
-    hook: u64,
+    pub(crate) hook: u64,
 }
 
 /// Writes in progress, by thread. Least recently used entries are evicted first:
@@ -184,7 +184,7 @@ fn leave(hook: u8, returned: i64) {
 /// Puts the head of a write into the ring buffer, in the smallest slot that has
 /// room for it: the size of a reservation must be a constant.
 #[inline(always)]
-fn submit(hook: u8, process: WatchedProcess, call: &Call, accepted: u64) {
+pub(crate) fn submit(hook: u8, process: WatchedProcess, call: &Call, accepted: u64) {
     let Some(policy) = scope::policy(process.slot) else {
         return count(Counter::Internal);
     };

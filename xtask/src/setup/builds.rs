@@ -1,8 +1,8 @@
 //! Programs in which the functions of TLS libraries are hard to find, for the tests of
-//! `tracer locate`. They are fetched from npm and PyPI, and not installed or run.
+//! `tracer locate`. They are fetched from npm and PyPI, and not installed. Tests run those in Go.
 //!
 //! ```text
-//! tests/fixtures/builds/builds.tsv    which, with their sizes: 200 MB in all
+//! tests/fixtures/builds/builds.tsv    which, with their sizes: 250 MB in all
 //! CACHE/builds/NAME-VERSION           one file of each, 500 MB in all
 //! .tools/builds/NAME                  a link to it
 //! ```

@@ -160,11 +160,13 @@ pub enum Hook {
     AeadSeal = hook::AEAD_SEAL,
     /// NSS's functions that encrypt QUIC packets, before they do.
     NssAead = hook::NSS_AEAD,
+    /// The function of Go's `crypto/tls` that writes records, when it is entered.
+    GoTls = hook::GO_TLS,
 }
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SysEnter,
         Self::Fentry,
         Self::Kprobe,
@@ -175,6 +177,7 @@ impl Hook {
         Self::PrWrite,
         Self::AeadSeal,
         Self::NssAead,
+        Self::GoTls,
     ];
 
     /// Returns the hook with this number in the ABI of the programs.

@@ -17,7 +17,8 @@
 //!
 //! A send of ciphertext outside a write is recognised by its thread and by the
 //! length of its records, which exceeds that of the write by the overhead of the
-//! cipher. Each write explains as many bytes as it has.
+//! cipher. Each write explains as many bytes as it has. Go sends within the write
+//! as well, but nothing marks its sends, and it writes records of any length.
 //!
 //! QUIC packets and their datagrams are paired by [`Sealed`].
 
@@ -54,7 +55,8 @@ const APPLICATION_DATA: u8 = 23;
 
 /// Overhead of an encrypted record over its plaintext: of AES-GCM in TLS 1.2, of
 /// all ciphers in TLS 1.3, and of ChaCha20-Poly1305 in TLS 1.2.
-const OVERHEADS: [u32; 3] = [8 + 16, 1 + 16, 16];
+const OVERHEADS: [u32; 3] = [8 + 16, 1 + 16, MIN_OVERHEAD];
+const MIN_OVERHEAD: u32 = 16;
 
 /// Pairs the sends and writes of all processes. It has bounded memory.
 #[derive(Debug, Default)]
@@ -76,6 +78,8 @@ struct Write {
     time: BootTime,
     /// Number of bytes that no record explained yet.
     left: u32,
+    /// Set if its records can be shorter than it, although there is room for more.
+    is_split: bool,
 }
 
 impl Pairing {
@@ -163,7 +167,13 @@ impl Pairing {
         if self.writes.len() >= MAX_WRITES {
             self.writes.pop_front();
         }
-        self.writes.push_back(Write { tid: record.process.tid, key, time: record.time, left });
+        self.writes.push_back(Write {
+            tid: record.process.tid,
+            key,
+            time: record.time,
+            left,
+            is_split: record.hook == Hook::GoTls,
+        });
     }
 
     fn forget_writes(&mut self, now: BootTime) {
@@ -185,7 +195,7 @@ impl Pairing {
             });
             if let Some(write) = write {
                 found = Some(write.key);
-                write.left -= write.left.min(MAX_PLAIN);
+                write.left -= write.plain(len);
             }
         }
         self.writes.retain(|write| write.left > 0);
@@ -197,7 +207,18 @@ impl Write {
     /// Reports whether an encrypted record of this length holds the next bytes.
     fn fits(&self, len: u32) -> bool {
         let plain = self.left.min(MAX_PLAIN);
-        OVERHEADS.iter().any(|overhead| plain + overhead == len)
+        let is_whole = OVERHEADS.iter().any(|overhead| plain + overhead == len);
+        is_whole || self.is_split && (MIN_OVERHEAD + 1..plain + MIN_OVERHEAD).contains(&len)
+    }
+
+    /// Returns the number of bytes that an encrypted record of this length holds, or a few more:
+    /// a write must not explain records that are not its own.
+    fn plain(&self, len: u32) -> u32 {
+        let whole = self.left.min(MAX_PLAIN);
+        match self.is_split {
+            true => len.saturating_sub(MIN_OVERHEAD).min(whole),
+            false => whole,
+        }
     }
 }
 

@@ -102,6 +102,8 @@ impl Programs {
             Name::AeadSealv => Self::Entry("aead_sealv"),
             Name::AesAead => Self::Entry("nss_aes_aead"),
             Name::ChaCha20Encrypt => Self::Entry("nss_chacha20_encrypt"),
+            Name::GoWriteRecord => Self::Entry("go_write_record"),
+            Name::GoWriteRecordStack => Self::Entry("go_write_record_stack"),
         }
     }
 

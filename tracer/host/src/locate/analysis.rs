@@ -8,6 +8,7 @@ use super::cache::{Cache, Key};
 use super::code::{MAX_FUNCTION, Targets};
 use super::elf::{Dynamic, ElfError, Image, SymbolTable};
 use super::errors::FileArgument;
+use super::golang::{Convention, WriteRecord};
 use super::minidebuginfo::{self, MAX_PACKED};
 use super::prologue::{self, Probes};
 use super::search::{self, Users};
@@ -84,6 +85,7 @@ impl<'a> Analysis<'a> {
         }
         analysis.unread(&strings)?;
         analysis.freebl(&dynamic)?;
+        analysis.golang()?;
         analysis.explain(&imported, &dynamic);
         analysis.functions.sort_by_key(|function| function.name);
         analysis.missing.sort_by_key(|missing| missing.name);
@@ -184,11 +186,9 @@ impl<'a> Analysis<'a> {
 
     /// Adds the libraries that are not read.
     fn unread(&mut self, strings: &Strings) -> io::Result<()> {
-        let go = golang::find(self.image)?;
         let conscrypt = strings.conscrypt && !self.is_settled(Name::SslWrite);
         let all = [
             strings.rustls.then_some((Library::Rustls, Reason::Rustls)),
-            go.map(|found| (Library::GoCryptoTls, Reason::Go(found.write))),
             conscrypt.then_some((Library::Conscrypt, Reason::Conscrypt)),
         ];
         for (library, reason) in all.into_iter().flatten() {
@@ -248,6 +248,27 @@ impl<'a> Analysis<'a> {
                 let missing: Vec<Missing> = missing.collect();
                 self.missing.extend(missing);
             }
+        }
+        Ok(())
+    }
+
+    /// Looks up the functions of Go's package in the table of functions.
+    fn golang(&mut self) -> io::Result<()> {
+        let library = Library::GoCryptoTls;
+        for found in golang::find(self.image)?.into_iter().flat_map(|found| found.0) {
+            self.libraries.insert(library);
+            let WriteRecord { address, convention, probes } = match found {
+                Ok(found) => found,
+                Err(address) => {
+                    self.unread.push(Unread { library, reason: Reason::Go(address) });
+                    continue;
+                }
+            };
+            let name = match convention {
+                Convention::Registers => Name::GoWriteRecord,
+                Convention::Stack => Name::GoWriteRecordStack,
+            };
+            self.add_probed(name, library, Method::Pclntab, address, probes);
         }
         Ok(())
     }
@@ -320,12 +341,6 @@ impl<'a> Analysis<'a> {
         address: u64,
         size: u64,
     ) -> io::Result<()> {
-        let aligned = self.image.arch == Arch::X86_64 || address.is_multiple_of(4);
-        let offset = self.image.offset_of(address).filter(|_| aligned);
-        let (Some(file_offset), Some(_)) = (offset, self.image.code_at(address)) else {
-            self.missing.push(Missing { name, reason: Reason::NotCode });
-            return Ok(());
-        };
         let probes = match self.image.arch {
             // Too long to search for branches. A probe at the entry is always correct.
             _ if size > MAX_FUNCTION => Probes::entry(),
@@ -337,16 +352,27 @@ impl<'a> Analysis<'a> {
                 prologue::choose(&code, name.arguments())
             }
         };
-        let virtual_address = address;
-        self.functions.push(Function {
-            name,
-            library,
-            method,
-            virtual_address,
-            file_offset,
-            probes,
-        });
+        self.add_probed(name, library, method, address, probes);
         Ok(())
+    }
+
+    /// Adds the function at `address`, whose probes are known.
+    fn add_probed(
+        &mut self,
+        name: Name,
+        library: Library,
+        method: Method,
+        virtual_address: u64,
+        probes: Probes,
+    ) {
+        let aligned = self.image.arch == Arch::X86_64 || virtual_address.is_multiple_of(4);
+        let offset = self.image.offset_of(virtual_address).filter(|_| aligned);
+        let (Some(file_offset), Some(_)) = (offset, self.image.code_at(virtual_address)) else {
+            self.missing.push(Missing { name, reason: Reason::NotCode });
+            return;
+        };
+        let function = Function { name, library, method, virtual_address, file_offset, probes };
+        self.functions.push(function);
     }
 
     /// Adds the reason for every expected function that was not found.
@@ -428,6 +454,7 @@ impl Symbols {
             Name::SslWriteEx => Library::OpenSsl,
             Name::AeadSealScatter | Name::AeadSeal | Name::AeadSealv => Library::BoringSsl,
             Name::AesAead | Name::ChaCha20Encrypt => Library::Nss,
+            Name::GoWriteRecord | Name::GoWriteRecordStack => Library::GoCryptoTls,
             Name::SslWrite => {
                 let boringssl = |s: &Symbol| s.name >= Name::ALL.len() && s.address.is_some();
                 if self.0.iter().any(boringssl) { Library::BoringSsl } else { Library::OpenSsl }

@@ -12,14 +12,12 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use object::LittleEndian as LE;
-use object::elf::{R_AARCH64_RELATIVE, R_X86_64_RELATIVE, Rela64};
-
 use super::code::{self, Targets};
-use super::elf::{Dynamic, Image, entries};
-use super::source::{Fields, WINDOW};
+use super::elf::{Dynamic, Image};
+use super::pointers;
+use super::source::Fields;
 use super::symbols;
-use super::{Arch, Name, Reason};
+use super::{Name, Reason};
 
 const GET_VECTOR: &str = "FREEBL_GetVector";
 
@@ -54,7 +52,7 @@ pub(super) fn find(image: &Image<'_>, dynamic: &Dynamic) -> io::Result<Option<Fo
     let mut found = FUNCTIONS;
     for (_, place) in &mut found {
         let pointer = vector.saturating_add(POINTER * (1 + *place));
-        match function(image, dynamic, pointer)? {
+        match function(image, pointer)? {
             Some(address) => *place = address,
             None => return Ok(Some(Err(Reason::NotCode))),
         }
@@ -88,28 +86,9 @@ fn vectors(image: &Image<'_>, address: u64, size: u64) -> io::Result<BTreeSet<u6
 }
 
 /// Returns the address of the function to which the pointer at `pointer` refers once the file is
-/// loaded: the addend of its relocation or, where the linker packs relocations (`DT_RELR`), its
-/// value in the file.
-fn function(image: &Image<'_>, dynamic: &Dynamic, pointer: u64) -> io::Result<Option<u64>> {
-    let relative = match image.arch {
-        Arch::X86_64 => R_X86_64_RELATIVE,
-        Arch::Arm64 => R_AARCH64_RELATIVE,
-    };
-    let mut values = BTreeSet::new();
-    if let Some(offset) = image.offset_of(dynamic.relocations.start) {
-        let size = dynamic.relocations.end - dynamic.relocations.start;
-        let overlap = WINDOW % size_of::<Rela64<LE>>();
-        image.file.windows(offset, size, overlap, |_, window| {
-            let entries = entries::<Rela64<LE>>(window).iter();
-            let own = entries.filter(|entry| {
-                entry.r_offset.get(LE) == pointer && entry.r_type(LE, false) == relative
-            });
-            values.extend(own.map(|entry| entry.r_addend.get(LE).cast_unsigned()));
-        })?;
-    }
-    if values.is_empty() {
-        values.extend(image.read_address(pointer, 8)?.u64(0));
-    }
+/// loaded.
+fn function(image: &Image<'_>, pointer: u64) -> io::Result<Option<u64>> {
+    let values = pointers::relocated(image, pointer)?;
     let function = values.first().filter(|_| values.len() == 1);
     Ok(function.copied().filter(|address| image.code_at(*address).is_some()))
 }

@@ -23,7 +23,7 @@ pub enum Library {
     Nspr,
     /// rustls, which is not read.
     Rustls,
-    /// Go's package `crypto/tls`, which is not read.
+    /// Go's package `crypto/tls`, or a copy of it.
     #[serde(rename = "go-crypto-tls")]
     GoCryptoTls,
     /// Conscrypt's classes for Java, which call a BoringSSL of their own or of the system.
@@ -83,11 +83,18 @@ pub enum Name {
     /// Encrypts with ChaCha20 in NSS.
     #[serde(rename = "ChaCha20Poly1305_Encrypt")]
     ChaCha20Encrypt,
+    /// `func (c *Conn) writeRecordLocked(typ recordType, data []byte) (int, error)` of Go's
+    /// `crypto/tls`, with arguments in registers
+    #[serde(rename = "crypto/tls.(*Conn).writeRecordLocked")]
+    GoWriteRecord,
+    /// The same with arguments on the stack, until Go 1.17
+    #[serde(rename = "crypto/tls.(*Conn).writeRecordLocked (ABI0)")]
+    GoWriteRecordStack,
 }
 
 impl Name {
     /// All names, in the order of reports.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::SslWrite,
         Self::SslWriteEx,
         Self::GnutlsRecordSend,
@@ -98,6 +105,8 @@ impl Name {
         Self::AeadSealv,
         Self::AesAead,
         Self::ChaCha20Encrypt,
+        Self::GoWriteRecord,
+        Self::GoWriteRecordStack,
     ];
 
     /// Returns the symbol name.
@@ -113,6 +122,8 @@ impl Name {
             Self::AeadSealv => "EVP_AEAD_CTX_sealv",
             Self::AesAead => "AES_AEAD",
             Self::ChaCha20Encrypt => "ChaCha20Poly1305_Encrypt",
+            Self::GoWriteRecord => "crypto/tls.(*Conn).writeRecordLocked",
+            Self::GoWriteRecordStack => "crypto/tls.(*Conn).writeRecordLocked (ABI0)",
         }
     }
 
@@ -123,6 +134,7 @@ impl Name {
             Self::AesAead | Self::ChaCha20Encrypt => true,
             Self::SslWrite | Self::SslWriteEx | Self::PrWrite => false,
             Self::GnutlsRecordSend | Self::GnutlsRecordSend2 => false,
+            Self::GoWriteRecord | Self::GoWriteRecordStack => false,
         }
     }
 
@@ -133,6 +145,8 @@ impl Name {
             Self::SslWriteEx => 4,
             Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => 6,
             Self::AesAead | Self::ChaCha20Encrypt => 6,
+            // Go has registers of its own; its functions are probed before the first change.
+            Self::GoWriteRecord | Self::GoWriteRecordStack => 0,
         }
     }
 
@@ -152,6 +166,8 @@ impl Name {
             Self::GnutlsRecordSend2 | Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => {
                 false
             }
+            // What is not found is reported as not read.
+            Self::GoWriteRecord | Self::GoWriteRecordStack => false,
         }
     }
 
@@ -163,14 +179,29 @@ impl Name {
 
     /// Reports whether a probe reads the value that the function returns.
     pub(super) fn has_return_probe(self) -> bool {
-        !matches!(self, Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv)
+        !matches!(
+            self,
+            Self::AeadSealScatter
+                | Self::AeadSeal
+                | Self::AeadSealv
+                | Self::GoWriteRecord
+                | Self::GoWriteRecordStack
+        )
     }
 
     /// Reports whether the function is of use if a symbol names it. Where `gnutls_record_send2` has
     /// a symbol, the function that calls it has one too. NSS does not export its functions by
-    /// name, so a symbol may be that of another library.
+    /// name, so a symbol may be that of another library. Go's table of functions is there with and
+    /// without symbols.
     pub(super) fn has_probed_symbol(self) -> bool {
-        !matches!(self, Self::GnutlsRecordSend2 | Self::AesAead | Self::ChaCha20Encrypt)
+        !matches!(
+            self,
+            Self::GnutlsRecordSend2
+                | Self::AesAead
+                | Self::ChaCha20Encrypt
+                | Self::GoWriteRecord
+                | Self::GoWriteRecordStack
+        )
     }
 
     /// Returns the source file of BoringSSL that contains the function.

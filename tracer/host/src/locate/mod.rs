@@ -6,6 +6,8 @@
 //!                                  ├─ .dynsym          export
 //!                                  ├─ .symtab          symtab
 //!                                  ├─ .gnu_debugdata   minidebuginfo
+//!                                  ├─ Go's table of    pclntab
+//!                                  │  functions
 //!                                  └─ strings and      string-xref
 //!                                     the code that
 //!                                     uses them
@@ -100,6 +102,8 @@ pub enum Method {
     StringXref,
     /// The table of functions that NSS's library exports.
     Table,
+    /// The table of functions in Go programs.
+    Pclntab,
 }
 
 impl fmt::Display for Method {
@@ -110,6 +114,7 @@ impl fmt::Display for Method {
             Self::MiniDebugInfo => "minidebuginfo",
             Self::StringXref => "string-xref",
             Self::Table => "table",
+            Self::Pclntab => "pclntab",
         })
     }
 }
@@ -180,7 +185,8 @@ pub enum Reason {
     Compressed,
     /// rustls has no functions with a known interface.
     Rustls,
-    /// Go does not call functions as C does; contains the address of `(*Conn).Write`, if known.
+    /// The function of Go's `crypto/tls` does not begin as its compiler begins functions; contains
+    /// its address, if known.
     Go(Option<u64>),
     /// Conscrypt's code for Java calls BoringSSL in another file.
     Conscrypt,
@@ -216,13 +222,14 @@ impl fmt::Display for Reason {
                 "rustls is compiled into the program without functions that are the same in all \
                  programs",
             ),
-            Self::Go(address) => {
-                match address {
-                    Some(address) => write!(f, "crypto/tls.(*Conn).Write is at {address:#x}")?,
-                    None => f.write_str("crypto/tls.(*Conn).Write is in the program")?,
-                }
-                f.write_str(", but Go passes arguments in registers of its own")
-            }
+            Self::Go(None) => f.write_str(
+                "Go's crypto/tls is in the program, but its table of functions has an unknown form",
+            ),
+            Self::Go(Some(address)) => write!(
+                f,
+                "crypto/tls.(*Conn).writeRecordLocked is at {address:#x}, but does not begin as \
+                 Go's compiler begins functions"
+            ),
             Self::Conscrypt => f.write_str(
                 "it calls SSL_write of a BoringSSL in another file, such as libssl.so; locate the \
                  functions there",

@@ -234,5 +234,6 @@ fn stack_growth(instruction: &Instruction) -> Option<i64> {
     }
 }
 
+pub(super) mod golang;
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,11 @@ fn paired(records: &[Record]) -> Vec<Record> {
     out
 }
 
+/// A write of a Go program.
+fn go_write(bytes: &[u8]) -> Record {
+    Record { hook: Hook::GoTls, ..write(bytes) }
+}
+
 /// Builds a TLS record with application data of this length.
 fn sealed(len: usize) -> Vec<u8> {
     [&[23, 3, 3], &(len as u16).to_be_bytes()[..], &vec![0x5a; len]].concat()
@@ -214,4 +219,28 @@ proptest! {
             }
         }
     }
+}
+
+/// Go writes shorter records at the beginning of a connection.
+#[test]
+fn records_that_go_splits_belong_to_its_write() {
+    let plain = [0x61; 4096];
+    let first = outside(&sealed(1400 + 17));
+    let sends: Vec<Record> =
+        [1400, 1400, 1296].iter().map(|plain| outside(&sealed(plain + 17))).collect();
+    let explained = |records: &[Record]| {
+        paired(records).iter().filter(|record| record.within_tls == Some(TLS)).count()
+    };
+    let all = [&[go_write(&plain)][..], &sends].concat();
+    assert!(explained(&all) >= 2);
+    assert_eq!(explained(&[go_write(&plain), first.clone()]), 1);
+    // Another library fills its records.
+    assert_eq!(explained(&[write(&plain), first.clone()]), 0);
+    // A record that is longer than the write is another one's.
+    assert_eq!(explained(&[go_write(b"GET /"), first.clone()]), 0);
+    // A write explains no more than its own bytes.
+    let after = [&all[..], &[first.clone(), first]].concat();
+    assert_eq!(explained(&after), explained(&all));
+    let whole = [go_write(GET), outside(&sealed(GET.len() + 17)), outside(&sealed(30))];
+    assert_eq!(explained(&whole), 1);
 }

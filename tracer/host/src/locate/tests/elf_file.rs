@@ -47,6 +47,8 @@ pub(super) struct ElfFile {
     pub(super) unwind: Vec<(u64, u32)>,
     /// Values of relative relocations.
     pub(super) relocations: Vec<u64>,
+    /// Relative relocations at other addresses than that of the data: address and value.
+    pub(super) relocations_at: Vec<(u64, u64)>,
     /// Words of the data segment.
     pub(super) data: Vec<u64>,
     /// Set for a program that is loaded at fixed addresses.
@@ -68,6 +70,7 @@ impl ElfFile {
             debugdata: Vec::new(),
             unwind: Vec::new(),
             relocations: Vec::new(),
+            relocations_at: Vec::new(),
             data: Vec::new(),
             fixed: false,
             sysv_hash: false,
@@ -128,8 +131,10 @@ impl ElfFile {
         let mut names = vec![0];
         let mut table = symbol_table(&self.exports, &mut names);
         let relocation = if self.arch == Arch::X86_64 { 8u64 } else { 1027 };
+        let at_data = self.relocations.iter().map(|value| (DATA, *value));
+        let all = at_data.chain(self.relocations_at.iter().copied());
         let relocations: Vec<u64> =
-            self.relocations.iter().flat_map(|value| [DATA, relocation, *value]).collect();
+            all.flat_map(|(address, value)| [address, relocation, value]).collect();
         let words = |all: &[u64]| all.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
         put(file, RELOCATIONS as usize, &words(&relocations));
         put(file, DATA as usize, &words(&self.data));

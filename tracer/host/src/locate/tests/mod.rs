@@ -4,6 +4,7 @@ mod archive;
 mod boringssl;
 mod elf_file;
 mod freebl;
+mod golang;
 mod hostile;
 mod named;
 mod real;

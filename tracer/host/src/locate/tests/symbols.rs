@@ -186,34 +186,7 @@ fn libraries_that_are_not_read_are_named() {
     }
     assert_eq!(named("()Lorg/conscrypt/NativeSsl;"), [Library::Conscrypt]);
     // The name of the function alone is not Go.
-    assert_eq!(named("crypto/tls.(*Conn).Write"), []);
-}
-
-/// The table of functions as Go writes it, with the name of one function.
-#[test]
-fn crypto_tls_of_go_is_located() {
-    for text in [CODE, 0] {
-        let mut file = program();
-        let mut table = vec![0; 0x100];
-        table[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]);
-        for (index, value) in [2, 1, text, 72, 72, 72, 72, 0x80u64].iter().enumerate() {
-            table[8 + 8 * index..][..8].copy_from_slice(&value.to_le_bytes());
-        }
-        table[72..84].copy_from_slice(b"main.main\0\0\0");
-        let names = [&b"main.main\0"[..], b"crypto/tls.(*Conn).Write\0"].concat();
-        table[72..72 + names.len()].copy_from_slice(&names);
-        // Two functions: offsets of their code and descriptions; descriptions.
-        for (index, value) in [0u32, 0x18, 16, 0x20, 32, 0, 0, 0, 16, 10].iter().enumerate() {
-            table[0x80 + 4 * index..][..4].copy_from_slice(&value.to_le_bytes());
-        }
-        file.strings = table;
-        let found = findings(&file.build());
-        assert_eq!(found.libraries, [Library::GoCryptoTls]);
-        // Without sections, the address of the code is not known if the table lacks it.
-        let write = (text > 0).then_some(CODE + 16);
-        assert_eq!(found.unread[0].reason, Reason::Go(write));
-        assert_eq!(found.missing, []);
-    }
+    assert_eq!(named("crypto/tls.(*Conn).writeRecordLocked"), []);
 }
 
 #[test]
