@@ -7,6 +7,7 @@
 mod digests;
 mod hashes;
 mod index;
+mod notation;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -206,7 +207,10 @@ impl Visits {
         if !self.index.may_have(Part::Label, name) {
             return None;
         }
-        self.newest().find(|visit| is_label_of(name, host_of_authority(visit.address.host())))
+        self.newest().find(|visit| {
+            let host = host_of_authority(visit.address.host());
+            is_label_of(name, host) || is_label_of(name, without_www(host))
+        })
     }
 
     fn newest(&self) -> impl Iterator<Item = &Visit> {

@@ -12,7 +12,8 @@ use super::{
     resolver::NameResolver,
     role::PlacedRole,
     sdk::Evidence,
-    url, urls_in, visited,
+    url, urls_in,
+    visited::{self, Disclosed},
 };
 use crate::{
     address::Site,
@@ -151,9 +152,9 @@ impl<'a> Search<'a> {
             return self.find_earlier_visits(value, work);
         }
         self.find_visited_key(value);
-        if let Some((kind, class)) = visited::disclosed(value, self.visits, self.own) {
+        if let Some(disclosed) = visited::disclosed(value, self.visits, self.own) {
             self.find_part(value);
-            self.add_disclosed(kind, class, value);
+            self.add_disclosed(disclosed, value);
             return self.find_pieces(value);
         }
         self.find_part(value);
@@ -161,7 +162,7 @@ impl<'a> Search<'a> {
         if !has_url && let Some(host) = visited::host_within(value, self.visits, self.own) {
             let class = Some("host".to_owned());
             let chain = value.chain.to_string();
-            let found = finding(Kind::Url, class, host, chain, value.truncated);
+            let found = finding(Kind::Url, class, &host, chain, value.truncated);
             self.add(Finding { role: Some(UrlRole::Unknown), ..found });
         }
         if value.chain.last() == Step::Path && value.text.starts_with('/') {
@@ -369,8 +370,9 @@ impl<'a> Search<'a> {
     }
 
     /// Adds a value that discloses a visit.
-    fn add_disclosed(&mut self, kind: Kind, class: Option<String>, value: &Value<'_>) {
-        let found = finding(kind, class, value.text, value.chain.to_string(), value.truncated);
+    fn add_disclosed(&mut self, disclosed: Disclosed<'_>, value: &Value<'_>) {
+        let Disclosed { kind, class, text } = disclosed;
+        let found = finding(kind, class, &text, value.chain.to_string(), value.truncated);
         if kind == Kind::Url {
             self.add_with_role(found, Spot::at(value, 0, value.text.len()));
         } else {

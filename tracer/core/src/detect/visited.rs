@@ -1,6 +1,8 @@
 //! Values that are recognised only with knowledge of the visits: a bare host, a host
 //! in the name of a file or among other words, an address without a scheme, a hash.
 
+use std::borrow::Cow;
+
 use super::{
     pair::normalize_key,
     url::{SEPARATORS, is_host},
@@ -15,28 +17,57 @@ use crate::{
     record::BootTime,
 };
 
-/// Returns the kind and class of a value that discloses a visit. `own` is the site
-/// of the recipient.
-pub(super) fn disclosed(
-    value: &Value<'_>,
+/// What a value discloses of a visit.
+pub(super) struct Disclosed<'v> {
+    pub(super) kind: Kind,
+    pub(super) class: Option<String>,
+    /// The value, or the address that it is in another order.
+    pub(super) text: Cow<'v, str>,
+}
+
+/// Returns what a value discloses of a visit. `own` is the site of the recipient.
+pub(super) fn disclosed<'v>(
+    value: &Value<'v>,
     visits: &Visits,
     own: Option<&Site>,
-) -> Option<(Kind, Option<String>)> {
+) -> Option<Disclosed<'v>> {
     if visits.is_empty() {
         return None;
     }
     let text = value.text;
+    let host = |text| Disclosed { kind: Kind::Url, class: Some("host".to_owned()), text };
     // A truncated host may be the beginning of another one.
     if !value.truncated && text.contains('.') && is_host(text) {
-        return is_others_host(text, visits, own).then(|| (Kind::Url, Some("host".to_owned())));
+        if is_others_host(text, visits, own) {
+            return Some(host(Cow::Borrowed(text)));
+        }
+        return backwards(text, visits, own).map(|text| host(Cow::Owned(text)));
     }
-    if !value.truncated && (is_page(text, visits, own) || is_surt(text, visits, own)) {
-        return Some((Kind::Url, None));
+    if !value.truncated {
+        if let Some(host_name) = reversed_list(text, visits, own) {
+            return Some(host(Cow::Owned(host_name)));
+        }
+        let page = page(text, visits, own).or_else(|| surt(text, visits, own));
+        if let Some(text) = page {
+            return Some(Disclosed { kind: Kind::Url, class: None, text });
+        }
     }
-    let hash = visits.hashed(text, || value.key.is_some_and(is_hash_of_address))?;
-    let is_other_site = Site::from_host(hash.host()).as_ref() != own;
-    let class = || format!("{}/{}", hash.algorithm.name(), hash.form.name());
-    is_other_site.then(|| (Kind::VisitedUrlHash, Some(class())))
+    hash(value, visits, own)
+}
+
+/// Returns the hash of a visited address that a value is.
+pub(super) fn hash<'v>(
+    value: &Value<'v>,
+    visits: &Visits,
+    own: Option<&Site>,
+) -> Option<Disclosed<'v>> {
+    let hash = visits.hashed(value.text, || value.key.is_some_and(is_hash_of_address))?;
+    let is_other_site = Site::from_host(&hash.host).as_ref() != own;
+    is_other_site.then(|| Disclosed {
+        kind: Kind::VisitedUrlHash,
+        class: Some(format!("{}/{}", hash.algorithm.name(), hash.form.name())),
+        text: Cow::Borrowed(value.text),
+    })
 }
 
 /// Returns the visited host in a value that names it among other things: as a file
@@ -45,7 +76,7 @@ pub(super) fn host_within<'v>(
     value: &Value<'v>,
     visits: &Visits,
     own: Option<&Site>,
-) -> Option<&'v str> {
+) -> Option<Cow<'v, str>> {
     /// Longer texts are content, in which hosts are found as URLs.
     const MAX_TEXT: usize = 2048;
     let text = value.text;
@@ -56,16 +87,20 @@ pub(super) fn host_within<'v>(
     if value.chain.last() == Step::Host {
         // The labels before the recipient's domain.
         let labels = text.strip_suffix(own?.as_str())?.strip_suffix('.')?;
-        let is_told = |name: &&str| {
-            is_others(visits.page_on_host(name).filter(|_| name.contains('.')))
-                || name.contains('-') && is_others(visits.page_on_label(name))
+        let host = |name: &'v str| {
+            name.contains('.').then_some(())?;
+            if is_others(visits.page_on_host(name)) {
+                return Some(Cow::Borrowed(name));
+            }
+            let reversed = reversed_host(name, '.').filter(|it| is_others(visits.page_on_host(it)));
+            reversed.or_else(|| backwards(name, visits, own)).map(Cow::Owned)
         };
-        let starts = labels.match_indices('.').map(|(at, _)| &labels[at + 1..]);
-        return std::iter::once(labels).chain(starts).chain(labels.split('.')).find(is_told);
+        return parts(labels, '.')
+            .find_map(host)
+            .or_else(|| labels.split('.').find_map(|label| host_in_label(label, visits, own)));
     }
     if !text.contains('.') {
-        return (text.contains(['-', '_']) && is_others(visits.page_on_label(text)))
-            .then_some(text);
+        return host_in_label(text, visits, own);
     }
     let mut start = 0;
     text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))).find_map(|word| {
@@ -77,8 +112,63 @@ pub(super) fn host_within<'v>(
         if is_other || !word.contains('.') {
             return None;
         }
-        hosts_in_name(word).find(|host| host.contains('.') && is_others(visits.page_on_host(host)))
+        let is_host = |host: &&str| host.contains('.') && is_others(visits.page_on_host(host));
+        hosts_in_name(word).find(is_host).map(Cow::Borrowed).or_else(|| {
+            // `news-example-org.png`, and `https___news.example.org_politics`.
+            let (stem, extension) = word.rsplit_once('.')?;
+            let of_stem = if stem.contains('.') || extension.contains(['-', '_']) {
+                None
+            } else {
+                host_in_label(stem, visits, own)
+            };
+            of_stem.or_else(|| word.split('_').find(is_host).map(Cow::Borrowed))
+        })
     })
+}
+
+/// Maximum number of words of a label, of which every sequence may be a host.
+const MAX_WORDS: usize = 12;
+
+/// Returns every sequence of the parts of a text, the longest first part first.
+fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let ends = |text: &str| text.match_indices(separator).count() < MAX_WORDS;
+    let text = if ends(text) { text } else { "" };
+    let starts =
+        text.match_indices(separator).map(move |(at, _)| &text[at + separator.len_utf8()..]);
+    std::iter::once(text).chain(starts).flat_map(move |rest| {
+        std::iter::once(rest).chain(rest.rmatch_indices(separator).map(move |(at, _)| &rest[..at]))
+    })
+}
+
+/// Returns the visited host that a label names with hyphens or underscores in place of its dots,
+/// alone or among other words.
+fn host_in_label<'l>(label: &'l str, visits: &Visits, own: Option<&Site>) -> Option<Cow<'l, str>> {
+    /// The shortest name that is not there by chance.
+    const MIN_PART: usize = 10;
+    const MAX: usize = 253;
+    if !label.contains(['-', '_']) || label.len() > MAX {
+        return None;
+    }
+    let is_told = |name: &&str| {
+        (name.len() == label.len() || name.len() >= MIN_PART)
+            && visits.page_on_label(name).is_some_and(|visit| visit.site() != own)
+    };
+    let is_others = |host: &str| visits.page_on_host(host).is_some_and(|it| it.site() != own);
+    let named = parts(label, '-').find(is_told).or_else(|| parts(label, '_').find(is_told));
+    let reversed = || reversed_host(label, '-').filter(|host| is_others(host));
+    named.map(Cow::Borrowed).or_else(|| reversed().map(Cow::Owned))
+}
+
+/// Returns the host whose labels stand in the other order, if there are enough of them.
+fn reversed_host(labels: &str, separator: char) -> Option<String> {
+    let labels: Vec<&str> = labels.split(separator).rev().collect();
+    (3..=MAX_WORDS).contains(&labels.len()).then(|| labels.join("."))
+}
+
+/// Returns the visited host that a text is, written backwards.
+fn backwards(text: &str, visits: &Visits, own: Option<&Site>) -> Option<String> {
+    let host: String = text.chars().rev().collect();
+    is_others_host(&host, visits, own).then_some(host)
 }
 
 /// Returns what a word may name: itself, or the name of a file without its extension
@@ -93,16 +183,38 @@ fn hosts_in_name(word: &str) -> impl Iterator<Item = &str> {
     [Some(word), Some(stem), unsized_stem].into_iter().flatten()
 }
 
-/// Reports whether a text is the address of a visited page in the form that sorts by
-/// domain (SURT): `org,example,news)/politics`.
-fn is_surt(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
-    text.contains(')')
-        && Address::parse_surt(text).is_some_and(|address| {
-            let host = host_of_authority(address.host());
-            host.contains('.')
-                && visits.page_on_host(host).is_some()
-                && is_others_host(host, visits, own)
-        })
+/// Returns the visited host whose labels a text lists in the other order: `org,example,news`.
+/// With dots between them, it may be the name of a package.
+fn reversed_list(text: &str, visits: &Visits, own: Option<&Site>) -> Option<String> {
+    let is_list =
+        text.contains(',') && text.chars().all(|c| c.is_alphanumeric() || matches!(c, ',' | '-'));
+    let host = reversed_host(text.trim_end_matches(','), ',').filter(|_| is_list)?;
+    is_others_page(&host, visits, own).then_some(host)
+}
+
+/// Returns the address of a visited page that a text is in the form that sorts by domain
+/// (SURT): `org,example,news)/politics`, or `org.example.news:https/politics`.
+fn surt<'t>(text: &'t str, visits: &Visits, own: Option<&Site>) -> Option<Cow<'t, str>> {
+    if text.contains(')') {
+        let is_told = Address::parse_surt(text)
+            .is_some_and(|address| is_others_page(host_of_authority(address.host()), visits, own));
+        return is_told.then_some(Cow::Borrowed(text));
+    }
+    let (labels, path) = text.split_at(text.find('/')?);
+    let host = reversed_host(labels.split(':').next().unwrap_or(labels), '.')?;
+    is_others_page(&host, visits, own).then_some(())?;
+    let address = format!("{host}{path}");
+    is_visited(&Address::parse(&address)?, visits).then_some(Cow::Owned(address))
+}
+
+/// Reports whether a page on exactly this host was visited, of another site than the recipient's.
+fn is_others_page(host: &str, visits: &Visits, own: Option<&Site>) -> bool {
+    host.contains('.') && visits.page_on_host(host).is_some() && is_others_host(host, visits, own)
+}
+
+fn is_visited(address: &Address, visits: &Visits) -> bool {
+    let (visited, _) = visits.find(address, false, BootTime::default());
+    matches!(visited, Visited::Page { .. })
 }
 
 /// Returns the visited host that the name of a field is, with its dots or with dashes in their
@@ -115,14 +227,15 @@ pub(super) fn host_in_key<'k>(
     if visits.is_empty() {
         return None;
     }
-    if is_others_host(key, visits, own) {
-        return Some(key);
+    let bare = key.get(..2).filter(|x| x.eq_ignore_ascii_case("x-")).map(|_| &key[2..]);
+    let names = [Some(key), bare].into_iter().flatten();
+    if let Some(host) = names.clone().find(|name| is_others_host(name, visits, own)) {
+        return Some(host);
     }
     if key.contains('.') || !key.contains(['-', '_']) {
         return None;
     }
-    let bare = key.get(..2).filter(|x| x.eq_ignore_ascii_case("x-")).map(|_| &key[2..]);
-    [Some(key), bare].into_iter().flatten().find(|name| {
+    names.clone().find(|name| {
         name.contains(['-', '_']) && visits.page_on_label(name).is_some_and(|it| it.site() != own)
     })
 }
@@ -149,17 +262,28 @@ pub(super) fn is_others_host(host: &str, visits: &Visits, own: Option<&Site>) ->
         && visits.page_on(host).is_some_and(|visit| visit.site() != own)
 }
 
-/// Reports whether a text is the address of a visited page without its scheme,
-/// whatever the name of its field.
-fn is_page(text: &str, visits: &Visits, own: Option<&Site>) -> bool {
-    let text = text.strip_prefix("//").unwrap_or(text);
-    text.split_once('/').is_some_and(|(authority, path)| {
-        !path.is_empty()
-            && is_others_host(host_of_authority(authority), visits, own)
-            && Address::parse(text).is_some_and(|address| {
-                let (visited, _) = visits.find(&address, false, BootTime::default());
-                matches!(visited, Visited::Page { .. })
-            })
+/// Returns the address of a visited page that a text is without its scheme, whatever the name
+/// of its field; also without one of the slashes, with backslashes, or with another scheme.
+fn page<'t>(text: &'t str, visits: &Visits, own: Option<&Site>) -> Option<Cow<'t, str>> {
+    let plain = match text.contains('\\') {
+        true => Cow::Owned(text.replace('\\', "/")),
+        false => Cow::Borrowed(text),
+    };
+    let is_scheme = |scheme: &str| scheme.bytes().all(|b| b.is_ascii_alphabetic());
+    // Usual addresses are found anywhere in a text.
+    let is_usual = || text.starts_with("http://") || text.starts_with("https://");
+    let bare = match plain.split_once(':') {
+        Some((scheme, rest)) if rest.starts_with('/') && is_scheme(scheme) && !is_usual() => rest,
+        _ => &plain,
+    };
+    let bare = bare.trim_start_matches('/');
+    let (authority, path) = bare.split_once('/')?;
+    let is_page = !path.is_empty()
+        && is_others_host(host_of_authority(authority), visits, own)
+        && is_visited(&Address::parse(bare)?, visits);
+    is_page.then(|| match text.strip_prefix("//").unwrap_or(text) == bare {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(bare.to_owned()),
     })
 }
 
@@ -175,6 +299,56 @@ fn is_hash_of_address(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::visits::Page;
+
+    #[test]
+    fn visited_hosts_are_recognised_in_labels() {
+        let mut visits = Visits::default();
+        let visited = Page::parse("https://news.example.org/politics/story-42").unwrap();
+        visits.record_page(&visited, BootTime(0));
+        for label in [
+            "news-example-org",
+            "news_example_org",
+            "v1-news-example-org-a",
+            "https___news_example_org_politics",
+            "org-example-news",
+        ] {
+            assert!(host_in_label(label, &visits, None).is_some(), "{label}");
+        }
+        for label in ["news-example", "example-org-politics", "org-example", "newsexampleorg", ""] {
+            assert_eq!(host_in_label(label, &visits, None), None, "{label}");
+        }
+        let own = Site::from_host("example.org");
+        assert_eq!(host_in_label("news-example-org", &visits, own.as_ref()), None);
+    }
+
+    #[test]
+    fn addresses_are_recognised_in_other_orders() {
+        let mut visits = Visits::default();
+        let visited = Page::parse("https://news.example.org/politics/story-42").unwrap();
+        visits.record_page(&visited, BootTime(0));
+        for text in [
+            "org,example,news",
+            "org,example,news)/politics/story-42",
+            "org.example.news/politics/story-42",
+            "org.example.news:https/politics/story-42",
+        ] {
+            let found = surt(text, &visits, None).map(Cow::into_owned);
+            assert!(found.or_else(|| reversed_list(text, &visits, None)).is_some(), "{text}");
+        }
+        // The name of a package, and a page that was not visited.
+        for text in ["org.example.news", "org.example.news/other", "org,example", "a,b,c"] {
+            let found = surt(text, &visits, None).map(Cow::into_owned);
+            assert_eq!(found.or_else(|| reversed_list(text, &visits, None)), None, "{text}");
+        }
+        for text in
+            ["//news.example.org/politics/story-42", "https:/news.example.org/politics/story-42"]
+        {
+            assert!(page(text, &visits, None).is_some(), "{text}");
+        }
+        assert!(backwards("gro.elpmaxe.swen", &visits, None).is_some());
+        assert_eq!(backwards("gro.elpmaxe.snew", &visits, None), None);
+    }
 
     #[test]
     fn recognises_names_of_address_hashes() {

@@ -181,8 +181,8 @@ impl<'a> Context<'a> {
             }
             Kind::Url | Kind::UrlToUnknown => find(address, finding.truncated),
             Kind::VisitedUrlHash => match visits.hashed(&finding.value, || true) {
-                Some(hash) if hash.form.is_host() => (visits.host(&hash.text, now), Scope::Host),
-                Some(hash) => find(Address::parse(&hash.text).as_ref(), false),
+                Some(hash) if hash.form.is_host() => (visits.host(&hash.host, now), Scope::Host),
+                Some(hash) => find(Address::parse(&hash.address()).as_ref(), false),
                 None => (Visited::Unknown, Scope::Full),
             },
             _ => return None,

@@ -1,16 +1,18 @@
-//! Hashes of texts, in hexadecimal or base64, whole or truncated.
+//! Hashes of texts, in hexadecimal, base64 or base32, whole or truncated, alone or among other
+//! words.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use data_encoding::{Encoding, HEXLOWER_PERMISSIVE, Specification};
 use md4::Md4;
 use md5::Md5;
 use serde::Serialize;
 use sha1::Sha1;
-use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512, Sha512_256};
+use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
 use sha3::{Keccak256, Sha3_224, Sha3_256, Sha3_384, Sha3_512};
+
+use super::notation::{self, MIN_DIGITS};
 
 /// A hash algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -30,6 +32,9 @@ pub enum Algorithm {
     Sha384,
     /// SHA-512 (FIPS 180-4).
     Sha512,
+    /// SHA-512/224 (FIPS 180-4).
+    #[serde(rename = "sha512_224")]
+    Sha512Of224,
     /// SHA-512/256 (FIPS 180-4).
     #[serde(rename = "sha512_256")]
     Sha512Of256,
@@ -47,6 +52,20 @@ pub enum Algorithm {
     Sha3Of512,
     /// Keccak-256, as Ethereum uses it.
     Keccak256,
+    /// MD5 in the form of a UUID, as Java's `UUID.nameUUIDFromBytes` returns it.
+    UuidOfMd5,
+    /// A UUID of version 3 (RFC 9562): MD5 in a namespace, that of URLs or of host names.
+    Uuid3,
+    /// A UUID of version 5: the same with SHA-1.
+    Uuid5,
+    /// FNV-1a of 64 bits.
+    #[serde(rename = "fnv1a_64")]
+    Fnv1aOf64,
+    /// FNV-1a of 32 bits.
+    #[serde(rename = "fnv1a_32")]
+    Fnv1aOf32,
+    /// Bernstein's hash `djb2`, of 32 bits.
+    Djb2,
     /// CRC-32 as in zip and PNG.
     Crc32,
     /// Java's `String.hashCode`.
@@ -60,11 +79,8 @@ pub struct TextHashes {
     index: HashMap<u64, (Algorithm, Arc<str>)>,
 }
 
-/// Minimum number of bytes that have to match.
-const MIN_LEN: usize = 8;
-
 /// The algorithms whose hashes are long enough to match in any field.
-const STRONG: [Algorithm; 13] = [
+const STRONG: [Algorithm; 18] = [
     Algorithm::Md4,
     Algorithm::Md5,
     Algorithm::Sha1,
@@ -72,13 +88,22 @@ const STRONG: [Algorithm; 13] = [
     Algorithm::Sha256,
     Algorithm::Sha384,
     Algorithm::Sha512,
+    Algorithm::Sha512Of224,
     Algorithm::Sha512Of256,
     Algorithm::Sha3Of224,
     Algorithm::Sha3Of256,
     Algorithm::Sha3Of384,
     Algorithm::Sha3Of512,
     Algorithm::Keccak256,
+    Algorithm::UuidOfMd5,
+    Algorithm::Uuid3,
+    Algorithm::Uuid5,
+    Algorithm::Fnv1aOf64,
 ];
+
+/// The algorithms whose hashes of 32 bits match only in fields named accordingly.
+pub(super) const SHORT: [Algorithm; 4] =
+    [Algorithm::Crc32, Algorithm::JavaHash, Algorithm::Fnv1aOf32, Algorithm::Djb2];
 
 impl TextHashes {
     /// Adds a text.
@@ -100,19 +125,31 @@ impl TextHashes {
         self.index.is_empty()
     }
 
-    /// Returns the text that a value is a hash of.
+    /// Returns the text that a value is a hash of, or that a word in it is a hash of.
     pub fn find(&self, value: &str) -> Option<(Algorithm, &Arc<str>)> {
+        /// Longer texts are content.
+        const MAX_TEXT: usize = 1024;
         if self.index.is_empty() {
             return None;
         }
+        let found = self.find_word(without_prefix(value));
+        if found.is_some() || !(MIN_DIGITS..=MAX_TEXT).contains(&value.len()) {
+            return found;
+        }
+        if let Some(digits) = notation::without_separators(value) {
+            return self.find_word(&digits);
+        }
+        notation::words(value).find_map(|word| self.find_word(word))
+    }
+
+    /// Returns the text that a word is a hash of.
+    fn find_word(&self, word: &str) -> Option<(Algorithm, &Arc<str>)> {
         // Hardly any value is a hash, so decode only those with a known prefix.
-        let value = without_prefix(value);
-        let is_known =
-            |first: Option<u64>| first.is_some_and(|first| self.index.contains_key(&first));
-        if !is_known(first_of_hex(value)) && !is_known(first_of_base64(value)) {
+        let is_known = |first: &Option<u64>| first.is_some_and(|it| self.index.contains_key(&it));
+        if notation::first_bits(word).iter().all(|first| !is_known(first)) {
             return None;
         }
-        decode(value).into_iter().flatten().find_map(|bytes| {
+        notation::decode(word).into_iter().flatten().find_map(|bytes| {
             let (algorithm, text) = self.index.get(&first(&bytes))?;
             algorithm.digest(text).starts_with(&bytes).then_some((*algorithm, text))
         })
@@ -135,14 +172,41 @@ impl Algorithm {
             Self::Sha256 => "sha256",
             Self::Sha384 => "sha384",
             Self::Sha512 => "sha512",
+            Self::Sha512Of224 => "sha512_224",
             Self::Sha512Of256 => "sha512_256",
             Self::Sha3Of224 => "sha3_224",
             Self::Sha3Of256 => "sha3_256",
             Self::Sha3Of384 => "sha3_384",
             Self::Sha3Of512 => "sha3_512",
             Self::Keccak256 => "keccak256",
+            Self::UuidOfMd5 => "uuid_of_md5",
+            Self::Uuid3 => "uuid3",
+            Self::Uuid5 => "uuid5",
+            Self::Fnv1aOf64 => "fnv1a_64",
+            Self::Fnv1aOf32 => "fnv1a_32",
+            Self::Djb2 => "djb2",
             Self::Crc32 => "crc32",
             Self::JavaHash => "java_hash",
+        }
+    }
+
+    /// Returns the hash of 32 bits; that of others is their first 32 bits.
+    pub(super) fn short(self, text: &str) -> u32 {
+        match self {
+            Self::Crc32 => crc32fast::hash(text.as_bytes()),
+            // Over the units of UTF-16.
+            Self::JavaHash => text
+                .encode_utf16()
+                .fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into())),
+            Self::Fnv1aOf32 => text
+                .bytes()
+                .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)),
+            Self::Djb2 => text
+                .bytes()
+                .fold(5381, |hash: u32, byte| hash.wrapping_mul(33).wrapping_add(byte.into())),
+            strong => {
+                strong.digest(text).first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
+            }
         }
     }
 
@@ -155,74 +219,50 @@ impl Algorithm {
             Self::Sha256 => Sha256::digest(text).to_vec(),
             Self::Sha384 => Sha384::digest(text).to_vec(),
             Self::Sha512 => Sha512::digest(text).to_vec(),
+            Self::Sha512Of224 => Sha512_224::digest(text).to_vec(),
             Self::Sha512Of256 => Sha512_256::digest(text).to_vec(),
             Self::Sha3Of224 => Sha3_224::digest(text).to_vec(),
             Self::Sha3Of256 => Sha3_256::digest(text).to_vec(),
             Self::Sha3Of384 => Sha3_384::digest(text).to_vec(),
             Self::Sha3Of512 => Sha3_512::digest(text).to_vec(),
             Self::Keccak256 => Keccak256::digest(text).to_vec(),
-            Self::Crc32 => crc32fast::hash(text.as_bytes()).to_be_bytes().to_vec(),
-            Self::JavaHash => java_hash(text).to_be_bytes().to_vec(),
+            Self::UuidOfMd5 => uuid(&Md5::digest(text), 3).to_vec(),
+            Self::Uuid3 => {
+                let digest = Md5::new().chain_update(namespace(text)).chain_update(text);
+                uuid(&digest.finalize(), 3).to_vec()
+            }
+            Self::Uuid5 => {
+                let digest = Sha1::new().chain_update(namespace(text)).chain_update(text);
+                uuid(&digest.finalize(), 5).to_vec()
+            }
+            Self::Fnv1aOf64 => {
+                let byte =
+                    |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+                text.bytes().fold(0xcbf2_9ce4_8422_2325, byte).to_be_bytes().to_vec()
+            }
+            Self::Fnv1aOf32 | Self::Djb2 | Self::Crc32 | Self::JavaHash => {
+                self.short(text).to_be_bytes().to_vec()
+            }
         }
     }
 }
-
-/// Decodes a text from hexadecimal and from base64, to at least [`MIN_LEN`] bytes.
-/// An incomplete last byte is dropped.
-fn decode(text: &str) -> [Option<Vec<u8>>; 2] {
-    let digits = text.trim_end_matches('=').as_bytes();
-    // From 64 bits in base64 to SHA-512 in hexadecimal.
-    if !(11..=128).contains(&digits.len()) {
-        return [None, None];
-    }
-    let hex = HEXLOWER_PERMISSIVE.decode(&digits[..digits.len() / 2 * 2]).ok();
-    // A single digit after a group of four holds less than a byte.
-    let whole = digits.len() - usize::from(digits.len() % 4 == 1);
-    let base64 = BASE64.decode(&digits[..whole]).ok();
-    [hex, base64].map(|bytes| bytes.filter(|bytes| bytes.len() >= MIN_LEN))
-}
-
-/// Decodes the first 64 bits of a text in hexadecimal.
-fn first_of_hex(text: &str) -> Option<u64> {
-    let digits = text.as_bytes().first_chunk::<16>()?;
-    digits
-        .iter()
-        .try_fold(0, |bits, &digit| Some(bits << 4 | u64::from(char::from(digit).to_digit(16)?)))
-}
-
-/// Decodes the first 64 bits of a text in base64: ten digits, and four bits of the
-/// eleventh.
-fn first_of_base64(text: &str) -> Option<u64> {
-    let digits = text.as_bytes().first_chunk::<11>()?;
-    let bits = digits.iter().try_fold(0u128, |bits, &digit| {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        Some(bits << 6 | u128::from(value))
-    })?;
-    u64::try_from(bits >> 2).ok()
-}
-
-/// Base64 in both alphabets (RFC 4648, sections 4 and 5), truncated at any digit.
-static BASE64: LazyLock<Encoding> = LazyLock::new(|| {
-    let mut base64 = Specification::new();
-    base64.symbols.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
-    base64.translate.from.push_str("-_");
-    base64.translate.to.push_str("+/");
-    base64.check_trailing_bits = false;
-    base64.encoding().expect("a specification without contradictions")
-});
 
 fn first(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-/// Computes Java's `String.hashCode`, over UTF-16 code units.
-pub(super) fn java_hash(text: &str) -> u32 {
-    text.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
+/// Returns the namespace of a text in UUIDs (RFC 9562 section 6.6): that of URLs, or that of
+/// host names.
+fn namespace(text: &str) -> [u8; 16] {
+    let mut namespace = *b"\x6b\xa7\xb8\x10\x9d\xad\x11\xd1\x80\xb4\x00\xc0\x4f\xd4\x30\xc8";
+    namespace[3] += u8::from(text.contains("://"));
+    namespace
+}
+
+/// Makes a UUID of a version from the first bytes of a digest.
+fn uuid(digest: &[u8], version: u8) -> [u8; 16] {
+    let mut bytes: [u8; 16] = digest.first_chunk().copied().unwrap_or_default();
+    bytes[6] = bytes[6] & 0x0f | version << 4;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
 }

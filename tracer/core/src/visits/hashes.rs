@@ -6,12 +6,12 @@
 //!
 //! ```text
 //! MD4, MD5, SHA-1, SHA-2,   of the URL, of it without its scheme, query or "www.", of
-//! SHA-3, Keccak             host and path, of the origin, of the host (with and
-//! CRC-32, Java's            without "www."), of the registrable domain
-//! String.hashCode
+//! SHA-3, Keccak, FNV-1a,    host and path, of the path, of the origin, of the host (with
+//! UUIDs of names, CRC-32,   and without "www.", also in Unicode), of the registrable
+//! Java's hashCode, djb2     domain
 //! ```
 //!
-//! Values may be in hexadecimal or base64, complete or truncated to at least 64
+//! Values may be in hexadecimal, base64 or base32, complete or truncated to at least 64
 //! bits. 32-bit hashes match only in fields whose name says that they hold a hash
 //! of an address.
 
@@ -19,7 +19,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::digests::{Algorithm, TextHashes, java_hash, without_prefix};
+use super::digests::{Algorithm, SHORT, TextHashes, without_prefix};
 use crate::address::{Site, host_of_authority};
 
 /// The part of an address that was hashed.
@@ -32,6 +32,8 @@ pub enum HashedForm {
     UrlWithoutScheme,
     /// Host and path.
     HostPath,
+    /// The path, with or without the query.
+    Path,
     /// The host.
     Host,
     /// The registrable domain.
@@ -50,6 +52,7 @@ impl HashedForm {
             Self::Url => "url",
             Self::UrlWithoutScheme => "url_without_scheme",
             Self::HostPath => "host_path",
+            Self::Path => "path",
             Self::Host => "host",
             Self::Domain => "domain",
         }
@@ -65,13 +68,17 @@ pub struct HashMatch {
     pub form: HashedForm,
     /// The text that was hashed.
     pub text: String,
+    /// The host of the visited page.
+    pub host: String,
 }
 
 impl HashMatch {
-    /// Returns the host in the text.
-    pub fn host(&self) -> &str {
-        let text = self.text.split_once("://").map_or(self.text.as_str(), |(_, rest)| rest);
-        host_of_authority(text.split(['/', '?']).next().unwrap_or(text))
+    /// Returns the address that the text is, or is part of.
+    pub fn address(&self) -> String {
+        match self.form {
+            HashedForm::Path => format!("{}{}", self.host, self.text),
+            _ => self.text.clone(),
+        }
     }
 }
 
@@ -81,38 +88,51 @@ pub(super) struct Hashes {
     strong: TextHashes,
     /// The hashed texts, by their 32-bit hash.
     short: HashMap<u32, (Algorithm, Arc<str>)>,
-    /// Each text once, with the number of visits that contain it: visits share
-    /// their hosts.
-    texts: HashMap<Arc<str>, (HashedForm, u32)>,
+    /// Each text once: visits share their hosts.
+    texts: HashMap<Arc<str>, Known>,
+}
+
+/// What is known of a text.
+#[derive(Debug, Clone)]
+struct Known {
+    form: HashedForm,
+    /// The host of a page that contains it.
+    host: Arc<str>,
+    /// Number of visits that contain it.
+    visits: u32,
 }
 
 impl Hashes {
     pub(super) fn insert(&mut self, url: &str) {
-        for (form, text) in forms(url) {
-            if let Some((_, visits)) = self.texts.get_mut(text.as_str()) {
-                *visits += 1;
+        let (host, forms) = forms(url);
+        let host: Arc<str> = host.into();
+        for (form, text) in forms {
+            if let Some(known) = self.texts.get_mut(text.as_str()) {
+                known.visits += 1;
                 continue;
             }
             let text: Arc<str> = text.into();
             self.strong.insert(&text);
-            self.short.insert(crc32fast::hash(text.as_bytes()), (Algorithm::Crc32, text.clone()));
-            self.short.insert(java_hash(&text), (Algorithm::JavaHash, text.clone()));
-            self.texts.insert(text, (form, 1));
+            for algorithm in SHORT {
+                self.short.insert(algorithm.short(&text), (algorithm, text.clone()));
+            }
+            self.texts.insert(text, Known { form, host: host.clone(), visits: 1 });
         }
     }
 
     pub(super) fn remove(&mut self, url: &str) {
-        for (_, text) in forms(url) {
-            let Some((_, visits)) = self.texts.get_mut(text.as_str()) else {
+        for (_, text) in forms(url).1 {
+            let Some(known) = self.texts.get_mut(text.as_str()) else {
                 continue;
             };
-            *visits -= 1;
-            if *visits > 0 {
+            known.visits -= 1;
+            if known.visits > 0 {
                 continue;
             }
             self.strong.remove(&text);
-            self.short.remove(&crc32fast::hash(text.as_bytes()));
-            self.short.remove(&java_hash(&text));
+            for algorithm in SHORT {
+                self.short.remove(&algorithm.short(&text));
+            }
             self.texts.remove(text.as_str());
         }
     }
@@ -131,13 +151,15 @@ impl Hashes {
                 (*algorithm, text)
             }
         };
-        let (form, _) = self.texts.get(text)?;
-        Some(HashMatch { algorithm, form: *form, text: text.to_string() })
+        let Known { form, host, .. } = self.texts.get(text)?;
+        Some(HashMatch { algorithm, form: *form, text: text.to_string(), host: host.to_string() })
     }
 }
 
-/// Returns the texts of a visit that are hashed.
-fn forms(url: &str) -> Vec<(HashedForm, String)> {
+/// Returns the host of a visit, and its texts that are hashed.
+fn forms(url: &str) -> (String, Vec<(HashedForm, String)>) {
+    /// Shorter paths are those of many pages.
+    const MIN_PATH: usize = 12;
     let whole = url.split('#').next().unwrap_or(url);
     let bare = whole.split_once("://").map_or(whole, |(_, rest)| rest);
     let authority = bare.split(['/', '?']).next().unwrap_or(bare);
@@ -161,7 +183,22 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
         add(HashedForm::Host, &format!("{scheme}://{host}"));
         add(HashedForm::Host, &format!("{scheme}://{host}/"));
     }
-    add(HashedForm::Host, host.strip_prefix("www.").unwrap_or(&host));
+    match host.strip_prefix("www.") {
+        Some(bare) => add(HashedForm::Host, bare),
+        None => add(HashedForm::Host, &format!("www.{host}")),
+    }
+    add(HashedForm::Host, &format!("{host}/"));
+    let (unicode, _) = idna::domain_to_unicode(&host);
+    add(HashedForm::Host, &unicode);
+    if unicode != host {
+        add(HashedForm::Url, &whole.replacen(authority, &unicode, 1));
+    }
+    let path = &bare[authority.len()..];
+    let is_page = path.find('?').unwrap_or(path.len()) >= MIN_PATH;
+    if is_page {
+        add(HashedForm::Path, path);
+        add(HashedForm::Path, path.split('?').next().unwrap_or(path));
+    }
     if let Some(site) = Site::from_host(&host) {
         add(HashedForm::Domain, site.as_str());
     }
@@ -177,7 +214,7 @@ fn forms(url: &str) -> Vec<(HashedForm, String)> {
         add(HashedForm::HostPath, &without_query(bare));
         add(HashedForm::HostPath, &format!("https://{}", without_query(bare)));
     }
-    forms
+    (host, forms)
 }
 
 /// Parses a 32-bit number: decimal, signed or unsigned, or eight hexadecimal

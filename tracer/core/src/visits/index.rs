@@ -80,10 +80,13 @@ fn each_name(visit: &Visit, mut each: impl FnMut(Part, &str)) {
     let bare = host_of_authority(host);
     each(Part::BareHost, without_www(bare));
     // As `is_label_of` compares them.
-    for dot in ["-", "_", "--"] {
-        each(Part::Label, &bare.replace('.', dot));
+    let short = without_www(bare);
+    for host in [bare, short].iter().take(if short == bare { 1 } else { 2 }) {
+        for dot in ["-", "_", "--"] {
+            each(Part::Label, &host.replace('.', dot));
+        }
+        each(Part::Label, &host.replace('-', "--").replace('.', "-"));
     }
-    each(Part::Label, &bare.replace('-', "--").replace('.', "-"));
     each(Part::Path, visit.address.path());
 }
 

@@ -1,4 +1,4 @@
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use data_encoding::{BASE32, BASE32_NOPAD, BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -99,6 +99,9 @@ fn recognises_hashes_of_a_visit() {
         (HashedForm::Host, "https://www.news.example.org/"),
         (HashedForm::Host, "www.news.example.org"),
         (HashedForm::Host, "news.example.org"),
+        (HashedForm::Host, "www.news.example.org/"),
+        (HashedForm::Path, "/politics/story-42?q=private"),
+        (HashedForm::Path, "/politics/story-42"),
         (HashedForm::Domain, "example.org"),
     ] {
         let digests = [
@@ -110,7 +113,8 @@ fn recognises_hashes_of_a_visit() {
             (Algorithm::Keccak256, Keccak256::digest(text).to_vec()),
         ];
         for (algorithm, digest) in digests {
-            let found = Some(HashMatch { algorithm, form, text: text.into() });
+            let host = "www.news.example.org".into();
+            let found = Some(HashMatch { algorithm, form, text: text.into(), host });
             let hex = HEXLOWER.encode(&digest);
             for encoded in [
                 &hex,
@@ -121,6 +125,14 @@ fn recognises_hashes_of_a_visit() {
                 &BASE64URL_NOPAD.encode(&digest)[..11],
                 &BASE64URL_NOPAD.encode(&digest)[..13],
                 &format!("sha256:{hex}"),
+                &format!("sha256-{}", BASE64.encode(&digest)),
+                &format!("h={hex}"),
+                &format!("{}.gif", hex),
+                &format!("first, {hex}, and last"),
+                &BASE32.encode(&digest),
+                &BASE32_NOPAD.encode(&digest).to_lowercase()[..13],
+                &colons(&hex),
+                &u64::from_be_bytes(*digest.first_chunk().unwrap()).to_string(),
             ] {
                 assert_eq!(
                     visits.hashed(encoded, || false),
@@ -137,15 +149,51 @@ fn recognises_hashes_of_a_visit() {
     }
 }
 
+/// Separates pairs of digits with colons.
+fn colons(hex: &str) -> String {
+    hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap()).collect::<Vec<_>>().join(":")
+}
+
+const UUIDS: [(&str, Algorithm, HashedForm); 6] = [
+    ("a715cf6c-5225-3e83-83e7-3608efa8d15a", Algorithm::Uuid3, HashedForm::Url),
+    ("275710fb-8aa1-5e03-87b7-19eee4271ac2", Algorithm::Uuid5, HashedForm::Url),
+    ("70659b6c-6169-31be-a707-1f4c54a20b36", Algorithm::UuidOfMd5, HashedForm::Url),
+    ("f3525219-04af-33af-9824-322ce2ae249a", Algorithm::Uuid3, HashedForm::Host),
+    ("080c652d-6814-5d06-bfa3-c1c1c1cc452d", Algorithm::Uuid5, HashedForm::Host),
+    ("27ccfbdb-4b4e-3ff8-becb-d04e125716de", Algorithm::UuidOfMd5, HashedForm::Host),
+];
+
+#[test]
+fn recognises_uuids_made_of_addresses() {
+    let visits = visits();
+    // `uuid3` and `uuid5` of Python's `uuid`, and Java's `UUID.nameUUIDFromBytes`, made of PAGE and of
+    // "www.news.example.org".
+    for (uuid, algorithm, form) in UUIDS {
+        for text in
+            [uuid.to_owned(), uuid.to_uppercase(), uuid.replace('-', ""), format!("{{{uuid}}}")]
+        {
+            let found = visits.hashed(&text, || false).expect(&text);
+            assert_eq!((found.algorithm, found.form), (algorithm, form), "{text}");
+        }
+    }
+    assert_eq!(visits.hashed("7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", || true), None);
+}
+
 #[test]
 fn recognises_short_hashes_only_in_named_fields() {
     let visits = visits();
     // zlib's crc32 and Java's hashCode of "example.org".
     let crc = crc32fast::hash(b"example.org");
     let java = "example.org".bytes().fold(0u32, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
-    for encoded in
-        [crc.to_string(), format!("{crc:08x}"), java.to_string(), java.cast_signed().to_string()]
-    {
+    let djb2 =
+        "example.org".bytes().fold(5381u32, |h, b| h.wrapping_mul(33).wrapping_add(b.into()));
+    for encoded in [
+        crc.to_string(),
+        format!("{crc:08x}"),
+        java.to_string(),
+        java.cast_signed().to_string(),
+        djb2.to_string(),
+    ] {
         assert!(visits.hashed(&encoded, || true).is_some(), "{encoded}");
         assert_eq!(visits.hashed(&encoded, || false), None);
     }
