@@ -83,7 +83,8 @@ pub fn chromium(extension: Option<&Path>) -> Scenario {
         ("open", with(&open, &["{url}"])),
         ("open_private", with(&open, &["--incognito", "{url}"])),
         // The test does not type: it opens the address.
-        ("type", with(&open, &["https://{text}"])),
+        ("type", with(&open, &["{text}"])),
+        ("search", with(&open, &["https://{text}"])),
         ("accept", with(&open, &["https://accept.{domain}:{port}/"])),
         ("decline", with(&open, &["https://decline.{domain}:{port}/"])),
         ("clear", json!(["rm", "-rf", "{profile}"])),
@@ -151,7 +152,8 @@ pub fn firefox() -> Scenario {
         1,
     );
     let commands = [
-        ("type", json!(["firefox-esr", "--profile", "{profile}", "--new-tab", "https://{text}"])),
+        ("type", json!(["firefox-esr", "--profile", "{profile}", "--new-tab", "{text}"])),
+        ("search", json!(["firefox-esr", "--profile", "{profile}", "--new-tab", "https://{text}"])),
         ("reinstall", json!(["rm", "-rf", "{profile}"])),
     ];
     Scenario::new("Firefox", "firefox-esr", format!("{QUICK}{driving}{}", lines(&commands)))

@@ -54,7 +54,9 @@ impl Subject {
     /// `Chromium 156.0`.
     pub fn full_name(&self) -> String {
         match &self.version {
-            Some(version) if version.starts_with(&self.name) => version.clone(),
+            Some(version) if version.to_lowercase().contains(&self.name.to_lowercase()) => {
+                version.clone()
+            }
             Some(version) => format!("{} {version}", self.name),
             None => self.name.clone(),
         }
@@ -140,5 +142,6 @@ mod tests {
         assert_eq!(of(None), "Chromium");
         assert_eq!(of(Some("156.0")), "Chromium 156.0");
         assert_eq!(of(Some("Chromium 156.0")), "Chromium 156.0");
+        assert_eq!(of(Some("The chromium 156.0")), "The chromium 156.0");
     }
 }

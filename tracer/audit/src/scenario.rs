@@ -4,7 +4,7 @@
 //! `docs/reference/scenarios.md` describes the format. Some scenarios are built in. The operator is
 //! asked to do what a scenario has no command for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -19,6 +19,10 @@ pub struct Scenario {
     pub name: String,
     /// Name of the browser in the rules.
     pub browser: Option<String>,
+    /// Why its commands do what they shall.
+    pub reason: Option<String>,
+    /// Where the browser's options are documented.
+    pub source: Option<String>,
     /// Executables to watch, by name or path.
     #[serde(default)]
     pub executables: Vec<String>,
@@ -42,6 +46,9 @@ pub struct Scenario {
     /// Time to wait after the browser was started, in seconds.
     #[serde(default = "settle")]
     pub settle: u64,
+    /// Phases that the user left out.
+    #[serde(skip)]
+    pub left_out: BTreeSet<Phase>,
 }
 
 fn loopback() -> String {
@@ -85,6 +92,8 @@ pub struct Commands {
     /// Types `{text}` into the address bar, letter by letter, and presses Enter.
     #[serde(rename = "type")]
     pub type_text: Option<Command>,
+    /// The same with search terms. Without it, `type` is used.
+    pub search: Option<Command>,
     /// Declines everything that the browser asks for.
     pub decline: Option<Command>,
     /// Agrees to everything that the browser asks for.
@@ -171,6 +180,7 @@ impl Scenario {
     /// Returns the number of pages that a phase opens.
     pub fn pages(&self, phase: Phase) -> u32 {
         let usual = match phase {
+            Phase::Fresh if self.left_out.contains(&phase) => return 0,
             Phase::Fresh | Phase::Declined => 1,
             Phase::Idle => 0,
             Phase::Typed => 2,
@@ -199,9 +209,56 @@ impl Scenario {
         self.settings(phase).and_then(|settings| settings.seconds).unwrap_or(usual)
     }
 
+    /// Leaves out all phases but these. The first one still starts the browser, without pages.
+    pub fn only(&mut self, phases: &[Phase]) {
+        self.left_out = Phase::ALL.into_iter().filter(|phase| !phases.contains(phase)).collect();
+    }
+
     /// Returns the reason for which a phase is skipped, if it is.
-    pub fn skipped(&self, phase: Phase) -> Option<&str> {
-        self.settings(phase)?.skip.as_deref()
+    pub fn skipped(&self, phase: Phase) -> Option<String> {
+        if self.left_out.contains(&phase) && phase != Phase::Fresh {
+            return Some("the user left it out".to_owned());
+        }
+        let reason = self.settings(phase)?.skip.as_deref()?;
+        Some(format!("the scenario says: {reason}"))
+    }
+
+    /// Returns the time that a phase takes, in seconds, without what the operator does.
+    pub fn estimate(&self, phase: Phase) -> u64 {
+        /// Time until a page is requested.
+        const OPENING: u64 = 1;
+        /// Time until the browser has ended.
+        const STOPPING: u64 = 2;
+        if self.skipped(phase).is_some() {
+            return 0;
+        }
+        let has = |command: &Option<Command>| command.is_some();
+        let commands = &self.commands;
+        if phase.is_experiment() {
+            let open = if phase.is_private() { &commands.open_private } else { &commands.open };
+            let size = self.experiment(phase);
+            let windows = u64::from(size.pages * size.visits + size.idle);
+            return if has(open) {
+                windows * (size.dwell + OPENING) + self.seconds(phase)
+            } else {
+                0
+            };
+        }
+        let lacks = match phase {
+            Phase::Declined => !has(&commands.decline),
+            Phase::Typed => !has(&commands.type_text),
+            Phase::Cleared => !has(&commands.clear),
+            Phase::Reinstalled => !has(&commands.reinstall),
+            _ => false,
+        };
+        if lacks {
+            return 0;
+        }
+        let starts = match phase {
+            Phase::Declined | Phase::Idle | Phase::Pages | Phase::Typed => 0,
+            _ => self.settle + STOPPING,
+        };
+        starts + u64::from(self.pages(phase)) * (self.dwell + OPENING) + self.seconds(phase)
     }
 
     fn settings(&self, phase: Phase) -> Option<&Settings> {
@@ -235,6 +292,8 @@ impl Scenario {
         Self {
             name: "by hand".into(),
             browser: None,
+            reason: None,
+            source: None,
             executables: Vec::new(),
             // Browsers do not trust the other server unless they are configured to.
             site: "plain".into(),
@@ -243,6 +302,7 @@ impl Scenario {
             phases: BTreeMap::new(),
             dwell: dwell(),
             settle: settle(),
+            left_out: BTreeSet::new(),
         }
     }
 
@@ -270,6 +330,7 @@ impl Commands {
             &self.open,
             &self.open_private,
             &self.type_text,
+            &self.search,
             &self.decline,
             &self.accept,
             &self.stop,
@@ -282,10 +343,26 @@ impl Commands {
 }
 
 /// The embedded scenarios, by name.
-pub const EMBEDDED: [(&str, &str); 3] = [
+pub const EMBEDDED: [(&str, &str); 19] = [
     ("chromium", include_str!("../../scenarios/chromium.toml")),
     ("firefox", include_str!("../../scenarios/firefox.toml")),
     ("android", include_str!("../../scenarios/android.toml")),
+    ("brave", include_str!("../../scenarios/brave.toml")),
+    ("vivaldi", include_str!("../../scenarios/vivaldi.toml")),
+    ("edge", include_str!("../../scenarios/edge.toml")),
+    ("opera", include_str!("../../scenarios/opera.toml")),
+    ("epiphany", include_str!("../../scenarios/epiphany.toml")),
+    ("falkon", include_str!("../../scenarios/falkon.toml")),
+    ("konqueror", include_str!("../../scenarios/konqueror.toml")),
+    ("qutebrowser", include_str!("../../scenarios/qutebrowser.toml")),
+    ("surf", include_str!("../../scenarios/surf.toml")),
+    ("luakit", include_str!("../../scenarios/luakit.toml")),
+    ("netsurf", include_str!("../../scenarios/netsurf.toml")),
+    ("dillo", include_str!("../../scenarios/dillo.toml")),
+    ("w3m", include_str!("../../scenarios/w3m.toml")),
+    ("lynx", include_str!("../../scenarios/lynx.toml")),
+    ("links", include_str!("../../scenarios/links.toml")),
+    ("elinks", include_str!("../../scenarios/elinks.toml")),
 ];
 
 /// Why a scenario cannot be parsed.
@@ -357,6 +434,9 @@ mod tests {
         for (name, text) in EMBEDDED {
             let scenario = Scenario::parse(text).unwrap_or_else(|err| panic!("{name}: {err}"));
             assert!(scenario.commands.start.is_some(), "{name}");
+            let source = scenario.source.unwrap_or_default();
+            assert!(source.starts_with("https://"), "{name} needs a source");
+            assert!(scenario.reason.is_some_and(|it| it.len() > 20), "{name} needs a reason");
         }
         assert!(Scenario::for_browser("Chromium").is_some());
         assert!(Scenario::for_browser("Firefox").is_some());
@@ -370,6 +450,18 @@ mod tests {
         assert_eq!(size, ExperimentSize { pages: 16, visits: 3, idle: 4, dwell: 1 });
         let usual = ExperimentSize { pages: 8, visits: 2, idle: 6, dwell: 2 };
         assert_eq!(scenario.experiment(Phase::PrivateExperiment), usual);
+    }
+
+    #[test]
+    fn phases_that_the_user_leaves_out_take_no_time() {
+        let mut scenario = Scenario::for_browser("Chromium").unwrap();
+        let all: u64 = Phase::ALL.map(|phase| scenario.estimate(phase)).iter().sum();
+        assert!((360..=480).contains(&all), "about seven minutes: {all}");
+        scenario.only(&[Phase::Private]);
+        assert_eq!(scenario.skipped(Phase::Pages).unwrap(), "the user left it out");
+        assert_eq!((scenario.skipped(Phase::Fresh), scenario.pages(Phase::Fresh)), (None, 0));
+        let short: u64 = Phase::ALL.map(|phase| scenario.estimate(phase)).iter().sum();
+        assert!((20..=60).contains(&short), "{short}");
     }
 
     #[test]

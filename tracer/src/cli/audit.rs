@@ -3,8 +3,11 @@
 mod actions;
 mod channel;
 mod decoder;
+mod desktop;
 mod drive;
+mod guide;
 mod output;
+mod output_tail;
 mod recorder;
 mod scratch;
 mod site;
@@ -12,7 +15,7 @@ mod site;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -38,6 +41,7 @@ use self::{
 };
 pub(super) use self::{
     decoder::{DecodeArgs, decode},
+    guide::Installed,
     output::Folder,
     scratch::{FilesArgs, files},
 };
@@ -53,6 +57,7 @@ use super::{
 use tracer_audit::{
     canary,
     journal::{JOURNAL_SCHEMA, Journal, Subject},
+    phase::Phase,
     report::{Answer, Report},
     scenario::{self, EMBEDDED, Scenario},
 };
@@ -70,8 +75,13 @@ use tracer_host::{
 /// data cleared, reinstalled. It answers each
 /// question with yes, no or cannot tell, and writes a report with the evidence to a new folder.
 /// Ctrl-C ends the audit early, and the report covers everything up to then.
-#[derive(Debug, clap::Args)]
+///
+/// Without options, on a terminal, tracer asks which browser, on whose desktop, which phases, and where
+/// to write. Under sudo, the browser runs as the user who called sudo, on that user's screen, and the
+/// report's folder is given to that user.
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
+  sudo tracer audit                                    asks what to do
   sudo tracer audit --browser Chromium                 use the embedded scenario
   sudo tracer audit --browser Firefox --out firefox    write to the folder firefox
   tracer audit --package com.android.chrome            on Android, as root
@@ -93,6 +103,11 @@ pub(super) struct Args {
     /// a command, tracer asks you
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
+    /// Go through these phases only: fresh, declined, idle, pages, experiment, typed, restart,
+    /// private, private_experiment, private_restart, cleared, reinstalled. Questions about the others
+    /// are answered with "cannot tell"
+    #[arg(long, value_name = "PHASE", value_delimiter = ',', value_parser = guide::phase)]
+    phases: Vec<Phase>,
     /// Location of the pages: `loopback` (tracer's own server, with TLS), `plain` (the same at
     /// http://127.0.0.1), or the URL of an existing site, to which made-up paths are added
     /// [default: from the scenario]
@@ -145,7 +160,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     sandbox::protect_memory()?;
     let rules = args.rules.read()?;
-    let plan = args.plan(rules.parse()?.rules())?;
+    let knowledge = rules.parse()?;
+    let asked = args.names_nothing().then(|| args.ask(knowledge.rules())).transpose()?;
+    let args = asked.as_ref().unwrap_or(args);
+    let plan = args.plan(knowledge.rules())?;
     let user = args.user()?;
     warn_about_running(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -267,7 +285,13 @@ async fn audit(
         // If the recording has ended, `finish` says why.
         let _ = recorder.journal(&journal);
     }
-    recorder.finish()?;
+    let finished = recorder.finish();
+    if let Some(caller) = users::caller() {
+        folder.hand_over(&caller)?;
+        let (path, name) = (folder.path().display(), printable(&caller.name));
+        message!("{path} belongs to {name}, and no other user can read it");
+    }
+    finished?;
     recorded?;
     drop(packages);
     if let Some(follower) = follower {
@@ -281,6 +305,65 @@ async fn audit(
 }
 
 impl Args {
+    /// Reports whether the options say nothing about what to audit.
+    fn names_nothing(&self) -> bool {
+        self.browser.is_none()
+            && self.packages.names().is_empty()
+            && self.exe.is_empty()
+            && self.scenario.is_none()
+    }
+
+    /// Asks the operator what to audit, and returns the options that say so.
+    fn ask(&self, rules: &Rules) -> anyhow::Result<Self> {
+        if self.unattended || !io::stdin().is_terminal() {
+            return Err(Usage(
+                "nothing to audit, and no terminal to ask at; give --browser NAME (`tracer browsers` \
+                 lists those on this machine), --package or --exe"
+                    .into(),
+            )
+            .into());
+        }
+        let choices = guide::Choices {
+            browsers: super::browsers::installed(rules, self.packages.list()),
+            users: match &self.run_as {
+                Some(_) => Vec::new(),
+                None => users::with_desktop(),
+            },
+        };
+        let (mut input, mut out) = (io::stdin().lock(), io::stderr());
+        let answers = guide::ask(&choices, &mut input, &mut out)?;
+        drop(input);
+        let mut args = self.clone();
+        let mut words = Vec::new();
+        if let Some(browser) = choices.browsers.get(answers.browser) {
+            match &browser.package {
+                Some(package) => {
+                    args.packages.set(package);
+                    words.push(format!("--package {package}"));
+                }
+                None => {
+                    words.push(format!("--browser \"{}\"", browser.name));
+                    args.browser = Some(browser.name.clone());
+                }
+            }
+        }
+        if let Some(user) = answers.user {
+            words.push(format!("--as {user}"));
+            args.run_as = Some(user);
+        }
+        if let Some(phases) = answers.phases {
+            let names: Vec<&str> = phases.iter().map(|phase| phase.name()).collect();
+            words.push(format!("--phases {}", names.join(",")));
+            args.phases = phases;
+        }
+        if let Some(out) = answers.out {
+            words.push(format!("--out \"{out}\""));
+            args.out = Some(out.into());
+        }
+        message!("the same without questions: tracer audit {}", printable(&words.join(" ")));
+        Ok(args)
+    }
+
     fn plan(&self, rules: &Rules) -> anyhow::Result<Plan> {
         let package = match self.packages.names() {
             [] => None,
@@ -303,7 +386,10 @@ impl Args {
             (None, Some(browser)) if self.exe.is_empty() => Scenario::for_browser(browser),
             _ => None,
         };
-        let scenario = own.or(ready).unwrap_or_else(Scenario::by_hand);
+        let mut scenario = own.or(ready).unwrap_or_else(Scenario::by_hand);
+        if !self.phases.is_empty() {
+            scenario.only(&self.phases);
+        }
 
         let mut words = Vec::new();
         let mut watched = self.packages.targets(Some(rules))?;
@@ -327,6 +413,7 @@ impl Args {
             )
             .into());
         }
+        let browser = known.map(|browser| browser.name.to_string()).or(browser);
         let name = browser.clone().or(package.clone()).or(exes.first().cloned());
         Ok(Plan {
             name: name.unwrap_or_else(|| scenario.name.clone()),
@@ -342,10 +429,7 @@ impl Args {
     fn user(&self) -> anyhow::Result<Option<User>> {
         let name = match &self.run_as {
             Some(name) => name.clone(),
-            None => match std::env::var("SUDO_USER") {
-                Ok(name) if name != "root" => name,
-                _ => return Ok(None),
-            },
+            None => return Ok(users::caller()),
         };
         users::by_name(&name).map(Some).map_err(Into::into)
     }
@@ -372,7 +456,7 @@ fn values(
     plan: &Plan,
     scratch: &Scratch,
     site: Option<&Site>,
-    pages: &[(tracer_audit::phase::Phase, Vec<canary::Canary>)],
+    pages: &[(Phase, Vec<canary::Canary>)],
 ) -> anyhow::Result<BTreeMap<&'static str, String>> {
     // Only names of tracer's own server lead to this machine.
     let own = pages.iter().flat_map(|(_, pages)| pages).filter(|page| page.host_word.is_some());

@@ -3,13 +3,13 @@
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use serde_json::json;
 
-use super::packages::PACKAGES_LIST;
+use super::{audit::Installed, packages::PACKAGES_LIST};
 use tracer_audit::scenario::Scenario;
 use tracer_core::{
     alert::printable,
@@ -133,6 +133,22 @@ impl<'a> Listed<'a> {
     }
 }
 
+/// Returns the browsers on this machine that an audit can ask for. Those that a scenario controls come
+/// first.
+pub(super) fn installed(rules: &Rules, packages: &Path) -> Vec<Installed> {
+    let packages = PackageList::parse(&fs::read(packages).unwrap_or_default());
+    let known = browsers(rules).map(|browser| Listed::new(browser, &packages));
+    let mut here: Vec<_> = known.filter(Listed::is_here).collect();
+    here.sort_by_key(|one| !one.has_scenario());
+    let installed = here.into_iter().map(|one| Installed {
+        name: one.browser.name.to_string(),
+        package: one.packages.first().map(|package| (*package).to_owned()),
+        has_scenario: one.has_scenario(),
+        is_running: one.running > 0,
+    });
+    installed.collect()
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let knowledge = args.rules.load()?;
     // Other systems than Android have no such list.
@@ -197,13 +213,13 @@ mod tests {
             "{text}"
         );
 
-        let browser = rules.browser_named("surf").unwrap();
-        let files = vec!["/usr/bin/surf".into()];
-        let surf = Listed { browser, files, running: 1, packages: Vec::new() };
+        let browser = rules.browser_named("midori").unwrap();
+        let files = vec!["/usr/bin/midori".into()];
+        let midori = Listed { browser, files, running: 1, packages: Vec::new() };
         assert_eq!(
-            shown(&surf),
-            "surf, by suckless.org\n    /usr/bin/surf\n    1 process running\n    \
-             audit: sudo tracer audit --browser \"surf\"   (it asks you for each step)\n"
+            shown(&midori),
+            "Midori, by Astian\n    /usr/bin/midori\n    1 process running\n    \
+             audit: sudo tracer audit --browser \"Midori\"   (it asks you for each step)\n"
         );
     }
 }

@@ -21,7 +21,7 @@ const BROWSERS: &str = "browsers";
 const SHOWN: usize = 4;
 
 /// The option `--package`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct PackageArgs {
     /// Watch this Android application for all users, even if it is installed later. `browsers`
     /// stands for all browsers in the rules
@@ -33,6 +33,16 @@ pub(super) struct PackageArgs {
 }
 
 impl PackageArgs {
+    /// Returns the path of the list of packages.
+    pub(super) fn list(&self) -> &std::path::Path {
+        &self.packages_list
+    }
+
+    /// Names a package, as if the command line did.
+    pub(super) fn set(&mut self, package: &str) {
+        self.package = vec![package.to_owned()];
+    }
+
     /// Returns the names on the command line.
     pub(super) fn names(&self) -> &[String] {
         &self.package

@@ -46,6 +46,48 @@ fn parse(passwd: &str, name: &str) -> Option<User> {
     })
 }
 
+/// Returns the user who called sudo or doas, unless that was root, or this process is not root.
+pub(super) fn caller() -> Option<User> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let name = ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok())?;
+    by_name(&name).ok().filter(|user| user.uid != 0)
+}
+
+/// Returns the names of users to run a browser as, the most likely one first: who called sudo, then
+/// those who are logged in, and who runs this process. Empty if it cannot run anything as others.
+pub(super) fn with_desktop() -> Vec<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Vec::new();
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let sessions = fs::read_dir("/run/user").into_iter().flatten().filter_map(Result::ok);
+    let uids = sessions.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut logged_in: Vec<u32> = uids.filter(|uid| *uid >= FIRST_PERSON).collect();
+    logged_in.sort_unstable();
+    let logged_in = logged_in.into_iter().filter_map(|uid| name_of(&passwd, uid));
+    let mut names: Vec<String> = caller().map(|user| user.name).into_iter().collect();
+    for name in logged_in.chain(["root".to_owned()]) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// First UID of people; lower ones belong to services (Debian policy, section 9.2.2).
+const FIRST_PERSON: u32 = 1000;
+
+/// Finds the name of a UID.
+fn name_of(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
 /// A user to run programs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct User {
@@ -66,6 +108,8 @@ mod tests {
         assert_eq!(find(passwd, "nobod"), None);
         assert_eq!(uid("12345").unwrap(), 12345);
         assert!(uid("no such user").is_err());
+        assert_eq!(name_of(passwd, 65534).as_deref(), Some("nobody"));
+        assert_eq!(name_of(passwd, 7), None);
         let nobody = parse(passwd, "nobody").unwrap();
         assert_eq!((nobody.uid, nobody.gid, &nobody.home[..]), (65534, 65534, "/"));
     }

@@ -22,7 +22,7 @@ pub(super) fn drop_user() -> Result<Option<String>, String> {
     }
     let mut reason = String::new();
     for id in UNPRIVILEGED {
-        match change_user(id) {
+        match change_user(id, id) {
             Ok(()) => return Ok(Some(format!("UID {id}"))),
             Err(err) => reason = err.to_string(),
         }
@@ -30,8 +30,19 @@ pub(super) fn drop_user() -> Result<Option<String>, String> {
     Err(format!("the process stays root: {reason}"))
 }
 
-fn change_user(id: u32) -> rustix::io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+/// Changes to the owner of a folder, if the process is root.
+pub(super) fn become_owner(uid: u32, gid: u32) -> Result<Option<String>, String> {
+    if !geteuid().is_root() {
+        return Ok(Some(format!("stays UID {}", geteuid().as_raw())));
+    }
+    match change_user(uid, gid) {
+        Ok(()) => Ok(Some(format!("UID {uid}"))),
+        Err(err) => Err(format!("the process stays root: {err}")),
+    }
+}
+
+fn change_user(uid: u32, gid: u32) -> rustix::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     set_thread_groups(&[])?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)

@@ -109,7 +109,17 @@ pub struct Sandbox<'a> {
     folders: Vec<BorrowedFd<'a>>,
     threads: bool,
     sockets: bool,
-    keeps_user: bool,
+    user: Keeps,
+}
+
+/// The user of a restricted process.
+#[derive(Debug, Clone, Copy, Default)]
+enum Keeps {
+    /// One without rights.
+    #[default]
+    Nothing,
+    /// The owner of a folder, by UID and GID.
+    Folder((u32, u32)),
 }
 
 impl<'a> Sandbox<'a> {
@@ -119,10 +129,11 @@ impl<'a> Sandbox<'a> {
     }
 
     /// Lets the process read, create, replace and remove files in a folder. It keeps its user, who
-    /// owns them.
+    /// owns them; root becomes the owner of the folder, who could not read its new files otherwise.
     pub fn with_folder(mut self, folder: &'a impl AsFd) -> Self {
         self.folders.push(folder.as_fd());
-        self.keeps_user = true;
+        let owner = rustix::fs::fstat(folder).map(|it| (it.st_uid, it.st_gid));
+        self.user = Keeps::Folder(owner.unwrap_or_default());
         self
     }
 
@@ -165,8 +176,13 @@ impl<'a> Sandbox<'a> {
 
     fn confine(&self, confinement: &mut Confinement) {
         identity::empty_bounding_set();
-        if !self.keeps_user {
-            confinement.add(Mechanism::User, identity::drop_user());
+        match self.user {
+            Keeps::Nothing => confinement.add(Mechanism::User, identity::drop_user()),
+            // Root's own folders stay root's.
+            Keeps::Folder((0, _)) => {}
+            Keeps::Folder((uid, gid)) => {
+                confinement.add(Mechanism::User, identity::become_owner(uid, gid));
+            }
         }
         confinement.add(Mechanism::Capabilities, identity::drop_capabilities());
         // A change of the user resets it (credentials(7)), so it follows.

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::sync::mpsc;
 
-use super::super::users::User;
+use super::{super::users::User, desktop::Desktop, output_tail::OutputTail};
 use tracer_audit::scenario::Command;
 use tracer_core::alert::printable;
 
@@ -31,6 +31,8 @@ pub(super) struct Actions {
     pub(super) values: BTreeMap<&'static str, String>,
     /// User to run the commands as, since tracer itself runs as root.
     user: Option<User>,
+    /// That user's desktop.
+    desktop: Desktop,
     running: Vec<Group>,
     operator: Option<mpsc::Receiver<String>>,
 }
@@ -45,7 +47,16 @@ pub(super) enum Answer {
 impl Actions {
     pub(super) fn new(user: Option<User>, ask: bool) -> io::Result<Self> {
         let operator = (ask && io::stdin().is_terminal()).then(listen).transpose()?;
-        Ok(Self { values: BTreeMap::new(), user, running: Vec::new(), operator })
+        let known = |name: &str| std::env::var(name).ok();
+        let desktop = user.as_ref().map(|user| Desktop::new(user, known)).unwrap_or_default();
+        if !desktop.has_screen() && known("DISPLAY").or(known("WAYLAND_DISPLAY")).is_none() {
+            let name = user.as_ref().map_or("this user", |user| &user.name);
+            message!(
+                "no screen of {name} was found, which most browsers need; log in at the desktop, or \
+                 set DISPLAY or WAYLAND_DISPLAY"
+            );
+        }
+        Ok(Self { values: BTreeMap::new(), user, desktop, running: Vec::new(), operator })
     }
 
     /// Returns true if there is an operator to ask.
@@ -76,7 +87,9 @@ impl Actions {
                     (None, Some(signal)) => format!("signal {signal}"),
                     (None, None) => "unknown status".into(),
                 };
-                anyhow::bail!("`{}` failed: {how}", printable(&words.join(" ")));
+                let said = group.said.text();
+                let said = if said.is_empty() { said } else { format!("; it says: {said}") };
+                anyhow::bail!("`{}` failed: {how}{said}", printable(&words.join(" ")));
             }
             // Its descendants may still be running.
             self.running.push(group);
@@ -103,7 +116,7 @@ impl Actions {
         if let Some(user) = &self.user {
             process.uid(user.uid).gid(user.gid);
             process.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
-            process.env("XDG_RUNTIME_DIR", format!("/run/user/{}", user.uid));
+            process.envs(self.desktop.variables());
             process.current_dir(&user.home);
         }
         process
@@ -112,11 +125,12 @@ impl Actions {
     fn spawn(&self, words: &[String], stdout: Stdio) -> anyhow::Result<Group> {
         let mut process = self.process(words);
         // A separate group, so that it can be ended as a whole and ignores Ctrl-C.
-        process.process_group(0).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
-        let child = process
+        process.process_group(0).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        let mut child = process
             .spawn()
             .with_context(|| format!("cannot run `{}`", printable(&words.join(" "))))?;
-        Ok(Group { child })
+        let said = OutputTail::follow(child.stderr.take())?;
+        Ok(Group { child, said })
     }
 
     /// Ends all running commands, with SIGTERM and then SIGKILL.
@@ -150,6 +164,8 @@ impl Actions {
 /// A process and its descendants in the same group.
 struct Group {
     child: Child,
+    /// What it writes to standard error.
+    said: OutputTail,
 }
 
 impl Group {

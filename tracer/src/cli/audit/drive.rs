@@ -17,7 +17,7 @@ use tracer_audit::{
     phase::Phase,
     scenario::{Command, Scenario},
 };
-use tracer_core::record::BootTime;
+use tracer_core::{record::BootTime, wording::counted};
 use tracer_host::hook;
 
 /// Time to wait for the browser to request a page.
@@ -72,7 +72,13 @@ impl Driver<'_> {
     /// is killed has a report.
     pub(super) async fn drive(&mut self) -> anyhow::Result<()> {
         for (i, phase) in Phase::ALL.into_iter().enumerate() {
-            message!("phase {} of {}: {}", i + 1, Phase::ALL.len(), phase.title());
+            message!(
+                "phase {} of {}: {}{}",
+                i + 1,
+                Phase::ALL.len(),
+                phase.title(),
+                left(self.scenario, phase)
+            );
             self.begin(phase)?;
             let outcome = match self.phase(phase).await {
                 Ok(()) => Outcome::Done,
@@ -129,7 +135,7 @@ impl Driver<'_> {
 
     async fn phase(&mut self, phase: Phase) -> Result<(), Stop> {
         if let Some(reason) = self.scenario.skipped(phase) {
-            return Err(Stop::Skipped(format!("the scenario says: {reason}")));
+            return Err(Stop::Skipped(reason));
         }
         match phase {
             Phase::Fresh => {
@@ -351,7 +357,12 @@ impl Driver<'_> {
             };
             self.actions.values.insert("text", text.clone());
             self.visit(canary, how)?;
-            match &self.scenario.commands.type_text {
+            let commands = &self.scenario.commands;
+            let command = match how {
+                OpenMethod::Searched => commands.search.as_ref().or(commands.type_text.as_ref()),
+                _ => commands.type_text.as_ref(),
+            };
+            match command {
                 Some(command) => self.actions.run(command).await?,
                 None => {
                     let words = format!("type this into the address bar and press Enter: {text}");
@@ -437,6 +448,20 @@ impl Driver<'_> {
         }
         self.actions.end_all().await;
         Ok(())
+    }
+}
+
+/// Says how long the phases from this one on take, if the scenario does not need the operator.
+fn left(scenario: &Scenario, phase: Phase) -> String {
+    const MINUTE: u64 = 60;
+    if scenario.commands.open.is_none() {
+        return String::new();
+    }
+    let rest = Phase::ALL.into_iter().filter(|next| *next >= phase);
+    let seconds: u64 = rest.map(|next| scenario.estimate(next)).sum();
+    match (seconds + MINUTE / 2) / MINUTE {
+        0 => " (less than a minute left)".to_owned(),
+        minutes => format!(" (about {} left)", counted(minutes, "minute")),
     }
 }
 

@@ -23,12 +23,15 @@ use std::{
 use anyhow::Context as _;
 use data_encoding::HEXLOWER;
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat},
+    fs::{
+        AtFlags, CWD, Dir, Gid, Mode, OFlags, Uid, chownat, fchown, mkdirat, openat, renameat,
+        unlinkat,
+    },
     io::Errno,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::channel::ReportFiles;
+use super::{super::users::User, channel::ReportFiles};
 use crate::files::{self, Existing};
 use tracer_audit::{
     Gatherer, Observations, html,
@@ -96,12 +99,38 @@ impl Folder {
             .map_err(io::Error::from)
             .with_context(|| format!("cannot open {}", path.display()))?;
         let this = Self { path: path.to_owned(), folder };
-        anyhow::ensure!(
-            this.read(JOURNAL).is_ok_and(|file| file.metadata().is_ok_and(|it| it.is_file())),
-            "{} is not the folder of an audit: {JOURNAL} is missing",
-            path.display()
-        );
+        let journal = this.read(JOURNAL).and_then(|file| file.metadata());
+        match journal {
+            Ok(metadata) if metadata.is_file() => {}
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(err).with_context(|| {
+                    format!(
+                        "cannot read {}; it belongs to another user, so call this with sudo",
+                        this.file(JOURNAL).display()
+                    )
+                });
+            }
+            _ => anyhow::bail!(
+                "{} is not the folder of an audit: {JOURNAL} is missing",
+                path.display()
+            ),
+        }
         Ok(this)
+    }
+
+    /// Gives the folder and its files to a user. Until then, that user could not change anything in it.
+    pub(super) fn hand_over(&self, user: &User) -> anyhow::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
+        let given = self.names().and_then(|names| {
+            for name in names {
+                chownat(&self.folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            Ok(fchown(&self.folder, uid, gid)?)
+        });
+        given.with_context(|| {
+            let path = self.path.display();
+            format!("cannot give {path} to {}; it belongs to root", user.name)
+        })
     }
 
     /// Creates a file, or empties an existing one.

@@ -319,7 +319,7 @@ mod tests {
         }
         recorder.finish().unwrap();
         let printed = decoder.join().unwrap().unwrap();
-        assert!(String::from_utf8(printed).unwrap().starts_with("YES "));
+        assert!(String::from_utf8(printed).unwrap().contains("\nYES "));
         let file = |name: &str| std::fs::read(folder.file(name)).unwrap();
         let live = Report::from_json(&file("report.json")).unwrap();
         assert!(!live.complete);
