@@ -8,8 +8,9 @@ use tracer_audit::{
     phase::Phase,
     report::{
         Answer, Conclusion, Count, DecodeStep, DisclosureReport, ExtentCount, IdentifierReport,
-        Item, ItemKind, NotArrived, NotUnderstood, Persistence, PhaseReport, Protection, Question,
-        REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient, VisitReport,
+        Item, ItemKind, LookupReport, NotArrived, NotUnderstood, Persistence, PhaseReport,
+        Protection, Question, REPORT_SCHEMA, Reading, RecipientReport, Report, VisitRecipient,
+        VisitReport,
     },
 };
 use tracer_core::finding::{Category, Recipient, Sender, Severity};
@@ -53,9 +54,17 @@ pub fn reporting() -> Report {
         ended: Some("2026-11-22T10:05:22Z".into()),
         complete: true,
         redacted: true,
+        summary: vec![],
         verdicts: vec![],
         phases: vec![],
         recipients: recipients(),
+        senders: vec![],
+        lookups: vec![LookupReport {
+            name: "t.collector.example".into(),
+            queries: 12,
+            phases: vec![Phase::Pages, Phase::Restart],
+        }],
+        lookups_uncounted: 0,
         identifiers: identifiers(),
         experiments: vec![],
         disclosures: vec![],
@@ -87,7 +96,7 @@ pub fn reporting() -> Report {
         began += duration + 900;
     }
     report.verdicts = reporting_verdicts(&report);
-    report
+    report.summarized()
 }
 
 /// A browser that discloses nothing about pages.
@@ -126,7 +135,7 @@ pub fn clean() -> Report {
         (verdict.scopes, verdict.protection, verdict.evidence) = (vec![], None, vec![]);
         verdict.count = verdict.count.map(|count| Count { told: 0, ..count });
     }
-    report
+    report.summarized()
 }
 
 /// The audit of the reporting browser, killed in the private phase.
@@ -151,7 +160,7 @@ pub fn killed() -> Report {
         }
         verdict.evidence.retain(|id| report.disclosures.iter().any(|told| told.id == *id));
     }
-    report
+    report.summarized()
 }
 
 /// A report in which every value that others control tries to break the page, and
@@ -186,7 +195,7 @@ pub fn hostile() -> Report {
     }
     report.disclosures_uncounted = 123_456;
     report.reading.unread = (0..500).map(|i| (format!("{i}.{long}"), 1 << (i % 60))).collect();
-    report
+    report.summarized()
 }
 
 fn is_about_identifiers(question: Question) -> bool {

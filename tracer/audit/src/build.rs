@@ -82,7 +82,7 @@ impl Report {
                 .map(|history| identifier(history, &facts, redactor))
                 .collect(),
             experiments: experiments::all(&facts, redactor),
-            senders: senders::all(&disclosures),
+            senders: Vec::new(),
             lookups: observations.lookups.list(journal),
             lookups_uncounted: observations.lookups.uncounted(),
             disclosures,
@@ -91,6 +91,14 @@ impl Report {
             not_arrived: NotArrived::new(observations),
             notes: notes(observations),
         };
+        report.summarized()
+    }
+
+    /// Groups the disclosures by sender, and sums the report up in sentences.
+    #[must_use]
+    pub fn summarized(self) -> Self {
+        let senders = senders::all(&self.disclosures);
+        let report = Self { senders, ..self };
         Self { summary: summary::sentences(&report), ..report }
     }
 }
