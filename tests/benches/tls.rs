@@ -127,7 +127,7 @@ impl Probed {
         let library = |news| {
             let ProbeEvent::Probed { file, functions, .. } = news else { return false };
             file.to_string_lossy().contains("libssl")
-                && functions.iter().any(|f| f == "SSL_write_ex")
+                && functions.iter().any(|f| f == "ssl_write_internal" || f == "SSL_write_ex")
         };
         ensure!(follower.events().any(library), "{mode}: libssl is not probed");
         Ok(Some(Self { reader, _follower: follower, _capture: capture }))

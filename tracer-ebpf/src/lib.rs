@@ -108,6 +108,8 @@ pub mod hook {
     pub const NSS_AEAD: u8 = 21;
     /// `writeRecordLocked` of Go's `crypto/tls`, for application data.
     pub const GO_TLS: u8 = 22;
+    /// OpenSSL's `ssl_write_internal`, to which `SSL_write` and `SSL_write_ex` pass their arguments.
+    pub const SSL_WRITE_INTERNAL: u8 = 23;
 }
 
 /// Flags in [`RecordHeader::flags`].

@@ -36,7 +36,7 @@ pub(crate) struct Call {
     /// Length of the plaintext.
     pub(crate) len: u64,
     /// Address at which the library stores the number of bytes that it accepted
-    /// (`SSL_write_ex`).
+    /// (`SSL_write_ex`, `ssl_write_internal`).
     pub(crate) written: u64,
     /// One of [`hook`].
     pub(crate) hook: u64,
@@ -85,6 +85,21 @@ fn ssl_write_ex(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// `int ssl_write_internal(SSL *s, const void *buf, size_t num, size_t *written)`; since OpenSSL
+/// 3.3, with `uint64_t flags` before the last
+///
+/// Flags are few bits, so a fourth argument in the first page is not an address.
+#[uprobe]
+fn ssl_write_internal(ctx: ProbeContext) -> u32 {
+    const PAGE: u64 = 4096;
+    let mut written = ctx.arg::<u64>(3).unwrap_or(0);
+    if written < PAGE {
+        written = ctx.arg(4).unwrap_or(0);
+    }
+    enter(&ctx, hook::SSL_WRITE_INTERNAL, ctx.arg(2).unwrap_or(0), written);
+    0
+}
+
 /// `ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t data_size)`
 #[uprobe]
 fn gnutls_record_send(ctx: ProbeContext) -> u32 {
@@ -118,6 +133,12 @@ fn ssl_write_return(ctx: RetProbeContext) -> u32 {
 #[uretprobe]
 fn ssl_write_ex_return(ctx: RetProbeContext) -> u32 {
     leave(hook::SSL_WRITE_EX, i64::from(ctx.ret::<u64>() as i32));
+    0
+}
+
+#[uretprobe]
+fn ssl_write_internal_return(ctx: RetProbeContext) -> u32 {
+    leave(hook::SSL_WRITE_INTERNAL, i64::from(ctx.ret::<u64>() as i32));
     0
 }
 
@@ -170,7 +191,7 @@ fn leave(hook: u8, returned: i64) {
     if returned <= 0 {
         return;
     }
-    let accepted = if hook == hook::SSL_WRITE_EX {
+    let accepted = if hook == hook::SSL_WRITE_EX || hook == hook::SSL_WRITE_INTERNAL {
         match User::new(call.written).read::<u64>() {
             Some(written) => written,
             None => return count(Counter::Unreadable),

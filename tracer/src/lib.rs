@@ -14,4 +14,3 @@ pub mod store;
 mod files;
 mod queue;
 mod random;
-mod top;

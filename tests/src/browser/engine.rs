@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Browser, screen::Screen};
 use crate::{
-    leaker, names, skip,
+    leaker, skip,
     web::{self, ADS, COLLECTOR, NEWS, Protocol, Reader, TRACKER, Web, fixture, installed},
 };
 
@@ -214,7 +214,9 @@ fn surf(web: &Web, url: &str) -> Option<Browser> {
         return None;
     }
     let folder = folder();
-    let hosts = names::write_hosts(folder.path());
+    let hosts = folder.path().join("hosts");
+    fs::write(&hosts, format!("127.0.0.1 localhost {NEWS} {TRACKER} {COLLECTOR} {ADS}\n"))
+        .expect("its names");
     let screen = Screen::start();
     let mut command = Command::new("unshare");
     command

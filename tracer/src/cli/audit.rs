@@ -50,10 +50,9 @@ use super::{
     locate::locator,
     packages,
     rule_files::RuleTexts,
-    run::{follow, report_probe},
+    run::{HookArg, follow, report_probe},
     signals::FILE_TOO_LARGE,
     users::{self, User},
-    watch::HookArg,
 };
 use tracer_audit::{
     canary,
@@ -405,7 +404,7 @@ impl Args {
         }
         for exe in exes.iter().chain(&self.also_exe) {
             words.push(format!("--exe {exe}"));
-            watched.push(super::watch::exe_target(exe));
+            watched.push(super::run::exe_target(exe));
         }
         if watched.len() == self.also_exe.len() {
             return Err(Usage(

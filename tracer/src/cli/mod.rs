@@ -29,9 +29,7 @@ mod targets;
 mod signals;
 mod status;
 mod times;
-mod top;
 mod users;
-mod watch;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -63,7 +61,6 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
-    Top(top::Args),
     Audit(audit::Args),
     Report(report::Args),
     Compare(compare::Args),
@@ -86,12 +83,9 @@ enum Command {
     /// Analyzes files for `tracer run`
     #[command(hide = true)]
     LocateFiles(locate::ServeArgs),
-    /// Captures for `tracer run` and `tracer top`
+    /// Captures for `tracer run`
     #[command(hide = true)]
-    Capture(capture::Args),
-    /// Decodes for `tracer top`, and draws
-    #[command(hide = true)]
-    TopView(top::Args),
+    Capture(run::Args),
     /// Decodes for `tracer audit`
     #[command(hide = true)]
     AuditDecode(audit::DecodeArgs),
@@ -113,8 +107,6 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
-        Command::Top(args) => top::top(&args),
-        Command::TopView(args) => top::view(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),

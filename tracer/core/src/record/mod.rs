@@ -152,6 +152,8 @@ pub enum Hook {
     SslWrite = hook::SSL_WRITE,
     /// OpenSSL's `SSL_write_ex`, after success.
     SslWriteEx = hook::SSL_WRITE_EX,
+    /// The function to which both pass their arguments in OpenSSL, after success.
+    SslWriteInternal = hook::SSL_WRITE_INTERNAL,
     /// GnuTLS's `gnutls_record_send`, after success.
     GnutlsRecordSend = hook::GNUTLS_RECORD_SEND,
     /// NSPR's `PR_Write`, after success.
@@ -166,13 +168,14 @@ pub enum Hook {
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SysEnter,
         Self::Fentry,
         Self::Kprobe,
         Self::TcpTracepoint,
         Self::SslWrite,
         Self::SslWriteEx,
+        Self::SslWriteInternal,
         Self::GnutlsRecordSend,
         Self::PrWrite,
         Self::AeadSeal,

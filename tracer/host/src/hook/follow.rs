@@ -93,6 +93,7 @@ impl Programs {
         match name {
             Name::SslWrite => Self::Both("ssl_write", "ssl_write_return"),
             Name::SslWriteEx => Self::Both("ssl_write_ex", "ssl_write_ex_return"),
+            Name::SslWriteInternal => Self::Both("ssl_write_internal", "ssl_write_internal_return"),
             Name::GnutlsRecordSend | Name::GnutlsRecordSend2 => {
                 Self::Both("gnutls_record_send", "gnutls_record_send_return")
             }
@@ -114,13 +115,6 @@ impl Programs {
         };
         std::iter::once(enter).chain(leave)
     }
-}
-
-/// Reports whether a function is called by another one that is probed as well. Since
-/// December 2025, `EVP_AEAD_CTX_seal` and `_seal_scatter` call `_sealv`.
-fn is_covered(name: Name, functions: &[Function]) -> bool {
-    matches!(name, Name::AeadSeal | Name::AeadSealScatter)
-        && functions.iter().any(|function| function.name == Name::AeadSealv)
 }
 
 /// Loads the programs for probes, to be attached later.
@@ -411,8 +405,8 @@ impl Worker {
         let mut functions = Vec::new();
         let mut reasons = Vec::new();
         for findings in &found {
-            let all = &findings.functions;
-            for function in all.iter().filter(|function| !is_covered(function.name, all)) {
+            let is_probed = |name| findings.probed_instead_of(name).is_none();
+            for function in findings.functions.iter().filter(|f| is_probed(f.name)) {
                 match self.attach(function, Path::new(&path)) {
                     Ok(attached) => {
                         links.extend(attached);
@@ -521,31 +515,11 @@ fn has_tls_name(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::locate::{Method, prologue::Probes};
 
     #[test]
     fn recognizes_names_of_tls_libraries() {
         assert!(has_tls_name("/usr/lib/x86_64-linux-gnu/libssl.so.3"));
         assert!(has_tls_name("/usr/lib/libgnutls.so.30 (deleted)"));
         assert!(!has_tls_name("/opt/ssl/libc.so.6"));
-    }
-
-    #[test]
-    fn a_function_that_another_one_calls_is_not_probed_twice() {
-        let function = |name| Function {
-            name,
-            library: Library::BoringSsl,
-            method: Method::Export,
-            virtual_address: 0,
-            file_offset: 0,
-            probes: Probes::entry(),
-        };
-        let old = [Name::SslWrite, Name::AeadSealScatter, Name::AeadSeal].map(function);
-        let new = [Name::SslWrite, Name::AeadSeal, Name::AeadSealv].map(function);
-        let probed = |all: &[Function]| -> Vec<Name> {
-            all.iter().map(|f| f.name).filter(|name| !is_covered(*name, all)).collect()
-        };
-        assert_eq!(probed(&old), [Name::SslWrite, Name::AeadSealScatter, Name::AeadSeal]);
-        assert_eq!(probed(&new), [Name::SslWrite, Name::AeadSealv]);
     }
 }

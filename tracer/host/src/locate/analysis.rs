@@ -1,6 +1,6 @@
 //! Analyzes an ELF file with every method of finding functions, in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 
@@ -9,6 +9,7 @@ use super::code::{MAX_FUNCTION, Targets};
 use super::elf::{Dynamic, ElfError, Image, SymbolTable};
 use super::errors::FileArgument;
 use super::golang::{Convention, WriteRecord};
+use super::internal::{self, Wrappers};
 use super::minidebuginfo::{self, MAX_PACKED};
 use super::prologue::{self, Probes};
 use super::search::{self, Users};
@@ -26,6 +27,9 @@ const UNSIZED_FUNCTION: u64 = 512;
 /// Functions that every BoringSSL has and no OpenSSL has. Both have `SSL_write`.
 const BORINGSSL_ONLY: [&str; 3] =
     ["SSL_CTX_set_custom_verify", "SSL_CTX_set_grease_enabled", "BORINGSSL_self_test"];
+
+/// A function of OpenSSL since 3.3 through which others write.
+const WRITE_EX2: &str = "SSL_write_ex2";
 
 /// Analyzes the ELF file in `file`, unless `cache` has its findings. Offsets in the result
 /// are relative to the whole source of which `file` is a part.
@@ -65,6 +69,10 @@ struct Analysis<'a> {
     functions: Vec<Function>,
     missing: Vec<Missing>,
     unread: Vec<Unread>,
+    /// Addresses of the functions whose length is known.
+    extents: BTreeMap<Name, Range<u64>>,
+    /// Addresses of [`WRITE_EX2`].
+    write_ex2: Option<Range<u64>>,
 }
 
 impl<'a> Analysis<'a> {
@@ -75,6 +83,8 @@ impl<'a> Analysis<'a> {
             functions: Vec::new(),
             missing: Vec::new(),
             unread: Vec::new(),
+            extents: BTreeMap::new(),
+            write_ex2: None,
         };
         let dynamic = image.dynamic()?;
         let imported = analysis.by_symbols(&dynamic)?;
@@ -86,6 +96,7 @@ impl<'a> Analysis<'a> {
         analysis.unread(&strings)?;
         analysis.freebl(&dynamic)?;
         analysis.golang()?;
+        analysis.ssl_write_internal(&dynamic)?;
         analysis.explain(&imported, &dynamic);
         analysis.functions.sort_by_key(|function| function.name);
         analysis.missing.sort_by_key(|missing| missing.name);
@@ -162,6 +173,7 @@ impl<'a> Analysis<'a> {
             let address = first.address.unwrap_or(0);
             self.add(name, library, method, address, first.size)?;
         }
+        self.write_ex2 = self.write_ex2.take().or_else(|| symbols.write_ex2());
         Ok(())
     }
 
@@ -312,6 +324,29 @@ impl<'a> Analysis<'a> {
         Ok(())
     }
 
+    /// Searches for the function that OpenSSL's two functions call, and keeps it if probes on it
+    /// cost less than theirs.
+    fn ssl_write_internal(&mut self, dynamic: &Dynamic) -> io::Result<()> {
+        let extent = |name| self.extents.get(&name).cloned();
+        let (Some(write), Some(write_ex)) = (extent(Name::SslWrite), extent(Name::SslWriteEx))
+        else {
+            return Ok(());
+        };
+        let wrappers = Wrappers { write, write_ex, write_ex2: self.write_ex2.clone() };
+        let Some(address) = internal::find(self.image, dynamic, &wrappers)? else {
+            return Ok(());
+        };
+        let outer = self.functions.iter().filter(|f| f.name.calls(Name::SslWriteInternal));
+        let dearest = outer.map(|function| function.probes.dearest()).max();
+        self.add(Name::SslWriteInternal, Library::OpenSsl, Method::Call, address, 0)?;
+        let found = self.functions.pop_if(|function| function.name == Name::SslWriteInternal);
+        let cheaper = |function: &Function| Some(function.probes.dearest()) < dearest;
+        self.functions.extend(found.filter(cheaper));
+        // It is only searched to save time.
+        self.missing.retain(|missing| missing.name != Name::SslWriteInternal);
+        Ok(())
+    }
+
     /// Adds a function that was found by the strings that its code uses, or the reason for which
     /// it was not.
     fn add_found(
@@ -352,6 +387,9 @@ impl<'a> Analysis<'a> {
                 prologue::choose(&code, name.arguments())
             }
         };
+        if size > 0 {
+            self.extents.insert(name, address..address.saturating_add(size));
+        }
         self.add_probed(name, library, method, address, probes);
         Ok(())
     }
@@ -419,14 +457,26 @@ fn origins(name: Name, dynamic: &Dynamic) -> Vec<String> {
     dynamic.needed.iter().filter(hinted).cloned().collect()
 }
 
-/// The symbols of the functions in [`Name`], and of [`BORINGSSL_ONLY`].
+/// The symbols of the functions in [`Name`], of [`BORINGSSL_ONLY`], and of [`WRITE_EX2`].
 struct Symbols(Vec<Symbol>);
 
 impl Symbols {
     fn read(file: Part<'_>, table: &SymbolTable) -> io::Result<Self> {
         let mut names = Name::ALL.map(Name::symbol).to_vec();
         names.extend(BORINGSSL_ONLY);
+        names.push(WRITE_EX2);
         Ok(Self(symbols::find(file, table, &names)?))
+    }
+
+    /// Returns the addresses of [`WRITE_EX2`], if it has one definition.
+    fn write_ex2(&self) -> Option<Range<u64>> {
+        let index = Name::ALL.len() + BORINGSSL_ONLY.len();
+        let all = self.0.iter().filter(|symbol| symbol.name == index);
+        let mut extents = all.filter_map(|symbol| {
+            symbol.address.map(|start| start..start.saturating_add(symbol.size))
+        });
+        let first = extents.next()?;
+        extents.all(|other| other == first).then_some(first)
     }
 
     fn named(&self, name: Name) -> impl Iterator<Item = &Symbol> {
@@ -451,12 +501,13 @@ impl Symbols {
         match name {
             Name::GnutlsRecordSend | Name::GnutlsRecordSend2 => Library::GnuTls,
             Name::PrWrite => Library::Nspr,
-            Name::SslWriteEx => Library::OpenSsl,
+            Name::SslWriteEx | Name::SslWriteInternal => Library::OpenSsl,
             Name::AeadSealScatter | Name::AeadSeal | Name::AeadSealv => Library::BoringSsl,
             Name::AesAead | Name::ChaCha20Encrypt => Library::Nss,
             Name::GoWriteRecord | Name::GoWriteRecordStack => Library::GoCryptoTls,
             Name::SslWrite => {
-                let boringssl = |s: &Symbol| s.name >= Name::ALL.len() && s.address.is_some();
+                let only = Name::ALL.len()..Name::ALL.len() + BORINGSSL_ONLY.len();
+                let boringssl = |s: &Symbol| only.contains(&s.name) && s.address.is_some();
                 if self.0.iter().any(boringssl) { Library::BoringSsl } else { Library::OpenSsl }
             }
         }

@@ -11,7 +11,7 @@ use super::source::Part;
 
 /// Version of the search. Incremented whenever the search changes, which invalidates the
 /// findings of older versions.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Maximum number of files in a cache. The applications of a desktop map a few hundred files.
 const MAX_ENTRIES: usize = 4096;

@@ -10,11 +10,11 @@ use std::io;
 use std::ops::Range;
 
 use object::LittleEndian as LE;
-use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
+use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, Rela64, SectionHeader64, Sym64};
 use object::pod::{self, Pod};
 use object::read::elf::NoteIterator;
 
-use super::source::{Fields, Part};
+use super::source::{Fields, Part, WINDOW};
 use super::{Arch, Reason};
 
 /// Maximum number of program headers. Real files have about 10.
@@ -91,6 +91,8 @@ pub(super) struct Dynamic {
     pub(super) needed: Vec<String>,
     /// Addresses of the `Elf64_Rela` entries (`DT_RELA`).
     pub(super) relocations: Range<u64>,
+    /// Addresses of those of the procedure linkage table (`DT_JMPREL`).
+    pub(super) plt_relocations: Range<u64>,
 }
 
 /// An ELF file of a supported architecture.
@@ -231,8 +233,11 @@ impl<'a> Image<'a> {
         let relocations = value(elf::DT_RELA).unwrap_or(0);
         let relocations =
             relocations..relocations.saturating_add(value(elf::DT_RELASZ).unwrap_or(0));
+        let plt_relocations = value(elf::DT_JMPREL).unwrap_or(0);
+        let plt_relocations =
+            plt_relocations..plt_relocations.saturating_add(value(elf::DT_PLTRELSZ).unwrap_or(0));
         let Some(strings) = value(elf::DT_STRTAB).and_then(|va| self.offset_of(va)) else {
-            return Ok(Dynamic { relocations, ..Dynamic::default() });
+            return Ok(Dynamic { relocations, plt_relocations, ..Dynamic::default() });
         };
         let strings_end =
             strings.saturating_add(value(elf::DT_STRSZ).unwrap_or(0)).min(self.file.size());
@@ -258,7 +263,40 @@ impl<'a> Image<'a> {
                 strings: strings..strings_end,
             });
         }
-        Ok(Dynamic { symbols, needed, relocations })
+        Ok(Dynamic { symbols, needed, relocations, plt_relocations })
+    }
+
+    /// Returns the address of the symbol with which the loader fills the `slot` of the global
+    /// offset table, if this file defines it.
+    pub(super) fn symbol_at_slot(&self, dynamic: &Dynamic, slot: u64) -> io::Result<Option<u64>> {
+        let Some(table) = &dynamic.symbols else {
+            return Ok(None);
+        };
+        let mut index = None;
+        for relocations in [&dynamic.plt_relocations, &dynamic.relocations] {
+            let Some(offset) = self.offset_of(relocations.start) else {
+                continue;
+            };
+            let size = relocations.end - relocations.start;
+            let overlap = WINDOW % size_of::<Rela64<LE>>();
+            self.file.windows(offset, size, overlap, |_, window| {
+                let mut entries = entries::<Rela64<LE>>(window).iter();
+                let found = entries.find(|entry| entry.r_offset.get(LE) == slot);
+                index = index.or(found.map(|entry| entry.r_sym(LE, false)));
+            })?;
+        }
+        let Some(index) = index.filter(|index| *index > 0) else {
+            return Ok(None);
+        };
+        let size = size_of::<RawSymbol>();
+        let at = table.symbols.start.saturating_add(u64::from(index) * size as u64);
+        if at.saturating_add(size as u64) > table.symbols.end {
+            return Ok(None);
+        }
+        let symbol = self.file.read(at, size)?;
+        let symbol = entries::<RawSymbol>(&symbol).first();
+        let defined = symbol.filter(|symbol| symbol.st_shndx.get(LE) != elf::SHN_UNDEF);
+        Ok(defined.map(|symbol| symbol.st_value.get(LE)))
     }
 
     /// Returns the number of symbols: `nchain` of `DT_HASH`.

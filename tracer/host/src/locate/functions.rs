@@ -58,6 +58,11 @@ pub enum Name {
     /// in OpenSSL since 1.1.1
     #[serde(rename = "SSL_write_ex")]
     SslWriteEx,
+    /// The function to which OpenSSL's `SSL_write` and `SSL_write_ex` pass their arguments:
+    /// `int ssl_write_internal(SSL *, const void *buf, size_t len, size_t *written)`, with flags
+    /// before the last since 3.3.
+    #[serde(rename = "ssl_write_internal")]
+    SslWriteInternal,
     /// `ssize_t gnutls_record_send(gnutls_session_t, const void *buf, size_t len)`
     #[serde(rename = "gnutls_record_send")]
     GnutlsRecordSend,
@@ -94,9 +99,10 @@ pub enum Name {
 
 impl Name {
     /// All names, in the order of reports.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::SslWrite,
         Self::SslWriteEx,
+        Self::SslWriteInternal,
         Self::GnutlsRecordSend,
         Self::GnutlsRecordSend2,
         Self::PrWrite,
@@ -114,6 +120,7 @@ impl Name {
         match self {
             Self::SslWrite => "SSL_write",
             Self::SslWriteEx => "SSL_write_ex",
+            Self::SslWriteInternal => "ssl_write_internal",
             Self::GnutlsRecordSend => "gnutls_record_send",
             Self::GnutlsRecordSend2 => "gnutls_record_send2",
             Self::PrWrite => "PR_Write",
@@ -132,7 +139,8 @@ impl Name {
         match self {
             Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => true,
             Self::AesAead | Self::ChaCha20Encrypt => true,
-            Self::SslWrite | Self::SslWriteEx | Self::PrWrite => false,
+            Self::SslWrite | Self::SslWriteEx | Self::SslWriteInternal => false,
+            Self::PrWrite => false,
             Self::GnutlsRecordSend | Self::GnutlsRecordSend2 => false,
             Self::GoWriteRecord | Self::GoWriteRecordStack => false,
         }
@@ -143,6 +151,7 @@ impl Name {
         match self {
             Self::SslWrite | Self::GnutlsRecordSend | Self::GnutlsRecordSend2 | Self::PrWrite => 3,
             Self::SslWriteEx => 4,
+            Self::SslWriteInternal => 5,
             Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => 6,
             Self::AesAead | Self::ChaCha20Encrypt => 6,
             // Go has registers of its own; its functions are probed before the first change.
@@ -153,7 +162,8 @@ impl Name {
     /// Reports whether the function is missing from a `library` without it.
     ///
     /// The AEAD functions are not expected anywhere: a BoringSSL has some of them, depending
-    /// on its age. `gnutls_record_send2` is not needed beside the function that calls it.
+    /// on its age. `gnutls_record_send2` is not needed beside the function that calls it, and
+    /// `ssl_write_internal` not beside those that do.
     pub(super) fn is_expected_in(self, library: Library) -> bool {
         match self {
             Self::SslWrite => {
@@ -163,9 +173,8 @@ impl Name {
             Self::GnutlsRecordSend => library == Library::GnuTls,
             Self::PrWrite => library == Library::Nspr,
             Self::AesAead | Self::ChaCha20Encrypt => library == Library::Nss,
-            Self::GnutlsRecordSend2 | Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => {
-                false
-            }
+            Self::SslWriteInternal | Self::GnutlsRecordSend2 => false,
+            Self::AeadSealScatter | Self::AeadSeal | Self::AeadSealv => false,
             // What is not found is reported as not read.
             Self::GoWriteRecord | Self::GoWriteRecordStack => false,
         }
@@ -190,18 +199,29 @@ impl Name {
     }
 
     /// Reports whether the function is of use if a symbol names it. Where `gnutls_record_send2` has
-    /// a symbol, the function that calls it has one too. NSS does not export its functions by
-    /// name, so a symbol may be that of another library. Go's table of functions is there with and
-    /// without symbols.
+    /// a symbol, the function that calls it has one too. `ssl_write_internal` is only searched for
+    /// where it costs less than those. NSS does not export its functions by name, so a symbol may
+    /// be that of another library. Go's table of functions is there with and without symbols.
     pub(super) fn has_probed_symbol(self) -> bool {
         !matches!(
             self,
-            Self::GnutlsRecordSend2
+            Self::SslWriteInternal
+                | Self::GnutlsRecordSend2
                 | Self::AesAead
                 | Self::ChaCha20Encrypt
                 | Self::GoWriteRecord
                 | Self::GoWriteRecordStack
         )
+    }
+
+    /// Reports whether all calls of the function reach `inner`, which is in the same file and sees
+    /// the same bytes. Since December 2025, `EVP_AEAD_CTX_seal` and `_seal_scatter` call `_sealv`.
+    pub(super) fn calls(self, inner: Self) -> bool {
+        match inner {
+            Self::SslWriteInternal => matches!(self, Self::SslWrite | Self::SslWriteEx),
+            Self::AeadSealv => matches!(self, Self::AeadSeal | Self::AeadSealScatter),
+            _ => false,
+        }
     }
 
     /// Returns the source file of BoringSSL that contains the function.

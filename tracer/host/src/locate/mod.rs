@@ -42,6 +42,7 @@ mod freebl;
 mod functions;
 mod gnutls;
 mod golang;
+mod internal;
 mod minidebuginfo;
 mod openssl;
 mod pointers;
@@ -104,6 +105,8 @@ pub enum Method {
     Table,
     /// The table of functions in Go programs.
     Pclntab,
+    /// The calls of functions that were found.
+    Call,
 }
 
 impl fmt::Display for Method {
@@ -115,6 +118,7 @@ impl fmt::Display for Method {
             Self::StringXref => "string-xref",
             Self::Table => "table",
             Self::Pclntab => "pclntab",
+            Self::Call => "call",
         })
     }
 }
@@ -268,6 +272,12 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Returns the function that is probed in place of `name`, because all of its calls reach it.
+    pub fn probed_instead_of(&self, name: Name) -> Option<Name> {
+        let mut inner = self.functions.iter().map(|function| function.name);
+        inner.find(|inner| name.calls(*inner))
+    }
+
     /// Makes offsets count from `start` in the bytes that were read.
     fn move_back(&mut self, start: u64) {
         for function in &mut self.functions {

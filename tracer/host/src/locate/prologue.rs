@@ -105,6 +105,11 @@ impl Probes {
     pub(crate) fn entry() -> Self {
         Self { arguments: Probe::entry(), returns: Probe::entry() }
     }
+
+    /// Returns the higher cost of the two.
+    pub(super) fn dearest(&self) -> Cost {
+        self.arguments.cost.max(self.returns.cost)
+    }
 }
 
 /// Chooses the probes of an x86_64 function. `code` is the whole function, and `arguments` the

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::prologue::Cost;
-use super::{Arch, Function, Library, Located, Method, Missing, Name, Unread};
+use super::{Arch, Findings, Function, Library, Located, Method, Missing, Name, Unread};
 
 /// The object that `tracer locate --json` prints.
 #[derive(Serialize)]
@@ -38,6 +38,9 @@ struct ReportFunction<'a> {
     return_probe_offset: u64,
     return_probe_cost: Cost,
     method: Method,
+    /// The function that is probed in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probed_instead: Option<Name>,
 }
 
 #[derive(Serialize)]
@@ -52,9 +55,10 @@ struct ReportUnread {
     reason: String,
 }
 
-impl<'a> From<&'a Function> for ReportFunction<'a> {
-    fn from(function: &'a Function) -> Self {
+impl<'a> ReportFunction<'a> {
+    fn new(function: &'a Function, findings: &Findings) -> Self {
         Self {
+            probed_instead: findings.probed_instead_of(function.name),
             name: function.name,
             library: function.library,
             file_offset: function.file_offset,
@@ -92,7 +96,11 @@ impl Serialize for Located {
             arch: findings.arch,
             build_id: findings.build_id.as_deref(),
             libraries: &findings.libraries,
-            functions: findings.functions.iter().map(Into::into).collect(),
+            functions: findings
+                .functions
+                .iter()
+                .map(|f| ReportFunction::new(f, findings))
+                .collect(),
             missing: findings.missing.iter().map(Into::into).collect(),
             unread: findings.unread.iter().map(Into::into).collect(),
         }
@@ -130,6 +138,10 @@ impl fmt::Display for Located {
             let name = function.name.symbol();
             let method = function.method.to_string();
             write!(f, "\n  {name:width$}  {method:13}  at {:#x}", function.file_offset)?;
+            if let Some(inner) = findings.probed_instead_of(function.name) {
+                write!(f, ", probed in {inner}")?;
+                continue;
+            }
             let probe = &function.probes.arguments;
             match probe.delta {
                 0 => f.write_str(", probed there")?,

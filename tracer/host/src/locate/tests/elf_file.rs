@@ -8,6 +8,7 @@
 //! 0x04000  0x04000   dynamic table, symbols, names, hash table
 //! 0x07000  0x07000   .eh_frame_hdr, FDEs
 //! 0x08000  0x08000   relocations
+//! 0x09000  0x09000   those of the procedure linkage table
 //! 0x0a000  0x0a000   data                ─ writable segment
 //! 0x10000  0x11000   code              ─ executable segment
 //! after the code     .symtab, .strtab, .gnu_debugdata, sections
@@ -23,6 +24,7 @@ const DYNSTR: u64 = 0x6000;
 const HASH: u64 = 0x6800;
 const UNWIND: u64 = 0x7000;
 const RELOCATIONS: u64 = 0x8000;
+const PLT_RELOCATIONS: u64 = 0x9000;
 /// Address of the writable segment.
 pub(super) const DATA: u64 = 0xa000;
 const CODE_OFFSET: u64 = 0x10000;
@@ -49,6 +51,8 @@ pub(super) struct ElfFile {
     pub(super) relocations: Vec<u64>,
     /// Relative relocations at other addresses than that of the data: address and value.
     pub(super) relocations_at: Vec<(u64, u64)>,
+    /// Slots of the global offset table: address, and index of the exported symbol.
+    pub(super) slots: Vec<(u64, usize)>,
     /// Words of the data segment.
     pub(super) data: Vec<u64>,
     /// Set for a program that is loaded at fixed addresses.
@@ -71,6 +75,7 @@ impl ElfFile {
             unwind: Vec::new(),
             relocations: Vec::new(),
             relocations_at: Vec::new(),
+            slots: Vec::new(),
             data: Vec::new(),
             fixed: false,
             sysv_hash: false,
@@ -137,9 +142,14 @@ impl ElfFile {
             all.flat_map(|(address, value)| [address, relocation, value]).collect();
         let words = |all: &[u64]| all.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
         put(file, RELOCATIONS as usize, &words(&relocations));
+        let slots =
+            self.slots.iter().flat_map(|(slot, index)| [*slot, (*index as u64 + 1) << 32 | 7, 0]);
+        let slots: Vec<u64> = slots.collect();
+        put(file, PLT_RELOCATIONS as usize, &words(&slots));
         put(file, DATA as usize, &words(&self.data));
         let mut dynamic: Vec<u64> =
             vec![5, DYNSTR, 6, DYNSYM, 7, RELOCATIONS, 8, 8 * relocations.len() as u64];
+        dynamic.extend([23, PLT_RELOCATIONS, 2, 8 * slots.len() as u64]);
         for needed in &self.needed {
             dynamic.extend([1, names.len() as u64]);
             names.extend(needed.as_bytes());

@@ -6,6 +6,7 @@ mod elf_file;
 mod freebl;
 mod golang;
 mod hostile;
+mod internal;
 mod named;
 mod real;
 mod symbols;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use crate::locate::prologue::Cost;
 use crate::locate::{Cache, FileSource, Library, Method, Name, locate};
 
 /// Paths of libraries in distributions, with one of their functions.
@@ -50,5 +51,23 @@ fn finds_functions_in_the_table_of_installed_libraries() {
         let names: Vec<Name> = findings.functions.iter().map(|one| one.name).collect();
         assert_eq!(names, [Name::AesAead, Name::ChaCha20Encrypt]);
         assert!(findings.functions.iter().all(|one| one.method == Method::Table));
+    }
+}
+
+#[test]
+fn probes_of_installed_openssl_are_emulated() {
+    let path = Path::new("/usr/lib/x86_64-linux-gnu/libssl.so.3");
+    let Ok(file) = File::open(path) else {
+        println!("skipped: {} is not installed", path.display());
+        return;
+    };
+    let source = FileSource::new(file).unwrap();
+    let all = locate(&source, "file", &mut Cache::disabled()).unwrap();
+    let findings = &all[0].findings;
+    for function in &findings.functions {
+        let probes = &function.probes;
+        let is_cheap =
+            (probes.arguments.cost, probes.returns.cost) == (Cost::Emulated, Cost::Emulated);
+        assert!(is_cheap || findings.probed_instead_of(function.name).is_some(), "{function:?}");
     }
 }
