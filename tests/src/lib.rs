@@ -35,6 +35,7 @@ pub mod device;
 pub mod devtools;
 pub mod leaker;
 pub mod live;
+pub mod names;
 pub mod openssl;
 pub mod payload;
 pub mod peer;

@@ -3,15 +3,16 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use tracer_tests::{
     browser::has_finding,
+    names,
     sender::unused_uid,
     skip,
     tracer_bin::{self, Running},
@@ -49,12 +50,9 @@ fn curl_is_read_through_openssl() {
         path: |_| "/report".into(),
         chain: "body > form:page",
         arguments: |web, page| {
-            let resolve = format!("{COLLECTOR}:{}:127.0.0.1", web.port());
             let field = format!("page={page}");
             let ca = web.ca().display().to_string();
-            ["-sS", "--cacert", &ca, "--resolve", &resolve, "--data-urlencode", &field]
-                .map(str::to_owned)
-                .into()
+            ["-sS", "--cacert", &ca, "--data-urlencode", &field].map(str::to_owned).into()
         },
     });
 }
@@ -65,7 +63,7 @@ fn wget_is_read_through_gnutls() {
         program: "wget",
         library: "libgnutls.so",
         hook: "gnutls_record_send",
-        host: "localhost",
+        host: COLLECTOR,
         method: "POST",
         path: |_| "/report".into(),
         chain: "body > json.page",
@@ -88,7 +86,7 @@ fn w3m_is_read_through_openssl() {
         program: "w3m",
         library: "libssl.so",
         hook: "ssl_write_internal",
-        host: "localhost",
+        host: COLLECTOR,
         method: "GET",
         path: |page| format!("/report?page={}", page.replace(':', "%3A").replace('/', "%2F")),
         chain: "query:page",
@@ -135,9 +133,10 @@ fn assert_go_is_read(build: &str, protocol: Protocol) {
     run.expect_stderr(probed, Duration::from_secs(90), "the program is not probed");
 
     let query = format!("page={}&file=", PAGE.replace(':', "%3A").replace('/', "%2F"));
-    let output = Command::new(&program)
+    let hosts = names::write_hosts(folder.path());
+    let output = names::command(&hosts, None, program.to_str().expect("a path in UTF-8"))
         .arg("version")
-        .env("BAZELISK_BASE_URL", web.url("localhost", &format!("/report?{query}")))
+        .env("BAZELISK_BASE_URL", web.url(COLLECTOR, &format!("/report?{query}")))
         .env("BAZELISK_HOME", folder.path())
         .env("SSL_CERT_FILE", web.ca())
         .env("USE_BAZEL_VERSION", "7.0.0")
@@ -148,7 +147,7 @@ fn assert_go_is_read(build: &str, protocol: Protocol) {
     let said = String::from_utf8_lossy(&output.stderr);
     let request = Request {
         method: "GET".into(),
-        authority: web.authority("localhost"),
+        authority: web.authority(COLLECTOR),
         path: format!("/report?{query}/7.0.0/bazel-7.0.0-linux-x86_64"),
     };
     assert!(web.wait_for(std::slice::from_ref(&request)).contains(&request), "{said}");
@@ -183,6 +182,8 @@ fn assert_alert(client: &Client) {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
+    // By name: what is sent to this machine itself is no leak.
+    let hosts = names::write_hosts(folder.path());
     let trace = folder.path().join("trace");
     let trace = trace.to_str().expect("a path in UTF-8");
     let uid = unused_uid();
@@ -202,14 +203,14 @@ fn assert_alert(client: &Client) {
     let deadline = Instant::now() + Duration::from_secs(90);
     let probed = |line: &str| line.contains("reading ") && line.contains(client.library);
     loop {
-        client.disclose(&web, uid, &own);
+        client.disclose(&web, &hosts, uid, &own);
         if run.wait_for_stderr(probed, Duration::from_secs(2)) {
             break;
         }
         assert!(Instant::now() < deadline, "{} is not probed", client.library);
     }
 
-    client.disclose(&web, uid, PAGE);
+    client.disclose(&web, &hosts, uid, PAGE);
     let request = Request {
         method: client.method.into(),
         authority: web.authority(client.host),
@@ -244,16 +245,14 @@ fn assert_alert(client: &Client) {
 
 impl Client {
     /// Runs the client to its end under this UID.
-    fn disclose(&self, web: &Web, uid: u32, page: &str) {
-        let output = Command::new(self.program)
+    fn disclose(&self, web: &Web, hosts: &Path, uid: u32, page: &str) {
+        let output = names::command(hosts, Some(uid), self.program)
             .args((self.arguments)(web, page))
             .arg(web.url(self.host, &(self.path)(page)))
             // A folder that it cannot write to.
             .env("HOME", "/")
             .current_dir("/")
             .stdin(Stdio::null())
-            .uid(uid)
-            .gid(uid)
             .output()
             .expect("a client");
         let said = String::from_utf8_lossy(&output.stderr);

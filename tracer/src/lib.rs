@@ -14,3 +14,4 @@ pub mod store;
 mod files;
 mod queue;
 mod random;
+mod top;

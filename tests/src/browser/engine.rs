@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Browser, screen::Screen};
 use crate::{
-    leaker, skip,
+    leaker, names, skip,
     web::{self, ADS, COLLECTOR, NEWS, Protocol, Reader, TRACKER, Web, fixture, installed},
 };
 
@@ -214,9 +214,7 @@ fn surf(web: &Web, url: &str) -> Option<Browser> {
         return None;
     }
     let folder = folder();
-    let hosts = folder.path().join("hosts");
-    fs::write(&hosts, format!("127.0.0.1 localhost {NEWS} {TRACKER} {COLLECTOR} {ADS}\n"))
-        .expect("its names");
+    let hosts = names::write_hosts(folder.path());
     let screen = Screen::start();
     let mut command = Command::new("unshare");
     command

@@ -229,7 +229,8 @@ fn signals_to_the_capture_alone_change_nothing() {
 #[test]
 fn the_capturing_command_is_internal() {
     let mut command = Command::new(tracer_bin::path());
-    let output = command.args(["capture", "--all"]).stdin(Stdio::null()).output().expect("tracer");
+    let output =
+        command.args(["capture", "run", "--all"]).stdin(Stdio::null()).output().expect("tracer");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("this command is internal"), "{text}");

@@ -12,11 +12,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tracer_core::record::Transport;
 use tracer_tests::{
-    corpus, live,
+    corpus, live, names,
     peer::{self, Udp},
     sender::{Sandbox, Sender, unused_uid},
     skip,
     tracer_bin::{self, Running},
+    web::COLLECTOR,
 };
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
@@ -318,11 +319,14 @@ fn sdk(consumer: &str, chain: &str) {
     };
     let (uid, collector) = (unused_uid(), peer::collector());
     let uid = uid.to_string();
-    // By name: what is sent to an address of this machine is no leak.
-    let authority = format!("localhost:{}", collector.port());
+    // By name: what is sent to this machine itself is no leak.
+    let authority = format!("{COLLECTOR}:{}", collector.port());
+    let folder = tempfile::tempdir().expect("a folder");
+    let hosts = names::write_hosts(folder.path());
     let mut run = Running::start(&["--uid", &uid, "--json", "--show-values"]);
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clients/sensors.py");
-    let status = Command::new(python)
+    let python = python.to_str().expect("a path in UTF-8");
+    let status = names::command(&hosts, None, python)
         .arg(client)
         .args([&uid, &format!("http://{authority}/sa?project=default"), consumer, VISITED])
         .status()

@@ -273,6 +273,17 @@ impl Pipeline {
         &self.accounts
     }
 
+    /// Returns the accounts as if all connections had ended now. What is not complete yet counts
+    /// neither as sent nor as read.
+    pub fn accounts_so_far(&mut self) -> Accounts {
+        let mut accounts = self.accounts.clone();
+        for (connection, process, decoder) in self.streams.open_connections() {
+            let application = self.programs.application(process);
+            accounts.ended(application, connection, &decoder.traffic_so_far());
+        }
+        accounts
+    }
+
     /// Returns the number of connections that are open, which the accounts do not contain, and of
     /// the bytes that were sent on them.
     pub fn open_connections(&self) -> (usize, u64) {

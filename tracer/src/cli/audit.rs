@@ -50,9 +50,10 @@ use super::{
     locate::locator,
     packages,
     rule_files::RuleTexts,
-    run::{HookArg, follow, report_probe},
+    run::{follow, report_probe},
     signals::FILE_TOO_LARGE,
     users::{self, User},
+    watch::HookArg,
 };
 use tracer_audit::{
     canary,
@@ -404,7 +405,7 @@ impl Args {
         }
         for exe in exes.iter().chain(&self.also_exe) {
             words.push(format!("--exe {exe}"));
-            watched.push(super::run::exe_target(exe));
+            watched.push(super::watch::exe_target(exe));
         }
         if watched.len() == self.also_exe.len() {
             return Err(Usage(

@@ -1,4 +1,4 @@
-//! The thread of a run that decodes, judges and delivers.
+//! The thread of a run that decodes, judges and delivers, or shows.
 //!
 //! ```text
 //! ring ─▶ Events ─▶ main loop ─▶ Schedule ─▶ thread: Session ─▶ store, queues of the outputs
@@ -18,7 +18,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{session::Session, status::Backlog};
+use super::status::Backlog;
 use tracer_core::{
     knowledge::Knowledge,
     record::{BootTime, Event},
@@ -28,6 +28,20 @@ use tracer_host::hook;
 
 /// Interval of the periodic work.
 const TICK: Duration = Duration::from_secs(1);
+
+/// What the thread does.
+pub(super) trait Work: Send + 'static {
+    /// Decodes an event.
+    fn take(&mut self, event: Event);
+    /// Does the periodic work. Called every second.
+    fn tick(&mut self, now: BootTime, backlog: &Backlog);
+    /// Replaces the rules.
+    fn reload(&mut self, knowledge: &Knowledge);
+    /// Reports whether nothing that it delivers reaches anyone.
+    fn is_useless(&self) -> bool;
+    /// Delivers everything after the last event.
+    fn finish(&mut self);
+}
 
 /// Passes events to the thread.
 #[derive(Clone)]
@@ -66,11 +80,11 @@ pub(super) struct Delay {
 }
 
 impl Decoding {
-    /// Starts the thread, which returns the session when it ends.
-    pub(super) fn start(session: Session) -> io::Result<(Self, oneshot::Receiver<Session>)> {
+    /// Starts the thread, which returns the work when it ends.
+    pub(super) fn start<W: Work>(work: W) -> io::Result<(Self, oneshot::Receiver<W>)> {
         let shared = Arc::<Shared>::default();
         let (sender, ended) = oneshot::channel();
-        let worker = Worker { session, shared: Arc::clone(&shared), ticked: Instant::now() };
+        let worker = Worker { work, shared: Arc::clone(&shared), ticked: Instant::now() };
         thread::Builder::new().name("tracer-decode".into()).spawn(move || {
             // The receiver is gone if the end was forced.
             let _ = sender.send(worker.run());
@@ -121,8 +135,8 @@ impl Decoding {
     }
 }
 
-struct Worker {
-    session: Session,
+struct Worker<W> {
+    work: W,
     shared: Arc<Shared>,
     ticked: Instant,
 }
@@ -135,26 +149,26 @@ enum Step {
     End,
 }
 
-impl Worker {
-    fn run(mut self) -> Session {
+impl<W: Work> Worker<W> {
+    fn run(mut self) -> W {
         let mut cost = None;
         loop {
             let (lane, step) = self.next(cost.take());
             match step {
                 Step::Event(event) => {
                     let started = Instant::now();
-                    self.session.take(event);
+                    self.work.take(event);
                     cost = lane.map(|lane| (lane, started.elapsed()));
                 }
-                Step::Reload(knowledge) => self.session.reload(&knowledge),
+                Step::Reload(knowledge) => self.work.reload(&knowledge),
                 Step::Tick(now, backlog) => {
-                    self.session.tick(now, &backlog);
+                    self.work.tick(now, &backlog);
                     self.ticked = Instant::now();
-                    self.shared.state().is_useless = self.session.is_useless();
+                    self.shared.state().is_useless = self.work.is_useless();
                 }
                 Step::End => {
-                    self.session.finish();
-                    return self.session;
+                    self.work.finish();
+                    return self.work;
                 }
             }
         }

@@ -29,7 +29,9 @@ mod targets;
 mod signals;
 mod status;
 mod times;
+mod top;
 mod users;
+mod watch;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -61,6 +63,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Top(top::Args),
     Audit(audit::Args),
     Report(report::Args),
     Compare(compare::Args),
@@ -83,9 +86,12 @@ enum Command {
     /// Analyzes files for `tracer run`
     #[command(hide = true)]
     LocateFiles(locate::ServeArgs),
-    /// Captures for `tracer run`
+    /// Captures for `tracer run` and `tracer top`
     #[command(hide = true)]
-    Capture(run::Args),
+    Capture(capture::Args),
+    /// Decodes for `tracer top`, and draws
+    #[command(hide = true)]
+    TopView(top::Args),
     /// Decodes for `tracer audit`
     #[command(hide = true)]
     AuditDecode(audit::DecodeArgs),
@@ -107,6 +113,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Top(args) => top::top(&args),
+        Command::TopView(args) => top::view(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),

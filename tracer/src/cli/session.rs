@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    decoding::Work,
     keep,
     status::{Backlog, StatusFile},
 };
@@ -94,14 +95,13 @@ fn report_lost(queue: &Queue, what: &str) {
     }
 }
 
-impl Session {
-    pub(super) fn take(&mut self, event: Event) {
+impl Work for Session {
+    fn take(&mut self, event: Event) {
         self.pipeline.push(event, &mut self.outputs);
         self.deliver();
     }
 
-    /// Does the periodic work. Called every second.
-    pub(super) fn tick(&mut self, now: BootTime, backlog: &Backlog) {
+    fn tick(&mut self, now: BootTime, backlog: &Backlog) {
         self.pipeline.tick(now, &mut self.outputs);
         self.deliver();
         if let Some(status) = &self.status {
@@ -114,19 +114,17 @@ impl Session {
         }
     }
 
-    /// Replaces the rules.
-    pub(super) fn reload(&mut self, knowledge: &Knowledge) {
+    fn reload(&mut self, knowledge: &Knowledge) {
         self.pipeline.set_knowledge(knowledge);
         message!("the rules were loaded again");
     }
 
-    /// Reports whether all outputs were closed by their readers.
-    pub(super) fn is_useless(&self) -> bool {
+    fn is_useless(&self) -> bool {
         let is_closed = self.lines.iter().all(|lines| lines.queue.is_closed());
         is_closed && self.log.is_none() && self.store.is_none() && !self.is_recorded
     }
 
-    pub(super) fn finish(&mut self) {
+    fn finish(&mut self) {
         self.pipeline.finish(&mut self.outputs);
         self.deliver();
         if let Some(status) = &self.status {
@@ -145,7 +143,9 @@ impl Session {
             report_failure(&mut lines.queue);
         }
     }
+}
 
+impl Session {
     fn deliver(&mut self) {
         self.report_unknown_host();
         for output in self.outputs.drain(..) {

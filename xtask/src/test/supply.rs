@@ -33,9 +33,10 @@ const LICENCES: [&str; 9] = [
 ];
 
 /// Crates of which there may be two versions, with the reason.
-const DUPLICATES: [(&str, &str); 4] = [
+const DUPLICATES: [(&str, &str); 5] = [
     ("bit-vec", "proptest uses an older one, in tests"),
     ("getrandom", "ring uses an older one"),
+    ("itertools", "criterion uses an older one, in benches"),
     ("syn", "some macros use an older one; it is not part of the binary"),
     ("windows-sys", "for systems that tracer does not run on"),
 ];

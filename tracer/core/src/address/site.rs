@@ -52,13 +52,34 @@ pub(crate) fn normalize_host(host: &str) -> String {
 pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-    name == "localhost"
+    OWN_NAMES.contains(&&*name)
         || name.ends_with(".localhost")
         || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Reports whether a host is an address of this machine or of a private network: of IPv4
-/// (RFC 1918, RFC 3927) or of IPv6 (RFC 4193, RFC 4291).
+/// Names of this machine that systems list beside `localhost`.
+const OWN_NAMES: [&str; 5] = [
+    "localhost",
+    "ip6-localhost",
+    "ip6-loopback",
+    "localhost.localdomain",
+    "localhost6.localdomain6",
+];
+
+/// Domains that are resolved in the local network alone (RFC 6762, RFC 8375) or are reserved for
+/// private use (ICANN, resolution 2024.07.29.06).
+const LOCAL_DOMAINS: [&str; 3] = [".local", ".home.arpa", ".internal"];
+
+/// Reports whether a host is this machine or belongs to a private network by its name, or is an
+/// address of them: of IPv4 (RFC 1918, RFC 3927) or of IPv6 (RFC 4193, RFC 4291).
+pub(crate) fn is_local(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    is_loopback(host)
+        || is_local_address(host)
+        || LOCAL_DOMAINS.iter().any(|domain| name.ends_with(domain))
+}
+
+/// Reports whether a host is an address of this machine or of a private network.
 pub(crate) fn is_local_address(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let bare = bare.split('%').next().unwrap_or(bare);
@@ -119,10 +140,29 @@ mod tests {
             "[fd00::1]",
             "[::ffff:192.168.1.1]",
         ] {
-            assert!(is_local_address(host), "{host}");
+            assert!(is_local_address(host) && is_local(host), "{host}");
         }
-        for host in ["8.8.8.8", "172.32.0.1", "[2001:db8::1]", "router.example", "localhost", ""] {
-            assert!(!is_local_address(host), "{host}");
+        for host in ["8.8.8.8", "172.32.0.1", "[2001:db8::1]", "router.example", ""] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn names_of_this_machine_and_of_local_networks_are_local() {
+        for host in [
+            "localhost",
+            "LocalHost.",
+            "app.localhost",
+            "ip6-localhost",
+            "localhost.localdomain",
+            "printer.local",
+            "nas.home.arpa",
+            "build.internal",
+        ] {
+            assert!(is_local(host) && !is_local_address(host), "{host}");
+        }
+        for host in ["localhost.example", "mylocalhost", "local", "notlocal", "a.local.example"] {
+            assert!(!is_local(host), "{host}");
         }
     }
 

@@ -333,7 +333,7 @@ impl Lexicon {
 
     /// Returns the rules' words that occur in a path.
     pub(super) fn path_words_in(&self, path: &str) -> PathWords {
-        let words = words(path).filter_map(Name::new);
+        let words = words(path).chain(camel_case_words(path)).filter_map(Name::new);
         let known = words.filter_map(|word| self.path_words.get(&word));
         PathWords(known.fold(0, |set, word| set | word.0))
     }

@@ -29,6 +29,9 @@ pub(super) struct RoleTable {
     by_surroundings: Vec<usize>,
     report_paths: HashSet<Name>,
     report_within: HashSet<Name>,
+    no_report_paths: HashSet<Name>,
+    /// Media types in lower case.
+    no_report_types: HashSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +72,11 @@ impl RoleTable {
                 table.by_name.entry(name).or_default().push(at);
             }
         }
+        for located in &roles.no_reports {
+            let types = located.entry.types.iter();
+            table.no_report_types.extend(types.map(|it| it.as_str().to_ascii_lowercase()));
+            table.no_report_paths.extend(compiled(&located.entry.path));
+        }
         for located in &roles.reports {
             table.report_paths.extend(compiled(&located.entry.path));
             table.report_within.extend(compiled(&located.entry.within));
@@ -78,8 +86,18 @@ impl RoleTable {
 
     /// Reports whether a request's path shows that it reports.
     pub(super) fn is_report_path(&self, path: &str) -> bool {
-        let words = path.split(|c: char| !c.is_ascii_alphanumeric());
-        words.filter_map(Name::new).any(|word| self.report_paths.contains(&word))
+        has_word_of(&self.report_paths, path)
+    }
+
+    /// Reports whether a request's path shows that its words are not those of a report.
+    pub(super) fn is_no_report_path(&self, path: &str) -> bool {
+        has_word_of(&self.no_report_paths, path)
+    }
+
+    /// Reports whether content of a media type is not that of a report.
+    pub(super) fn is_no_report_type(&self, content_type: &str) -> bool {
+        let name = content_type.split(';').next().unwrap_or_default().trim();
+        self.no_report_types.contains(&name.to_ascii_lowercase())
     }
 
     /// Returns the role of the URL at `at` in a value's text. `label` is the name of the
@@ -91,10 +109,14 @@ impl RoleTable {
         label: Option<Name>,
         truncated: bool,
     ) -> PlacedRole {
-        // The name of the file is at the end.
         if let Step::XmlNamespace(_) = value.chain.last() {
             return PlacedRole { role: UrlRole::Reference, in_reports: false, shows_report: false };
         }
+        // Keys and certificates are in armour, whatever the field around it is named.
+        if value.chain.steps().any(|step| step == Step::Armour) {
+            return PlacedRole { role: UrlRole::Unknown, in_reports: false, shows_report: false };
+        }
+        // The name of the file is at the end.
         let extension = if truncated { None } else { extension(&value.text[at.clone()]) };
         let extension = extension.as_deref();
         let enclosing: Vec<Name> = enclosing_names(value.chain).collect();
@@ -211,6 +233,8 @@ fn enclosing_names(chain: &Chain<'_>) -> impl Iterator<Item = Name> {
             | Step::Plist(path)
             | Step::Xml(path) => {
                 let keys = path.segments().iter().filter_map(|segment| match segment {
+                    // Keywords of JSON-LD.
+                    Segment::Key(key) if key.starts_with('@') => None,
                     Segment::Key(key) => Name::new(key),
                     Segment::Index(_) => None,
                 });
@@ -231,6 +255,12 @@ fn enclosing_names(chain: &Chain<'_>) -> impl Iterator<Item = Name> {
         }
     }
     names.into_iter()
+}
+
+/// Reports whether a path has one of these words.
+fn has_word_of(known: &HashSet<Name>, path: &str) -> bool {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter_map(Name::new).any(|word| known.contains(&word))
 }
 
 /// Compiles the names in a rule.

@@ -89,6 +89,9 @@ pub(super) struct Search<'a> {
     candidates: Candidates,
     /// Set if the request reports what happened in the application.
     is_report: bool,
+    /// Set if the request is one of another service, or of a format in which nothing is
+    /// reported, so that words alone do not show a report.
+    is_no_report: bool,
     /// Indices of the URLs that are pages only if the request reports.
     pages_in_reports: Vec<usize>,
 }
@@ -119,6 +122,10 @@ impl<'a> Search<'a> {
             candidates: Candidates::default(),
             // Extensions call no services for themselves.
             is_report: initiator == Initiator::Extension,
+            is_no_report: request
+                .header("content-type")
+                .and_then(|it| std::str::from_utf8(it).ok())
+                .is_some_and(|it| lexicon.roles.is_no_report_type(it)),
             pages_in_reports: Vec::new(),
         }
     }
@@ -168,7 +175,8 @@ impl<'a> Search<'a> {
         if value.chain.last() == Step::Path && value.text.starts_with('/') {
             self.evidence.path(&self.lexicon.sdks, value);
             self.path = self.lexicon.path_words_in(value.text);
-            self.is_report |= self.lexicon.roles.is_report_path(value.text);
+            self.is_no_report |= self.lexicon.roles.is_no_report_path(value.text);
+            self.shows_report(self.lexicon.roles.is_report_path(value.text));
         }
         let root = value.chain.root();
         // Segments of a path and labels of a host are not identifiers, but documents in
@@ -383,12 +391,18 @@ impl<'a> Search<'a> {
     /// Adds a URL with its role.
     fn add_with_role(&mut self, found: Finding, spot: Spot<'_>) {
         let PlacedRole { role, in_reports, shows_report } = self.role(&found, spot);
-        self.is_report |= shows_report;
+        self.shows_report(shows_report);
+        let in_reports = in_reports || self.is_no_report && role == UrlRole::Page;
         let before = self.found.list.len();
         self.add(Finding { role: Some(role), ..found });
         if in_reports && self.found.list.len() > before {
             self.pages_in_reports.push(before);
         }
+    }
+
+    /// Notes whether a word shows that the request reports.
+    fn shows_report(&mut self, shows: bool) {
+        self.is_report |= shows && !self.is_no_report;
     }
 
     /// Returns the role of a URL at this spot.

@@ -9,7 +9,7 @@ use super::{
     table::{self, Case},
 };
 use crate::{
-    address::{Address, Site, host_of_authority, is_local_address},
+    address::{Address, Site, host_of_authority, is_local, is_local_address, is_loopback},
     application::Application,
     content::Step,
     finding::{
@@ -140,7 +140,7 @@ impl<'a> Context<'a> {
             visited: visited.as_ref().map(Into::into),
             sender: self.attribution.sender,
             may_be_page: beside.may_be_page && self.may_be_pages(&finding),
-            local_connection: is_local(self.sent),
+            local_connection: is_local_connection(self.sent),
             recipient: recipient.kind(),
             identifier: identification.unwrap_or(beside.identifier),
             private: self.private == Some(true),
@@ -193,21 +193,31 @@ impl<'a> Context<'a> {
 /// Reports whether a request names an address of this machine or of its own network, and its
 /// connection goes there. In recordings, an address alone says only where the recorder was: a
 /// proxy, or a server that answered in place of another.
-fn is_local(sent: &Sent<Request>) -> bool {
+fn is_local_connection(sent: &Sent<Request>) -> bool {
     let (Some(authority), Some(remote)) = (&sent.message.authority, sent.connection.remote) else {
         return false;
     };
     let host = host_of_authority(authority);
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let names_remote = bare
-        .parse::<IpAddr>()
-        .is_ok_and(|address| address.to_canonical() == remote.ip().to_canonical());
+    let names_remote = bare.parse::<IpAddr>().map_or_else(
+        |_| names_address(bare, remote.ip()),
+        |address| address.to_canonical() == remote.ip().to_canonical(),
+    );
     let port = authority.rsplit_once(']').map_or(&authority[..], |(_, port)| port);
     let port = port.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let is_own = || sent.connection.local.is_some_and(|local| local.ip() == remote.ip());
     names_remote
         && port.map_or(matches!(remote.port(), 80 | 443), |port: u16| port == remote.port())
-        && (is_local_address(host) || is_own())
+        && (is_local(host) || is_own())
+}
+
+/// Reports whether a name of this machine or of the local network can be that of an address.
+fn names_address(name: &str, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    if is_loopback(name) {
+        return address.is_loopback();
+    }
+    is_local(name) && is_local_address(&address.to_string())
 }
 
 /// Returns the confidence in a finding.

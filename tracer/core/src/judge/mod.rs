@@ -37,7 +37,7 @@ pub use self::{
     request::{AlertStatus, DecodedRequest, DerivedHost, HostSource, JudgedRequest},
 };
 use crate::{
-    address::{Address, Site, host_of_authority, is_local_address, is_loopback},
+    address::{Address, Site, host_of_authority, is_local, is_loopback},
     application::Application,
     detect::Findings,
     finding::{
@@ -339,7 +339,7 @@ impl Judge {
             (_, Some(service)) => {
                 Recipient::Service { name: service.name.to_string(), category: service.category }
             }
-            _ if is_local_address(host) => Recipient::Local,
+            _ if is_local(host) => Recipient::Local,
             _ => Recipient::ThirdParty,
         }
     }

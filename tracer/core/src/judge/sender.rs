@@ -59,6 +59,15 @@ pub(super) fn attribute(request: &Request, initiator: Initiator, of: Evidence) -
         };
     }
     let known = |sender, reason| Attribution { sender, reason, may_be_page: false };
+    let unnamed = matches!(initiator, Initiator::Browser | Initiator::Unknown);
+    if unnamed && request.head_cut.is_none() && !of.makers_own_host && is_for_site(request) {
+        return Attribution {
+            sender: Sender::Unknown,
+            reason: "the request has the form of the reports that sites ask browsers for, and no \
+                     header field names the site",
+            may_be_page: true,
+        };
+    }
     match initiator {
         // A frame asks for its document like a window, over plain HTTP.
         Initiator::Navigation
@@ -184,6 +193,29 @@ fn attribute_unknown(request: &Request, of: Evidence) -> Attribution {
     }
 }
 
+/// Media types of the reports that a site asks for in its answers (Reporting API, Network Error
+/// Logging, CSP) and of the pings of its links (HTML, hyperlink auditing). Engines send them
+/// without Fetch Metadata, and most without Origin.
+const SITE_REPORTS: [&[u8]; 6] = [
+    b"application/reports+json",
+    b"application/csp-report",
+    b"application/expect-ct-report+json",
+    b"application/expect-staple-report",
+    b"application/xss-auditor-report",
+    b"text/ping",
+];
+
+/// Reports whether a request has the form of what a browser sends because a site asked for it.
+fn is_for_site(request: &Request) -> bool {
+    if is_engine(request) != Some(true) {
+        return false;
+    }
+    let posts = request.method.as_deref() == Some("POST");
+    let content_type = request.header("content-type").unwrap_or_default();
+    let name = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    posts && SITE_REPORTS.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Reports whether the program calls itself a browser. `None` if it calls itself nothing.
 fn is_engine(request: &Request) -> Option<bool> {
     request.header("user-agent").map(|agent| agent.starts_with(b"Mozilla/5.0"))
@@ -294,6 +326,24 @@ mod tests {
             "{fields}Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"
         );
         assert_eq!(attributed("GET", &metadata, recent).sender, Sender::Navigation);
+    }
+
+    #[test]
+    fn a_report_that_sites_ask_for_may_be_a_pages() {
+        let fields = format!("{ENGINE}Content-Type: application/reports+json; charset=utf-8\r\n");
+        let metadata = Evidence { sends_metadata: true, ..NOTHING };
+        let found = attributed("POST", &fields, metadata);
+        assert_eq!((found.sender, found.may_be_page), (Sender::Unknown, true));
+        let none = format!("{fields}Sec-Fetch-Site: none\r\nSec-Fetch-Mode: no-cors\r\n");
+        assert!(attributed("POST", &none, metadata).may_be_page);
+        let named = format!("{fields}Origin: https://news.test\r\n");
+        assert_eq!(attributed("POST", &named, metadata).sender, Sender::Page);
+        // The browser's own host, another program, and another form.
+        let makers = Evidence { makers_own_host: true, ..metadata };
+        assert_eq!(attributed("POST", &fields, makers).sender, Sender::Browser);
+        for other in [fields.replace("Mozilla/5.0", "Sdk/1"), fields.replace("reports+", "")] {
+            assert!(!attributed("POST", &other, metadata).may_be_page, "{other}");
+        }
     }
 
     #[test]

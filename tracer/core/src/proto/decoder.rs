@@ -325,6 +325,27 @@ impl Decoder {
         self.traffic.sent
     }
 
+    /// Returns the account of the connection so far. Bytes of messages that are not complete count
+    /// neither as sent nor as read.
+    pub(crate) fn traffic_so_far(&self) -> Traffic {
+        let mut traffic = self.traffic.clone();
+        self.attribute(&mut traffic);
+        traffic.sent = traffic.sent.saturating_sub(self.buffered() as u64);
+        traffic.close();
+        traffic
+    }
+
+    /// Attributes what was sent in TLS to the captures of the TLS library, if it has them.
+    fn attribute(&self, traffic: &mut Traffic) {
+        if self.within_tls {
+            traffic.read_in_plain = std::mem::take(&mut traffic.unread.tls);
+        } else {
+            traffic.plain_records = 0;
+            traffic.plain_overhead = 0;
+        }
+        traffic.last = self.last;
+    }
+
     /// Emits the finished request and switches to the protocol that follows.
     fn end_request(&mut self, next: Next, out: &mut Vec<Message>) {
         let follows = match next {
@@ -449,13 +470,7 @@ impl StreamParser for Decoder {
             http3.finish(&mut self.traffic, out);
         }
         let mut traffic = std::mem::replace(&mut self.traffic, Traffic::new(self.last));
-        if self.within_tls {
-            traffic.read_in_plain = std::mem::take(&mut traffic.unread.tls);
-        } else {
-            traffic.plain_records = 0;
-            traffic.plain_overhead = 0;
-        }
-        traffic.last = self.last;
+        self.attribute(&mut traffic);
         traffic.close();
         out.push(Message::Ended(Box::new(traffic)));
     }

@@ -39,7 +39,7 @@ pub use self::{
     index::{Ownership, Party},
     judgement::Row,
     recipients::Service,
-    roles::{ReportSign, RolePlace, Roles},
+    roles::{NoReportSign, ReportSign, RolePlace, Roles},
     sdks::{Pattern, Sdk, Sdks, Sign, SignError},
     vocabularies::{Prefix, PrefixError, Vocabularies, Vocabulary},
 };
@@ -227,6 +227,7 @@ impl Tables {
             ("interface", self.fields.interface.len()),
             ("place", self.roles.places.len()),
             ("report", self.roles.reports.len()),
+            ("no_report", self.roles.no_reports.len()),
             ("sdk", self.sdks.0.len()),
             ("row", self.judgement.len()),
             ("vocabulary", self.vocabularies.len()),

@@ -17,6 +17,8 @@ pub struct Roles {
     pub places: Vec<Located<RolePlace>>,
     /// The signs of reports.
     pub reports: Vec<Located<ReportSign>>,
+    /// The signs of requests that report nothing.
+    pub no_reports: Vec<Located<NoReportSign>>,
 }
 
 /// A place that gives a URL its role.
@@ -66,6 +68,24 @@ pub struct ReportSign {
     pub source: Text,
 }
 
+/// A sign that a request reports nothing, although its words may be those of reports.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoReportSign {
+    /// Name of the entry.
+    pub name: Text,
+    /// Words of which the request's path must contain one.
+    #[serde(default)]
+    pub path: Vec<Text>,
+    /// Media types of which the request's content must have one.
+    #[serde(default)]
+    pub types: Vec<Text>,
+    /// Reason for the entry.
+    pub reason: Text,
+    /// Source of that reason.
+    pub source: Text,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -73,13 +93,19 @@ struct File {
     place: Vec<Spanned<RolePlace>>,
     #[serde(default)]
     report: Vec<Spanned<ReportSign>>,
+    #[serde(default)]
+    no_report: Vec<Spanned<NoReportSign>>,
 }
 
 impl Roles {
     /// Parses a file.
     pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
-        let File { place, report } = file.parse()?;
-        let roles = Self { places: file.entries(place)?, reports: file.entries(report)? };
+        let File { place, report, no_report } = file.parse()?;
+        let roles = Self {
+            places: file.entries(place)?,
+            reports: file.entries(report)?,
+            no_reports: file.entries(no_report)?,
+        };
         for Located { entry, place } in &roles.places {
             if entry.names.is_empty() && entry.within.is_empty() && entry.extensions.is_empty() {
                 return Err(place.error(format!(
@@ -95,10 +121,17 @@ impl Roles {
     pub fn overlay(&mut self, over: Self) {
         overlay(&mut self.places, over.places);
         overlay(&mut self.reports, over.reports);
+        overlay(&mut self.no_reports, over.no_reports);
     }
 }
 
 impl Named for RolePlace {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+impl Named for NoReportSign {
     fn name(&self) -> &str {
         self.name.as_str()
     }

@@ -375,6 +375,11 @@ impl<S: StreamParser> Streams<S> {
         entries.map(|entry| (&entry.connection, &entry.parser))
     }
 
+    /// Returns the open connections, with the process that sent last on each, and its parser.
+    pub fn open_connections(&self) -> impl Iterator<Item = (&Connection, &Process, &S)> {
+        self.entries.values().map(|entry| (&entry.connection, &entry.process, &entry.parser))
+    }
+
     /// Returns the approximate number of bytes buffered by all parsers.
     pub fn buffered(&self) -> usize {
         self.buffered

@@ -1,4 +1,4 @@
-//! The process of `tracer run` that captures.
+//! The process of `tracer run` and `tracer top` that captures.
 //!
 //! ```text
 //! tracer run      opens outputs, starts ──▶ tracer capture   loads and attaches programs
@@ -36,7 +36,8 @@ use super::{
     locate::locator,
     rule_files::RuleTexts,
     run::{self, diagnostics, follow, report_probe},
-    targets, terminal,
+    targets, terminal, top,
+    watch::WatchArgs,
 };
 use tracer_core::alert::printable;
 use tracer_host::{
@@ -44,11 +45,29 @@ use tracer_host::{
     sandbox,
 };
 
-/// Hidden subcommand that captures, with the arguments of `tracer run`.
+/// Hidden subcommand that captures, with the command that it captures for.
 const SUBCOMMAND: &str = "capture";
 
+/// Arguments of the hidden subcommand.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The command to capture for.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Run(Box<run::Args>),
+    Top(Box<top::Args>),
+}
+
 /// Captures for the process at the other end of standard input.
-pub(super) fn capture(args: &run::Args) -> anyhow::Result<ExitCode> {
+pub(super) fn capture(args: &Args) -> anyhow::Result<ExitCode> {
+    let args = match &args.command {
+        Command::Run(args) => &args.watch,
+        Command::Top(args) => &args.watch,
+    };
     let stream = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from)?;
     stream
         .peer_addr()
@@ -75,7 +94,7 @@ pub(super) fn capture(args: &run::Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Captures until the decoder says stop.
-async fn serve(args: &run::Args, (orders, outbox): &mut (Orders, Outbox)) -> anyhow::Result<()> {
+async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> anyhow::Result<()> {
     let watch = args.watch()?;
     limits::raise_open_files();
     terminal::start_queue();

@@ -49,16 +49,17 @@ pub(in crate::cli) struct Source {
 }
 
 impl Source {
-    /// Starts the process with the arguments of this one, and waits until the programs are
-    /// attached.
+    /// Starts the process to capture for a command, with the arguments of this process, and waits
+    /// until the programs are attached.
     ///
     /// # Errors
     /// If that fails, with the error of that process.
-    pub(in crate::cli) fn start() -> anyhow::Result<Started> {
+    pub(in crate::cli) fn start(command: &str) -> anyhow::Result<Started> {
         let (mut stream, theirs) = UnixStream::pair()?;
         let child = Command::new("/proc/self/exe")
             .arg(SUBCOMMAND)
-            // The first two are the program and `run`.
+            .arg(command)
+            // The first two are the program and the command.
             .args(env::args_os().skip(2))
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())

@@ -95,6 +95,36 @@ fn home_pages_of_software_are_software() {
 }
 
 #[test]
+fn what_is_saved_subscribed_or_attached_is_no_page() {
+    for (role, body) in [
+        (UrlRole::Reference, r#"{"bookmarks":[{"url":"https://blog.example.org/post"}]}"#),
+        (UrlRole::Reference, "<xbel><bookmark href='https://blog.example.org/post'/></xbel>"),
+        (UrlRole::Reference, r#"{"attachments":[{"url":"https://blog.example.org/post"}]}"#),
+        (UrlRole::Reference, r#"{"db":{"link":"https://db.example.org/a"}}"#),
+        (UrlRole::Resource, r#"{"feeds":[{"url":"https://blog.example.org/atom"}]}"#),
+        (UrlRole::Callback, r#"{"backchannel.logout.url":"https://app.example.org/out"}"#),
+    ] {
+        assert_role(role, "/v2/sync", "", body);
+    }
+}
+
+#[test]
+fn words_show_no_report_where_other_services_use_them() {
+    let body = r#"{"events":[{"url":"https://news.example.org/a"}]}"#;
+    for target in ["/webhook/events", "/calendars/1/events", "/repos/a/b/events"] {
+        assert_role(UrlRole::Unknown, target, "", body);
+        let with_id = format!(r#"{{"device_id":"{UUID}","url":"https://news.example.org/a"}}"#);
+        assert_role(UrlRole::Page, target, "", &with_id);
+    }
+    let field = "Content-Type: application/ld+json; charset=utf-8\r\n";
+    assert_role(UrlRole::Unknown, "/events", field, body);
+    assert_role(UrlRole::Unknown, "/", field, r#"{"page_url":"https://news.example.org/a"}"#);
+    // A keyword of JSON-LD is no object of a report.
+    let body = r#"{"@page":{"x":"https://id.example.org/9"},"url":"https://news.example.org/a"}"#;
+    assert_role(UrlRole::Unknown, "/", "", body);
+}
+
+#[test]
 fn a_url_in_running_text_has_no_role() {
     for body in [
         r#"{"events":[{"url":"see https://blog.example.org/post for more"}]}"#,

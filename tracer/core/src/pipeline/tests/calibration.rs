@@ -1,9 +1,12 @@
-//! Calibration: recorded innocent traffic raises no alert, and recorded leaks keep
-//! their severity.
+//! Calibration: innocent traffic raises no alert, and leaks keep their severity.
 //!
 //! `tests/fixtures/corpus/innocent/MANIFEST.tsv` says which program each file was
 //! recorded from, and how. A file holds the requests of one program in their order:
 //! a line `@ SCHEME LENGTH`, then as many bytes, then a line feed.
+//!
+//! The files in `written` hold requests that were written after the documentation of other
+//! protocols and vendors, with the right answer beside each: a line `# NAME ANSWER`, then the
+//! requests of one application in the same form.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -34,23 +37,48 @@ struct Recorded {
     bytes: Vec<u8>,
 }
 
-/// Reads a file of the innocent requests.
-fn innocent(file: &str) -> Vec<Recorded> {
-    let bytes = fs::read(folder().join("innocent").join(file)).expect("the file can be read");
+/// Requests that one application sent one after another.
+#[derive(Default)]
+struct Group {
+    name: String,
+    /// The right answer: `calm`, or the least severity.
+    answer: String,
+    requests: Vec<Recorded>,
+}
+
+/// Reads a file of requests in groups. Those before the first line that begins a group are one.
+fn groups(path: &str) -> Vec<Group> {
+    let bytes = fs::read(folder().join(path)).expect("the file can be read");
     let mut rest = &bytes[..];
-    let mut requests = Vec::new();
+    let mut groups = Vec::new();
     while !rest.is_empty() {
         let line = rest.iter().position(|&byte| byte == b'\n').expect("a line ends");
         let head = std::str::from_utf8(&rest[..line]).expect("the line is text");
-        let fields: Vec<_> = head.split(' ').collect();
-        let &["@", scheme, len] = &fields[..] else { panic!("{file}: {head}") };
-        let len: usize = len.parse().expect("a length");
-        let transport = if scheme == "https" { Transport::Tls } else { Transport::Tcp };
-        let bytes = rest[line + 1..][..len].to_vec();
-        requests.push(Recorded { transport, bytes });
-        rest = &rest[line + 1 + len + 1..];
+        rest = &rest[line + 1..];
+        match head.split(' ').collect::<Vec<_>>()[..] {
+            ["#", name, answer] => {
+                let (name, answer) = (name.to_owned(), answer.to_owned());
+                groups.push(Group { name, answer, requests: Vec::new() });
+            }
+            ["@", scheme, len] => {
+                let len: usize = len.parse().expect("a length");
+                let transport = if scheme == "https" { Transport::Tls } else { Transport::Tcp };
+                if groups.is_empty() {
+                    groups.push(Group::default());
+                }
+                let requests = &mut groups.last_mut().expect("a group").requests;
+                requests.push(Recorded { transport, bytes: rest[..len].to_vec() });
+                rest = &rest[len + 1..];
+            }
+            _ => panic!("{path}: {head}"),
+        }
     }
-    requests
+    groups
+}
+
+/// Reads a file of recorded innocent requests.
+fn innocent(file: &str) -> Vec<Recorded> {
+    groups(&format!("innocent/{file}")).pop().expect("a request").requests
 }
 
 /// Judges requests that one program sent one after another.
@@ -145,4 +173,41 @@ fn recorded_leaks_keep_their_severity() {
         }
     }
     assert!(changed.is_empty(), "changed:\n{}", changed.join("\n"));
+}
+
+#[test]
+fn written_innocent_requests_raise_no_alert() {
+    let knowledge = Knowledge::default();
+    let groups = groups("written/innocent.cases");
+    assert!(groups.len() > 300, "{} groups", groups.len());
+    let mut alerts = Vec::new();
+    for group in groups {
+        assert_eq!(group.answer, "calm", "{}", group.name);
+        let judged = judge(&knowledge, None, &group.requests);
+        let severe = judged.iter().filter(|it| it.severity() >= Some(Severity::Medium));
+        alerts.extend(severe.map(|it| describe(&group.name, it)));
+    }
+    assert!(alerts.is_empty(), "false alerts:\n{}", alerts.join("\n"));
+}
+
+#[test]
+fn written_leaks_raise_alerts() {
+    let knowledge = Knowledge::default();
+    let groups = groups("written/leaks.cases");
+    assert!(groups.len() > 60, "{} groups", groups.len());
+    let mut missed = Vec::new();
+    for group in groups {
+        let least = match &*group.answer {
+            "medium" => Severity::Medium,
+            "high" => Severity::High,
+            "critical" => Severity::Critical,
+            answer => panic!("{}: {answer}", group.name),
+        };
+        let judged = judge(&knowledge, None, &group.requests);
+        let severity = judged.iter().filter_map(|it| it.severity()).max();
+        if severity < Some(least) {
+            missed.push(format!("{}: {severity:?} and not {least:?}", group.name));
+        }
+    }
+    assert!(missed.is_empty(), "missed:\n{}", missed.join("\n"));
 }
