@@ -17,7 +17,7 @@ use tracer_tests::{
     skip,
     tracer_bin::{self, Running},
     watched::{is_alert, lines},
-    web::{COLLECTOR, Protocol, Reader, Request, Web, installed},
+    web::{COLLECTOR, Protocol, Reader, Request, Web, fixture, installed},
 };
 
 /// The page of another site that clients disclose.
@@ -105,6 +105,60 @@ fn go_program_is_read_over_http2() {
 #[test]
 fn go_program_with_arguments_on_the_stack_is_read() {
     assert_go_is_read("bazelisk-2021", Protocol::Http1);
+}
+
+/// The program has `SSL_write`, but writes through copies of it in other functions.
+#[test]
+fn program_that_does_not_call_ssl_write_is_read_where_it_encrypts() {
+    let module = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/builds/wreq"));
+    if !skip::root() || !skip::met(module.is_file(), "wreq (`cargo xtask setup --tests`)") {
+        return;
+    }
+    let Some(mut web) = Web::start(Protocol::Http2, Reader::Hasty) else {
+        return;
+    };
+    let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir();
+    let folder = folder.expect("a folder");
+    let copy = |from: &Path, name: &str| {
+        let to = folder.path().join(name);
+        fs::copy(from, &to).expect("a copy");
+        fs::set_permissions(&to, Permissions::from_mode(0o644)).expect("own file");
+        to
+    };
+    let module = copy(module, "wreq.abi3.so");
+    let script = copy(&fixture("clients/sealing.py"), "sealing.py");
+    let ca = copy(&web.ca(), "ca.pem");
+    let uid = unused_uid();
+    let mut run =
+        Running::start(&["--uid", &uid.to_string(), "--json", "--show-values", "--verbose"]);
+    let request = Request {
+        method: "POST".into(),
+        authority: web.authority("localhost"),
+        path: format!("/report?page={}", PAGE.replace(':', "%3A").replace('/', "%2F")),
+    };
+    let mut client = Command::new("python3");
+    client.arg(script).args([module, ca]).arg(web.url("localhost", &request.path));
+    client.uid(uid).gid(uid).current_dir("/").stdin(Stdio::piped());
+    let mut client = client.spawn().expect("Python");
+    let probed = |line: &str| line.contains("reading ") && line.contains("wreq.abi3.so");
+    run.expect_stderr(probed, Duration::from_secs(90), "the module is not probed");
+    drop(client.stdin.take());
+    assert!(client.wait().expect("a client").success());
+    web.wait_for(std::slice::from_ref(&request));
+    let alert = run.wait_for_json(is_alert);
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+
+    assert_eq!(alert["hook"], "tls_seal", "{alert:#}");
+    assert_eq!(alert["connection"]["transport"], "tls", "{alert:#}");
+    assert_eq!(alert["request"]["protocol"], "h2", "{alert:#}");
+    assert_eq!(alert["request"]["path"], *request.path, "{alert:#}");
+    assert!(has_finding(&alert, "query:page", PAGE), "{alert:#}");
+    let output = lines(&ended.stdout);
+    assert_eq!(output.iter().filter(|line| is_alert(line)).count(), 1, "{}", ended.stdout);
+    let summary = output.last().expect("a summary");
+    assert_eq!(summary["applications"][0]["percent_read"], 100, "{summary:#}");
 }
 
 /// Makes a Go program, which gets a file from a configured server, disclose a page in the

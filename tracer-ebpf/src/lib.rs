@@ -110,6 +110,9 @@ pub mod hook {
     pub const GO_TLS: u8 = 22;
     /// OpenSSL's `ssl_write_internal`, to which `SSL_write` and `SSL_write_ex` pass their arguments.
     pub const SSL_WRITE_INTERNAL: u8 = 23;
+    /// BoringSSL's functions as in [`AEAD_SEAL`], for a TLS record that no probe on `SSL_write`
+    /// sees.
+    pub const TLS_SEAL: u8 = 24;
 }
 
 /// Flags in [`RecordHeader::flags`].

@@ -5,8 +5,11 @@
 //! protection (RFC 9001 sections 5.3 and 5.4), so it names the connection in the clear. The
 //! plaintext can be encrypted in place and is read at the entry.
 //!
-//! The same functions encrypt TLS records, which the probes on `SSL_write` capture, and
-//! whatever else a program encrypts. So only what has a QUIC header is captured.
+//! The same functions encrypt TLS records. They are captured where no probe on `SSL_write` sees
+//! their plaintext: a program can write through other functions of the library, or its
+//! `SSL_write` may not have been found. The additional data of a record is its header (TLS 1.3),
+//! or its sequence number, type, version and length (TLS 1.2). Whatever else a program encrypts
+//! is not captured.
 //!
 //! As in [`tls`](crate::tls), records are assembled in the ring buffer.
 
@@ -19,6 +22,7 @@ use crate::{
     key::object_key,
     record::{RECORDS, describe_sender},
     scope::{self, WatchedProcess},
+    tls,
 };
 
 /// Length of the longest short header: a first byte, a connection id of 20 bytes and a packet
@@ -31,6 +35,17 @@ const MIN_LONG: u64 = 8;
 /// The versions whose packets are captured, as they are in memory (RFC 9000, RFC 9369).
 const VERSIONS: [u32; 2] =
     [u32::from_ne_bytes([0, 0, 0, 1]), u32::from_ne_bytes([0x6b, 0x33, 0x43, 0xcf])];
+
+/// The type of TLS records with application data, and the length of the additional data of all
+/// records: of TLS 1.3 (RFC 8446 section 5.2) and of TLS 1.2 (RFC 5246 section 6.2.3.3), for
+/// older ciphers without the length.
+const APPLICATION_DATA: u8 = 23;
+const TLS13_HEADER: u64 = 5;
+const TLS12_HEADER: u64 = 13;
+const TLS12_SHORT_HEADER: u64 = 11;
+
+/// Size of a `CRYPTO_IOVEC`.
+const IOVEC: u64 = 24;
 
 /// Number of integer arguments in registers.
 const REGISTERS: usize = if cfg!(bpf_target_arch = "aarch64") { 8 } else { 6 };
@@ -46,6 +61,8 @@ struct Call {
     header: u64,
     /// Length of the additional data.
     header_len: u64,
+    /// A second piece of plaintext: the type of a record of TLS 1.3.
+    extra: Piece,
 }
 
 /// A piece of input (`CRYPTO_IVEC`).
@@ -54,6 +71,10 @@ struct Call {
 struct Piece {
     address: u64,
     len: u64,
+}
+
+impl Piece {
+    const NONE: Self = Self { address: 0, len: 0 };
 }
 
 /// ```text
@@ -69,6 +90,7 @@ fn aead_seal(ctx: ProbeContext) -> u32 {
             len: argument(ctx, 7)?,
             header: argument(ctx, 8)?,
             header_len: argument(ctx, 9)?,
+            extra: Piece::NONE,
         })
     });
     0
@@ -88,6 +110,7 @@ fn aead_seal_scatter(ctx: ProbeContext) -> u32 {
             len: argument(ctx, 8)?,
             header: argument(ctx, 11)?,
             header_len: argument(ctx, 12)?,
+            extra: Piece { address: argument(ctx, 9)?, len: argument(ctx, 10)? },
         })
     });
     0
@@ -99,20 +122,28 @@ fn aead_seal_scatter(ctx: ProbeContext) -> u32 {
 ///     const uint8_t *nonce, size_t nonce_len, const CRYPTO_IVEC *aadvec, size_t num_aadvec)
 /// ```
 ///
-/// A `CRYPTO_IOVEC` is an output followed by a `CRYPTO_IVEC`. A QUIC packet has one of each.
+/// A `CRYPTO_IOVEC` is an output followed by a `CRYPTO_IVEC`. A QUIC packet has one of each, and a
+/// record of TLS 1.3 has two pieces of plaintext.
 #[uprobe]
 fn aead_sealv(ctx: ProbeContext) -> u32 {
     seal(&ctx, hook::AEAD_SEAL, |ctx| {
-        if argument(ctx, 9)? != 1 || argument(ctx, 2)? != 1 {
+        let pieces = argument(ctx, 2)?;
+        if argument(ctx, 9)? != 1 || pieces == 0 || pieces > 2 {
             return None;
         }
         let header: Piece = User::new(argument(ctx, 8)?).read()?;
-        let input: Piece = User::new(argument(ctx, 1)?).value(8)?;
+        let inputs = argument(ctx, 1)?;
+        let input: Piece = User::new(inputs).value(8)?;
+        let extra = match pieces {
+            1 => Piece::NONE,
+            _ => User::new(inputs).value(IOVEC + 8)?,
+        };
         Some(Call {
             buffer: input.address,
             len: input.len,
             header: header.address,
             header_len: header.len,
+            extra,
         })
     });
     0
@@ -162,6 +193,7 @@ fn nss_call(ctx: &ProbeContext) -> Option<Call> {
         len: argument(ctx, 5)? & 0xffff_ffff,
         header: argument(ctx, 8)?,
         header_len: argument(ctx, 9)? & 0xffff_ffff,
+        extra: Piece::NONE,
     })
 }
 
@@ -191,7 +223,9 @@ fn seal(ctx: &ProbeContext, hook: u8, call: impl Fn(&ProbeContext) -> Option<Cal
     let Some(call) = call(ctx) else {
         return;
     };
-    if !is_packet(&call, hook) {
+    let is_packet = is_packet(&call, hook);
+    // Firefox's records are captured at PR_Write.
+    if !is_packet && (hook != hook::AEAD_SEAL || !is_unseen_record(&call)) {
         return;
     }
     let (Some(object), Some(policy)) = (ctx.arg::<u64>(0), scope::policy(process.slot)) else {
@@ -199,6 +233,10 @@ fn seal(ctx: &ProbeContext, hook: u8, call: impl Fn(&ProbeContext) -> Option<Cal
     };
     // The same address in two processes means two objects.
     let key = object_key(object ^ u64::from(process.tgid) << 32);
+    if !is_packet {
+        let write = tls::Call { key, buffer: call.buffer, len: call.len, written: 0, hook: 0 };
+        return tls::submit(hook::TLS_SEAL, process, &write, call.len);
+    }
     let head = call.len.min(u64::from(policy.tls_head_bytes)).min(MAX_HEAD as u64);
     if head <= 192 {
         submit::<192>(hook, process, key, &call, head);
@@ -220,6 +258,10 @@ fn is_packet(call: &Call, hook: u8) -> bool {
         return false;
     };
     let len = call.header_len;
+    // A packet has one piece.
+    if call.extra.len != 0 {
+        return false;
+    }
     let is_fixed = first & 0x40 != 0;
     if !is_fixed && (hook != hook::NSS_AEAD || first == 0 && len == 13) {
         return false;
@@ -230,6 +272,27 @@ fn is_packet(call: &Call, hook: u8) -> bool {
     }
     let version = User::new(call.header).value::<u32>(1).unwrap_or(0);
     first & 0x0c == 0 && len >= MIN_LONG && VERSIONS.contains(&version)
+}
+
+/// Returns true for a record with application data that no probe on `SSL_write` sees: the current
+/// thread is not within that function.
+#[inline(always)]
+fn is_unseen_record(call: &Call) -> bool {
+    if tls::current_connection() != 0 {
+        return false;
+    }
+    let header = User::new(call.header);
+    match call.header_len {
+        TLS13_HEADER => {
+            let is_record = header.read() == Some([APPLICATION_DATA, 3, 3]);
+            let kind = User::new(call.extra.address);
+            is_record && call.extra.len == 1 && kind.read() == Some(APPLICATION_DATA)
+        }
+        TLS12_HEADER | TLS12_SHORT_HEADER => {
+            call.extra.len == 0 && header.value(8) == Some([APPLICATION_DATA, 3, 3])
+        }
+        _ => false,
+    }
 }
 
 #[repr(C)]

@@ -164,6 +164,8 @@ pub enum Hook {
     NssAead = hook::NSS_AEAD,
     /// The function of Go's `crypto/tls` that writes records, when it is entered.
     GoTls = hook::GO_TLS,
+    /// BoringSSL's functions that encrypt TLS records, before they do, outside `SSL_write`.
+    TlsSeal = hook::TLS_SEAL,
 }
 
 impl Hook {
@@ -181,6 +183,7 @@ impl Hook {
         Self::AeadSeal,
         Self::NssAead,
         Self::GoTls,
+        Self::TlsSeal,
     ];
 
     /// Returns the hook with this number in the ABI of the programs.
