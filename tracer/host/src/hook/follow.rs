@@ -9,12 +9,11 @@
 //!
 //! # Delay until a process is probed
 //!
-//! A file named by `--exe` is probed before it runs, and a probed file stays probed for
-//! [`LINGER`], so neither misses a write. A library that no process in scope has mapped
+//! A file named by `--exe` is probed before it runs, the system's TLS libraries before they are
+//! loaded ([`installed`]), and a probed file stays probed for [`LINGER`], so none of them
+//! misses a write. Another library that no process in scope has mapped
 //! before is probed 4 to 27 ms (median 19 ms) after it was mapped, if its name is that of a
-//! TLS library (measured with libssl and curl: 18 of 20 first requests were read).
-//! WebKitGTK loads GnuTLS with its first connection, and can send the first requests to a
-//! near server sooner. A file that contains a browser takes 0.5 to 1 s to analyze
+//! TLS library: the kernel takes 10 to 15 ms for the first probe in a file. A file that contains a browser takes 0.5 to 1 s to analyze
 //! (docs/measurements/performance.md), and waits for the files before it.
 
 use std::{
@@ -37,6 +36,7 @@ use aya::{
 };
 
 use super::{
+    installed,
     links::{self, Budget, Owner},
     proc::{self, MappedId, Mapping},
     rechecks::Rechecks,
@@ -48,7 +48,7 @@ const SWEEP: Duration = Duration::from_secs(2);
 
 /// Time for which a file stays probed after its last process in scope ended: command line
 /// programs run repeatedly, and the next run should be probed from its start.
-const LINGER: Duration = Duration::from_secs(30);
+const LINGER: Duration = Duration::from_secs(600);
 
 /// Maximum number of files remembered, with or without a TLS library. A process maps about
 /// a hundred.
@@ -77,6 +77,18 @@ pub enum ProbeEvent {
         /// The reason.
         reason: String,
     },
+}
+
+impl ProbeEvent {
+    /// Returns the outcome for a file that was analyzed before a process mapped it.
+    fn at_once(self) -> Self {
+        match self {
+            Self::Probed { file, functions, .. } => {
+                Self::Probed { file, functions, after: Duration::ZERO }
+            }
+            missed @ Self::Missed { .. } => missed,
+        }
+    }
 }
 
 /// The programs that are attached to a function.
@@ -163,7 +175,10 @@ impl Follower {
             events: sender,
         };
         for path in executables {
-            worker.prepare(path);
+            worker.prepare(path, Announce::Now);
+        }
+        for path in installed::libraries() {
+            worker.prepare(&path, Announce::WhenMapped);
         }
         for tgid in running {
             let now = Instant::now();
@@ -206,8 +221,17 @@ struct KnownFile {
     users: HashSet<u32>,
     /// Time at which its last process was found to have ended.
     unused: Option<Instant>,
-    /// Set if it stays probed without any process, because it will be executed.
+    /// Set if it stays probed without any process, because it will be executed or loaded.
     keep: bool,
+    /// The functions that are probed, until a process in scope has mapped them.
+    unannounced: Option<ProbeEvent>,
+}
+
+/// The time at which probes in a file are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Announce {
+    Now,
+    WhenMapped,
 }
 
 /// A file to be analyzed, and the process that mapped it.
@@ -310,6 +334,9 @@ impl Worker {
         known.is_some_and(|known| {
             known.users.insert(*tgid);
             known.unused = None;
+            if let Some(event) = known.unannounced.take() {
+                let _ = self.events.send(event);
+            }
             true
         })
     }
@@ -321,7 +348,8 @@ impl Worker {
             // Otherwise the process has ended or unmapped the file.
             Err(err) => return self.report_denial(&err, &mapping.path),
         };
-        let Some(id) = self.add_file(file, &mapping.path, *since, Owner::of(*tgid)) else {
+        let owner = Owner::of(*tgid);
+        let Some(id) = self.add_file(file, &mapping.path, *since, owner, Announce::Now) else {
             return;
         };
         if self.mapped.len() >= MAX_FILES {
@@ -343,11 +371,11 @@ impl Worker {
         }
     }
 
-    /// Probes a file before it is executed.
-    fn prepare(&mut self, path: &Path) {
-        let since = Instant::now();
+    /// Probes a file before it is executed or loaded.
+    fn prepare(&mut self, path: &Path, announce: Announce) {
+        let (since, name) = (Instant::now(), path.to_string_lossy());
         if let Ok(file) = File::open(path)
-            && let Some(id) = self.add_file(file, &path.to_string_lossy(), since, Owner::default())
+            && let Some(id) = self.add_file(file, &name, since, Owner::default(), announce)
             && let Some(known) = self.files.get_mut(&id)
         {
             known.keep = true;
@@ -361,6 +389,7 @@ impl Worker {
         name: &str,
         since: Instant,
         owner: Owner,
+        announce: Announce,
     ) -> Option<FileId> {
         let metadata = opened.metadata().ok()?;
         let id = (metadata.dev(), metadata.ino());
@@ -375,30 +404,40 @@ impl Worker {
             if self.files.len() >= MAX_FILES {
                 self.files.retain(|_, known| !known.links.is_empty());
             }
-            let links = self.probe(opened, name, since);
+            let (links, mut outcome) = self.probe(opened, name, since);
+            if announce == Announce::Now
+                && let Some(event) = outcome.take()
+            {
+                let _ = self.events.send(event);
+            }
             self.budget.add(&owner, links.len());
-            let known =
-                KnownFile { owner, links, users: HashSet::new(), unused: None, keep: false };
+            let known = KnownFile {
+                owner,
+                links,
+                users: HashSet::new(),
+                unused: None,
+                keep: false,
+                unannounced: outcome.map(ProbeEvent::at_once),
+            };
             self.files.insert(id, known);
         }
         Some(id)
     }
 
-    /// Analyzes a file, attaches probes, and reports the outcome.
+    /// Analyzes a file, and attaches probes. Returns them and the outcome, if there is one.
     fn probe(
         &mut self,
         opened: File,
         name: &str,
         since: Instant,
-    ) -> Vec<(&'static str, UProbeLinkId)> {
+    ) -> (Vec<(&'static str, UProbeLinkId)>, Option<ProbeEvent>) {
         // The open file stays valid when the process ends or its path changes.
         let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         let found = match self.locator.locate(&opened) {
             Ok(found) => found,
             Err(err) => {
                 let reason = format!("the process that analyzes files failed: {err}");
-                let _ = self.events.send(ProbeEvent::Missed { file: name.into(), reason });
-                return Vec::new();
+                return (Vec::new(), Some(ProbeEvent::Missed { file: name.into(), reason }));
             }
         };
         let mut links = Vec::new();
@@ -424,13 +463,12 @@ impl Worker {
             }
         }
         let file = PathBuf::from(name);
-        if !functions.is_empty() {
-            let after = since.elapsed();
-            let _ = self.events.send(ProbeEvent::Probed { file, functions, after });
-        } else if !reasons.is_empty() {
-            let _ = self.events.send(ProbeEvent::Missed { file, reason: reasons.join("; ") });
-        }
-        links
+        let outcome = match (functions.is_empty(), reasons.is_empty()) {
+            (false, _) => Some(ProbeEvent::Probed { file, functions, after: since.elapsed() }),
+            (true, false) => Some(ProbeEvent::Missed { file, reason: reasons.join("; ") }),
+            (true, true) => None,
+        };
+        (links, outcome)
     }
 
     /// Attaches the probes of a function.

@@ -7,6 +7,7 @@
 
 mod btf;
 mod follow;
+mod installed;
 mod layouts;
 mod links;
 mod offsets;

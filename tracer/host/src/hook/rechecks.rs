@@ -12,8 +12,9 @@ use std::{
 /// Delays after which the maps of a process are read again, each since the previous read.
 /// The first ones are short because the process may write soon. The last one covers a
 /// system call that is delayed by an overloaded machine.
-const DELAYS: [Duration; 4] = [
-    Duration::from_millis(5),
+const DELAYS: [Duration; 5] = [
+    Duration::from_millis(1),
+    Duration::from_millis(10),
     Duration::from_millis(100),
     Duration::from_secs(1),
     Duration::from_secs(10),
