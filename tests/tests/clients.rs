@@ -17,7 +17,7 @@ use tracer_tests::{
     skip,
     tracer_bin::{self, Running},
     watched::{is_alert, lines},
-    web::{COLLECTOR, Protocol, Reader, Request, Web, fixture, installed},
+    web::{COLLECTOR, Protocol, Reader, Request, Web, installed},
 };
 
 /// The page of another site that clients disclose.
@@ -126,7 +126,8 @@ fn program_that_does_not_call_ssl_write_is_read_where_it_encrypts() {
         to
     };
     let module = copy(module, "wreq.abi3.so");
-    let script = copy(&fixture("clients/sealing.py"), "sealing.py");
+    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/clients/sealing.py"));
+    let script = copy(script, "sealing.py");
     let ca = copy(&web.ca(), "ca.pem");
     let uid = unused_uid();
     let mut run =
