@@ -170,7 +170,7 @@ pub enum Hook {
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SysEnter,
         Self::Fentry,
         Self::Kprobe,
