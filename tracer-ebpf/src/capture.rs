@@ -37,7 +37,7 @@ pub(crate) struct EntryPoint {
 }
 
 /// Captures the head of `message`, which `process` sends on `sk`. Does nothing
-/// on sockets other than TCP and UDP over IP.
+/// on sockets whose sends stay in this machine.
 ///
 /// Walks at most `IOVECS` buffers. The kernel itself accepts 1024
 /// (`UIO_MAXIOV`); each costs a read here, and adds to the verifier's work.

@@ -77,6 +77,19 @@ pub mod net {
     pub const TLS: u16 = 0xffff;
     /// Frames of a QUIC packet before encryption. Not a protocol number of the kernel.
     pub const QUIC: u16 = 0xfffe;
+    /// Sends that belong to no connection that is read: of raw, packet and XDP sockets, and of
+    /// protocols other than TCP and UDP. Not a protocol number of the kernel.
+    pub const RAW: u16 = 0xfffd;
+    /// `AF_UNIX`, whose sends stay in this machine, as those of the next two.
+    pub const AF_UNIX: u16 = 1;
+    /// `AF_NETLINK`.
+    pub const AF_NETLINK: u16 = 16;
+    /// `AF_ALG`.
+    pub const AF_ALG: u16 = 38;
+    /// `AF_XDP`: the system call only says that packets are in memory.
+    pub const AF_XDP: u16 = 44;
+    /// `SOCK_RAW`.
+    pub const SOCK_RAW: u16 = 3;
     /// The socket state before `connect` (`TCP_CLOSE`), in which `write_seq` is
     /// not a position yet.
     pub const STATE_CLOSE: u8 = 7;
@@ -155,9 +168,10 @@ pub struct RecordHeader {
     pub tid: u32,
     /// The sender's thread name, NUL-padded.
     pub comm: [u8; 16],
-    /// [`net::AF_INET`] or [`net::AF_INET6`].
+    /// [`net::AF_INET`] or [`net::AF_INET6`]; 0 if there are no addresses.
     pub family: u16,
-    /// [`net::TCP`], [`net::UDP`] or [`net::MPTCP`].
+    /// [`net::TCP`], [`net::UDP`] or [`net::MPTCP`], or one of the numbers that are not the
+    /// kernel's.
     pub protocol: u16,
     /// Local port in host order; 0 if the kernel has not chosen one yet.
     pub local_port: u16,
@@ -353,7 +367,7 @@ const _: () = {
     assert!(size_of::<Policy>() == 12);
     assert!(size_of::<Inode>() == 16);
     assert!(size_of::<Settings>() == 24);
-    assert!(size_of::<Offsets>() == 4 * (8 + 10 + 10 + 4 + 11));
+    assert!(size_of::<Offsets>() == 4 * (8 + 10 + 11 + 4 + 11));
     assert!(size_of::<RecordHeader>() == RecordHeader::SIZE);
     assert!(size_of::<SealedHeader>() == SealedHeader::SIZE);
 };

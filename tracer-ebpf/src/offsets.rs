@@ -90,6 +90,8 @@ pub struct SockOffsets {
     pub v6_rcv_saddr: u32,
     /// `sk_protocol`. Read separately: it is far behind the common part.
     pub protocol: u32,
+    /// `sk_type`. Read separately.
+    pub kind: u32,
     /// `tcp_sock.write_seq`. Read separately.
     pub write_seq: u32,
 }

@@ -74,6 +74,48 @@ fn fentry_mptcp_sendmsg(ctx: FEntryContext) -> i32 {
     0
 }
 
+/// `static int raw_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)`.
+#[fentry(function = "raw_sendmsg")]
+fn fentry_raw_sendmsg(ctx: FEntryContext) -> i32 {
+    fentry_raw(&ctx, 4)
+}
+
+/// `static int rawv6_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)`.
+#[fentry(function = "rawv6_sendmsg")]
+fn fentry_rawv6_sendmsg(ctx: FEntryContext) -> i32 {
+    fentry_raw(&ctx, 5)
+}
+
+/// `static int packet_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`.
+#[fentry(function = "packet_sendmsg")]
+fn fentry_packet_sendmsg(ctx: FEntryContext) -> i32 {
+    fentry_socket(&ctx, 6)
+}
+
+/// `static int xsk_sendmsg(struct socket *sock, struct msghdr *m, size_t total_len)`.
+#[fentry(function = "xsk_sendmsg")]
+fn fentry_xsk_sendmsg(ctx: FEntryContext) -> i32 {
+    fentry_socket(&ctx, 7)
+}
+
+#[inline(always)]
+fn fentry_raw(ctx: &FEntryContext, scratch: u32) -> i32 {
+    if let Some([sk, msg]) = args(ctx) {
+        sendmsg(EntryPoint { hook: hook::FENTRY, scratch }, Kernel(sk), Kernel(msg));
+    }
+    0
+}
+
+#[inline(always)]
+fn fentry_socket(ctx: &FEntryContext, scratch: u32) -> i32 {
+    if let Some([socket, msg]) = args(ctx)
+        && let Some(sk) = Kernel(socket).pointer(offset!(file.socket_sk))
+    {
+        sendmsg(EntryPoint { hook: hook::FENTRY, scratch }, sk, Kernel(msg));
+    }
+    0
+}
+
 /// `int tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)`,
 /// until Linux 6.4; run on 5.10 and 6.1.
 #[fentry(function = "tcp_sendpage")]
@@ -92,7 +134,8 @@ fn fentry_vm_mmap_pgoff(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// As `fentry_tcp_sendmsg`, `fentry_udpv6_sendmsg` and `fentry_mptcp_sendmsg`; run on Linux 5.10 to 7.2.
+/// As `fentry_tcp_sendmsg`, `fentry_udpv6_sendmsg`, `fentry_mptcp_sendmsg`, `fentry_raw_sendmsg` and
+/// `fentry_rawv6_sendmsg`; run on Linux 5.10 to 7.2.
 #[kprobe]
 fn kprobe_sendmsg(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(msg)) = (ctx.arg(0), ctx.arg(1)) {
@@ -106,6 +149,17 @@ fn kprobe_sendmsg(ctx: ProbeContext) -> u32 {
 fn kprobe_udp_sendmsg(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(msg)) = (ctx.arg(0), ctx.arg(1)) {
         udp_sendmsg(EntryPoint { hook: hook::KPROBE, scratch: 1 }, Kernel(sk), Kernel(msg));
+    }
+    0
+}
+
+/// As `fentry_packet_sendmsg` and `fentry_xsk_sendmsg`.
+#[kprobe]
+fn kprobe_socket_sendmsg(ctx: ProbeContext) -> u32 {
+    if let (Some(socket), Some(msg)) = (ctx.arg::<u64>(0), ctx.arg(1))
+        && let Some(sk) = Kernel(socket).pointer(offset!(file.socket_sk))
+    {
+        sendmsg(EntryPoint { hook: hook::KPROBE, scratch: 0 }, sk, Kernel(msg));
     }
     0
 }

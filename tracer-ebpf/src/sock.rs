@@ -11,7 +11,7 @@ use crate::{
     message::Message,
 };
 
-/// Fills in the socket's fields; returns `None` if it is not TCP or UDP over IP.
+/// Fills in the socket's fields; returns `None` if its sends stay in this machine.
 ///
 /// `ahead` is the number of bytes in earlier messages of the same system call,
 /// which the socket's position does not include yet; `None` if it is unknown.
@@ -26,11 +26,12 @@ pub(crate) fn describe(
     let mut head = MaybeUninit::uninit();
     let sock = Head::<SOCK_HEAD>::read(sk, &mut head)?;
     let family: u16 = sock.field(offset!(sock.family));
-    let protocol: u16 = sk.read(offset!(sock.protocol))?;
+    let (kind, protocol) = kind_and_protocol(sk)?;
     if (family != net::AF_INET && family != net::AF_INET6)
         || (protocol != net::TCP && protocol != net::UDP && protocol != net::MPTCP)
+        || kind == net::SOCK_RAW
     {
-        return None;
+        return describe_raw(header, sk, family);
     }
     header.family = family;
     header.protocol = protocol;
@@ -56,6 +57,35 @@ pub(crate) fn describe(
     if protocol == net::UDP && message.name.address() != 0 {
         set_destination(header, message);
     }
+    Some(())
+}
+
+/// Reads `sk_type` and `sk_protocol`, at once if they are neighbours, as in all kernels so far.
+#[inline(always)]
+fn kind_and_protocol(sk: Kernel) -> Option<(u16, u16)> {
+    if offset!(sock.protocol) == offset!(sock.kind) + 2 {
+        return sk.read(offset!(sock.kind));
+    }
+    Some((sk.read(offset!(sock.kind))?, sk.read(offset!(sock.protocol))?))
+}
+
+/// Fills in the fields of a socket that is neither TCP nor UDP over IP.
+#[inline(always)]
+fn describe_raw(header: &mut RecordHeader, sk: Kernel, family: u16) -> Option<()> {
+    if family == net::AF_UNIX || family == net::AF_NETLINK || family == net::AF_ALG {
+        return None;
+    }
+    if family == net::AF_XDP {
+        header.flags = flag::LEN_UNKNOWN;
+    }
+    header.family = 0;
+    header.protocol = net::RAW;
+    header.key = object_key(sk.0);
+    header.local_port = 0;
+    header.remote_port = 0;
+    header.local_addr = [0; 16];
+    header.remote_addr = [0; 16];
+    header.position = 0;
     Some(())
 }
 

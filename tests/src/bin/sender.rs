@@ -10,6 +10,10 @@
 //! | `open udp4\|udp6` | opens an unconnected socket |
 //! | `open unix` | opens a Unix socket |
 //! | `open null` | opens `/dev/null` |
+//! | `open raw` | opens a raw socket of UDP over IPv4 |
+//! | `open packet` | opens a packet socket on the loopback device |
+//! | `open xdp` | opens an XDP socket |
+//! | `user UID` | becomes this user |
 //! | `send SIZE`, `sendmsg SIZE`, `sendmmsg SIZE…`, `write SIZE`, `writev SIZE`, `pwritev2 SIZE` | sends by that system call; SIZE is `LEN` or `LENxN` for N buffers; `sendmmsg` takes one SIZE for each message |
 //! | `… to ADDRESS` | after one of the first three: sends to that address |
 //! | `repeat N SEND` | sends N times |
@@ -21,6 +25,8 @@
 //! | `file PATH` | sends a file's contents in one write |
 //! | `sendfile PATH` | sends a file's contents without reading it into memory |
 //! | `uring SIZE` | sends by io_uring |
+//! | `zerocopy SIZE` | sends with `MSG_ZEROCOPY`, after `SO_ZEROCOPY` |
+//! | `wake` | sends nothing, as the owner of an XDP socket does to have its packets sent; may fail |
 //! | `pipelined N` | sends N requests on a non-blocking socket, and retries what was not accepted |
 //! | `say` | prints process ID, thread ID and local address |
 //! | `await` | waits for a line on standard input, or for its end |
@@ -33,7 +39,7 @@ use std::{
     io::{IoSlice, Write as _},
     net::{SocketAddr, TcpStream},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
     process::Command,
@@ -121,6 +127,10 @@ impl Sender {
                 self.socket = Some(one.into());
                 self.other = Some(other.into());
             }
+            ["open", "raw"] => self.socket = Some(socket(libc::AF_INET, libc::IPPROTO_UDP)?),
+            ["open", "packet"] => self.socket = Some(packet_socket()?),
+            ["open", "xdp"] => self.socket = Some(socket(libc::AF_XDP, 0)?),
+            ["user", uid] => become_user(uid.parse()?)?,
             ["open", "null"] => {
                 self.socket = Some(fs::File::options().write(true).open("/dev/null")?.into());
             }
@@ -157,6 +167,9 @@ impl Sender {
                 }
             }
             ["uring", size] => self.uring(size)?,
+            ["zerocopy", size] => self.zerocopy(size)?,
+            // The socket has no memory for packets, so the kernel refuses.
+            ["wake"] => drop(send(self.socket()?, &[], SendFlags::DONTWAIT)),
             ["pipelined", count] => self.pipelined(count.parse()?)?,
             ["say"] => self.say()?,
             ["await"] => drop(std::io::stdin().read_line(&mut String::new())?),
@@ -285,6 +298,15 @@ impl Sender {
         check_complete(&message.bytes, usize::try_from(done.result())?)
     }
 
+    fn zerocopy(&mut self, size: &str) -> Result<()> {
+        self.sent += 1;
+        let message = Message::new(self.sent - 1, size)?;
+        let fd = self.socket()?;
+        set_option(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, &1_i32.to_ne_bytes())?;
+        let flags = FLAGS | SendFlags::from_bits_retain(libc::MSG_ZEROCOPY.cast_unsigned());
+        check_complete(&message.bytes, send(fd, &message.bytes, flags)?)
+    }
+
     fn pipelined(&mut self, count: u32) -> Result<()> {
         let fd = self.socket()?;
         // About a tenth of the data.
@@ -314,6 +336,46 @@ impl Sender {
         println!("I am {} {tid} {local}", std::process::id());
         Ok(std::io::stdout().flush()?)
     }
+}
+
+/// Opens a raw socket.
+fn socket(family: i32, protocol: i32) -> Result<OwnedFd> {
+    // SAFETY: the call takes numbers only.
+    let fd = unsafe { libc::socket(family, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
+    ensure!(fd >= 0, std::io::Error::last_os_error());
+    // SAFETY: the descriptor is new, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens a packet socket that sends over the loopback device.
+fn packet_socket() -> Result<OwnedFd> {
+    let fd = socket(libc::AF_PACKET, 0)?;
+    // SAFETY: all of its fields are integers.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET)?;
+    // SAFETY: the name is a string that ends.
+    address.sll_ifindex = unsafe { libc::if_nametoindex(c"lo".as_ptr()) }.cast_signed();
+    let len = u32::try_from(size_of_val(&address))?;
+    // SAFETY: the address is valid for its length.
+    let bound = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) };
+    ensure!(bound == 0, std::io::Error::last_os_error());
+    Ok(fd)
+}
+
+fn set_option(fd: &OwnedFd, level: i32, option: i32, value: &[u8]) -> Result<()> {
+    let len = u32::try_from(value.len())?;
+    // SAFETY: the value is valid for its length.
+    let set =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value.as_ptr().cast(), len) };
+    ensure!(set == 0, std::io::Error::last_os_error());
+    Ok(())
+}
+
+fn become_user(uid: u32) -> Result<()> {
+    // SAFETY: the call takes numbers only.
+    let result = unsafe { libc::setresuid(uid, uid, uid) };
+    ensure!(result == 0, std::io::Error::last_os_error());
+    Ok(())
 }
 
 /// The data of one send, in buffers of equal length.

@@ -1,6 +1,6 @@
 //! All hooks that the kernel has record the same sends alike.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, process::Stdio};
 
 use tracer_core::record::{Loss, Record, Transport};
 use tracer_host::hook::{SocketHook, Target, Watch};
@@ -249,7 +249,7 @@ fn sends_by_32_bit_calls_are_read_or_counted() {
     let mut all = AllHooks::start();
     let tried = std::process::Command::new(SENDER)
         .args([&format!("connect tcp {to}"), "int80 1"])
-        .stderr(std::process::Stdio::null())
+        .stderr(Stdio::null())
         .status();
     let has_calls = tried.is_ok_and(|status| status.success());
     if !skip::met(has_calls, "32-bit system calls (CONFIG_IA32_EMULATION)") {
@@ -267,6 +267,55 @@ fn sends_by_32_bit_calls_are_read_or_counted() {
             let len = if number == 0 { 10 } else { 100 };
             assert_eq!(record.payload, payload(number, len), "{hook}");
         }
+    }
+}
+
+/// Raw and packet sockets carry no connection that is read: their sends are recorded as such.
+/// XDP sockets send from memory that they share with the kernel, so only the fact is known.
+#[test]
+fn sends_on_raw_packet_and_xdp_sockets_are_recorded_as_such() {
+    if !skip::root() {
+        return;
+    }
+    let mut all = AllHooks::start();
+    let tried = std::process::Command::new(SENDER).arg("open xdp").stderr(Stdio::null()).status();
+    let has_xdp = tried.is_ok_and(|status| status.success());
+    let sender = all.sandbox.sender().then("open raw").then(format!("user {}", all.uid));
+    sender.then("send 100 to 127.0.0.1:9").run();
+    let sender = all.sandbox.sender().then("open packet").then(format!("user {}", all.uid));
+    sender.then("write 200").run();
+    if has_xdp {
+        let sender = all.sandbox.sender().then("open xdp").then(format!("user {}", all.uid));
+        sender.then("wake").run();
+    }
+    for (hook, records) in all.records() {
+        let seen: Vec<_> =
+            records.iter().map(|record| (record.connection.transport, record.len)).collect();
+        let sent = [Some(100), Some(200), None].map(|len| (Transport::Raw, len));
+        assert_eq!(seen, sent[..2 + usize::from(has_xdp)], "{hook}");
+        for record in records {
+            let connection = &record.connection;
+            assert_eq!((connection.local, connection.remote, record.position), (None, None, None));
+            assert_eq!(record.process.uid, all.uid);
+        }
+    }
+    skip::met(has_xdp, "XDP sockets (CONFIG_XDP_SOCKETS)");
+}
+
+/// With `MSG_ZEROCOPY`, the kernel sends the pages of the process.
+#[test]
+fn zerocopy_sends_are_read() {
+    if !skip::root() {
+        return;
+    }
+    let to = peer::tcp(false);
+    let mut all = AllHooks::start();
+    let sender = all.sender().then(format!("connect tcp {to}")).then("zerocopy 100000");
+    sender.then("write 10").then("zerocopy 30").run();
+    let records = all.records();
+    assert_same(&records, 3);
+    for (n, record) in (0..).zip(&records[0].1) {
+        assert_eq!(record.payload, payload(n, record.payload.len()), "send {n}");
     }
 }
 

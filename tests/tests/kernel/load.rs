@@ -3,7 +3,9 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::Duration,
 };
 
@@ -42,6 +44,49 @@ fn read_while(live: &mut Live, senders: Vec<Running>) -> (Vec<Outcome>, Vec<Reco
     });
     records.extend(live.records());
     (ended, records)
+}
+
+/// Sets a CPU online or offline.
+fn set_online(cpu: &Path, online: bool) -> bool {
+    fs::write(cpu, if online { "1" } else { "0" }).is_ok()
+}
+
+/// Counters and scratch memory belong to CPUs.
+#[test]
+fn a_cpu_that_is_unplugged_loses_nothing() {
+    const SENDS: u32 = 2000;
+    if !skip::root() {
+        return;
+    }
+    // Other machines have other work for it.
+    let cpu = Path::new("/sys/devices/system/cpu/cpu1/online");
+    let is_guest = std::env::var_os("TRACER_TEST_GUEST").is_some();
+    if !skip::met(is_guest && cpu.exists(), "a test machine whose CPU can be unplugged") {
+        return;
+    }
+    let uid = unused_uid();
+    let to = peer::tcp(false);
+    let sandbox = Sandbox::new(SENDER);
+    let mut live = Live::start(watch(uid, 1000), RING);
+    let sender = || sandbox.sender().uid(uid).then(format!("connect tcp {to}"));
+    let senders: Vec<_> =
+        (0..2).map(|_| sender().then(format!("repeat {SENDS} write 100")).start()).collect();
+    let unplugged = thread::spawn(move || {
+        let mut times = 0;
+        for _ in 0..5 {
+            times += u32::from(set_online(cpu, false));
+            thread::sleep(Duration::from_millis(100));
+            assert!(set_online(cpu, true), "the CPU stays offline");
+            thread::sleep(Duration::from_millis(100));
+        }
+        times
+    });
+    let (_, records) = read_while(&mut live, senders);
+    assert!(unplugged.join().expect("no panic") > 0, "the CPU was never offline");
+    let losses = live.losses();
+    let lost: u64 = Loss::ALL.iter().map(|&loss| losses.count(loss)).sum();
+    assert_eq!(records.len() as u64 + lost, u64::from(2 * SENDS), "{losses:?}");
+    assert_eq!(losses.delivered(), records.len() as u64);
 }
 
 /// Parses the records to requests.

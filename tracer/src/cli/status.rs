@@ -105,6 +105,8 @@ struct Bytes {
     handshakes: u64,
     unread_tls: u64,
     unread_datagrams: u64,
+    #[serde(default)]
+    unread_raw: u64,
     unread_other: u64,
     missing: u64,
 }
@@ -121,18 +123,20 @@ impl Bytes {
             handshakes: sockets.handshake_bytes,
             unread_tls: sockets.encrypted_unread_bytes,
             unread_datagrams: sockets.datagrams_unread_bytes,
+            unread_raw: sockets.raw_unread_bytes,
             unread_other: sockets.other_unread_bytes,
             missing: sockets.missing_bytes,
         }
     }
 
-    fn parts(&self) -> [(u64, &'static str); 7] {
+    fn parts(&self) -> [(u64, &'static str); 8] {
         [
             (self.read, "read"),
             (self.read_in_plain, "read before encryption"),
             (self.handshakes, "of handshakes"),
             (self.unread_tls, "unread in TLS"),
             (self.unread_datagrams, "unread in datagrams"),
+            (self.unread_raw, "unread on raw or packet sockets"),
             (self.unread_other, "unread in other forms"),
             (self.missing, "not captured"),
         ]

@@ -43,7 +43,7 @@ pub const MAX_APPLICATIONS: usize = 512;
 ///
 /// ```text
 /// sent = decoded + read_in_plain + quic_in_plain + encrypted_unread + handshake
-///      + datagrams_unread + other_unread + missing
+///      + datagrams_unread + raw_unread + other_unread + missing
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Sockets {
@@ -67,6 +67,9 @@ pub struct Sockets {
     pub handshake_bytes: u64,
     /// Bytes of datagrams that were not read, of QUIC and of other protocols.
     pub datagrams_unread_bytes: u64,
+    /// Bytes that raw, packet and XDP sockets sent, and protocols other than TCP and UDP. They are
+    /// not read.
+    pub raw_unread_bytes: u64,
     /// Unencrypted bytes that were captured but not read: of other protocols, or
     /// beyond the limits of a request.
     pub other_unread_bytes: u64,
@@ -146,7 +149,10 @@ impl Account {
         sockets.encrypted_unread_bytes += unread.tls;
         sockets.handshake_bytes += traffic.handshake;
         sockets.datagrams_unread_bytes += unread.datagrams;
-        sockets.other_unread_bytes += others;
+        match connection.transport {
+            Transport::Raw => sockets.raw_unread_bytes += others,
+            _ => sockets.other_unread_bytes += others,
+        }
         sockets.missing_bytes += traffic.missing;
         sockets.unknown_gaps += traffic.unknown_gaps;
 
@@ -154,7 +160,7 @@ impl Account {
         if encrypted + unread.datagrams > 0 {
             let via = match connection.transport {
                 Transport::Udp | Transport::Quic => Via::Datagrams,
-                Transport::Tcp | Transport::Tls => Via::Tls,
+                Transport::Tcp | Transport::Tls | Transport::Raw => Via::Tls,
             };
             let name = traffic.server.as_ref().map(|server| (&server.name[..], server.ech));
             self.servers.add(via, name, connection.remote, unread.tls + unread.datagrams);
@@ -179,6 +185,7 @@ impl Account {
             + sockets.decoded_bytes
             + sockets.encrypted_unread_bytes
             + sockets.datagrams_unread_bytes
+            + sockets.raw_unread_bytes
             + sockets.other_unread_bytes
             + sockets.missing_bytes
     }
@@ -204,6 +211,7 @@ impl Account {
             sockets.encrypted_unread_bytes,
             sockets.handshake_bytes,
             sockets.datagrams_unread_bytes,
+            sockets.raw_unread_bytes,
             sockets.other_unread_bytes,
             sockets.missing_bytes,
         ];
@@ -233,6 +241,7 @@ impl Account {
         into.encrypted_unread_bytes += from.encrypted_unread_bytes;
         into.handshake_bytes += from.handshake_bytes;
         into.datagrams_unread_bytes += from.datagrams_unread_bytes;
+        into.raw_unread_bytes += from.raw_unread_bytes;
         into.other_unread_bytes += from.other_unread_bytes;
         into.missing_bytes += from.missing_bytes;
         into.unknown_gaps += from.unknown_gaps;

@@ -29,6 +29,7 @@ pub fn application_line(application: &Application, account: &Account) -> String 
         (sockets.encrypted_unread_bytes, "in TLS", Some(Via::Tls)),
         (account.never_in_plain(), "in TLS before its library was watched", None),
         (sockets.datagrams_unread_bytes, "in datagrams", Some(Via::Datagrams)),
+        (sockets.raw_unread_bytes, "on raw or packet sockets", None),
         (sockets.other_unread_bytes + plain.unread_bytes, "in other forms", None),
         (sockets.missing_bytes + plain.missing_bytes, "not captured", None),
         (account.opaque_bytes, "in bodies that could not be read through", None),

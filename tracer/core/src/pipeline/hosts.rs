@@ -79,7 +79,9 @@ impl Hosts {
                 Some((key, remote)) => (Some(*key), *remote),
                 None => (None, connection.remote),
             },
-            Transport::Tcp | Transport::Udp => (Some(connection.key), connection.remote),
+            Transport::Tcp | Transport::Udp | Transport::Raw => {
+                (Some(connection.key), connection.remote)
+            }
         }
     }
 

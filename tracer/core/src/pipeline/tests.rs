@@ -44,7 +44,7 @@ impl Socket {
         Event::Sent(Record {
             hook: match self.connection.transport {
                 Transport::Tls | Transport::Quic => Hook::SslWrite,
-                Transport::Tcp | Transport::Udp => Hook::SysEnter,
+                Transport::Tcp | Transport::Udp | Transport::Raw => Hook::SysEnter,
             },
             time: BootTime(1),
             process: Process { uid: 1000, tgid: PID, tid: PID, comm: "NetworkService".into() },
@@ -129,6 +129,7 @@ fn run(events: Vec<Event>) -> Run {
             + sockets.handshake_bytes
             + sockets.quic_in_plain_bytes
             + sockets.datagrams_unread_bytes
+            + sockets.raw_unread_bytes
             + sockets.other_unread_bytes
             + sockets.missing_bytes
     );

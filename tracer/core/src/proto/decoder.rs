@@ -59,6 +59,8 @@ pub struct Decoder {
     datagrams: Datagrams,
     /// The connection whose packets are read before encryption.
     http3: Option<Box<Http3>>,
+    /// Set for sends that belong to no connection that is read.
+    is_raw: bool,
     /// Set if the connection goes to a DNS port.
     to_dns: bool,
     /// Set once HTTP was sent in plaintext, after which TLS cannot start.
@@ -114,6 +116,7 @@ impl Decoder {
             state: ProtocolState::lost(),
             datagrams: Datagrams::default(),
             http3: None,
+            is_raw: false,
             to_dns: false,
             is_cleartext: false,
             within_tls: false,
@@ -320,6 +323,14 @@ impl Decoder {
         }
     }
 
+    /// Counts a send that is not read.
+    fn raw(&mut self, bytes: &[u8], missing: Option<u64>) {
+        let len = bytes.len() as u64 + missing.unwrap_or(0);
+        self.traffic.sent += len;
+        self.traffic.unread.unrecognised += len;
+        self.traffic.unknown_gaps += u64::from(missing.is_none());
+    }
+
     /// Returns the number of bytes that were sent on the connection.
     pub(crate) fn sent(&self) -> u64 {
         self.traffic.sent
@@ -418,7 +429,8 @@ impl StreamParser for Decoder {
     fn open(limits: &Limits, connection: &Connection, time: BootTime) -> Self {
         let to_dns = connection.remote.is_some_and(|addr| dns::PORTS.contains(&addr.port()));
         let http3 = (connection.transport == Transport::Quic).then(Box::default);
-        Self { to_dns, http3, ..Self::new(limits.clone(), time) }
+        let is_raw = connection.transport == Transport::Raw;
+        Self { to_dns, http3, is_raw, ..Self::new(limits.clone(), time) }
     }
 
     fn within_tls(&mut self) {
@@ -441,6 +453,9 @@ impl StreamParser for Decoder {
         out: &mut Vec<Message>,
     ) {
         self.last = self.last.max(time);
+        if self.is_raw {
+            return self.raw(bytes, missing);
+        }
         if let Some(http3) = &mut self.http3 {
             return http3.packet(bytes, missing, time, out);
         }

@@ -38,6 +38,7 @@ impl Record {
             net::UDP => Transport::Udp,
             net::TLS => Transport::Tls,
             net::QUIC => Transport::Quic,
+            net::RAW => Transport::Raw,
             other => return Err(Malformed::Value("protocol", other)),
         };
         let address = |addr: [u8; 16], port| match header.family {
@@ -46,7 +47,7 @@ impl Record {
                 Ok(endpoint(Ipv4Addr::new(a, b, c, d).into(), port))
             }
             net::AF_INET6 => Ok(endpoint(Ipv6Addr::from(addr).to_canonical(), port)),
-            0 if transport.is_before_encryption() => Ok(None),
+            0 if transport.is_before_encryption() || transport == Transport::Raw => Ok(None),
             other => Err(Malformed::Value("family", other)),
         };
         Ok(Self {
@@ -123,6 +124,7 @@ impl Record {
                 Transport::Udp => net::UDP,
                 Transport::Tls => net::TLS,
                 Transport::Quic => net::QUIC,
+                Transport::Raw => net::RAW,
             },
             local_port: self.connection.local.map_or(0, |addr| addr.port()),
             remote_port: self.connection.remote.map_or(0, |addr| addr.port()),
@@ -189,8 +191,14 @@ pub(crate) mod tests {
         record.position = None;
         record.len = None;
         assert_eq!(Record::from_kernel(&entry(&record)), Ok(record.clone()));
-        record.connection.transport = Transport::Quic;
-        assert_eq!(Record::from_kernel(&entry(&record)), Ok(record));
+        for transport in [Transport::Quic, Transport::Raw] {
+            record.connection.transport = transport;
+            assert_eq!(Record::from_kernel(&entry(&record)), Ok(record.clone()));
+        }
+        // As the programs write it.
+        let header = RecordHeader { family: 0, protocol: net::RAW, captured: 0, ..record.header() };
+        let record = Record::from_kernel(&header.bytes()).unwrap();
+        assert_eq!((record.connection.local, record.connection.remote), (None, None));
     }
 
     #[test]

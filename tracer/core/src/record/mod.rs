@@ -206,12 +206,15 @@ pub enum Transport {
     /// The frames of QUIC packets before encryption, each packet in a record of its
     /// own. The addresses can change during a connection.
     Quic,
+    /// What raw, packet and XDP sockets send, and protocols other than TCP and UDP: each send in a
+    /// record of its own, without addresses. It is not read.
+    Raw,
 }
 
 impl Transport {
     /// Reports whether the records hold packets, rather than parts of a byte stream.
     pub fn is_packets(self) -> bool {
-        matches!(self, Self::Udp | Self::Quic)
+        matches!(self, Self::Udp | Self::Quic | Self::Raw)
     }
 
     /// Reports whether what the records hold is encrypted before it is sent.

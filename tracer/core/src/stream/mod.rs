@@ -195,7 +195,7 @@ struct Slot {
 impl Slot {
     fn new(connection: &Connection) -> Self {
         let peer = match connection.transport {
-            Transport::Tcp | Transport::Tls | Transport::Quic => None,
+            Transport::Tcp | Transport::Tls | Transport::Quic | Transport::Raw => None,
             Transport::Udp => connection.remote,
         };
         Self { key: connection.key, transport: connection.transport, peer }
@@ -276,7 +276,7 @@ impl<S: StreamParser> Streams<S> {
                     entry.parser.chunk(chunk, record.time, messages);
                 }
             }
-            Transport::Udp | Transport::Quic => {
+            Transport::Udp | Transport::Quic | Transport::Raw => {
                 let known = u64::from(record.offset) + record.payload.len() as u64;
                 let missing = record.len.map(|len| u64::from(len).saturating_sub(known));
                 match missing {

@@ -113,7 +113,7 @@ impl Pairing {
             (Transport::Quic, _) if matches!(record.hook, Hook::AeadSeal | Hook::NssAead) => {
                 return self.sealed.seal(record, out);
             }
-            (Transport::Udp | Transport::Quic, _) => {}
+            (Transport::Udp | Transport::Quic | Transport::Raw, _) => {}
         }
         out.push(record);
     }

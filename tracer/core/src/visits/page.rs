@@ -39,7 +39,7 @@ impl<'a> Page<'a> {
             Sender::Navigation if !request.path_is_cut() => {
                 let scheme = match transport {
                     Transport::Tls | Transport::Quic => "https",
-                    Transport::Tcp | Transport::Udp => "http",
+                    Transport::Tcp | Transport::Udp | Transport::Raw => "http",
                 };
                 let authority = request.authority.as_deref()?;
                 Self::parse(format!("{scheme}://{authority}{}", request.path.as_deref()?))

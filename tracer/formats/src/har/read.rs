@@ -294,7 +294,7 @@ impl Entry {
         let port = || match (request.authority.as_deref()?.rsplit_once(':'), transport) {
             (Some((_, port)), _) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().ok(),
             (_, Transport::Tls | Transport::Quic) => Some(443),
-            (_, Transport::Tcp | Transport::Udp) => Some(80),
+            (_, Transport::Tcp | Transport::Udp | Transport::Raw) => Some(80),
         };
         let remote = self.server.and_then(|ip| Some(SocketAddr::new(ip, port()?)));
         Connection { key: hasher.finish(), transport, local: None, remote }

@@ -281,8 +281,8 @@ fn url(request: &Request, alert: &Alert, path: &str) -> String {
     let scheme = match (alert.connection.transport, is_message) {
         (Transport::Tls | Transport::Quic, false) => "https",
         (Transport::Tls | Transport::Quic, true) => "wss",
-        (Transport::Tcp | Transport::Udp, false) => "http",
-        (Transport::Tcp | Transport::Udp, true) => "ws",
+        (Transport::Tcp | Transport::Udp | Transport::Raw, false) => "http",
+        (Transport::Tcp | Transport::Udp | Transport::Raw, true) => "ws",
     };
     let remote = alert.connection.remote.map(|remote| remote.to_string());
     let authority = request.authority.clone().or(remote);

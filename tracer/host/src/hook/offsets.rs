@@ -158,6 +158,7 @@ pub(super) fn from_layout(layout: &impl Layout) -> Result<Offsets, OffsetsError>
             v6_daddr: sock("skc_v6_daddr").unwrap_or(0),
             v6_rcv_saddr: sock("skc_v6_rcv_saddr").unwrap_or(0),
             protocol: layout.offset("sock", "sk_protocol")?,
+            kind: layout.offset("sock", "sk_type")?,
             write_seq: layout.offset("tcp_sock", "write_seq")?,
         },
         msg: msg(layout)?,

@@ -36,6 +36,10 @@ const FENTRY: Attachments = &[
     ("fentry_udp_sendmsg", "udp_sendmsg"),
     ("fentry_udpv6_sendmsg", "udpv6_sendmsg"),
     ("fentry_mptcp_sendmsg", "mptcp_sendmsg"),
+    ("fentry_raw_sendmsg", "raw_sendmsg"),
+    ("fentry_rawv6_sendmsg", "rawv6_sendmsg"),
+    ("fentry_packet_sendmsg", "packet_sendmsg"),
+    ("fentry_xsk_sendmsg", "xsk_sendmsg"),
     ("fentry_tcp_sendpage", "tcp_sendpage"),
     ("fentry_vm_mmap_pgoff", "vm_mmap_pgoff"),
 ];
@@ -45,13 +49,25 @@ const KPROBE: Attachments = &[
     ("kprobe_udp_sendmsg", "udp_sendmsg"),
     ("kprobe_sendmsg", "udpv6_sendmsg"),
     ("kprobe_sendmsg", "mptcp_sendmsg"),
+    ("kprobe_sendmsg", "raw_sendmsg"),
+    ("kprobe_sendmsg", "rawv6_sendmsg"),
+    ("kprobe_socket_sendmsg", "packet_sendmsg"),
+    ("kprobe_socket_sendmsg", "xsk_sendmsg"),
     ("kprobe_tcp_sendpage", "tcp_sendpage"),
     ("kprobe_vm_mmap_pgoff", "vm_mmap_pgoff"),
 ];
 
-/// Functions that a kernel may lack: one without IPv6, one without MPTCP, and Linux 6.5
-/// or newer. If such a function exists but cannot be probed, the self-test fails.
-const OPTIONAL: [&str; 3] = ["udpv6_sendmsg", "mptcp_sendmsg", "tcp_sendpage"];
+/// Functions that a kernel may lack: one without IPv6, MPTCP, packet sockets or XDP, or with them
+/// in modules; and Linux 6.5 or newer. If such a function exists but cannot be probed, the
+/// self-test fails.
+const OPTIONAL: [&str; 6] = [
+    "udpv6_sendmsg",
+    "mptcp_sendmsg",
+    "rawv6_sendmsg",
+    "packet_sendmsg",
+    "xsk_sendmsg",
+    "tcp_sendpage",
+];
 
 impl SocketHook {
     /// All hooks, the best first.
@@ -83,7 +99,7 @@ impl SocketHook {
     /// CPU.
     pub(super) fn scratches(self) -> u32 {
         match self {
-            Self::Fentry => 4,
+            Self::Fentry => 8,
             Self::Kprobe | Self::TcpTracepoint => 2,
             Self::SysEnter => 1,
         }

@@ -107,7 +107,7 @@ fn judge(
             let connection = Connection { key, transport: *transport, local: None, remote: None };
             let hook = match transport {
                 Transport::Tls | Transport::Quic => Hook::SslWrite,
-                Transport::Tcp | Transport::Udp => Hook::SysEnter,
+                Transport::Tcp | Transport::Udp | Transport::Raw => Hook::SysEnter,
             };
             pipeline.request(Sent { connection, hook, process, message }, &mut out);
         }

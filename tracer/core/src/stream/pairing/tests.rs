@@ -12,7 +12,7 @@ const GET: &[u8] = b"GET /page HTTP/1.1\r\nHost: a.test\r\nAccept: text/html\r\n
 fn record(key: u64, transport: Transport, bytes: &[u8], captured: usize) -> Record {
     let hook = match transport {
         Transport::Tls | Transport::Quic => Hook::PrWrite,
-        Transport::Tcp | Transport::Udp => Hook::SysEnter,
+        Transport::Tcp | Transport::Udp | Transport::Raw => Hook::SysEnter,
     };
     Record {
         hook,
