@@ -18,6 +18,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    mem::discriminant,
     time::Duration,
 };
 
@@ -34,11 +35,18 @@ const IN_ORDER: usize = 1 << 20;
 /// Approximate size of an event apart from its texts.
 const EVENT: usize = 256;
 
+/// Number of waiting events for which an empty lane keeps its memory: some batches.
+const KEPT: usize = 1024;
+
 /// Maximum number of lanes. Applications beyond it share them.
 const MAX_LANES: u64 = 256;
 
 /// Maximum number of processes whose lane is remembered.
 const MAX_PROCESSES: usize = 1 << 16;
+
+/// Maximum number of processes that are described and have not sent anything yet: a description
+/// comes directly before a send, and takes some KiB.
+const MAX_DESCRIBED: usize = 1024;
 
 /// The number of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,10 +122,13 @@ impl Schedule {
         match event {
             Event::Sent(record) => self.push_sent(record),
             Event::Executable { tgid, .. } | Event::Arguments { tgid, .. } => {
-                if self.described.len() >= MAX_PROCESSES {
+                if self.described.len() >= MAX_DESCRIBED {
                     self.described.clear();
                 }
-                self.described.entry(tgid).or_default().push(event);
+                let known = self.described.entry(tgid).or_default();
+                let is_same = |other: &Event| discriminant(other) == discriminant(&event);
+                known.retain(|other| !is_same(other));
+                known.push(event);
             }
             Event::Lost(losses) => {
                 self.losses = losses;
@@ -221,6 +232,10 @@ impl Schedule {
         lane.bytes -= size;
         self.bytes -= size;
         self.sends -= u64::from(matches!(event, Event::Sent(_)));
+        // A flood is over: its memory would otherwise stay for the rest of the run.
+        if lane.events.len() <= KEPT / 4 && lane.events.capacity() > KEPT {
+            lane.events.shrink_to(KEPT);
+        }
         Some((Some(number), event))
     }
 
@@ -417,6 +432,28 @@ mod tests {
         assert_eq!(order[3], sent(1, 7, 5, 10));
         assert!(path(&order[4]));
         assert_eq!(order.len(), 6);
+    }
+
+    #[test]
+    fn the_memory_of_a_flood_is_returned() {
+        let mut schedule = Schedule::default();
+        for time in 0..100_000 {
+            schedule.push(sent(1, 10, time, 10));
+        }
+        while schedule.pop().is_some() {}
+        let capacity: usize = schedule.lanes.values().map(|lane| lane.events.capacity()).sum();
+        assert!(capacity <= 2 * KEPT, "{capacity}");
+    }
+
+    #[test]
+    fn descriptions_of_processes_that_send_nothing_are_bounded() {
+        let mut schedule = Schedule::default();
+        for number in 0..5000 {
+            schedule.push(executable(7, &number.to_string()));
+            schedule.push(executable(number, "/a"));
+        }
+        assert!(schedule.described.len() <= MAX_DESCRIBED);
+        assert!(schedule.described.values().all(|events| events.len() == 1));
     }
 
     #[test]
