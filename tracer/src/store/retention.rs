@@ -1,6 +1,9 @@
 //! Limits on the age and size of the store, and the removal of entries.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use rusqlite::Transaction;
 
@@ -19,6 +22,27 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self { age: Duration::from_secs(90 * 24 * 60 * 60), size: 256 << 20 }
+    }
+}
+
+/// The time of day as it passes during a run. If the clock of the machine is set meanwhile, nothing
+/// becomes old by that. The time for which the machine is suspended does not pass.
+#[derive(Debug)]
+pub(super) struct SteadyClock {
+    began: Instant,
+    /// Nanoseconds since 1970-01-01 UTC at the beginning.
+    unix: u64,
+}
+
+impl SteadyClock {
+    pub(super) fn new(began: Instant, unix: u64) -> Self {
+        Self { began, unix }
+    }
+
+    /// Returns the nanoseconds since 1970-01-01 UTC.
+    pub(super) fn now(&self, instant: Instant) -> u64 {
+        let passed = instant.saturating_duration_since(self.began).as_nanos();
+        self.unix.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 }
 
@@ -227,4 +251,17 @@ fn remove_empty_runs(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         [],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_as_the_machine_runs() {
+        let began = Instant::now();
+        let clock = SteadyClock::new(began, 5);
+        assert_eq!(clock.now(began), 5);
+        assert_eq!(clock.now(began + Duration::from_nanos(7)), 12);
+    }
 }

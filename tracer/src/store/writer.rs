@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    Entry, Removed, Retention, Store, StoreError, insert_alert, now, update_count,
-    upsert_identifier,
+    Entry, Removed, Retention, Store, StoreError, insert_alert, now, retention::SteadyClock,
+    update_count, upsert_identifier,
 };
 use tracer_core::{
     alert::{Alert, Notice},
@@ -105,6 +105,7 @@ impl Writer {
             store,
             run,
             limits,
+            clock: SteadyClock::new(Instant::now(), now()),
             items,
             events: sender,
             shared: Arc::clone(&shared),
@@ -180,6 +181,7 @@ struct Thread {
     store: Store,
     run: i64,
     limits: Retention,
+    clock: SteadyClock,
     items: Receiver<Item>,
     events: Sender<StoreEvent>,
     shared: Arc<Shared>,
@@ -248,8 +250,9 @@ impl Thread {
         tx.commit()
     }
 
+    /// Removes what is too old or too much. A time of day that is set during the run makes nothing old.
     fn enforce_limits(&mut self) {
-        match self.store.enforce(&self.limits, now()) {
+        match self.store.enforce(&self.limits, self.clock.now(Instant::now())) {
             Ok(Removed { old: 0, surplus: 0, identifiers: 0 }) => {}
             Ok(Removed { old, surplus, identifiers }) => {
                 // The receiver may be gone.
