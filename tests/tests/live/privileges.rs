@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -68,9 +70,9 @@ fn files_of_processes_are_analyzed_without_rights() {
     // There is no file of this name yet, so none is analyzed at the start.
     let later = "analyzed-later";
     let run = Running::start(&["--exe", own, "--exe", later]);
-    let [supervisor] = children(run.capturing_process())[..] else {
-        panic!("the capture has no process that starts those that analyze files");
-    };
+    let is_supervisor = |child: &u32| words(*child).contains(&"--supervise".to_owned());
+    let supervisor = children(run.capturing_process()).into_iter().find(is_supervisor);
+    let supervisor = supervisor.expect("a process that starts those that analyze files");
     // It can change the user, and end processes: CAP_KILL, SETGID, SETUID, SETPCAP.
     let held = u64::from_str_radix(&status(supervisor)["CapPrm"], 16).expect("a number");
     assert_eq!(held & !0b1_1110_0000, 0, "{held:x}");
@@ -84,6 +86,20 @@ fn files_of_processes_are_analyzed_without_rights() {
     sender.wait_for_line();
     restricted_child(supervisor, Some(first));
     sender.end();
+    run.signal(Signal::INT);
+    assert_eq!(run.end().code, Some(0));
+}
+
+#[test]
+fn profiles_are_read_without_rights() {
+    if !can_capture() {
+        return;
+    }
+    let run = start();
+    let reader = sandboxed_child(run.capturing_process(), "read-profiles");
+    // Without it, extensions have no names, and the rest goes on.
+    kill_process(Pid::from_raw(reader as i32).expect("a process id"), Signal::KILL)
+        .expect("a child");
     run.signal(Signal::INT);
     assert_eq!(run.end().code, Some(0));
 }
@@ -236,13 +252,18 @@ fn the_capturing_command_is_internal() {
     assert!(text.contains("this command is internal"), "{text}");
 }
 
+/// Returns the command line of a process.
+fn words(process: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).split('\0').map(str::to_owned).collect()
+}
+
 /// Waits for a child that runs a subcommand of tracer in a sandbox, and returns it.
 fn sandboxed_child(parent: u32, subcommand: &str) -> u32 {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let found = children(parent).into_iter().find(|child| {
-            let words = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-            let runs = words.split(|byte| *byte == 0).any(|word| word == subcommand.as_bytes());
+            let runs = words(*child).iter().any(|word| word == subcommand);
             let text = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
             runs && text.contains("Seccomp:\t2\n")
         });
@@ -338,6 +359,40 @@ fn an_audit_decodes_without_rights() {
         entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".part"))
     });
     assert_eq!(parts.count(), 0);
+}
+
+#[test]
+fn the_pages_of_an_audit_are_served_without_rights() {
+    if !can_capture() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (audit, _) = waiting_audit(folder.path());
+    let server = sandboxed_child(audit.id(), "audit-serve");
+    // It listens on its standard output.
+    let listens = fs::read_link(format!("/proc/{server}/fd/1")).expect("a descriptor");
+    let inode = listens.to_string_lossy().replace(|c: char| !c.is_ascii_digit(), "");
+    let sockets = fs::read_to_string("/proc/net/tcp").expect("sockets");
+    let port = sockets.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(9) == Some(&&*inode)).then(|| fields[1].rsplit_once(':'))?
+    });
+    let port = u16::from_str_radix(port.expect("a listening socket").1, 16).expect("a port");
+    let mut browser = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    browser
+        .write_all(b"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        .expect("a request");
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).expect("an answer");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.contains("<h1>tracer</h1>"),
+        "{answer}"
+    );
+    // Handshakes and requests that break it do not end the audit.
+    kill_process(Pid::from_raw(server as i32).expect("a process id"), Signal::KILL)
+        .expect("a child");
+    let ended = audit.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 #[test]

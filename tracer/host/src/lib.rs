@@ -12,4 +12,5 @@ pub mod doctor;
 pub mod extensions;
 pub mod hook;
 pub mod locate;
+mod passing;
 pub mod sandbox;

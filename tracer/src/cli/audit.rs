@@ -44,11 +44,12 @@ pub(super) use self::{
     guide::Installed,
     output::Folder,
     scratch::{FilesArgs, files},
+    site::{ServeArgs, serve},
 };
 use super::{
     Usage,
     locate::locator,
-    packages,
+    packages, profiles,
     rule_files::RuleTexts,
     run::{follow, report_probe},
     signals::FILE_TOO_LARGE,
@@ -196,13 +197,13 @@ async fn audit(
     let place = args.site.as_deref().unwrap_or(&plan.scenario.site);
     let (site, pages) = match place {
         "loopback" => {
-            let site = Site::start(true).await?;
+            let site = Site::start(true)?;
             let domain = site::DOMAIN.to_owned();
             let pages = canary::Hosting::Wildcard { domain, port: site.port };
             (Some(site), pages)
         }
         "plain" => {
-            let site = Site::start(false).await?;
+            let site = Site::start(false)?;
             let pages = canary::Hosting::Below(format!("http://127.0.0.1:{}", site.port));
             (Some(site), pages)
         }
@@ -226,7 +227,8 @@ async fn audit(
     let follower = follow(&capture, locator());
     let mut packages = args.packages.follow(&capture, follower.as_ref(), &watch.targets)?;
     packages.pending().into_iter().try_for_each(|event| recorder.record_one(event))?;
-    let mut events = Events::start(capture.reader()?, follower.as_ref())?;
+    let mut events =
+        Events::start(capture.reader()?, follower.as_ref(), Some(profiles::reader()?))?;
     message!("auditing {}; writing to {}", plan.name, folder.path().display());
 
     let mut driver = Driver {

@@ -96,7 +96,7 @@ pub(super) fn demo(_: &Args) -> anyhow::Result<ExitCode> {
     sandbox::protect_memory()?;
     let (capture, _) = Capture::start_best(&SocketHook::ALL, &watch, DEFAULT_RING)?;
     let mut decoder = Decoder::start()?;
-    let mut events = Events::start(capture.reader()?, None)?;
+    let mut events = Events::start(capture.reader()?, None, None)?;
     let server = serve().context("cannot serve on loopback")?;
 
     let mut out = io::stdout().lock();

@@ -18,6 +18,7 @@ mod limits;
 mod locate;
 mod manual;
 mod packages;
+mod profiles;
 mod purge;
 mod report;
 mod rule_files;
@@ -86,6 +87,9 @@ enum Command {
     /// Analyzes files for `tracer run`
     #[command(hide = true)]
     LocateFiles(locate::ServeArgs),
+    /// Parses the profiles of browsers for `tracer run`
+    #[command(hide = true)]
+    ReadProfiles(profiles::ServeArgs),
     /// Captures for `tracer run` and `tracer top`
     #[command(hide = true)]
     Capture(capture::Args),
@@ -95,6 +99,9 @@ enum Command {
     /// Decodes for `tracer audit`
     #[command(hide = true)]
     AuditDecode(audit::DecodeArgs),
+    /// Serves the pages of `tracer audit`
+    #[command(hide = true)]
+    AuditServe(audit::ServeArgs),
     /// Decodes for `tracer demo`
     #[command(hide = true)]
     DemoDecode(demo::DecodeArgs),
@@ -131,8 +138,10 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::DemoClient(args) => demo::client(&args),
         Command::LocateFiles(args) => locate::serve(&args),
+        Command::ReadProfiles(args) => profiles::serve(&args),
         Command::Capture(args) => capture::capture(&args),
         Command::AuditDecode(args) => audit::decode(&args),
+        Command::AuditServe(args) => audit::serve(&args),
         Command::DemoDecode(args) => demo::decode(&args),
         Command::AuditFiles(args) => audit::files(&args),
     };

@@ -41,7 +41,7 @@ struct Extensions {
 }
 
 /// Finds the extensions of a profile.
-pub(super) fn profile(files: &Files, folder: &Path, found: &mut Found) {
+pub(super) fn profile(files: &impl Files, folder: &Path, found: &mut Found) {
     for name in ["Secure Preferences", "Preferences"] {
         let Some(Preferences { extensions }) = files.json(&folder.join(name)) else {
             continue;
@@ -74,7 +74,7 @@ fn place(profile: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// Adds the extension in a folder that the browser was told to load.
-pub(super) fn unpacked(files: &Files, folder: &Path, found: &mut Found) {
+pub(super) fn unpacked(files: &impl Files, folder: &Path, found: &mut Found) {
     let manifest: Option<Manifest> = files.json(&folder.join("manifest.json"));
     if let Some(manifest) = manifest
         && let Some(name) = manifest.name(files, folder)
@@ -85,7 +85,7 @@ pub(super) fn unpacked(files: &Files, folder: &Path, found: &mut Found) {
 
 impl Manifest {
     /// Returns the name, translated to the extension's own language.
-    fn name(&self, files: &Files, folder: &Path) -> Option<String> {
+    fn name(&self, files: &impl Files, folder: &Path) -> Option<String> {
         /// A file of translations: each text by its key, in any case.
         type Messages = HashMap<String, Value>;
 

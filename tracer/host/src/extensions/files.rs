@@ -19,13 +19,24 @@ use crate::hook::proc;
 /// Longest file that is read. The preferences of a profile with many extensions take several MB.
 const MAX_FILE: u64 = 32 << 20;
 
+/// Files of a browser's user.
+pub(super) trait Files {
+    /// Reads a file, by its absolute path. `None` if it cannot be read, or is too long.
+    fn read(&self, path: &Path) -> Option<Vec<u8>>;
+
+    /// Parses a JSON file, by its absolute path. `None` if it cannot be read, or has another form.
+    fn json<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        serde_json::from_slice(&self.read(path)?).ok()
+    }
+}
+
 /// The files that a process can see.
-pub(super) struct Files {
+pub(super) struct UserFiles {
     root: File,
     uid: u32,
 }
 
-impl Files {
+impl UserFiles {
     /// Returns the files of a process.
     pub(super) fn from_process(tgid: u32) -> io::Result<Self> {
         let uid = proc::uid(tgid).ok_or(io::ErrorKind::NotFound)?;
@@ -33,20 +44,8 @@ impl Files {
         Ok(Self { root, uid })
     }
 
-    /// Parses a JSON file, by its absolute path. `None` if it cannot be read, or has another form.
-    pub(super) fn json<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
-        serde_json::from_slice(&self.read(path)?).ok()
-    }
-
-    /// Reads a file, by its absolute path.
-    pub(super) fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        let mut file = self.open(path).ok()?;
-        let mut content = Vec::new();
-        file.by_ref().take(MAX_FILE + 1).read_to_end(&mut content).ok()?;
-        (content.len() as u64 <= MAX_FILE).then_some(content)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<File> {
+    /// Opens a file, by its absolute path.
+    pub(super) fn open(&self, path: &Path) -> io::Result<File> {
         let below = path.strip_prefix("/").map_err(io::Error::other)?;
         if !below.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -68,6 +67,19 @@ impl Files {
             Err(io::ErrorKind::PermissionDenied.into())
         }
     }
+}
+
+impl Files for UserFiles {
+    fn read(&self, path: &Path) -> Option<Vec<u8>> {
+        read_bounded(self.open(path).ok()?)
+    }
+}
+
+/// Reads a file, unless it is too long.
+pub(super) fn read_bounded(file: File) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= MAX_FILE).then_some(content)
 }
 
 #[cfg(test)]
@@ -106,8 +118,8 @@ pub(super) mod tests {
         }
     }
 
-    pub(in super::super) fn own() -> Files {
-        Files::from_process(std::process::id()).unwrap()
+    pub(in super::super) fn own() -> UserFiles {
+        UserFiles::from_process(std::process::id()).unwrap()
     }
 
     #[test]
@@ -131,7 +143,7 @@ pub(super) mod tests {
         mode(0o600);
         assert!(own().read(&file).is_some());
         let is_root = rustix::process::geteuid().is_root();
-        let other = Files { uid: 12345, ..own() };
+        let other = UserFiles { uid: 12345, ..own() };
         assert_eq!(other.read(&file), None);
         mode(0o644);
         assert_eq!(other.read(&file).is_some(), is_root);

@@ -19,7 +19,7 @@ struct List {
 }
 
 /// Finds the extensions of a profile.
-pub(super) fn profile(files: &Files, folder: &Path, found: &mut Found) {
+pub(super) fn profile(files: &impl Files, folder: &Path, found: &mut Found) {
     let Some(List { addons }) = files.json(&folder.join("extensions.json")) else {
         return;
     };

@@ -5,11 +5,13 @@
 //! processes hold open, and by its arguments.
 //!
 //! The user of the browser, and whoever can write to the profile, chooses what these files
-//! contain, and tracer runs as root: the module `files` says what is opened.
+//! contain, and tracer runs as root: the module `files` says what is opened, and `reader` parses it
+//! in a process without rights.
 
 mod chromium;
 mod files;
 mod firefox;
+mod reader;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,9 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
 use tracer_core::record::{Event, Extension};
 
-use self::files::Files;
+use self::files::{Files, UserFiles};
+pub use self::reader::{Answer, Reader, serve};
 use crate::hook::proc;
 
 /// Time between the first searches of a process: a new profile is filled while the browser starts.
@@ -47,6 +51,12 @@ const MAX_PROFILES: usize = 16;
 /// Extensions that are read of one browser.
 const MAX_EXTENSIONS: usize = 512;
 
+/// Folders of unpacked extensions that are read of one browser.
+const MAX_UNPACKED: usize = 64;
+
+/// Longest path of a folder (`PATH_MAX`).
+const MAX_PATH: usize = 4096;
+
 /// Longest name, in characters. Chromium allows 75, and Firefox shows less.
 const MAX_NAME: usize = 128;
 
@@ -54,9 +64,11 @@ const MAX_NAME: usize = 128;
 const MAX_ID: usize = 128;
 
 /// Starts a thread that searches the profiles of processes, and sends the extensions that it finds.
-/// Returns where to send the IDs of processes. The thread ends when that is dropped.
+/// Returns where to send the IDs of processes. The thread ends when that is dropped, or `reader`
+/// fails.
 pub(crate) fn follow(
     events: tokio::sync::mpsc::Sender<Vec<Event>>,
+    reader: Reader,
 ) -> io::Result<mpsc::Sender<u32>> {
     let (sender, processes) = mpsc::channel();
     thread::Builder::new().name("tracer-extens".into()).spawn(move || {
@@ -70,8 +82,20 @@ pub(crate) fn follow(
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let mut found = Vec::new();
-            known.retain(|pid, followed| followed.search(*pid, &mut found));
+            let mut failed = None;
+            known.retain(|pid, followed| match followed.search(*pid, &reader, &mut found) {
+                Ok(goes_on) => goes_on,
+                Err(err) => {
+                    failed.get_or_insert(err);
+                    false
+                }
+            });
             if !found.is_empty() && events.blocking_send(found).is_err() {
+                return;
+            }
+            if let Some(err) = failed {
+                // Requests of extensions are still read; they are named by ID.
+                log::warn!("names of extensions are no longer read: {err}");
                 return;
             }
         }
@@ -93,15 +117,15 @@ impl Followed {
     }
 
     /// Searches, if it is time. Returns false if the process is not to be searched again.
-    fn search(&mut self, pid: u32, found: &mut Vec<Event>) -> bool {
+    fn search(&mut self, pid: u32, reader: &Reader, found: &mut Vec<Event>) -> io::Result<bool> {
         let now = Instant::now();
         if now < self.next {
-            return true;
+            return Ok(true);
         }
         let Some(uid) = proc::uid(pid) else {
-            return false;
+            return Ok(false);
         };
-        let list = installed(pid);
+        let list = installed(pid, reader)?;
         if !list.is_empty() && list != self.list {
             found.push(Event::Extensions { uid, list: list.clone() });
             self.list = list;
@@ -109,32 +133,72 @@ impl Followed {
         let age = now.duration_since(self.began);
         self.next = now + age.clamp(INTERVAL, LONGEST_INTERVAL);
         // A program without a profile by then is not a browser.
-        !self.list.is_empty() || age < LONGEST_INTERVAL
+        Ok(!self.list.is_empty() || age < LONGEST_INTERVAL)
     }
 }
 
 /// Returns the extensions in the profiles of the browser that a process belongs to. It is empty
 /// if they cannot be read.
-fn installed(tgid: u32) -> Vec<Extension> {
-    let Ok(files) = Files::from_process(tgid) else {
-        return Vec::new();
+fn installed(tgid: u32, reader: &Reader) -> io::Result<Vec<Extension>> {
+    let Ok(files) = UserFiles::from_process(tgid) else {
+        return Ok(Vec::new());
     };
-    let mut found = Found::default();
-    let processes = processes(tgid);
-    for folder in processes.iter().flat_map(|pid| arguments(*pid)) {
-        chromium::unpacked(&files, &folder, &mut found);
+    let places = Places::of(tgid);
+    if places == Places::default() { Ok(Vec::new()) } else { reader.search(&places, &files) }
+}
+
+/// Where the extensions of a browser are.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Places {
+    /// Folders of extensions that the browser was told to load.
+    unpacked: Vec<PathBuf>,
+    profiles: Vec<Profile>,
+}
+
+impl Places {
+    /// Finds the places of the browser that a process belongs to.
+    fn of(tgid: u32) -> Self {
+        let is_text = |path: &Path| path.to_str().is_some_and(|path| path.len() <= MAX_PATH);
+        let processes = processes(tgid);
+        let mut unpacked: Vec<_> = processes.iter().flat_map(|pid| arguments(*pid)).collect();
+        unpacked.retain(|folder| is_text(folder));
+        unpacked.dedup();
+        unpacked.truncate(MAX_UNPACKED);
+        let mut profiles = BTreeSet::new();
+        for pid in &processes {
+            profiles.extend(open_files(*pid).filter_map(|path| Profile::with_open(&path)));
+        }
+        profiles.retain(|profile| is_text(profile.folder()));
+        Self { unpacked, profiles: profiles.into_iter().take(MAX_PROFILES).collect() }
     }
-    let mut profiles = BTreeSet::new();
-    for pid in &processes {
-        profiles.extend(open_files(*pid).filter_map(|path| Profile::with_open(&path)));
+
+    /// Returns the extensions in these places.
+    fn search(&self, files: &impl Files) -> Vec<Extension> {
+        let mut found = Found::default();
+        self.unpacked.iter().for_each(|folder| chromium::unpacked(files, folder, &mut found));
+        for profile in &self.profiles {
+            match profile {
+                Profile::Chromium(folder) => chromium::profile(files, folder, &mut found),
+                Profile::Firefox(folder) => firefox::profile(files, folder, &mut found),
+            }
+        }
+        found.list
     }
-    for profile in profiles.iter().take(MAX_PROFILES) {
-        match profile {
-            Profile::Chromium(folder) => chromium::profile(&files, folder, &mut found),
-            Profile::Firefox(folder) => firefox::profile(&files, folder, &mut found),
+}
+
+/// Returns the names of the extensions in a profile whose files all have this content, for fuzzing.
+#[doc(hidden)]
+pub fn names_in(content: &[u8]) -> Vec<String> {
+    struct Same<'a>(&'a [u8]);
+    impl Files for Same<'_> {
+        fn read(&self, _: &Path) -> Option<Vec<u8>> {
+            Some(self.0.to_vec())
         }
     }
-    found.list
+    let folder = || PathBuf::from("/profile");
+    let profiles = vec![Profile::Chromium(folder()), Profile::Firefox(folder())];
+    let places = Places { unpacked: vec![folder()], profiles };
+    places.search(&Same(content)).into_iter().map(|one| one.name).collect()
 }
 
 /// Extensions found so far.
@@ -166,13 +230,19 @@ fn shortened(name: &str) -> String {
 }
 
 /// A folder with a profile.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Profile {
     Chromium(PathBuf),
     Firefox(PathBuf),
 }
 
 impl Profile {
+    fn folder(&self) -> &Path {
+        match self {
+            Self::Chromium(folder) | Self::Firefox(folder) => folder,
+        }
+    }
+
     /// Returns the profile that an open file belongs to. Browsers keep the databases of a profile
     /// open while they use it.
     fn with_open(path: &Path) -> Option<Self> {
@@ -293,7 +363,8 @@ mod tests {
     #[test]
     fn the_thread_ends_with_its_sender() {
         let (sender, mut events) = tokio::sync::mpsc::channel(1);
-        let processes = follow(sender).unwrap();
+        let (socket, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let processes = follow(sender, Reader::at(socket, None).unwrap()).unwrap();
         // A test has no profile.
         processes.send(std::process::id()).unwrap();
         drop(processes);
@@ -304,13 +375,16 @@ mod tests {
     fn processes_are_searched_less_and_less() {
         let (mut followed, mut found) = (Followed::new(), Vec::new());
         let own = std::process::id();
-        assert!(followed.search(own, &mut found));
+        // Nothing is asked of it, for a test has no profile.
+        let (socket, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let reader = Reader::at(socket, None).unwrap();
+        assert!(followed.search(own, &reader, &mut found).unwrap());
         let next = followed.next;
         assert!(next > Instant::now());
-        assert!(followed.search(own, &mut found));
+        assert!(followed.search(own, &reader, &mut found).unwrap());
         assert_eq!(followed.next, next);
         // No process has such an ID.
-        assert!(!Followed::new().search(u32::MAX, &mut found));
+        assert!(!Followed::new().search(u32::MAX, &reader, &mut found).unwrap());
         assert!(found.is_empty());
     }
 }

@@ -49,11 +49,20 @@ pub struct Events {
 }
 
 impl Events {
-    /// Starts to poll. Processes that map libraries are passed to `follower`.
-    pub fn start(reader: RingReader, follower: Option<&Follower>) -> io::Result<Self> {
+    /// Starts to poll. Processes that map libraries are passed to `follower`, and `profiles` reads
+    /// the names of extensions.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn start(
+        reader: RingReader,
+        follower: Option<&Follower>,
+        profiles: Option<extensions::Reader>,
+    ) -> io::Result<Self> {
         let mapped = follower.map(Follower::processes);
         let (sender, batches) = mpsc::channel(WAITING);
-        let extensions = extensions::follow(sender.clone())?;
+        let extensions =
+            profiles.map(|profiles| extensions::follow(sender.clone(), profiles)).transpose()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let matched = Arc::new(AtomicBool::new(false));
@@ -101,7 +110,7 @@ struct Poller {
     /// Set once anything comes from a process in scope.
     matched: Arc<AtomicBool>,
     /// Takes processes whose extensions are searched.
-    extensions: std::sync::mpsc::Sender<u32>,
+    extensions: Option<std::sync::mpsc::Sender<u32>>,
     losses: Losses,
     counted: Instant,
     reported: Reported,
@@ -166,7 +175,7 @@ impl Poller {
         batches: mpsc::Sender<Vec<Event>>,
         mapped: Option<std::sync::mpsc::Sender<u32>>,
         matched: Arc<AtomicBool>,
-        extensions: std::sync::mpsc::Sender<u32>,
+        extensions: Option<std::sync::mpsc::Sender<u32>>,
     ) -> Self {
         Self {
             reader,
@@ -246,8 +255,10 @@ impl Poller {
                 Ok(RingEntry::Record(record)) => {
                     let process = &record.process;
                     let events = self.reported.events(process.tgid, &process.comm);
-                    if !events.is_empty() {
-                        let _ = self.extensions.send(process.tgid);
+                    if !events.is_empty()
+                        && let Some(extensions) = &self.extensions
+                    {
+                        let _ = extensions.send(process.tgid);
                     }
                     batch.extend(events);
                     batch.push(Event::Sent(record));

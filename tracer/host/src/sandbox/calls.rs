@@ -20,6 +20,8 @@ pub(super) struct Rights {
     pub(super) threads: bool,
     /// Send and receive on connected sockets, and connect two to each other.
     pub(super) sockets: bool,
+    /// Accept connections.
+    pub(super) listeners: bool,
 }
 
 /// Calls that are permitted with any arguments: they use memory and descriptors that the process
@@ -172,7 +174,7 @@ const CAPTURE: &[c_long] = &[
 
 /// Restricts the system calls of the whole process to those that a capture needs.
 pub(super) fn restrict_capture() -> Result<(), String> {
-    let rights = Rights { threads: true, sockets: true, paths: false };
+    let rights = Rights { threads: true, sockets: true, ..Rights::default() };
     let mut rules = allowed(rights).map_err(|err| err.to_string())?;
     for call in CAPTURE.iter().chain(PATHS_OLD.iter().filter(|call| is_reading(**call))) {
         rules.insert(*call, Vec::new());
@@ -283,6 +285,11 @@ fn allowed(rights: Rights) -> Result<Rules, BackendError> {
         rules.insert(libc::SYS_shutdown, Vec::new());
         // The runtime has one for signals.
         rules.insert(libc::SYS_socketpair, any(0, &[libc::AF_UNIX])?);
+    }
+    if rights.listeners {
+        for call in [libc::SYS_accept4, libc::SYS_getpeername, libc::SYS_getsockname] {
+            rules.insert(call, Vec::new());
+        }
     }
     Ok(rules)
 }

@@ -109,6 +109,7 @@ pub struct Sandbox<'a> {
     folders: Vec<BorrowedFd<'a>>,
     threads: bool,
     sockets: bool,
+    listeners: bool,
     user: Keeps,
 }
 
@@ -148,6 +149,13 @@ impl<'a> Sandbox<'a> {
     pub fn with_sockets(mut self) -> Self {
         self.sockets = true;
         self
+    }
+
+    /// Lets the process accept connections on sockets that listen already, and use these as with
+    /// [`Sandbox::with_sockets`].
+    pub fn with_listeners(mut self) -> Self {
+        self.listeners = true;
+        self.with_sockets()
     }
 
     /// Restricts the process for the rest of its life.
@@ -194,6 +202,7 @@ impl<'a> Sandbox<'a> {
             paths: !self.folders.is_empty(),
             threads: self.threads,
             sockets: self.sockets,
+            listeners: self.listeners,
         };
         confinement.add(Mechanism::Seccomp, calls::restrict(rights));
     }

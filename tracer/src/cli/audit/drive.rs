@@ -390,7 +390,7 @@ impl Driver<'_> {
 
     /// Records a visit before it is made, because reports of it follow.
     fn visit(&mut self, canary: &Canary, how: OpenMethod) -> anyhow::Result<()> {
-        if let Some(site) = &self.site {
+        if let Some(site) = &mut self.site {
             site.add(canary);
         }
         if let Some(stage) = self.journal.stages.last_mut() {

@@ -1,51 +1,64 @@
-//! The server of the audit's pages. It listens on loopback, and its pages contain nothing but their
-//! title.
+//! The pages of an audit, and the process that serves them.
+//!
+//! ```text
+//! tracer audit    listens on loopback, starts ──▶ tracer audit-serve   restricts itself
+//! (privileged)    ──── Start, Page ────────────▶                       answers requests
+//!                 ◀─── number of a page ───────                        when it is requested
+//! ```
+//!
+//! Requests for pages, and handshakes, are bytes that a browser chooses, so they are parsed without
+//! rights. The audit accepts nothing from the process but the numbers of pages.
+
+mod server;
 
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
-    io,
-    net::Ipv4Addr,
+    io::{self, Write as _},
+    net::{Ipv4Addr, TcpListener},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    process::{Child, Command},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
 use data_encoding::BASE64;
-use http_body_util::Full;
-use hyper::{Request, Response, body::Bytes, body::Incoming, header, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData as _,
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    sync::{Notify, Semaphore},
-    time::timeout,
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    },
-};
+use tokio::{sync::Notify, time::timeout};
 
 use tracer_audit::canary::Canary;
+
+pub(in crate::cli) use self::server::{ServeArgs, serve};
 
 /// Domain of the pages. Names below `.test` cannot be registered (RFC 6761, section 6.2).
 pub(super) const DOMAIN: &str = "tracer-audit.test";
 
-/// Maximum number of connections. A browser opens six for each host.
-const MAX_CONNECTIONS: usize = 64;
+/// Hidden subcommand that serves the pages.
+const SUBCOMMAND: &str = "audit-serve";
 
-/// Time to wait for a request.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A line to the process that serves the pages.
+#[derive(Debug, Serialize, Deserialize)]
+enum Message {
+    /// The first line: the certificate and its key, both in DER and base64, if there is TLS.
+    Start { identity: Option<(String, String)> },
+    /// A page.
+    Page {
+        number: u32,
+        /// Host, path and query, without port and scheme.
+        address: String,
+        title: String,
+    },
+}
 
-/// The server.
+/// The pages.
 pub(super) struct Site {
     pub(super) port: u16,
     /// Base64 of the SHA-256 of the key's SubjectPublicKeyInfo, for browsers that can be configured
@@ -54,46 +67,65 @@ pub(super) struct Site {
     /// Certificate of the CA in PEM, for browsers that can be configured to trust a CA.
     pub(super) ca: Option<String>,
     pages: Arc<Pages>,
+    process: Process,
 }
 
-/// State of the server.
+/// The process that serves the pages.
+struct Process {
+    child: Child,
+    channel: UnixStream,
+}
+
+/// The state of the pages.
 #[derive(Default)]
 struct Pages {
-    /// Titles by the address of the page.
-    titles: Mutex<HashMap<String, String>>,
-    /// Addresses of pages that were requested since they were added.
-    served: Mutex<HashSet<String>>,
+    /// The number of each address, anew for each visit.
+    numbers: Mutex<HashMap<String, u32>>,
+    /// The numbers that were requested.
+    served: Mutex<HashSet<u32>>,
     changed: Notify,
 }
 
 impl Site {
-    /// Starts the server on a free port. It runs until the runtime ends.
-    pub(super) async fn start(tls: bool) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    /// Starts to serve pages on a free port.
+    ///
+    /// # Errors
+    /// If there is no port, or the process cannot be started.
+    pub(super) fn start(tls: bool) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = listener.context("cannot start the server of the pages")?;
         let port = listener.local_addr()?.port();
-        let pages = Arc::new(Pages::default());
         let identity =
             tls.then(identity).transpose().context("cannot create the certificate of the pages")?;
-        let (acceptor, spki, ca) = match identity {
-            Some(identity) => (Some(identity.acceptor), Some(identity.spki), Some(identity.ca)),
+        let (keys, spki, ca) = match identity {
+            Some(Identity { keys, spki, ca }) => (Some(keys), Some(spki), Some(ca)),
             None => (None, None, None),
         };
-        tokio::spawn(accept(listener, acceptor, Arc::clone(&pages)));
-        Ok(Self { port, spki, ca, pages })
+        let mut process =
+            Process::start(listener).context("cannot start the server of the pages")?;
+        process.send(&Message::Start { identity: keys })?;
+        let answers = process.channel.try_clone()?;
+        answers.set_nonblocking(true)?;
+        let pages = Arc::new(Pages::default());
+        let answers = tokio::net::UnixStream::from_std(answers)?;
+        tokio::spawn(receive(answers, Arc::clone(&pages)));
+        Ok(Self { port, spki, ca, pages, process })
     }
 
     /// Adds a page, or prepares for another visit to it.
-    pub(super) fn add(&self, canary: &Canary) {
+    pub(super) fn add(&mut self, canary: &Canary) {
         let address = address(&canary.authority, canary.target());
-        let mut titles = self.pages.titles.lock().unwrap_or_else(PoisonError::into_inner);
-        titles.insert(address.clone(), canary.title.clone());
+        let mut numbers = self.pages.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = numbers.values().max().map_or(0, |last| last + 1);
         // A browser may leave out the query. Of several pages, the last one is meant.
-        titles.insert(without_query(&address).to_owned(), canary.title.clone());
-        drop(titles);
-        let mut served = self.pages.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.remove(&address);
-        served.remove(without_query(&address));
+        for address in [without_query(&address), &address] {
+            numbers.insert(address.to_owned(), number);
+        }
+        drop(numbers);
+        let title = canary.title.clone();
+        if self.process.send(&Message::Page { number, address, title }).is_err() {
+            message!("the process that serves the pages has ended; its pages cannot be opened");
+        }
     }
 
     /// Waits until a page is requested. Returns false on a timeout.
@@ -102,14 +134,75 @@ impl Site {
         let requested = async {
             loop {
                 let changed = self.pages.changed.notified();
-                if self.pages.was_served(&address) || self.pages.was_served(without_query(&address))
-                {
+                if self.pages.was_served(&address) {
                     return;
                 }
                 changed.await;
             }
         };
         timeout(within, requested).await.is_ok()
+    }
+}
+
+impl Process {
+    fn start(listener: TcpListener) -> anyhow::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = Command::new("/proc/self/exe")
+            .arg(SUBCOMMAND)
+            .stdin(OwnedFd::from(theirs))
+            // It prints nothing.
+            .stdout(OwnedFd::from(listener))
+            // Signals of the terminal are for the audit.
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { child, channel: ours })
+    }
+
+    fn send(&mut self, message: &Message) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        Ok(self.channel.write_all(&line)?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Notes the pages that the process reports, until it ends.
+async fn receive(answers: tokio::net::UnixStream, pages: Arc<Pages>) {
+    let mut bytes = Vec::new();
+    while answers.readable().await.is_ok() {
+        let mut some = [0; 64];
+        match answers.try_read(&mut some) {
+            Ok(0) => return,
+            Ok(read) => bytes.extend_from_slice(&some[..read]),
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+        let (numbers, rest) = bytes.as_chunks();
+        numbers.iter().for_each(|number| pages.note(u32::from_le_bytes(*number)));
+        bytes = rest.to_vec();
+    }
+}
+
+impl Pages {
+    /// Notes that a page was requested. Numbers that no page has are ignored.
+    fn note(&self, number: u32) {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if numbers.values().any(|known| *known == number) {
+            self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn was_served(&self, address: &str) -> bool {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.get(address).is_some_and(|number| served.contains(number))
     }
 }
 
@@ -123,86 +216,10 @@ fn without_query(address: &str) -> &str {
     address.split('?').next().unwrap_or_default()
 }
 
-impl Pages {
-    fn was_served(&self, address: &str) -> bool {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(address)
-    }
-
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let address = address(host.unwrap_or_default(), target);
-        let titles = self.titles.lock().unwrap_or_else(PoisonError::into_inner);
-        let title = titles.get(&address).cloned();
-        drop(titles);
-        if title.is_some() {
-            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-            served.insert(address);
-            self.changed.notify_waiters();
-        }
-        let mut response = Response::new(Full::new(Bytes::from(page(title.as_deref()))));
-        let headers = response.headers_mut();
-        let mut field = |name, value| headers.insert(name, header::HeaderValue::from_static(value));
-        field(header::CONTENT_TYPE, "text/html; charset=utf-8");
-        field(header::CACHE_CONTROL, "no-store");
-        // The page itself sends nothing, so any report of it comes from the browser.
-        field(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
-        response
-    }
-}
-
-/// Renders a page. The titles are made by tracer, and need no escaping.
-fn page(title: Option<&str>) -> String {
-    let title = title.unwrap_or("tracer");
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n\
-         <link rel=\"icon\" href=\"data:,\">\n\
-         <style>body {{ font: 1rem/1.5 sans-serif; margin: 3rem auto; max-width: 40rem }}</style>\n\
-         <h1>{title}</h1>\n<p>tracer made this page for an audit of this browser. Its address is \
-         known to nobody else.</p></html>\n"
-    )
-}
-
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, pages: Arc<Pages>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            // For example out of file descriptors, until connections end.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let (tls, pages) = (tls.clone(), Arc::clone(&pages));
-        tokio::spawn(async move {
-            let _permit = permit;
-            match tls {
-                Some(tls) => {
-                    if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
-                        serve(stream, pages).await;
-                    }
-                }
-                None => serve(stream, pages).await,
-            }
-        });
-    }
-}
-
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, pages: Arc<Pages>) {
-    let service = service_fn(move |request| {
-        let answer = pages.answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let mut server = hyper::server::conn::http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    // Errors of one connection do not matter.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
-}
-
 /// Certificate and key of the server.
 struct Identity {
-    acceptor: TlsAcceptor,
+    /// The certificate and the key, in DER and base64.
+    keys: (String, String),
     spki: String,
     ca: String,
 }
@@ -231,10 +248,31 @@ fn identity() -> anyhow::Result<Identity> {
     let key = KeyPair::generate()?;
     let certificate = site.signed_by(&key, &Issuer::new(ca, ca_key))?;
     let spki = BASE64.encode(&Sha256::digest(key.subject_public_key_info()));
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .map_err(io::Error::other)?;
-    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), spki, ca: ca_pem })
+    let keys = (BASE64.encode(certificate.der()), BASE64.encode(&key.serialize_der()));
+    Ok(Identity { keys, spki, ca: ca_pem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_of_pages_are_accepted() {
+        let pages = Pages::default();
+        pages.numbers.lock().unwrap().insert("a.test/x?q".into(), 3);
+        assert!(!pages.was_served("a.test/x?q"));
+        (0..3).chain(4..100).for_each(|number| pages.note(number));
+        assert!(!pages.was_served("a.test/x?q"));
+        assert!(pages.served.lock().unwrap().is_empty());
+        pages.note(3);
+        assert!(pages.was_served("a.test/x?q"));
+        assert!(!pages.was_served("b.test/"));
+    }
+
+    #[test]
+    fn an_address_has_no_port() {
+        assert_eq!(address("a.test:8443", "/x?q"), "a.test/x?q");
+        assert_eq!(address("a.test", "/x"), "a.test/x");
+        assert_eq!(without_query("a.test/x?q?r"), "a.test/x");
+    }
 }

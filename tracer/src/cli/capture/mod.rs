@@ -34,6 +34,7 @@ pub(super) use self::source::{Captured, Source, Started};
 use super::{
     Usage, confine, limits,
     locate::locator,
+    profiles,
     rule_files::RuleTexts,
     run::{self, diagnostics, follow, report_probe},
     targets, terminal, top,
@@ -110,6 +111,7 @@ async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> any
     }
     // Before the restriction, which forbids to start processes.
     let locator = locator();
+    let profiles = profiles::reader()?;
     confine::capture(args.verbose);
     outbox.send(&Message::Attached).await?;
     if orders.next().await? != Some(Order::Begin) {
@@ -126,7 +128,7 @@ async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> any
     let follower = follow(&capture, locator);
     let mut packages = args.packages.follow(&capture, follower.as_ref(), &watch.targets)?;
     outbox.push(&Message::Events(packages.pending()));
-    let mut events = Events::start(capture.reader()?, follower.as_ref())?;
+    let mut events = Events::start(capture.reader()?, follower.as_ref(), Some(profiles))?;
     outbox.send(&Message::Watching).await?;
 
     let mut tick = tokio::time::interval(Duration::from_secs(1));
