@@ -199,7 +199,8 @@ impl Poller {
     fn poll(&mut self, stop: &AtomicBool) -> Result<Result<(), HookError>, Closed> {
         let mut pause = BUSY;
         let mut stopped = None;
-        self.send(vec![Event::Clock(clock())])?;
+        let mut known = clock();
+        self.send(vec![Event::Clock(known)])?;
         loop {
             // Read before the ring, which then has all that was sent before the stop.
             let stopping = stop.load(Ordering::Relaxed);
@@ -224,6 +225,11 @@ impl Poller {
                     self.send(vec![Event::Lost(losses)])?;
                 }
                 self.losses = losses;
+                let now = clock();
+                if has_jumped(&known, &now) {
+                    known = now;
+                    self.send(vec![Event::Clock(now)])?;
+                }
             }
             if stopping {
                 return Ok(Ok(()));
@@ -320,6 +326,13 @@ fn clock() -> Clock {
     Clock { boot: boot_time(), unix: nanoseconds(clock_gettime(ClockId::Realtime)) }
 }
 
+/// Reports whether the time of day was set between two readings.
+fn has_jumped(before: &Clock, now: &Clock) -> bool {
+    /// Adjustments by steps this small do not matter.
+    const NOTABLE: u64 = 1_000_000_000;
+    before.unix(now.boot).abs_diff(now.unix) >= NOTABLE
+}
+
 /// Returns the time since boot, on the clock of the records.
 pub fn boot_time() -> BootTime {
     BootTime(nanoseconds(clock_gettime(ClockId::Boottime)))
@@ -328,4 +341,23 @@ pub fn boot_time() -> BootTime {
 fn nanoseconds(time: Timespec) -> u64 {
     let duration = Duration::try_from(time).unwrap_or_default();
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_has_jumped() {
+        const SECOND: u64 = 1_000_000_000;
+        let clock = |boot, unix| Clock { boot: BootTime(boot * SECOND), unix: unix * SECOND };
+        let before = clock(10, 1000);
+        assert!(!has_jumped(&before, &clock(10, 1000)));
+        assert!(!has_jumped(&before, &clock(500, 1490)));
+        assert!(!has_jumped(&before, &Clock { unix: 1000 * SECOND + 5000, ..before }));
+        assert!(has_jumped(&before, &clock(11, 4600)));
+        assert!(has_jumped(&before, &clock(11, 900)));
+        // A machine without a clock of its own begins at 1970.
+        assert!(has_jumped(&clock(1, 0), &clock(20, 1_795_000_000)));
+    }
 }
