@@ -130,6 +130,23 @@ const HAR: &[&str] = &[
     "\\ud83d",
 ];
 
+const PROFILE: &[&str] = &[
+    "{\"extensions\":{\"settings\":{\"",
+    "\"path\":\"",
+    "\"manifest\":{",
+    "\"name\":\"",
+    "__MSG_",
+    "__\"",
+    "\"default_locale\":\"en\"",
+    "\"message\":\"",
+    "\"key\":\"",
+    "{\"addons\":[{\"id\":\"",
+    "\"defaultLocale\":{",
+    "user_pref(\"extensions.webextensions.uuids\", \"{",
+    "\\\"",
+    "}\");",
+];
+
 const TOML: &[&str] = &[
     "[[browser]]",
     "[[maker]]",
@@ -212,6 +229,8 @@ pub const ALL: &[Target] = &[
     Target { max_len: 64 * KB, ..file("apk", host::elf, seeds::apks) },
     parser("btf", host::btf, seeds::btf),
     file("answers", host::answers, seeds::answers),
+    Target { words: PROFILE, ..file("profiles", host::profiles, seeds::profiles) },
+    parser("profile_answers", host::profile_answers, seeds::profile_answers),
     // tracer's own files.
     Target { words: TOML, bound: RULE_FILES, ..file("rules", files::rules, seeds::rules) },
     Target { words: TOML, ..file("scenario", files::scenario, seeds::scenarios) },

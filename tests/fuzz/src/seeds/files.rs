@@ -336,3 +336,24 @@ pub(crate) fn stores() -> Inputs {
     drop(tracer::store::Store::open(&tracer::store::Place::Named(path.clone())).expect("a store"));
     vec![std::fs::read(path).expect("a store")]
 }
+
+/// Files of profiles. Every file of a profile has the same content, so that one seed can hold the
+/// preferences, and the manifests that they lead to.
+pub(crate) fn profiles() -> Vec<Vec<u8>> {
+    let manifest = include_str!("../../../fixtures/browsers/reporter/manifest.json");
+    let preferences = r#"{"extensions": {"settings": {
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": {"path": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1.0_0"},
+        "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb": {"path": "/opt/b", "manifest": {"name": "A copy"}}}},
+        "name": "__MSG_appName__", "default_locale": "de", "APPNAME": {"message": "\u00dcbersetzer"}}"#;
+    let addons = r#"{"schemaVersion": 37, "addons": [
+        {"id": "leaker@tracer.test", "defaultLocale": {"name": "Leaker"}}, {"id": 7}, {}, "x"]}"#;
+    let uuids = r#"user_pref("extensions.webextensions.uuids", "{\"leaker@tracer.test\":\"910a3f67-eca5-44aa-b631-ad78714ed299\"}");"#;
+    [manifest, preferences, addons, uuids].map(|text| text.as_bytes().to_vec()).into()
+}
+
+/// Answers of the process that parses profiles.
+pub(crate) fn profile_answers() -> Vec<Vec<u8>> {
+    let found = r#"{"Found":[["abc","A name",null],["910a3f67","Leaker","leaker@tracer.test"]]}"#;
+    let open = r#"{"Open":"/home/user/.config/chromium/Default/Preferences"}"#;
+    [found, open].map(|text| text.as_bytes().to_vec()).into()
+}

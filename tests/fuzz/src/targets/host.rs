@@ -1,6 +1,7 @@
 //! Files of the machine that are read with privileges, or for those who have them.
 
 use tracer_host::{
+    extensions::{self, Answer},
     hook::Btf,
     locate::{Cache, Findings, locate},
 };
@@ -38,5 +39,23 @@ pub(super) fn answers(input: &[u8]) -> u64 {
         std::hint::black_box(findings.len());
     }
     std::hint::black_box(Cache::from_json(input).len());
+    input.len() as u64
+}
+
+/// A file of a browser's profile: manifest, translations, preferences or list of add-ons.
+pub(super) fn profiles(input: &[u8]) -> u64 {
+    for name in extensions::names_in(input) {
+        assert!(!name.is_empty() && name.chars().count() <= 128, "{name:?}");
+        assert!(!name.contains(char::is_control), "{name:?}");
+    }
+    input.len() as u64
+}
+
+/// Answers of the process that parses profiles.
+pub(super) fn profile_answers(input: &[u8]) -> u64 {
+    if let Ok(answer) = serde_json::from_slice::<Answer>(input) {
+        let json = serde_json::to_vec(&answer).expect("an answer as JSON");
+        assert_eq!(serde_json::from_slice::<Answer>(&json).expect("the same answer"), answer);
+    }
     input.len() as u64
 }
