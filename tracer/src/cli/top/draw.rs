@@ -62,8 +62,17 @@ impl Shared {
 pub(super) enum End {
     /// The user wishes it, or the first process.
     Wanted,
-    /// The terminal fails.
+    /// The terminal fails, or a thread.
     Terminal,
+}
+
+/// Reports that a thread has ended, also if it panics.
+struct Ended(UnboundedSender<End>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.send(End::Terminal);
+    }
 }
 
 /// Starts the threads. The receiver gets the reason for the end.
@@ -77,9 +86,9 @@ pub(super) fn start(
 ) -> io::Result<UnboundedReceiver<End>> {
     let (end, ends) = unbounded_channel();
     let (keys, pressed) = channel();
-    let ended = end.clone();
+    let ended = Ended(end.clone());
     thread::Builder::new().name("tracer-keys".into()).spawn(move || {
-        let _ = ended.send(read_keys(&keys));
+        let _ = ended.0.send(read_keys(&keys));
     })?;
     let ended = end.clone();
     thread::Builder::new().name("tracer-control".into()).spawn(move || {
@@ -87,8 +96,11 @@ pub(super) fn start(
         while control.read(&mut [0]).is_ok_and(|length| length > 0) {}
         let _ = ended.send(End::Wanted);
     })?;
+    let ended = Ended(end);
     thread::Builder::new().name("tracer-draw".into()).spawn(move || {
-        run(&shared, &look, &pressed, &end);
+        if run(&shared, &look, &pressed).is_ok() {
+            let _ = ended.0.send(End::Wanted);
+        }
     })?;
     Ok(ends)
 }
@@ -113,42 +125,30 @@ fn read_keys(keys: &Sender<Event>) -> End {
     }
 }
 
-fn run(shared: &Shared, look: &Look, pressed: &Receiver<Event>, end: &UnboundedSender<End>) {
-    let mut screen = match Screen::new() {
-        Ok(screen) => screen,
-        Err(_) => {
-            let _ = end.send(End::Terminal);
-            return;
-        }
-    };
+/// Draws until the user ends it.
+fn run(shared: &Shared, look: &Look, pressed: &Receiver<Event>) -> io::Result<()> {
+    let mut screen = Screen::new()?;
     let mut ui = Ui::default();
     loop {
         let mut events = Vec::new();
         match pressed.recv_timeout(FRAME) {
             Ok(event) => events.push(event),
             Err(RecvTimeoutError::Timeout) => {}
-            // The end was reported by the other thread.
-            Err(RecvTimeoutError::Disconnected) => return,
+            // The other thread has said why.
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
         events.extend(pressed.try_iter());
         let model = shared.model();
-        let is_new = !events.is_empty();
-        for event in events {
-            match ui.event(&event, &model) {
+        for event in &events {
+            match ui.event(event, &model) {
                 Action::None => {}
                 Action::Pause => {
                     shared.paused.fetch_xor(true, Ordering::Relaxed);
                 }
-                Action::Quit => {
-                    let _ = end.send(End::Wanted);
-                    return;
-                }
+                Action::Quit => return Ok(()),
             }
         }
-        if screen.draw(model, &mut ui, look, is_new).is_err() {
-            let _ = end.send(End::Terminal);
-            return;
-        }
+        screen.draw(model, &mut ui, look, !events.is_empty())?;
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn view(
     let mut ends = draw::start(shared.clone(), look, control).context("cannot draw")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (decoding, ended) = Decoding::start(watcher)?;
+        let (decoding, mut ended) = Decoding::start(watcher)?;
         let mut source = started.begin()?;
         let mut end = End::Wanted;
         let mut is_stopping = false;
@@ -126,18 +126,18 @@ pub(super) fn view(
                         is_stopping = true;
                         source.stop();
                     }
+                    // It ends before it is told to only if it panics.
+                    _ = &mut ended => anyhow::bail!("the decoder has failed; please report this"),
                     () = tokio::time::sleep(PATIENCE), if is_stopping => return Ok(()),
                 }
             }
         };
         let captured = captured.await;
         decoding.close();
-        // What takes longer is left out of the summary, and counted there.
-        let ended = match timeout(PATIENCE, ended).await {
-            Ok(watcher) => Some(watcher.context("the decoder has failed")?),
-            Err(_) => None,
-        };
-        if let Some(watcher) = ended {
+        if !ended.is_terminated()
+            // Without a summary, if that takes long.
+            && let Ok(Ok(watcher)) = timeout(PATIENCE, ended).await
+        {
             print_summary(&watcher.pipeline);
         }
         captured?;

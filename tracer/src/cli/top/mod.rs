@@ -101,7 +101,7 @@ pub(super) fn top(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(Usage(
-            "tracer top draws on a terminal, and standard input or output is not one; tracer run \
+            "tracer top needs a terminal, and standard input or output is none; tracer run \
              and tracer decode print lines (over ssh or adb, ask for a terminal with -t)"
                 .into(),
         )
