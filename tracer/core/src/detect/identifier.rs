@@ -105,7 +105,14 @@ pub(super) fn by_form<'v>(value: &Value<'v>) -> Vec<(&'v str, &'static str)> {
         None if text.len() <= MAX_LIST_LEN && !text.contains(char::is_whitespace) => {
             // Names of files begin with hexadecimal digits, too.
             let listed = shape::listed(text, false).into_iter();
-            listed.filter(|(_, shape)| is_id || *shape == Shape::Uuid).collect()
+            let listed: Vec<_> =
+                listed.filter(|(_, shape)| is_id || *shape == Shape::Uuid).collect();
+            // In a path, a UUID names what is at it.
+            if listed.is_empty() && !text.contains('/') {
+                shape::uuids(text).take(MAX_IN_RUN).map(|uuid| (uuid, Shape::Uuid)).collect()
+            } else {
+                listed
+            }
         }
         None => Vec::new(),
     };

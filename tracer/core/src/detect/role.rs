@@ -13,7 +13,7 @@ use super::name::{Name, last_parts};
 use crate::{
     content::{Chain, Segment, Step, Value},
     finding::UrlRole,
-    rules::{Roles, Text},
+    rules::{Located, Roles, Text},
 };
 
 /// Maximum distance in bytes between a URL and the name before it.
@@ -28,6 +28,8 @@ pub(super) struct RoleTable {
     /// Indices in `places` of those that need none.
     by_surroundings: Vec<usize>,
     report_paths: HashSet<Name>,
+    /// Words that count in requests of programs that call themselves browsers.
+    browsers_report_paths: HashSet<Name>,
     report_within: HashSet<Name>,
     no_report_paths: HashSet<Name>,
     /// Media types in lower case.
@@ -77,16 +79,23 @@ impl RoleTable {
             table.no_report_types.extend(types.map(|it| it.as_str().to_ascii_lowercase()));
             table.no_report_paths.extend(compiled(&located.entry.path));
         }
-        for located in &roles.reports {
-            table.report_paths.extend(compiled(&located.entry.path));
-            table.report_within.extend(compiled(&located.entry.within));
+        for Located { entry, .. } in &roles.reports {
+            let paths = if entry.of_browsers {
+                &mut table.browsers_report_paths
+            } else {
+                &mut table.report_paths
+            };
+            paths.extend(compiled(&entry.path));
+            table.report_within.extend(compiled(&entry.within));
         }
         table
     }
 
-    /// Reports whether a request's path shows that it reports.
-    pub(super) fn is_report_path(&self, path: &str) -> bool {
+    /// Reports whether a request's path shows that it reports. `of_browser` is set if the
+    /// program calls itself a browser.
+    pub(super) fn is_report_path(&self, path: &str, of_browser: bool) -> bool {
         has_word_of(&self.report_paths, path)
+            || of_browser && has_word_of(&self.browsers_report_paths, path)
     }
 
     /// Reports whether a request's path shows that its words are not those of a report.

@@ -92,6 +92,8 @@ pub(super) struct Search<'a> {
     /// Set if the request is one of another service, or of a format in which nothing is
     /// reported, so that words alone do not show a report.
     is_no_report: bool,
+    /// Set if the program calls itself a browser.
+    of_browser: bool,
     /// Indices of the URLs that are pages only if the request reports.
     pages_in_reports: Vec<usize>,
 }
@@ -126,6 +128,9 @@ impl<'a> Search<'a> {
                 .header("content-type")
                 .and_then(|it| std::str::from_utf8(it).ok())
                 .is_some_and(|it| lexicon.roles.is_no_report_type(it)),
+            of_browser: request
+                .header("user-agent")
+                .is_some_and(|agent| agent.starts_with(b"Mozilla/5.0")),
             pages_in_reports: Vec::new(),
         }
     }
@@ -176,7 +181,7 @@ impl<'a> Search<'a> {
             self.evidence.path(&self.lexicon.sdks, value);
             self.path = self.lexicon.path_words_in(value.text);
             self.is_no_report |= self.lexicon.roles.is_no_report_path(value.text);
-            self.shows_report(self.lexicon.roles.is_report_path(value.text));
+            self.shows_report(self.lexicon.roles.is_report_path(value.text, self.of_browser));
         }
         let root = value.chain.root();
         // Segments of a path and labels of a host are not identifiers, but documents in

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use foldhash::HashMap;
 
-use super::{parts::Parts, typed::Typing};
+use super::{loads::Loads, parts::Parts, typed::Typing};
 use crate::{address::Site, application::Application, record::Transport, visits::Visits};
 
 /// Applications that are remembered; the least recently used are forgotten
@@ -29,6 +29,7 @@ pub(super) struct ApplicationMemory {
     pub(super) visits: Visits,
     pub(super) typing: Typing,
     pub(super) parts: Parts,
+    pub(super) loads: Loads,
     /// Transports over which it sent Fetch Metadata.
     pub(super) metadata: Vec<Transport>,
     /// Sites whose documents were loaded into frames, the latest last.

@@ -12,6 +12,7 @@
 mod deduplicator;
 mod disclosure;
 mod ledger;
+mod loads;
 mod memory;
 mod parts;
 mod request;
@@ -90,7 +91,11 @@ impl Judge {
         page: &Page<'_>,
         time: BootTime,
     ) -> bool {
-        self.memory.entry(application).visits.record_page(page, time)
+        let memory = self.memory.entry(application);
+        if let Some(site) = page.address().site() {
+            memory.loads.record_visit(&site);
+        }
+        memory.visits.record_page(page, time)
     }
 
     /// Records that an application looked up a host, or named it in a
@@ -309,12 +314,21 @@ impl Judge {
                 }),
             makers_own_host: owner.is_some_and(|owner| !owner.embedded),
         };
-        let attribution = attribute(request, initiator, evidence);
+        let mut attribution = attribute(request, initiator, evidence);
         if let Some(site) = site
             && attribution.sender == Sender::Page
             && loads_frame(request)
         {
             self.memory.entry(application).record_frame(site);
+        }
+        if attribution.sender == Sender::Page
+            && request.never_sent.is_none()
+            && let Some((page, site)) = named_page(request).zip(site)
+        {
+            let is_unusual = self.memory.entry(application).loads.record_load(&page, site);
+            if is_unusual && findings.iter().any(|finding| finding.kind == Kind::Url) {
+                attribution.reason = UNUSUAL;
+            }
         }
         attribution
     }
@@ -409,6 +423,21 @@ fn is_same_page(one: &str, other: &str) -> bool {
         url.trim_end_matches('/').to_owned()
     };
     page(one) == page(other)
+}
+
+/// Reason of a page's request to a recipient that its site did not load from before.
+const UNUSUAL: &str = "the header fields are those of a request that a page makes; on earlier \
+                       visits, its site loaded nothing from this recipient, so that a script of an \
+                       extension in the page may have made it";
+
+/// Returns the site of the page that a request names as its origin.
+fn named_page(request: &Request) -> Option<Site> {
+    let named = |field| std::str::from_utf8(request.header(field)?).ok();
+    ["origin", "referer"]
+        .into_iter()
+        .filter_map(named)
+        .filter(|value| value.contains("://"))
+        .find_map(|value| Address::parse(value)?.site())
 }
 
 /// Class of identifiers that neither name nor form shows, and that were sent on

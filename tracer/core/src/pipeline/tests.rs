@@ -322,6 +322,9 @@ fn a_url_for_a_program_on_this_machine_or_in_its_network_is_no_leak() {
         ("127.0.0.1:8123", "127.0.0.1:8123"),
         ("192.168.1.10:80", "192.168.1.10"),
         ("[::1]:8123", "[::1]:8123"),
+        ("127.0.0.1:8123", "localhost:8123"),
+        ("[::1]:3000", "app.localhost:3000"),
+        ("192.168.1.10:80", "printer.local"),
     ] {
         assert_eq!(told(remote, None, authority), Severity::Low, "{authority}");
     }
@@ -332,6 +335,9 @@ fn a_url_for_a_program_on_this_machine_or_in_its_network_is_no_leak() {
         ("127.0.0.1:8123", "192.168.1.10:8123"),
         ("127.0.0.1:8123", "127.0.0.1:9000"),
         ("192.0.2.9:80", "192.0.2.9"),
+        ("192.0.2.9:80", "localhost"),
+        ("192.0.2.9:80", "printer.local"),
+        ("127.0.0.1:8123", "localhost.example:8123"),
     ] {
         assert_eq!(told(remote, None, authority), Severity::Critical, "{remote} {authority}");
     }

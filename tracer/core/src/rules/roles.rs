@@ -62,6 +62,10 @@ pub struct ReportSign {
     /// Names of which one must enclose the URL.
     #[serde(default)]
     pub within: Vec<Text>,
+    /// Set if the sign counts only in requests of programs that call themselves browsers,
+    /// because other services have such words as well.
+    #[serde(default)]
+    pub of_browsers: bool,
     /// Reason for the entry.
     pub reason: Text,
     /// Source of that reason.

@@ -215,6 +215,8 @@ fn finds_identifiers_within_values() {
         ("did=$device:ID&x=1", vec![("unique_id lasting", UUID)]),
         ("thing=ID.jpg&y=see ID&x=1", vec![("uuid unknown", UUID)]),
         ("device_id=c:ID&x=1", vec![("device_id lasting", UUID)]),
+        ("thing=dev:ID:v3&x=1", vec![("uuid unknown", UUID)]),
+        ("thing=/items/a:ID:v3&x=1", vec![]),
         ("device_id=browser&x=1", vec![]),
         ("file=7f3c2a109b1e4c57.jpg&x=1", vec![]),
     ] {

@@ -109,6 +109,18 @@ fn what_is_saved_subscribed_or_attached_is_no_page() {
 }
 
 #[test]
+fn words_of_many_services_show_a_report_of_browsers_only() {
+    let body = r#"{"url":"https://news.example.org/a"}"#;
+    assert_role(UrlRole::Unknown, "/v1/events", "", body);
+    let length = body.len();
+    let request = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: api.vendor.test\r\nUser-Agent: Mozilla/5.0 (X11)\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    assert_eq!(find(request.as_bytes()).list[0].role, Some(UrlRole::Page));
+}
+
+#[test]
 fn words_show_no_report_where_other_services_use_them() {
     let body = r#"{"events":[{"url":"https://news.example.org/a"}]}"#;
     for target in ["/webhook/events", "/calendars/1/events", "/repos/a/b/events"] {

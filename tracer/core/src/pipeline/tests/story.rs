@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
-    finding::{Identification, Kind, Level, Recipient, Severity, Visited},
+    finding::{Identification, Kind, Level, Recipient, Sender, Severity, Visited},
     judge::{AlertStatus, Disclosure, Sighting},
     proto::parse_http1,
 };
@@ -291,4 +291,23 @@ fn the_same_again_is_counted() {
         matches!(output, Output::Repeated { alert: 1, count: 1, total: 2, unix: Some(_) })
     });
     assert!(said, "{:?}", device.out);
+}
+
+#[test]
+fn what_a_steady_site_never_loaded_from_may_be_an_extensions() {
+    let load = |host: &str| {
+        let body = format!(r#"{{"page_url":"{PAGE}"}}"#);
+        post(host, &[ENGINE, BY_A_PAGE].concat(), &body)
+    };
+    let mut chrome = Device::with(CHROME);
+    for _ in 0..4 {
+        chrome.visits(PAGE);
+        let judged = chrome.judged(&load("analytics.example.net"));
+        assert!(!judged.attribution.reason.contains("extension"), "{judged:?}");
+    }
+    chrome.visits(PAGE);
+    let judged = chrome.judged(&load("spy.example.com"));
+    assert_eq!(judged.sender(), Sender::Page);
+    assert_eq!(judged.severity(), Some(Severity::Info));
+    assert!(judged.attribution.reason.contains("extension"), "{judged:?}");
 }
