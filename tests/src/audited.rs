@@ -17,7 +17,7 @@ use crate::{
     browser::{Bus, REPORTER_ID, Screen},
     leaker::{self, Leaker, UNRESOLVED},
     private::PrivateBrowser,
-    skip,
+    schema, skip,
     tracer_bin::{self, Outcome, Running},
     web::{Web, fixture, installed},
 };
@@ -358,6 +358,7 @@ impl FinishedAudit {
     /// Panics if the report has no verdict on it.
     pub fn verdict(&self, question: &str) -> Value {
         let report = self.json("report.json");
+        schema::check("report", &report);
         let verdicts = report["verdicts"].as_array().expect("an array");
         let found = verdicts.iter().find(|verdict| verdict["question"] == question);
         found.unwrap_or_else(|| panic!("no verdict on {question}")).clone()

@@ -26,6 +26,7 @@
 //! need root; see [`skip`]. Most of them send with the [`sender`], a process whose
 //! sends a test knows byte for byte ([`payload`]).
 
+pub mod alerting;
 pub mod apk;
 pub mod audited;
 pub mod boringssl;
@@ -42,6 +43,7 @@ pub mod peer;
 pub mod private;
 pub mod recorder;
 pub mod reports;
+pub mod schema;
 pub mod sender;
 pub mod skip;
 pub mod tracer_bin;

@@ -18,7 +18,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::sender::copy;
+use crate::{schema, sender::copy};
 
 /// Longest time anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -176,7 +176,13 @@ impl Running {
     /// # Panics
     /// Panics if none comes in time.
     pub fn wait_for_json(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let parsed = |line: &str| serde_json::from_str(line).expect("a line of JSON");
+        let parsed = |line: &str| {
+            let line: Value = serde_json::from_str(line).expect("a line of JSON");
+            if line["type"].is_string() {
+                schema::check("alerts", &line);
+            }
+            line
+        };
         parsed(self.wait_for_line(|line| wanted(&parsed(line))))
     }
 

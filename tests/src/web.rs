@@ -249,12 +249,17 @@ pub fn installed(program: &str) -> bool {
 /// Returns the Python that can run the server. Returns `None`, and marks the test
 /// as skipped, if there is none.
 pub fn python() -> Option<PathBuf> {
+    python_with("hypercorn", "hypercorn (`cargo xtask setup --tests`)")
+}
+
+/// Returns the Python of the tests, if it has a module. Otherwise marks the test as skipped for lack of
+/// `what`.
+pub fn python_with(module: &str, what: &str) -> Option<PathBuf> {
     let python = env::var_os("TRACER_TEST_PYTHON").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python3"),
         PathBuf::from,
     );
-    let serves = imports(&python, "hypercorn");
-    skip::met(serves, "hypercorn (`cargo xtask setup --tests`)").then_some(python)
+    skip::met(imports(&python, module), what).then_some(python)
 }
 
 /// Reports whether a Python has a module.

@@ -190,8 +190,8 @@ fn collapsed_details_are_printed() {
         page.evaluate(VISIBLE).as_u64().unwrap()
     };
     assert_eq!(visible(DESK), 0);
-    // One for the list of pages, and one for each request.
-    let all = 1 + reports::reporting().disclosures.len() as u64;
+    // One for the list of pages, one for the names that were looked up, and one for each request.
+    let all = 2 + reports::reporting().disclosures.len() as u64;
     assert_eq!(visible(PAPER), all);
 }
 

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod sink;
 pub mod store;
 mod files;
+mod otlp;
 mod queue;
 mod random;
 mod top;

@@ -6,6 +6,7 @@ mod doctor;
 mod faults;
 mod hostile;
 mod once;
+mod otlp;
 mod packages;
 mod pressure;
 mod privileges;

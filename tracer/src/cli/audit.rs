@@ -183,6 +183,8 @@ async fn audit(
 ) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // The terminal was closed.
+    let mut hangup = signal(SignalKind::hangup())?;
     // By default, a file that reaches the limit of the process would end it.
     let _beyond_limit = signal(SignalKind::from_raw(FILE_TOO_LARGE))?;
     // Attach the programs before the folder is made, so that none is left behind if that fails.
@@ -270,6 +272,7 @@ async fn audit(
             ended = driver.drive() => Some(ended),
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
+            _ = hangup.recv() => None,
         };
         if ended.is_none() {
             message!("ending early; the report covers everything up to now");

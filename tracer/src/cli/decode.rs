@@ -166,6 +166,7 @@ fn file<W: Write>(
     printer: &mut Printer<'_, W>,
 ) -> anyhow::Result<()> {
     let (content, again) = unpacked(input)?;
+    anyhow::ensure!(!content.head.is_empty(), "it is empty, so there is nothing to decode");
     let contents = Contents::detect(args.format, &content.head);
     if args.format == Format::Auto {
         contents.check(&content.head, path)?;

@@ -17,6 +17,7 @@ mod doctor;
 mod limits;
 mod locate;
 mod manual;
+mod otlp;
 mod packages;
 mod profiles;
 mod purge;
@@ -96,6 +97,9 @@ enum Command {
     /// Decodes for `tracer top`, and draws
     #[command(hide = true)]
     TopView(top::Args),
+    /// Sends alerts for `tracer run --otlp`
+    #[command(hide = true)]
+    OtlpSend(otlp::SendArgs),
     /// Decodes for `tracer audit`
     #[command(hide = true)]
     AuditDecode(audit::DecodeArgs),
@@ -140,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::LocateFiles(args) => locate::serve(&args),
         Command::ReadProfiles(args) => profiles::serve(&args),
         Command::Capture(args) => capture::capture(&args),
+        Command::OtlpSend(args) => otlp::send(&args),
         Command::AuditDecode(args) => audit::decode(&args),
         Command::AuditServe(args) => audit::serve(&args),
         Command::DemoDecode(args) => demo::decode(&args),

@@ -16,7 +16,9 @@ use super::{
     capture::{Captured, Source, Started},
     confine,
     decoding::{Decoding, Delay},
-    keep, presentation,
+    keep,
+    otlp::Sending,
+    presentation,
     rule_files::RuleTexts,
     session::{Format, Lines, MAX_LINES_WAITING, Recording, Session},
     signals::{Order, Signals},
@@ -72,6 +74,11 @@ pub(super) struct Args {
     force: bool,
     #[command(flatten)]
     keep: keep::Args,
+    /// Also send the alerts, redacted, to this collector of OpenTelemetry, as log records over
+    /// OTLP/HTTP: https://HOST:4318, or http:// on a trusted network. OTEL_EXPORTER_OTLP_HEADERS
+    /// holds header fields, OTEL_EXPORTER_OTLP_CERTIFICATE the file of a CA (see docs/fleet.md)
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
     /// Also write the alerts to the system log
     #[arg(long, value_enum, value_name = "LOG")]
     log: Option<LogName>,
@@ -168,6 +175,7 @@ struct Opened {
     store: Option<Store>,
     log: Option<SystemLog>,
     status: Option<StatusFile>,
+    sending: Option<Sending>,
 }
 
 impl Opened {
@@ -181,12 +189,13 @@ impl Opened {
         let files = args.files()?;
         let named = args.keep.open_named()?;
         let log = args.log.map(LogName::open).transpose().context("--log")?;
-        let source = Source::start(COMMAND)?;
+        let sending = args.otlp.as_deref().map(Sending::start).transpose()?;
+        let source = Source::start(COMMAND, sending.as_ref().map(|sending| sending.pid))?;
         // Now that the programs are attached: no store is created if that fails.
         let store = named.or_else(|| args.keep.open_default());
         let status = StatusFile::create();
         confine::decoder(args.watch.verbose)?;
-        Ok(Self { source, rules, files, store, log, status })
+        Ok(Self { source, rules, files, store, log, status, sending })
     }
 }
 
@@ -196,9 +205,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     terminal::start_queue();
     let knowledge = opened.rules.parse()?;
     let recording = opened.files.recording.take().map(Recording::new).transpose()?;
-    let session = session(args, &knowledge, opened.files, opened.store, opened.log)?;
-    let session =
-        Session { is_recorded: recording.is_some(), status: opened.status.take(), ..session };
+    let mut session = session(args, &knowledge, opened.files, opened.store, opened.log)?;
+    session.is_recorded = recording.is_some();
+    session.status = opened.status.take();
+    let sending = opened.sending.take().map(Sending::begin).transpose()?;
+    let pending = sending.map(|(lines, pending)| {
+        session.lines.push(lines);
+        pending
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (decoding, mut ended) = Decoding::start(session)?;
@@ -261,6 +275,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             _ => Ok(()),
         };
         session.summary();
+        if let Some(pending) = pending {
+            // Its lines end with the session.
+            drop(session);
+            pending.report();
+        }
         ended.map(|()| ExitCode::SUCCESS)
     })
 }

@@ -45,6 +45,9 @@ pub(super) struct WatchArgs {
     /// Show the hook, the probed TLS libraries, and diagnostics of the kernel programs
     #[arg(long, short)]
     pub(super) verbose: bool,
+    /// Process that is not captured
+    #[arg(long, value_name = "PID", hide = true)]
+    pub(super) exempt: Vec<u32>,
 }
 
 /// Values of `--hook`.

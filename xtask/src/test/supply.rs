@@ -20,30 +20,36 @@ use crate::{shell, workspace::Workspace};
 const REGISTRY: &str = "registry+";
 
 /// Licences that allow to distribute the binary with a notice, and nothing more.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
     "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "ISC",
     "MIT",
+    "MIT-0",
     "Unicode-3.0",
     "Zlib",
     "bzip2-1.0.6",
 ];
 
 /// Crates of which there may be two versions, with the reason.
-const DUPLICATES: [(&str, &str); 5] = [
+const DUPLICATES: [(&str, &str); 7] = [
+    ("bit-set", "jsonschema uses an older one, in tests"),
     ("bit-vec", "proptest uses an older one, in tests"),
     ("getrandom", "ring uses an older one"),
     ("itertools", "criterion uses an older one, in benches"),
+    ("r-efi", "for systems that tracer does not run on"),
     ("syn", "some macros use an older one; it is not part of the binary"),
     ("windows-sys", "for systems that tracer does not run on"),
 ];
 
 /// Crates with C or assembly code, with the reason.
-const NATIVE: [(&str, &str); 2] =
-    [("libsqlite3-sys", "SQLite, for the store"), ("ring", "ciphers, for the audit's site")];
+const NATIVE: [(&str, &str); 3] = [
+    ("libsqlite3-sys", "SQLite, for the store"),
+    ("ring", "ciphers, for the audit's site"),
+    ("wasm-bindgen-shared", "for browsers, in which tracer does not run; no code is linked"),
+];
 
 /// Checks everything.
 ///

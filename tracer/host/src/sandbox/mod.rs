@@ -163,12 +163,7 @@ impl<'a> Sandbox<'a> {
     /// # Errors
     /// If the process has several threads, because the others would stay unrestricted.
     pub fn enter(&self) -> io::Result<Confinement> {
-        let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-        if threads > 1 {
-            return Err(io::Error::other(format!(
-                "a sandbox must be entered before threads are started, and {threads} are running"
-            )));
-        }
+        check_threads()?;
         let mut confinement = Confinement::default();
         confinement.add(Mechanism::Limits, self.limit().map_err(|err| err.to_string()));
         self.confine(&mut confinement);
@@ -225,6 +220,32 @@ impl<'a> Sandbox<'a> {
 pub fn protect_memory() -> io::Result<()> {
     lower(Resource::Core, 0)?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Restricts a process that connects to other machines: no root, no capabilities, no way to gain them,
+/// and no inspection by others. It can read what every user can, since looking names up needs files.
+///
+/// # Errors
+/// As [`Sandbox::enter`].
+pub fn enter_with_network() -> io::Result<Confinement> {
+    check_threads()?;
+    let mut confinement = Confinement::default();
+    identity::empty_bounding_set();
+    confinement.add(Mechanism::User, identity::drop_user());
+    confinement.add(Mechanism::Capabilities, identity::drop_capabilities());
+    confinement.add(Mechanism::Dumpable, undumpable());
+    confinement.add(Mechanism::NoNewPrivs, no_new_privs());
+    Ok(confinement)
+}
+
+/// Checks that the process has one thread.
+fn check_threads() -> io::Result<()> {
+    match fs::read_dir("/proc/self/task").map_or(1, Iterator::count) {
+        0 | 1 => Ok(()),
+        threads => Err(io::Error::other(format!(
+            "a sandbox must be entered before threads are started, and {threads} are running"
+        ))),
+    }
 }
 
 /// Makes the kernel end this process before others if it lacks memory: what decodes can be replaced

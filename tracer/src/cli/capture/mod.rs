@@ -103,6 +103,7 @@ async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> any
     if let Some(parent) = rustix::process::getppid() {
         capture.exempt(parent.as_raw_nonzero().get().unsigned_abs())?;
     }
+    args.exempt.iter().try_for_each(|pid| capture.exempt(*pid))?;
     if args.verbose {
         for (hook, reason) in &choice.rejected {
             message!("cannot capture sends with {hook}: {}", printable(&reason.to_string()));

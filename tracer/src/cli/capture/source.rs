@@ -50,17 +50,19 @@ pub(in crate::cli) struct Source {
 
 impl Source {
     /// Starts the process to capture for a command, with the arguments of this process, and waits
-    /// until the programs are attached.
+    /// until the programs are attached. `exempt` is another process of this run, which is not
+    /// captured.
     ///
     /// # Errors
     /// If that fails, with the error of that process.
-    pub(in crate::cli) fn start(command: &str) -> anyhow::Result<Started> {
+    pub(in crate::cli) fn start(command: &str, exempt: Option<u32>) -> anyhow::Result<Started> {
         let (mut stream, theirs) = UnixStream::pair()?;
         let child = Command::new("/proc/self/exe")
             .arg(SUBCOMMAND)
             .arg(command)
             // The first two are the program and the command.
             .args(env::args_os().skip(2))
+            .args(exempt.map(|pid| format!("--exempt={pid}")))
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .spawn()

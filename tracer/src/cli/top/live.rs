@@ -99,7 +99,7 @@ pub(super) fn view(
 ) -> anyhow::Result<ExitCode> {
     sandbox::protect_memory()?;
     let rules = args.watch.rules.read()?;
-    let started = Capturing::start(COMMAND)?;
+    let started = Capturing::start(COMMAND, None)?;
     confine::decoder(args.watch.verbose)?;
     let knowledge = rules.parse()?;
     let shared = Shared::new(Model::new(redactor));
