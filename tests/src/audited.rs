@@ -194,6 +194,13 @@ const PHASES: [&str; 12] = [
     "reinstalled",
 ];
 
+/// Returns the part of a scenario that leaves out all phases but these.
+#[must_use]
+pub fn only(phases: &[&str]) -> String {
+    let left_out = PHASES.iter().filter(|phase| !phases.contains(phase));
+    left_out.map(|phase| format!("[phases.{phase}]\nskip = 'not wanted here'\n")).collect()
+}
+
 impl Scenario {
     fn new(browser: &'static str, program: &'static str, text: String) -> Self {
         Self { browser, program, text, left_out: Vec::new(), pages: Vec::new() }

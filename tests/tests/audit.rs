@@ -11,7 +11,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tracer_tests::{
-    audited::{chromium, firefox, variant},
+    audited::{self, chromium, firefox, variant},
     skip, tracer_bin,
     web::COLLECTOR,
 };
@@ -37,20 +37,7 @@ fn attacked(folder: &Path, attack: &str) -> (tracer_bin::Outcome, Value) {
     for phase in ["fresh", "cleared"] {
         scenario += &format!("[phases.{phase}]\npages = 0\nseconds = 0\n");
     }
-    for phase in [
-        "declined",
-        "idle",
-        "pages",
-        "experiment",
-        "typed",
-        "restart",
-        "private",
-        "private_experiment",
-        "private_restart",
-        "reinstalled",
-    ] {
-        scenario += &format!("[phases.{phase}]\nskip = 'not wanted here'\n");
-    }
+    scenario += &audited::only(&["fresh", "cleared"]);
     fs::write(folder.join("scenario.toml"), scenario).expect("a scenario");
     let mut command = Command::new("sh");
     command

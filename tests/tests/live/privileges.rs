@@ -13,6 +13,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tracer_tests::{
+    audited,
     sender::{Sandbox, Sender, copy, unused_uid},
     skip,
     tracer_bin::{self, Running},
@@ -314,21 +315,7 @@ fn waiting_audit(folder: &Path) -> (Running, PathBuf) {
          settle = 0\ndwell = 0\n[commands]\nstart = ['true']\n\
          [phases.fresh]\npages = 0\nseconds = 2\n"
         .to_owned();
-    for phase in [
-        "declined",
-        "idle",
-        "pages",
-        "experiment",
-        "typed",
-        "restart",
-        "private",
-        "private_experiment",
-        "private_restart",
-        "cleared",
-        "reinstalled",
-    ] {
-        scenario += &format!("[phases.{phase}]\nskip = 'not wanted here'\n");
-    }
+    scenario += &audited::only(&["fresh"]);
     fs::write(folder.join("scenario.toml"), scenario).expect("a scenario");
     let out = folder.join("out");
     let mut command = tracer_bin::command(["audit", "--unattended", "--scenario"]);
