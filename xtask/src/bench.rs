@@ -12,6 +12,8 @@ use crate::{
     workspace::Workspace,
 };
 
+pub(crate) mod peers;
+
 /// The package whose benchmarks load programs into the kernel.
 const KERNEL: &str = "tracer-tests";
 
@@ -20,7 +22,10 @@ const KERNEL: &str = "tracer-tests";
 ///
 /// # Errors
 /// If something cannot be built or started.
-pub(crate) fn run(workspace: &Workspace, ui: &Ui) -> Result<ExitCode> {
+pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &peers::Options) -> Result<ExitCode> {
+    if options.is_of_peers() {
+        return peers::run(workspace, ui, options);
+    }
     setup::run(workspace, ui)?;
     let bench = |arguments: &[&str]| {
         let mut command = workspace.cargo();

@@ -83,8 +83,9 @@ enum Task {
     },
     /// Search for inputs that a parser does not bear
     Fuzz(fuzz::Options),
-    /// Measure the speed of the decoder and the cost of the kernel programs
-    Bench,
+    /// Measure the speed of the decoder and the cost of the kernel programs, or compare tracer
+    /// with other tools
+    Bench(bench::peers::Options),
     /// Run tracer under a stated load, and print the memory and the files that it uses
     Soak {
         /// Duration of the load
@@ -142,7 +143,7 @@ fn run(task: Task) -> Result<ExitCode> {
             dist::run(&workspace, &ui, target.map_or_else(Arch::host, Ok)?, verify)
         }
         Task::Fuzz(options) => fuzz::run(&workspace, &ui, &options),
-        Task::Bench => bench::run(&workspace, &ui),
+        Task::Bench(options) => bench::run(&workspace, &ui, &options),
         Task::Soak { minutes } => soak::run(&workspace, &ui, minutes),
     }
 }
