@@ -462,6 +462,8 @@ impl Worker {
                 reasons.extend(unread.map(|unread| format!("{}", unread.reason)));
             }
         }
+        // One reason can apply to all functions.
+        reasons.dedup();
         let file = PathBuf::from(name);
         let outcome = match (functions.is_empty(), reasons.is_empty()) {
             (false, _) => Some(ProbeEvent::Probed { file, functions, after: since.elapsed() }),

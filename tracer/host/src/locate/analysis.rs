@@ -18,7 +18,7 @@ use super::source::Part;
 use super::strings::Strings;
 use super::symbols::{self, Symbol};
 use super::{Arch, Findings, Function, Library, Method, Missing, Name, Reason, Unread};
-use super::{boringssl, freebl, gnutls, golang, openssl};
+use super::{boringssl, freebl, gnutls, golang, narrow, openssl};
 
 /// Number of bytes of a function of unknown length that are searched for branches into its
 /// prologue.
@@ -40,7 +40,14 @@ pub(super) fn analyze(file: Part<'_>, cache: &mut Cache) -> io::Result<Findings>
         Err(ElfError::Reason(reason)) => {
             let mut findings = Findings::unread(&reason);
             if matches!(reason, Reason::Unsupported(_)) {
-                findings.libraries = Strings::libraries(file)?;
+                let mut libraries = narrow::libraries(file)?;
+                let named = Strings::libraries(file)?;
+                // BoringSSL and AWS-LC have functions of the same names.
+                if named.iter().any(|it| matches!(it, Library::BoringSsl | Library::AwsLc)) {
+                    libraries.remove(&Library::OpenSsl);
+                }
+                libraries.extend(named);
+                findings.libraries = libraries.into_iter().collect();
             }
             return Ok(findings);
         }

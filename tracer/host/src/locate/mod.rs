@@ -44,6 +44,7 @@ mod gnutls;
 mod golang;
 mod internal;
 mod minidebuginfo;
+mod narrow;
 mod openssl;
 mod pointers;
 mod process;

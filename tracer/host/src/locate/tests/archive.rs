@@ -300,6 +300,55 @@ fn libraries_of_32_bit_programs_are_named() {
     }
 }
 
+/// Builds a 32-bit library with the function in its table of dynamic symbols: in this section, or
+/// imported (0).
+fn narrow(machine: u16, function: &str, section: u16) -> Vec<u8> {
+    const SYMBOLS: usize = 52 + 3 * 40;
+    const NAMES: usize = SYMBOLS + 2 * 16;
+    let mut elf = vec![0; NAMES];
+    let mut put = |at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x01\x01\x01");
+    put(16, &[3u16, machine].map(u16::to_le_bytes).concat());
+    put(20, &1u32.to_le_bytes());
+    put(32, &52u32.to_le_bytes());
+    put(40, &[52u16, 32, 0, 40, 3, 2].map(u16::to_le_bytes).concat());
+    let names = [b"\0", function.as_bytes(), b"\0"].concat();
+    let tables = [(11u32, SYMBOLS, 32, 2u32, 16u32), (3, NAMES, names.len(), 0, 0)];
+    for (index, (kind, offset, size, link, entry)) in tables.into_iter().enumerate() {
+        let fields =
+            [0, kind, 0, 0, offset as u32, size as u32, link, 1, 4, entry].map(u32::to_le_bytes);
+        put(52 + 40 * (index + 1), &fields.concat());
+    }
+    put(SYMBOLS + 16, &[1u32, 0x1000, 9].map(u32::to_le_bytes).concat());
+    put(SYMBOLS + 28, &[0x12, 0, section as u8, 0]);
+    [elf, names].concat()
+}
+
+#[test]
+fn exports_of_32_bit_libraries_name_them() {
+    for (machine, named) in [(3, "x86"), (40, "Arm")] {
+        for (function, library) in [
+            ("SSL_write", Library::OpenSsl),
+            ("gnutls_record_send", Library::GnuTls),
+            ("PR_Write", Library::Nspr),
+        ] {
+            let elf = narrow(machine, function, 1);
+            let found = findings(&elf);
+            assert_eq!(found.libraries, [library]);
+            let reason = found.reason(Name::SslWrite).unwrap().to_string();
+            assert!(reason.contains(&format!("32-bit {named}")), "{reason}");
+            assert_eq!(findings(&narrow(machine, function, 0)).libraries, [], "imported");
+            for len in 52..elf.len() {
+                let found = findings(&elf[..len]);
+                assert!(found.libraries.is_empty() || found.libraries == [library], "{len}");
+            }
+        }
+    }
+    let mut boringssl = narrow(3, "SSL_write", 1);
+    boringssl.extend(b"\0../../third_party/boringssl/src/ssl/ssl_lib.cc\0");
+    assert_eq!(findings(&boringssl).libraries, [Library::BoringSsl]);
+}
+
 #[test]
 fn overlapping_entries_are_not_all_read() {
     let mut file = archive(
