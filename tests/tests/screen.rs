@@ -1,8 +1,9 @@
-//! `tracer top` on a terminal, which `script` makes. Needs no root.
+//! `tracer top` on a terminal, which `script` makes, and notifications. Needs no root.
 
 use std::{
     fs,
     io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -122,4 +123,40 @@ fn what_cannot_be_shown_is_an_error_before_the_screen_changes() {
         assert_eq!((ended.code, &*ended.stdout), (Some(code), ""), "{arguments:?}");
         assert!(ended.stderr.contains(part), "{arguments:?}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn notifications_are_shown_seldom_and_as_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, shown) = (folder.path().join("program"), folder.path().join("shown"));
+    let script = format!("#!/bin/sh\nprintf '%s|' \"$#\" \"$@\" >>{}\n", shown.display());
+    fs::write(&program, script).expect("a program");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("permissions");
+    let mut command = tracer_bin::command(["notify", "--program"]);
+    let mut process = command.arg(&program).stdin(Stdio::piped()).spawn().expect("tracer");
+    let mut input = process.stdin.take().expect("a pipe");
+    let line = |culprit: &str| {
+        format!(
+            "{{\"severity\":\"critical\",\"culprit\":\"{culprit}\",\"addressee\":\"collector.example\",\
+             \"what\":\"a page of $(id) <b>\"}}\n"
+        )
+    };
+    for culprit in ["-x", "-x", "other"] {
+        input.write_all(line(culprit).as_bytes()).expect("a line");
+    }
+    drop(input);
+    let ended = process.wait_with_output().expect("an exit status");
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+    let shown = fs::read_to_string(shown).expect("a notification");
+    assert_eq!(shown, "2|tracer: critical alert|-x sent collector.example a page of $(id) <b>|");
+
+    // What is no notification ends it.
+    let mut process = tracer_bin::command(["notify", "--program", "/bin/true"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("tracer");
+    let mut input = process.stdin.take().expect("a pipe");
+    input.write_all(b"{\"severity\":\"none\"}\n").expect("a line");
+    drop(input);
+    assert_eq!(process.wait().expect("an exit status").code(), Some(1));
 }

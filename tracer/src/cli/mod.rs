@@ -17,6 +17,7 @@ mod doctor;
 mod limits;
 mod locate;
 mod manual;
+mod notify;
 mod otlp;
 mod packages;
 mod profiles;
@@ -100,6 +101,9 @@ enum Command {
     /// Sends alerts for `tracer run --otlp`
     #[command(hide = true)]
     OtlpSend(otlp::SendArgs),
+    /// Shows notifications for `tracer run`
+    #[command(hide = true)]
+    Notify(notify::Args),
     /// Decodes for `tracer audit`
     #[command(hide = true)]
     AuditDecode(audit::DecodeArgs),
@@ -145,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::ReadProfiles(args) => profiles::serve(&args),
         Command::Capture(args) => capture::capture(&args),
         Command::OtlpSend(args) => otlp::send(&args),
+        Command::Notify(args) => notify::serve(&args),
         Command::AuditDecode(args) => audit::decode(&args),
         Command::AuditServe(args) => audit::serve(&args),
         Command::DemoDecode(args) => demo::decode(&args),

@@ -16,7 +16,7 @@ use super::{
     capture::{Captured, Source, Started},
     confine,
     decoding::{Decoding, Delay},
-    keep,
+    keep, notify,
     otlp::Sending,
     presentation,
     rule_files::RuleTexts,
@@ -82,6 +82,11 @@ pub(super) struct Args {
     /// Also write the alerts to the system log
     #[arg(long, value_enum, value_name = "LOG")]
     log: Option<LogName>,
+    /// Also notify a user on the desktop, or on a phone: by default who called sudo, else who is
+    /// logged in. Of pages, only the host is named. At most every 20 seconds
+    #[arg(long, value_name = "USER", num_args = 0..=1, require_equals = true,
+          default_missing_value = "")]
+    notify: Option<String>,
     /// Show values in queries, identifiers and typed text. By default only digests are shown
     #[arg(long)]
     show_values: bool,
@@ -174,6 +179,7 @@ struct Opened {
     files: Files,
     store: Option<Store>,
     log: Option<SystemLog>,
+    notifications: Option<File>,
     status: Option<StatusFile>,
     sending: Option<Sending>,
 }
@@ -189,13 +195,15 @@ impl Opened {
         let files = args.files()?;
         let named = args.keep.open_named()?;
         let log = args.log.map(LogName::open).transpose().context("--log")?;
+        let user = args.notify.as_deref().map(|name| Some(name).filter(|name| !name.is_empty()));
+        let notifications = user.map(notify::start).transpose().context("--notify")?;
         let sending = args.otlp.as_deref().map(Sending::start).transpose()?;
         let source = Source::start(COMMAND, sending.as_ref().map(|sending| sending.pid))?;
         // Now that the programs are attached: no store is created if that fails.
         let store = named.or_else(|| args.keep.open_default());
         let status = StatusFile::create();
         confine::decoder(args.watch.verbose)?;
-        Ok(Self { source, rules, files, store, log, status, sending })
+        Ok(Self { source, rules, files, store, log, notifications, status, sending })
     }
 }
 
@@ -213,6 +221,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         session.lines.push(lines);
         pending
     });
+    if let Some(file) = opened.notifications.take() {
+        let queue = Queue::to_file("notifications", file, notify::MAX_WAITING)?;
+        session.lines.push(Lines { queue, format: Format::Notifications });
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (decoding, mut ended) = Decoding::start(session)?;

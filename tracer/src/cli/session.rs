@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     decoding::Work,
-    keep,
+    keep, notify,
     status::{Backlog, StatusFile},
 };
 use crate::{
@@ -54,6 +54,8 @@ pub(super) enum Format {
     Human(Text),
     /// JSON lines.
     Json,
+    /// Words for the process that notifies a user.
+    Notifications,
 }
 
 /// Maximum number of bytes that wait for an output of lines.
@@ -67,6 +69,7 @@ impl Lines {
         match &mut self.format {
             Format::Human(text) => Human::new(&mut self.queue, text).notice(notice)?,
             Format::Json => Json::new(&mut self.queue).notice(notice)?,
+            Format::Notifications => notify::write(notice, &mut self.queue)?,
         }
         self.queue.flush()
     }
@@ -75,6 +78,7 @@ impl Lines {
         match &mut self.format {
             Format::Human(text) => Human::new(&mut self.queue, text).summary(totals, accounts)?,
             Format::Json => Json::new(&mut self.queue).summary(totals, accounts)?,
+            Format::Notifications => {}
         }
         self.queue.flush()
     }
