@@ -94,6 +94,9 @@ impl Store {
         db.busy_timeout(BUSY_TIMEOUT)?;
         // Leave files of other programs unchanged.
         let state = schema::state(&db)?;
+        if let State::Version(version) = state {
+            schema::check(&db, version)?;
+        }
         place.restrict_to_owner()?;
         if state == State::Empty {
             // Only effective before the first table. Lets retention return pages that it frees.

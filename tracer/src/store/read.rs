@@ -69,7 +69,10 @@ impl Reader {
             State::Empty => Ok(None),
             State::Version(found) if found > SCHEMA => Err(StoreError::Newer { found }),
             State::Version(found) if found < SCHEMA => Err(StoreError::Older { found }),
-            State::Version(_) => Ok(Some(Self { db })),
+            State::Version(found) => {
+                schema::check(&db, found)?;
+                Ok(Some(Self { db }))
+            }
         }
     }
 

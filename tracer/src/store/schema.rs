@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The file is an SQLite file of another program.
     #[error("it is an SQLite file of another program; name another file")]
     Foreign,
+    /// The file is marked as a store, and has other tables.
+    #[error("its tables are not those that tracer makes; name another file")]
+    Altered,
     /// The schema is newer than this tracer.
     #[error(
         "it was made by a later tracer (schema {found}; this one knows schema {SCHEMA}); update \
@@ -94,6 +97,31 @@ pub(super) fn state(db: &Connection) -> Result<State, StoreError> {
     }
     Ok(State::Version(usize::try_from(number("user_version")?).unwrap_or(0)))
 }
+
+/// Checks that the tables are exactly those that tracer makes. A view or a generated column in the
+/// place of one could take any time and memory.
+pub(super) fn check(db: &Connection, version: usize) -> Result<(), StoreError> {
+    /// Type, name and definition.
+    type Entry = (String, String, Option<String>);
+    let entries = |db: &Connection| -> rusqlite::Result<Vec<Entry>> {
+        let sql = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name";
+        let mut statement = db.prepare(sql)?;
+        let words = |sql: String| sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        let rows = statement.query_map([], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?.map(words)))
+        })?;
+        rows.take(MAX_ENTRIES).collect()
+    };
+    let Some(steps) = STEPS.get(..version) else {
+        return Err(StoreError::Newer { found: version });
+    };
+    let mut own = Connection::open_in_memory()?;
+    migrate(&mut own, steps)?;
+    if entries(db)? == entries(&own)? { Ok(()) } else { Err(StoreError::Altered) }
+}
+
+/// Maximum number of tables and indices that are compared: more than a store has.
+const MAX_ENTRIES: usize = 256;
 
 /// Updates a store to the last version that `steps` lead to. Each step is one transaction, so after
 /// a crash the store has a definite version.

@@ -321,6 +321,33 @@ fn later_versions_are_refused_and_left_unchanged() {
     assert_eq!(schema::state(&db).unwrap(), State::Version(99));
 }
 
+/// Reading such a view never ended.
+#[test]
+fn a_store_with_other_tables_is_refused() {
+    const ENDLESS: &str = "DROP TABLE evidence; DROP TABLE alerts;
+        CREATE VIEW alerts AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)
+        SELECT id, 1 AS run, id AS time, '{}' AS json, 1 AS count, 1 AS last, 'high' AS severity,
+               'a' AS application, 'b' AS browser FROM n";
+    const CHANGES: [&str; 4] = [
+        ENDLESS,
+        "CREATE TRIGGER t AFTER INSERT ON alerts BEGIN DELETE FROM alerts; END",
+        "ALTER TABLE alerts ADD COLUMN large TEXT GENERATED ALWAYS AS (hex(zeroblob(1 << 28)))",
+        "CREATE TABLE other (id)",
+    ];
+    for change in CHANGES {
+        let (folder, place) = place();
+        drop(Store::open(&place).unwrap());
+        let db = Connection::open(place.path()).unwrap();
+        db.execute_batch(change).unwrap();
+        drop(db);
+        let named = Place::Named(place.path().to_owned());
+        for err in [Store::open(&named).unwrap_err(), Reader::open(place.path()).unwrap_err()] {
+            assert!(matches!(err, StoreError::Altered), "{change}: {err}");
+        }
+        drop(folder);
+    }
+}
+
 #[test]
 fn retention_removes_the_oldest_rows_first() {
     const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
