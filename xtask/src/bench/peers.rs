@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Duration of the load in seconds
     #[arg(long, default_value_t = 4, requires = "peers")]
     seconds: u64,
+    /// Only this load
+    #[arg(long, requires = "peers")]
+    load: Option<Load>,
     /// A program to measure in place of a new build
     #[arg(long, value_name = "FILE", requires = "peers")]
     tracer: Option<PathBuf>,
@@ -65,7 +68,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<E
     let corpus = workspace.root().join("tests/fixtures/corpus");
     let site = Site::start(&corpus)?;
     let duration = Duration::from_secs(options.seconds);
-    for load in Load::ALL {
+    for load in Load::ALL.into_iter().filter(|load| options.load.is_none_or(|only| only == *load)) {
         let mut variants = Variant::all(load);
         let mut results = Results::new(&variants);
         for round in 0..options.rounds {

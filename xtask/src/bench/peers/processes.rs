@@ -1,6 +1,6 @@
 //! What processes used, according to `/proc`.
 
-use std::{fs, process::Child, thread, time::Duration};
+use std::{collections::BTreeMap, fs, process::Child, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -12,7 +12,7 @@ const TICKS: f64 = 100.0;
 struct Stat {
     state: char,
     parent: u32,
-    /// Ticks of the process, and of its children that have ended.
+    /// Ticks of the process itself.
     ticks: u64,
 }
 
@@ -26,37 +26,53 @@ impl Stat {
         let mut fields = text.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
-        // utime, stime, cutime, cstime: fields 14 to 17 of the line
-        let ticks = fields.skip(9).take(4).map_while(|field| field.parse::<u64>().ok());
-        let ticks: Vec<u64> = ticks.collect();
-        (ticks.len() == 4).then(|| Self { state, parent, ticks: ticks.iter().sum() })
+        // utime and stime: fields 14 and 15 of the line
+        let mut ticks = fields.skip(9).map_while(|field| field.parse::<u64>().ok());
+        Some(Self { state, parent, ticks: ticks.next()? + ticks.next()? })
     }
 }
 
-/// Waits until a process has ended, and returns its CPU time in seconds, with that of its
-/// children.
+/// The CPU time of a process and of its descendants.
 ///
-/// # Errors
-/// If it is still running after `patience`.
-pub(super) fn wait(child: &mut Child, patience: Duration) -> Result<f64> {
-    const STEP: Duration = Duration::from_millis(20);
-    let mut waited = Duration::ZERO;
-    loop {
-        // A process that has ended is there until it is waited for.
-        if let Some(stat) = Stat::read(child.id()).filter(|stat| stat.state == 'Z') {
-            child.wait()?;
-            return Ok(stat.ticks as f64 / TICKS);
-        }
-        ensure!(waited < patience, "still running after {} s", patience.as_secs());
-        thread::sleep(STEP);
-        waited += STEP;
-    }
-}
+/// A process that has ended is counted as it was last seen, because not every parent waits for its
+/// children.
+#[derive(Debug, Default)]
+pub(super) struct Usage(BTreeMap<u32, u64>);
 
-/// Returns the CPU time in seconds of a running process and of its descendants.
-pub(super) fn cpu(pid: u32) -> f64 {
-    let ticks = tree(pid).into_iter().filter_map(Stat::read).map(|stat| stat.ticks);
-    ticks.sum::<u64>() as f64 / TICKS
+impl Usage {
+    /// Looks at the processes that run now.
+    pub(super) fn observe(&mut self, root: u32) {
+        for pid in tree(root) {
+            if let Some(stat) = Stat::read(pid) {
+                self.0.insert(pid, stat.ticks);
+            }
+        }
+    }
+
+    /// Returns the time in seconds.
+    pub(super) fn seconds(&self) -> f64 {
+        self.0.values().sum::<u64>() as f64 / TICKS
+    }
+
+    /// Looks at the processes until the first one has ended.
+    ///
+    /// # Errors
+    /// If it is still running after `patience`.
+    pub(super) fn observe_to_end(&mut self, child: &mut Child, patience: Duration) -> Result<()> {
+        const STEP: Duration = Duration::from_millis(50);
+        let mut waited = Duration::ZERO;
+        loop {
+            self.observe(child.id());
+            // A process that has ended is there until it is waited for.
+            if Stat::read(child.id()).is_none_or(|stat| stat.state == 'Z') {
+                child.wait()?;
+                return Ok(());
+            }
+            ensure!(waited < patience, "still running after {} s", patience.as_secs());
+            thread::sleep(STEP);
+            waited += STEP;
+        }
+    }
 }
 
 /// Returns the most memory that a process and its descendants have had so far, in MB: the sum of
@@ -92,7 +108,7 @@ mod tests {
     #[test]
     fn reads_the_state_parent_and_times_of_a_process() {
         let line = "42 (a) b) Z 7 42 42 0 -1 4 1 2 3 4 10 20 30 40 20 0 1 0 99";
-        assert_eq!(Stat::parse(line), Some(Stat { state: 'Z', parent: 7, ticks: 100 }));
+        assert_eq!(Stat::parse(line), Some(Stat { state: 'Z', parent: 7, ticks: 30 }));
         assert_eq!(Stat::parse("42 (a) Z 7 42"), None);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::processes;
+use super::processes::Usage;
 use crate::shell;
 
 /// Name of the network namespace.
@@ -25,8 +25,8 @@ pub(super) const OTHER: u32 = 65_505;
 const PAGE: &str = "/page";
 
 /// What is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Load {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Load {
     /// Plain requests over HTTP.
     Http,
     /// Plain requests over TLS.
@@ -141,12 +141,13 @@ impl Site {
         };
         wrk.stdin(Stdio::null()).stdout(fs::File::create(&output)?).stderr(Stdio::null());
         let mut wrk = wrk.spawn().context("cannot start wrk")?;
-        let cpu = processes::wait(&mut wrk, duration + Duration::from_secs(60))?;
+        let mut usage = Usage::default();
+        usage.observe_to_end(&mut wrk, duration + Duration::from_secs(60))?;
         let text = fs::read_to_string(&output)?;
         let (requests, seconds) =
             requests(&text).with_context(|| format!("wrk sent nothing: {text}"))?;
         ensure!(!text.contains("Non-2xx"), "nginx rejected requests: {text}");
-        Ok(Sent { requests, seconds, cpu })
+        Ok(Sent { requests, seconds, cpu: usage.seconds() })
     }
 
     /// Text that each plain request contains once.

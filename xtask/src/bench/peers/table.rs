@@ -74,7 +74,14 @@ impl Results {
 /// Formats the median and the quartiles; a dash for no numbers.
 fn quartiles(mut numbers: Vec<f64>, decimals: usize) -> String {
     numbers.sort_by(f64::total_cmp);
-    let quarter = |quarter: usize| numbers.get((numbers.len().max(1) - 1) * quarter / 4);
+    let quarter = |quarter: usize| {
+        // Between two numbers, in proportion.
+        let steps = numbers.len().saturating_sub(1) * quarter;
+        let (at, part) = (steps / 4, steps % 4);
+        let low = numbers.get(at)?;
+        let high = numbers.get(at + 1).unwrap_or(low);
+        Some(low + (high - low) * part as f64 / 4.0)
+    };
     match [quarter(1), quarter(2), quarter(3)] {
         [Some(low), Some(median), Some(high)] => {
             format!("{median:.decimals$} ({low:.decimals$} … {high:.decimals$})")
@@ -94,6 +101,7 @@ mod tests {
     #[test]
     fn formats_medians_and_quartiles() {
         assert_eq!(quartiles(vec![5.0, 1.0, 3.0, 2.0, 4.0], 1), "3.0 (2.0 … 4.0)");
+        assert_eq!(quartiles(vec![1.0, 2.0, 3.0], 2), "2.00 (1.50 … 2.50)");
         assert_eq!(quartiles(vec![], 1), "–");
     }
 

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
-    processes,
+    processes::{self, Usage},
     site::{Load, OTHER, SENDER, Site},
 };
 use crate::shell;
@@ -89,8 +89,9 @@ pub(super) struct Watching {
     tool: Option<Child>,
     output: PathBuf,
     messages: PathBuf,
-    /// CPU time at the start of the load.
-    cpu: f64,
+    /// CPU time, and what it was at the start of the load.
+    usage: Usage,
+    before: f64,
 }
 
 impl Watching {
@@ -103,7 +104,15 @@ impl Watching {
         for file in [&output, &messages] {
             fs::write(file, "")?;
         }
-        let mut watching = Self { variant, load, tool: None, output, messages, cpu: 0.0 };
+        let mut watching = Self {
+            variant,
+            load,
+            tool: None,
+            output,
+            messages,
+            usage: Usage::default(),
+            before: 0.0,
+        };
         let Some((mut command, ready)) = watching.command(site, tracer)? else {
             return Ok(watching);
         };
@@ -116,7 +125,10 @@ impl Watching {
         watching.wait_until(ready)?;
         // Until it has set up the rest.
         thread::sleep(Duration::from_millis(500));
-        watching.cpu = watching.tool.as_ref().map_or(0.0, |tool| processes::cpu(tool.id()));
+        if let Some(tool) = &watching.tool {
+            watching.usage.observe(tool.id());
+        }
+        watching.before = watching.usage.seconds();
         Ok(watching)
     }
 
@@ -193,10 +205,11 @@ impl Watching {
         };
         let memory = processes::memory(tool.id());
         shell::succeeds(Command::new("kill").args(["-INT", &tool.id().to_string()]));
-        let cpu = processes::wait(tool, PATIENCE)? - self.cpu;
+        self.usage.observe_to_end(tool, PATIENCE)?;
+        let cpu = self.usage.seconds() - self.before;
         self.tool = None;
         let messages = fs::read_to_string(&self.messages)?;
-        let mut watched = Watched { cpu: cpu.max(0.0), memory, reported: None, lost: None };
+        let mut watched = Watched { cpu, memory, reported: None, lost: None };
         match self.variant {
             Variant::Nothing | Variant::OutOfScope(_) => {}
             Variant::InScope(_) => {
