@@ -172,7 +172,7 @@ fn of_session() -> anyhow::Result<User> {
     }
     let names = users::with_desktop();
     let name = names.iter().find(|name| *name != "root").context(
-        "nobody is logged in on a desktop; name a user with --notify=USER, or start tracer later",
+        "no user is logged in on a desktop; name one with --notify=USER, or start tracer later",
     )?;
     Ok(users::by_name(name)?)
 }
