@@ -29,7 +29,7 @@ use tracer_host::hook;
 /// Interval of the periodic work.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What the thread does.
+/// The work of the thread.
 pub(super) trait Work: Send + 'static {
     /// Decodes an event.
     fn take(&mut self, event: Event);

@@ -1,4 +1,4 @@
-//! What the view shows: applications, their recipients, and recent requests.
+//! The content of the view: applications, their recipients, and recent requests.
 //!
 //! Its size is bounded. What does not fit is counted.
 
@@ -60,7 +60,7 @@ pub(crate) struct Model {
     /// Number of sends that wait to be decoded.
     waiting: u64,
     applications: BTreeMap<Who, Application>,
-    /// What was removed or not added for lack of room.
+    /// Applications that were removed for lack of room.
     others: Others,
     requests: VecDeque<Entry>,
     /// Number of requests that are not in the list any more.
@@ -91,7 +91,7 @@ pub(crate) struct Application {
     /// Share of the content that was read. `None` if there was none.
     pub(crate) percent_read: Option<u8>,
     recipients: BTreeMap<String, Recipient>,
-    /// Recipients that were removed or not added for lack of room.
+    /// Recipients that were removed for lack of room.
     pub(crate) others: Others,
     turn: u64,
 }
@@ -117,7 +117,7 @@ pub(crate) struct Count {
     pub(crate) worst: Option<Severity>,
 }
 
-/// What has no row.
+/// The rows that were left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Others {
     /// Number of rows that were removed.

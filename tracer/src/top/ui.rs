@@ -1,4 +1,4 @@
-//! What the user has chosen to see, and the keys that change it.
+//! The user's choices, and the keys that change them.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 
@@ -39,7 +39,7 @@ pub(crate) enum Pane {
     Requests,
 }
 
-/// What the list of requests is restricted to.
+/// A restriction of the list of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// The application.
@@ -48,7 +48,7 @@ pub(crate) struct Filter {
     pub(crate) host: Option<String>,
 }
 
-/// What an event asks for beyond the choices themselves.
+/// The effect of an event beyond the choices themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Nothing.

@@ -33,7 +33,7 @@ const NARROW: u16 = 60;
 /// Maximum indentation of a step of a chain.
 const MAX_INDENT: usize = 12;
 
-/// What the picture depends on apart from the model and the user's choices.
+/// Settings of the picture.
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
     /// Set for colours.

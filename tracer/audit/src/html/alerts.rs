@@ -15,12 +15,12 @@ use super::{
 /// Maximum number of names in a cell.
 const MAX_NAMES: usize = 6;
 
-/// What the page shows. All texts are redacted as far as the user wishes.
+/// The content of the page. All texts are redacted as far as the user wishes.
 #[derive(Debug, Default)]
 pub struct Alerts {
     /// Time at which the page was written.
     pub written: When,
-    /// What the alerts were selected by, in words. Empty for all alerts.
+    /// The options that selected the alerts, in words. Empty for all alerts.
     pub selection: Vec<String>,
     /// Set if values are shown as they were sent.
     pub shows_values: bool,
@@ -73,7 +73,7 @@ pub struct Told {
     pub severity: Option<Severity>,
     /// Reason for the severity.
     pub reason: Option<String>,
-    /// What was disclosed.
+    /// The disclosure in words.
     pub subject: String,
     /// The identifier that was sent with it.
     pub identifier: Option<String>,

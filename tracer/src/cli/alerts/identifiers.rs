@@ -11,7 +11,7 @@ use tracer_core::{
 /// Maximum number of values that are remembered from alerts, as many as the ledger has.
 const MAX_VALUES: usize = 8192;
 
-/// What alerts say about the identifiers in them.
+/// The identifiers in alerts, and how they were sent.
 #[derive(Debug, Default)]
 pub(super) struct Mentions(HashMap<String, Mention>);
 

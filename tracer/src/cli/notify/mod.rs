@@ -59,7 +59,7 @@ pub(super) struct Args {
     program: Option<PathBuf>,
 }
 
-/// What is shown about an alert.
+/// The words of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Words {
     severity: Severity,
@@ -67,7 +67,7 @@ struct Words {
     culprit: String,
     /// The recipient.
     addressee: String,
-    /// What was sent.
+    /// The disclosure.
     what: String,
 }
 

@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Number of errors after which reading keys is given up.
 const MAX_ERRORS: u32 = 50;
 
-/// What decoding and drawing share.
+/// The state that decoding and drawing share.
 #[derive(Clone)]
 pub(super) struct Shared {
     model: Arc<Mutex<Model>>,
