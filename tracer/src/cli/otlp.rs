@@ -186,7 +186,7 @@ fn read(to: &Sender<String>) {
 
 fn report(failure: Option<&str>) {
     match failure {
-        Some(reason) => message!("cannot send alerts: {}; trying again", printable(reason)),
+        Some(reason) => message!("the collector takes no alerts: {}", printable(reason)),
         None => message!("the collector accepts alerts again"),
     }
 }

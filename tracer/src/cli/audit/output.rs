@@ -94,10 +94,19 @@ impl Folder {
     pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Self> {
         // DIRECTORY, so that opening a FIFO does not block.
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(CWD, path, flags, Mode::empty())
-            .map(File::from)
-            .map_err(io::Error::from)
-            .with_context(|| format!("cannot open {}", path.display()))?;
+        let folder =
+            openat(CWD, path, flags, Mode::empty()).map(File::from).map_err(io::Error::from);
+        let folder = match folder {
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(err).with_context(|| {
+                    let path = path.display();
+                    format!(
+                        "cannot open {path}; it belongs to another user, so call this with sudo"
+                    )
+                });
+            }
+            other => other.with_context(|| format!("cannot open {}", path.display()))?,
+        };
         let this = Self { path: path.to_owned(), folder };
         let journal = this.read(JOURNAL).and_then(|file| file.metadata());
         match journal {
