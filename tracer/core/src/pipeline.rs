@@ -24,7 +24,7 @@ use crate::{
     content::Memo,
     detect::{Context, Detector},
     extensions::Extensions,
-    finding::{Finding, Kind},
+    finding::{Finding, Kind, Sender},
     judge::{AlertStatus, DecodedRequest, HostSource, Judge, JudgedRequest, Repetitions, Sighting},
     knowledge::Knowledge,
     proto::{Decoder, Initiator, Message, NameSource, Request, ServerName, Traffic, initiator},
@@ -368,7 +368,40 @@ impl Pipeline {
         time: BootTime,
         out: &mut Vec<Output>,
     ) {
-        for name in self.lookups.add(application, name, time) {
+        let names = self.lookups.add(application, name, time);
+        self.search_names(names, origin, time, out);
+    }
+
+    /// Searches the host of a request together with those before it. A page chooses the hosts of
+    /// its own requests.
+    fn divided_host(&mut self, judged: &JudgedRequest, out: &mut Vec<Output>) {
+        let Sent { connection, hook, process, message } = &judged.sent;
+        let Some(authority) = message.authority.as_ref().filter(|_| message.never_sent.is_none())
+        else {
+            return;
+        };
+        if matches!(judged.sender(), Sender::Page | Sender::Navigation) {
+            return;
+        }
+        let host = host_of_authority(authority);
+        let names = self.lookups.add(&judged.application, host, message.time);
+        // The host itself was searched with the request.
+        if names.len() > 1 {
+            let process = process.clone();
+            let origin = Sent { connection: *connection, hook: *hook, process, message: () };
+            self.search_names(names.into_iter().skip(1), origin, message.time, out);
+        }
+    }
+
+    /// Searches names that were looked up, up to the first that discloses a visit.
+    fn search_names(
+        &mut self,
+        names: impl IntoIterator<Item = String>,
+        origin: Sent<()>,
+        time: BootTime,
+        out: &mut Vec<Output>,
+    ) {
+        for name in names {
             let Sent { connection, hook, process, .. } = origin.clone();
             let message = Request::lookup(name, time);
             let decoded = self.decode(Sent { connection, hook, process, message });
@@ -405,6 +438,7 @@ impl Pipeline {
             self.judge.record_lookup(&judged.application, &name, message.time);
             self.lookup(&judged.application, origin, &name, message.time, out);
         }
+        self.divided_host(&judged, out);
 
         let Sent { connection, message, .. } = &judged.sent;
         let Some(page) = Page::open_in(message, judged.sender(), connection.transport) else {

@@ -227,23 +227,13 @@ pub(super) fn with_marks(text: &str, truncated: bool) -> impl Iterator<Item = De
     })
 }
 
-/// Removes the spaces between groups of characters of the same length.
-pub(super) fn without_spaces(text: &str) -> Option<String> {
-    /// Minimum number of groups.
-    const MIN: usize = 4;
-    let len = text.find(' ').filter(|len| *len > 1)?;
-    let mut groups = text.split(' ').peekable();
-    let mut out = String::with_capacity(text.len());
-    let mut count = 0;
-    while let Some(group) = groups.next() {
-        let is_last = groups.peek().is_none();
-        if group.len() != len && !(is_last && group.len() < len) {
-            return None;
-        }
-        out.push_str(group);
-        count += 1;
-    }
-    (count >= MIN).then_some(out)
+/// Reports whether a text is base64 that begins like common content.
+pub(super) fn has_encoded_start(text: &str) -> bool {
+    let Some(start) = text.as_bytes().first_chunk::<PROBE>() else {
+        return false;
+    };
+    may_have_known_start(start[0], start[1])
+        && decode(start, true).is_some_and(|decoded| is_known_content(&decoded.bytes))
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

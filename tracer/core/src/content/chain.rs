@@ -13,7 +13,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::{shift::Shift, xor_key::XorKey};
+use super::{byte_map::ByteMap, shift::Shift, xor_key::XorKey};
 
 /// Maximum number of characters of a name in a rendered chain. Names come from
 /// the request, and the chain has to stay readable.
@@ -106,6 +106,14 @@ impl Path<'_> {
         &self.0
     }
 
+    /// Returns the name of the member that the value itself is.
+    pub(super) fn last_name(&self) -> Option<&str> {
+        match self.0.last() {
+            Some(Segment::Key(key)) => Some(key),
+            _ => None,
+        }
+    }
+
     /// Returns the innermost member name on the path.
     pub fn last_key(&self) -> Option<&str> {
         self.0.iter().rev().find_map(|segment| match segment {
@@ -169,6 +177,12 @@ pub enum Step<'a> {
     Shifted(Shift),
     /// Bytes masked with a short key by exclusive or.
     Xor(XorKey),
+    /// Bytes that were all changed in the same way.
+    Mapped(ByteMap),
+    /// Bytes as long as a hash, in hexadecimal.
+    Digest,
+    /// Text that was divided over several fields.
+    Joined,
     /// Escape sequences in text of another format.
     Escaped,
     /// Base64 with `+` and `/`, or with neither of the two pairs (RFC 4648
@@ -274,6 +288,9 @@ impl fmt::Display for Step<'_> {
             Self::Reversed => f.write_str("reversed"),
             Self::Shifted(shift) => write!(f, "{shift}"),
             Self::Xor(key) => write!(f, "xor:{key}"),
+            Self::Mapped(map) => write!(f, "{map}"),
+            Self::Digest => f.write_str("digest"),
+            Self::Joined => f.write_str("joined"),
             Self::Escaped => f.write_str("escaped"),
             Self::Base64 => f.write_str("base64"),
             Self::Base64Url => f.write_str("base64url"),

@@ -24,7 +24,9 @@ use super::{
     memo::Memo,
     mime, multipart,
     numbers::Numbers,
-    pairs, shift, text,
+    pairs,
+    pieces::Pieces,
+    shift, text,
     tree::{self, Containers, Leaves},
     xml,
 };
@@ -95,6 +97,9 @@ pub(super) struct Engine<'e> {
     progress: repetition::Progress,
     visit: &'e mut dyn FnMut(&Value<'_>, &mut Work),
 }
+
+/// Minimum number of digits of a number that may be bytes. Times and identifiers have fewer.
+const MIN_LARGE: usize = 24;
 
 impl<'e> Engine<'e> {
     pub(super) fn new(
@@ -376,7 +381,7 @@ impl<'e> Engine<'e> {
         if let Some(plain) = invisible::remove(text) {
             return self.decoded(&plain, text.len(), Step::Invisible, context, DOCUMENT);
         }
-        if let Some(bytes) = invisible::bits(text)
+        if let Some(bytes) = invisible::characters(text).or_else(|| invisible::bits(text))
             && self.charge_work(bytes.len())
             && self.is_plausible(&bytes, context.truncated)
         {
@@ -404,11 +409,19 @@ impl<'e> Engine<'e> {
         }
         if let Some(decoded) = text::hex_decode(text, context.truncated)
             && self.charge_work(decoded.len())
-            && self.is_plausible_hex(&decoded, context.truncated)
         {
-            return self.decoded(&decoded, text.len(), Step::Hex, context, DOCUMENT);
+            if self.is_plausible_hex(&decoded, context.truncated) {
+                return self.decoded(&decoded, text.len(), Step::Hex, context, DOCUMENT);
+            }
+            if self.disguised_hex(text, context) {
+                return;
+            }
+            let chain = context.chain.then(Step::Hex);
+            if self.guess_field(&decoded, context.with_chain(&chain)) {
+                return;
+            }
         }
-        if self.disguised_hex(text, context) {
+        if self.hex_within(text, context) || self.groups(text, context) {
             return;
         }
         if self.base32(text, context) {
@@ -429,7 +442,7 @@ impl<'e> Engine<'e> {
         step: impl for<'p> Fn(&'p Path<'p>) -> Step<'p>,
     ) -> usize {
         let mut count = 0;
-        let mut numbers = Numbers::default();
+        let (mut numbers, mut pieces) = (Numbers::default(), Pieces::default());
         while !self.exhausted()
             && let Some(leaf) = reader.next_leaf(&mut self.containers)
         {
@@ -445,14 +458,23 @@ impl<'e> Engine<'e> {
                 container: leaf.container,
                 truncated: leaf.truncated,
             };
+            if let Some(name) = path.last_name() {
+                self.encoded_name(name, here);
+            }
             if leaf.scalar {
                 if let Ok(text) = std::str::from_utf8(&leaf.value) {
                     self.emit(text, here);
+                    if text.len() >= MIN_LARGE {
+                        self.number(text, here);
+                    }
                 }
-            } else {
-                self.look(&leaf.value, here, Role::Field);
+                continue;
             }
+            let joined = pieces.add(here.key.unwrap_or_default(), &leaf.value);
+            self.joined(joined, context);
+            self.look(&leaf.value, here, Role::Field);
         }
+        self.joined(pieces.take(), context);
         if let Some(array) = numbers.take() {
             self.numbers(&array, reader.end() == tree::End::Truncated, context, &step);
         }

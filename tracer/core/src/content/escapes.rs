@@ -9,6 +9,8 @@
 //!
 //! Numbers in octal and hexadecimal are bytes, the others are characters.
 
+use super::text::percent_decode;
+
 /// Minimum number of characters written as numbers that show the encoding. An address
 /// that only decoding reveals needs none.
 pub(super) const MIN_NUMBERS: usize = 12;
@@ -67,6 +69,40 @@ pub(super) fn decode(text: &str, truncated: bool) -> Option<Unescaped> {
     out.bytes.extend_from_slice(&bytes[from..]);
     out.reveals_address = addresses(&out.bytes) > addresses(bytes);
     Some(out)
+}
+
+/// Decodes percent-encoding with another mark than `%`: `https~3A~2F~2F…`. Only the scheme of an
+/// address shows it.
+pub(super) fn marked(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mark = memchr::memmem::find_iter(bytes, b"http").find_map(|at| {
+        let after = &bytes[at + 4..];
+        let after = after.strip_prefix(b"s").unwrap_or(after);
+        let (mark, rest) = after.split_first()?;
+        let colon = rest.get(..2)?.eq_ignore_ascii_case(b"3a");
+        let slash = rest.get(3..5)?.eq_ignore_ascii_case(b"2f") && rest.get(2) == Some(mark);
+        (colon && slash && mark.is_ascii_punctuation()).then_some(*mark)
+    })?;
+    let plain = text.replace('%', "%25").replace(char::from(mark), "%");
+    String::from_utf8(percent_decode(plain.as_bytes())?).ok()
+}
+
+/// Restores an address that was made unusable, as reports on threats write it:
+/// `hxxps://news[.]example[.]org`.
+pub(super) fn fanged(text: &str) -> Option<String> {
+    const MAX: usize = 2048;
+    const DOTS: [&str; 5] = ["[.]", "(.)", "{.}", "[dot]", "(dot)"];
+    let is_marked = text.contains("hxxp") || text.contains(['[', '(', '{']);
+    if text.len() > MAX || !is_marked {
+        return None;
+    }
+    let plain = DOTS.iter().fold(text.to_owned(), |text, dot| text.replace(dot, "."));
+    let plain = plain.replace("[:]", ":").replace("[://]", "://").replace("hxxp", "http");
+    let is_host = || {
+        plain.contains('.')
+            && plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
+    };
+    (plain != text && (plain.contains("://") || is_host())).then_some(plain)
 }
 
 fn addresses(text: &[u8]) -> usize {
@@ -187,6 +223,26 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_with_other_marks_are_restored() {
+        let url = "https://news.example.org/politics?q=100%25";
+        for mark in ["~", "$", "_", "!"] {
+            let text =
+                format!("https{m}3A{m}2f{m}2Fnews.example.org{m}2Fpolitics?q=100%", m = mark);
+            assert_eq!(marked(&text).as_deref(), Some("https://news.example.org/politics?q=100%"));
+        }
+        for text in [
+            "hxxps://news[.]example[.]org/politics?q=100%25",
+            "https[:]//news(dot)example(dot)org/politics?q=100%25",
+        ] {
+            assert_eq!(fanged(text).as_deref(), Some(url));
+        }
+        assert_eq!(fanged("news[.]example[.]org").as_deref(), Some("news.example.org"));
+        for text in [url, "a[0] (b)", "[{\"a\": 1}]", "http 3A 2F", "see [.] here"] {
+            assert_eq!(marked(text).or_else(|| fanged(text)), None, "{text}");
+        }
+    }
 
     const URL: &str = "https://news.example.org/é";
 

@@ -68,7 +68,12 @@ pub(super) fn pairs(input: &[u8]) -> impl Iterator<Item = Pair<'_>> {
 fn key_len(input: &[u8]) -> Option<usize> {
     let head = &input[..input.len().min(MAX_KEY + 1)];
     let len = memchr3(b'=', b'&', b'\n', head)?;
-    (head[len] == b'=' && len > 0 && head[..len].iter().copied().all(is_key)).then_some(len)
+    let key = &head[..len];
+    // In source code, a name may follow the parenthesis of a call.
+    let count = |mark| key.iter().filter(|b| **b == mark).count();
+    let is_balanced = || count(b'(') == count(b')');
+    (head[len] == b'=' && len > 0 && key.iter().copied().all(is_key) && is_balanced())
+        .then_some(len)
 }
 
 /// Reports characters that occur in keys. They exclude URLs, markup and prose.
@@ -176,7 +181,8 @@ mod tests {
         for form in ["data=x", "dl=https%3A%2F%2Fa", "ud[em]=1&b=2", "data={\"a\": 1}", "?a=b"] {
             assert!(is_document(form.as_bytes()), "{form}");
         }
-        for other in ["PING", "{\"a\":1}", "https://a/?b=c", "<a b=\"c\">", "eyJhIjoxfQ==", "a b=c"]
+        for other in
+            ["PING", "{\"a\":1}", "https://a/?b=c", "<a b=\"c\">", "eyJhIjoxfQ==", "a b=c", "(a=b)"]
         {
             assert!(!is_document(other.as_bytes()), "{other}");
         }

@@ -32,6 +32,26 @@ pub(super) fn bits(text: &str) -> Option<Vec<u8>> {
     (bytes.len() >= MIN_COUNT && zero != one).then(|| bytes.iter().map(byte).collect())
 }
 
+/// Reads characters that stand for a byte each: tags (U+E0020 to U+E007E) for those of ASCII, and
+/// selectors of variants (U+FE00 to U+FE0F, U+E0100 to U+E01EF) for all.
+pub(super) fn characters(text: &str) -> Option<Vec<u8>> {
+    if text.is_ascii() {
+        return None;
+    }
+    let byte = |c: char| {
+        let code = u32::from(c);
+        u8::try_from(match code {
+            0xe_0020..=0xe_007e => code - 0xe_0000,
+            0xfe00..=0xfe0f => code - 0xfe00,
+            0xe_0100..=0xe_01ef => code - 0xe_0100 + 16,
+            _ => return None,
+        })
+        .ok()
+    };
+    let bytes: Vec<u8> = text.chars().filter_map(byte).collect();
+    (bytes.len() >= MIN_COUNT).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +66,20 @@ mod tests {
         }
         for other in [URL, "a\u{200b}b", &format!("{URL}\u{200b}")] {
             assert_eq!(remove(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn hidden_characters_are_bytes() {
+        let of = |map: fn(u32) -> u32| -> String {
+            let hidden = URL.bytes().map(|b| char::from_u32(map(b.into())).unwrap());
+            format!("nothing{} here", hidden.collect::<String>())
+        };
+        for text in [of(|b| 0xe_0000 + b), of(|b| 0xe_0100 + b - 16)] {
+            assert_eq!(characters(&text).as_deref(), Some(URL.as_bytes()));
+        }
+        for other in [URL, "\u{2764}\u{fe0f} and \u{2764}\u{fe0f}", "é"] {
+            assert_eq!(characters(other), None);
         }
     }
 

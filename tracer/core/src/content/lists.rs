@@ -18,15 +18,25 @@ use super::{
 /// A way to read a text.
 type Notation = fn(&str, bool) -> Option<Vec<u8>>;
 
-/// All ways, from the most to the least specific.
-const NOTATIONS: [Notation; 6] = [bits, hexadecimal, decimal, octal, triplets, characters];
+/// All ways to read numbers, from the most to the least specific.
+const NOTATIONS: [Notation; 5] = [bits, hexadecimal, decimal, octal, triplets];
 
 /// Returns what a text stands for if it consists of numbers in one notation.
 pub(super) fn lists(text: &str, truncated: bool) -> impl Iterator<Item = Vec<u8>> {
-    let text = text.trim();
-    let text = text.strip_prefix('[').unwrap_or(text);
-    let text = text.strip_suffix(']').unwrap_or(text);
-    NOTATIONS.into_iter().filter_map(move |read| read(text, truncated))
+    let numbers = inside(inside(text));
+    let of_numbers = NOTATIONS.into_iter().filter_map(move |read| read(numbers, truncated));
+    of_numbers.chain(std::iter::once_with(move || characters(text.trim(), truncated)).flatten())
+}
+
+/// Returns what is between the brackets of an array, or of a call such as `fromCharCode(…)`.
+fn inside(text: &str) -> &str {
+    let text = text.trim().trim_end_matches(';');
+    let open = |text: &str| text.find(['[', '(', '{']).map(|at| at + 1);
+    match text.strip_suffix([']', ')', '}']) {
+        Some(before) => open(before).map_or(before, |at| before[at..].trim()),
+        // The end may be cut.
+        None => text.strip_prefix('[').unwrap_or(text),
+    }
 }
 
 fn is_separator(c: char) -> bool {
@@ -143,8 +153,12 @@ fn triplets(text: &str, truncated: bool) -> Option<Vec<u8>> {
 fn characters(text: &str, truncated: bool) -> Option<Vec<u8>> {
     let first = text.chars().next()?;
     let rest = &text[first.len_utf8()..];
-    let separator = &rest[..rest.find(|c| !is_separator(c))?];
-    if separator.is_empty() || text.len() < MIN_COUNT * (1 + separator.len()) {
+    let separator = match rest.find(|c| !is_separator(c))? {
+        // Any other character that stands after each.
+        0 => &rest[..rest.chars().next()?.len_utf8()],
+        len => &rest[..len],
+    };
+    if text.len() < MIN_COUNT * (1 + separator.len()) {
         return None;
     }
     let mut out = String::with_capacity(text.len() / 2);

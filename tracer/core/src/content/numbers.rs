@@ -27,12 +27,27 @@ pub(super) const MIN_COUNT: usize = 12;
 pub(super) struct Numbers {
     parent: Vec<Segment<'static>>,
     list: Vec<i64>,
-    /// Set if the elements are texts of one character.
-    are_characters: bool,
+    kind: Kind,
+    /// Number of elements since the last array began.
+    row: usize,
+    /// The elements, if they are texts of several characters, each after a comma.
+    texts: String,
     container: u32,
     /// Length of the numbers as they were written, with separators.
     written: usize,
     truncated: bool,
+}
+
+/// The kind of the elements.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Numbers.
+    #[default]
+    Numbers,
+    /// Texts of one character.
+    Characters,
+    /// Texts of two to four characters, such as `"104"` and `"0x68"`.
+    Texts,
 }
 
 /// The bytes that an array stands for.
@@ -46,29 +61,49 @@ pub(super) struct Decoded {
 impl Numbers {
     /// Adds a value. Returns the preceding array if the value does not continue it.
     pub(super) fn add(&mut self, path: &Path<'_>, leaf: &Leaf<'_>) -> Option<Self> {
-        let number = if leaf.scalar { parse(&leaf.value) } else { character(&leaf.value) };
-        let (Some(number), Some((last, parent))) = (number, path.segments().split_last()) else {
+        let kind = match leaf.value.len() {
+            _ if leaf.scalar => Kind::Numbers,
+            2..=4 if leaf.value.iter().all(u8::is_ascii_alphanumeric) => Kind::Texts,
+            _ => Kind::Characters,
+        };
+        let number = match kind {
+            Kind::Numbers => parse(&leaf.value),
+            Kind::Characters => character(&leaf.value),
+            Kind::Texts => Some(0),
+        };
+        let Some(number) = number else {
             return self.take();
         };
-        let are_characters = !leaf.scalar;
+        let Some((last, parent)) = element(path.segments()) else {
+            return self.take();
+        };
         let index = match last {
             Segment::Index(index) => Some(*index),
             Segment::Key(key) => key.parse().ok(),
         };
-        let continues = index == Some(self.list.len())
+        // Short arrays in an array are rows of one.
+        let is_row = index == Some(0) && is_inner(parent) && self.row < MIN_COUNT;
+        let continues = (index == Some(self.row) || is_row)
             && !self.list.is_empty()
-            && self.parent == parent
-            && self.are_characters == are_characters;
+            && is_same(&self.parent, parent)
+            && self.kind == kind;
         let done = if continues { None } else { self.take() };
         if continues || index == Some(0) {
             if !continues {
                 self.parent = parent.iter().map(owned).collect();
                 self.container = leaf.container;
-                self.are_characters = are_characters;
+                self.kind = kind;
             }
             self.list.push(number);
+            self.row = if is_row { 1 } else { self.row + 1 };
+            if kind == Kind::Texts
+                && let Ok(text) = std::str::from_utf8(&leaf.value)
+            {
+                self.texts.push_str(if self.texts.is_empty() { "" } else { "," });
+                self.texts.push_str(text);
+            }
             // A text has quotation marks.
-            self.written += leaf.value.len() + if are_characters { 3 } else { 1 };
+            self.written += leaf.value.len() + if leaf.scalar { 1 } else { 3 };
             self.truncated = leaf.truncated;
         }
         done
@@ -87,6 +122,35 @@ impl Numbers {
         Path(self.parent.clone())
     }
 
+    /// Returns the elements as a list, if they are texts of several characters.
+    pub(super) fn texts(&self) -> Option<&str> {
+        (self.kind == Kind::Texts).then_some(&self.texts)
+    }
+
+    /// Returns other bytes that the numbers can stand for, less usual ones: units of two bytes, and
+    /// words with the least significant byte first.
+    pub(super) fn alternatives(&self) -> impl Iterator<Item = Vec<u8>> {
+        let list = if self.kind == Kind::Numbers { &self.list[..] } else { &[] };
+        let max = list.iter().copied().max().unwrap_or(0);
+        let is_wide = max > 0xffff || list.iter().any(|number| *number < -0x8000);
+        let units: &[(usize, bool)] = match max {
+            ..=0xff if !is_wide => &[],
+            _ if is_wide => &[(4, false)],
+            _ => &[(2, false), (2, true)],
+        };
+        units.iter().map(move |&(len, big_endian)| {
+            let bytes = list.iter().flat_map(move |number| {
+                let mut bytes = number.to_le_bytes();
+                let unit = bytes.get_mut(..len).unwrap_or_default();
+                if big_endian {
+                    unit.reverse();
+                }
+                bytes.into_iter().take(len)
+            });
+            bytes.collect()
+        })
+    }
+
     pub(super) fn container(&self) -> u32 {
         self.container
     }
@@ -101,13 +165,42 @@ impl Numbers {
         // The last number may be the beginning of a longer one.
         let len = self.list.len() - usize::from(self.truncated);
         let list = self.list.get(..len)?;
-        if self.are_characters {
+        if self.kind == Kind::Texts {
+            return None;
+        }
+        if self.kind == Kind::Characters {
             let text: Option<String> =
                 list.iter().map(|&c| u32::try_from(c).ok().and_then(char::from_u32)).collect();
             return Some(Decoded { bytes: text?.into_bytes(), is_bytes: false });
         }
         decode(list)
     }
+}
+
+/// Splits the path of a value into its index and the path of its array. The values may be the only
+/// members of the objects in an array.
+fn element<'p, 's>(path: &'p [Segment<'s>]) -> Option<(&'p Segment<'s>, &'p [Segment<'s>])> {
+    match path {
+        [parent @ .., last @ Segment::Index(_)] => Some((last, parent)),
+        [.., last @ Segment::Index(_), Segment::Key(key)] if key.parse::<usize>().is_err() => {
+            Some((last, path))
+        }
+        _ => path.split_last(),
+    }
+}
+
+/// Reports whether the parent of numbers is itself the element of an array.
+fn is_inner(parent: &[Segment<'_>]) -> bool {
+    matches!(parent, [.., Segment::Index(_)])
+}
+
+/// Reports whether two paths are the same except for their indexes.
+fn is_same(one: &[Segment<'_>], other: &[Segment<'_>]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|pair| match pair {
+            (Segment::Index(_), Segment::Index(_)) => true,
+            (one, other) => one == other,
+        })
 }
 
 /// Returns the code of a text of one character.

@@ -146,6 +146,11 @@ fn decode85(text: &str, values: &[u8; 256], truncated: bool) -> Option<Vec<u8>> 
                 out.extend_from_slice(&[0; 4]);
                 continue;
             }
+            // Four spaces, in some encoders.
+            b'y' if count == 0 && value == NONE => {
+                out.extend_from_slice(b"    ");
+                continue;
+            }
             _ if value == NONE => return None,
             _ => {}
         }

@@ -9,6 +9,7 @@ use super::{
     chain::{Chain, Step},
     engine::{Context, Engine, Role},
     label::{Label, codings},
+    pieces::Pieces,
     text,
 };
 use crate::proto::{Body, HeadCut, Request};
@@ -21,6 +22,7 @@ pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
     target(engine, request.target().as_bytes(), request.path_is_cut());
 
     let container = engine.container();
+    let mut pieces = Pieces::default();
     for (i, header) in request.headers.iter().enumerate() {
         let last = i + 1 == request.headers.len();
         let cut = last && request.head_cut == Some(HeadCut::LastField);
@@ -34,11 +36,18 @@ pub(super) fn request(engine: &mut Engine<'_>, request: &Request) {
         if is_data(&header.name) {
             let context = Context { key: None, truncated: false, ..context };
             engine.look(&header.name, context, Role::Field);
+        } else {
+            engine.encoded_name(&name, context);
         }
+        let joined = pieces.add(&name, &header.value);
+        engine.joined(joined, context);
         if !basic_credentials(engine, &header.value, context) {
             engine.look(&header.value, context, Role::Field);
         }
     }
+    let chain = Chain::new(Step::Header(""));
+    let context = Context { chain: &chain, key: None, container, truncated: false };
+    engine.joined(pieces.take(), context);
     request_body(engine, request);
 }
 
@@ -63,6 +72,15 @@ fn host(engine: &mut Engine<'_>, authority: &str) {
     engine.emit(host, context);
     let labels: Vec<&str> = host.split('.').collect();
     let long = labels.iter().take_while(|label| label.len() >= MIN_LABEL).count();
+    // Shorter pieces, or with numbers that order them. The recipient's domain follows.
+    if long <= 1 || without_number(labels[0]).len() < labels[0].len() {
+        let mut pieces = Pieces::default();
+        for label in labels.iter().take(labels.len().saturating_sub(2)) {
+            let joined = pieces.add("", without_number(label).as_bytes());
+            engine.joined(joined, context);
+        }
+        engine.joined(pieces.take(), context);
+    }
     if long > 1 {
         // The last part may be shorter than the others.
         for count in [long, long + 1].into_iter().filter(|&count| count < labels.len()) {
@@ -72,6 +90,15 @@ fn host(engine: &mut Engine<'_>, authority: &str) {
     }
     for label in labels.iter().filter(|label| label.len() >= MIN_LABEL) {
         engine.look(label.as_bytes(), context, Role::Field);
+    }
+}
+
+/// Removes the number that orders the pieces of a message: `3-mfrgg`.
+fn without_number(label: &str) -> &str {
+    let is_number = |text: &str| text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
+    match label.split_once(['-', '_']) {
+        Some((number, piece)) if is_number(number) => piece,
+        _ => label,
     }
 }
 
@@ -126,15 +153,21 @@ fn path(engine: &mut Engine<'_>, path: &[u8], query: Option<&[u8]>, cut: bool) {
         engine.emit(text, context);
     }
     let mut segments = path.split(|&b| b == b'/').filter(|s| !s.is_empty()).peekable();
+    let mut pieces = Pieces::default();
     while let Some(segment) = segments.next() {
         context.truncated = cut && segments.peek().is_none();
-        engine.look(&decode(segment), context, Role::Field);
+        let segment = decode(segment);
+        let joined = pieces.add("", &segment);
+        engine.joined(joined, context);
+        engine.look(&segment, context, Role::Field);
     }
+    engine.joined(pieces.take(), context);
 }
 
 /// Reads cookies: `name=value; name=value` (RFC 6265 section 4.2.1).
 fn cookies(engine: &mut Engine<'_>, value: &[u8], cut: bool) {
     let container = engine.container();
+    let mut pieces = Pieces::default();
     let mut pairs = value.split(|&b| b == b';').peekable();
     while let Some(pair) = pairs.next() {
         let pair = pair.trim_ascii();
@@ -146,6 +179,10 @@ fn cookies(engine: &mut Engine<'_>, value: &[u8], cut: bool) {
         let chain = Chain::new(Step::Cookie(&name));
         let truncated = cut && pairs.peek().is_none();
         let context = Context { chain: &chain, key: Some(&name), container, truncated };
+        engine.encoded_name(&name, context);
+        let joined =
+            pieces.add(&name, value).or_else(|| pairs.peek().is_none().then(|| pieces.take())?);
+        engine.joined(joined, context);
         engine.look(value, context, Role::Field);
     }
 }

@@ -4,6 +4,7 @@ mod binary;
 mod corpus;
 mod encodings;
 mod formats;
+mod notations;
 pub(crate) mod properties;
 mod repetition;
 mod requests;

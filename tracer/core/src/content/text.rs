@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memmem};
 
 use super::{base64, chain::Step};
 
@@ -75,6 +75,20 @@ pub(super) fn looks_like_text(bytes: &[u8], truncated: bool) -> bool {
 /// Reports characters found in words, addresses and JSON.
 fn is_ordinary(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" /:._-?=&{}\",".contains(&byte)
+}
+
+/// Reports whether an address is among other bytes, in units of one or two bytes. Eight bytes are
+/// not there by chance.
+pub(super) fn holds_address(bytes: &[u8]) -> bool {
+    const MIN_HOST: usize = 4;
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    memmem::find_iter(bytes, b"://").any(|at| {
+        let (before, host) = (&bytes[..at], &bytes[at + 3..]);
+        (before.ends_with(b"http") || before.ends_with(b"https"))
+            && host.len() >= MIN_HOST
+            && host[..MIN_HOST].iter().all(is_host)
+    }) || memmem::find(bytes, b"t\0p\0:\0/\0/").is_some()
+        || memmem::find(bytes, b"t\0p\0s\0:\0/\0/").is_some()
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -238,6 +252,24 @@ pub(super) fn hex_decode(text: &str, truncated: bool) -> Option<Vec<u8>> {
         return None;
     }
     data_encoding::HEXLOWER_PERMISSIVE.decode(whole_pairs).ok()
+}
+
+/// Returns the runs of hexadecimal digits in a text that may be an encoding.
+pub(super) fn hex_runs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_hexdigit()).filter(|run| run.len() >= MIN_HEX)
+}
+
+/// Reports whether bytes are the name of a host, and not a number.
+pub(super) fn is_host(bytes: &[u8]) -> bool {
+    let is_label = |label: &[u8]| {
+        !label.is_empty() && label.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+    };
+    let mut labels = bytes.split(|b| *b == b'.');
+    let top = labels.next_back().unwrap_or_default();
+    top.len() >= 2
+        && top.iter().all(u8::is_ascii_lowercase)
+        && bytes.contains(&b'.')
+        && labels.all(is_label)
 }
 
 /// Decodes text of hexadecimal digits in another order: the digits of each pair exchanged, or

@@ -37,6 +37,22 @@ pub(super) fn utf16_decode(bytes: &[u8]) -> Option<String> {
     })
 }
 
+/// Returns the addresses in UTF-16 among other bytes.
+pub(super) fn runs(bytes: &[u8]) -> impl Iterator<Item = String> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + memchr::memmem::find(bytes.get(from..)?, b"h\0t\0t\0p")?;
+        // With a zero before it, the text is whole in the order in which the zeros come first.
+        let big_endian = at.checked_sub(1).is_some_and(|before| bytes.get(before) == Some(&0));
+        let (pairs, _) = bytes.get(at - usize::from(big_endian)..)?.as_chunks();
+        let unit = if big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
+        let run = pairs.iter().map(|pair| unit(*pair)).take_while(|it| is_plain((*it).into()));
+        let text: String = run.filter_map(|unit| char::from_u32(unit.into())).collect();
+        from = at + 2 * text.len();
+        Some(text)
+    })
+}
+
 /// Decodes UTF-32.
 pub(super) fn utf32_decode(bytes: &[u8]) -> Option<String> {
     let (big_endian, content) = match bytes {
@@ -76,6 +92,18 @@ mod tests {
         assert_eq!(utf16_decode(&big).as_deref(), Some(URL));
         assert_eq!(utf16_decode(URL.as_bytes()), None);
         assert_eq!(utf16_decode(&[0, 1, 2, 3]), None);
+    }
+
+    #[test]
+    fn addresses_in_utf16_are_found_among_other_bytes() {
+        let url = "https://news.example.org/politics";
+        let little: Vec<u8> = url.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = url.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for text in [little, big] {
+            let bytes = [b"\0\0\x21", &text[..], &[0, 0, 7], &text, b"\xff"].concat();
+            assert_eq!(runs(&bytes).collect::<Vec<_>>(), [url, url]);
+        }
+        assert_eq!(runs(URL.as_bytes()).count(), 0);
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! key length yields one candidate, and decoding the rest with it shows whether
 //! it is right.
 
+use memchr::memmem;
+
 use super::{
     form, json, text,
     xor_key::{MAX_KNOWN_LEN, MAX_LEN, XorKey, repeating_mask},
@@ -104,18 +106,30 @@ pub(super) fn known_cost(len: usize, urls: usize) -> usize {
     len.min(WINDOW) * urls * MAX_KNOWN_LEN / 4
 }
 
-/// Returns the key under which a known URL is part of the bytes. A URL that is longer
-/// than the key confirms it by repeating it.
+/// Returns the key under which a known URL, or its host alone, is part of the bytes. Text that is
+/// longer than the key confirms it by repeating it.
+///
+/// Two masked bytes at the distance of the key differ as the plain ones do, so the differences are
+/// searched for those of the URL.
 pub(super) fn known_key(bytes: &[u8], urls: &[&str]) -> Option<XorKey> {
-    urls.iter().map(|url| url.as_bytes()).find_map(|url| {
-        let last = bytes.len().min(WINDOW).checked_sub(url.len())?;
-        (0..=last).find_map(|at| {
-            let mask = |i: usize| bytes.get(at + i).zip(url.get(i)).map(|(byte, url)| byte ^ url);
-            let longest = url.len().checked_sub(CONFIRMED)?.min(MAX_KNOWN_LEN);
-            let len = (1..=longest)
-                .find(|&len| (0..url.len() - len).all(|i| mask(i) == mask(i + len)))?;
-            let mask: Vec<u8> = (0..len).filter_map(mask).collect();
-            XorKey::from_mask(&mask, at)
+    let window = bytes.get(..bytes.len().min(WINDOW))?;
+    let hosts = urls.iter().map(|url| url.split('/').next().unwrap_or(url));
+    let texts: Vec<&[u8]> = urls.iter().copied().chain(hosts).map(str::as_bytes).collect();
+    let longest = texts.iter().map(|text| text.len()).max()?.saturating_sub(CONFIRMED);
+    let differences = |text: &[u8], len: usize, out: &mut Vec<u8>| {
+        out.clear();
+        let after = text.get(len..).unwrap_or_default();
+        out.extend(text.iter().zip(after).map(|(one, other)| one ^ other));
+    };
+    let (mut masked, mut plain) = (Vec::new(), Vec::new());
+    (1..=longest.min(MAX_KNOWN_LEN)).find_map(|len| {
+        differences(window, len, &mut masked);
+        texts.iter().filter(|text| text.len() >= len + CONFIRMED).find_map(|text| {
+            differences(text, len, &mut plain);
+            let at = memmem::find(&masked, &plain)?;
+            let mask =
+                window.get(at..)?.iter().zip(*text).take(len).map(|(one, other)| one ^ other);
+            XorKey::from_mask(&mask.collect::<Vec<u8>>(), at)
         })
     })
 }
@@ -209,6 +223,8 @@ mod tests {
             assert_eq!(found.apply(&masked), plain.as_bytes(), "{len}");
             assert_eq!(known_key(&masked, &others[..1]), None, "{len}");
         }
+        let host = key(b"k3").apply(b"news.example.org");
+        assert_eq!(known_key(&host, &["news.example.org/a"]), Some(key(b"k3")));
         assert_eq!(known_key(plain.as_bytes(), &others), None);
         assert_eq!(known_key(b"short", &others), None);
     }

@@ -163,6 +163,12 @@ impl<'a> Search<'a> {
         if self.is_navigation {
             return self.find_earlier_visits(value, work);
         }
+        if value.chain.last() == Step::Digest {
+            if let Some(disclosed) = visited::hash(value, self.visits, self.own) {
+                self.add_disclosed(disclosed, value);
+            }
+            return;
+        }
         self.find_visited_key(value);
         if let Some(disclosed) = visited::disclosed(value, self.visits, self.own) {
             self.find_part(value);

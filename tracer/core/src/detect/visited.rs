@@ -41,7 +41,9 @@ pub(super) fn disclosed<'v>(
         if is_others_host(text, visits, own) {
             return Some(host(Cow::Borrowed(text)));
         }
-        return backwards(text, visits, own).map(|text| host(Cow::Owned(text)));
+        let reversed = backwards(text, visits, own).map(|text| host(Cow::Owned(text)));
+        // `5d41402a.png` has the form of a host.
+        return reversed.or_else(|| hash(value, visits, own));
     }
     if !value.truncated {
         if let Some(host_name) = reversed_list(text, visits, own) {
@@ -271,7 +273,7 @@ fn page<'t>(text: &'t str, visits: &Visits, own: Option<&Site>) -> Option<Cow<'t
     };
     let is_scheme = |scheme: &str| scheme.bytes().all(|b| b.is_ascii_alphabetic());
     // Usual addresses are found anywhere in a text.
-    let is_usual = || text.starts_with("http://") || text.starts_with("https://");
+    let is_usual = || text.contains("http://") || text.contains("https://");
     let bare = match plain.split_once(':') {
         Some((scheme, rest)) if rest.starts_with('/') && is_scheme(scheme) && !is_usual() => rest,
         _ => &plain,

@@ -125,7 +125,9 @@ pub(super) fn over_https(request: &Request) -> Vec<String> {
     if is("content-type") {
         return dns_names(request.body.prefix());
     }
-    let query = request.target().split_once('?').filter(|_| is("accept"));
+    // The path of most servers, whose clients may leave the field out.
+    let is_query = |path: &str| is("accept") || path.ends_with("/dns-query");
+    let query = request.target().split_once('?').filter(|(path, _)| is_query(path));
     query
         .into_iter()
         .flat_map(|(_, query)| query.split('&'))

@@ -104,8 +104,45 @@ pub(super) fn may_be_deflate(input: &[u8]) -> bool {
     }
 }
 
-/// Decodes up to `limit` bytes.
+/// Decodes up to `limit` bytes. Streams of the same format may follow each other.
 pub(super) fn decode(coding: Coding, input: &[u8], limit: usize) -> Decoded {
+    /// Starting each of them costs as much as the first.
+    const MAX_STREAMS: usize = 8;
+    let mut all = decode_stream(coding, input, limit);
+    for _ in 1..MAX_STREAMS {
+        let rest = input.get(all.used..).unwrap_or_default();
+        if all.end != End::Complete || magic(rest) != Some(coding) {
+            break;
+        }
+        let next = decode_stream(coding, rest, limit - all.bytes.len());
+        if next.bytes.is_empty() || coding == Coding::Zlib && next.end != End::Complete {
+            break;
+        }
+        all.bytes.extend_from_slice(&next.bytes);
+        (all.end, all.used) = (next.end, all.used + next.used);
+    }
+    all
+}
+
+/// Reports whether bytes are the checksum of what a stream of deflate holds: that of zlib, or
+/// the one of gzip with the length.
+pub(super) fn is_checksum(bytes: &[u8], content: &[u8]) -> bool {
+    const MODULUS: u32 = 65_521;
+    let adler = || {
+        let (low, high) = content.iter().fold((1u32, 0u32), |(low, high), byte| {
+            let low = (low + u32::from(*byte)) % MODULUS;
+            (low, (high + low) % MODULUS)
+        });
+        high << 16 | low
+    };
+    match bytes.len() {
+        4 => bytes == adler().to_be_bytes(),
+        8 => bytes.starts_with(&crc32fast::hash(content).to_le_bytes()),
+        _ => false,
+    }
+}
+
+fn decode_stream(coding: Coding, input: &[u8], limit: usize) -> Decoded {
     match coding {
         Coding::Gzip => gzip(input, limit),
         Coding::Zlib => zlib(input, limit),

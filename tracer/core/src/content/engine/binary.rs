@@ -4,7 +4,9 @@ use std::io::Write as _;
 
 use super::{Context, DOCUMENT, Engine, MAX_GUESSES, Role, in_head};
 use crate::content::{
-    base64, cbor,
+    base64,
+    byte_map::ByteMap,
+    cbor,
     chain::{Coding, Step},
     compress::{self, End},
     form,
@@ -188,6 +190,7 @@ impl Engine<'_> {
                 Role::Document(_) => self.guess_document(bytes, context),
             };
             if !guessed {
+                self.digest(bytes, context);
                 self.runs(bytes, context, Step::Text);
             }
         }
@@ -204,7 +207,27 @@ impl Engine<'_> {
         let reader = cbor::Reader::new(bytes);
         let mut walker = Walker::new(reader, context.truncated, context.container);
         self.tree(&mut walker, context, |path| Step::Cbor(path));
-        self.trailing(bytes, walker.position(), context);
+        let mut position = walker.position().max(1);
+        // Documents may follow each other (RFC 8742).
+        while let Some(rest) = bytes.get(position..)
+            && is_cbor(rest, context.truncated)
+            && self.charge_work(rest.len())
+        {
+            let container = self.container();
+            let mut walker = Walker::new(cbor::Reader::new(rest), context.truncated, container);
+            self.tree(&mut walker, context, |path| Step::Cbor(path));
+            position += walker.position().max(1);
+        }
+        self.trailing(bytes, position, context);
+    }
+
+    /// Reports bytes that are as long as a hash, in hexadecimal.
+    pub(super) fn digest(&mut self, bytes: &[u8], context: Context<'_>) {
+        const LENGTHS: [usize; 6] = [16, 20, 28, 32, 48, 64];
+        if LENGTHS.contains(&bytes.len()) && !context.truncated {
+            let chain = context.chain.then(Step::Digest);
+            self.emit(&data_encoding::HEXLOWER.encode(bytes), context.with_chain(&chain));
+        }
     }
 
     /// Reads the bytes that follow a document.
@@ -279,11 +302,11 @@ impl Engine<'_> {
         self.guess(bytes, context)
     }
 
-    /// Tries them on the value of a field, or on its decoded base64. Values in
-    /// the head are skipped, since they are mostly tokens, and numerous.
+    /// Tries them on the value of a field, or on its decoded text. Values in the head are
+    /// mostly tokens, and numerous: they are searched for a known URL alone.
     pub(super) fn guess_field(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
         if in_head(context.chain) {
-            return false;
+            return self.unmask_known(bytes, context);
         }
         if bytes.len() < MIN_FIELD_GUESS {
             // Long enough for a URL by itself.
@@ -293,7 +316,10 @@ impl Engine<'_> {
             return false;
         }
         self.field_guesses += 1;
-        self.guess(bytes, context)
+        match self.guess_compression(&BLOCKS, bytes, context) {
+            Some(false) => self.guess(bytes, context),
+            other => other == Some(true),
+        }
     }
 
     /// Tries unmarked compression formats. A guess is accepted only if it
@@ -334,7 +360,12 @@ impl Engine<'_> {
             }
             let probe = self.decompress(coding, bytes, PROBE)?;
             let ends = match probe.end {
-                End::Complete => probe.used == bytes.len(),
+                // Of a stream without its header, the checksum may remain.
+                End::Complete => {
+                    probe.used == bytes.len()
+                        || coding == Coding::Deflate
+                            && compress::is_checksum(&bytes[probe.used..], &probe.bytes)
+                }
                 End::Truncated => context.truncated,
                 End::Full => true,
                 End::Malformed => false,
@@ -382,8 +413,18 @@ impl Engine<'_> {
         }
         match xor::text_key(bytes, context.truncated) {
             Some(key) => self.unmasked(key, &key.apply(bytes), context),
-            None => self.unmask_known(bytes, context),
+            None => self.unmap(bytes, context) || self.unmask_known(bytes, context),
         }
+    }
+
+    /// Looks for text whose bytes were all changed in the same way.
+    fn unmap(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        let Some(map) = ByteMap::find(bytes, context.truncated) else {
+            return false;
+        };
+        let plain = map.undo(bytes);
+        self.decoded(&plain, bytes.len(), Step::Mapped(map), context, DOCUMENT);
+        true
     }
 
     /// Tries keys that may have masked a known URL.

@@ -6,15 +6,24 @@ use crate::content::{
     base64::{self, Alphabet, Disguise},
     chain::{Coding, Step},
     compress::{self, End},
-    escapes, json,
+    escapes, groups, json,
     lists::lists,
     media, multipart, plist, positional, radix, sqlite, text, xml,
 };
+
+/// Minimum length of bytes in base32 that are searched for masked or compressed data.
+const MIN_MASKED: usize = 24;
 
 impl Engine<'_> {
     /// Looks for escape sequences. Returns whether the text consists of them, or whether they
     /// hide an address.
     pub(super) fn escapes(&mut self, text: &str, context: Context<'_>) -> bool {
+        if let Some(plain) = escapes::marked(text).or_else(|| escapes::fanged(text))
+            && self.charge_work(plain.len())
+        {
+            self.decoded(plain.as_bytes(), text.len(), Step::Escaped, context, Role::Field);
+            return true;
+        }
         let Some(unescaped) = escapes::decode(text, context.truncated) else {
             return false;
         };
@@ -48,7 +57,7 @@ impl Engine<'_> {
     }
 
     /// Looks for bytes that are written as one large number. Returns whether the text is one.
-    fn number(&mut self, text: &str, context: Context<'_>) -> bool {
+    pub(super) fn number(&mut self, text: &str, context: Context<'_>) -> bool {
         if context.truncated
             || !positional::is_candidate(text)
             || !self.charge_work(positional::cost(text.len()))
@@ -64,7 +73,13 @@ impl Engine<'_> {
 
     /// Looks for base32. Returns whether the text is in it.
     pub(super) fn base32(&mut self, text: &str, context: Context<'_>) -> bool {
-        radix::base32(text).any(|bytes| self.radix(text, &bytes, Step::Base32, context))
+        if radix::base32(text).any(|bytes| self.radix(text, &bytes, Step::Base32, context)) {
+            return true;
+        }
+        let chain = context.chain.then(Step::Base32);
+        radix::base32(text).next().is_some_and(|bytes| {
+            bytes.len() >= MIN_MASKED && self.guess_field(&bytes, context.with_chain(&chain))
+        })
     }
 
     /// Looks for base45. Returns whether the text is in it.
@@ -115,12 +130,6 @@ impl Engine<'_> {
 
     /// Looks for base64 in a form that is not the usual one. Returns whether the text is in it.
     fn unusual_base64(&mut self, text: &str, context: Context<'_>) -> bool {
-        if let Some(joined) = base64::without_spaces(text)
-            && let Some(decoded) = base64::whole(&joined, context.truncated)
-            && self.base64_content(&decoded, text.len(), context)
-        {
-            return true;
-        }
         base64::with_marks(text, context.truncated).any(|decoded| {
             let bytes = &*decoded.bytes;
             let is_known = self.charge_work(bytes.len())
@@ -265,6 +274,7 @@ impl Engine<'_> {
                             && std::str::from_utf8(bytes).is_ok_and(xml::starts)
                         || binary::is_document(bytes, truncated)
                         || binary::header_len(bytes, truncated).is_some()
+                        || text::holds_address(bytes)
                 }
             }
     }
@@ -276,7 +286,86 @@ impl Engine<'_> {
         const MIN_TEXT: usize = 16;
         let is_text = text::as_text(bytes, truncated).is_some();
         let has_known_start = [&b"http"[..], b"{\"", b"[{"].iter().any(|s| bytes.starts_with(s));
-        (!is_text || bytes.len() >= MIN_TEXT || has_known_start)
+        (!is_text || bytes.len() >= MIN_TEXT || has_known_start || text::is_host(bytes))
             && self.is_plausible(bytes, truncated)
+    }
+
+    /// Looks for hexadecimal digits among other characters. Returns whether any were read.
+    pub(super) fn hex_within(&mut self, text: &str, context: Context<'_>) -> bool {
+        let mut any = false;
+        for digits in text::hex_runs(text).filter(|digits| digits.len() < text.len()) {
+            let truncated = context.truncated && text.ends_with(digits);
+            let here = Context { truncated, ..context };
+            if let Some(decoded) = text::hex_decode(digits, truncated)
+                && self.charge_work(decoded.len())
+                && self.is_plausible_hex(&decoded, truncated)
+            {
+                any = true;
+                self.decoded(&decoded, digits.len(), Step::Hex, here, DOCUMENT);
+            }
+        }
+        any
+    }
+
+    /// Looks for an encoding whose characters are in groups of the same length. Returns whether
+    /// the text is in one.
+    pub(super) fn groups(&mut self, text: &str, context: Context<'_>) -> bool {
+        let Some(joined) = groups::join(text).filter(|joined| self.charge_work(joined.len()))
+        else {
+            return false;
+        };
+        if let Some(decoded) = text::hex_decode(&joined, context.truncated)
+            && self.is_plausible_hex(&decoded, context.truncated)
+        {
+            self.decoded(&decoded, text.len(), Step::Hex, context, DOCUMENT);
+            return true;
+        }
+        if self.base32(&joined, context) {
+            return true;
+        }
+        base64::whole(&joined, context.truncated).is_some_and(|decoded| {
+            self.is_plausible(&decoded.bytes, context.truncated)
+                && self.base64_content(&decoded, text.len(), context)
+        })
+    }
+
+    /// Looks for an encoding in the name of a field. Returns whether it is in one.
+    pub(in crate::content) fn encoded_name(&mut self, name: &str, context: Context<'_>) {
+        const MIN: usize = 20;
+        let name = match name.get(..2) {
+            Some(mark) if mark.eq_ignore_ascii_case("x-") => &name[2..],
+            _ => name,
+        };
+        let is_digit = |b: u8| b.is_ascii_alphanumeric() || b"+/=_-".contains(&b);
+        if name.len() < MIN || !name.bytes().all(is_digit) || !self.charge_work(name.len()) {
+            return;
+        }
+        let context = Context { key: None, truncated: false, ..context };
+        if let Some(decoded) = text::hex_decode(name, false)
+            && self.is_plausible_hex(&decoded, false)
+        {
+            self.decoded(&decoded, name.len(), Step::Hex, context, DOCUMENT);
+        } else if !self.base32(name, context)
+            && let Some(decoded) = base64::whole(name, false)
+            && self.is_plausible(&decoded.bytes, false)
+        {
+            self.base64_content(&decoded, name.len(), context);
+        }
+    }
+
+    /// Reads the pieces of a text that was divided over several fields.
+    pub(in crate::content) fn joined(&mut self, pieces: Option<String>, context: Context<'_>) {
+        let Some(text) = pieces.filter(|text| self.charge_work(text.len())) else {
+            return;
+        };
+        let is_known = base64::has_encoded_start(&text)
+            || text::hex_decode(&text, context.truncated)
+                .is_some_and(|bytes| base64::has_known_start(&bytes))
+            || radix::base32(&text).any(|bytes| base64::has_known_start(&bytes))
+            || self.known.iter().any(|known| text.contains(known));
+        if is_known {
+            let context = Context { key: None, ..context };
+            self.decoded(text.as_bytes(), text.len(), Step::Joined, context, DOCUMENT);
+        }
     }
 }

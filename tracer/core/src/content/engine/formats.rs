@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::{Context, DOCUMENT, Engine, Role};
 use crate::content::{
     archive::{self, Entry, Method},
-    armour,
+    armour, base64,
     chain::{Coding, Step},
     compress::End,
     frames::Frame,
@@ -15,7 +15,7 @@ use crate::content::{
     pairs, plist, sqlite,
     strings::{self, Prefix},
     text::{self, run_ranges},
-    xml,
+    wide, xml,
 };
 
 impl Engine<'_> {
@@ -165,24 +165,38 @@ impl Engine<'_> {
         context: Context<'_>,
         step: impl for<'p> Fn(&'p crate::content::Path<'p>) -> Step<'p>,
     ) {
-        let Some(decoded) = numbers.decode() else {
-            return;
-        };
-        let bytes = &*decoded.bytes;
         let path = numbers.path();
         let outer = context.chain.then(step(&path));
         let key = path.last_key().or(context.key);
         let here = Context { chain: &outer, key, container: numbers.container(), truncated };
+        if let Some(texts) = numbers.texts() {
+            self.lists(texts, here);
+            return;
+        }
+        let Some(decoded) = numbers.decode() else {
+            return;
+        };
+        let bytes = &*decoded.bytes;
         if !self.charge_work(bytes.len()) {
             return;
         }
+        // Units of two bytes are characters, too, so only a known start shows them.
+        for bytes in numbers.alternatives() {
+            if base64::has_known_start(&bytes) && self.is_plausible(&bytes, truncated) {
+                return self.decoded(&bytes, numbers.written(), Step::Bytes, here, DOCUMENT);
+            }
+        }
         if self.is_plausible(bytes, truncated) {
-            self.decoded(bytes, numbers.written(), Step::Bytes, here, DOCUMENT);
-        } else if decoded.is_bytes && numbers::is_random(bytes) {
-            let chain = outer.then(Step::Bytes);
-            if !self.guess_field(bytes, here.with_chain(&chain)) {
+            return self.decoded(bytes, numbers.written(), Step::Bytes, here, DOCUMENT);
+        }
+        let chain = outer.then(Step::Bytes);
+        let inside = here.with_chain(&chain);
+        if decoded.is_bytes && numbers::is_random(bytes) {
+            if !self.guess_field(bytes, inside) {
                 self.count_opaque(numbers.written());
             }
+        } else if decoded.is_bytes {
+            self.digest(bytes, inside);
         }
     }
 
@@ -313,6 +327,10 @@ impl Engine<'_> {
     pub(in crate::content) fn runs(&mut self, bytes: &[u8], context: Context<'_>, step: Step<'_>) {
         if !self.charge_work(bytes.len()) {
             return;
+        }
+        for text in wide::runs(bytes) {
+            let chain = context.chain.then(Step::Utf16);
+            self.text(&text, context.with_chain(&chain), Role::Field);
         }
         let mut read = 0;
         let mut name: Option<(Cow<'_, str>, usize)> = None;

@@ -7,6 +7,7 @@ use crate::content::{
     form, json,
     label::{Label, codings},
     multipart::{self, Part},
+    pieces::Pieces,
     request::is_data,
     tree::{End, Leaves as _, is_address},
 };
@@ -95,6 +96,7 @@ impl Engine<'_> {
         step: impl for<'n> Fn(&'n str) -> Step<'n>,
     ) {
         let bytes = bytes.strip_prefix(b"?").unwrap_or(bytes);
+        let mut pieces = Pieces::default();
         for pair in form::pairs(bytes) {
             if self.exhausted() {
                 break;
@@ -114,7 +116,16 @@ impl Engine<'_> {
                 Some(outer) => outer.then(step(&name)),
                 None => Chain::new(step(&name)),
             };
-            self.look(&value, Context { chain: &chain, key, container, truncated }, Role::Field);
+            let here = Context { chain: &chain, key, container, truncated };
+            self.encoded_name(&name, here);
+            let joined = pieces.add(&name, &value);
+            self.joined(joined, here);
+            self.look(&value, here, Role::Field);
+        }
+        if let Some(joined) = pieces.take() {
+            let chain = outer.map_or_else(|| Chain::new(step("")), |outer| outer.then(step("")));
+            let here = Context { chain: &chain, key: None, container, truncated };
+            self.joined(Some(joined), here);
         }
     }
 
@@ -136,6 +147,7 @@ impl Engine<'_> {
     /// Reads the parts of a multipart body.
     pub(super) fn multipart(&mut self, bytes: &[u8], boundary: &[u8], context: Context<'_>) {
         let container = self.container();
+        let mut pieces = Pieces::default();
         for (i, part) in multipart::parts(bytes, boundary).enumerate() {
             if self.exhausted() {
                 break;
@@ -164,8 +176,11 @@ impl Engine<'_> {
             // Only the end of the known bytes can truncate a part.
             let here =
                 Context { chain: &chain, key: Some(&name), container, truncated: part.truncated };
+            let joined = pieces.add(&name, part.content);
+            self.joined(joined, here);
             self.part(&part, here);
         }
+        self.joined(pieces.take(), context);
     }
 
     fn part(&mut self, part: &Part<'_>, context: Context<'_>) {
