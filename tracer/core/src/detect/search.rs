@@ -55,6 +55,16 @@ const METADATA: &str = "metadata";
 /// The class of a latitude and a longitude in two fields.
 const COORDINATES: &str = "coordinates";
 
+/// Names of engines in `User-Agent`. Programs that only claim to be compatible with Mozilla name
+/// none.
+const ENGINES: [&[u8]; 4] = [b"Gecko/", b"AppleWebKit/", b"Trident/", b"Presto/"];
+
+/// Reports whether a `User-Agent` is that of a browser.
+fn is_browsers(agent: &[u8]) -> bool {
+    agent.starts_with(b"Mozilla/5.0")
+        && ENGINES.iter().any(|name| memchr::memmem::find(agent, name).is_some())
+}
+
 /// The spot of a URL in a value, which determines its role.
 #[derive(Clone, Copy)]
 struct Spot<'a> {
@@ -128,9 +138,7 @@ impl<'a> Search<'a> {
                 .header("content-type")
                 .and_then(|it| std::str::from_utf8(it).ok())
                 .is_some_and(|it| lexicon.roles.is_no_report_type(it)),
-            of_browser: request
-                .header("user-agent")
-                .is_some_and(|agent| agent.starts_with(b"Mozilla/5.0")),
+            of_browser: request.header("user-agent").is_some_and(is_browsers),
             pages_in_reports: Vec::new(),
         }
     }

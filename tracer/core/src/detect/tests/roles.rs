@@ -113,11 +113,18 @@ fn words_of_many_services_show_a_report_of_browsers_only() {
     let body = r#"{"url":"https://news.example.org/a"}"#;
     assert_role(UrlRole::Unknown, "/v1/events", "", body);
     let length = body.len();
-    let request = format!(
-        "POST /v1/events HTTP/1.1\r\nHost: api.vendor.test\r\nUser-Agent: Mozilla/5.0 (X11)\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
-    );
-    assert_eq!(find(request.as_bytes()).list[0].role, Some(UrlRole::Page));
+    for (agent, role) in [
+        ("Mozilla/5.0 (X11) AppleWebKit/537.36", UrlRole::Page),
+        ("Mozilla/5.0 (X11; rv:140.0) Gecko/20100101", UrlRole::Page),
+        ("Mozilla/5.0 (Windows NT 10.0) PowerShell/7.4", UrlRole::Unknown),
+        ("Mozilla/5.0 (compatible; bot/2.1)", UrlRole::Unknown),
+    ] {
+        let request = format!(
+            "POST /v1/events HTTP/1.1\r\nHost: api.vendor.test\r\nUser-Agent: {agent}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        assert_eq!(find(request.as_bytes()).list[0].role, Some(role), "{agent}");
+    }
 }
 
 #[test]

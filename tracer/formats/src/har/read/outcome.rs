@@ -100,7 +100,7 @@ const ANSWER_BLOCKED_WORDS: [&str; 9] = [
 /// Words of reasons for which no connection came about: names that were not
 /// found, refused connections, certificates. Errors that also occur after a
 /// request (resets, timeouts, aborts) are not among them.
-const FAILED_WORDS: [&str; 58] = [
+const FAILED_WORDS: [&str; 60] = [
     // Chromium: net/base/net_error_list.h.
     "err_name_",
     "err_dns_",
@@ -160,6 +160,8 @@ const FAILED_WORDS: [&str; 58] = [
     "nodename nor servname",
     "no such host",
     "not resolve",
+    "n't resolve",
+    "failed to connect",
     "couldn't connect",
     "certificate verify failed",
     "self-signed certificate",

@@ -458,6 +458,16 @@ fn requests_that_were_never_sent_are_recognised_as_each_tool_writes_them() {
             json!({"status": "0", "comment": "Could not resolve host: a.test"}),
             NeverSent::Failed,
         ),
+        (
+            &none,
+            json!({"status": 0, "statusText": "Couldn't resolve host name"}),
+            NeverSent::Failed,
+        ),
+        (
+            &none,
+            json!({"status": 0, "statusText": "Failed to connect to a.test port 443"}),
+            NeverSent::Failed,
+        ),
         (&json!({"comment": "Blocked by a rule"}), json!({"status": -1}), NeverSent::Blocked),
     ] {
         assert_eq!(outcome(entry.clone(), response.clone()), Some(reason), "{entry} {response}");
