@@ -230,7 +230,7 @@ fn firefox_discloses_nothing() {
 fn short_audit(
     config: &Value,
     phases: &[(&'static str, u32)],
-) -> Option<tracer_tests::audited::FinishedAudit> {
+) -> Option<audited::FinishedAudit> {
     let extension = variant(config);
     chromium(Some(extension.path())).phases(phases).run()
 }
