@@ -227,10 +227,7 @@ fn firefox_discloses_nothing() {
 
 /// Runs an audit with one page in each of these phases, reported by the extension
 /// as configured.
-fn short_audit(
-    config: &Value,
-    phases: &[(&'static str, u32)],
-) -> Option<audited::FinishedAudit> {
+fn short_audit(config: &Value, phases: &[(&'static str, u32)]) -> Option<audited::FinishedAudit> {
     let extension = variant(config);
     chromium(Some(extension.path())).phases(phases).run()
 }
