@@ -58,6 +58,37 @@ fn plaintext_of_a_boringssl_client_is_read() {
     assert_plaintext_is_read(client, "ssl_write");
 }
 
+/// Each client writes as soon as it has loaded the system's library, whose functions are probed
+/// before.
+#[test]
+fn programs_that_write_at_once_are_read() {
+    const PROGRAMS: usize = 20;
+    if !skip::root() || !openssl::available() {
+        return;
+    }
+    let server = Server::start();
+    let uid = unused_uid();
+    let run = Running::start(&["--uid", &uid.to_string(), "--json", "--show-values"]);
+    for _ in 0..PROGRAMS {
+        let request = std::fs::File::open(corpus::folder().join(REPORT)).expect("a request");
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-connect", server.address()]);
+        client.uid(uid).gid(uid).current_dir("/");
+        client.stdin(request).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(client.status().expect("a client").success());
+    }
+    run.signal(Signal::INT);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let output = lines(&ended.stdout);
+    let alerts = output.iter().filter(|line| is_alert(line)).count();
+    assert_eq!(alerts, PROGRAMS, "{}", ended.stdout);
+    let summary = output.last().expect("a summary");
+    for account in summary["applications"].as_array().expect("applications") {
+        assert_eq!(account["percent_read"], 100, "{summary:#}");
+    }
+}
+
 /// Runs a client that sends its standard input, and checks the alert, whose request was captured at
 /// `hook`.
 fn assert_plaintext_is_read(mut client: Command, hook: &str) {
