@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead as _, IsTerminal as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::Path,
     process::{Child, Command as Process, Stdio},
     thread,
     time::{Duration, Instant},
@@ -117,7 +118,9 @@ impl Actions {
             process.uid(user.uid).gid(user.gid);
             process.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
             process.envs(self.desktop.variables());
-            process.current_dir(&user.home);
+            // Users of services have homes that do not exist.
+            let home = Path::new(&user.home);
+            process.current_dir(if home.is_dir() { home } else { Path::new("/") });
         }
         process
     }
