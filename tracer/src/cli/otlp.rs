@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(outcome(2, 0, 0, "was slow"), "2 records accepted by the collector");
         assert_eq!(
             outcome(2, 3, 4, "no room\n"),
-            "2 records accepted by the collector, 3 refused, 4 not sent: no room\\n"
+            "2 records accepted by the collector, 3 refused, 4 not sent: no room\\u{a}"
         );
     }
 }
