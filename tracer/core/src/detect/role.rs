@@ -31,6 +31,8 @@ pub(super) struct RoleTable {
     /// Words that count in requests of programs that call themselves browsers.
     browsers_report_paths: HashSet<Name>,
     report_within: HashSet<Name>,
+    /// Values in lower case.
+    report_values: HashSet<String>,
     no_report_paths: HashSet<Name>,
     /// Media types in lower case.
     no_report_types: HashSet<String>,
@@ -87,6 +89,8 @@ impl RoleTable {
             };
             paths.extend(compiled(&entry.path));
             table.report_within.extend(compiled(&entry.within));
+            let values = entry.values.iter();
+            table.report_values.extend(values.map(|it| it.as_str().to_ascii_lowercase()));
         }
         table
     }
@@ -96,6 +100,17 @@ impl RoleTable {
     pub(super) fn is_report_path(&self, path: &str, of_browser: bool) -> bool {
         has_word_of(&self.report_paths, path)
             || of_browser && has_word_of(&self.browsers_report_paths, path)
+    }
+
+    /// Reports whether the value of a field shows that a request reports.
+    pub(super) fn is_report_value(&self, value: &Value<'_>) -> bool {
+        /// No value in the rules is longer.
+        const MAX_LENGTH: usize = 40;
+        let text = value.text;
+        value.key.is_some()
+            && !value.truncated
+            && (4..=MAX_LENGTH).contains(&text.len())
+            && self.report_values.contains(&*text.to_ascii_lowercase())
     }
 
     /// Reports whether a request's path shows that its words are not those of a report.

@@ -208,6 +208,7 @@ impl<'a> Search<'a> {
         if value.chain.last() == Step::Metadata {
             return;
         }
+        self.shows_report(self.lexicon.roles.is_report_value(value));
         self.classify_by_name(value, has_url);
     }
 

@@ -72,6 +72,7 @@ fn http2(path: &str, body: &str) -> Vec<u8> {
         tokio::spawn(connection);
         let request = http::Request::post(format!("https://collector.example{path}"))
             .header("content-type", "application/json")
+            .header("user-agent", "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36")
             .body(())
             .unwrap();
         let (_response, mut stream) = sender.send_request(request, false).unwrap();

@@ -62,6 +62,9 @@ pub struct ReportSign {
     /// Names of which one must enclose the URL.
     #[serde(default)]
     pub within: Vec<Text>,
+    /// Values of which a field must have one, in any case.
+    #[serde(default)]
+    pub values: Vec<Text>,
     /// Set if the sign counts only in requests of programs that call themselves browsers,
     /// because other services have such words as well.
     #[serde(default)]

@@ -128,6 +128,18 @@ fn words_of_many_services_show_a_report_of_browsers_only() {
 }
 
 #[test]
+fn the_name_of_a_page_view_shows_a_report() {
+    let page = r#""url":"https://news.example.org/a""#;
+    for event in ["page_view", "$pageview", "Page Viewed"] {
+        assert_role(UrlRole::Page, "/x", "", &format!(r#"{{{page},"name":"{event}"}}"#));
+        assert_role(UrlRole::Page, "/x", "", &format!(r#"{{"type":"{event}",{page}}}"#));
+    }
+    for event in ["view", "page_views_enabled", "push"] {
+        assert_role(UrlRole::Unknown, "/x", "", &format!(r#"{{"name":"{event}",{page}}}"#));
+    }
+}
+
+#[test]
 fn words_show_no_report_where_other_services_use_them() {
     let body = r#"{"events":[{"url":"https://news.example.org/a"}]}"#;
     for target in ["/webhook/events", "/calendars/1/events", "/repos/a/b/events"] {
