@@ -77,7 +77,8 @@ fn short_processes_with_long_arguments_cost_little() {
 /// An application that maps many libraries used up the descriptors of the run.
 #[test]
 fn many_libraries_of_one_application_do_not_hide_another() {
-    const COPIES: usize = 60;
+    // With two probes in each.
+    const COPIES: usize = 80;
     let library = Path::new("/usr/lib/x86_64-linux-gnu/libssl.so.3");
     if !skip::root() || !openssl::available() || !skip::met(library.exists(), "libssl.so.3") {
         return;
