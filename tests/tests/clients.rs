@@ -3,9 +3,9 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -47,7 +47,7 @@ fn curl_is_read_through_openssl() {
         hook: "ssl_write_internal",
         host: COLLECTOR,
         method: "POST",
-        path: |_| "/report".into(),
+        path: |_| "/collect".into(),
         chain: "body > form:page",
         arguments: |web, page| {
             let field = format!("page={page}");
@@ -65,7 +65,7 @@ fn wget_is_read_through_gnutls() {
         hook: "gnutls_record_send",
         host: COLLECTOR,
         method: "POST",
-        path: |_| "/report".into(),
+        path: |_| "/collect".into(),
         chain: "body > json.page",
         arguments: |web, page| {
             vec![
@@ -88,7 +88,7 @@ fn w3m_is_read_through_openssl() {
         hook: "ssl_write_internal",
         host: COLLECTOR,
         method: "GET",
-        path: |page| format!("/report?page={}", page.replace(':', "%3A").replace('/', "%2F")),
+        path: |page| format!("/collect?page={}", page.replace(':', "%3A").replace('/', "%2F")),
         chain: "query:page",
         arguments: |web, _| {
             vec!["-dump".into(), "-o".into(), format!("ssl_ca_file={}", web.ca().display())]
@@ -134,12 +134,13 @@ fn program_that_does_not_call_ssl_write_is_read_where_it_encrypts() {
         Running::start(&["--uid", &uid.to_string(), "--json", "--show-values", "--verbose"]);
     let request = Request {
         method: "POST".into(),
-        authority: web.authority("localhost"),
-        path: format!("/report?page={}", PAGE.replace(':', "%3A").replace('/', "%2F")),
+        authority: web.authority(COLLECTOR),
+        path: format!("/collect?page={}", PAGE.replace(':', "%3A").replace('/', "%2F")),
     };
-    let mut client = Command::new("python3");
-    client.arg(script).args([module, ca]).arg(web.url("localhost", &request.path));
-    client.uid(uid).gid(uid).current_dir("/").stdin(Stdio::piped());
+    let hosts = names::write_hosts(folder.path());
+    let mut client = names::command(&hosts, Some(uid), "python3");
+    client.arg(script).args([module, ca]).arg(web.url(COLLECTOR, &request.path));
+    client.current_dir("/").stdin(Stdio::piped());
     let mut client = client.spawn().expect("Python");
     let probed = |line: &str| line.contains("reading ") && line.contains("wreq.abi3.so");
     run.expect_stderr(probed, Duration::from_secs(90), "the module is not probed");
@@ -191,7 +192,7 @@ fn assert_go_is_read(build: &str, protocol: Protocol) {
     let hosts = names::write_hosts(folder.path());
     let output = names::command(&hosts, None, program.to_str().expect("a path in UTF-8"))
         .arg("version")
-        .env("BAZELISK_BASE_URL", web.url(COLLECTOR, &format!("/report?{query}")))
+        .env("BAZELISK_BASE_URL", web.url(COLLECTOR, &format!("/collect?{query}")))
         .env("BAZELISK_HOME", folder.path())
         .env("SSL_CERT_FILE", web.ca())
         .env("USE_BAZEL_VERSION", "7.0.0")
@@ -203,7 +204,7 @@ fn assert_go_is_read(build: &str, protocol: Protocol) {
     let request = Request {
         method: "GET".into(),
         authority: web.authority(COLLECTOR),
-        path: format!("/report?{query}/7.0.0/bazel-7.0.0-linux-x86_64"),
+        path: format!("/collect?{query}/7.0.0/bazel-7.0.0-linux-x86_64"),
     };
     assert!(web.wait_for(std::slice::from_ref(&request)).contains(&request), "{said}");
     let alert = run.wait_for_json(is_alert);
