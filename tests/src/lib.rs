@@ -43,6 +43,7 @@ pub mod peer;
 pub mod private;
 pub mod recorder;
 pub mod reports;
+#[cfg(feature = "schemas")]
 pub mod schema;
 pub mod sender;
 pub mod skip;

@@ -1,29 +1,25 @@
 //! The published JSON Schemas, against which real output is checked.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jsonschema::Validator;
 use serde_json::Value;
 
-/// Names of the schemas.
-pub const NAMES: [&str; 6] = ["alerts", "decode", "doctor", "locate", "report", "status"];
+/// Names and texts of the schemas. They are embedded for guests, which have no clone.
+const SCHEMAS: [(&str, &str); 6] = [
+    ("alerts", include_str!("../../docs/schema/alerts.json")),
+    ("decode", include_str!("../../docs/schema/decode.json")),
+    ("doctor", include_str!("../../docs/schema/doctor.json")),
+    ("locate", include_str!("../../docs/schema/locate.json")),
+    ("report", include_str!("../../docs/schema/report.json")),
+    ("status", include_str!("../../docs/schema/status.json")),
+];
 
 static VALIDATORS: LazyLock<BTreeMap<&str, Validator>> =
-    LazyLock::new(|| NAMES.iter().map(|name| (*name, validator(name))).collect());
+    LazyLock::new(|| SCHEMAS.map(|(name, text)| (name, validator(name, text))).into());
 
-/// Returns the file of a schema.
-pub fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema").join(format!("{name}.json"))
-}
-
-fn validator(name: &str) -> Validator {
-    let text = fs::read_to_string(path(name)).expect("a schema");
-    let schema: Value = serde_json::from_str(&text).expect("JSON");
+fn validator(name: &str, text: &str) -> Validator {
+    let schema: Value = serde_json::from_str(text).expect("JSON");
     jsonschema::validator_for(&schema).unwrap_or_else(|err| panic!("{name}: {err}"))
 }
 
