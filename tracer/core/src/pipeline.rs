@@ -475,7 +475,8 @@ impl Pipeline {
         let certain = derived_host.as_ref().filter(|host| host.from == HostSource::ServerName);
         let site = host.or(certain.map(|host| &host.name[..])).and_then(Site::from_host);
         let visits = self.judge.visits(&application);
-        let context = Context { initiator, site: site.as_ref(), visits };
+        let is_browser = browser.is_some();
+        let context = Context { initiator, site: site.as_ref(), visits, is_browser };
         let findings = self.detector.find_again(request, &context, &mut self.memo);
         DecodedRequest {
             number: self.totals.requests,

@@ -249,8 +249,12 @@ pub(super) fn detect(input: &[u8]) -> u64 {
     let site = Site::from_host("collector.example");
     let mut work = input.len() as u64;
     for request in parse_http1(&request).0 {
-        let context =
-            Context { initiator: initiator(&request), site: site.as_ref(), visits: visits() };
+        let context = Context {
+            initiator: initiator(&request),
+            site: site.as_ref(),
+            visits: visits(),
+            is_browser: false,
+        };
         let findings = detector().find_in_context(&request, &context);
         work += charged(&findings.report, &limits, 0);
     }

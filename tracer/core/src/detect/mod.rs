@@ -79,8 +79,12 @@ impl Detector {
         let host = request.authority.as_deref().map(host_of_authority);
         let site = host.and_then(Site::from_host);
         let visits = Visits::default();
-        let context =
-            Context { initiator: initiator(request), site: site.as_ref(), visits: &visits };
+        let context = Context {
+            initiator: initiator(request),
+            site: site.as_ref(),
+            visits: &visits,
+            is_browser: false,
+        };
         self.find_in_context(request, &context)
     }
 
@@ -118,6 +122,8 @@ pub struct Context<'a> {
     pub site: Option<&'a Site>,
     /// The visits of the sending application.
     pub visits: &'a Visits,
+    /// Set if the sending application is known to be a browser, whatever its `User-Agent` says.
+    pub is_browser: bool,
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
         context: &Context<'a>,
         request: &Request,
     ) -> Self {
-        let Context { initiator, site, visits } = *context;
+        let Context { initiator, site, visits, is_browser } = *context;
         Self {
             vocabularies,
             lexicon,
@@ -138,7 +138,7 @@ impl<'a> Search<'a> {
                 .header("content-type")
                 .and_then(|it| std::str::from_utf8(it).ok())
                 .is_some_and(|it| lexicon.roles.is_no_report_type(it)),
-            of_browser: request.header("user-agent").is_some_and(is_browsers),
+            of_browser: is_browser || request.header("user-agent").is_some_and(is_browsers),
             pages_in_reports: Vec::new(),
         }
     }

@@ -180,6 +180,27 @@ fn a_report_over_http2_and_tls_is_found() {
     assert_eq!(account.servers.list()[0].name, "www.example.org");
 }
 
+/// Browsers also send with libraries of their platform, which name themselves.
+#[test]
+fn a_browser_may_report_with_the_library_of_its_platform() {
+    let body = format!(r#"{{"url":"{URL}"}}"#);
+    let request = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: collector.example\r\nUser-Agent: okhttp/4.12.0\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let alerts = |browser: Option<&str>| {
+        let mut pipeline = Pipeline::new(&Knowledge::default());
+        assert!(browser.is_none_or(|name| pipeline.assume(name)));
+        let mut out = Vec::new();
+        let mut socket = Socket::new(1, Transport::Tcp, "192.0.2.1:80");
+        pipeline.push(socket.whole(request.as_bytes()), &mut out);
+        pipeline.finish(&mut out);
+        pipeline.totals().alerts
+    };
+    assert_eq!((alerts(Some("Mi Browser")), alerts(None)), (1, 0));
+}
+
 /// Firefox's connections have a layer of NSPR even without TLS.
 #[test]
 fn a_send_in_clear_text_through_a_library_is_one_request() {

@@ -75,8 +75,12 @@ fn a_visited_page_shows_that_a_space_belongs_to_the_url() {
         let (requests, _) = parse_http1(request.as_bytes());
         let site = Site::from_host("c.test");
         let request = requests.first().expect("a request");
-        let context =
-            Context { initiator: initiator(request), site: site.as_ref(), visits: &visits };
+        let context = Context {
+            initiator: initiator(request),
+            site: site.as_ref(),
+            visits: &visits,
+            is_browser: false,
+        };
         let list = DETECTOR.find_in_context(request, &context).list.into_iter();
         list.map(|it| it.value).collect::<Vec<_>>()
     };

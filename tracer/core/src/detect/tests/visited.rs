@@ -9,7 +9,8 @@ const PAGE: &str = "https://news.example.org/politics/story-42?q=private";
 fn find_with_visits(request: &Request, visits: &Visits) -> Findings {
     let host = request.authority.as_deref().map(host_of_authority);
     let site = host.and_then(Site::from_host);
-    let context = Context { initiator: initiator(request), site: site.as_ref(), visits };
+    let context =
+        Context { initiator: initiator(request), site: site.as_ref(), visits, is_browser: false };
     DETECTOR.find_in_context(request, &context)
 }
 
