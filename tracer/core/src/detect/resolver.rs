@@ -12,6 +12,9 @@ use crate::finding::Lifetime;
 /// `mp_idfa`. Shorter ones are ambiguous.
 const MIN_SINGLE_WORD: usize = 4;
 
+/// No known name has more words than this. Decoded text can be a name of thousands.
+const MAX_WORDS: usize = 8;
+
 /// Resolves the names of consecutive values to their meaning. It keeps what a value
 /// says about its neighbours: their name, or the kind of the object that holds them.
 #[derive(Debug, Default)]
@@ -241,7 +244,8 @@ fn in_parts<'l>(lexicon: &'l Lexicon, key: &str) -> Option<&'l Meaning> {
 /// `td_client_id`, `named_user_id`.
 fn with_prefix<'l>(lexicon: &'l Lexicon, key: &str) -> Option<&'l Meaning> {
     let words: Vec<&str> = camel_case_words(key).collect();
-    let at = (1..words.len()).find_map(|at| {
+    let longest = words.len().saturating_sub(MAX_WORDS).max(1);
+    let at = (longest..words.len()).find_map(|at| {
         let (_, name) = words.split_at(at);
         let joined = name.iter().try_fold(Name::START, |joined, word| joined.join(word))?;
         let meaning = lexicon.meaning(joined)?;
