@@ -138,7 +138,8 @@ fn program_that_does_not_call_ssl_write_is_read_where_it_encrypts() {
         path: format!("/collect?page={}", PAGE.replace(':', "%3A").replace('/', "%2F")),
     };
     let hosts = names::write_hosts(folder.path());
-    let mut client = names::command(&hosts, Some(uid), "python3");
+    // Debian's: another one may be in a folder that only root can enter.
+    let mut client = names::command(&hosts, Some(uid), "/usr/bin/python3");
     client.arg(script).args([module, ca]).arg(web.url(COLLECTOR, &request.path));
     client.current_dir("/").stdin(Stdio::piped());
     let mut client = client.spawn().expect("Python");
