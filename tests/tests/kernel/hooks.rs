@@ -201,7 +201,10 @@ fn interleaved_sends_are_separate_records() {
     let records = all.records();
     for (hook, records) in &records {
         let lengths: Vec<_> = records.iter().map(|record| record.len).collect();
-        assert_eq!(lengths, [Some(LEN); 6], "{hook}");
+        // The sender sends the rest of a send that the kernel has cut short.
+        let whole = lengths.iter().filter(|len| **len == Some(LEN)).count();
+        let rests = lengths.iter().filter(|len| **len < Some(LEN)).count();
+        assert!(whole == 6 && rests < 6 && whole + rests == lengths.len(), "{hook}: {lengths:?}");
     }
 }
 
