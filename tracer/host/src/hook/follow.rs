@@ -129,16 +129,27 @@ impl Programs {
     }
 }
 
-/// Loads the programs for probes, to be attached later.
+/// Loads the programs for probes, to be attached later. If a kernel refuses one, its functions
+/// cannot be probed, which is reported for each file that has them.
+///
+/// # Errors
+/// If the kernel refuses all of them.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
     // Two functions can share their programs.
     let programs: BTreeSet<_> =
         Name::ALL.into_iter().flat_map(|name| Programs::of(name).names()).collect();
-    for program in programs {
-        let program = uprobe(ebpf, program)?;
-        super::retry(|| program.load())?;
+    let (mut loaded, mut refused) = (0, None);
+    for name in programs {
+        let program = uprobe(ebpf, name)?;
+        match super::retry(|| program.load()) {
+            Ok(()) => loaded += 1,
+            Err(err) => {
+                log::warn!("the kernel refused the program {name}: {err}");
+                refused = refused.or(Some(err));
+            }
+        }
     }
-    Ok(())
+    refused.filter(|_| loaded == 0).map_or(Ok(()), Err)
 }
 
 pub(super) fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProgramError> {
