@@ -20,7 +20,7 @@ use crate::{
     counters::count,
     kernel::{Memory as _, Task, User},
     key::object_key,
-    record::{RECORDS, describe_sender},
+    record::{Bounded, RECORDS, describe_plaintext},
     scope::{self, WatchedProcess},
     tls,
 };
@@ -302,33 +302,6 @@ struct Slot<const N: usize> {
     payload: [u8; N],
 }
 
-/// A length of at most `N`, kept in memory.
-///
-/// The verifier of Linux 5.10 forgets the bounds of a number that the compiler spills to the
-/// stack, so the length is loaded and compared right before its use.
-struct Bounded<'a, const N: usize>(&'a u32);
-
-impl<'a, const N: usize> Bounded<'a, N> {
-    #[inline(always)]
-    fn new(memory: &'a mut u32, len: u64) -> Self {
-        // SAFETY: a reference is valid.
-        unsafe { core::ptr::write_volatile(memory, len.min(N as u64) as u32) };
-        Self(memory)
-    }
-
-    /// Copies this many bytes; returns false if they cannot be read. `to` must have `N` bytes.
-    #[inline(always)]
-    fn copy(self, from: User, to: *mut u8) -> bool {
-        // SAFETY: a reference is valid.
-        let len = unsafe { core::ptr::read_volatile(self.0) };
-        if len > N as u32 {
-            return false;
-        }
-        // SAFETY: `len` is at most N.
-        unsafe { from.copy_to(to, len) }
-    }
-}
-
 /// Puts a packet into the ring buffer.
 #[inline(always)]
 fn submit<const N: usize>(hook: u8, process: WatchedProcess, key: u64, call: &Call, head: u64) {
@@ -340,17 +313,7 @@ fn submit<const N: usize>(hook: u8, process: WatchedProcess, key: u64, call: &Ca
     let slot = entry.as_mut_ptr();
     // SAFETY: the entry belongs to this program until it is submitted.
     let header = unsafe { &mut (*slot).header };
-    describe_sender(header, hook, process);
-    header.flags = 0;
-    header.key = key;
-    header.tls_key = 0;
-    header.position = 0;
-    header.family = 0;
-    header.protocol = net::QUIC;
-    header.local_port = 0;
-    header.remote_port = 0;
-    header.local_addr = [0; 16];
-    header.remote_addr = [0; 16];
+    describe_plaintext(header, hook, process, key, net::QUIC);
     let len = call.len.min(u64::from(u32::MAX) - SealedHeader::SIZE as u64);
     header.len = len as u32 + SealedHeader::SIZE as u32;
 

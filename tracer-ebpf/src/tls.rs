@@ -21,7 +21,7 @@ use crate::{
     counters::count,
     kernel::{Memory as _, Task, User, thread},
     key::object_key,
-    record::{RECORDS, describe_sender},
+    record::{Bounded, RECORDS, describe_plaintext},
     scope::{self, WatchedProcess},
 };
 
@@ -246,24 +246,12 @@ fn submit_slot<const N: usize>(
     let slot = entry.as_mut_ptr();
     // SAFETY: the entry belongs to this program until it is submitted.
     let header = unsafe { &mut (*slot).header };
-    describe_sender(header, hook, process);
-    header.flags = 0;
-    header.key = call.key;
-    header.tls_key = 0;
-    header.position = 0;
-    header.family = 0;
-    header.protocol = net::TLS;
-    header.local_port = 0;
-    header.remote_port = 0;
-    header.local_addr = [0; 16];
-    header.remote_addr = [0; 16];
+    describe_plaintext(header, hook, process, call.key, net::TLS);
     header.len = accepted.min(u64::from(u32::MAX)) as u32;
-    let want = head.min(N as u64) as u32;
-    // SAFETY: `want` is at most the payload's length.
-    let read = unsafe { User::new(call.buffer).copy_to((&raw mut (*slot).payload).cast(), want) };
-    if read {
-        header.captured = want;
-    } else {
+    let want = Bounded::<N>::new(&mut header.captured, head);
+    // SAFETY: as above.
+    let payload = unsafe { (&raw mut (*slot).payload).cast() };
+    if !want.copy(User::new(call.buffer), payload) {
         header.captured = 0;
         count(Counter::Unreadable);
     }
