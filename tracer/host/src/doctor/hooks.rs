@@ -29,7 +29,16 @@ pub(super) fn check() -> Hooks {
     let probes = test_probes();
     let tls = probes.is_ok();
     checks.push(match probes {
-        Ok(()) => Check::ok(PROBES, "a call of a probed test function was captured"),
+        Ok(rejected) if rejected.is_empty() => {
+            Check::ok(PROBES, "a call of a probed test function was captured")
+        }
+        Ok(rejected) => {
+            let message = format!("the kernel rejected programs: {}", rejected.join(", "));
+            Check::new(PROBES, State::Warning, message).next(
+                "what is encrypted with their functions stays unread; please report `uname -r` and \
+                 the first lines of `tracer run --verbose`",
+            )
+        }
         Err(err) => Check::new(PROBES, State::Warning, failure(&err)).next(
             "encrypted traffic stays unread: the kernel needs CONFIG_UPROBES and \
              CONFIG_BPF_EVENTS",

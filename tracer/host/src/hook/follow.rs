@@ -129,27 +129,29 @@ impl Programs {
     }
 }
 
-/// Loads the programs for probes, to be attached later. If a kernel refuses one, its functions
-/// cannot be probed, which is reported for each file that has them.
+/// Loads the programs for probes, to be attached later. Returns the names of those that the
+/// kernel rejects: their functions cannot be probed, which is reported for each file that has
+/// them.
 ///
 /// # Errors
-/// If the kernel refuses all of them.
-pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
+/// If the kernel rejects all of them.
+pub(super) fn load(ebpf: &mut Ebpf) -> Result<Vec<&'static str>, ProgramError> {
     // Two functions can share their programs.
     let programs: BTreeSet<_> =
         Name::ALL.into_iter().flat_map(|name| Programs::of(name).names()).collect();
-    let (mut loaded, mut refused) = (0, None);
+    let count = programs.len();
+    let mut rejected = Vec::new();
     for name in programs {
         let program = uprobe(ebpf, name)?;
-        match super::retry(|| program.load()) {
-            Ok(()) => loaded += 1,
-            Err(err) => {
-                log::warn!("the kernel refused the program {name}: {err}");
-                refused = refused.or(Some(err));
+        if let Err(err) = super::retry(|| program.load()) {
+            rejected.push(name);
+            if rejected.len() == count {
+                return Err(err);
             }
+            log::warn!("the kernel rejected the program {name}: {err}");
         }
     }
-    refused.filter(|_| loaded == 0).map_or(Ok(()), Err)
+    Ok(rejected)
 }
 
 pub(super) fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProgramError> {

@@ -12,8 +12,9 @@ use super::{
 };
 use tracer_core::record::Hook;
 
-/// Tests whether probes on TLS libraries work on this machine.
-pub fn test_probes() -> Result<(), HookError> {
+/// Tests whether probes on TLS libraries work on this machine. Returns the names of the programs
+/// that the kernel rejects, although others work.
+pub fn test_probes() -> Result<Vec<&'static str>, HookError> {
     /// Enough for what this process sends in the meantime.
     const RING: u32 = 64 << 10;
 
@@ -23,7 +24,7 @@ pub fn test_probes() -> Result<(), HookError> {
     scope::set_policy(&mut ebpf, &options.watch)?;
     scope::put_in_scope(&mut ebpf, [std::process::id()])?;
     let failed = |source| HookError::Program { name: "for TLS libraries", source };
-    follow::load(&mut ebpf).map_err(failed)?;
+    let rejected = follow::load(&mut ebpf).map_err(failed)?;
     let offset =
         probed_offset().map_err(|source| HookError::Read { path: "/proc/self/maps", source })?;
     for name in ["ssl_write_return", "ssl_write"] {
@@ -45,7 +46,7 @@ pub fn test_probes() -> Result<(), HookError> {
         }
     }
     match records {
-        1 => Ok(()),
+        1 => Ok(rejected),
         _ => Err(HookError::WrongRecords { test: "a call of a probed function", records }),
     }
 }
