@@ -239,7 +239,7 @@ fn assert_alert(client: &Client) {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    // By name: what is sent to this machine itself is no leak.
+    // By name: data sent to this machine itself is not a disclosure.
     let hosts = names::write_hosts(folder.path());
     let trace = folder.path().join("trace");
     let trace = trace.to_str().expect("a path in UTF-8");

@@ -19,7 +19,7 @@ const RECORDED: &str =
 /// Longest time to wait for a picture.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a terminal gets at the end: the first screen again, with a cursor.
+/// The sequences that end the view: the first screen again, with a cursor.
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Runs a command line on a terminal. `act` gets the process that makes the terminal, once it has
@@ -150,7 +150,7 @@ fn notifications_are_shown_seldom_and_as_words() {
     let shown = fs::read_to_string(shown).expect("a notification");
     assert_eq!(shown, "2|tracer: critical alert|-x sent collector.example a page of $(id) <b>|");
 
-    // What is no notification ends it.
+    // A line that is not a notification ends it.
     let mut process = tracer_bin::command(["notify", "--program", "/bin/true"])
         .stdin(Stdio::piped())
         .spawn()

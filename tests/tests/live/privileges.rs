@@ -68,7 +68,7 @@ fn files_of_processes_are_analyzed_without_rights() {
     let own = std::env::current_exe().expect("a path");
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_sender"));
     let own = own.to_str().expect("UTF-8");
-    // There is no file of this name yet, so none is analyzed at the start.
+    // The file does not exist yet, so it cannot be analyzed at the start.
     let later = "analyzed-later";
     let run = Running::start(&["--exe", own, "--exe", later]);
     let is_supervisor = |child: &u32| words(*child).contains(&"--supervise".to_owned());

@@ -319,7 +319,7 @@ fn sdk(consumer: &str, chain: &str) {
     };
     let (uid, collector) = (unused_uid(), peer::collector());
     let uid = uid.to_string();
-    // By name: what is sent to this machine itself is no leak.
+    // By name: data sent to this machine itself is not a disclosure.
     let authority = format!("{COLLECTOR}:{}", collector.port());
     let folder = tempfile::tempdir().expect("a folder");
     let hosts = names::write_hosts(folder.path());

@@ -132,7 +132,7 @@ impl Run {
     /// Number of characters of a run's number that are shown.
     const SHOWN: usize = 12;
 
-    /// Returns the beginning of its number, which tells runs apart.
+    /// Returns the beginning of its number, which distinguishes runs.
     fn short(&self) -> &str {
         self.run.char_indices().nth(Self::SHOWN).map_or(&self.run, |(end, _)| &self.run[..end])
     }

@@ -21,7 +21,7 @@ pub struct Scenario {
     pub browser: Option<String>,
     /// Why its commands do what they shall.
     pub reason: Option<String>,
-    /// Where the browser's options are documented.
+    /// Address of the documentation of the browser's options.
     pub source: Option<String>,
     /// Executables to watch, by name or path.
     #[serde(default)]

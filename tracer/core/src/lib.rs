@@ -40,7 +40,7 @@
 //! let mut outputs = Vec::new();
 //! // The user opens a page …
 //! pipeline.push(sent(1, "GET /page?q=1 HTTP/1.1\r\nHost: visited.example\r\n\r\n"), &mut outputs);
-//! // … and the browser tells another site, in base64.
+//! // … and the browser sends its URL to another site, in base64.
 //! let report = "GET /log?u=aHR0cHM6Ly92aXNpdGVkLmV4YW1wbGUvcGFnZT9xPTE= HTTP/1.1\r\n\
 //!               Host: collector.example\r\n\r\n";
 //! pipeline.push(sent(2, report), &mut outputs);

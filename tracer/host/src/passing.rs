@@ -34,7 +34,7 @@ fn send_any(socket: &UnixStream, files: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives an open file. Returns `None` if there is none with the byte, or the socket was closed.
+/// Receives an open file. Returns `None` if the byte came without a file, or the socket was closed.
 pub(crate) fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -3,7 +3,7 @@
 use http_body_util::Full;
 use hyper::{Request, Uri, body::Bytes, header};
 
-/// Path of logs, if the address has none (OTLP specification, "OTLP/HTTP Request").
+/// Path of logs, for an address without a path (OTLP specification, "OTLP/HTTP Request").
 const PATH: &str = "/v1/logs";
 
 /// The address of a collector, and the header fields for it.

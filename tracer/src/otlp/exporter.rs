@@ -68,7 +68,7 @@ impl Exporter {
         }
     }
 
-    /// Sends lines until there are no more, and returns what became of them.
+    /// Sends lines until the channel is closed, and returns the outcome.
     pub(crate) async fn run(mut self, mut lines: Receiver<String>) -> Outcome {
         let mut next = Instant::now();
         let mut pause = FIRST_PAUSE;
@@ -119,7 +119,7 @@ impl Exporter {
         self.outcome
     }
 
-    /// Adds a line, or counts it as lost if there is no room.
+    /// Adds a line, or counts it as lost if the queue is full.
     fn add(&mut self, line: &str) {
         let Some(record) = record::record(line, SystemTime::now()) else {
             return;
@@ -163,7 +163,7 @@ impl Exporter {
                 tokio::select! {
                     answer = &mut send => break Some(answer),
                     line = lines.recv(), if !has_ended => match line {
-                        // They are counted below if there is no room for them.
+                        // They are counted below if the queue is full.
                         Some(line) if arrived.len() < MAX_WAITING => arrived.push(line),
                         Some(_) => self.outcome.lost += 1,
                         None => {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{client::Client, endpoint::Endpoint, exporter::Exporter};
 
-/// What became of the notices of a run.
+/// The outcome of sending the notices of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// Number of records that the collector accepted.

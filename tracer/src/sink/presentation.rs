@@ -15,7 +15,7 @@ pub enum Presentation {
     Paragraph(Terminal),
 }
 
-/// What the presentation in paragraphs depends on.
+/// The terminal for which paragraphs are formatted.
 #[derive(Debug, Clone)]
 pub struct Terminal {
     /// Number of columns.

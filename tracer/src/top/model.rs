@@ -88,7 +88,7 @@ pub(crate) struct Application {
     pub(crate) count: Count,
     /// Number of bytes that it sent.
     pub(crate) sent: u64,
-    /// Share of the content that was read. `None` if there was none.
+    /// Share of the content that was read. `None` if nothing was sent.
     pub(crate) percent_read: Option<u8>,
     recipients: BTreeMap<String, Recipient>,
     /// Recipients that were removed for lack of room.
@@ -147,11 +147,11 @@ pub(crate) struct Entry {
     pub(crate) occurrences: u64,
     /// The sender: for alerts as precisely as it is known, else the application.
     pub(crate) culprit: String,
-    /// What was sent.
+    /// The request.
     pub(crate) text: String,
     /// Facts about the request: name and value.
     pub(crate) facts: Vec<(&'static str, String)>,
-    /// What it discloses.
+    /// Its findings.
     pub(crate) findings: Vec<Found>,
     /// Number of findings that are not in the list.
     pub(crate) more_findings: u64,
@@ -261,7 +261,7 @@ impl Model {
         self.turn
     }
 
-    /// Returns an application. Removes the one that matters least if there is no room.
+    /// Returns an application. Removes the least important one if the table is full.
     fn application(&mut self, who: &Who) -> &mut Application {
         if self.applications.len() >= MAX_APPLICATIONS && !self.applications.contains_key(who) {
             let least = self.applications.iter().min_by_key(|(_, it)| (it.count.worst, it.turn));
@@ -380,7 +380,7 @@ impl Model {
 }
 
 impl Application {
-    /// Returns a recipient. Removes the one that matters least if there is no room.
+    /// Returns a recipient. Removes the least important one if the table is full.
     fn recipient(&mut self, host: &str) -> &mut Recipient {
         if self.recipients.len() >= MAX_RECIPIENTS && !self.recipients.contains_key(host) {
             let least = self.recipients.iter().min_by_key(|(_, it)| (it.count.worst, it.turn));

@@ -24,7 +24,7 @@ mod variants;
 const PACKAGES: [&str; 8] =
     ["nginx-light", "wrk", "openssl", "iproute2", "tcpdump", "tcpflow", "tshark", "bpftrace"];
 
-/// What to measure.
+/// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Compare tracer with other tools under a load of requests (needs root)

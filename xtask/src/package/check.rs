@@ -23,7 +23,7 @@ const INSTALLED: [&str; 7] = [
     "usr/share/doc/tracer/docs/guides/watch.md",
 ];
 
-/// What the scripts of the packages call.
+/// Commands that the scripts of the packages call.
 const COMMANDS: [&str; 4] = ["sh", "rm", "cat", "sleep"];
 
 /// Builds the packages of a binary for this machine and checks them. Returns what could not be

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 pub(crate) use self::check::check;
 use crate::{arch::Arch, cross::Static, shell, ui::Ui, workspace::Workspace};
 
-/// What a package is made of.
+/// The files of a package.
 struct Contents<'a> {
     workspace: &'a Workspace,
     arch: Arch,

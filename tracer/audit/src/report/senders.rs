@@ -1,4 +1,4 @@
-//! Who sent what: the parts of a browser, and the names that it looked up.
+//! The senders of disclosures (parts of a browser), and the names that it looked up.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ impl DisclosureReport {
             Sender::Browser => "the browser itself".to_owned(),
             Sender::Extension => self.extension_in_words(),
             // Of the requests of pages to others, a report has only those that mention an audit's
-            // page, which itself contacts nobody.
+            // page, which itself contacts no other host.
             Sender::Page if !matches!(self.who, Recipient::Maker { .. }) => {
                 "a script in the page that is not the page's: an extension's or the browser's"
                     .to_owned()

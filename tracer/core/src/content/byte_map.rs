@@ -84,6 +84,7 @@ impl ByteMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::tests::Noise;
 
     const TEXT: &[u8] = b"{\"t\":\"Gr\xc3\xbc\xc3\x9fe\",\"u\":\"https://news.example.org/a?b=c\"}";
 
@@ -97,14 +98,9 @@ mod tests {
             assert_eq!(ByteMap::find(&bytes[..20], true), None, "{map}");
         }
         assert_eq!(ByteMap::find(TEXT, false), None);
-        let mut state = 7u64;
+        let mut noise = Noise::new(7);
         for len in (20..2000).step_by(7) {
-            let random: Vec<u8> = (0..len)
-                .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (state >> 33) as u8
-                })
-                .collect();
+            let random = noise.bytes(len);
             assert_eq!(ByteMap::find(&random, len % 2 == 0), None, "{len}");
         }
     }

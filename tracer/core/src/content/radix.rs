@@ -225,6 +225,7 @@ pub(super) fn base45_of(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::tests::Noise;
 
     const URL: &[u8] = b"https://news.example.org/politics/story-42?q=private";
 
@@ -279,13 +280,7 @@ mod tests {
 
     #[test]
     fn random_text_is_recognised() {
-        let mut state = 1u64;
-        let noise: Vec<u8> = (0..200)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 40) as u8
-            })
-            .collect();
+        let noise = Noise::new(1).bytes(200);
         let base85: String = noise
             .chunks(4)
             .flat_map(|word| {

@@ -24,6 +24,23 @@ use crate::{
 /// The page that the recorded SDKs were made to report.
 const URL: &str = "https://news.example.org/politics/story-42?q=private";
 
+/// Generates bytes without any structure, the same ones in every run.
+pub(super) struct Noise(u64);
+
+impl Noise {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let byte = || {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (self.0 >> 56) as u8
+        };
+        std::iter::repeat_with(byte).take(len).collect()
+    }
+}
+
 /// An owned copy of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {

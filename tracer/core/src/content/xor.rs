@@ -188,6 +188,7 @@ pub(super) fn compressed_keys(bytes: &[u8]) -> impl Iterator<Item = XorKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::tests::Noise;
 
     const PLAIN: &[u8] =
         b"{\"t\":\"Nachrichten \xc3\xbcber\",\"u\":\"https://news.example.org/a?b=c\",\"n\":[1,2]}";
@@ -233,14 +234,9 @@ mod tests {
     fn random_and_plain_bytes_have_no_key() {
         assert_eq!(XorKey::parse(&"01".repeat(33)), None);
         assert_eq!(text_key(PLAIN, false), None);
-        let mut state = 7u64;
+        let mut noise = Noise::new(7);
         for len in (40..2000).step_by(7) {
-            let random: Vec<u8> = (0..len)
-                .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (state >> 33) as u8
-                })
-                .collect();
+            let random = noise.bytes(len);
             assert_eq!(text_key(&random, len % 2 == 0), None, "{len}");
             let repeated = random[..5].repeat(len / 5);
             assert_eq!(text_key(&repeated, false), None, "{len}");

@@ -17,7 +17,7 @@ use crate::{
     record::BootTime,
 };
 
-/// What a value discloses of a visit.
+/// The part of a visit that a value discloses.
 pub(super) struct Disclosed<'v> {
     pub(super) kind: Kind,
     pub(super) class: Option<String>,
@@ -161,7 +161,7 @@ fn host_in_label<'l>(label: &'l str, visits: &Visits, own: Option<&Site>) -> Opt
     named.map(Cow::Borrowed).or_else(|| reversed().map(Cow::Owned))
 }
 
-/// Returns the host whose labels stand in the other order, if there are enough of them.
+/// Returns the host whose labels are in reverse order, if it has enough of them.
 fn reversed_host(labels: &str, separator: char) -> Option<String> {
     let labels: Vec<&str> = labels.split(separator).rev().collect();
     (3..=MAX_WORDS).contains(&labels.len()).then(|| labels.join("."))

@@ -1,4 +1,4 @@
-//! What the pages of a site load, from visit to visit.
+//! The recipients from which the pages of a site load, from visit to visit.
 //!
 //! A script of an extension in a page makes requests in the page's name. No field tells them
 //! from the page's own, but a site that loads from the same recipients on every visit, and then
@@ -35,7 +35,7 @@ struct SiteLoads {
     current: Visit,
 }
 
-/// What the current visit loaded.
+/// Recipients of the current visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visit {
     Nothing,

@@ -206,7 +206,7 @@ pub enum Transport {
     /// The frames of QUIC packets before encryption, each packet in a record of its
     /// own. The addresses can change during a connection.
     Quic,
-    /// What raw, packet and XDP sockets send, and protocols other than TCP and UDP: each send in a
+    /// Data of raw, packet and XDP sockets, and of protocols other than TCP and UDP: each send in a
     /// record of its own, without addresses. It is not read.
     Raw,
 }

@@ -92,7 +92,7 @@ pub(super) struct Hashes {
     texts: HashMap<Arc<str>, Known>,
 }
 
-/// What is known of a text.
+/// A text whose digests are recognised.
 #[derive(Debug, Clone)]
 struct Known {
     form: HashedForm,

@@ -42,7 +42,7 @@ pub(super) fn decode(word: &str) -> [Option<Vec<u8>>; 4] {
 }
 
 /// Removes the separators between hexadecimal digits: those of a UUID, or those between pairs.
-/// Returns `None` if there are none, or other characters.
+/// Returns `None` for an empty text, or one with other characters.
 pub(super) fn without_separators(text: &str) -> Option<String> {
     let is_separator = |c: char| matches!(c, '-' | ':' | ' ');
     let inside = text.trim_matches(['{', '}', '"']);

@@ -147,10 +147,10 @@ fn installed(tgid: u32, reader: &Reader) -> io::Result<Vec<Extension>> {
     if places == Places::default() { Ok(Vec::new()) } else { reader.search(&places, &files) }
 }
 
-/// Where the extensions of a browser are.
+/// The folders of a browser's extensions.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Places {
-    /// Folders of extensions that the browser was told to load.
+    /// Folders of extensions that the browser's command line names.
     unpacked: Vec<PathBuf>,
     profiles: Vec<Profile>,
 }

@@ -167,7 +167,7 @@ impl Actions {
 /// A process and its descendants in the same group.
 struct Group {
     child: Child,
-    /// What it writes to standard error.
+    /// Its output on standard error.
     said: OutputTail,
 }
 

@@ -26,7 +26,7 @@ pub(in crate::cli) struct Installed {
     pub(in crate::cli) is_running: bool,
 }
 
-/// What there is to choose from.
+/// The choices of each question.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Choices {
     pub(super) browsers: Vec<Installed>,
@@ -46,7 +46,7 @@ pub(super) struct Answers {
     pub(super) out: Option<String>,
 }
 
-/// Why there are no answers.
+/// The reason for which the questions were not answered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoAnswer {
     #[error("no known browser is installed; name a program with --exe (see `tracer audit --help`)")]
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!((answers.browser, answers.user.as_deref()), (1, Some("bob")));
         assert_eq!(answers.phases.unwrap(), SHORT);
         assert_eq!(answers.out.as_deref(), Some("my audit"));
-        // Without a choice of users, there is no question.
+        // With a single user, the question is left out.
         let (answers, shown) = asked(&choices(&[]), "2\nfresh, private\n\n");
         assert_eq!(answers.unwrap().phases.unwrap(), [Phase::Fresh, Phase::Private]);
         assert!(!shown.contains("Whose"), "{shown}");

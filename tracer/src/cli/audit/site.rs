@@ -90,7 +90,7 @@ impl Site {
     /// Starts to serve pages on a free port.
     ///
     /// # Errors
-    /// If there is no port, or the process cannot be started.
+    /// If all ports are in use, or the process cannot be started.
     pub(super) fn start(tls: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = listener.context("cannot start the server of the pages")?;

@@ -134,7 +134,7 @@ pub(super) fn write(notice: &Notice, to: &mut impl Write) -> io::Result<()> {
 /// sudo, who runs this process, or who is logged in. Returns the file to write to.
 ///
 /// # Errors
-/// If there is no such user, or no program that shows notifications.
+/// If the user does not exist, or no installed program shows notifications.
 pub(super) fn start(user: Option<&str>) -> anyhow::Result<File> {
     let program = Program::find()?;
     let user = match (user, &program) {

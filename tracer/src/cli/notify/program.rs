@@ -31,7 +31,7 @@ impl Program {
     /// Returns the first program that this system has.
     ///
     /// # Errors
-    /// If there is none.
+    /// If none is installed.
     pub(super) fn find() -> anyhow::Result<Self> {
         Self::find_in(Path::new("/")).context(
             "no program was found that shows notifications: install notify-send (Debian: \

@@ -126,7 +126,7 @@ pub(super) fn view(
                         is_stopping = true;
                         source.stop();
                     }
-                    // It ends before it is told to only if it panics.
+                    // It ends before the stop only if it panics.
                     _ = &mut ended => anyhow::bail!("the decoder has failed; please report this"),
                     () = tokio::time::sleep(PATIENCE), if is_stopping => return Ok(()),
                 }

@@ -123,7 +123,7 @@ pub(super) fn top(args: &Args) -> anyhow::Result<ExitCode> {
         drop(taken);
         ended
     })?;
-    // A closed standard error is no reason to fail.
+    // A closed standard error is not an error.
     let _ = io::stderr().write_all(&messages);
     match status.code().and_then(|code| u8::try_from(code).ok()) {
         Some(code) => Ok(ExitCode::from(code)),

@@ -212,7 +212,7 @@ impl Player {
     }
 }
 
-/// A file that counts what was read of it.
+/// A file that counts the bytes that were read from it.
 struct Counted {
     file: File,
     read: Arc<AtomicU64>,

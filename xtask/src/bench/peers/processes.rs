@@ -1,4 +1,4 @@
-//! What processes used, according to `/proc`.
+//! The resources that processes used, according to `/proc`.
 
 use std::{collections::BTreeMap, fs, process::Child, thread, time::Duration};
 

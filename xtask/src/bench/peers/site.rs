@@ -24,7 +24,7 @@ pub(super) const OTHER: u32 = 65_505;
 /// Path of the page in plain requests.
 const PAGE: &str = "/page";
 
-/// What is sent.
+/// A load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Load {
     /// Plain requests over HTTP.
@@ -49,7 +49,7 @@ impl fmt::Display for Load {
     }
 }
 
-/// What a load sent.
+/// Number of requests of a load, and their cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
     pub(super) requests: f64,

@@ -5,7 +5,7 @@ use super::{
     variants::{Variant, Watched},
 };
 
-/// What was measured of each variant, by round.
+/// The measurements of each variant, by round.
 pub(super) struct Results(Vec<(Variant, Vec<Measured>)>);
 
 /// A round, what was sent in it, and what the tool used.

@@ -69,7 +69,7 @@ impl fmt::Display for Variant {
     }
 }
 
-/// What a tool used and reported.
+/// The resources that a tool used, and the requests that it reported.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Watched {
     /// CPU time in seconds.

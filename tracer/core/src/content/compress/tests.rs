@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
+use crate::content::tests::Noise;
 
 const NO_LIMIT: usize = 1 << 24;
 
@@ -264,15 +265,10 @@ proptest! {
 
 #[test]
 fn what_cannot_be_deflate_is_not() {
-    let mut state = 1u64;
+    let mut random = Noise::new(1);
     let (mut rejected, mut all) = (0, 0);
     for _ in 0..4000 {
-        let noise: Vec<u8> = (0..40)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 40) as u8
-            })
-            .collect();
+        let noise = random.bytes(40);
         all += 1;
         if !may_be_deflate(&noise) {
             rejected += 1;

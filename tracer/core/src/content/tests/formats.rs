@@ -55,7 +55,7 @@ fn bytes_written_as_numbers() {
         body_report(serde_json::json!({ "n": counts }).to_string().as_bytes(), false);
     assert!(values.iter().all(|seen| !seen.chain.contains("bytes")));
     assert_eq!(report.opaque, 0);
-    let secret: Vec<u8> = noise(300);
+    let secret = Noise::new(1).bytes(300);
     let body = serde_json::json!({ "d": secret }).to_string();
     let (_, report) = body_report(body.as_bytes(), false);
     assert!(report.opaque > 600 && report.opaque <= body.len() as u64, "{report:?}");
@@ -141,7 +141,8 @@ fn archives_are_read_entry_by_entry() {
     assert_prefixes_agree(&archive);
     // Encrypted, and Deflate64, implode and PPMd.
     for (method, flags) in [(8, 1), (9, 0), (6, 0), (98, 0)] {
-        let (_, report) = body_report(&zip("secret", method, flags, &noise(500), 900), false);
+        let (_, report) =
+            body_report(&zip("secret", method, flags, &Noise::new(1).bytes(500), 900), false);
         assert_eq!(report.opaque, 500, "{method}");
     }
     let mut header = vec![0; 512];
@@ -251,7 +252,7 @@ fn armour_is_not_read_as_text() {
         )
     };
     assert_url(armour(&gzip(EVENT.as_bytes())).as_bytes(), &["body > armour > gzip > json.url"]);
-    let secret = armour(&noise(900));
+    let secret = armour(&Noise::new(1).bytes(900));
     let (_, report) = body_report(secret.as_bytes(), false);
     assert!(report.opaque > 1000 && report.opaque <= secret.len() as u64, "{report:?}");
     let (_, report) = body_report(&secret.as_bytes()[..800], true);
@@ -277,7 +278,7 @@ fn other_bases_and_encodings_of_mail() {
             &[&format!("body > json.d > {chain} > gzip > json.url")],
         );
         assert_prefixes_agree(&in_field(&encode(URL.as_bytes())));
-        let (_, report) = body_report(&in_field(&encode(&noise(300))), false);
+        let (_, report) = body_report(&in_field(&encode(&Noise::new(1).bytes(300))), false);
         assert!(report.opaque > 340, "{chain} {report:?}");
     }
     let base64 = base64(EVENT.as_bytes());
@@ -317,24 +318,11 @@ fn names_of_files_and_header_fields_are_values() {
 /// Unread bytes are counted as they were sent, not as they were decompressed.
 #[test]
 fn the_unread_part_of_a_body_is_never_longer_than_the_body() {
-    let mut plain = noise(400);
+    let mut plain = Noise::new(1).bytes(400);
     plain.extend(std::iter::repeat_n([0xff, 0x00], 14_000).flatten());
     for body in [gzip(&plain), base64(&gzip(&plain)).into_bytes()] {
         let (_, report) = body_report(&body, false);
         assert!(report.unread() <= body.len() as u64, "{report:?} of {}", body.len());
         assert!(report.unread() * 10 >= body.len() as u64 * 9, "{report:?} of {}", body.len());
     }
-}
-
-/// Returns bytes without any structure.
-fn noise(len: u32) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..len)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        })
-        .collect()
 }

@@ -86,7 +86,7 @@ fn a_text_that_was_divided_over_fields() {
         let values = values_of(&request(&format!("/{path}"), &[], b""));
         assert!(!chains_to(&values, URL).is_empty(), "{:#?}", lines(&values));
     }
-    // Values of the same length that are no pieces.
+    // Values of the same length that do not belong together.
     let other =
         serde_json::json!({ "c": ["https://a.test/x", "https://b.test/y", "aHR0cHM6Ly9h"] });
     let values = body_values(other.to_string().as_bytes());

@@ -150,7 +150,7 @@ fn words_show_no_report_where_other_services_use_them() {
     let field = "Content-Type: application/ld+json; charset=utf-8\r\n";
     assert_role(UrlRole::Unknown, "/events", field, body);
     assert_role(UrlRole::Unknown, "/", field, r#"{"page_url":"https://news.example.org/a"}"#);
-    // A keyword of JSON-LD is no object of a report.
+    // A keyword of JSON-LD is not an object of a report.
     let body = r#"{"@page":{"x":"https://id.example.org/9"},"url":"https://news.example.org/a"}"#;
     assert_role(UrlRole::Unknown, "/", "", body);
 }

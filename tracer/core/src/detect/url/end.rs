@@ -38,7 +38,7 @@ pub(super) fn find(text: &str, start: usize, rest: Range<usize>, truncated: bool
     (without_punctuation(text, start, rest.start..stop), open)
 }
 
-/// Returns the end of a URL whose length stands before it (`52:https://…`), as in bencode and
+/// Returns the end of a URL that its length precedes (`52:https://…`), as in bencode and
 /// netstrings.
 fn counted(text: &str, start: usize, rest: Range<usize>) -> Option<usize> {
     let before = text[..start].strip_suffix(':')?;

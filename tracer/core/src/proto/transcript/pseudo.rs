@@ -29,7 +29,7 @@ pub(super) fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
         out.extend_from_slice(before);
-        // Lines that are no head are not parsed again: no head starts among them.
+        // Lines that are not a head are not parsed again: no head starts among them.
         let (fields, len) = Head::parse(head);
         match fields {
             Some(fields) => fields.write(&mut out),

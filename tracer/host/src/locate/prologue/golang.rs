@@ -33,7 +33,7 @@ pub(in crate::locate) struct StackCheck {
 }
 
 impl StackCheck {
-    /// Returns the probes of the function: there is none at the return, since Go moves stacks.
+    /// Returns the probes of the function. Its return is not probed, since Go moves stacks.
     pub(in crate::locate) fn probes(self, arch: Arch) -> Probes {
         let instruction = match arch {
             Arch::X86_64 => "jbe",
