@@ -21,8 +21,7 @@ use crate::{
     account::Accounts,
     address::{Site, host_of_authority},
     application::Application,
-    content::Memo,
-    detect::{Context, Detector},
+    detect::{Context, Detector, Memo},
     extensions::Extensions,
     finding::{Finding, Kind, Sender},
     judge::{AlertStatus, DecodedRequest, HostSource, Judge, JudgedRequest, Repetitions, Sighting},
@@ -194,6 +193,8 @@ impl Pipeline {
         let (rules, lexicon) = (knowledge.rules(), knowledge.lexicon());
         self.rules = Arc::clone(rules);
         self.detector = Detector::new(Arc::clone(rules), Arc::clone(lexicon));
+        // It holds findings by the rules before.
+        self.memo = Memo::default();
         self.judge.set_rules(Arc::clone(rules));
     }
 

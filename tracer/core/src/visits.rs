@@ -58,6 +58,8 @@ pub struct Visits {
     index: Index,
     /// Pieces of the last [`RECENT`] URLs.
     recent: Grams,
+    /// Changes with the pages and with their order.
+    stamp: u64,
 }
 
 /// Visits whose parts are looked for. The parts of one report follow soon.
@@ -73,7 +75,7 @@ impl Visits {
                 self.pages.push_back(known);
             }
             if !is_newest {
-                self.index_recent();
+                self.changed(&page.url);
             }
             return false;
         }
@@ -88,12 +90,20 @@ impl Visits {
         let visit = Visit { url: page.url.clone().into_owned(), time, address, site };
         self.index.insert(&visit);
         self.pages.push_back(visit);
-        self.index_recent();
+        self.changed(&page.url);
         true
     }
 
-    fn index_recent(&mut self) {
+    /// Notes that a page is now the most recent one.
+    fn changed(&mut self, url: &str) {
         self.recent = Grams::new(self.newest().take(RECENT).map(|visit| &*visit.url));
+        self.stamp = self.index.stamp(self.stamp, url);
+    }
+
+    /// Returns a number that is the same as long as the pages and their order are. Those of visits
+    /// to other pages differ. Times of visits and hosts that were looked up do not count.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
     }
 
     /// Records that a host was looked up.

@@ -8,6 +8,7 @@ mod candidates;
 mod fields;
 mod identifier;
 mod lexicon;
+mod memo;
 mod name;
 mod owner;
 mod pair;
@@ -25,11 +26,12 @@ use std::sync::Arc;
 use self::search::Search;
 pub use self::{
     lexicon::Lexicon,
+    memo::Memo,
     url::{UrlSpan, urls_in},
 };
 use crate::{
     address::{Site, host_of_authority},
-    content::{self, Limits, Memo, Report},
+    content::{self, Limits, Report},
     finding::{Candidate, Finding, UrlPart},
     proto::{Initiator, Request, initiator},
     rules::Rules,
@@ -93,13 +95,30 @@ impl Detector {
         self.find_again(request, context, &mut Memo::default())
     }
 
-    /// Does the same, and does not decode again what `memo` remembers of earlier requests. The
-    /// result is the same.
+    /// Does the same, and does not read again what `memo` remembers of earlier requests that were
+    /// searched with the same rules. The result is the same.
     pub fn find_again(
         &self,
         request: &Request,
         context: &Context<'_>,
         memo: &mut Memo,
+    ) -> Findings {
+        let Some(key) = memo.requests.key(request) else {
+            return self.search(request, context, &mut memo.values);
+        };
+        if let Some(known) = memo.requests.get(key, request, context) {
+            return known.clone();
+        }
+        let findings = self.search(request, context, &mut memo.values);
+        memo.requests.insert(key, request, context, &findings);
+        findings
+    }
+
+    fn search(
+        &self,
+        request: &Request,
+        context: &Context<'_>,
+        memo: &mut content::Memo,
     ) -> Findings {
         let vocabularies = self.rules.vocabularies();
         let mut search = Search::new(vocabularies, &self.lexicon, context, request);

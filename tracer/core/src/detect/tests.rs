@@ -350,6 +350,7 @@ fn recognises_sdks_by_form() {
 }
 
 mod identifiers;
+mod memo;
 mod properties;
 mod roles;
 mod sdks;

@@ -56,6 +56,12 @@ impl Index {
         !self.counts.is_empty() && self.counts.contains_key(&self.hash(part, text))
     }
 
+    /// Returns the number of a state that follows another one when a page is opened. The key of the
+    /// hashes differs between indexes, and so do the numbers.
+    pub(super) fn stamp(&self, before: u64, url: &str) -> u64 {
+        self.hasher.hash_one((before, url))
+    }
+
     /// Returns an index of nothing with the same key.
     #[cfg(test)]
     pub(super) fn emptied(&self) -> Self {
