@@ -19,11 +19,14 @@ impl Site {
             return None;
         }
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if let Ok(address) = bare.parse::<Ipv6Addr>() {
+        if bare.contains(':')
+            && let Ok(address) = bare.parse::<Ipv6Addr>()
+        {
             return Some(Self(address.to_canonical().to_string()));
         }
-        if let Ok(address) = bare.parse::<Ipv4Addr>() {
-            return Some(Self(address.to_string()));
+        // It is parsed in its only form.
+        if bare.parse::<Ipv4Addr>().is_ok() {
+            return Some(Self(bare.to_owned()));
         }
         let host = normalize_host(host);
         let domain = registrable_domain(&host)

@@ -50,6 +50,8 @@ pub(super) struct Programs {
     programs: HashMap<u32, Program>,
     /// By application ID.
     packages: HashMap<u32, Vec<String>>,
+    /// The last process whose program is not known, and its application.
+    unknown: Option<(Process, Arc<Application>)>,
     /// Size of all programs.
     bytes: usize,
     uses: u64,
@@ -76,6 +78,7 @@ impl Programs {
         for program in self.programs.values_mut() {
             program.application = None;
         }
+        self.unknown = None;
     }
 
     /// Returns the arguments of a process, as far as they are known.
@@ -95,10 +98,19 @@ impl Programs {
         {
             return Arc::clone(known);
         }
+        if let Some((last, known)) = &self.unknown
+            && program.is_none()
+            && last == process
+        {
+            return Arc::clone(known);
+        }
         let path = program.and_then(|program| program.path.as_deref());
         let package = self.package(process.uid, program);
         let application = Application::new(process.uid, path, &process.comm).with_package(package);
         let application = Arc::new(application);
+        if program.is_none() {
+            self.unknown = Some((process.clone(), Arc::clone(&application)));
+        }
         // Without a program, the thread's name identifies the application.
         if let Some(program) = self.programs.get_mut(&process.tgid)
             && program.path.is_some()
