@@ -21,6 +21,8 @@ pub(super) struct Printer<'a, W> {
     source: String,
     json: bool,
     held: VecDeque<(u64, Vec<u8>)>,
+    /// The text that was printed last; kept to reuse its allocation.
+    spare: Vec<u8>,
     /// The highest number so far.
     newest: Option<u64>,
     out: &'a mut W,
@@ -31,7 +33,14 @@ const HELD: usize = 1024;
 
 impl<'a, W: Write> Printer<'a, W> {
     pub(super) fn new(path: &Path, json: bool, out: &'a mut W) -> Self {
-        Self { source: path.display().to_string(), json, held: VecDeque::new(), newest: None, out }
+        Self {
+            source: path.display().to_string(),
+            json,
+            held: VecDeque::new(),
+            spare: Vec::new(),
+            newest: None,
+            out,
+        }
     }
 
     pub(super) fn outputs(
@@ -52,7 +61,8 @@ impl<'a, W: Write> Printer<'a, W> {
     }
 
     fn hold(&mut self, judged: &JudgedRequest, extensions: &Extensions) -> io::Result<()> {
-        let mut text = Vec::new();
+        let mut text = std::mem::take(&mut self.spare);
+        text.clear();
         self.request(judged, extensions, &mut text)?;
         // Numbers ascend, and return when a request is judged again.
         let is_new = self.newest.is_none_or(|newest| judged.number > newest);
@@ -67,6 +77,7 @@ impl<'a, W: Write> Printer<'a, W> {
             && let Some((_, text)) = self.held.pop_front()
         {
             self.out.write_all(&text)?;
+            self.spare = text;
         }
         Ok(())
     }

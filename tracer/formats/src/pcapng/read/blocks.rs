@@ -235,12 +235,7 @@ impl<R: Read> Blocks<R> {
         if !(done + 4..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
             return Err(damaged("a block has an impossible length"));
         }
-        let mut body = Vec::new();
-        let rest = u64::from(len - done);
-        self.from.by_ref().take(rest).read_to_end(&mut body)?;
-        if (body.len() as u64) < rest {
-            return Err(ReadError::Cut);
-        }
+        let mut body = read_exactly(&mut self.from, len - done)?;
         let end = body.len() - 4;
         if endian.u32(&body, end) != Some(len) {
             return Err(damaged("a block's two lengths differ"));
@@ -315,11 +310,7 @@ impl<R: Read> Blocks<R> {
         if captured > MAX_BLOCK {
             return Err(damaged("a packet has an impossible length"));
         }
-        let mut bytes = Vec::new();
-        self.from.by_ref().take(captured.into()).read_to_end(&mut bytes)?;
-        if bytes.len() < captured as usize {
-            return Err(ReadError::Cut);
-        }
+        let bytes = read_exactly(&mut self.from, captured)?;
         let time = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * nanos;
         let time = BootTime(time);
         let bytes = bytes.into();
@@ -478,6 +469,21 @@ fn package(body: &[u8], endian: Endian) -> Option<Item> {
     let len = usize::from(*body.get(12)?);
     let name = std::str::from_utf8(body.get(14..14 + len)?).ok()?.to_owned();
     Some(Item::Package { uid, name })
+}
+
+/// Reads this many bytes.
+fn read_exactly(from: &mut impl Read, len: u32) -> Result<Vec<u8>, ReadError> {
+    /// Longer data gets its memory while it is read, since a length may be a lie.
+    const MAX_TRUSTED: u32 = 256 << 10;
+    let mut bytes = Vec::new();
+    if len <= MAX_TRUSTED {
+        bytes.resize(len as usize, 0);
+        let read = fill(from, &mut bytes)?;
+        bytes.truncate(read);
+    } else {
+        from.take(len.into()).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() < len as usize { Err(ReadError::Cut) } else { Ok(bytes) }
 }
 
 /// Reads until the buffer is full or the file ends. Returns the number of bytes

@@ -1,11 +1,9 @@
 //! Connections, and the client of each.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    net::SocketAddr,
-};
+use std::{collections::VecDeque, net::SocketAddr};
 
 use bytes::Bytes;
+use foldhash::HashMap;
 
 use super::{
     Owner,
