@@ -108,7 +108,7 @@ impl Listed {
     }
 
     fn add(&mut self, name: &[u8], value: &[u8]) {
-        let (name, value) = (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value));
+        let [name, value] = [name, value].map(|text| Bytes::copy_from_slice(text.trim_ascii()));
         self.fields.push(Header { name, value });
     }
 

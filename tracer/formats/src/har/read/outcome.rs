@@ -8,7 +8,8 @@
 //! | `_error` of the response | Chromium, Safari, mitmproxy |
 //! | `_failureText` of the response | Playwright, Puppeteer |
 //! | `_blockedReason`, `_wasBlocked`, `_wasAborted` | Firefox, Playwright, scripts over the DevTools protocol |
-//! | `_charlesStatus` of the response | Charles |
+//! | `_charlesStatus` of the response, with the proxy's own answer 503 if it failed | Charles |
+//! | `_responseCode`: an error of WinINet | WebPageTest |
 //! | `statusText`, `comment`, with status 0 or -1 | Insomnia, Burp's extensions |
 //! | `Fiddler - DNS Lookup Failed` and similar `statusText`s | Fiddler, with status 502 |
 //! | `_fromCache`, `_fetchType` | Chromium, Safari |
@@ -100,7 +101,7 @@ const ANSWER_BLOCKED_WORDS: [&str; 9] = [
 /// Words of reasons for which no connection came about: names that were not
 /// found, refused connections, certificates. Errors that also occur after a
 /// request (resets, timeouts, aborts) are not among them.
-const FAILED_WORDS: [&str; 60] = [
+const FAILED_WORDS: [&str; 68] = [
     // Chromium: net/base/net_error_list.h.
     "err_name_",
     "err_dns_",
@@ -127,6 +128,8 @@ const FAILED_WORDS: [&str; 60] = [
     "err_cache_miss",
     "err_unknown_url_scheme",
     "err_invalid_url",
+    "err_cleartext_not_permitted",
+    "err_ssl_protocol_error",
     // Firefox: xpcom/base/ErrorList.py and NSS.
     "ns_error_unknown_host",
     "ns_error_unknown_proxy_host",
@@ -161,8 +164,14 @@ const FAILED_WORDS: [&str; 60] = [
     "no such host",
     "not resolve",
     "n't resolve",
+    "unable to resolve",
+    "failed host lookup",
     "failed to connect",
     "couldn't connect",
+    "unable to connect",
+    "unknownhostexception",
+    "sslhandshakeexception",
+    "sslpeerunverifiedexception",
     "certificate verify failed",
     "self-signed certificate",
 ];
@@ -184,6 +193,8 @@ pub(super) struct Outcome {
     is_internal_redirect: bool,
     /// Set if the answer is a proxy's own, which had no connection.
     is_proxys_own: bool,
+    /// Set if Charles says that the exchange failed, before or after the request was sent.
+    is_charles_failure: bool,
 }
 
 impl Outcome {
@@ -224,7 +235,8 @@ impl Outcome {
 
     fn member(&mut self, name: &str, value: &Value) {
         if BLOCKED_REASONS.contains(&name) {
-            let is_answer = text(value).is_some_and(|text| has(&text, &ANSWER_BLOCKED_WORDS));
+            let is_answer = text(value).is_some_and(|text| has(&text, &ANSWER_BLOCKED_WORDS))
+                || number(value).is_some_and(is_answers_number);
             self.is_blocked |= is_named(value) && !is_answer;
             return;
         }
@@ -234,6 +246,8 @@ impl Outcome {
                 && reason.as_ref().is_some_and(|reason| {
                     reason.starts_with("fiddler - ") && has(reason, &PROXY_ANSWERS)
                 });
+            self.is_charles_failure |=
+                name == "_charlesStatus" && reason.as_deref() == Some("failed");
             self.reasons.extend(reason);
             return;
         }
@@ -248,6 +262,10 @@ impl Outcome {
                 self.is_local |= word.contains("service worker") || word.contains("override");
             }
             "_serviceWorkerResponseSource" => self.is_forwarded |= word == "network",
+            // ERROR_INTERNET_NAME_NOT_RESOLVED and ERROR_INTERNET_CANNOT_CONNECT.
+            "_responseCode" => {
+                self.is_proxys_own |= matches!(number(value), Some(12007.0 | 12029.0));
+            }
             _ => {}
         }
     }
@@ -270,7 +288,8 @@ impl Outcome {
         if self.is_cached && self.status != Some(304.0) {
             return Some(NeverSent::Cached);
         }
-        if self.is_proxys_own {
+        // Charles answers 503 itself if it has no connection.
+        if self.is_proxys_own || self.is_charles_failure && self.status == Some(503.0) {
             return Some(NeverSent::Failed);
         }
         if is_answered {
@@ -293,6 +312,13 @@ fn classify(reason: &str) -> Option<NeverSent> {
     }
 }
 
+/// Reports whether Firefox gives this number to an answer that it withholds from a page, after
+/// the request was sent: reasons of CORS, but not that it is off (1001) or that the scheme has
+/// none (1003).
+fn is_answers_number(number: f64) -> bool {
+    (1002.0..1100.0).contains(&number) && number != 1003.0
+}
+
 fn has(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(word))
 }
@@ -300,7 +326,10 @@ fn has(text: &str, words: &[&str]) -> bool {
 fn is_known(name: &str) -> bool {
     let lists = [&REASONS[..], &BLOCKED_REASONS, &BLOCKED, &CACHED, &WORKER];
     lists.iter().any(|list| list.contains(&name))
-        || matches!(name, "_wasFulfilled" | "_fetchType" | "_serviceWorkerResponseSource")
+        || matches!(
+            name,
+            "_wasFulfilled" | "_fetchType" | "_serviceWorkerResponseSource" | "_responseCode"
+        )
 }
 
 fn read(json: &mut Reader<impl std::io::BufRead>) -> Result<Value, ReadError> {

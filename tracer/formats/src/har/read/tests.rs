@@ -441,6 +441,24 @@ fn requests_that_were_never_sent_are_recognised_as_each_tool_writes_them() {
             json!({"status": 502, "statusText": "Fiddler - DNS Lookup Failed"}),
             NeverSent::Failed,
         ),
+        (&none, json!({"status": 503, "_charlesStatus": "FAILED"}), NeverSent::Failed),
+        (&json!({"_responseCode": 12007}), json!({"status": 0}), NeverSent::Failed),
+        // Libraries of applications.
+        (
+            &none,
+            json!({"status": 0, "_error": "Unable to resolve host: a.test"}),
+            NeverSent::Failed,
+        ),
+        (
+            &none,
+            json!({"status": 0, "statusText": "javax.net.ssl.SSLHandshakeException: no path"}),
+            NeverSent::Failed,
+        ),
+        (
+            &none,
+            json!({"status": -1, "statusText": "SocketException: Failed host lookup: 'a.test'"}),
+            NeverSent::Failed,
+        ),
         // mitmproxy and other proxies.
         (
             &none,
@@ -496,7 +514,11 @@ fn requests_that_may_have_been_sent_count_as_sent() {
         (&none, json!({"status": 0, "_error": "blocked by CORS policy"})),
         (&none, json!({"status": -1, "_failureText": "NS_BINDING_ABORTED"})),
         (&json!({"_blockedReason": "corp-not-same-origin"}), json!({"status": 0})),
+        // Firefox's number for a missing `Access-Control-Allow-Origin`.
+        (&json!({"_blockedReason": 1005}), json!({"status": 0})),
         // There was an answer.
+        (&none, json!({"status": 503, "_charlesStatus": "COMPLETE"})),
+        (&none, json!({"status": 200, "_charlesStatus": "FAILED"})),
         (&none, json!({"status": 200, "_error": "net::ERR_BLOCKED_BY_CLIENT"})),
         (&none, json!({"status": 403, "statusText": "Blocked"})),
         (&none, json!({"status": 502, "statusText": "Connection failed"})),
