@@ -21,6 +21,7 @@ pub(super) fn matches_form(value: &Value<'_>, expected: FieldText, lexicon: &Lex
                 && !text.contains(['{', '}', '<', '>'])
                 && !text.contains("://")
                 && !is_query_string(text)
+                && !is_code(text)
         }
         FieldText::Interface => lexicon.is_interface(text),
         FieldText::Item => {
@@ -43,4 +44,45 @@ fn is_query_string(text: &str) -> bool {
         && pairs.all(|pair| {
             pair.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains(' '))
         })
+}
+
+/// Reports whether a text is written for a machine: a statement of SQL, a comparison, a call.
+fn is_code(text: &str) -> bool {
+    /// Words with which a statement begins, and one that it has later.
+    const STATEMENTS: [(&str, &str); 5] = [
+        ("select ", " from "),
+        ("insert ", " into "),
+        ("update ", " set "),
+        ("delete ", " from "),
+        ("with ", " select "),
+    ];
+    const MARKS: [&str; 8] = ["==", "!=", "=~", "::", "->", "&&", "||", "()"];
+    let lower = text.to_ascii_lowercase();
+    // `insert into` shares its space.
+    let is_statement = |(first, later): &(&str, &str)| {
+        lower.starts_with(first) && lower[first.len() - 1..].contains(later)
+    };
+    MARKS.iter().any(|mark| text.contains(mark)) || STATEMENTS.iter().any(is_statement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_no_search() {
+        for text in [
+            "SELECT * FROM t WHERE a=1",
+            "insert into t values (1)",
+            "UPDATE t SET a = 1",
+            "a == 1",
+            "up() > 0",
+            "job=~web",
+        ] {
+            assert!(is_code(text), "{text}");
+        }
+        for text in ["update from germany", "select committee", "c++", "e=mc2", "with love"] {
+            assert!(!is_code(text), "{text}");
+        }
+    }
 }

@@ -63,6 +63,10 @@ pub(super) fn in_listed_field<'v>(value: &Value<'v>, form: IdentifierForm) -> Ve
             return vec![rest];
         }
     }
+    // The version and the depth of the domain precede the number: `GA1.2.1234567890.1699999999`.
+    if text.starts_with("GA1.") {
+        return shape::parts(text, truncated).into_iter().map(|(part, _)| part).collect();
+    }
     let listed = shape::listed(text, truncated);
     let parts = match form {
         _ if !listed.is_empty() => listed,

@@ -32,7 +32,7 @@ pub use self::{
 use crate::{
     address::{Site, host_of_authority},
     content::{self, Limits, Report},
-    finding::{Candidate, Finding, UrlPart},
+    finding::{Candidate, Category, Finding, UrlPart},
     proto::{Initiator, Request, initiator},
     rules::Rules,
     visits::Visits,
@@ -121,7 +121,8 @@ impl Detector {
         memo: &mut content::Memo,
     ) -> Findings {
         let vocabularies = self.rules.vocabularies();
-        let mut search = Search::new(vocabularies, &self.lexicon, context, request);
+        let collects = self.is_collector(request);
+        let mut search = Search::new(vocabularies, &self.lexicon, context, request, collects);
         /// Visits that are looked for under a mask. Reports follow soon.
         const MASKED: usize = 8;
         let known = context.visits.last_addresses(MASKED);
@@ -129,6 +130,13 @@ impl Detector {
             search.value(value, work);
         });
         Findings { report, ..search.finish() }
+    }
+
+    /// Reports whether the recipient collects what happens in applications and on pages.
+    fn is_collector(&self, request: &Request) -> bool {
+        let host = request.authority.as_deref().map(host_of_authority);
+        let service = host.and_then(|host| self.rules.recipient(host, None).service);
+        service.is_some_and(|service| service.category == Category::Analytics)
     }
 }
 

@@ -25,8 +25,12 @@ pub(super) struct RoleTable {
     places: Vec<Place>,
     /// Indices in `places` of those that need a name, in their order.
     by_name: HashMap<Name, Vec<usize>>,
+    /// The same for names in exactly this spelling.
+    by_spelling: HashMap<String, Vec<usize>>,
     /// Indices in `places` of those that need none.
     by_surroundings: Vec<usize>,
+    /// The role of a host that begins so, in lower case with the dot.
+    by_host: Vec<(String, UrlRole)>,
     report_paths: HashSet<Name>,
     /// Words that count in requests of programs that call themselves browsers.
     browsers_report_paths: HashSet<Name>,
@@ -62,6 +66,8 @@ impl RoleTable {
         let mut table = Self::default();
         for (at, located) in roles.places.iter().enumerate() {
             let entry = &located.entry;
+            let hosts = entry.host_starts.iter();
+            table.by_host.extend(hosts.map(|start| (start.as_str().to_owned(), entry.role)));
             let extensions = entry.extensions.iter();
             table.places.push(Place {
                 role: entry.role,
@@ -69,8 +75,11 @@ impl RoleTable {
                 extensions: extensions.map(|text| text.as_str().to_ascii_lowercase()).collect(),
                 in_reports: entry.in_reports,
             });
-            if entry.names.is_empty() {
+            if entry.names.is_empty() && entry.spelled.is_empty() && entry.host_starts.is_empty() {
                 table.by_surroundings.push(at);
+            }
+            for name in &entry.spelled {
+                table.by_spelling.entry(name.as_str().to_owned()).or_default().push(at);
             }
             for name in compiled(&entry.names) {
                 table.by_name.entry(name).or_default().push(at);
@@ -140,14 +149,22 @@ impl RoleTable {
         if value.chain.steps().any(|step| step == Step::Armour) {
             return PlacedRole { role: UrlRole::Unknown, in_reports: false, shows_report: false };
         }
+        let url = &value.text[at.clone()];
+        if let Some((_, role)) = self.by_host.iter().find(|(start, _)| host_starts_with(url, start))
+        {
+            return PlacedRole { role: *role, in_reports: false, shows_report: false };
+        }
         // The name of the file is at the end.
-        let extension = if truncated { None } else { extension(&value.text[at.clone()]) };
+        let extension = if truncated { None } else { extension(url) };
         let extension = extension.as_deref();
         let enclosing: Vec<Name> = enclosing_names(value.chain).collect();
         let shows_report = enclosing.iter().any(|name| self.report_within.contains(name));
-        let by_name = names(value, at.start, label).find_map(|(name, before)| {
-            let places = self.by_name.get(&name)?;
-            self.first_match(places, extension, &enclosing, before)
+        let (key, is_alone) = key(value, at.start);
+        let by_name = self.by_spelling(key, extension, &enclosing).or_else(|| {
+            names(key, label.filter(|_| is_alone)).find_map(|(name, before)| {
+                let places = self.by_name.get(&name)?;
+                self.first_match(places, extension, &enclosing, before)
+            })
         });
         let found = match by_name {
             // A name in general use says less than the name of a file, which a cut takes.
@@ -158,6 +175,20 @@ impl RoleTable {
         let (role, in_reports) =
             found.map_or((UrlRole::Unknown, false), |place| (place.role, place.in_reports));
         PlacedRole { role, in_reports, shows_report }
+    }
+
+    /// Returns the place that has the name of a key, or of its last part, in this spelling.
+    fn by_spelling(
+        &self,
+        key: Option<&str>,
+        extension: Option<&str>,
+        enclosing: &[Name],
+    ) -> Option<&Place> {
+        let key = key?;
+        let last = key.rsplit(['.', '/', '[', ']']).find(|part| !part.is_empty());
+        [Some(key), last].into_iter().flatten().find_map(|name| {
+            self.first_match(self.by_spelling.get(name)?, extension, enclosing, None)
+        })
     }
 
     fn first_match(
@@ -180,13 +211,8 @@ impl RoleTable {
     }
 }
 
-/// Returns the possible names of the place of a URL, the most specific first, each with the
-/// part of the key before it.
-fn names(
-    value: &Value<'_>,
-    start: usize,
-    label: Option<Name>,
-) -> impl Iterator<Item = (Name, Option<Name>)> {
+/// Returns the key of the place of a URL, and whether the URL is the whole value.
+fn key<'v>(value: &Value<'v>, start: usize) -> (Option<&'v str>, bool) {
     let before = &value.text[..start];
     let is_alone = before.trim_start_matches(is_opening).is_empty();
     // A URL inside running text is not what the field is named for.
@@ -195,13 +221,19 @@ fn names(
         Step::Header(_) if is_alone => without_x(key),
         _ => key,
     });
+    (key, is_alone)
+}
+
+/// Returns the possible names of a place with this key, the most specific first, each with
+/// the part of the key before it.
+fn names(key: Option<&str>, label: Option<Name>) -> impl Iterator<Item = (Name, Option<Name>)> {
     let whole = key.and_then(Name::new);
     let parts = key.and_then(last_parts);
     let last = parts.and_then(|(last, _)| Name::new(last));
     let outer = parts.and_then(|(_, before)| before).and_then(Name::new);
     // `xmlns:dav`: the prefix is the sender's, the first part is the name.
     let first = key.and_then(|key| key.split(':').next()).and_then(Name::new);
-    label.filter(|_| is_alone).map(|label| (label, None)).into_iter().chain(
+    label.map(|label| (label, None)).into_iter().chain(
         [(whole, None), (last, outer), (first, None)]
             .into_iter()
             .filter_map(|(name, before)| name.map(|name| (name, before))),
@@ -290,6 +322,14 @@ fn has_word_of(known: &HashSet<Name>, path: &str) -> bool {
 /// Compiles the names in a rule.
 fn compiled(texts: &[Text]) -> impl Iterator<Item = Name> {
     texts.iter().filter_map(|text| Name::new(text.as_str()))
+}
+
+/// Reports whether the host of a URL begins with `start`, and has more than one label after it.
+fn host_starts_with(url: &str, start: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    host.get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start))
+        && host[start.len()..].contains('.')
 }
 
 /// Returns the extension of the file that a URL names, with the dot and in lower case.

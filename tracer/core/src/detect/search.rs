@@ -99,6 +99,8 @@ pub(super) struct Search<'a> {
     candidates: Candidates,
     /// Set if the request reports what happened in the application.
     is_report: bool,
+    /// Set if the recipient collects what happens in applications and on pages.
+    is_collector: bool,
     /// Set if the request is one of another service, or of a format in which nothing is
     /// reported, so that words alone do not show a report.
     is_no_report: bool,
@@ -114,6 +116,7 @@ impl<'a> Search<'a> {
         lexicon: &'a Lexicon,
         context: &Context<'a>,
         request: &Request,
+        is_collector: bool,
     ) -> Self {
         let Context { initiator, site, visits, is_browser } = *context;
         Self {
@@ -134,6 +137,7 @@ impl<'a> Search<'a> {
             candidates: Candidates::default(),
             // Extensions call no services for themselves.
             is_report: initiator == Initiator::Extension,
+            is_collector,
             is_no_report: request
                 .header("content-type")
                 .and_then(|it| std::str::from_utf8(it).ok())
@@ -195,7 +199,8 @@ impl<'a> Search<'a> {
             self.evidence.path(&self.lexicon.sdks, value);
             self.path = self.lexicon.path_words_in(value.text);
             self.is_no_report |= self.lexicon.roles.is_no_report_path(value.text);
-            self.shows_report(self.lexicon.roles.is_report_path(value.text, self.of_browser));
+            let is_report = self.lexicon.roles.is_report_path(value.text, self.of_browser);
+            self.shows_report(is_report || self.is_collector);
         }
         let root = value.chain.root();
         // Segments of a path and labels of a host are not identifiers, but documents in

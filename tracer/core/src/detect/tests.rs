@@ -163,7 +163,7 @@ fn classifies_identifiers_in_cookies() {
     assert_eq!(
         lines(&find(request.as_bytes())),
         [
-            "identifier cookie lasting GA1.2.1234567890.1699999999".to_owned(),
+            "identifier cookie lasting 1234567890.1699999999".to_owned(),
             format!("identifier cookie unknown {UUID}")
         ]
     );

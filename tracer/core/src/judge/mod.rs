@@ -246,7 +246,7 @@ impl Judge {
         });
         let beside = Beside {
             identifier,
-            witnesses: witnesses(&findings, identifier, context.sdk),
+            witnesses: witnesses(&findings, identifier, is_telemetry(context)),
             may_be_page: context.attribution.may_be_page && !has_own,
         };
         let visits = self.memory.visits(context.application);
@@ -405,14 +405,20 @@ impl Judge {
     }
 }
 
-/// Counts the witnesses that a request reports pages that were looked at: the form of an
-/// SDK, a lasting identifier, and several pages.
-fn witnesses(findings: &[Finding], identifier: Identification, sdk: Option<&str>) -> u8 {
+/// Reports whether a request is telemetry: it has the form of an SDK, or its recipient collects
+/// nothing else.
+fn is_telemetry(context: &Context<'_>) -> bool {
+    context.sdk.is_some() || context.recipient.kind() == RecipientKind::Analytics
+}
+
+/// Counts the witnesses that a request reports pages that were looked at: that it is telemetry,
+/// a lasting identifier, and several pages.
+fn witnesses(findings: &[Finding], identifier: Identification, is_telemetry: bool) -> u8 {
     let mut pages = findings.iter().filter(|finding| finding.role == Some(UrlRole::Page));
     let several = pages
         .next()
         .is_some_and(|first| pages.any(|other| !is_same_page(&first.value, &other.value)));
-    u8::from(sdk.is_some()) + u8::from(identifier == Identification::Lasting) + u8::from(several)
+    u8::from(is_telemetry) + u8::from(identifier == Identification::Lasting) + u8::from(several)
 }
 
 /// Reports whether two URLs differ at most in their scheme, query and fragment.

@@ -33,6 +33,13 @@ pub struct RolePlace {
     /// the list is empty.
     #[serde(default)]
     pub names: Vec<Text>,
+    /// Names in exactly this spelling, beside `names`: the mark before `$ref` makes it another
+    /// name than `ref`.
+    #[serde(default)]
+    pub spelled: Vec<Text>,
+    /// Starts of hosts, which end in a dot. Such a URL has the role in any field.
+    #[serde(default)]
+    pub host_starts: Vec<Text>,
     /// Names of which one must enclose the field. Any field matches if the list is empty.
     #[serde(default)]
     pub within: Vec<Text>,
@@ -114,9 +121,17 @@ impl Roles {
             no_reports: file.entries(no_report)?,
         };
         for Located { entry, place } in &roles.places {
-            if entry.names.is_empty() && entry.within.is_empty() && entry.extensions.is_empty() {
+            let conditions = [
+                &entry.names,
+                &entry.spelled,
+                &entry.host_starts,
+                &entry.within,
+                &entry.extensions,
+            ];
+            let is_free = conditions.iter().all(|list| list.is_empty());
+            if is_free {
                 return Err(place.error(format!(
-                    "`{}` matches every URL; add `names`, `within` or `extensions`",
+                    "`{}` matches every URL; add `names` or another condition",
                     entry.name()
                 )));
             }

@@ -51,10 +51,52 @@ fn a_name_in_general_use_holds_a_page_only_in_reports() {
 }
 
 #[test]
+fn a_mark_before_a_name_makes_it_another_name() {
+    for (body, role) in [
+        (r#"{"$ref":"https://schema.example.org/a"}"#, UrlRole::Reference),
+        (r#"{"allOf":[{"$ref":"https://schema.example.org/a"}]}"#, UrlRole::Reference),
+        (r#"{"@id":"https://id.example.org/a"}"#, UrlRole::Reference),
+        (r#"{"ref":"https://news.example.org/a"}"#, UrlRole::Page),
+        (r#"{"data":{"ref":"https://news.example.org/a"}}"#, UrlRole::Page),
+    ] {
+        assert_role(role, "/v2/collect", "", body);
+    }
+}
+
+#[test]
+fn a_host_that_is_named_after_a_package_is_a_screen() {
+    let body = |host: &str| format!(r#"{{"page_url":"http://{host}/settings"}}"#);
+    for (host, role) in [
+        ("com.example.app", UrlRole::Software),
+        ("ORG.example.reader", UrlRole::Software),
+        ("com.example", UrlRole::Page),
+        ("comet.example.org", UrlRole::Page),
+        ("www.example.com", UrlRole::Page),
+    ] {
+        assert_role(role, "/v2", "", &body(host));
+    }
+}
+
+#[test]
+fn an_analytics_service_is_sent_reports() {
+    let role = |host: &str, path: &str| {
+        let request = format!(
+            "GET {path}?r=https%3A%2F%2Fnews.example.org%2Fa HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        );
+        find(request.as_bytes()).list[0].role
+    };
+    assert_eq!(role("ping.chartbeat.net", "/x"), Some(UrlRole::Page));
+    assert_eq!(role("api.vendor.test", "/x"), Some(UrlRole::Unknown));
+    // Servers report numbers to the same services.
+    assert_eq!(role("api.datadoghq.com", "/api/v2/series"), Some(UrlRole::Unknown));
+}
+
+#[test]
 fn addresses_for_answers_are_callbacks() {
     for body in [
         "grant_type=authorization_code&redirect_uri=https%3A%2F%2Fapp.example.org%2Fcb",
         r#"{"success_url":"https://shop.example.org/ok","mode":"payment"}"#,
+        r#"{"methodCalls":[["PushSubscription/set",{"create":{"a":{"deviceClientId":"7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11","url":"https://push.example.org/a"}}},"0"]]}"#,
         r#"{"name":"web","config":{"url":"https://ci.example.org/hook","content_type":"json"}}"#,
         r#"{"endpoint":"https://push.example.org/sub/abc","keys":{"auth":"x"}}"#,
         "hub.mode=subscribe&hub.callback=https%3A%2F%2Fblog.example.org%2Fwebsub",

@@ -32,7 +32,10 @@ impl Authority {
         let rest = text.get(start..window)?;
         let len = rest.find(|c| matches!(c, '/' | '?' | '#') || is_wide_delimiter(c));
         let all = &rest[..len.unwrap_or(rest.len())];
-        let reaches_end = start + all.len() == text.len();
+        let after = &text[start + all.len()..];
+        // A fragment has no `#`, and a lone one may be the first of two.
+        let reaches_end = after.is_empty() || after == "#";
+        let is_marked = after == "#" || after.starts_with("##");
         // Without an end in sight, an `@` may as well belong to something else.
         let is_whole = len.is_some() || window == run_end;
         let user = if is_whole { user_len(all) } else { 0 };
@@ -42,8 +45,10 @@ impl Authority {
         let port = port_len(&named[host.len()..]);
         let end = host_start + host.len() + port;
         let is_cut = host.len() + port < named.len();
-        let continues =
-            !is_cut && is_whole && matches!(text.as_bytes().get(end), Some(b'/' | b'?' | b'#'));
+        let continues = !is_cut
+            && !is_marked
+            && is_whole
+            && matches!(text.as_bytes().get(end), Some(b'/' | b'?' | b'#'));
         let host = if continues || port > 0 { host } else { without_marks(host) };
         if !is_host(host) || is_cut && !may_precede_mark(host, &named[host.len() + port..]) {
             return None;

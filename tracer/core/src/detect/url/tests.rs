@@ -41,6 +41,8 @@ fn finds_urls_in_running_text() {
 #[test]
 fn a_host_ends_at_the_marks_of_the_sender() {
     for mark in [
+        "##",
+        "##x",
         "&2",
         "$2",
         "*",
@@ -260,6 +262,7 @@ fn no_continuation_contradicts_a_truncated_text() {
         "「https://例え.example/あ」 https://a.test/x。b https://a.test/x?t=1:2:3.",
         "https://a.test/x?a=https://b.test/y, *https://c.test/**",
         "url,count\nhttps://a.test/x,3\nhttps://a.test/y,4",
+        "https://a.test## https://b.test#x https://c.test#",
         "d3:url26:https://a.test/x?q=private9:device_id36:7f3c2a10e",
         "1,https://a.test/x,3;https://a.test/y;4~https://a.test/z~5",
     ] {
