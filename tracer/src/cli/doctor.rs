@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use super::watch::exe_target;
 use tracer_core::alert::printable;
 use tracer_host::doctor::{Check, Report};
 
@@ -12,8 +13,16 @@ use tracer_host::doctor::{Check, Report};
 ///
 /// The exit code is 0 if `tracer run` works here, and 1 if not.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Run it as root. Without root it cannot try the hooks.")]
+#[command(after_help = "Run it as root. Without root it cannot try the hooks.
+
+Examples:
+  sudo tracer doctor                        this machine, and the browsers that are running
+  sudo tracer doctor --exe thunderbird      also whether a running program's traffic can be read")]
 pub(super) struct Args {
+    /// Also check a running program that is no browser in the rules, and its descendants. It executes
+    /// a file of this name, or at this path (if it contains a /)
+    #[arg(long, value_name = "NAME|PATH")]
+    exe: Vec<String>,
     /// Print one JSON object (see docs/reference/doctor.md)
     #[arg(long)]
     json: bool,
@@ -22,7 +31,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = Report::collect(args.rules.load()?.rules());
+    let named: Vec<_> = args.exe.iter().map(|exe| exe_target(exe)).collect();
+    let report = Report::collect(args.rules.load()?.rules(), &named);
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &report)?;

@@ -4,7 +4,7 @@
 //! kernel    release, configuration, type information, lockdown, SELinux  ┐
 //! hooks     capabilities; programs load, attach and fire; TLS probes     ├─▶ Report
 //! sandbox   what restricts the processes that parse captured bytes          │
-//! browsers  running browsers; their TLS functions are found              ┘
+//! browsers  running browsers and other programs; their TLS functions     ┘
 //! ```
 //!
 //! Only the hooks decide whether `tracer run` would work. The checks of the kernel
@@ -17,7 +17,7 @@ mod sandbox;
 
 use serde::Serialize;
 
-use crate::hook::SocketHook;
+use crate::hook::{SocketHook, Target};
 use tracer_core::rules::Rules;
 
 /// Version of the report's JSON format (`docs/reference/doctor.md`). Incremented when a
@@ -99,13 +99,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Checks this machine.
-    pub fn collect(rules: &Rules) -> Self {
+    /// Checks this machine, the running browsers, and the programs that the user named.
+    pub fn collect(rules: &Rules, named: &[Target]) -> Self {
         let mut checks = kernel::checks();
         let hooks = hooks::check();
         checks.extend(hooks.checks);
         checks.push(sandbox::check());
-        let browsers = browsers::check(rules);
+        let browsers = browsers::check(rules, named);
         checks.extend(browsers.checks);
 
         let mut sees = Vec::new();

@@ -42,7 +42,6 @@ use rustix::{
 use thiserror::Error;
 use tracer_ebpf::{EXEMPT_SLOT, Settings, TGIDS_PER_PAGE, UIDS_PER_USER};
 
-pub(crate) use self::proc::{Mapping, cmdline, executable, mappings, processes};
 use self::selftest::Tested;
 pub use self::{
     btf::{Btf, BtfError},
@@ -56,6 +55,11 @@ pub use self::{
     scope::{ScopeError, Target, Watch},
     selftest::{Choice, test_hook},
     socket::SocketHook,
+};
+pub(crate) use self::{
+    proc::{Mapping, cmdline, executable, executed_name, mappings, parent, processes},
+    resolve::program_name,
+    scope::executes,
 };
 
 /// The object file with the programs, built by `build.rs`.

@@ -66,7 +66,7 @@ pub(crate) fn cmdline(pid: u32) -> Vec<u8> {
 /// The kernel names the thread after the last component of that name, and the name
 /// is one of the first arguments; a script's follows its interpreter and the
 /// interpreter's own argument (execve(2)). A process that changes either hides it.
-pub(super) fn executed_name(pid: u32) -> Option<PathBuf> {
+pub(crate) fn executed_name(pid: u32) -> Option<PathBuf> {
     const COMM_LEN: usize = 15;
     const MAX_INTERPRETER_ARGUMENTS: usize = 2;
 

@@ -108,7 +108,7 @@ fn is_script(path: &Path) -> bool {
 
 /// Returns the name of the file that a process executes. `None` for a thread of the
 /// kernel.
-fn program_name(pid: u32) -> Option<String> {
+pub(crate) fn program_name(pid: u32) -> Option<String> {
     let name = proc::executable(pid)?.file_name()?.to_string_lossy().into_owned();
     // The kernel's mark of a file that was replaced.
     Some(name.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(name))

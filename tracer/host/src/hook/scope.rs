@@ -339,7 +339,7 @@ impl Watch {
 
 /// Reports whether a process runs the executable of a target, or was executed by that name:
 /// that of a script or a link.
-pub(super) fn executes(pid: u32, target: &Target) -> bool {
+pub(crate) fn executes(pid: u32, target: &Target) -> bool {
     let exe = proc::executable(pid).unwrap_or_default();
     match target {
         Target::ExePath(path) => {

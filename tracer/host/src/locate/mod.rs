@@ -201,6 +201,21 @@ pub enum Reason {
     Malformed(String),
 }
 
+impl Reason {
+    /// Reports whether the library is one that the search should understand: a report of the file
+    /// helps to improve it. Other reasons are limits, or those of files without the function.
+    pub(crate) fn is_unexpected(&self) -> bool {
+        matches!(
+            self,
+            Self::NotUnique(_)
+                | Self::NoReferences
+                | Self::NoMatch(_)
+                | Self::Go(_)
+                | Self::TooComplex
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
