@@ -58,6 +58,49 @@ fn attacked(folder: &Path, attack: &str) -> (tracer_bin::Outcome, Value) {
 }
 
 #[test]
+fn a_browser_that_cannot_be_audited_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let audit = |browser: &str| {
+        let mut command = tracer_bin::command(["audit", "--unattended", "--browser", browser]);
+        // No program is found.
+        let ended = tracer_bin::run(command.env("PATH", folder.path()).current_dir(folder.path()));
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{browser}: {}", ended.stderr);
+        ended.stderr
+    };
+    for (browser, part) in [
+        ("falcon", "named falcon; did you mean Falkon?"),
+        ("netscape", "tracer browsers --all"),
+        // Names are matched whatever their case.
+        ("MIDORI", "no scenario controls this browser"),
+        ("eDGE", "Edge was not found on this machine: no program named msedge or"),
+        ("firefox focus", "on Android only, as org.mozilla.focus; "),
+    ] {
+        let said = audit(browser);
+        assert!(said.contains(part), "{browser}: {said}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_browser_that_does_not_start_is_quoted() {
+    if !skip::root() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let scenario = folder.path().join("scenario.toml");
+    let text = "name = 'b'\nexecutables = ['no-such-browser']\nsite = 'plain'\n[commands]\n\
+                start = ['sh', '-c', 'echo first >&2; echo cannot open display >&2; exit 3']\n";
+    fs::write(&scenario, text).expect("a scenario");
+    let mut command = tracer_bin::command(["audit", "--unattended", "--scenario"]);
+    command.arg(&scenario).arg("--out").arg(folder.path().join("out")).stdin(Stdio::null());
+    let ended = tracer_bin::run(&mut command);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let expected = "failed: exit code 3; it says: first / cannot open display\n";
+    assert!(ended.stderr.ends_with(expected), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("cannot open display").count(), 2, "{}", ended.stderr);
+}
+
+#[test]
 fn a_browser_user_cannot_lead_root_through_links() {
     let is_there = fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains("\ndaemon:"));
     if !skip::root() || !skip::met(is_there, "a user named daemon") {

@@ -440,8 +440,29 @@ fn unreadable_files_are_named() {
         assert!(ended.stderr.contains(cause), "{name}: {}", ended.stderr);
         assert!(ended.stderr.contains(at(name).to_str().expect("UTF-8")), "{}", ended.stderr);
     }
+    fs::write(at("empty"), "").expect("a file");
+    let empty = tracer_bin::run(&mut tracer_bin::command(["decode"]).arg(at("empty")));
+    assert_eq!(empty.code, Some(1));
+    assert!(empty.stderr.contains("empty: it is empty, so there is nothing"), "{}", empty.stderr);
+    let empty = tracer_bin::run(&mut tracer_bin::command(["decode", "-"]));
+    assert_eq!(empty.code, Some(1));
+    assert!(empty.stderr.starts_with("tracer: standard input: it is empty"), "{}", empty.stderr);
     let ended = tracer_bin::run(&mut tracer_bin::command(["decode"]));
     assert_eq!(ended.code, Some(2), "decode without files: {}", ended.stderr);
+}
+
+#[test]
+fn a_recording_without_requests_is_not_passed_over_in_silence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("t.trace");
+    let mut trace = Vec::new();
+    drop(trace::Writer::new(&mut trace).expect("a trace"));
+    fs::write(&file, &trace).expect("a file");
+    let (ended, lines) = decode(&[&file]);
+    assert_eq!((ended.code, lines.len()), (Some(0), 0), "{}", ended.stderr);
+    let expected = "t.trace: it holds no request that tracer can read\n";
+    assert!(ended.stderr.ends_with(expected), "{}", ended.stderr);
+    assert_eq!(decode(&[&recorded()[0].path]).0.stderr, "");
 }
 
 #[test]

@@ -261,3 +261,32 @@ fn incomparable_audits_are_explained() {
     }
     assert_eq!(compare(&[]).code, Some(2));
 }
+
+#[test]
+fn an_audit_of_another_user_is_not_called_no_audit() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if !tracer_tests::skip::root() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mode = |path: &Path, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(path, mode).expect("permissions");
+    };
+    mode(folder.path(), 0o755);
+    let audit = folder.path().join("audit");
+    fs::create_dir(&audit).expect("a folder");
+    fs::write(audit.join("run.json"), "{}").expect("a file");
+    mode(&audit, 0o700);
+    assert_eq!(audit.metadata().expect("a folder").permissions().mode() & 0o777, 0o700);
+    let path = audit.to_str().expect("UTF-8");
+    let uid = tracer_tests::sender::unused_uid();
+    let mut command = tracer_bin::command_as(uid, folder.path(), &["report", path]);
+    let ended = tracer_bin::run(&mut command);
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    for part in ["Permission denied", "belongs to another user", "sudo"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("not the folder of an audit"), "{}", ended.stderr);
+}

@@ -192,7 +192,10 @@ fn the_page_of_alerts_is_private_redacted_and_loads_nothing() {
     let write =
         |arguments: &[&str]| alerts(&store, &[&["--html", text(&page)], arguments].concat());
     let ended = write(&[]);
-    assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), "", ""));
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), ""));
+    let (count, place) = ended.stderr.split_once(" to ").expect("a message");
+    assert!(count.starts_with("tracer: wrote ") && count.contains(" alert"), "{count}");
+    assert_eq!(place, format!("{}\n", page.display()));
     assert_eq!(mode(&page), 0o600);
     let shown = fs::read_to_string(&page).expect("a page");
     for part in ["keeper", "collector.example", "story?q=‹", "default-src 'none'", "</html>"] {

@@ -261,7 +261,47 @@ fn usage_errors_name_the_next_step() {
         for part in parts {
             assert!(ended.stderr.contains(part), "{arguments:?}: {part}? {}", ended.stderr);
         }
+        let causes = ended.stderr.matches("(os error 2)").count();
+        assert!(causes <= 1, "{arguments:?}: the cause is named {causes} times: {}", ended.stderr);
     }
+}
+
+#[test]
+fn a_run_whose_terminal_is_closed_ends_with_a_summary() {
+    if !skip::root() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+    let line = format!(
+        "exec {} run --uid {} --no-store --json >{} 2>{}",
+        tracer_bin::path().display(),
+        unused_uid(),
+        out.display(),
+        err.display()
+    );
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--command", &line, "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("script, of the package bsdutils");
+    let expect = |file: &Path, text: &str| {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        loop {
+            let found = fs::read_to_string(file).unwrap_or_default();
+            if found.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{text}: {found}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    expect(&err, "watching; press Ctrl-C to stop");
+    terminal.kill().expect("the terminal is closed");
+    terminal.wait().expect("a status");
+    expect(&out, "\"type\":\"summary\"");
+    expect(&err, "0 sends, 0 requests read");
 }
 
 #[test]

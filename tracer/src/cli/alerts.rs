@@ -137,7 +137,9 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     };
     if let Some((mut file, terminal)) = page {
         let mut groups = Groups::new(groups::ON_PAGE);
+        let mut alerts = 0;
         args.each_alert(&reader, &query, |stored| {
+            alerts += 1;
             let alert = stored.alert.clone().redacted(&redactor);
             groups.add(&stored, &alert, Style::default());
             Ok(())
@@ -146,6 +148,13 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
         let identifiers = args.identifiers(&reader, &query).with_context(|| cannot_read(&path))?;
         page::write(groups, &identifiers, args.selection(), &redactor, &terminal, &mut file)
             .context("cannot write the page")?;
+        if let Some(path) = &args.html {
+            message!(
+                "wrote {} to {}",
+                counted(alerts, "alert"),
+                printable(&path.to_string_lossy())
+            );
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let out = io::BufWriter::new(io::stdout().lock());
@@ -165,7 +174,7 @@ pub(super) fn alerts(args: &Args) -> anyhow::Result<ExitCode> {
     if list.shown == 0 {
         let what = if args.identifiers { "identifier" } else { "alert" };
         let all = reader.count().with_context(|| cannot_read(&path))?;
-        message!("no matching {what} in {} ({all} alerts in total)", path.display());
+        message!("no matching {what} in {} ({} in total)", path.display(), counted(all, "alert"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -63,9 +63,13 @@ use tracer_audit::{
     report::{Answer, Report},
     scenario::{self, EMBEDDED, Scenario},
 };
-use tracer_core::{alert::printable, record::Clock, rules::Rules};
+use tracer_core::{
+    alert::printable,
+    record::Clock,
+    rules::{Browser, Rules},
+};
 use tracer_host::{
-    hook::{Capture, DEFAULT_RING, Events, Target, Watch},
+    hook::{Capture, DEFAULT_RING, Events, Resolved, Target, Watch},
     sandbox,
 };
 
@@ -321,7 +325,7 @@ impl Args {
 
     /// Asks the operator what to audit, and returns the options that say so.
     fn ask(&self, rules: &Rules) -> anyhow::Result<Self> {
-        if self.unattended || !io::stdin().is_terminal() {
+        if !self.asks() {
             return Err(Usage(
                 "nothing to audit, and no terminal to ask at; give --browser NAME (`tracer browsers` \
                  lists those on this machine), --package or --exe"
@@ -389,9 +393,12 @@ impl Args {
             browser.as_deref().map(|name| super::rules::browser(rules, name)).transpose()?;
         let ready = match (&package, &browser) {
             (Some(_), _) => Scenario::embedded("android").map(Scenario::parse).transpose()?,
-            (None, Some(browser)) if self.exe.is_empty() => Scenario::for_browser(browser),
+            (None, Some(_)) if self.exe.is_empty() => {
+                known.and_then(|browser| Scenario::for_browser(browser.name.as_str()))
+            }
             _ => None,
         };
+        let is_by_hand = own.is_none() && ready.is_none();
         let mut scenario = own.or(ready).unwrap_or_else(Scenario::by_hand);
         if !self.phases.is_empty() {
             scenario.only(&self.phases);
@@ -413,10 +420,26 @@ impl Args {
             watched.push(super::watch::exe_target(exe));
         }
         if watched.len() == self.also_exe.len() {
+            return Err(nothing_to_watch(known).into());
+        }
+        if is_by_hand && !self.asks() {
             return Err(Usage(
-                "nothing to audit; give --browser, --package or --exe (see `tracer audit --help`)"
+                "no scenario controls this browser, and there is no operator to ask; run it on a \
+                 terminal without --unattended, or give --scenario FILE"
                     .into(),
             )
+            .into());
+        }
+        if let Some(browser) = known
+            && package.is_none()
+            && !watched.iter().any(is_on_this_machine)
+        {
+            return Err(Usage(format!(
+                "{name} was not found on this machine: no program named {} is installed or running; \
+                 `tracer browsers` lists those that are, and --exe takes the path of a program",
+                printable(&exes.join(" or ")),
+                name = browser.name
+            ))
             .into());
         }
         let browser = known.map(|browser| browser.name.to_string()).or(browser);
@@ -429,6 +452,11 @@ impl Args {
             words,
             package,
         })
+    }
+
+    /// Reports whether there is an operator to ask.
+    fn asks(&self) -> bool {
+        !self.unattended && io::stdin().is_terminal()
     }
 
     /// Returns the user to run the browser as: under sudo, the user who called it.
@@ -448,6 +476,26 @@ impl Args {
             format!("audit-{name}-{}", time.replace(':', "")).into()
         })
     }
+}
+
+/// Returns the error for options that name nothing to watch.
+fn nothing_to_watch(browser: Option<&Browser>) -> Usage {
+    Usage(match browser.map(|browser| (&browser.name, &browser.packages[..])) {
+        Some((name, [package, ..])) => {
+            let package = package.as_str();
+            format!(
+                "the rules know {name} on Android only, as {package}; to audit it there, give --package \
+             {package}, and here --exe with the name of its program"
+            )
+        }
+        _ => "nothing to audit; give --browser, --package or --exe (see `tracer audit --help`)"
+            .into(),
+    })
+}
+
+/// Reports whether a program is installed or running.
+fn is_on_this_machine(target: &Target) -> bool {
+    Resolved::new(target).is_some_and(|program| program.file.is_some() || program.running > 0)
 }
 
 fn read_scenario(path: &Path) -> anyhow::Result<Scenario> {

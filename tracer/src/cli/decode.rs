@@ -18,6 +18,7 @@ use self::printer::Printer;
 use super::{
     confine, rules,
     session::{unknown_hosts, unread},
+    terminal,
 };
 use crate::files::{self, Input};
 use tracer_core::{
@@ -30,6 +31,7 @@ use tracer_core::{
         trace::{self, TraceError},
     },
     stream::Sent,
+    wording::counted,
 };
 use tracer_formats::{CLOCK, Content, Recording, detect_foreign, har, pcapng, unpack};
 
@@ -144,12 +146,16 @@ pub(super) fn decode(args: &Args) -> anyhow::Result<ExitCode> {
         // Continue with the other files after an error.
         let read = input.and_then(|input| file(args, path, input, &knowledge, &mut printer));
         printer.finish()?;
+        let is_silent = read.is_ok() && printer.is_silent();
         if let Err(err) = &read {
             if super::is_closed_pipe(err) {
                 return read.map(|()| false);
             }
             out.flush()?;
-            message!("{}: {err:#}", path.display());
+            message!("{}: {}", name(path), terminal::explained(err));
+        }
+        if is_silent {
+            message!("{}: it holds no request that tracer can read", name(path));
         }
         Ok(read.is_ok())
     };
@@ -201,9 +207,21 @@ fn file<W: Write>(
     requests(&bytes, pipeline, printer)
 }
 
+/// Returns the name of a file for messages.
+fn name(path: &Path) -> String {
+    match is_standard_input(path) {
+        true => "standard input".to_owned(),
+        false => printable(&path.to_string_lossy()),
+    }
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 /// Opens a file. Returns `None` for `-`, which is standard input.
 fn open(path: &Path) -> anyhow::Result<Option<Input>> {
-    if path == Path::new("-") {
+    if is_standard_input(path) {
         return Ok(None);
     }
     Input::open(path).map(Some).context("cannot open it")
@@ -243,12 +261,13 @@ fn requests<W: Write>(
         printer.outputs(&mut outputs, pipeline.extensions())?;
     }
     if unrecognised > 0 {
-        printer.note(&format!("{unrecognised} bytes do not belong to any request"))?;
+        printer.note(&format!("{} outside of all requests", counted(unrecognised, "byte")))?;
     }
     if doubtful > 0 {
+        let places = counted(doubtful, "place");
         printer.note(&format!(
-            "{doubtful} places in bodies of responses look like requests, and were not read: save \
-             the requests alone if they are some"
+            "not read: {places} in bodies of responses that may be requests; if they are, save them in \
+             a file of their own"
         ))?;
     }
     Ok(())

@@ -159,7 +159,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
         Err(err) => {
-            message!("{err:#}");
+            message!("{}", terminal::explained(&err));
             ExitCode::from(if err.is::<Usage>() { 2 } else { 1 })
         }
     };

@@ -8,6 +8,7 @@ use tracer_core::{
     packages::is_name,
     record::Event,
     rules::{Role, Rules},
+    wording::counted,
 };
 use tracer_host::hook::{Capture, Follower, HookError, PackageEvent, PackageWatcher, Target};
 
@@ -161,8 +162,8 @@ fn describe(event: &PackageEvent, all: bool) -> Option<String> {
         }
         PackageEvent::Malformed(0) => return None,
         PackageEvent::Malformed(lines) => format!(
-            "{lines} lines of the list of packages cannot be parsed; to watch their packages, give \
-             UIDs with --uid"
+            "cannot parse {} of the list of packages; to watch their packages, give UIDs with --uid",
+            counted(*lines as u64, "line")
         ),
         PackageEvent::Failed(reason) => {
             format!("packages that are installed from now on will not be watched: {reason}")

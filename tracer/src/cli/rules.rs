@@ -60,12 +60,31 @@ impl Folder {
 /// Looks up a browser by its name in the rules.
 pub(super) fn browser<'a>(rules: &'a Rules, name: &str) -> Result<&'a Browser, Usage> {
     rules.browser_named(name).map(|browser| &**browser).ok_or_else(|| {
+        let meant = similar(rules, name).map(|name| format!("; did you mean {name}?"));
         Usage(format!(
-            "the rules have no browser named {}; `tracer browsers --all` lists them, and --exe takes the name of \
-             any program",
-            printable(name)
+            "the rules have no browser named {}{}\n`tracer browsers --all` lists them, and --exe takes \
+             the name of any program.",
+            printable(name),
+            meant.unwrap_or_default()
         ))
     })
+}
+
+/// Returns the browser that a name resembles most: by its own name, or that of its program.
+fn similar<'a>(rules: &'a Rules, name: &str) -> Option<&'a str> {
+    /// One mistake in a name of four letters.
+    const MIN_SIMILARITY: f64 = 0.75;
+    let similarity = |known: &str| {
+        strsim::normalized_damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase())
+    };
+    let browsers = rules.browsers().iter().map(|browser| {
+        let programs = browser.executables.iter().map(|program| program.as_str());
+        let names = programs.map(|path| path.rsplit('/').next().unwrap_or(path));
+        let best = names.map(similarity).fold(similarity(browser.name.as_str()), f64::max);
+        (best, browser.name.as_str())
+    });
+    let best = browsers.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (best.0 >= MIN_SIMILARITY).then_some(best.1)
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -115,6 +134,23 @@ fn counted(counts: &[(&str, usize)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelled_browser_is_recognised() {
+        let rules = Rules::with_overrides(&[]).unwrap();
+        for (typed, name) in [
+            ("falcon", "Falkon"),
+            ("Chromum", "Chromium"),
+            ("epiphany", "GNOME Web"),
+            ("firefox-esr", "Firefox"),
+        ] {
+            assert_eq!(similar(&rules, typed), Some(name), "{typed}");
+        }
+        assert_eq!(similar(&rules, "netscape navigator"), None);
+        assert!(browser(&rules, "FALKON").is_ok());
+        let error = browser(&rules, "falcon").unwrap_err().to_string();
+        assert!(error.contains("named falcon; did you mean Falkon?\n"), "{error}");
+    }
 
     #[test]
     fn counts_are_formatted_with_plurals() {

@@ -235,12 +235,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut late = Late::default();
         // The result of the capture, once it has ended.
         let mut captured = None;
+        let mut is_stopping = false;
         let mut is_forced = false;
         let session = loop {
             tokio::select! {
                 next = source.next(), if captured.is_none() => match next {
                     Ok(Some(Captured::Events(events))) => consumers.take(events),
-                    Ok(Some(Captured::Watching)) => message!("watching; press Ctrl-C to stop"),
+                    Ok(Some(Captured::Watching)) if !is_stopping => {
+                        message!("watching; press Ctrl-C to stop");
+                    }
+                    Ok(Some(Captured::Watching)) => {}
                     Ok(Some(Captured::Rules(rules))) => reload(rules, &consumers.decoding),
                     Ok(None) => {
                         captured = Some(Ok(()));
@@ -263,11 +267,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 }
                 order = signals.next() => match order {
                     Order::Stop => {
+                        is_stopping = true;
                         source.stop();
                         let waiting = consumers.decoding.delay().map_or(0, |delay| delay.sends);
                         message!(
-                            "stopping; {waiting} sends wait to be decoded (press Ctrl-C again to end \
-                             at once)"
+                            "stopping; {} to be decoded (press Ctrl-C again to end at once)",
+                            counted(waiting, "send")
                         );
                     }
                     Order::Force => {

@@ -95,7 +95,8 @@ fn report_failure(queue: &mut Queue) {
 fn report_lost(queue: &Queue, what: &str) {
     let lost = queue.lost();
     if lost > 0 {
-        message!("{} lacks {lost} {what}, because it failed or was too slow", queue.name());
+        let lost = counted(lost, what);
+        message!("{} lacks {lost}, because it failed or was too slow", queue.name());
     }
 }
 
@@ -194,10 +195,10 @@ impl Session {
     /// Prints the summary of the run.
     pub(super) fn summary(&self) {
         print_summary(&self.pipeline);
-        self.lines.iter().for_each(|lines| report_lost(&lines.queue, "lines"));
+        self.lines.iter().for_each(|lines| report_lost(&lines.queue, "line"));
         let dropped = self.log.as_ref().map_or(0, Sink::dropped);
         if dropped > 0 {
-            message!("the system log did not accept {dropped} lines");
+            message!("the system log did not accept {}", counted(dropped, "line"));
         }
         let lost = self.store.as_ref().map_or(0, Writer::lost);
         if lost > 0 {
@@ -270,7 +271,7 @@ pub(super) fn unread(totals: &Totals) -> Option<String> {
     let unread: Vec<String> = unread
         .iter()
         .filter(|(bytes, _)| *bytes > 0)
-        .map(|(bytes, what)| format!("{bytes} bytes {what}"))
+        .map(|(bytes, what)| format!("{} {what}", counted(*bytes, "byte")))
         .collect();
     (!unread.is_empty()).then(|| unread.join(", "))
 }

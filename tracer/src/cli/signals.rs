@@ -6,10 +6,15 @@
 //! |---|---|
 //! | SIGINT, SIGTERM | stops the capture; what was captured is decoded |
 //! | the same again | ends tracer, whatever still waits |
-//! | SIGHUP | loads the rules again |
+//! | SIGHUP | loads the rules again; if the terminal was closed, stops the capture |
 //! | SIGXFSZ | nothing: the write fails, and the output is named |
 
-use std::{io, sync::mpsc::sync_channel, thread, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::mpsc::sync_channel,
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -53,6 +58,7 @@ impl Signals {
         let (sender, orders) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ready, is_ready) = sync_channel(1);
+        let had_terminal = has_terminal();
         thread::Builder::new().name("tracer-signals".into()).spawn(move || {
             runtime.block_on(async {
                 // By default, it would end the process.
@@ -76,7 +82,10 @@ impl Signals {
                     let order = tokio::select! {
                         _ = interrupt.recv() => std::mem::replace(&mut end, Order::Force),
                         _ = terminate.recv() => std::mem::replace(&mut end, Order::Force),
-                        _ = hangup.recv() => Order::Reload,
+                        _ = hangup.recv() => match had_terminal && !has_terminal() {
+                            true => std::mem::replace(&mut end, Order::Force),
+                            false => Order::Reload,
+                        },
                     };
                     // The run may have ended by itself.
                     let _ = sender.send(order);
@@ -100,6 +109,12 @@ impl Signals {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Reports whether one of the standard streams is an open terminal. One that was closed answers no
+/// questions.
+fn has_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
 fn exit() -> ! {

@@ -34,6 +34,7 @@ use tracer_core::{
     application::Application,
     pipeline::Pipeline,
     record::{Loss, Losses},
+    wording::counted,
 };
 
 /// Show what the runs on this machine have captured, decoded and lost so far.
@@ -370,14 +371,15 @@ fn text(status: &Status) -> String {
         lines.push("  nothing was lost".into());
     }
     if status.seconds_behind > 0 {
-        lines.push(format!("  decoding is {} seconds behind", status.seconds_behind));
+        lines.push(format!("  decoding is {} behind", counted(status.seconds_behind, "second")));
     }
-    lines.push(format!("  {} alerts", status.alerts));
+    lines.push(format!("  {}", counted(status.alerts, "alert")));
     if status.open_connections > 0 {
         lines.push(format!(
-            "  {} bytes on {} connections that are open, or were used in the last hour; the balance \
-             of each follows when it ends",
-            status.open_bytes, status.open_connections
+            "  {} sent on {} open now or used in the last hour; the balance of each follows when it \
+             ends",
+            counted(status.open_bytes, "byte"),
+            counted(status.open_connections, "connection")
         ));
     }
     if !status.applications.is_empty() {

@@ -40,6 +40,15 @@ macro_rules! message {
     };
 }
 
+/// Returns an error and its causes in one line, leaving out a cause that the text before it contains.
+pub(super) fn explained(err: &anyhow::Error) -> String {
+    err.chain().map(ToString::to_string).fold(String::new(), |text, cause| match &text[..] {
+        "" => cause,
+        before if before.contains(&cause) => text,
+        before => format!("{before}: {cause}"),
+    })
+}
+
 /// Prints a line on standard error, and ignores failures.
 pub(super) fn print_line(line: fmt::Arguments<'_>) {
     // In one write, so that lines of several threads do not mix.
@@ -51,5 +60,23 @@ pub(super) fn print_line(line: fmt::Arguments<'_>) {
         None => {
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    use super::explained;
+
+    #[test]
+    fn every_cause_is_named_once() {
+        let err = anyhow!("No such file").context("cannot open f").context("--record");
+        assert_eq!(explained(&err), "--record: cannot open f: No such file");
+        // Some errors name their cause themselves, and go on with the next step.
+        let named: anyhow::Result<()> = Err(anyhow!("No such file"));
+        let named =
+            named.context("cannot open f: No such file\nUse the path of a file.").unwrap_err();
+        assert_eq!(explained(&named), "cannot open f: No such file\nUse the path of a file.");
     }
 }

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use serde_json::Value;
+use tracer_core::wording::counted;
 
 /// Maximum depth of values in a record. Those of alerts have four levels.
 const MAX_DEPTH: usize = 16;
@@ -60,8 +61,13 @@ fn body(kind: &str, fields: &serde_json::Map<String, Value>) -> String {
             let host = host.unwrap_or("an unknown host");
             format!("{} sent to {host}: {}", text("application"), text("reason"))
         }
-        "repeated" => format!("alert {} was repeated {} times", number("alert"), number("count")),
-        "lost" => format!("{} sends were not captured: {}", number("count"), text("reason")),
+        "repeated" => {
+            let times = counted(number("count"), "time");
+            format!("alert {} was repeated {times}", number("alert"))
+        }
+        "lost" => {
+            format!("not captured: {}: {}", counted(number("count"), "send"), text("reason"))
+        }
         _ => format!("tracer {kind}"),
     }
 }

@@ -11,6 +11,7 @@ use tracer_core::{
     finding::{Severity, Visited},
     judge::{AlertStatus, JudgedRequest},
     pipeline::{Output, Totals},
+    wording::counted,
 };
 
 /// Maximum number of requests that are kept, the latest ones.
@@ -454,11 +455,11 @@ fn facts(alert: &Alert, culprit: &str, request: &str) -> Vec<(&'static str, Stri
     let content = &alert.content;
     let read = match (content.complete, content.opaque_bytes) {
         (true, 0) => "all of it".to_owned(),
-        (true, opaque) => format!("all but {opaque} bytes, in an unknown encoding"),
-        (false, 0) => format!("in part: {} bytes are not known", content.unread_bytes),
+        (true, opaque) => format!("all but {}, in an unknown encoding", counted(opaque, "byte")),
+        (false, 0) => format!("in part: {} not known", counted(content.unread_bytes, "byte")),
         (false, opaque) => format!(
-            "in part: {} bytes are not known, {opaque} in an unknown encoding",
-            content.unread_bytes
+            "in part: {} not known, {opaque} in an unknown encoding",
+            counted(content.unread_bytes, "byte")
         ),
     };
     let facts = [

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Cell, Measure};
 use crate::report::{Answer, ItemKind, Question, Report};
+use tracer_core::wording::counted;
 
 /// Number of recipients, classes or encodings shown for one run.
 const MAX_NAMED: usize = 4;
@@ -106,7 +107,7 @@ fn read(report: &Report) -> Cell {
         Some(percent) => format!("{percent} % (a “no” requires {} %)", reading.percent_needed),
         None => "nothing was sent".into(),
     };
-    let lost = (reading.lost > 0).then(|| format!("{} sends were lost", reading.lost));
+    let lost = (reading.lost > 0).then(|| format!("lost: {}", counted(reading.lost, "send")));
     Cell { answer: None, lines: [share].into_iter().chain(lost).collect() }
 }
 

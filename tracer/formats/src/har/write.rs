@@ -24,6 +24,7 @@ use tracer_core::{
     finding::Severity,
     proto::{Protocol, Request},
     record::{Hook, Transport},
+    wording::counted,
 };
 
 /// Host of URLs whose host is not known.
@@ -351,11 +352,11 @@ impl<'a> PostData<'a> {
         }
         let (text, encoding, omitted) = text(request);
         let comment = (!body.gaps.is_empty()).then(|| {
-            let gaps = body.gaps.len();
+            let gaps = counted(body.gaps.len() as u64, "place");
             match omitted {
-                0 => format!("bytes are missing in {gaps} places (U+FFFD)"),
+                0 => format!("bytes are missing in {gaps} (U+FFFD)"),
                 omitted => format!(
-                    "bytes are missing in {gaps} places; {omitted} bytes after the first are omitted"
+                    "bytes are missing in {gaps}; {omitted} bytes after the first are omitted"
                 ),
             }
         });

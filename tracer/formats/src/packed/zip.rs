@@ -11,6 +11,7 @@
 use std::io::{self, BufReader, Read};
 
 use flate2::bufread::DeflateDecoder;
+use tracer_core::wording::counted;
 
 use super::{
     UnpackError,
@@ -178,9 +179,9 @@ pub(super) fn recording<'a>(
     }
     let names = others.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
     Err(UnpackError::Unsupported(format!(
-        "no file in this ZIP archive is a trace, a HAR, a packet capture or raw requests ({} files: \
+        "no file in this ZIP archive is a trace, a HAR, a packet capture or raw requests ({}: \
          {names})",
-        others.len()
+        counted(others.len() as u64, "file")
     )))
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::{
+    super::terminal,
     actions::{Actions, Answer},
     recorder::Recorder,
     scratch::Scratch,
@@ -53,7 +54,7 @@ enum Stop {
 
 impl From<anyhow::Error> for Stop {
     fn from(err: anyhow::Error) -> Self {
-        Self::Failed(format!("{err:#}"))
+        Self::Failed(terminal::explained(&err))
     }
 }
 

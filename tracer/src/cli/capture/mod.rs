@@ -87,7 +87,8 @@ pub(super) fn capture(args: &Args) -> anyhow::Result<ExitCode> {
         let (orders, outbox) = tokio::net::UnixStream::from_std(stream)?.into_split();
         let mut channel = (Orders(orders), Outbox::new(outbox));
         if let Err(err) = serve(args, &mut channel).await {
-            let failed = Message::Failed { is_usage: err.is::<Usage>(), text: format!("{err:#}") };
+            let failed =
+                Message::Failed { is_usage: err.is::<Usage>(), text: terminal::explained(&err) };
             channel.1.send(&failed).await?;
         }
         Ok(ExitCode::SUCCESS)
@@ -168,7 +169,8 @@ async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> any
     let has_matched = capture.has_running() || events.has_matched();
     events.join()?;
     if !has_matched && targets::are_all_looked_up(&watch.targets) {
-        targets::report_none(&watch.targets);
+        // Of all the names of browsers, some resemble that of a program that is no browser.
+        targets::report_none(if args.browsers { &[] } else { &watch.targets });
     }
     outbox.send(&Message::Ended).await?;
     // It sends to the follower, so it has to be dropped before the follower is joined.

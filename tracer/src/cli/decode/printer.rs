@@ -25,6 +25,7 @@ pub(super) struct Printer<'a, W> {
     spare: Vec<u8>,
     /// The highest number so far.
     newest: Option<u64>,
+    has_notes: bool,
     out: &'a mut W,
 }
 
@@ -39,6 +40,7 @@ impl<'a, W: Write> Printer<'a, W> {
             held: VecDeque::new(),
             spare: Vec::new(),
             newest: None,
+            has_notes: false,
             out,
         }
     }
@@ -133,7 +135,8 @@ impl<'a, W: Write> Printer<'a, W> {
         if opaque > 0 {
             writeln!(
                 out,
-                "    not decoded: {opaque} bytes of the content, in an unknown encoding"
+                "    not decoded: {} of the content, in an unknown encoding",
+                counted(opaque, "byte")
             )?;
         }
         for Disclosure { finding, verdict, .. } in &judged.disclosures {
@@ -151,9 +154,15 @@ impl<'a, W: Write> Printer<'a, W> {
         Ok(())
     }
 
+    /// Reports whether there was nothing to print.
+    pub(super) fn is_silent(&self) -> bool {
+        self.newest.is_none() && !self.has_notes
+    }
+
     /// Prints a note about the file.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         self.out.flush()?;
+        self.has_notes = true;
         message!("{}: {text}", printable(&self.source));
         Ok(())
     }
