@@ -4,7 +4,6 @@ mod line;
 
 use serde_json::{Value, json};
 
-use self::line::RequestLine;
 use super::{Notice, RequestReport, rfc3339};
 use crate::{
     account::{Account, Accounts},
@@ -118,8 +117,7 @@ pub fn write_request(
 ) {
     let mut report = RequestReport::new(request);
     report.name_extension(request.extension(extensions));
-    let line = RequestLine::new(source, index, &report);
-    serde_json::to_writer(&mut *out, &line).expect("a vector takes everything");
+    line::write(source, index, &report, out);
     out.push(b'\n');
 }
 
