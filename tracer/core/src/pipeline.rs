@@ -324,7 +324,8 @@ impl Pipeline {
     }
 
     fn deliver(&mut self, out: &mut Vec<Output>) {
-        for sent in std::mem::take(&mut self.messages) {
+        let mut messages = std::mem::take(&mut self.messages);
+        for sent in messages.drain(..) {
             let Sent { connection, hook, process, message } = sent;
             match message {
                 Message::Request(message) => {
@@ -357,6 +358,8 @@ impl Pipeline {
                 }
             }
         }
+        // Back, to reuse its allocation. Nothing above adds messages.
+        self.messages = messages;
     }
 
     /// Searches a name that was looked up. A lookup counts as a request only if its name

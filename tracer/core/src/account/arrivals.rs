@@ -10,6 +10,7 @@ use foldhash::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::lowercase;
 use crate::proto::Traffic;
 use crate::record::{BootTime, Connection, Transport};
 
@@ -217,12 +218,16 @@ impl Arrivals {
     }
 
     fn attempt(&mut self, host: &str, time: BootTime, add: impl FnOnce(&mut Attempts)) {
-        let host = host.to_ascii_lowercase();
-        if self.hosts.len() >= MAX_HOSTS && !self.hosts.contains_key(&host) {
-            self.uncounted += 1;
-            return;
-        }
-        let attempts = self.hosts.entry(host).or_default();
+        let host = lowercase(host);
+        let is_full = self.hosts.len() >= MAX_HOSTS;
+        let attempts = match self.hosts.get_mut(&*host) {
+            Some(known) => known,
+            None if is_full => {
+                self.uncounted += 1;
+                return;
+            }
+            None => self.hosts.entry(host.into_owned()).or_default(),
+        };
         attempts.times = Some(match attempts.times {
             Some((first, last)) => (first.min(time), last.max(time)),
             None => (time, time),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 pub use self::site::{Site, host_of_authority};
 pub(crate) use self::{
-    site::{has_known_suffix, is_local, is_local_address, is_loopback, normalize_host},
+    site::{has_known_suffix, is_local, is_local_address, is_loopback, lowercase, normalize_host},
     suffix::public_suffix,
 };
 use crate::content::percent_decode;

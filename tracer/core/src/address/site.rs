@@ -1,6 +1,9 @@
 //! Sites: the unit in which one party owns names in the domain name system.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use super::suffix::registrable_domain;
 
@@ -51,12 +54,20 @@ pub(crate) fn normalize_host(host: &str) -> String {
     name + port
 }
 
+/// Returns a host with its ASCII letters in lower case, in which it mostly is.
+pub(crate) fn lowercase(host: &str) -> Cow<'_, str> {
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    }
+}
+
 /// Reports whether a host is this machine: `localhost`, or a loopback address.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-    OWN_NAMES.contains(&&*name)
-        || name.ends_with(".localhost")
+    let name = bare.strip_suffix('.').unwrap_or(bare);
+    OWN_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own))
+        || ends_with_ignore_case(name, ".localhost")
         || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
@@ -76,10 +87,17 @@ const LOCAL_DOMAINS: [&str; 3] = [".local", ".home.arpa", ".internal"];
 /// Reports whether a host is this machine or belongs to a private network by its name, or is an
 /// address of them: of IPv4 (RFC 1918, RFC 3927) or of IPv6 (RFC 4193, RFC 4291).
 pub(crate) fn is_local(host: &str) -> bool {
-    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let name = host.strip_suffix('.').unwrap_or(host);
     is_loopback(host)
         || is_local_address(host)
-        || LOCAL_DOMAINS.iter().any(|domain| name.ends_with(domain))
+        || LOCAL_DOMAINS.iter().any(|domain| ends_with_ignore_case(name, domain))
+}
+
+/// Reports whether a name ends like this, whatever the case of ASCII letters.
+fn ends_with_ignore_case(name: &str, end: &str) -> bool {
+    let (name, end) = (name.as_bytes(), end.as_bytes());
+    let last = name.len().checked_sub(end.len()).and_then(|start| name.get(start..));
+    last.is_some_and(|last| last.eq_ignore_ascii_case(end))
 }
 
 /// Reports whether a host is an address of this machine or of a private network.
@@ -94,11 +112,12 @@ pub(crate) fn is_local_address(host: &str) -> bool {
 
 /// Returns the host of an authority, without user and port.
 pub fn host_of_authority(authority: &str) -> &str {
-    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let last = |text: &str, mark| text.bytes().rposition(|byte| byte == mark);
+    let host_port = last(authority, b'@').map_or(authority, |at| &authority[at + 1..]);
     if host_port.starts_with('[') {
         return host_port.find(']').map_or(host_port, |at| &host_port[..=at]);
     }
-    host_port.rsplit_once(':').map_or(host_port, |(host, _)| host)
+    last(host_port, b':').map_or(host_port, |at| &host_port[..at])
 }
 
 /// Reports whether a name has a label before a suffix that the public suffix list

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::file::checked;
-use crate::address::public_suffix;
+use crate::address::{lowercase, public_suffix};
 
 /// A domain name, which includes every name below it.
 ///
@@ -117,8 +117,8 @@ impl<T> Domains<T> {
         if host.len() > MAX_HOST || !host.bytes().all(is_name) {
             return None;
         }
-        let host = host.to_ascii_lowercase();
-        let mut name = host.as_str();
+        let host = lowercase(host);
+        let mut name = &*host;
         loop {
             if let Some(value) = self.0.get(name) {
                 return Some(value);
