@@ -113,11 +113,9 @@ impl TextHashes {
         }
     }
 
-    /// Removes a text.
-    pub fn remove(&mut self, text: &str) {
-        for algorithm in STRONG {
-            self.index.remove(&first(&algorithm.digest(text)));
-        }
+    /// Keeps only these texts.
+    pub fn retain(&mut self, is_kept: impl Fn(&Arc<str>) -> bool) {
+        self.index.retain(|_, (_, text)| is_kept(text));
     }
 
     /// Reports whether there are no texts.

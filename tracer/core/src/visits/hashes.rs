@@ -90,6 +90,8 @@ pub(super) struct Hashes {
     short: HashMap<u32, (Algorithm, Arc<str>)>,
     /// Each text once: visits share their hosts.
     texts: HashMap<Arc<str>, Known>,
+    /// Number of texts that were removed from [`Hashes::texts`] only.
+    removed: usize,
 }
 
 /// A text whose digests are recognised.
@@ -129,11 +131,14 @@ impl Hashes {
             if known.visits > 0 {
                 continue;
             }
-            self.strong.remove(&text);
-            for algorithm in SHORT {
-                self.short.remove(&algorithm.short(&text));
-            }
             self.texts.remove(text.as_str());
+            self.removed += 1;
+        }
+        // To look through all hashes now and then costs less than to compute those of a text again.
+        if self.removed * 4 > self.texts.len() {
+            self.strong.retain(|text| self.texts.contains_key(text));
+            self.short.retain(|_, (_, text)| self.texts.contains_key(text));
+            self.removed = 0;
         }
     }
 
