@@ -114,7 +114,13 @@ pub(super) fn known_cost(len: usize, urls: usize) -> usize {
 pub(super) fn known_key(bytes: &[u8], urls: &[&str]) -> Option<XorKey> {
     let window = bytes.get(..bytes.len().min(WINDOW))?;
     let hosts = urls.iter().map(|url| url.split('/').next().unwrap_or(url));
-    let texts: Vec<&[u8]> = urls.iter().copied().chain(hosts).map(str::as_bytes).collect();
+    let mut texts: Vec<&[u8]> = Vec::with_capacity(2 * urls.len());
+    for text in urls.iter().copied().chain(hosts).map(str::as_bytes) {
+        // Pages share their hosts.
+        if text.len() <= window.len() && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
     let longest = texts.iter().map(|text| text.len()).max()?.saturating_sub(CONFIRMED);
     let differences = |text: &[u8], len: usize, out: &mut Vec<u8>| {
         out.clear();
