@@ -5,17 +5,14 @@
 //! a program and then run another one on the same CPU, but none runs one program
 //! twice on a CPU at the same time. So each entry point has its own [`Scratch`].
 
-use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_get_smp_processor_id, macros::map,
-    maps::Array,
-};
+use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_ebpf::{CIPHERTEXT_HEAD, Counter, flag};
 
 use crate::{
     counters::count,
     kernel::{Kernel, Memory, setting},
     message::{Data, Message},
-    record::{RECORDS, describe_sender},
+    record::{RECORDS, describe_sender, wake_up},
     scope::{self, WatchedProcess},
     scratch::Scratch,
     sock, tls,
@@ -88,7 +85,7 @@ fn submit(scratch: &mut Scratch) {
     }
     scratch.header.len = len.min(u64::from(u32::MAX)) as u32;
     scratch.header.captured = scratch.captured() as u32;
-    match RECORDS.output::<[u8]>(scratch.record(), u64::from(BPF_RB_NO_WAKEUP)) {
+    match RECORDS.output::<[u8]>(scratch.record(), wake_up()) {
         Ok(()) => count(Counter::Delivered),
         Err(_) => count(Counter::RingFull),
     }

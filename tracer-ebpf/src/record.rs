@@ -1,9 +1,10 @@
 //! The ring buffer, and the part of a record that does not depend on a socket.
 
 use aya_ebpf::{
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::{bpf_get_current_comm, bpf_ktime_get_boot_ns},
     macros::map,
-    maps::RingBuf,
+    maps::{Array, RingBuf},
 };
 use tracer_ebpf::{ABI_VERSION, RecordHeader};
 
@@ -12,10 +13,32 @@ use crate::{
     scope::WatchedProcess,
 };
 
-/// Records for the daemon, which sets the size. The daemon polls: waking it for
-/// each record would cost the sender about eleven microseconds.
+/// Records for the daemon, which sets the size. While there are some, the daemon polls: waking it
+/// for each record would cost the sender about eleven microseconds.
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+
+/// One number, which the daemon sets before it sleeps until the next record.
+#[map]
+static SLEEPING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Returns the flags with which the next record is put into the ring buffer: the first one after the
+/// daemon fell asleep wakes it. Called after the space in the ring is reserved, if it can be, so
+/// that the daemon sees one or the other.
+#[inline(always)]
+pub(crate) fn wake_up() -> u64 {
+    if let Some(sleeping) = SLEEPING.get_ptr_mut(0) {
+        // SAFETY: the value is valid while the map is. The daemon and programs on other CPUs write
+        // it as well, so it is read and written once each.
+        unsafe {
+            if sleeping.read_volatile() != 0 {
+                sleeping.write_volatile(0);
+                return u64::from(BPF_RB_FORCE_WAKEUP);
+            }
+        }
+    }
+    u64::from(BPF_RB_NO_WAKEUP)
+}
 
 /// Fills in the hook, the time and the current process.
 #[inline(always)]

@@ -13,14 +13,14 @@
 //!
 //! As in [`tls`](crate::tls), records are assembled in the ring buffer.
 
-use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, macros::uprobe, programs::ProbeContext};
+use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 use tracer_ebpf::{Counter, MAX_HEAD, RecordHeader, SealedHeader, hook, net};
 
 use crate::{
     counters::count,
     kernel::{Memory as _, Task, User},
     key::object_key,
-    record::{Bounded, RECORDS, describe_plaintext},
+    record::{Bounded, RECORDS, describe_plaintext, wake_up},
     scope::{self, WatchedProcess},
     tls,
 };
@@ -339,6 +339,6 @@ fn submit<const N: usize>(hook: u8, process: WatchedProcess, key: u64, call: &Ca
         header.captured = SealedHeader::SIZE as u32;
         count(Counter::Unreadable);
     }
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    entry.submit(wake_up());
     count(Counter::Delivered);
 }

@@ -8,7 +8,6 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::BPF_RB_NO_WAKEUP,
     macros::{fentry, kprobe, map, raw_tracepoint},
     maps::LruHashMap,
     programs::{FEntryContext, ProbeContext, RawTracePointContext},
@@ -20,7 +19,7 @@ use crate::{
     counters::count,
     kernel::{Kernel, Task, offset, thread},
     message::Message,
-    record::{RECORDS, describe_sender},
+    record::{RECORDS, describe_sender, wake_up},
     scope, sock, tls,
 };
 
@@ -221,7 +220,7 @@ fn sendpage(hook: u8, sk: Kernel, size: u64) {
     header.tls_key = tls::current_connection();
     header.len = size.min(u64::from(u32::MAX)) as u32;
     header.captured = 0;
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    entry.submit(wake_up());
     count(Counter::UnknownIterator);
     count(Counter::Delivered);
 }

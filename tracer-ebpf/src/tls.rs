@@ -10,7 +10,7 @@
 //! itself, in slots of a few sizes.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::BPF_RB_FORCE_WAKEUP,
     macros::{map, uprobe, uretprobe},
     maps::LruHashMap,
     programs::{ProbeContext, RetProbeContext},
@@ -21,7 +21,7 @@ use crate::{
     counters::count,
     kernel::{Memory as _, Task, User, thread},
     key::object_key,
-    record::{Bounded, RECORDS, describe_plaintext},
+    record::{Bounded, RECORDS, describe_plaintext, wake_up},
     scope::{self, WatchedProcess},
 };
 
@@ -255,6 +255,6 @@ fn submit_slot<const N: usize>(
         header.captured = 0;
         count(Counter::Unreadable);
     }
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    entry.submit(wake_up());
     count(Counter::Delivered);
 }

@@ -1,14 +1,16 @@
 //! The thread that polls the ring buffer.
 //!
-//! Records do not wake it: a wake-up costs the sender eleven microseconds, a poll of
-//! an empty ring costs the daemon one. The pause between polls is short while
-//! records arrive, and grows while there are none. Only a mapped library wakes the
-//! thread, because it must be probed before it is used.
+//! While records arrive, they do not wake it: a wake-up costs the sender eleven microseconds, a
+//! poll of an empty ring costs the daemon one. The pause between polls is short then, and grows
+//! while there are none. After the longest pause, the thread sleeps until the next record, which
+//! wakes it. A mapped library wakes the thread at any time, because it must be probed before it
+//! is used.
 
 use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
+    os::fd::OwnedFd,
     path::Path,
     sync::{
         Arc,
@@ -18,7 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    time::{ClockId, Timespec, clock_gettime},
+};
 use tokio::sync::mpsc;
 
 use super::{Follower, HookError, RingReader, proc, reader::RingEntry};
@@ -27,10 +32,13 @@ use tracer_core::record::{BootTime, Clock, Event, Losses, bounded_arguments};
 
 /// Pause between polls while records arrive.
 const BUSY: Duration = Duration::from_millis(1);
-/// Longest pause between polls. 16 MiB of ring hold what is sent in it at 400 MB a second.
-const IDLE: Duration = Duration::from_millis(40);
+/// Longest pause between polls, after which the thread sleeps. 16 MiB of ring hold what is sent in
+/// it at 2 GB a second.
+const IDLE: Duration = Duration::from_millis(8);
 /// Interval at which the counters are read.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while nothing is sent.
+const IDLE_COUNT_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum time for which the ring is drained after the stop.
 const DRAIN: Duration = Duration::from_millis(500);
 /// Maximum number of events in a batch.
@@ -43,9 +51,16 @@ const WAITING: usize = 64;
 /// Batches of events from the kernel.
 pub struct Events {
     batches: mpsc::Receiver<Vec<Event>>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     matched: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<(), HookError>>>,
+}
+
+/// The request to stop, which also wakes the thread.
+struct Stop {
+    requested: AtomicBool,
+    /// Readable once it is requested.
+    wakes: OwnedFd,
 }
 
 impl Events {
@@ -63,7 +78,8 @@ impl Events {
         let (sender, batches) = mpsc::channel(WAITING);
         let extensions =
             profiles.map(|profiles| extensions::follow(sender.clone(), profiles)).transpose()?;
-        let stop = Arc::new(AtomicBool::new(false));
+        let wakes = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let stop = Arc::new(Stop { requested: AtomicBool::new(false), wakes });
         let stopped = Arc::clone(&stop);
         let matched = Arc::new(AtomicBool::new(false));
         let sees = Arc::clone(&matched);
@@ -87,7 +103,9 @@ impl Events {
 
     /// Makes the thread drain the ring and end.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.requested.store(true, Ordering::Relaxed);
+        // It fails only if the counter is full, and then the thread is awake.
+        let _ = rustix::io::write(&self.stop.wakes, &1_u64.to_ne_bytes());
     }
 
     /// Returns the thread's result, once [`Events::next`] has returned `None`.
@@ -189,34 +207,45 @@ impl Poller {
         }
     }
 
-    fn run(mut self, stop: &AtomicBool) -> Result<(), HookError> {
+    fn run(mut self, stop: &Stop) -> Result<(), HookError> {
         match self.poll(stop) {
             Ok(result) => result,
             Err(Closed) => Ok(()),
         }
     }
 
-    fn poll(&mut self, stop: &AtomicBool) -> Result<Result<(), HookError>, Closed> {
+    fn poll(&mut self, stop: &Stop) -> Result<Result<(), HookError>, Closed> {
         let mut pause = BUSY;
         let mut stopped = None;
         let mut known = clock();
+        // Set if something was sent since the counters were read.
+        let mut sent = true;
         self.send(vec![Event::Clock(known)])?;
         loop {
             // Read before the ring, which then has all that was sent before the stop.
-            let stopping = stop.load(Ordering::Relaxed);
+            let stopping = stop.requested.load(Ordering::Relaxed);
             let batch = self.batch();
             // A process that goes on sending must not keep the run from ending.
             let is_late = stopping && stopped.get_or_insert_with(Instant::now).elapsed() > DRAIN;
             let more = batch.len() >= BATCH && !is_late;
+            let now = clock();
+            if has_jumped(&known, &now) {
+                known = now;
+                self.send(vec![Event::Clock(now)])?;
+            }
+            let is_idle = pause == IDLE && batch.is_empty();
             pause = if batch.is_empty() { (pause * 2).min(IDLE) } else { BUSY };
             if !batch.is_empty() {
+                sent = true;
                 self.send(batch)?;
             }
             if more {
                 continue;
             }
-            if stopping || self.counted.elapsed() >= COUNT_INTERVAL {
+            let interval = if sent { COUNT_INTERVAL } else { IDLE_COUNT_INTERVAL };
+            if stopping || self.counted.elapsed() >= interval {
                 self.counted = Instant::now();
+                sent = false;
                 let losses = match self.reader.losses() {
                     Ok(losses) => losses,
                     Err(error) => return Ok(Err(error)),
@@ -225,17 +254,15 @@ impl Poller {
                     self.send(vec![Event::Lost(losses)])?;
                 }
                 self.losses = losses;
-                let now = clock();
-                if has_jumped(&known, &now) {
-                    known = now;
-                    self.send(vec![Event::Clock(now)])?;
-                }
             }
             if stopping {
                 return Ok(Ok(()));
             }
-            if pause > BUSY {
-                self.reader.wait(pause);
+            if is_idle {
+                let interval = if sent { COUNT_INTERVAL } else { IDLE_COUNT_INTERVAL };
+                self.reader.sleep(interval.saturating_sub(self.counted.elapsed()), &stop.wakes);
+            } else if pause > BUSY {
+                self.reader.wait(pause, Some(&stop.wakes));
             } else {
                 // `wait` would return at once while there are records in the ring.
                 thread::sleep(pause);

@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::fd::{AsFd, AsRawFd as _},
     time::Duration,
 };
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
     programs::ProgramFd,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,6 +40,7 @@ fn parse_mapped(entry: &[u8]) -> Option<u32> {
 /// a separate thread can poll it.
 pub struct RingReader {
     ring: RingBuf<MapData>,
+    sleeping: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     /// The programs whose missed runs are counted.
     programs: Vec<ProgramFd>,
@@ -54,6 +55,8 @@ impl RingReader {
         Ok(Self {
             ring: RingBuf::try_from(take("RECORDS")?)
                 .map_err(|source| HookError::Map { name: "RECORDS", source })?,
+            sleeping: Array::try_from(take("SLEEPING")?)
+                .map_err(|source| HookError::Map { name: "SLEEPING", source })?,
             counters: PerCpuArray::try_from(take("COUNTERS")?)
                 .map_err(|source| HookError::Map { name: "COUNTERS", source })?,
             programs,
@@ -73,8 +76,8 @@ impl RingReader {
         Ok(())
     }
 
-    /// Takes the next entry, if there is one. Records never wake the reader: call
-    /// this until it returns `None`, then sleep for a short time.
+    /// Takes the next entry, if there is one. While this returns entries, records do not wake the
+    /// reader: call it until it returns `None`, then sleep for a short time.
     pub fn entry(&mut self) -> Option<Result<RingEntry, Malformed>> {
         let entry = self.ring.next()?;
         Some(match parse_mapped(&entry) {
@@ -83,13 +86,28 @@ impl RingReader {
         })
     }
 
-    /// Waits until a process in scope maps a library, or for `timeout`. Returns at
-    /// once if the ring is not empty.
-    pub fn wait(&self, timeout: Duration) {
-        let mut fds = [PollFd::new(&self.ring, PollFlags::IN)];
+    /// Waits until a process in scope maps a library, or `other` can be read, or for `timeout`.
+    /// Returns at once if the ring is not empty.
+    pub fn wait(&self, timeout: Duration, other: Option<&impl AsFd>) {
+        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&self.ring, PollFlags::IN)];
+        fds.extend(other.map(|other| PollFd::new(other, PollFlags::IN)));
         let timeout = Timespec::try_from(timeout).ok();
         // If a signal interrupts it, the caller polls the ring early.
         let _ = poll(&mut fds, timeout.as_ref());
+    }
+
+    /// Waits until there is an entry, or `other` can be read, or for `timeout`. The record that ends
+    /// it costs its sender a wake-up.
+    pub fn sleep(&mut self, timeout: Duration, other: &impl AsFd) {
+        /// A program that did not see the request may put a record into the ring just after it was
+        /// found empty. It is found when the ring is looked at again.
+        const AGAIN: Duration = Duration::from_millis(20);
+        if self.sleeping.set(0, 1, 0).is_err() {
+            return self.wait(timeout.min(AGAIN), Some(other));
+        }
+        self.wait(timeout.min(AGAIN), Some(other));
+        // Returns at once if the first call did not end by its time.
+        self.wait(timeout.saturating_sub(AGAIN), Some(other));
     }
 
     /// Returns the counts of delivered and lost sends since the capture was started.
