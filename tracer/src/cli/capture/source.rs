@@ -19,6 +19,11 @@ use tracer_core::record::Event;
 /// Number of bytes to read at once.
 const READ: usize = 256 << 10;
 
+/// Settings of the C library's allocator. Loading takes some 20 MiB for a moment. By default, the
+/// allocator keeps large blocks that were freed once.
+const ALLOCATOR: (&str, &str) =
+    ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=1048576");
+
 /// A delivery of the capturing process.
 #[derive(Debug)]
 pub(in crate::cli) enum Captured {
@@ -63,6 +68,7 @@ impl Source {
             // The first two are the program and the command.
             .args(env::args_os().skip(2))
             .args(exempt.map(|pid| format!("--exempt={pid}")))
+            .env(ALLOCATOR.0, ALLOCATOR.1)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .spawn()
