@@ -9,7 +9,7 @@ use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
 use super::{Alert, FindingReport};
 use crate::{
-    finding::{Category, Kind, Recipient, Sender, Severity, Visited},
+    finding::{Category, Kind, Recipient, Sender, Severity, UrlRole, Visited},
     record::Loss,
     wording::counted,
 };
@@ -253,7 +253,11 @@ fn visit(finding: &FindingReport) -> String {
     match &finding.visited {
         Some(Visited::Page { ago, .. }) => format!(", visited {} before", short(*ago)),
         Some(Visited::Host { ago, .. }) => format!(", a site visited {} before", short(*ago)),
-        Some(Visited::No | Visited::Unknown) | None => String::new(),
+        // Only its place says what the URL is.
+        Some(Visited::No | Visited::Unknown) | None => {
+            let role = finding.role.and_then(UrlRole::label);
+            role.map_or_else(String::new, |role| format!(", by its place {role}"))
+        }
     }
 }
 
@@ -327,6 +331,17 @@ mod tests {
 
     fn plain(alert: &Alert) -> String {
         super::alert(alert, Style::default())
+    }
+
+    #[test]
+    fn a_url_without_a_visit_has_the_role_of_its_place() {
+        let mut alert = example();
+        alert.content.findings[0].visited = Some(Visited::Unknown);
+        alert.content.findings[0].role = Some(UrlRole::Page);
+        let text = plain(&alert);
+        assert!(text.contains("?q=private, by its place a page that was looked at"), "{text}");
+        alert.content.findings[0].role = Some(UrlRole::Unknown);
+        assert!(!plain(&alert).contains("by its place"));
     }
 
     #[test]
