@@ -89,6 +89,7 @@ pub fn judged() -> JudgedRequest {
         recipient: Recipient::ThirdParty,
         site: Site::from_host("collector.example"),
         sdk: None,
+        reports: true,
         disclosures: vec![disclosure],
         findings_uncounted: 0,
         candidates: Vec::new(),

@@ -47,6 +47,9 @@ pub struct Findings {
     pub uncounted: u64,
     /// Name of the telemetry SDK that the request comes from, as in the rules.
     pub sdk: Option<String>,
+    /// Set if the request reports what happened in the application: its form, its path, its
+    /// recipient or its content says so.
+    pub reports: bool,
     /// Values that may become findings if they return in later requests.
     pub candidates: Vec<Candidate>,
     /// Parts of visited URLs, which other requests may complete.

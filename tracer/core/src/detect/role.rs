@@ -29,8 +29,8 @@ pub(super) struct RoleTable {
     by_spelling: HashMap<String, Vec<usize>>,
     /// Indices in `places` of those that need none.
     by_surroundings: Vec<usize>,
-    /// The role of a host that begins so, in lower case with the dot.
-    by_host: Vec<(String, UrlRole)>,
+    /// The role of a URL that begins so, in lower case.
+    by_start: Vec<(String, UrlRole)>,
     report_paths: HashSet<Name>,
     /// Words that count in requests of programs that call themselves browsers.
     browsers_report_paths: HashSet<Name>,
@@ -66,8 +66,8 @@ impl RoleTable {
         let mut table = Self::default();
         for (at, located) in roles.places.iter().enumerate() {
             let entry = &located.entry;
-            let hosts = entry.host_starts.iter();
-            table.by_host.extend(hosts.map(|start| (start.as_str().to_owned(), entry.role)));
+            let starts = entry.starts.iter();
+            table.by_start.extend(starts.map(|start| (start.as_str().to_owned(), entry.role)));
             let extensions = entry.extensions.iter();
             table.places.push(Place {
                 role: entry.role,
@@ -75,7 +75,7 @@ impl RoleTable {
                 extensions: extensions.map(|text| text.as_str().to_ascii_lowercase()).collect(),
                 in_reports: entry.in_reports,
             });
-            if entry.names.is_empty() && entry.spelled.is_empty() && entry.host_starts.is_empty() {
+            if entry.names.is_empty() && entry.spelled.is_empty() && entry.starts.is_empty() {
                 table.by_surroundings.push(at);
             }
             for name in &entry.spelled {
@@ -109,6 +109,11 @@ impl RoleTable {
     pub(super) fn is_report_path(&self, path: &str, of_browser: bool) -> bool {
         has_word_of(&self.report_paths, path)
             || of_browser && has_word_of(&self.browsers_report_paths, path)
+    }
+
+    /// Reports whether a request's path has a word of reports that other services have as well.
+    pub(super) fn may_be_report_path(&self, path: &str) -> bool {
+        has_word_of(&self.browsers_report_paths, path)
     }
 
     /// Reports whether the value of a field shows that a request reports.
@@ -150,8 +155,7 @@ impl RoleTable {
             return PlacedRole { role: UrlRole::Unknown, in_reports: false, shows_report: false };
         }
         let url = &value.text[at.clone()];
-        if let Some((_, role)) = self.by_host.iter().find(|(start, _)| host_starts_with(url, start))
-        {
+        if let Some((_, role)) = self.by_start.iter().find(|(start, _)| starts_with(url, start)) {
             return PlacedRole { role: *role, in_reports: false, shows_report: false };
         }
         // The name of the file is at the end.
@@ -324,12 +328,15 @@ fn compiled(texts: &[Text]) -> impl Iterator<Item = Name> {
     texts.iter().filter_map(|text| Name::new(text.as_str()))
 }
 
-/// Reports whether the host of a URL begins with `start`, and has more than one label after it.
-fn host_starts_with(url: &str, start: &str) -> bool {
+/// Reports whether a URL begins with `start` behind its scheme. After a full stop, the host has
+/// two more labels.
+fn starts_with(url: &str, start: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
-    host.get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start))
-        && host[start.len()..].contains('.')
+    let after = rest.get(..start.len()).filter(|it| it.eq_ignore_ascii_case(start));
+    after.is_some_and(|_| {
+        let host = rest[start.len()..].split(['/', '?', '#', ':']).next();
+        !start.ends_with('.') || host.is_some_and(|host| host.contains('.'))
+    })
 }
 
 /// Returns the extension of the file that a URL names, with the dot and in lower case.

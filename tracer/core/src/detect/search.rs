@@ -101,6 +101,8 @@ pub(super) struct Search<'a> {
     is_report: bool,
     /// Set if the recipient collects what happens in applications and on pages.
     is_collector: bool,
+    /// Set if the path has a word of reports that other services have as well.
+    may_report: bool,
     /// Set if the request is one of another service, or of a format in which nothing is
     /// reported, so that words alone do not show a report.
     is_no_report: bool,
@@ -138,6 +140,7 @@ impl<'a> Search<'a> {
             // Extensions call no services for themselves.
             is_report: initiator == Initiator::Extension,
             is_collector,
+            may_report: false,
             is_no_report: request
                 .header("content-type")
                 .and_then(|it| std::str::from_utf8(it).ok())
@@ -151,12 +154,16 @@ impl<'a> Search<'a> {
     pub(super) fn finish(mut self) -> Findings {
         let sdk = self.evidence.sdk(&self.lexicon.sdks);
         let lasts = |found: &Finding| found.lifetime == Some(Lifetime::Lasting);
-        if !self.is_report && sdk.is_none() && !self.found.list.iter().any(lasts) {
+        // Programs register devices and users with services of any kind.
+        let reports = self.is_report
+            || sdk.is_some()
+            || (self.of_browser || self.may_report) && self.found.list.iter().any(lasts);
+        if !reports {
             for at in self.pages_in_reports {
                 self.found.list[at].role = Some(UrlRole::Unknown);
             }
         }
-        Findings { sdk, candidates: self.candidates.into_list(), ..self.found }
+        Findings { sdk, reports, candidates: self.candidates.into_list(), ..self.found }
     }
 
     /// Searches a value, and charges what it inspects beyond its bytes.
@@ -201,6 +208,8 @@ impl<'a> Search<'a> {
             self.is_no_report |= self.lexicon.roles.is_no_report_path(value.text);
             let is_report = self.lexicon.roles.is_report_path(value.text, self.of_browser);
             self.shows_report(is_report || self.is_collector);
+            self.may_report |=
+                !self.is_no_report && self.lexicon.roles.may_be_report_path(value.text);
         }
         let root = value.chain.root();
         // Segments of a path and labels of a host are not identifiers, but documents in

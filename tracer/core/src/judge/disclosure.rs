@@ -92,6 +92,7 @@ pub(super) struct Context<'a> {
     pub(super) recipient: &'a Recipient,
     pub(super) site: Option<&'a Site>,
     pub(super) sdk: Option<&'a str>,
+    pub(super) reports: bool,
 }
 
 impl<'a> Context<'a> {
@@ -134,6 +135,7 @@ impl<'a> Context<'a> {
             kind: finding.kind,
             class: finding.class.as_deref(),
             sdk: self.sdk,
+            reports: self.reports,
             scope,
             role: finding.role,
             witnesses: beside.witnesses + u8::from(matches!(visited, Some(Visited::Page { .. }))),

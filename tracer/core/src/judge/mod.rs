@@ -136,7 +136,7 @@ impl Judge {
             initiator,
             derived_host,
             site,
-            findings: Findings { mut list, uncounted, sdk, mut candidates, parts, report },
+            findings: Findings { mut list, uncounted, sdk, reports, mut candidates, parts, report },
         } = request;
 
         let sends = sent.message.never_sent.is_none();
@@ -175,6 +175,7 @@ impl Judge {
             recipient: &recipient,
             site: site.as_ref(),
             sdk: sdk.as_deref(),
+            reports,
         };
         if sends && is_own(sender, &recipient) {
             list.extend(self.returning(&candidates, context.place()));
@@ -194,6 +195,7 @@ impl Judge {
             derived_host,
             site,
             sdk,
+            reports,
             disclosures,
             findings_uncounted: uncounted,
             candidates,
@@ -219,6 +221,7 @@ impl Judge {
             recipient: &request.recipient,
             site: request.site.as_ref(),
             sdk: request.sdk.as_deref(),
+            reports: request.reports,
         };
         let disclosures = self.disclosures(findings, &context);
         if most_severe(&disclosures).map(|verdict| verdict.severity) <= before {

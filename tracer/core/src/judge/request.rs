@@ -78,6 +78,8 @@ pub struct JudgedRequest {
     pub site: Option<Site>,
     /// The telemetry SDK whose form the request has, by its name in the rules.
     pub sdk: Option<String>,
+    /// Set if the request reports what happened in the application.
+    pub reports: bool,
     /// The findings in their context: first those of the request alone, in the
     /// request's order, then those that show only in several requests.
     pub disclosures: Vec<Disclosure>,

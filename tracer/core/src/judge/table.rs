@@ -17,6 +17,8 @@ pub(super) struct Case<'a> {
     pub(super) class: Option<&'a str>,
     /// SDK whose form the request has.
     pub(super) sdk: Option<&'a str>,
+    /// Set if the request reports what happened in the application.
+    pub(super) reports: bool,
     /// Part of a URL that is revealed.
     pub(super) scope: Option<Scope>,
     /// Role of a URL.
@@ -74,6 +76,7 @@ fn matches(row: &Row, case: &Case<'_>) -> bool {
     among(&row.kind, &case.kind)
         && named(&row.class, case.class)
         && named(&row.sdk, case.sdk)
+        && row.reports.is_none_or(|reports| reports == case.reports)
         && optional(&row.scope, &case.scope)
         && optional(&row.role, &case.role)
         && row.witnesses.is_none_or(|needed| case.witnesses >= needed)

@@ -25,6 +25,8 @@ pub struct Row {
     pub class: Option<Vec<String>>,
     /// SDKs whose form the request has.
     pub sdk: Option<Vec<String>>,
+    /// Set if the request reports what happened in the application.
+    pub reports: Option<bool>,
     /// Revealed part of a URL.
     pub scope: Option<Vec<Scope>>,
     /// Roles of URLs.

@@ -37,9 +37,9 @@ pub struct RolePlace {
     /// name than `ref`.
     #[serde(default)]
     pub spelled: Vec<Text>,
-    /// Starts of hosts, which end in a dot. Such a URL has the role in any field.
+    /// Starts of URLs, without the scheme. Such a URL has the role in any field.
     #[serde(default)]
-    pub host_starts: Vec<Text>,
+    pub starts: Vec<Text>,
     /// Names of which one must enclose the field. Any field matches if the list is empty.
     #[serde(default)]
     pub within: Vec<Text>,
@@ -121,13 +121,8 @@ impl Roles {
             no_reports: file.entries(no_report)?,
         };
         for Located { entry, place } in &roles.places {
-            let conditions = [
-                &entry.names,
-                &entry.spelled,
-                &entry.host_starts,
-                &entry.within,
-                &entry.extensions,
-            ];
+            let conditions =
+                [&entry.names, &entry.spelled, &entry.starts, &entry.within, &entry.extensions];
             let is_free = conditions.iter().all(|list| list.is_empty());
             if is_free {
                 return Err(place.error(format!(

@@ -44,10 +44,31 @@ fn a_name_in_general_use_holds_a_page_only_in_reports() {
     assert_role(UrlRole::Unknown, "/v2/shorten", "", body);
     assert_role(UrlRole::Page, "/v2/collect", "", body);
     assert_role(UrlRole::Page, "/v2", "", r#"{"events":[{"url":"https://news.example.org/a"}]}"#);
-    let with_id = format!(r#"{{"device_id":"{UUID}","url":"https://news.example.org/a"}}"#);
-    assert_role(UrlRole::Page, "/v2", "", &with_id);
     // A file that a page loads is no page.
     assert_role(UrlRole::Resource, "/collect", "", r#"{"url":"https://cdn.example.org/a.js?v=3"}"#);
+}
+
+/// Programs register devices and users with services of any kind.
+#[test]
+fn an_identifier_makes_a_report_only_of_a_browsers_request() {
+    let body = format!(r#"{{"device_id":"{UUID}","url":"https://news.example.org/a"}}"#);
+    let role = |path: &str, agent: &str| {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: api.vendor.test\r\nUser-Agent: {agent}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        let found = find(request.as_bytes());
+        let url = found.list.iter().find_map(|finding| finding.role);
+        (url, found.reports)
+    };
+    let engine = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/120.0.0.0";
+    let (page, unknown) = ((Some(UrlRole::Page), true), (Some(UrlRole::Unknown), false));
+    assert_eq!(role("/v2", engine), page);
+    assert_eq!(role("/v2", "okhttp/4.12.0"), unknown);
+    // Words that other services have in their paths as well.
+    assert_eq!(role("/v2/events", "okhttp/4.12.0"), page);
+    assert_eq!(role("/v2/repos/events", "okhttp/4.12.0"), unknown);
 }
 
 #[test]
@@ -70,6 +91,8 @@ fn a_host_that_is_named_after_a_package_is_a_screen() {
         ("com.example.app", UrlRole::Software),
         ("ORG.example.reader", UrlRole::Software),
         ("com.example", UrlRole::Page),
+        ("play.google.com/store/apps/details?id=a", UrlRole::Software),
+        ("play.google.com/store/movies", UrlRole::Page),
         ("comet.example.org", UrlRole::Page),
         ("www.example.com", UrlRole::Page),
     ] {
@@ -186,8 +209,10 @@ fn words_show_no_report_where_other_services_use_them() {
     let body = r#"{"events":[{"url":"https://news.example.org/a"}]}"#;
     for target in ["/webhook/events", "/calendars/1/events", "/repos/a/b/events"] {
         assert_role(UrlRole::Unknown, target, "", body);
-        let with_id = format!(r#"{{"device_id":"{UUID}","url":"https://news.example.org/a"}}"#);
-        assert_role(UrlRole::Page, target, "", &with_id);
+        // The form of an SDK does.
+        let sdk =
+            r#"{"distinct_id":"a","lib":{"$lib":"Android"},"url":"https://news.example.org/a"}"#;
+        assert_role(UrlRole::Page, target, "", sdk);
     }
     let field = "Content-Type: application/ld+json; charset=utf-8\r\n";
     assert_role(UrlRole::Unknown, "/events", field, body);

@@ -14,6 +14,7 @@ const MI: Case<'static> = Case {
     kind: Kind::Url,
     class: None,
     sdk: None,
+    reports: true,
     scope: Some(Scope::Full),
     role: Some(UrlRole::Page),
     witnesses: 2,
@@ -248,6 +249,7 @@ fn cases() -> impl Iterator<Item = Case<'static>> {
                                         kind,
                                         class: None,
                                         sdk: None,
+                                        reports: witnesses > 0,
                                         scope,
                                         role,
                                         witnesses,
@@ -404,6 +406,7 @@ fn documented(row: &Row) -> String {
     condition("identifier", serde_json::to_value(&row.identifier));
     conditions.extend(row.witnesses.map(|least| format!("witnesses: at least {least}")));
     for (key, value) in [
+        ("reports", row.reports),
         ("may_be_page", row.may_be_page),
         ("local_connection", row.local_connection),
         ("private", row.private),
