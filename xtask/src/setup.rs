@@ -38,7 +38,7 @@ use self::{
 };
 pub(crate) use self::{
     boringssl::client as boringssl_client,
-    foreign::{Archive, debian_release},
+    foreign::{Archive, debian_mirror, debian_release},
     state::State,
     test_needs::venv_python,
 };

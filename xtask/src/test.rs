@@ -47,7 +47,8 @@ pub(crate) struct Options {
     /// Run the format, the lints and the tests that need neither root nor other programs
     #[arg(long, conflicts_with_all = ["all", "no_kernels"])]
     quick: bool,
-    /// Boot every kernel of `cargo xtask vm --list`, not only the five for every change
+    /// Boot every kernel of `cargo xtask vm --list`, not only the five for every change, and use the
+    /// package in fresh installations of Debian
     #[arg(long, conflicts_with = "no_kernels")]
     all: bool,
     /// Leave other kernels out
@@ -127,9 +128,9 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<E
     })?;
     if built {
         let all = Tests { workspace, ui, builder: &builder, arguments: &options.arguments };
-        report.add(all.run(kernels, || checks(workspace, ui, &builder, &state))?);
+        report.add(all.run(kernels, || checks(workspace, ui, &builder, &state, options.all))?);
     } else {
-        report.add(checks(workspace, ui, &builder, &state));
+        report.add(checks(workspace, ui, &builder, &state, options.all));
     }
     Ok(close(ui, &report, start))
 }
@@ -155,7 +156,7 @@ fn quick(
 }
 
 /// Runs the checks that no test depends on.
-fn checks(workspace: &Workspace, ui: &Ui, builder: &Static, state: &State) -> Report {
+fn checks(workspace: &Workspace, ui: &Ui, builder: &Static, state: &State, all: bool) -> Report {
     let mut report = Report::default();
     lints(workspace, ui, builder, &mut report);
     programs(workspace, ui, state, &mut report);
@@ -165,7 +166,7 @@ fn checks(workspace: &Workspace, ui: &Ui, builder: &Static, state: &State) -> Re
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     report.check(ui, "documentation", &mut shell::niced(&documentation));
     report.note("portability", layers::check_portability(workspace, ui));
-    size(workspace, ui, &mut report);
+    size(workspace, ui, all, &mut report);
     report
 }
 
@@ -214,7 +215,7 @@ fn programs(workspace: &Workspace, ui: &Ui, state: &State, report: &mut Report) 
 }
 
 /// Builds the file that users are given, checks its size, and checks its packages.
-fn size(workspace: &Workspace, ui: &Ui, report: &mut Report) {
+fn size(workspace: &Workspace, ui: &Ui, all: bool, report: &mut Report) {
     let check = || -> Result<PathBuf> {
         let binary = dist::build(workspace, ui, Arch::host()?)?;
         let size = dist::size(&binary)?;
@@ -225,7 +226,7 @@ fn size(workspace: &Workspace, ui: &Ui, report: &mut Report) {
     };
     let binary = check();
     if let Ok(binary) = &binary {
-        match package::check(workspace, ui, binary) {
+        match package::check(workspace, ui, binary, all) {
             Ok(left_out) => report.left_out.extend(left_out),
             Err(error) => drop(report.note("packages", Err(error))),
         }

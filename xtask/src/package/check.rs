@@ -26,12 +26,17 @@ const INSTALLED: [&str; 7] = [
 /// Commands that the scripts of the packages call.
 const COMMANDS: [&str; 4] = ["sh", "rm", "cat", "sleep"];
 
-/// Builds the packages of a binary for this machine and checks them. Returns what could not be
-/// checked.
+/// Builds the packages of a binary for this machine and checks them; `all` also uses the Debian
+/// package in fresh installations of Debian. Returns what could not be checked.
 ///
 /// # Errors
 /// If a package does not do what it should.
-pub(crate) fn check(workspace: &Workspace, ui: &Ui, binary: &Path) -> Result<Option<String>> {
+pub(crate) fn check(
+    workspace: &Workspace,
+    ui: &Ui,
+    binary: &Path,
+    all: bool,
+) -> Result<Option<String>> {
     let packages = super::build(workspace, ui, Arch::host()?, binary, binary)?;
     let lacks = |what: &str| Ok(Some(format!("packages were built and not installed: {what}")));
     if shell::on_path("dpkg").is_none() {
@@ -51,7 +56,7 @@ pub(crate) fn check(workspace: &Workspace, ui: &Ui, binary: &Path) -> Result<Opt
     deb(named(".deb")?, &root, &busybox).context("the Debian package")?;
     module(named(".zip")?, &root, &busybox).context("the module for Android")?;
     fs::remove_dir_all(root)?;
-    Ok(None)
+    if all { super::debian::check(workspace, ui, named(".deb")?) } else { Ok(None) }
 }
 
 /// Makes a system with nothing but a shell.

@@ -2,6 +2,7 @@
 
 mod check;
 mod deb;
+mod debian;
 mod module;
 
 use std::{

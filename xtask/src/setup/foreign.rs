@@ -320,6 +320,14 @@ impl Mirrors {
     }
 }
 
+/// Returns the mirror from which the machine's apt installs Debian.
+///
+/// # Errors
+/// If this is not Debian, or apt has no mirror of it.
+pub(crate) fn debian_mirror() -> Result<String> {
+    Mirrors::of_this_machine()?.main.context("apt has no mirror of Debian")
+}
+
 /// One source for each suite (sources.list(5), deb822).
 fn sources(suites: &[&str], mirrors: &Mirrors) -> Result<String> {
     let mut text = String::new();
