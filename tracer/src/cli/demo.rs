@@ -224,7 +224,7 @@ fn show(pipeline: &Pipeline, outputs: &[Output], mut text: Text) -> anyhow::Resu
     )?;
     writeln!(out, "The discreet client: {}.", counted(accused as u64, "alert"))?;
     if caught == PAGES.len() && accused == 0 {
-        writeln!(out, "Next: tracer run --exe NAME   (see `tracer run --help`)")?;
+        writeln!(out, "Next: sudo tracer run --browsers   (see `tracer run --help`)")?;
         return Ok(ExitCode::SUCCESS);
     }
     message!("the demo had an unexpected result; please report the output above as a bug");
