@@ -104,11 +104,7 @@ impl Actions {
         let mut process = self.process(parts.first()?);
         let output = process.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        // `dumpsys package` prints the version in one of many lines.
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("versionName="));
-        let line = line.or_else(|| text.lines().next())?.trim();
-        const MAX_VERSION: usize = 80;
-        (!line.is_empty()).then(|| line.chars().take(MAX_VERSION).collect())
+        version_in(&text)
     }
 
     fn process(&self, words: &[String]) -> Process {
@@ -164,6 +160,17 @@ impl Actions {
     }
 }
 
+/// Finds the version in the output of a command: the first line with a number. Some browsers draw
+/// their emblem before it.
+fn version_in(text: &str) -> Option<String> {
+    const MAX_VERSION: usize = 80;
+    // `dumpsys package` prints the version in one of many lines.
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("versionName="));
+    let numbered = || text.lines().find(|line| line.contains(|c: char| c.is_ascii_digit()));
+    let line = line.or_else(numbered).or_else(|| text.lines().next())?.trim();
+    (!line.is_empty()).then(|| line.chars().take(MAX_VERSION).collect())
+}
+
 /// A process and its descendants in the same group.
 struct Group {
     child: Child,
@@ -208,4 +215,26 @@ fn listen() -> io::Result<mpsc::Receiver<String>> {
         }
     })?;
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version_in;
+
+    #[test]
+    fn the_version_is_the_first_line_with_a_number() {
+        for (text, version) in [
+            ("Mozilla Firefox 140.1esr\n", Some("Mozilla Firefox 140.1esr")),
+            (
+                "   ______     ,,\n  /      \\ | |\nqutebrowser v2.5.3\nGit commit: \n",
+                Some("qutebrowser v2.5.3"),
+            ),
+            ("Packages:\n    versionCode=12 minSdk=26\n    versionName=1.2\n", Some("1.2")),
+            ("unreleased\n", Some("unreleased")),
+            ("\n", None),
+            ("", None),
+        ] {
+            assert_eq!(version_in(text).as_deref(), version, "{text}");
+        }
+    }
 }
