@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
+    io,
     path::Path,
 };
 
@@ -37,7 +38,7 @@ pub(super) struct Browsers {
 struct Running {
     processes: u64,
     /// Number of processes whose maps only root can read.
-    hidden: usize,
+    hidden: u64,
     /// Functions found, as `SSL_write in FILE`.
     found: Vec<String>,
     /// TLS libraries whose functions were not found.
@@ -88,16 +89,19 @@ pub(super) fn check(rules: &Rules, named: &[Target]) -> Browsers {
     let mut cache = Cache::new();
     let own = std::process::id();
     for tgid in processes().filter(|tgid| *tgid != own) {
+        let mappings = mappings(tgid);
+        // It has ended.
+        if mappings.as_ref().is_err_and(|err| err.kind() != io::ErrorKind::PermissionDenied) {
+            continue;
+        }
         let mut application = applications
             .get(&tgid)
             .map(|application| running.entry(application.clone()).or_default());
         if let Some(application) = &mut application {
             application.processes += 1;
+            application.hidden += u64::from(mappings.is_err());
         }
-        let Ok(mappings) = mappings(tgid) else {
-            if let Some(application) = application {
-                application.hidden += 1;
-            }
+        let Ok(mappings) = mappings else {
             continue;
         };
         for mapping in mappings {
@@ -156,7 +160,8 @@ fn name(target: &Target) -> Option<String> {
 }
 
 /// Returns the application of each process that belongs to one: the process of a browser or of a
-/// program that the user named, and its descendants, which `tracer run` watches as well.
+/// program that the user named, and its descendants, which `tracer run` watches as well. A process
+/// that several browsers share, such as WebKitGTK's, belongs to the browser that started it.
 fn applications(rules: &Rules, named: &[Target]) -> HashMap<u32, String> {
     let parents: HashMap<u32, u32> =
         processes().filter_map(|tgid| Some((tgid, parent(tgid)?))).collect();
@@ -169,15 +174,10 @@ fn applications(rules: &Rules, named: &[Target]) -> HashMap<u32, String> {
         })
         .collect();
     let of = |tgid: &u32| {
-        let mut at = *tgid;
         // A process that ends meanwhile can leave a cycle of ids that were used again.
-        for _ in 0..parents.len() {
-            if let Some(application) = itself.get(&at) {
-                return Some((*tgid, application.clone()));
-            }
-            at = *parents.get(&at)?;
-        }
-        None
+        let line = std::iter::successors(Some(*tgid), |at| parents.get(at).copied());
+        let application = line.take(parents.len()).filter_map(|at| itself.get(&at)).last()?;
+        Some((*tgid, application.clone()))
     };
     parents.keys().filter_map(of).collect()
 }
@@ -289,7 +289,7 @@ mod tests {
         Analysis { found: None, missing, seals: false }
     }
 
-    fn check_of(files: &[Analysis], hidden: usize) -> Check {
+    fn check_of(files: &[Analysis], hidden: u64) -> Check {
         let mut one = Running { processes: 2, hidden, ..Running::default() };
         files.iter().for_each(|file| one.add(file));
         application_check("B", &one)
