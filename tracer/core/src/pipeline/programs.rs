@@ -9,8 +9,9 @@ use crate::{application::Application, packages, record::Process};
 /// Processes whose programs are remembered.
 const MAX_PROGRAMS: usize = 4096;
 
-/// Bytes that are remembered of programs and their arguments.
-const MAX_BYTES: usize = 16 << 20;
+/// Bytes that are remembered of programs and their arguments: those of hundreds of processes of
+/// browsers.
+const MAX_BYTES: usize = 2 << 20;
 
 /// Applications of Android whose packages are remembered: more than a device has.
 const MAX_APPS: usize = 16_384;
@@ -29,8 +30,15 @@ struct Program {
 impl Program {
     /// Returns its approximate size in memory.
     fn size(&self) -> usize {
+        /// That of its application, and what a text takes beside its bytes.
+        const FIXED: usize = 256;
         let texts = self.arguments.iter().chain(&self.path);
-        size_of::<Self>() + texts.map(|text| text.len() + size_of::<String>()).sum::<usize>()
+        FIXED + texts.map(|text| text.len() + FIXED / 8).sum::<usize>()
+    }
+
+    /// Returns the user who runs it. `None` before its first use.
+    fn uid(&self) -> Option<u32> {
+        self.application.as_ref().map(|application| application.uid)
     }
 
     /// Returns the package that the process is named after, if it is an
@@ -120,8 +128,7 @@ impl Programs {
         application
     }
 
-    /// Replaces the program of a process. Those that were not used for longest are forgotten, so
-    /// that many short processes do not displace a browser.
+    /// Replaces the program of a process.
     fn replace(&mut self, tgid: u32, with: impl FnOnce(Program) -> Program) {
         let known = self.programs.remove(&tgid).unwrap_or_default();
         self.bytes = self.bytes.saturating_sub(if known.used > 0 { known.size() } else { 0 });
@@ -129,13 +136,38 @@ impl Programs {
         let program = Program { used: self.uses, ..with(known) };
         self.bytes += program.size();
         self.programs.insert(tgid, program);
-        if self.programs.len() > MAX_PROGRAMS || self.bytes > MAX_BYTES {
-            let mut uses: Vec<u64> = self.programs.values().map(|program| program.used).collect();
-            let middle = uses.len() / 2;
-            let (_, &mut median, _) = uses.select_nth_unstable(middle);
-            self.programs.retain(|_, program| program.used >= median);
-            self.bytes = self.programs.values().map(Program::size).sum();
+        while self.programs.len() > MAX_PROGRAMS || self.bytes > MAX_BYTES {
+            self.forget_some();
         }
+    }
+
+    /// Forgets the arguments or, if they have none, the programs of one half of the processes of
+    /// the user with the most: those that were not used for longest. So many short processes
+    /// displace no browser in use, and none of another user.
+    fn forget_some(&mut self) {
+        let mut rooms = HashMap::<Option<u32>, usize>::default();
+        for program in self.programs.values() {
+            // The number of programs has a bound of its own.
+            *rooms.entry(program.uid()).or_default() += program.size() + MAX_BYTES / MAX_PROGRAMS;
+        }
+        let user = rooms.into_iter().max_by_key(|(_, room)| *room).and_then(|(user, _)| user);
+        let of_user = self.programs.values().filter(|program| program.uid() == user);
+        let mut uses: Vec<u64> = of_user.map(|program| program.used).collect();
+        let middle = uses.len() / 2;
+        // The user has at least one program.
+        let (_, &mut median, _) = uses.select_nth_unstable(middle);
+        let is_old = |program: &Program| program.uid() == user && program.used <= median;
+        let mut had_arguments = false;
+        for program in self.programs.values_mut().filter(|program| is_old(program)) {
+            // The first one names an application of Android.
+            had_arguments |= program.arguments.len() > 1;
+            program.arguments.truncate(1);
+            program.arguments.shrink_to_fit();
+        }
+        if !had_arguments || self.programs.len() > MAX_PROGRAMS {
+            self.programs.retain(|_, program| !is_old(program));
+        }
+        self.bytes = self.programs.values().map(Program::size).sum();
     }
 
     /// Returns the package of a process: by its UID, which it cannot choose, and
@@ -206,6 +238,21 @@ mod tests {
         }
         let size: usize = programs.programs.values().map(Program::size).sum();
         assert_eq!(size, programs.bytes);
+    }
+
+    /// The browser is idle: only what others do could make tracer forget it.
+    #[test]
+    fn processes_of_one_user_do_not_displace_those_of_another() {
+        let mut programs = programs("/usr/bin/browser", "browser");
+        assert_eq!(name(&mut programs, 1000), "browser");
+        let process = |uid, tgid| Process { uid, tgid, tid: tgid, comm: "x".to_owned() };
+        for tgid in 100..20_000 {
+            programs.executed(tgid, format!("/bin/{tgid}"));
+            programs.set_arguments(tgid, vec!["x".repeat(tgid as usize % 50); 60]);
+            programs.application(&process(1001, tgid));
+            assert!(programs.bytes <= MAX_BYTES && programs.programs.len() <= MAX_PROGRAMS);
+        }
+        assert_eq!(name(&mut programs, 1000), "browser");
     }
 
     #[test]
