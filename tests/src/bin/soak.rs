@@ -54,8 +54,8 @@ fn main() {
     let began = Instant::now();
     let mut sent = 0;
     let mut usage = Vec::new();
-    println!("| minute | process | resident KiB | descriptors | maps | threads |");
-    println!("|---|---|---|---|---|---|");
+    println!("| minute | process | resident KiB | of it own | descriptors | maps | threads |");
+    println!("|---|---|---|---|---|---|---|");
     for second in 0..minutes * 60 {
         sent += load.second(second);
         if second % 60 == 59 {
@@ -63,15 +63,18 @@ fn main() {
             let now = Usage::of_run(run.id());
             for (role, usage) in &now {
                 println!(
-                    "| {minute} | {role} | {} | {} | {} | {} |",
-                    usage.resident, usage.descriptors, usage.maps, usage.threads
+                    "| {minute} | {role} | {} | {} | {} | {} | {} |",
+                    usage.resident, usage.own, usage.descriptors, usage.maps, usage.threads
                 );
             }
             if minute > warm_up {
                 usage.push(now);
             }
         }
-        assert!(!run.has_ended(), "tracer has ended");
+        if run.has_ended() {
+            let ended = run.end();
+            panic!("tracer has ended with code {:?}:\n{}", ended.code, ended.stderr);
+        }
         let due = Duration::from_secs(second + 1);
         thread::sleep(due.saturating_sub(began.elapsed()));
     }
@@ -156,6 +159,8 @@ impl Load {
 #[derive(Clone, Copy)]
 struct Usage {
     resident: u64,
+    /// The part of it that is no page of a file.
+    own: u64,
     descriptors: u64,
     maps: u64,
     threads: u64,
@@ -193,6 +198,7 @@ impl Usage {
         };
         Some(Self {
             resident: field("VmRSS:")?,
+            own: field("RssAnon:")?,
             threads: field("Threads:")?,
             descriptors: fs::read_dir(process.join("fd")).ok()?.count() as u64,
             maps: fs::read_to_string(process.join("maps")).ok()?.lines().count() as u64,
@@ -202,8 +208,8 @@ impl Usage {
 
 /// Prints the lowest and the highest values.
 fn summarize(all: &[BTreeMap<String, Usage>]) {
-    println!("| process | resident KiB | descriptors | maps | threads |");
-    println!("|---|---|---|---|---|");
+    println!("| process | resident KiB | of it own | descriptors | maps | threads |");
+    println!("|---|---|---|---|---|---|");
     let roles: Vec<&String> = all.last().into_iter().flat_map(BTreeMap::keys).collect();
     for role in roles {
         let range = |value: fn(&Usage) -> u64| {
@@ -216,8 +222,9 @@ fn summarize(all: &[BTreeMap<String, Usage>]) {
             }
         };
         println!(
-            "| {role} | {} | {} | {} | {} |",
+            "| {role} | {} | {} | {} | {} | {} |",
             range(|usage| usage.resident),
+            range(|usage| usage.own),
             range(|usage| usage.descriptors),
             range(|usage| usage.maps),
             range(|usage| usage.threads)
