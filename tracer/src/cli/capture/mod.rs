@@ -134,7 +134,14 @@ async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> any
     outbox.send(&Message::Watching).await?;
 
     let mut tick = tokio::time::interval(Duration::from_secs(1));
+    // However often the decoder asks, one answer waits for it.
+    let mut reloads = false;
     loop {
+        if reloads && outbox.is_empty() {
+            reloads = false;
+            let rules = args.rules.read().map_err(|err| err.to_string());
+            outbox.push(&Message::Rules(rules.and_then(small_enough)));
+        }
         tokio::select! {
             // While the decoder takes nothing, events wait in the ring.
             batch = events.next(), if outbox.is_empty() => match batch {
@@ -156,10 +163,7 @@ async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> any
             }
             order = orders.next() => match order? {
                 Some(Order::Stop) => events.stop(),
-                Some(Order::Reload) => {
-                    let rules = args.rules.read().map_err(|err| err.to_string());
-                    outbox.push(&Message::Rules(rules.and_then(small_enough)));
-                }
+                Some(Order::Reload) => reloads = true,
                 Some(Order::Begin) => {}
                 // The decoder has ended.
                 None => return Ok(()),
