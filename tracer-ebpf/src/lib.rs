@@ -93,6 +93,9 @@ pub mod net {
     /// The socket state before `connect` (`TCP_CLOSE`), in which `write_seq` is
     /// not a position yet.
     pub const STATE_CLOSE: u8 = 7;
+    /// The socket state during `connect` (`TCP_SYN_SENT`). If the SYN is held back until there is
+    /// data for it, its own position is not counted yet.
+    pub const STATE_SYN_SENT: u8 = 2;
 }
 
 /// Hooks at which records are captured.
@@ -324,11 +327,14 @@ pub enum Counter {
     /// Captured and not decoded: the sender sent more than there was time to decode.
     /// User space counts these.
     Undecoded,
+    /// The process that reads the profiles of browsers has ended, so the names of extensions are
+    /// not known. User space sets it.
+    ProfilesUnread,
 }
 
 impl Counter {
     /// Number of counters.
-    pub const COUNT: u32 = 11;
+    pub const COUNT: u32 = 12;
 
     /// All counters, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -343,6 +349,7 @@ impl Counter {
         Self::Unfollowed,
         Self::Missed,
         Self::Undecoded,
+        Self::ProfilesUnread,
     ];
 }
 

@@ -96,13 +96,16 @@ fn profiles_are_read_without_rights() {
     if !can_capture() {
         return;
     }
-    let run = start();
+    let mut run = Running::start(&["--json", "--uid", &unused_uid().to_string()]);
     let reader = sandboxed_child(run.capturing_process(), "read-profiles");
-    // Without it, extensions have no names, and the rest goes on.
+    // Without it, extensions have no names, which is said, and the rest goes on.
     kill_process(Pid::from_raw(reader as i32).expect("a process id"), Signal::KILL)
         .expect("a child");
+    run.wait_for_json(|line| line["type"] == "lost" && line["reason"] == "profiles_unread");
     run.signal(Signal::INT);
-    assert_eq!(run.end().code, Some(0));
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.contains("extension names unknown"), "{}", ended.stderr);
 }
 
 /// Waits for a restricted child other than `known`, and returns it.

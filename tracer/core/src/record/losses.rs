@@ -31,11 +31,13 @@ pub enum Loss {
     Missed = Counter::Missed as u32,
     /// The application sent more than there was time to decode, or the run was ended by force.
     Undecoded = Counter::Undecoded as u32,
+    /// The process that reads the profiles of browsers has ended.
+    ProfilesUnread = Counter::ProfilesUnread as u32,
 }
 
 impl Loss {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RingFull,
         Self::Unreadable,
         Self::TooManyIovecs,
@@ -46,6 +48,7 @@ impl Loss {
         Self::Unfollowed,
         Self::Missed,
         Self::Undecoded,
+        Self::ProfilesUnread,
     ];
 
     /// Describes a number of losses and, if possible, a remedy.
@@ -60,8 +63,8 @@ impl Loss {
             Self::TooManyMessages => ("message", "lost: more than 32 in one system call"),
             Self::UnknownIterator => (
                 "send",
-                "of which only the length is known: data from a file's pages (sendfile, splice) or \
-                 the like",
+                "of which only the length is known: data from a file's pages (sendfile, splice), \
+                 datagrams by io_uring, or the like",
             ),
             Self::Compat => ("send", "lost: 32-bit processes are not read yet"),
             Self::Internal => ("send", "lost to a limit inside tracer; please report this"),
@@ -73,6 +76,9 @@ impl Loss {
                 "captured and not decoded: an application sent more than there was time for, or \
                  the run was ended by force",
             ),
+            Self::ProfilesUnread => {
+                ("process", "ended that reads the profiles of browsers: extension names unknown")
+            }
             Self::Unfollowed => ("process", "not followed: the id is beyond kernel.pid_max"),
         };
         format!("{} {why}", counted(count, what))

@@ -17,7 +17,11 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -65,10 +69,11 @@ const MAX_ID: usize = 128;
 
 /// Starts a thread that searches the profiles of processes, and sends the extensions that it finds.
 /// Returns where to send the IDs of processes. The thread ends when that is dropped, or `reader`
-/// fails.
+/// fails, which sets `has_failed`.
 pub(crate) fn follow(
     events: tokio::sync::mpsc::Sender<Vec<Event>>,
     reader: Reader,
+    has_failed: Arc<AtomicBool>,
 ) -> io::Result<mpsc::Sender<u32>> {
     let (sender, processes) = mpsc::channel();
     thread::Builder::new().name("tracer-extens".into()).spawn(move || {
@@ -82,7 +87,7 @@ pub(crate) fn follow(
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let mut found = Vec::new();
-            let mut failed = None;
+            let mut failed = reader.failure();
             known.retain(|pid, followed| match followed.search(*pid, &reader, &mut found) {
                 Ok(goes_on) => goes_on,
                 Err(err) => {
@@ -95,6 +100,7 @@ pub(crate) fn follow(
             }
             if let Some(err) = failed {
                 // Requests of extensions are still read; they are named by ID.
+                has_failed.store(true, Ordering::Relaxed);
                 log::warn!("names of extensions are no longer read: {err}");
                 return;
             }
@@ -364,7 +370,7 @@ mod tests {
     fn the_thread_ends_with_its_sender() {
         let (sender, mut events) = tokio::sync::mpsc::channel(1);
         let (socket, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let processes = follow(sender, Reader::at(socket, None).unwrap()).unwrap();
+        let processes = follow(sender, Reader::at(socket, None).unwrap(), Arc::default()).unwrap();
         // A test has no profile.
         processes.send(std::process::id()).unwrap();
         drop(processes);

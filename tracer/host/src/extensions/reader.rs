@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracer_core::record::Extension;
 
@@ -71,6 +72,13 @@ impl Reader {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { socket, _child: child })
+    }
+
+    /// Returns an error if the process has ended.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        let mut socket = [PollFd::new(&self.socket, PollFlags::empty())];
+        let ended = poll(&mut socket, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+        ended.then(|| io::Error::other("the process that reads profiles has ended"))
     }
 
     /// Returns the extensions in these places.

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use super::{Follower, HookError, RingReader, proc, reader::RingEntry};
 use crate::extensions;
 use tracer_core::record::{BootTime, Clock, Event, Losses, bounded_arguments};
+use tracer_ebpf::Counter;
 
 /// Pause between polls while records arrive.
 const BUSY: Duration = Duration::from_millis(1);
@@ -76,16 +77,18 @@ impl Events {
     ) -> io::Result<Self> {
         let mapped = follower.map(Follower::processes);
         let (sender, batches) = mpsc::channel(WAITING);
-        let extensions =
-            profiles.map(|profiles| extensions::follow(sender.clone(), profiles)).transpose()?;
+        let unread = Arc::<AtomicBool>::default();
+        let extensions = profiles
+            .map(|it| extensions::follow(sender.clone(), it, Arc::clone(&unread)))
+            .transpose()?;
         let wakes = eventfd(0, EventfdFlags::CLOEXEC)?;
         let stop = Arc::new(Stop { requested: AtomicBool::new(false), wakes });
         let stopped = Arc::clone(&stop);
         let matched = Arc::new(AtomicBool::new(false));
         let sees = Arc::clone(&matched);
-        let thread = thread::Builder::new()
-            .name("tracer-ring".into())
-            .spawn(move || Poller::new(reader, sender, mapped, sees, extensions).run(&stopped))?;
+        let thread = thread::Builder::new().name("tracer-ring".into()).spawn(move || {
+            Poller::new(reader, sender, mapped, sees, extensions, unread).run(&stopped)
+        })?;
         Ok(Self { batches, stop, matched, thread: Some(thread) })
     }
 
@@ -129,6 +132,8 @@ struct Poller {
     matched: Arc<AtomicBool>,
     /// Takes processes whose extensions are searched.
     extensions: Option<std::sync::mpsc::Sender<u32>>,
+    /// Set if no names of extensions are read any more.
+    unread: Arc<AtomicBool>,
     losses: Losses,
     counted: Instant,
     reported: Reported,
@@ -194,6 +199,7 @@ impl Poller {
         mapped: Option<std::sync::mpsc::Sender<u32>>,
         matched: Arc<AtomicBool>,
         extensions: Option<std::sync::mpsc::Sender<u32>>,
+        unread: Arc<AtomicBool>,
     ) -> Self {
         Self {
             reader,
@@ -201,6 +207,7 @@ impl Poller {
             mapped,
             matched,
             extensions,
+            unread,
             losses: Losses::default(),
             counted: Instant::now(),
             reported: Reported::default(),
@@ -246,10 +253,12 @@ impl Poller {
             if stopping || self.counted.elapsed() >= interval {
                 self.counted = Instant::now();
                 sent = false;
-                let losses = match self.reader.losses() {
+                let mut losses = match self.reader.losses() {
                     Ok(losses) => losses,
                     Err(error) => return Ok(Err(error)),
                 };
+                let unread = self.unread.load(Ordering::Relaxed);
+                losses.set(Counter::ProfilesUnread, u64::from(unread));
                 if stopping || losses != self.losses {
                     self.send(vec![Event::Lost(losses)])?;
                 }
