@@ -8,8 +8,8 @@
 //! lookups.
 //!
 //! Imports go one way, from the entry points down: [`capture`], [`sock`],
-//! [`message`], [`tls`] and [`seal`], then [`scratch`], [`record`], [`scope`], [`key`] and
-//! [`counters`], then [`kernel`].
+//! [`message`], [`tls`] and [`seal`], then [`scratch`], [`sending`], [`record`], [`scope`],
+//! [`key`] and [`counters`], then [`kernel`].
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -34,6 +34,8 @@ mod scope;
 mod scratch;
 #[cfg(target_arch = "bpf")]
 mod seal;
+#[cfg(target_arch = "bpf")]
+mod sending;
 #[cfg(target_arch = "bpf")]
 mod sends;
 #[cfg(target_arch = "bpf")]

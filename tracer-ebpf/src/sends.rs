@@ -8,8 +8,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{fentry, kprobe, map, raw_tracepoint},
-    maps::LruHashMap,
+    macros::{fentry, kprobe, raw_tracepoint},
     programs::{FEntryContext, ProbeContext, RawTracePointContext},
 };
 use tracer_ebpf::{Counter, RecordHeader, hook, net};
@@ -17,10 +16,12 @@ use tracer_ebpf::{Counter, RecordHeader, hook, net};
 use crate::{
     capture::{EntryPoint, capture},
     counters::count,
-    kernel::{Kernel, Task, offset, thread},
+    kernel::{Kernel, Task, offset},
     message::Message,
     record::{RECORDS, describe_sender, wake_up},
-    scope, sock, tls,
+    scope::{self, WatchedProcess},
+    sending::{self, TcpSend},
+    sock, tls,
 };
 
 /// Maximum number of buffers of one message that are walked.
@@ -85,6 +86,19 @@ fn fentry_rawv6_sendmsg(ctx: FEntryContext) -> i32 {
     fentry_raw(&ctx, 5)
 }
 
+/// `static int ping_v4_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)`: echo requests, which
+/// a user without rights can send.
+#[fentry(function = "ping_v4_sendmsg")]
+fn fentry_ping_v4_sendmsg(ctx: FEntryContext) -> i32 {
+    fentry_raw(&ctx, 8)
+}
+
+/// `static int ping_v6_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)`.
+#[fentry(function = "ping_v6_sendmsg")]
+fn fentry_ping_v6_sendmsg(ctx: FEntryContext) -> i32 {
+    fentry_raw(&ctx, 9)
+}
+
 /// `static int packet_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`.
 #[fentry(function = "packet_sendmsg")]
 fn fentry_packet_sendmsg(ctx: FEntryContext) -> i32 {
@@ -125,6 +139,16 @@ fn fentry_tcp_sendpage(ctx: FEntryContext) -> i32 {
     0
 }
 
+/// `int udp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)`,
+/// until Linux 6.4.
+#[fentry(function = "udp_sendpage")]
+fn fentry_udp_sendpage(ctx: FEntryContext) -> i32 {
+    if let Some([sk, _page, _offset, size]) = args(&ctx) {
+        sendpage(hook::FENTRY, Kernel(sk), size);
+    }
+    0
+}
+
 /// `unsigned long vm_mmap_pgoff(struct file *file, unsigned long addr, unsigned long len, unsigned long prot, unsigned long flag, unsigned long pgoff)`,
 /// run on Linux 6.1 to 7.2, attached on 5.10.
 #[fentry(function = "vm_mmap_pgoff")]
@@ -133,8 +157,8 @@ fn fentry_vm_mmap_pgoff(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// As `fentry_tcp_sendmsg`, `fentry_udpv6_sendmsg`, `fentry_mptcp_sendmsg`, `fentry_raw_sendmsg` and
-/// `fentry_rawv6_sendmsg`; run on Linux 5.10 to 7.2.
+/// As `fentry_tcp_sendmsg`, `fentry_udpv6_sendmsg`, `fentry_mptcp_sendmsg`, `fentry_raw_sendmsg`,
+/// `fentry_rawv6_sendmsg` and those for `ping`; run on Linux 5.10 to 7.2.
 #[kprobe]
 fn kprobe_sendmsg(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(msg)) = (ctx.arg(0), ctx.arg(1)) {
@@ -163,9 +187,9 @@ fn kprobe_socket_sendmsg(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// As `fentry_tcp_sendpage`; run on Linux 5.10 and 6.1.
+/// As `fentry_tcp_sendpage` and `fentry_udp_sendpage`; run on Linux 5.10 and 6.1.
 #[kprobe]
-fn kprobe_tcp_sendpage(ctx: ProbeContext) -> u32 {
+fn kprobe_sendpage(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(size)) = (ctx.arg(0), ctx.arg(3)) {
         sendpage(hook::KPROBE, Kernel(sk), size);
     }
@@ -204,21 +228,27 @@ fn udp_sendmsg(entry: EntryPoint, sk: Kernel, msg: Kernel) {
 /// Records the length of a page of a file, which is sent without a message.
 #[inline(always)]
 fn sendpage(hook: u8, sk: Kernel, size: u64) {
-    let Some(process) = scope::watched(Task::current()) else {
-        return;
-    };
+    if let Some(process) = scope::watched(Task::current()) {
+        length(hook, process, sk, 0, size.min(u64::from(u32::MAX)) as u32);
+    }
+}
+
+/// Records a send of which only the length is known. It begins `first` bytes after the end of the
+/// socket's stream.
+#[inline(always)]
+fn length(hook: u8, process: WatchedProcess, sk: Kernel, first: u32, len: u32) {
     let Some(mut entry) = RECORDS.reserve::<RecordHeader>(0) else {
         return count(Counter::RingFull);
     };
     // SAFETY: the entry belongs to this program until it is submitted.
     let header = unsafe { &mut *entry.as_mut_ptr() };
     let message = Message { data: (), name: Kernel(0), name_len: 0, first: true };
-    if sock::describe(header, sk, &message, Some(0)).is_none() {
+    if sock::describe(header, sk, &message, Some(first)).is_none() {
         return entry.discard(0);
     }
     describe_sender(header, hook, process);
     header.tls_key = tls::current_connection();
-    header.len = size.min(u64::from(u32::MAX)) as u32;
+    header.len = len;
     header.captured = 0;
     entry.submit(wake_up());
     count(Counter::UnknownIterator);
@@ -234,52 +264,11 @@ fn mmap(file: u64, prot: u64) {
     }
 }
 
-/// A TCP send in progress, as of the start of its latest piece.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct TcpSend {
-    /// Address of the `struct sock`.
-    sk: u64,
-    /// Position in the stream of the end of the send. Constant while the kernel
-    /// copies: the position advances by as much as the rest shrinks.
-    end: u64,
-    /// Address of the end of the memory that is sent. Constant as well.
-    memory: u64,
-    /// Number of bytes left.
-    left: u64,
-}
-
-impl TcpSend {
-    /// No send: there is no socket at address 0.
-    const NONE: Self = Self { sk: 0, end: 0, memory: 0, left: 0 };
-
-    /// Returns true if this is a later piece of `last` and not another send.
-    ///
-    /// While a send waits for room, another thread's send can proceed: the stream
-    /// then advances by more than the rest shrinks, but the memory stays the same.
-    /// If the stream is at the end of `last`, then `last` is complete and this is a
-    /// new send from the same memory: kernel TLS reuses one list.
-    #[inline(always)]
-    fn continues(&self, last: &Self) -> bool {
-        let position = (self.end as u32).wrapping_sub(self.left as u32);
-        self.sk == last.sk
-            && (self.end == last.end
-                || (self.memory == last.memory
-                    && self.left <= last.left
-                    && position != last.end as u32))
-    }
-}
-
-/// The last send of each thread. Least recently used entries are evicted first:
-/// threads end without a notification.
-#[map]
-static SENDS: LruHashMap<u64, TcpSend> = LruHashMap::with_max_entries(8192, 0);
-
 /// `tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)`,
 /// since Linux 6.16; run on 6.18 and 7.2. It is in the loop that copies, and so
 /// fires for every piece of a large send; the first one is recorded.
 ///
-/// Does not fire for data sent with a SYN (TCP Fast Open).
+/// Does not fire for data sent with a SYN (TCP Fast Open), which `sys_enter` records.
 #[raw_tracepoint(tracepoint = "tcp_sendmsg_locked")]
 fn tcp_sendmsg_locked(ctx: RawTracePointContext) -> i32 {
     const ENTRY: EntryPoint = EntryPoint { hook: hook::TCP_TRACEPOINT, scratch: 1 };
@@ -295,41 +284,29 @@ fn tcp_sendmsg_locked(ctx: RawTracePointContext) -> i32 {
     };
     let left = message.data.len;
     let end = u64::from(write_seq.wrapping_add(left as u32));
-    if is_new(TcpSend { sk: sk.0, end, memory: message.data.end(), left }) {
+    if sending::is_new(TcpSend { sk: sk.0, end, memory: message.data.end(), left, first: left }) {
         capture::<MAX_IOVECS>(ENTRY, process, sk, message);
     }
     0
 }
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`, since Linux 6.3; run
-/// on 6.18 and 7.2. Ends the thread's send: one that ended early is often retried
-/// with the same bytes, and the retry is a new send.
+/// on 6.18 and 7.2. Fires after each send on a socket of any kind, by any system call. Ends the
+/// thread's send: one that ended early is often retried with the same bytes, and the retry is a new
+/// send. Records the length of what no other program saw: datagrams by io_uring or splice, and data
+/// sent with a SYN.
 #[raw_tracepoint(tracepoint = "sock_send_length")]
-fn sock_send_length(_: RawTracePointContext) -> i32 {
-    if scope::watched(Task::current()).is_some()
-        && let Some(last) = SENDS.get_ptr_mut(thread())
-    {
-        // SAFETY: the thread itself is the only one that writes to its entry.
-        unsafe { *last = TcpSend::NONE };
+fn sock_send_length(ctx: RawTracePointContext) -> i32 {
+    let Some(process) = scope::watched(Task::current()) else {
+        return 0;
+    };
+    let (sk, sent) = (Kernel(ctx.arg(0)), ctx.arg::<u64>(1) as i32);
+    let unseen = sending::finish(sk.0, sent.max(0) as u32);
+    if unseen > 0 {
+        let first = (sent as u32).wrapping_neg();
+        length(hook::SYS_ENTER, process, sk, first, unseen);
     }
     0
-}
-
-/// Remembers a send, and returns false if it continues the thread's last one.
-#[inline(always)]
-fn is_new(send: TcpSend) -> bool {
-    let thread = thread();
-    if let Some(last) = SENDS.get_ptr_mut(thread) {
-        // SAFETY: as above.
-        let last = unsafe { &mut *last };
-        let continues = send.continues(last);
-        *last = send;
-        return !continues;
-    }
-    if SENDS.insert(thread, send, 0).is_err() {
-        count(Counter::Internal);
-    }
-    true
 }
 
 /// Does nothing. Only benchmarks attach it, to measure the cost of the hook itself.

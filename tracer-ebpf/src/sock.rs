@@ -46,8 +46,10 @@ pub(crate) fn describe(
         header.remote_addr = v6(sock, offset!(sock.v6_daddr));
     }
     header.position = 0;
+    let state: u8 = sock.field(offset!(sock.state));
     if protocol == net::TCP
-        && sock.field::<u8>(offset!(sock.state)) != net::STATE_CLOSE
+        && state != net::STATE_CLOSE
+        && state != net::STATE_SYN_SENT
         && let Some(ahead) = ahead
     {
         let write_seq: u32 = sk.read(offset!(sock.write_seq))?;

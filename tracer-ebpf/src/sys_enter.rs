@@ -3,7 +3,8 @@
 //!
 //! It sees the bytes before the kernel copies them: another thread can still
 //! change them, and a page that is not in memory cannot be read. It does not see
-//! io_uring and sendfile.
+//! io_uring and sendfile. Beside TCP's tracepoint, it says what it has captured
+//! ([`sending`]), so that the lengths of all other sends are recorded.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_ebpf::{Counter, hook, net};
@@ -14,7 +15,7 @@ use crate::{
     kernel::{Kernel, Task, User, offset, setting},
     message::{Message, UserData},
     scope::{self, WatchedProcess},
-    tls,
+    sending, tls,
 };
 
 /// System calls that send, by number (arch/x86/entry/syscalls/syscall_64.tbl
@@ -33,6 +34,11 @@ mod nr {
     pub(super) const COMPAT: [u64; 7] = [4, 102, 146, 345, 369, 370, 379];
     /// The one of these whose arguments are in memory.
     pub(super) const SOCKETCALL: Option<u64> = Some(102);
+    pub(super) const SENDFILE: u64 = 40;
+    pub(super) const IO_SUBMIT: u64 = 209;
+    pub(super) const SPLICE: u64 = 275;
+    /// Marks the calls of the x32 ABI, which kernels can have.
+    pub(super) const X32: u64 = 0x4000_0000;
 }
 
 /// System calls that send, by number (include/uapi/asm-generic/unistd.h and,
@@ -51,7 +57,15 @@ mod nr {
     pub(super) const COMPAT: [u64; 7] = [4, 146, 289, 290, 296, 374, 393];
     /// All of these have their arguments in registers.
     pub(super) const SOCKETCALL: Option<u64> = None;
+    pub(super) const IO_SUBMIT: u64 = 2;
+    pub(super) const SENDFILE: u64 = 71;
+    pub(super) const SPLICE: u64 = 76;
+    /// No call has this bit.
+    pub(super) const X32: u64 = 0x4000_0000;
 }
+
+/// The same number on all architectures.
+const IO_URING_ENTER: u64 = 426;
 
 /// The part of `struct pt_regs` that holds a system call's arguments.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -129,15 +143,22 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         mmap(&ctx);
         return 0;
     }
-    if !sends && !compat {
+    let others = matches!(id, nr::IO_SUBMIT | nr::SENDFILE | nr::SPLICE | IO_URING_ENTER)
+        || id & nr::X32 != 0;
+    if !sends && !compat && !others {
         return 0;
     }
     let task = Task::current();
     let Some(process) = scope::watched(task) else {
         return 0;
     };
+    if setting!(tcp_elsewhere) != 0 {
+        sending::forget();
+    }
     if task.in_compat_syscall() {
-        if compat && is_compat_send(task, id, Kernel(ctx.arg(0))) {
+        // Beside TCP's tracepoint, the lengths of these sends are recorded.
+        let counts = compat && setting!(tcp_elsewhere) == 0;
+        if counts && is_compat_send(task, id, Kernel(ctx.arg(0))) {
             count(Counter::Compat);
         }
         return 0;
@@ -153,8 +174,12 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let Some(sk) = task.sock(args[0]) else {
         return 0;
     };
-    if has_other_hook(Some(sk)) {
+    if has_other_hook(sk) && !opens_connection(sk, id, &args) {
         return 0;
+    }
+    if setting!(tcp_elsewhere) != 0 {
+        let messages = (args[2] as u32).min(MAX_MESSAGES);
+        sending::begin(sk.0, if id == nr::SENDMMSG { u64::from(messages) } else { 1 });
     }
     let message = match id {
         nr::SENDMMSG => {
@@ -184,15 +209,34 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Returns true if another hook captures the sends on this socket.
+/// Returns true if another hook captures the sends on this socket. Raw sockets can have the number
+/// of TCP as well.
 #[inline(always)]
-fn has_other_hook(sk: Option<Kernel>) -> bool {
+fn has_other_hook(sk: Kernel) -> bool {
     setting!(tcp_elsewhere) != 0
-        && sk.and_then(|sk| sk.read::<u16>(offset!(sock.protocol))) == Some(net::TCP)
+        && sk.read::<u16>(offset!(sock.protocol)) == Some(net::TCP)
+        && sk.read::<u16>(offset!(sock.kind)) != Some(net::SOCK_RAW)
 }
 
-/// Reports whether a system call of a 32-bit process sends on a socket that no other hook
-/// captures.
+/// Reports whether the data is sent with a SYN, where that hook does not see it: by a call that
+/// opens the connection, or by the first one after a `connect` that waits for it
+/// (`TCP_FASTOPEN_CONNECT`).
+#[inline(always)]
+fn opens_connection(sk: Kernel, id: u64, args: &[u64; 6]) -> bool {
+    const MSG_FASTOPEN: u64 = 0x2000_0000;
+    let flags = match id {
+        nr::SENDTO | nr::SENDMMSG => args[3],
+        nr::SENDMSG => args[2],
+        _ => 0,
+    };
+    match sk.read::<u8>(offset!(sock.state)) {
+        Some(net::STATE_SYN_SENT) => true,
+        Some(net::STATE_CLOSE) => flags & MSG_FASTOPEN != 0,
+        _ => false,
+    }
+}
+
+/// Reports whether a system call of a 32-bit process sends on a socket.
 #[inline(always)]
 fn is_compat_send(task: Task, id: u64, regs: Kernel) -> bool {
     /// `send`, `sendto`, `sendmsg` and `sendmmsg` as calls of `socketcall`.
@@ -212,10 +256,7 @@ fn is_compat_send(task: Task, id: u64, regs: Kernel) -> bool {
             None => return true,
         }
     }
-    match task.sock(fd) {
-        Some(sk) => !has_other_hook(Some(sk)),
-        None => false,
-    }
+    task.sock(fd).is_some()
 }
 
 /// Notifies the daemon of a file mapped as executable, which may be a TLS library:
@@ -268,7 +309,8 @@ fn send_mmsg(process: WatchedProcess, sk: Kernel, list: u64, len: u64) {
             None => return count(Counter::Unreadable),
         }
     }
-    if len > MAX_MESSAGES {
+    // The other hook records the lengths of the rest.
+    if len > MAX_MESSAGES && setting!(tcp_elsewhere) == 0 {
         count_all(Counter::TooManyMessages, u64::from(len - MAX_MESSAGES));
     }
 }

@@ -13,6 +13,8 @@
 //! | `open raw` | opens a raw socket of UDP over IPv4 |
 //! | `open packet` | opens a packet socket on the loopback device |
 //! | `open xdp` | opens an XDP socket |
+//! | `open ping` | opens a socket for echo requests, in a network of its own without a way out |
+//! | `ping LEN` | sends LEN bytes as an echo request, which fails there |
 //! | `user UID` | becomes this user |
 //! | `send SIZE`, `sendmsg SIZE`, `sendmmsg SIZE…`, `write SIZE`, `writev SIZE`, `pwritev2 SIZE` | sends by that system call; SIZE is `LEN` or `LENxN` for N buffers; `sendmmsg` takes one SIZE for each message |
 //! | `… to ADDRESS` | after one of the first three: sends to that address |
@@ -25,6 +27,8 @@
 //! | `file PATH` | sends a file's contents in one write |
 //! | `sendfile PATH` | sends a file's contents without reading it into memory |
 //! | `uring SIZE` | sends by io_uring |
+//! | `fastopen SIZE ADDRESS` | opens a TCP connection whose SYN carries the data |
+//! | `aio SIZE` | sends by `io_submit` |
 //! | `zerocopy SIZE` | sends with `MSG_ZEROCOPY`, after `SO_ZEROCOPY` |
 //! | `wake` | sends nothing, as the owner of an XDP socket does to have its packets sent; may fail |
 //! | `pipelined N` | sends N requests on a non-blocking socket, and retries what was not accepted |
@@ -129,6 +133,11 @@ impl Sender {
             }
             ["open", "raw"] => self.socket = Some(socket(libc::AF_INET, libc::IPPROTO_UDP)?),
             ["open", "packet"] => self.socket = Some(packet_socket()?),
+            ["open", "ping"] => self.socket = Some(ping_socket()?),
+            ["ping", len] => {
+                let to = SocketAddr::from(([127, 0, 0, 1], 0));
+                let _refused = sendto(self.socket()?, &payload(8, len.parse()?), FLAGS, &to);
+            }
             ["open", "xdp"] => self.socket = Some(socket(libc::AF_XDP, 0)?),
             ["user", uid] => become_user(uid.parse()?)?,
             ["open", "null"] => {
@@ -167,6 +176,8 @@ impl Sender {
                 }
             }
             ["uring", size] => self.uring(size)?,
+            ["fastopen", size, to] => self.fastopen(size, to.parse()?)?,
+            ["aio", size] => self.aio(size)?,
             ["zerocopy", size] => self.zerocopy(size)?,
             // The socket has no memory for packets, so the kernel refuses.
             ["wake"] => drop(send(self.socket()?, &[], SendFlags::DONTWAIT)),
@@ -298,6 +309,62 @@ impl Sender {
         check_complete(&message.bytes, usize::try_from(done.result())?)
     }
 
+    fn fastopen(&mut self, size: &str, to: SocketAddr) -> Result<()> {
+        self.sent += 1;
+        let message = Message::new(self.sent - 1, size)?;
+        let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let fd = rustix::net::socket(family, SocketType::STREAM, None)?;
+        // The server need not have sent a cookie before.
+        let option = libc::TCP_FASTOPEN_NO_COOKIE;
+        set_option(&fd, libc::IPPROTO_TCP, option, &1_i32.to_ne_bytes())?;
+        let flags = FLAGS | SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
+        let sent = sendto(&fd, &message.bytes, flags, &to)?;
+        self.socket = Some(fd);
+        check_complete(&message.bytes, sent)
+    }
+
+    /// Sends by asynchronous I/O, as files are read by it.
+    fn aio(&mut self, size: &str) -> Result<()> {
+        /// `struct iocb` (linux/aio_abi.h).
+        #[repr(C)]
+        #[derive(Default)]
+        struct Iocb {
+            data: u64,
+            key: u64,
+            opcode: u16,
+            priority: i16,
+            fd: u32,
+            buf: u64,
+            bytes: u64,
+            offset: i64,
+            reserved: u64,
+            flags: u32,
+            resfd: u32,
+        }
+        const PWRITE: u16 = 1;
+        self.sent += 1;
+        let message = Message::new(self.sent - 1, size)?;
+        let mut block = Iocb {
+            opcode: PWRITE,
+            fd: self.socket()?.as_raw_fd().cast_unsigned(),
+            buf: message.bytes.as_ptr().addr() as u64,
+            bytes: message.bytes.len() as u64,
+            ..Iocb::default()
+        };
+        let (mut context, mut event) = (0_u64, [0_i64; 4]);
+        let list = [&raw mut block];
+        // SAFETY: everything lives until the request has completed, which the last call waits for.
+        let results = unsafe {
+            [
+                libc::syscall(libc::SYS_io_setup, 1, &raw mut context),
+                libc::syscall(libc::SYS_io_submit, context, 1, list.as_ptr()),
+                libc::syscall(libc::SYS_io_getevents, context, 1, 1, event.as_mut_ptr(), 0),
+            ]
+        };
+        ensure!(results == [0, 1, 1], std::io::Error::last_os_error());
+        check_complete(&message.bytes, usize::try_from(event[2])?)
+    }
+
     fn zerocopy(&mut self, size: &str) -> Result<()> {
         self.sent += 1;
         let message = Message::new(self.sent - 1, size)?;
@@ -345,6 +412,16 @@ fn socket(family: i32, protocol: i32) -> Result<OwnedFd> {
     ensure!(fd >= 0, std::io::Error::last_os_error());
     // SAFETY: the descriptor is new, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens a socket for echo requests, as any user can where groups are permitted to (ping(8)).
+fn ping_socket() -> Result<OwnedFd> {
+    // SAFETY: the call takes numbers only.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    ensure!(result == 0, std::io::Error::last_os_error());
+    fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")?;
+    let family = AddressFamily::INET;
+    Ok(rustix::net::socket(family, SocketType::DGRAM, Some(rustix::net::ipproto::ICMP))?)
 }
 
 /// Opens a packet socket that sends over the loopback device.

@@ -228,15 +228,102 @@ fn io_uring_is_seen_by_socket_hooks() {
         return;
     }
     for (hook, records) in all.records() {
-        let seen: Vec<_> = records.iter().map(|record| record.payload.clone()).collect();
+        let (big, small, datagram) = (payload(0, 1000), payload(1, 10), payload(2, 500));
         let expected: &[_] = match hook {
             SocketHook::Fentry | SocketHook::Kprobe => {
-                &[payload(0, 1000), payload(1, 10), payload(2, 500)]
+                &[(big, Some(1000)), (small, Some(10)), (datagram, Some(500))]
             }
-            SocketHook::TcpTracepoint => &[payload(0, 1000), payload(1, 10)],
-            SocketHook::SysEnter => &[payload(1, 10)],
+            SocketHook::TcpTracepoint => {
+                &[(big, Some(1000)), (small, Some(10)), (Vec::new(), Some(500))]
+            }
+            SocketHook::SysEnter => &[(small, Some(10))],
         };
-        assert_eq!(seen, expected, "{hook}");
+        assert_eq!(contents(&records), expected, "{hook}");
+    }
+}
+
+/// Returns what was captured of each record, and its length.
+fn contents(records: &[Record]) -> Vec<(Vec<u8>, Option<u32>)> {
+    records.iter().map(|record| (record.payload.to_vec(), record.len)).collect()
+}
+
+/// The length of datagrams that neither a system call nor TCP's tracepoint shows is recorded after
+/// the send. A call that fails, or sends something else, does not hide the next one.
+#[test]
+fn sends_that_bypass_system_calls_are_counted() {
+    if !skip::root() {
+        return;
+    }
+    let udp = Udp::open(false);
+    let mut all = AllHooks::start();
+    let file = all.sandbox.path().join("file");
+    fs::write(&file, payload(0, 700)).expect("a file");
+    all.sender()
+        .then(format!("connect udp {}", udp.address()))
+        .then("aio 300")
+        .then("send 20")
+        .then("aio 40")
+        .then(format!("sendfile {}", file.display()))
+        .then("sendmmsg 1 2 3")
+        .then("sendmmsg 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 5 6")
+        .run();
+    for (hook, records) in all.records() {
+        let lengths: Vec<u32> =
+            records.iter().map(|record| record.len.expect("a length")).collect();
+        let unread: Vec<u32> = records
+            .iter()
+            .filter(|record| record.payload.is_empty())
+            .map(|record| record.len.expect("a length"))
+            .collect();
+        let live = &all.lives.iter().find(|(other, _)| *other == hook).expect("a capture").1;
+        let many: Vec<u32> = [1; 32].into();
+        if hook == SocketHook::SysEnter {
+            assert_eq!(lengths, [&[20, 1, 2, 3], &many[..]].concat(), "{hook}");
+            assert_eq!(live.losses().count(Loss::TooManyMessages), 2, "{hook}");
+            continue;
+        }
+        let mut sorted = lengths.clone();
+        sorted.sort_unstable();
+        let mut expected = [&[300, 20, 40, 700, 1, 2, 3, 5, 6], &many[..]].concat();
+        expected.sort_unstable();
+        assert_eq!(sorted, expected, "{hook}");
+        let expected: &[u32] = match hook {
+            SocketHook::TcpTracepoint => &[300, 40, 700, 5, 6],
+            _ => &[700],
+        };
+        assert_eq!(unread, expected, "{hook}");
+        assert_eq!(live.losses().count(Loss::UnknownIterator), unread.len() as u64, "{hook}");
+        assert_eq!(live.losses().count(Loss::TooManyMessages), 0, "{hook}");
+    }
+}
+
+/// Data that is sent with a SYN does not pass TCP's tracepoint.
+#[test]
+fn data_in_a_syn_is_read() {
+    if !skip::root() {
+        return;
+    }
+    let setting = fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
+    let is_on = setting.trim().parse::<u32>().is_ok_and(|bits| bits & 1 != 0);
+    if !skip::met(is_on, "TCP Fast Open (net.ipv4.tcp_fastopen)") {
+        return;
+    }
+    let to = peer::tcp(false);
+    let mut all = AllHooks::start();
+    all.sender()
+        .then(format!("fastopen 300 {to}"))
+        .then("write 20")
+        .then(format!("fastopen 100000 {to}"))
+        .then(format!("connect tcp {to}"))
+        .then("write 30")
+        .run();
+    for (hook, records) in all.records() {
+        let expected: Vec<_> = [300, 20, 100_000, 30].into_iter().zip(0..).collect();
+        assert_eq!(records.len(), expected.len(), "{hook}");
+        for (record, (len, n)) in records.iter().zip(expected) {
+            assert_eq!(record.len, Some(len), "{hook}");
+            assert_eq!(record.payload, payload(n, record.payload.len()), "{hook}, send {n}");
+        }
     }
 }
 
@@ -273,7 +360,7 @@ fn sends_by_32_bit_calls_are_read_or_counted() {
     }
 }
 
-/// Raw and packet sockets carry no connection that is read: their sends are recorded as such.
+/// Raw, ping and packet sockets carry no connection that is read: their sends are recorded as such.
 /// XDP sockets send from memory that they share with the kernel, so only the fact is known.
 #[test]
 fn sends_on_raw_packet_and_xdp_sockets_are_recorded_as_such() {
@@ -285,6 +372,12 @@ fn sends_on_raw_packet_and_xdp_sockets_are_recorded_as_such() {
     let has_xdp = tried.is_ok_and(|status| status.success());
     let sender = all.sandbox.sender().then("open raw").then(format!("user {}", all.uid));
     sender.then("send 100 to 127.0.0.1:9").run();
+    let tried = std::process::Command::new(SENDER).arg("open ping").stderr(Stdio::null()).status();
+    let has_ping = tried.is_ok_and(|status| status.success());
+    if has_ping {
+        let sender = all.sandbox.sender().then("open ping").then(format!("user {}", all.uid));
+        sender.then("ping 150").run();
+    }
     let sender = all.sandbox.sender().then("open packet").then(format!("user {}", all.uid));
     sender.then("write 200").run();
     if has_xdp {
@@ -294,8 +387,10 @@ fn sends_on_raw_packet_and_xdp_sockets_are_recorded_as_such() {
     for (hook, records) in all.records() {
         let seen: Vec<_> =
             records.iter().map(|record| (record.connection.transport, record.len)).collect();
-        let sent = [Some(100), Some(200), None].map(|len| (Transport::Raw, len));
-        assert_eq!(seen, sent[..2 + usize::from(has_xdp)], "{hook}");
+        let sent = [(true, Some(100)), (has_ping, Some(150)), (true, Some(200)), (has_xdp, None)];
+        let sent = sent.into_iter().filter(|(is_sent, _)| *is_sent);
+        let sent: Vec<_> = sent.map(|(_, len)| (Transport::Raw, len)).collect();
+        assert_eq!(seen, sent, "{hook}");
         for record in records {
             let connection = &record.connection;
             assert_eq!((connection.local, connection.remote, record.position), (None, None, None));

@@ -33,6 +33,8 @@ pub(super) struct Cursor {
     send: u32,
     /// Number of bytes of the latest send after `next`; `None` if unknown.
     tail: Option<u32>,
+    /// False until a record had a position: data that is sent with a SYN has none.
+    is_placed: bool,
 }
 
 /// The placement of a record's payload.
@@ -66,7 +68,8 @@ impl Cursor {
     pub(super) fn joined_at(record: &Record) -> Self {
         let send = record.position.unwrap_or(0);
         let next = send.wrapping_add(record.offset);
-        let mut cursor = Self { next, send, tail: Some(0) };
+        let is_placed = record.position.is_some();
+        let mut cursor = Self { next, send, tail: Some(0), is_placed };
         cursor.end_with(record, send);
         cursor
     }
@@ -74,9 +77,16 @@ impl Cursor {
     /// Determines the placement of a record and moves to its end.
     pub(super) fn place(&mut self, record: &Record) -> Placement {
         let announced = self.tail.unwrap_or(0);
+        // Without positions, sends are assumed to be consecutive.
+        let is_next = record.offset == 0 && (record.position.is_none() || !self.is_placed);
+        if let (true, Some(position)) = (is_next, record.position) {
+            let moved = position.wrapping_sub(self.next.wrapping_add(announced));
+            self.next = self.next.wrapping_add(moved);
+            self.send = self.send.wrapping_add(moved);
+            self.is_placed = true;
+        }
         let send = match (record.position, record.offset) {
             (Some(position), _) => position,
-            // Without a position, sends are assumed to be consecutive.
             (None, 0) => self.next.wrapping_add(announced),
             (None, _) => self.send,
         };
@@ -89,9 +99,9 @@ impl Cursor {
 
         let payload = u32::try_from(record.payload.len()).unwrap_or(u32::MAX);
         let distance = i64::from(announced) + ahead;
-        let gap = match (self.tail, record.position) {
-            (None, None) if record.offset == 0 => Gap::Unknown,
-            (tail, _) => {
+        let gap = match self.tail {
+            None if is_next => Gap::Unknown,
+            tail => {
                 let missing = u64::try_from(distance).unwrap_or(0);
                 let cut = tail.map_or(missing, |tail| missing.min(tail.into()));
                 Gap::Counted { cut, lost: missing - cut }

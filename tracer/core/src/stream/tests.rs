@@ -211,6 +211,27 @@ fn without_positions_sends_follow_each_other() {
     assert_eq!(push(&mut streams, &record(None, b"x")), [Received::Gap(Some(6)), data(b"x")]);
 }
 
+/// Data that is sent with a SYN has no position: the kernel has not chosen one yet.
+#[test]
+fn what_follows_data_without_a_position_continues_it() {
+    for position in [0, 7, 1 << 31, u32::MAX - 2] {
+        let mut streams = streams();
+        assert_eq!(push(&mut streams, &record(None, b"abc")), [data(b"abc")]);
+        assert_eq!(push(&mut streams, &record(position, b"def")), [data(b"def")]);
+        // From then on, positions count.
+        let lost = position.wrapping_add(5);
+        assert_eq!(push(&mut streams, &record(lost, b"g")), [Received::Gap(Some(2)), data(b"g")]);
+        assert_eq!(push(&mut streams, &record(lost, b"g")), []);
+        assert_eq!(streams.counters().reused, 0);
+
+        let cut = Record { len: None, ..record(None, b"abc") };
+        let mut streams = self::streams();
+        push(&mut streams, &cut);
+        let follows = push(&mut streams, &record(position, b"def"));
+        assert_eq!(follows, [Received::Gap(None), data(b"def")]);
+    }
+}
+
 #[test]
 fn a_distant_position_is_another_connection() {
     for position in [1000_u32.wrapping_add(1 << 31), 1000_u32.wrapping_sub(2 << 20)] {

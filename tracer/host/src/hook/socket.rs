@@ -21,7 +21,7 @@ pub enum SocketHook {
     /// on the CPU in the meantime: under load, sends are missed (and counted).
     Fentry,
     /// A tracepoint for TCP (Linux 6.16), and `sys_enter` for everything else: UDP has no
-    /// such tracepoint.
+    /// such tracepoint. What neither sees is recorded with its length, after the send.
     TcpTracepoint,
     /// The `sys_enter` raw tracepoint, which every kernel has. Runs at every system call
     /// on the machine, and does not see io_uring and sendfile.
@@ -38,9 +38,12 @@ const FENTRY: Attachments = &[
     ("fentry_mptcp_sendmsg", "mptcp_sendmsg"),
     ("fentry_raw_sendmsg", "raw_sendmsg"),
     ("fentry_rawv6_sendmsg", "rawv6_sendmsg"),
+    ("fentry_ping_v4_sendmsg", "ping_v4_sendmsg"),
+    ("fentry_ping_v6_sendmsg", "ping_v6_sendmsg"),
     ("fentry_packet_sendmsg", "packet_sendmsg"),
     ("fentry_xsk_sendmsg", "xsk_sendmsg"),
     ("fentry_tcp_sendpage", "tcp_sendpage"),
+    ("fentry_udp_sendpage", "udp_sendpage"),
     ("fentry_vm_mmap_pgoff", "vm_mmap_pgoff"),
 ];
 
@@ -51,22 +54,28 @@ const KPROBE: Attachments = &[
     ("kprobe_sendmsg", "mptcp_sendmsg"),
     ("kprobe_sendmsg", "raw_sendmsg"),
     ("kprobe_sendmsg", "rawv6_sendmsg"),
+    ("kprobe_sendmsg", "ping_v4_sendmsg"),
+    ("kprobe_sendmsg", "ping_v6_sendmsg"),
     ("kprobe_socket_sendmsg", "packet_sendmsg"),
     ("kprobe_socket_sendmsg", "xsk_sendmsg"),
-    ("kprobe_tcp_sendpage", "tcp_sendpage"),
+    ("kprobe_sendpage", "tcp_sendpage"),
+    ("kprobe_sendpage", "udp_sendpage"),
     ("kprobe_vm_mmap_pgoff", "vm_mmap_pgoff"),
 ];
 
 /// Functions that a kernel may lack: one without IPv6, MPTCP, packet sockets or XDP, or with them
 /// in modules; and Linux 6.5 or newer. If such a function exists but cannot be probed, the
 /// self-test fails.
-const OPTIONAL: [&str; 6] = [
+const OPTIONAL: [&str; 9] = [
     "udpv6_sendmsg",
     "mptcp_sendmsg",
     "rawv6_sendmsg",
+    "ping_v4_sendmsg",
+    "ping_v6_sendmsg",
     "packet_sendmsg",
     "xsk_sendmsg",
     "tcp_sendpage",
+    "udp_sendpage",
 ];
 
 impl SocketHook {
@@ -99,7 +108,7 @@ impl SocketHook {
     /// CPU.
     pub(super) fn scratches(self) -> u32 {
         match self {
-            Self::Fentry => 8,
+            Self::Fentry => 10,
             Self::Kprobe | Self::TcpTracepoint => 2,
             Self::SysEnter => 1,
         }
