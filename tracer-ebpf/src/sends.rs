@@ -158,7 +158,8 @@ fn fentry_vm_mmap_pgoff(ctx: FEntryContext) -> i32 {
 }
 
 /// As `fentry_tcp_sendmsg`, `fentry_udpv6_sendmsg`, `fentry_mptcp_sendmsg`, `fentry_raw_sendmsg`,
-/// `fentry_rawv6_sendmsg` and those for `ping`; run on Linux 5.10 to 7.2.
+/// `fentry_rawv6_sendmsg` and those for `ping`, and at `tls_sw_sendmsg` and `tls_device_sendmsg` of
+/// kernel TLS, where the message is the plaintext (attached where they exist, never seen to fire); run on Linux 5.10 to 7.2.
 #[kprobe]
 fn kprobe_sendmsg(ctx: ProbeContext) -> u32 {
     if let (Some(sk), Some(msg)) = (ctx.arg(0), ctx.arg(1)) {

@@ -52,6 +52,8 @@ const KPROBE: Attachments = &[
     ("kprobe_udp_sendmsg", "udp_sendmsg"),
     ("kprobe_sendmsg", "udpv6_sendmsg"),
     ("kprobe_sendmsg", "mptcp_sendmsg"),
+    ("kprobe_sendmsg", "tls_sw_sendmsg"),
+    ("kprobe_sendmsg", "tls_device_sendmsg"),
     ("kprobe_sendmsg", "raw_sendmsg"),
     ("kprobe_sendmsg", "rawv6_sendmsg"),
     ("kprobe_sendmsg", "ping_v4_sendmsg"),
@@ -63,12 +65,14 @@ const KPROBE: Attachments = &[
     ("kprobe_vm_mmap_pgoff", "vm_mmap_pgoff"),
 ];
 
-/// Functions that a kernel may lack: one without IPv6, MPTCP, packet sockets or XDP, or with them
+/// Functions that a kernel may lack: one without IPv6, MPTCP, TLS, packet sockets or XDP, or with them
 /// in modules; and Linux 6.5 or newer. If such a function exists but cannot be probed, the
 /// self-test fails.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 11] = [
     "udpv6_sendmsg",
     "mptcp_sendmsg",
+    "tls_sw_sendmsg",
+    "tls_device_sendmsg",
     "rawv6_sendmsg",
     "ping_v4_sendmsg",
     "ping_v6_sendmsg",
