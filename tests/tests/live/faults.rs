@@ -297,7 +297,8 @@ fn a_damaged_store_is_noticed() {
     let half = bytes.len() / 2 / 4096 * 4096;
     bytes[half..half + 4096].fill(0xff);
     fs::write(&store, bytes).expect("a damaged store");
-    let mut run = Running::start(&arguments);
+    // Not `start`: it can be named before or after the run watches.
+    let mut run = Running::spawn(tracer_bin::command(["run"]).args(arguments));
     let named = |line: &str| line.contains("the store is damaged");
     run.expect_stderr(named, PATIENCE, "the damage is not named");
     run.signal(Signal::INT);
