@@ -24,6 +24,14 @@ pub use cost::{Bound, Cost};
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
 
+/// Returns the highest number of bytes that were allocated at once while `run` ran, besides those
+/// that were allocated before.
+pub fn allocated(run: impl FnOnce()) -> usize {
+    let before = allocator::start();
+    run();
+    allocator::peak().saturating_sub(before)
+}
+
 /// A parser, or several that read the same input.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
