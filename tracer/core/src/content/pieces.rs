@@ -46,8 +46,12 @@ impl Pieces {
 
     /// Takes the text, if it has several pieces.
     pub(super) fn take(&mut self) -> Option<String> {
-        let pieces = std::mem::take(self);
-        (pieces.count > 1).then_some(pieces.text)
+        let joined = (self.count > 1).then(|| std::mem::take(&mut self.text));
+        // Mostly there is one piece, whose memory is used again.
+        self.stem.clear();
+        self.text.clear();
+        (self.len, self.count, self.ended) = (0, 0, false);
+        joined
     }
 }
 

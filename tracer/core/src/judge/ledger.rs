@@ -1,8 +1,7 @@
 //! The ledger of identifiers: the recipients, senders and times of each value. A value that returns
 //! identifies, whatever it looks like.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 /// The history of one value. The store keeps it between runs.
@@ -106,6 +105,9 @@ impl Ledger {
         if self.entries.len() >= MAX_VALUES && !self.entries.contains_key(value) {
             self.forget();
         }
+        if !self.changed.contains(value) {
+            self.changed.insert(value.to_owned());
+        }
         let entry = self.entries.entry(value.to_owned()).or_default();
         entry.turn = self.turn;
         let known = &mut entry.sighting;
@@ -125,7 +127,6 @@ impl Ledger {
         known.processes += u64::from(is_new(&mut entry.processes, at.process));
         add_name(&mut known.applications, at.application);
         add_name(&mut known.recipients, at.recipient);
-        self.changed.insert(value.to_owned());
         &entry.sighting
     }
 

@@ -123,7 +123,7 @@ impl<T> Domains<T> {
             if let Some(value) = self.0.get(name) {
                 return Some(value);
             }
-            name = name.split_once('.')?.1;
+            name = name.get(memchr::memchr(b'.', name.as_bytes())? + 1..)?;
         }
     }
 }

@@ -15,8 +15,9 @@
 //! bits. 32-bit hashes match only in fields whose name says that they hold a hash
 //! of an address.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashMap;
 use serde::Serialize;
 
 use super::digests::{Algorithm, SHORT, TextHashes, without_prefix};

@@ -1,8 +1,8 @@
 //! Indexes of visited pages, which show in one step that a text has nothing to do with them.
 
-use std::{collections::HashMap, hash::BuildHasher as _};
+use std::hash::BuildHasher as _;
 
-use foldhash::fast::RandomState;
+use foldhash::{HashMap, fast::RandomState};
 
 use super::{Visit, without_www};
 use crate::address::host_of_authority;
@@ -65,7 +65,7 @@ impl Index {
     /// Returns an index of nothing with the same key.
     #[cfg(test)]
     pub(super) fn emptied(&self) -> Self {
-        Self { counts: HashMap::new(), hasher: self.hasher.clone() }
+        Self { counts: HashMap::default(), hasher: self.hasher.clone() }
     }
 
     fn hash(&self, part: Part, text: &str) -> u64 {

@@ -16,22 +16,27 @@ use crate::{
 /// An object that is being written.
 struct Object<'o> {
     out: &'o mut Vec<u8>,
-    /// The text before the next field.
-    before: u8,
+    has_fields: bool,
+}
+
+/// A key that needs no escapes, as it is written behind another field.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
 }
 
 impl<'o> Object<'o> {
     fn begin(out: &'o mut Vec<u8>) -> Self {
-        Self { out, before: b'{' }
+        out.push(b'{');
+        Self { out, has_fields: false }
     }
 
-    /// Writes a key, which needs no escapes.
+    /// Writes a [`key`].
     fn key(&mut self, key: &'static str) {
-        self.out.push(self.before);
-        self.out.push(b'"');
+        let key = if self.has_fields { key } else { key.trim_start_matches(',') };
         self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        self.before = b',';
+        self.has_fields = true;
     }
 
     fn field(&mut self, key: &'static str, value: &(impl Serialize + ?Sized)) {
@@ -78,19 +83,19 @@ pub(super) fn write(source: &str, index: u64, report: &RequestReport, out: &mut 
         limited,
     } = report;
     let mut line = Object::begin(out);
-    line.field("browser", browser);
-    line.field("complete", complete);
+    line.field(key!("browser"), browser);
+    line.field(key!("complete"), complete);
     match derived_host {
-        Some(DerivedHost { name, from }) => line.object("derived_host", |host| {
-            host.field("from", from);
-            host.field("name", name);
+        Some(DerivedHost { name, from }) => line.object(key!("derived_host"), |host| {
+            host.field(key!("from"), from);
+            host.field(key!("name"), name);
         }),
-        None => line.field("derived_host", &()),
+        None => line.field(key!("derived_host"), &()),
     }
-    line.field("extension", extension);
-    line.field("extension_addon", extension_addon);
-    line.field("extension_name", extension_name);
-    line.key("findings");
+    line.field(key!("extension"), extension);
+    line.field(key!("extension_addon"), extension_addon);
+    line.field(key!("extension_name"), extension_name);
+    line.key(key!("findings"));
     line.out.push(b'[');
     for (at, finding) in findings.iter().enumerate() {
         if at > 0 {
@@ -99,14 +104,14 @@ pub(super) fn write(source: &str, index: u64, report: &RequestReport, out: &mut 
         write_finding(finding, line.out);
     }
     line.out.push(b']');
-    line.field("findings_uncounted", findings_uncounted);
-    line.field("index", &index);
-    line.field("initiator", initiator);
-    line.field("limited", limited);
-    line.field("never_sent", never_sent);
-    line.field("opaque_bytes", opaque_bytes);
-    line.field("private", private);
-    line.object("recipient", |line| {
+    line.field(key!("findings_uncounted"), findings_uncounted);
+    line.field(key!("index"), &index);
+    line.field(key!("initiator"), initiator);
+    line.field(key!("limited"), limited);
+    line.field(key!("never_sent"), never_sent);
+    line.field(key!("opaque_bytes"), opaque_bytes);
+    line.field(key!("private"), private);
+    line.object(key!("recipient"), |line| {
         let (category, name) = match recipient {
             Recipient::Service { name, category } => (Some(category), Some(name)),
             Recipient::Maker { name } => (None, Some(name)),
@@ -115,25 +120,25 @@ pub(super) fn write(source: &str, index: u64, report: &RequestReport, out: &mut 
             }
         };
         if let Some(category) = category {
-            line.field("category", category);
+            line.field(key!("category"), category);
         }
-        line.field("kind", recipient.as_str());
+        line.field(key!("kind"), recipient.as_str());
         if let Some(name) = name {
-            line.field("name", name);
+            line.field(key!("name"), name);
         }
     });
-    line.object("request", |head| {
-        head.field("authority", authority);
-        head.field("method", method);
-        head.field("path", path);
-        head.field("protocol", protocol);
+    line.object(key!("request"), |head| {
+        head.field(key!("authority"), authority);
+        head.field(key!("method"), method);
+        head.field(key!("path"), path);
+        head.field(key!("protocol"), protocol);
     });
-    line.field("sdk", sdk);
-    line.field("sender", sender);
-    line.field("sender_reason", sender_reason);
-    line.field("shortened", shortened);
-    line.field("source", source);
-    line.field("unread_bytes", unread_bytes);
+    line.field(key!("sdk"), sdk);
+    line.field(key!("sender"), sender);
+    line.field(key!("sender_reason"), sender_reason);
+    line.field(key!("shortened"), shortened);
+    line.field(key!("source"), source);
+    line.field(key!("unread_bytes"), unread_bytes);
     line.end();
 }
 
@@ -155,22 +160,22 @@ fn write_finding(report: &FindingReport, out: &mut Vec<u8>) {
         reason,
     } = report;
     let mut line = Object::begin(out);
-    line.field("chain", chain);
-    line.field("class", class);
-    line.field("confidence", confidence);
-    line.field("identification", identification);
-    line.field("kind", kind);
-    line.field("lifetime", lifetime);
-    line.field("lifetime_reason", lifetime_reason);
-    line.field("reason", reason);
-    line.field("role", role);
-    line.field("scope", scope);
-    line.field("severity", severity);
-    line.field("truncated", truncated);
-    line.field("value", value);
+    line.field(key!("chain"), chain);
+    line.field(key!("class"), class);
+    line.field(key!("confidence"), confidence);
+    line.field(key!("identification"), identification);
+    line.field(key!("kind"), kind);
+    line.field(key!("lifetime"), lifetime);
+    line.field(key!("lifetime_reason"), lifetime_reason);
+    line.field(key!("reason"), reason);
+    line.field(key!("role"), role);
+    line.field(key!("scope"), scope);
+    line.field(key!("severity"), severity);
+    line.field(key!("truncated"), truncated);
+    line.field(key!("value"), value);
     match visited {
-        Some(visited) => line.object("visited", |line| write_visited(visited, line)),
-        None => line.field("visited", &()),
+        Some(visited) => line.object(key!("visited"), |line| write_visited(visited, line)),
+        None => line.field(key!("visited"), &()),
     }
     line.end();
 }
@@ -179,17 +184,17 @@ fn write_visited(visited: &Visited, line: &mut Object<'_>) {
     let milliseconds = |ago: &Duration| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
     match visited {
         Visited::Page { url, ago } => {
-            line.field("ago_ms", &milliseconds(ago));
-            line.field("kind", "page");
-            line.field("url", url);
+            line.field(key!("ago_ms"), &milliseconds(ago));
+            line.field(key!("kind"), "page");
+            line.field(key!("url"), url);
         }
         Visited::Host { host, ago } => {
-            line.field("ago_ms", &milliseconds(ago));
-            line.field("host", host);
-            line.field("kind", "host");
+            line.field(key!("ago_ms"), &milliseconds(ago));
+            line.field(key!("host"), host);
+            line.field(key!("kind"), "host");
         }
-        Visited::No => line.field("kind", "no"),
-        Visited::Unknown => line.field("kind", "unknown"),
+        Visited::No => line.field(key!("kind"), "no"),
+        Visited::Unknown => line.field(key!("kind"), "unknown"),
     }
 }
 
