@@ -16,7 +16,7 @@ use crate::{
     proto::{Body, Initiator, Request},
 };
 
-/// What detection remembers of earlier requests. It changes no result.
+/// The memory of detection: requests and values that were sent before. It changes no result.
 #[derive(Debug, Default)]
 pub struct Memo {
     pub(super) values: content::Memo,
