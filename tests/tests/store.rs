@@ -181,6 +181,10 @@ fn alerts_are_shown_redacted_with_the_newest_last() {
     assert!(none.stderr.contains(&format!("{} alerts in total", json.len())), "{}", none.stderr);
     let none = alerts(&store, &["--identifiers"]);
     assert!(none.stderr.contains("no matching identifier"), "{}", none.stderr);
+    let newest = ids.last().expect("an alert").to_string();
+    let one = lines(&alerts(&store, &["--json", &newest]).stdout);
+    assert_eq!(one, json[json.len() - 1..]);
+    assert!(alerts(&store, &["999"]).stderr.contains("no matching alert"));
 }
 
 #[test]

@@ -39,11 +39,15 @@ use tracer_core::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracer alerts --since 2h                  alerts of the last two hours
+  tracer alerts 3 --full                    alert 3 of the list, with everything known about it
   tracer alerts --severity high --json      high and critical alerts as JSON lines
   tracer alerts --recipient example.com     alerts about requests to example.com and hosts below it
   tracer alerts --identifiers               identifiers that were sent, and their recipients
   tracer alerts --html alerts.html          one page for a browser, to read and to pass on")]
 pub(super) struct Args {
+    /// Show only the alerts with these numbers, as this command shows them (each run counts its own)
+    #[arg(value_name = "NUMBER", conflicts_with = "identifiers")]
+    numbers: Vec<u64>,
     /// Show only alerts that were seen at or after this time: 2h (ago), 2026-11-22, or RFC 3339
     /// (UTC)
     #[arg(long, value_name = "TIME")]
@@ -197,9 +201,12 @@ impl Args {
         query: &Query,
         mut each: impl FnMut(StoredAlert) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let is_wanted =
-            |alert: &Alert| self.recipient.as_ref().is_none_or(|name| sent_to(alert, name));
-        reader.alerts(query, |stored| match is_wanted(&stored.alert) {
+        let is_wanted = |stored: &StoredAlert| {
+            let is_numbered = |number: &u64| i64::try_from(*number) == Ok(stored.id);
+            (self.numbers.is_empty() || self.numbers.iter().any(is_numbered))
+                && self.recipient.as_ref().is_none_or(|name| sent_to(&stored.alert, name))
+        };
+        reader.alerts(query, |stored| match is_wanted(&stored) {
             true => each(stored),
             false => Ok(()),
         })
@@ -228,8 +235,11 @@ impl Args {
 
     /// Describes what the alerts were selected by.
     fn selection(&self) -> Vec<String> {
+        let numbers: Vec<String> = self.numbers.iter().map(u64::to_string).collect();
+        let numbers = Some(numbers.join(", ")).filter(|text| !text.is_empty());
         let least = self.severity.map(|level| Severity::from(level).as_str().to_owned());
         let options = [
+            ("with the number", &numbers),
             ("seen since", &self.since),
             ("first seen before", &self.until),
             ("of at least the severity", &least),
