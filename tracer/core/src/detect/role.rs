@@ -40,6 +40,8 @@ pub(super) struct RoleTable {
     no_report_paths: HashSet<Name>,
     /// Media types in lower case.
     no_report_types: HashSet<String>,
+    /// Parts of `User-Agent` of programs that are no browsers.
+    no_browsers: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -90,6 +92,10 @@ impl RoleTable {
             table.no_report_types.extend(types.map(|it| it.as_str().to_ascii_lowercase()));
             table.no_report_paths.extend(compiled(&located.entry.path));
         }
+        for located in &roles.no_browsers {
+            let agents = located.entry.agents.iter();
+            table.no_browsers.extend(agents.map(|agent| agent.as_str().to_owned()));
+        }
         for Located { entry, .. } in &roles.reports {
             let paths = if entry.of_browsers {
                 &mut table.browsers_report_paths
@@ -109,6 +115,12 @@ impl RoleTable {
     pub(super) fn is_report_path(&self, path: &str, of_browser: bool) -> bool {
         has_word_of(&self.report_paths, path)
             || of_browser && has_word_of(&self.browsers_report_paths, path)
+    }
+
+    /// Reports whether a `User-Agent` is that of a program which is no browser, although it may
+    /// contain the engine of one.
+    pub(super) fn is_no_browser(&self, agent: &[u8]) -> bool {
+        self.no_browsers.iter().any(|known| memchr::memmem::find(agent, known.as_bytes()).is_some())
     }
 
     /// Reports whether a request's path has a word of reports that other services have as well.

@@ -145,7 +145,10 @@ impl<'a> Search<'a> {
                 .header("content-type")
                 .and_then(|it| std::str::from_utf8(it).ok())
                 .is_some_and(|it| lexicon.roles.is_no_report_type(it)),
-            of_browser: is_browser || request.header("user-agent").is_some_and(is_browsers),
+            of_browser: is_browser
+                || request
+                    .header("user-agent")
+                    .is_some_and(|agent| is_browsers(agent) && !lexicon.roles.is_no_browser(agent)),
             pages_in_reports: Vec::new(),
         }
     }

@@ -19,6 +19,8 @@ pub struct Roles {
     pub reports: Vec<Located<ReportSign>>,
     /// The signs of requests that report nothing.
     pub no_reports: Vec<Located<NoReportSign>>,
+    /// Programs that contain the engine of a browser and are none.
+    pub no_browsers: Vec<Located<NoBrowser>>,
 }
 
 /// A place that gives a URL its role.
@@ -100,6 +102,20 @@ pub struct NoReportSign {
     pub source: Text,
 }
 
+/// Programs that contain the engine of a browser, and name it in their `User-Agent`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoBrowser {
+    /// Name of the entry.
+    pub name: Text,
+    /// Parts of `User-Agent`, of which one must be in it.
+    pub agents: Vec<Text>,
+    /// Reason for the entry.
+    pub reason: Text,
+    /// Source of that reason.
+    pub source: Text,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -109,16 +125,19 @@ struct File {
     report: Vec<Spanned<ReportSign>>,
     #[serde(default)]
     no_report: Vec<Spanned<NoReportSign>>,
+    #[serde(default)]
+    no_browser: Vec<Spanned<NoBrowser>>,
 }
 
 impl Roles {
     /// Parses a file.
     pub fn parse(file: RulesFile<'_>) -> Result<Self, RulesError> {
-        let File { place, report, no_report } = file.parse()?;
+        let File { place, report, no_report, no_browser } = file.parse()?;
         let roles = Self {
             places: file.entries(place)?,
             reports: file.entries(report)?,
             no_reports: file.entries(no_report)?,
+            no_browsers: file.entries(no_browser)?,
         };
         for Located { entry, place } in &roles.places {
             let conditions =
@@ -139,6 +158,7 @@ impl Roles {
         overlay(&mut self.places, over.places);
         overlay(&mut self.reports, over.reports);
         overlay(&mut self.no_reports, over.no_reports);
+        overlay(&mut self.no_browsers, over.no_browsers);
     }
 }
 
@@ -149,6 +169,12 @@ impl Named for RolePlace {
 }
 
 impl Named for NoReportSign {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+impl Named for NoBrowser {
     fn name(&self) -> &str {
         self.name.as_str()
     }

@@ -66,6 +66,8 @@ fn an_identifier_makes_a_report_only_of_a_browsers_request() {
     let (page, unknown) = ((Some(UrlRole::Page), true), (Some(UrlRole::Unknown), false));
     assert_eq!(role("/v2", engine), page);
     assert_eq!(role("/v2", "okhttp/4.12.0"), unknown);
+    // A program that contains an engine.
+    assert_eq!(role("/v2", &format!("{engine} Electron/30.0.1 Safari/537.36")), unknown);
     // Words that other services have in their paths as well.
     assert_eq!(role("/v2/events", "okhttp/4.12.0"), page);
     assert_eq!(role("/v2/repos/events", "okhttp/4.12.0"), unknown);
