@@ -13,10 +13,10 @@ use crate::{privilege::Privilege, setup, shell, ui::Ui, workspace::Workspace};
 /// The releases that are supported.
 const RELEASES: [&str; 2] = ["bookworm", "trixie"];
 
-/// What the script needs, besides what every installation has.
+/// Packages that the script needs, besides those of every installation.
 const PACKAGES: &str = "bash-completion,man-db";
 
-/// What the script does, in the new root directory.
+/// Name of the script, which runs in the new root directory.
 const SCRIPT: &str = "installed.sh";
 
 /// Installs the package in fresh systems, and uses it there. Returns what could not be checked.
