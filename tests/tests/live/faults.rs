@@ -448,7 +448,7 @@ fn a_library_that_is_replaced_is_read_before_and_after() {
         let body =
             format!(r#"{{"url":"https://news.example.org/turn-{turn}","device_id":"7f3c2a"}}"#);
         let request = format!(
-            "POST /r HTTP/1.1\r\nHost: collector.example\r\nContent-Type: application/json\r\n\
+            "POST /v1/report HTTP/1.1\r\nHost: collector.example\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}\n",
             body.len()
         );
