@@ -5,7 +5,7 @@
 //! a program and then run another one on the same CPU, but none runs one program
 //! twice on a CPU at the same time. So each entry point has its own [`Scratch`].
 
-use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::map, maps::Array};
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use tracer_ebpf::{CIPHERTEXT_HEAD, Counter, flag};
 
 use crate::{
@@ -17,11 +17,6 @@ use crate::{
     scratch::Scratch,
     sock, tls,
 };
-
-/// One [`Scratch`] for each entry point and CPU. The daemon sets the number of
-/// entries. (A per-CPU map would do if its values were not limited to 32 KiB.)
-#[map]
-static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 /// A program that captures.
 #[derive(Clone, Copy)]
@@ -36,8 +31,7 @@ pub(crate) struct EntryPoint {
 /// Captures the head of `message`, which `process` sends on `sk`. Does nothing
 /// on sockets whose sends stay in this machine.
 ///
-/// Walks at most `IOVECS` buffers. The kernel itself accepts 1024
-/// (`UIO_MAXIOV`); each costs a read here, and adds to the verifier's work.
+/// Walks at most `IOVECS` buffers, each of which costs a read.
 #[inline(always)]
 pub(crate) fn capture<const IOVECS: u32>(
     entry: EntryPoint,
@@ -48,14 +42,12 @@ pub(crate) fn capture<const IOVECS: u32>(
     // SAFETY: has no preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let slot = entry.scratch * setting!(cpus) + cpu;
-    let (Some(scratch), Some(policy)) = (SCRATCH.get_ptr_mut(slot), scope::policy(process.slot))
+    let (Some(mut scratch), Some(policy)) = (Scratch::get(slot), scope::policy(process.slot))
     else {
         return count(Counter::Internal);
     };
-    // SAFETY: the slot belongs to this program on this CPU.
-    let scratch = unsafe { &mut *scratch };
     let ahead = scratch.bytes_ahead(message.first);
-    let header = &mut scratch.header;
+    let header = scratch.header();
     if sock::describe(header, sk, &message, ahead.known()).is_none() {
         return;
     }
@@ -67,8 +59,8 @@ pub(crate) fn capture<const IOVECS: u32>(
         policy.head_bytes.min(CIPHERTEXT_HEAD)
     };
     scratch.begin(head);
-    message.data.gather::<IOVECS>(scratch);
-    submit(scratch);
+    message.data.gather::<IOVECS>(&mut scratch);
+    submit(&mut scratch);
     scratch.finish(ahead);
 }
 
@@ -80,11 +72,11 @@ fn submit(scratch: &mut Scratch) {
     if scratch.is_unreadable() {
         count(Counter::Unreadable);
     }
-    if len == 0 && scratch.header.flags & flag::LEN_UNKNOWN == 0 {
+    if len == 0 && scratch.header().flags & flag::LEN_UNKNOWN == 0 {
         return;
     }
-    scratch.header.len = len.min(u64::from(u32::MAX)) as u32;
-    scratch.header.captured = scratch.captured() as u32;
+    scratch.header().len = len.min(u64::from(u32::MAX)) as u32;
+    scratch.header().captured = scratch.captured() as u32;
     match RECORDS.output::<[u8]>(scratch.record(), wake_up()) {
         Ok(()) => count(Counter::Delivered),
         Err(_) => count(Counter::RingFull),

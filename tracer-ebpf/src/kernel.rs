@@ -48,6 +48,9 @@ pub(crate) fn read_only<T: Copy>(word: *const T) -> T {
 
 /// An address in kernel or user memory.
 pub(crate) trait Memory: Copy {
+    /// True for the memory of the current process.
+    const OF_PROCESS: bool;
+
     /// Creates an address from a pointer that was read from memory.
     fn at(address: u64) -> Self;
 
@@ -104,6 +107,8 @@ impl<const N: usize> Head<N> {
 pub(crate) struct Kernel(pub(crate) u64);
 
 impl Memory for Kernel {
+    const OF_PROCESS: bool = false;
+
     #[inline(always)]
     fn at(address: u64) -> Self {
         Self(address)
@@ -175,6 +180,8 @@ impl User {
 }
 
 impl Memory for User {
+    const OF_PROCESS: bool = true;
+
     #[inline(always)]
     fn at(address: u64) -> Self {
         Self::new(address)

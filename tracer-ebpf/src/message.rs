@@ -51,8 +51,8 @@ struct Iovec {
 impl Iovec {
     /// Reads the `n`th element of a list.
     #[inline(always)]
-    fn read(list: impl Memory, n: u32) -> Option<Self> {
-        list.value(u64::from(n) * size_of::<Self>() as u64)
+    fn read(list: impl Memory, n: u64) -> Option<Self> {
+        list.value(n.wrapping_mul(size_of::<Self>() as u64))
     }
 }
 
@@ -69,28 +69,53 @@ impl Data for UserData {
     }
 }
 
+/// Maximum number of buffers of a message that are walked: as many as the kernel accepts
+/// (`UIO_MAXIOV`).
+pub(crate) const MAX_IOVECS: u32 = 1024;
+
+/// Number of buffers that one call of a global function walks. The verifier reads such a
+/// function once, whatever its arguments, and not again for each call.
+const CHUNK: u32 = 32;
+
 /// Gathers a list of buffers. The message's length is the sum of theirs.
 #[inline(always)]
 fn gather_list<const MAX: u32>(scratch: &mut Scratch, list: User, buffers: u64) {
-    for i in 0..MAX {
-        if u64::from(i) >= buffers {
+    for n in 0..MAX / CHUNK {
+        if u64::from(n * CHUNK) >= buffers {
             return;
         }
-        match Iovec::read(list, i) {
+        gather_chunk(scratch.slot(), list.address(), n * CHUNK, buffers);
+    }
+    if buffers > u64::from(MAX) {
+        scratch.header().flags |= flag::LEN_UNKNOWN;
+        count(Counter::TooManyIovecs);
+    }
+}
+
+/// Gathers the buffers from the `first` of a list in the process's memory.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gather_chunk(slot: u32, list: u64, first: u32, buffers: u64) -> u32 {
+    let Some(mut scratch) = Scratch::get(slot) else {
+        return 0;
+    };
+    for i in 0..CHUNK {
+        let n = u64::from(first) + u64::from(i);
+        if n >= buffers {
+            return 0;
+        }
+        match Iovec::read(User::at(list), n) {
             Some(iovec) => {
                 scratch.add_len(iovec.len);
                 scratch.append(User::at(iovec.base), iovec.len);
             }
             None => {
-                scratch.header.flags |= flag::LEN_UNKNOWN;
+                scratch.header().flags |= flag::LEN_UNKNOWN;
                 scratch.set_unreadable();
             }
         }
     }
-    if buffers > u64::from(MAX) {
-        scratch.header.flags |= flag::LEN_UNKNOWN;
-        count(Counter::TooManyIovecs);
-    }
+    0
 }
 
 /// The rest of a `struct iov_iter`.
@@ -134,7 +159,7 @@ impl Message<IovIter, Kernel> {
 
 /// Maximum number of the kernel's own buffers that are walked. File systems send
 /// from them, with a header and a body.
-const MAX_KVECS: u32 = 8;
+const MAX_KVECS: u32 = CHUNK;
 
 impl Data for IovIter {
     #[inline(always)]
@@ -170,18 +195,46 @@ impl IovIter {
     /// Captures the buffers in the list, which is in kernel memory.
     #[inline(always)]
     fn walk<M: Memory, const MAX: u32>(self, scratch: &mut Scratch) {
-        for i in 0..MAX {
-            if u64::from(i) >= self.buffers || scratch.is_full() {
+        if self.buffers == 0 {
+            return;
+        }
+        let Some(first) = Iovec::read(Kernel(self.pointer), 0) else {
+            return scratch.set_unreadable();
+        };
+        let skip = self.skip.min(first.len);
+        scratch.append(M::at(first.base.wrapping_add(skip)), first.len - skip);
+        for n in 0..MAX / CHUNK {
+            let first = 1 + n * CHUNK;
+            if u64::from(first) >= self.buffers || scratch.is_full() {
                 return;
             }
-            let Some(iovec) = Iovec::read(Kernel(self.pointer), i) else {
-                return scratch.set_unreadable();
-            };
-            let skip = if i == 0 { self.skip.min(iovec.len) } else { 0 };
-            scratch.append(M::at(iovec.base.wrapping_add(skip)), iovec.len - skip);
+            let slot = scratch.slot();
+            walk_chunk(slot, self.pointer, first, self.buffers, u32::from(M::OF_PROCESS));
         }
         if self.buffers > u64::from(MAX) && !scratch.is_full() {
             count(Counter::TooManyIovecs);
         }
     }
+}
+
+/// Captures the buffers from the `first` of a list in kernel memory. The buffers are in
+/// the process's memory if `of_process` is not 0, else in the kernel's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_chunk(slot: u32, list: u64, first: u32, buffers: u64, of_process: u32) -> u32 {
+    let Some(mut scratch) = Scratch::get(slot) else {
+        return 0;
+    };
+    for i in 0..CHUNK {
+        let n = u64::from(first) + u64::from(i);
+        if n >= buffers || scratch.is_full() {
+            return 0;
+        }
+        let Some(iovec) = Iovec::read(Kernel(list), n) else {
+            scratch.set_unreadable();
+            return 0;
+        };
+        scratch.append_any(iovec.base, iovec.len, of_process);
+    }
+    0
 }

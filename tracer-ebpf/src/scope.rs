@@ -64,6 +64,19 @@ pub(crate) struct WatchedProcess {
     pub(crate) tgid: u32,
 }
 
+impl WatchedProcess {
+    /// Returns it as numbers, the only arguments of a global function.
+    #[inline(always)]
+    pub(crate) fn to_scalars(self) -> [u64; 2] {
+        [u64::from(self.slot) << 32 | u64::from(self.uid), u64::from(self.tgid)]
+    }
+
+    #[inline(always)]
+    pub(crate) fn from_scalars([ids, tgid]: [u64; 2]) -> Self {
+        Self { slot: (ids >> 32) as u32, uid: ids as u32, tgid: tgid as u32 }
+    }
+}
+
 /// Returns the task's process if it is in scope. A policy for its process id
 /// takes precedence over one for its UID or application, and these over the
 /// policy for everyone.

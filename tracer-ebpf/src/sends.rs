@@ -17,15 +17,12 @@ use crate::{
     capture::{EntryPoint, capture},
     counters::count,
     kernel::{Kernel, Task, offset},
-    message::Message,
+    message::{MAX_IOVECS, Message},
     record::{RECORDS, describe_sender, wake_up},
     scope::{self, WatchedProcess},
     sending::{self, TcpSend},
     sock, tls,
 };
-
-/// Maximum number of buffers of one message that are walked.
-const MAX_IOVECS: u32 = 256;
 
 /// Reads the first arguments of a function as numbers: the verifier does not
 /// allow hashing a value that it knows to be a pointer.

@@ -13,7 +13,7 @@ use crate::{
     capture::{EntryPoint, capture},
     counters::{count, count_all},
     kernel::{Kernel, Task, User, offset, setting},
-    message::{Message, UserData},
+    message::{MAX_IOVECS, Message, UserData},
     scope::{self, WatchedProcess},
     sending, tls,
 };
@@ -114,19 +114,17 @@ struct Msghdr {
 /// count.
 const MMSGHDR: u64 = 64;
 
-/// Maximum number of messages of one `sendmmsg` that are captured. glibc's
-/// resolver sends two, QUIC stacks send dozens.
-const MAX_MESSAGES: u32 = 32;
+/// Maximum number of messages of one `sendmmsg` that are captured. glibc's resolver
+/// sends two, QUIC stacks send dozens. This and [`MAX_IOVECS_OF_MANY`] bound the time
+/// in which nothing else can run on the CPU.
+const MAX_MESSAGES: u32 = 128;
 
 /// Maximum number of messages of one `sendmmsg` that the kernel accepts
 /// (`UIO_MAXIOV`).
 const KERNEL_MESSAGES: u32 = 1024;
 
-/// Maximum number of buffers of one message that are walked.
-const MAX_IOVECS: u32 = 256;
-
 /// Maximum number of buffers that are walked of each message of a `sendmmsg`.
-const MAX_IOVECS_OF_MANY: u32 = 4;
+const MAX_IOVECS_OF_MANY: u32 = 64;
 
 const ENTRY: EntryPoint = EntryPoint { hook: hook::SYS_ENTER, scratch: 0 };
 
@@ -181,11 +179,29 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         let messages = (args[2] as u32).min(MAX_MESSAGES);
         sending::begin(sk.0, if id == nr::SENDMMSG { u64::from(messages) } else { 1 });
     }
+    let [ids, tgid] = process.to_scalars();
+    if id == nr::SENDMMSG {
+        send_many(ids, tgid, sk, args[1], args[2]);
+    } else {
+        send_one(ids, tgid, sk.0, ctx.arg(0), id);
+    }
+    0
+}
+
+/// Captures the message of a system call with the registers `regs`.
+///
+/// This is a global function, and so is [`send_one_of_many`]: the verifier reads such a
+/// function once, and its stack is not that of the program, of which there are 512 bytes
+/// for both.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_one(ids: u64, tgid: u64, sk: u64, regs: u64, id: u64) -> u32 {
+    let Some(regs) = Kernel(regs).read::<regs::Regs>(regs::AT) else {
+        count(Counter::Internal);
+        return 0;
+    };
+    let args = regs::args(&regs);
     let message = match id {
-        nr::SENDMMSG => {
-            send_mmsg(process, sk, args[1], args[2]);
-            return 0;
-        }
         nr::SENDMSG => read_msghdr(args[1]),
         nr::SENDTO => Some(Message {
             data: UserData::Buffer { base: User::new(args[1]), len: args[2] },
@@ -202,8 +218,9 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
             Some(Message::connected(data))
         }
     };
+    let process = WatchedProcess::from_scalars([ids, tgid]);
     match message {
-        Some(message) => capture::<MAX_IOVECS>(ENTRY, process, sk, message),
+        Some(message) => capture::<MAX_IOVECS>(ENTRY, process, Kernel(sk), message),
         None => count(Counter::Unreadable),
     }
     0
@@ -292,27 +309,37 @@ fn read_msghdr(address: u64) -> Option<Message<UserData, User>> {
 }
 
 #[inline(always)]
-fn send_mmsg(process: WatchedProcess, sk: Kernel, list: u64, len: u64) {
+fn send_many(ids: u64, tgid: u64, sk: Kernel, list: u64, len: u64) {
     // The kernel truncates the length to an unsigned int.
     let len = (len as u32).min(KERNEL_MESSAGES);
     for i in 0..MAX_MESSAGES {
         if i >= len {
             return;
         }
-        match read_msghdr(list.wrapping_add(u64::from(i) * MMSGHDR)) {
-            Some(message) => {
-                let message = Message { first: i == 0, ..message };
-                capture::<MAX_IOVECS_OF_MANY>(ENTRY, process, sk, message);
-            }
+        let header = list.wrapping_add(u64::from(i) * MMSGHDR);
+        if send_one_of_many(ids, tgid, sk.0, header, i) == 0 {
             // The position of the following messages is unknown. If the kernel
             // cannot read this one either, it does not send them.
-            None => return count(Counter::Unreadable),
+            return count(Counter::Unreadable);
         }
     }
     // The other hook records the lengths of the rest.
     if len > MAX_MESSAGES && setting!(tcp_elsewhere) == 0 {
         count_all(Counter::TooManyMessages, u64::from(len - MAX_MESSAGES));
     }
+}
+
+/// Captures the `n`th message of a `sendmmsg`; returns 0 if its header cannot be read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_one_of_many(ids: u64, tgid: u64, sk: u64, header: u64, n: u32) -> u32 {
+    let Some(message) = read_msghdr(header) else {
+        return 0;
+    };
+    let message = Message { first: n == 0, ..message };
+    let process = WatchedProcess::from_scalars([ids, tgid]);
+    capture::<MAX_IOVECS_OF_MANY>(ENTRY, process, Kernel(sk), message);
+    1
 }
 
 impl Message<UserData, User> {

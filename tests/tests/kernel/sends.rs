@@ -214,14 +214,15 @@ fn simultaneous_sockets_have_different_keys() {
 }
 
 #[test]
-fn buffers_are_joined_up_to_the_limit() {
+fn buffers_are_joined_up_to_the_kernels_limit() {
     if !skip::root() {
         return;
     }
     let to = peer::tcp(false);
     for mut watched in Watched::each(&Watch::default()) {
-        for (call, count) in
-            ["sendmsg", "writev", "pwritev2"].iter().flat_map(|&call| [(call, 1), (call, 200)])
+        for (call, count) in ["sendmsg", "writev", "pwritev2"]
+            .iter()
+            .flat_map(|&call| [(call, 1), (call, 200), (call, 1024)])
         {
             let (_, records) = watched.run(|sender| {
                 sender.then(format!("connect tcp {to}")).then(format!("{call} 13x{count}"))
@@ -232,27 +233,19 @@ fn buffers_are_joined_up_to_the_limit() {
         let (_, records) = watched.run(|sender| {
             sender
                 .then(format!("connect tcp {to}"))
-                .then("sendmsg 3x16")
-                .then("sendmsg 3x256")
-                .then("sendmsg 3x257")
-                .then("writev 3x300")
+                .then("sendmsg 3x33")
+                .then("writev 3x1024")
                 .then("write 10")
         });
-        // sys_enter does not know the length of buffers that it has not walked. The
-        // position of the next send reveals it.
-        let len = |len: u32| if watched.sees_arguments(Transport::Tcp) { None } else { Some(len) };
-        assert_eq!(
-            lengths(&records),
-            [whole(48), whole(768), (len(771), 768), (len(900), 768), whole(10)]
-        );
+        assert_eq!(lengths(&records), [whole(99), whole(3072), whole(10)]);
         for (n, record) in (0..).zip(&records) {
             assert_eq!(record.payload, payload(n, record.payload.len()), "send {n}");
         }
         let start = records[0].position.expect("a position");
         let at = |record: &Record| record.position.map(|at| at.wrapping_sub(start));
         let positions: Vec<_> = records.iter().map(at).collect();
-        assert_eq!(positions, [0, 48, 816, 1587, 2487].map(Some));
-        assert_eq!(watched.live.losses().count(Loss::TooManyIovecs), 2);
+        assert_eq!(positions, [0, 99, 3171].map(Some));
+        assert_eq!(watched.live.losses().count(Loss::TooManyIovecs), 0);
     }
 }
 
@@ -267,24 +260,24 @@ fn messages_are_captured_up_to_the_limit() {
         let (_, records) = watched.run(|sender| {
             sender
                 .then(format!("connect udp {}", udp.address()))
-                .then(format!("sendmmsg {}", sizes(32)))
-                .then(format!("sendmmsg {}", sizes(40)))
-                .then("sendmmsg 5x4 5x5")
+                .then(format!("sendmmsg {}", sizes(128)))
+                .then(format!("sendmmsg {}", sizes(140)))
+                .then("sendmmsg 5x64 5x65")
         });
         let losses = watched.live.losses();
         let lost = (losses.count(Loss::TooManyMessages), losses.count(Loss::TooManyIovecs));
         if watched.sees_arguments(Transport::Udp) {
-            // 32 messages of each call, and at most 4 buffers of each message.
-            let mut expected = vec![whole(18); 64];
-            expected.extend([whole(20), (None, 20)]);
+            // 128 messages of each call, and at most 64 buffers of each message.
+            let mut expected = vec![whole(18); 256];
+            expected.extend([whole(320), (None, 320)]);
             // Where the kernel reports lengths after the sends, those of the others are known.
             let others = losses.count(Loss::UnknownIterator);
-            expected.splice(64..64, vec![(Some(18), 0); others as usize]);
+            expected.splice(256..256, vec![(Some(18), 0); others as usize]);
             assert_eq!(lengths(&records), expected);
-            assert_eq!((lost.0 + others, lost.1), (8, 1));
+            assert_eq!((lost.0 + others, lost.1), (12, 1));
         } else {
-            let mut expected = vec![whole(18); 72];
-            expected.extend([whole(20), whole(25)]);
+            let mut expected = vec![whole(18); 268];
+            expected.extend([whole(320), whole(325)]);
             assert_eq!(lengths(&records), expected);
             assert_eq!(lost, (0, 0));
         }
@@ -301,16 +294,16 @@ fn a_message_after_one_of_unknown_length_has_no_position() {
     let to = peer::tcp(false);
     for mut watched in Watched::each(&Watch::default()) {
         let (_, records) = watched.run(|sender| {
-            sender.then(format!("connect tcp {to}")).then("sendmmsg 10 3x5 7").then("sendmmsg 8 9")
+            sender.then(format!("connect tcp {to}")).then("sendmmsg 10 3x70 7").then("sendmmsg 8 9")
         });
         let asked = watched.sees_arguments(Transport::Tcp);
-        let listed = if asked { (None, 12) } else { whole(15) };
+        let listed = if asked { (None, 192) } else { whole(210) };
         assert_eq!(lengths(&records), [whole(10), listed, whole(7), whole(8), whole(9)]);
         let start = records[0].position.expect("a position");
         let at = |record: &Record| record.position.map(|at| at.wrapping_sub(start));
         let positions: Vec<_> = records.iter().map(at).collect();
-        let behind = if asked { None } else { Some(25) };
-        assert_eq!(positions, [Some(0), Some(10), behind, Some(32), Some(40)]);
+        let behind = if asked { None } else { Some(220) };
+        assert_eq!(positions, [Some(0), Some(10), behind, Some(227), Some(235)]);
     }
 }
 

@@ -59,8 +59,8 @@ impl Loss {
                 "lost: the ring buffer was full; try a smaller --head-bytes or a larger --ring-mib",
             ),
             Self::Unreadable => ("send", "cut or lost: the sender's memory could not be read"),
-            Self::TooManyIovecs => ("send", "cut: more than 256 pieces"),
-            Self::TooManyMessages => ("message", "lost: more than 32 in one system call"),
+            Self::TooManyIovecs => ("send", "cut: more pieces than are read"),
+            Self::TooManyMessages => ("message", "lost: more than 128 in one system call"),
             Self::UnknownIterator => (
                 "send",
                 "of which only the length is known: data from a file's pages (sendfile, splice), \
