@@ -37,7 +37,7 @@ use crate::{
     setup::{self, State},
     shell,
     ui::{Ui, elapsed},
-    vm::{self, Accel, Guests, Kernel, Plan},
+    vm::{self, Accel, Kernel, Plan},
     workspace::Workspace,
 };
 
@@ -252,7 +252,7 @@ impl Tests<'_> {
         let (tally, matrix, mut report) = thread::scope(|scope| {
             let guests = (!kernels.is_empty()).then(|| {
                 let plan = Plan { kernels, accel: Accel::Auto, boots: 1, arguments };
-                scope.spawn(move || Guests::prepare(workspace, ui, plan).boot())
+                scope.spawn(move || vm::boot(workspace, ui, &plan))
             });
             let checks = scope.spawn(checks);
             let tally = lanes.run(lanes::split(binaries));

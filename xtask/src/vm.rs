@@ -26,6 +26,7 @@ use self::{
     guest::{System, TESTS},
     kernels::Image,
     qemu::{Boot, Guest, Limits, Qemu},
+    queue::Queue,
     results::{Binary, Outcome, Results},
 };
 pub(crate) use self::{kernels::Kernel, qemu::Accel};
@@ -89,7 +90,7 @@ pub(crate) fn run(workspace: &Workspace, ui: &Ui, options: &Options) -> Result<E
         boots: options.boots,
         arguments: &options.arguments,
     };
-    let matrix = Guests::prepare(workspace, ui, plan).boot();
+    let matrix = boot(workspace, ui, &plan);
     println!("{}", if options.boots > 1 { matrix.boots() } else { matrix.table() });
     for line in matrix.failures.iter().chain(&matrix.left_out) {
         ui.say(&format!("FAILED {line}"));
@@ -235,56 +236,44 @@ impl Matrix {
     }
 }
 
-/// Guests that are ready to be booted.
-pub(crate) struct Guests<'a> {
-    ui: &'a Ui,
-    plan: Plan<'a>,
-    jobs: Vec<Job<'a>>,
-    /// Kernels that cannot be booted, with the reason.
-    left_out: Vec<String>,
-}
-
-impl<'a> Guests<'a> {
-    /// Builds the tests and fetches the kernels.
-    pub(crate) fn prepare(workspace: &Workspace, ui: &'a Ui, plan: Plan<'a>) -> Self {
-        let (mut jobs, mut left_out) = (Vec::new(), Vec::new());
-        for arch in Arch::ALL {
+/// Builds the tests, fetches the kernels, and boots as many at once as there are
+/// processors. Those of this machine's architecture are booted while the tests are built
+/// for the other one.
+pub(crate) fn boot<'a>(workspace: &Workspace, ui: &'a Ui, plan: &Plan<'_>) -> Matrix {
+    let at_once = queue::at_once();
+    let label = format!("boot {} kernels, {at_once} at once", plan.kernels.len());
+    let mut matrix = Matrix::default();
+    let prepare = |queue: &Queue<Job<'a>>| {
+        let mut archs = Arch::ALL;
+        archs.sort_by_key(|arch| Arch::host().map_or(true, |host| host != *arch));
+        for arch in archs {
             let kernels: Vec<_> =
                 plan.kernels.iter().filter(|kernel| kernel.arch == arch).collect();
             if kernels.is_empty() {
                 continue;
             }
-            match ready(workspace, ui, arch, &kernels, plan.accel, &mut left_out) {
-                Ok(ready) => jobs.extend(ready),
+            match ready(workspace, ui, arch, &kernels, plan.accel, &mut matrix.left_out) {
+                Ok(jobs) => jobs.into_iter().for_each(|job| queue.add(job)),
                 Err(why) => {
                     let names: Vec<_> = kernels.iter().map(|kernel| kernel.name).collect();
-                    left_out.push(format!("{}: {why:#}", names.join(", ")));
+                    matrix.left_out.push(format!("{}: {why:#}", names.join(", ")));
                 }
             }
         }
-        Self { ui, plan, jobs, left_out }
-    }
-
-    /// Boots them, as many at once as there are processors.
-    pub(crate) fn boot(self) -> Matrix {
-        let Self { ui, plan, jobs, left_out } = self;
-        let mut matrix = Matrix { left_out, ..Matrix::default() };
-        let at_once = queue::at_once();
-        let label = format!("boot {} kernels, {at_once} at once", jobs.len());
-        let boots = |job: Job<'_>| {
-            let boot = |nth| job.boot(&plan, nth).context(job.kernel.name);
-            (1..=plan.boots).map(boot).collect::<Vec<_>>()
-        };
-        let duration = |job: &Job<'_>| job.kernel.duration();
-        let done = ui.watch(&label, || queue::run(jobs, at_once, duration, boots));
-        for boot in done.into_iter().flatten() {
-            match boot {
-                Ok(row) => matrix.add(ui, row),
-                Err(why) => matrix.left_out.push(format!("{why:#}")),
-            }
+    };
+    let boots = |job: Job<'_>| {
+        let boot = |nth| job.boot(plan, nth).context(job.kernel.name);
+        (1..=plan.boots).map(boot).collect::<Vec<_>>()
+    };
+    let duration = |job: &Job<'_>| job.kernel.duration();
+    let done = ui.watch(&label, || queue::run(at_once, prepare, duration, boots));
+    for boot in done.into_iter().flatten() {
+        match boot {
+            Ok(row) => matrix.add(ui, row),
+            Err(why) => matrix.left_out.push(format!("{why:#}")),
         }
-        matrix
     }
+    matrix
 }
 
 /// Builds and fetches everything for the kernels of an architecture. Kernels that cannot
