@@ -1,7 +1,7 @@
 //! The messages from an audit to the process that decodes for it.
 //!
 //! ```text
-//! audit ──▶ decoder   kind: u8, length: u32, contents; with the files of a report
+//! audit ──▶ decoder   framed messages, with the files of a report
 //! audit ◀── decoder   answer: u8
 //! ```
 //!
@@ -28,19 +28,12 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{super::rule_files::RuleTexts, output::REPORT_FILES};
-use tracer_audit::journal::Journal;
-use tracer_core::record::{
-    Event,
-    trace::{self, TraceError},
+use super::{
+    super::{frame, rule_files::RuleTexts},
+    output::REPORT_FILES,
 };
-
-/// Number of bytes in front of the contents.
-const HEAD: usize = 5;
-
-/// Maximum length of a message's contents. The largest is a batch of events, whose number and
-/// sizes are bounded.
-const MAX_LENGTH: usize = 64 << 20;
+use tracer_audit::journal::Journal;
+use tracer_core::record::Event;
 
 /// The files of a report, empty, in the order of [`REPORT_FILES`].
 pub(super) type ReportFiles = [File; REPORT_FILES.len()];
@@ -125,18 +118,16 @@ impl Sender {
     }
 
     fn send(&self, kind: u8, contents: &[u8], files: &[File]) -> io::Result<()> {
-        let length = u32::try_from(contents.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let mut head = [kind; HEAD];
-        head[1..].copy_from_slice(&length);
+        let head = frame::head(kind, contents.len());
         let files: Vec<BorrowedFd<'_>> = files.iter().map(|file| file.as_fd()).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPORT_FILES.len()))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !files.is_empty() {
             ancillary.push(SendAncillaryMessage::ScmRights(&files));
         }
-        let head = IoSlice::new(&head);
-        let sent = sendmsg(&self.0, &[head], &mut ancillary, SendFlags::NOSIGNAL)?;
-        if sent != HEAD {
+        let parts = [IoSlice::new(&head)];
+        let sent = sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+        if sent != head.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
         (&self.0).write_all(contents)
@@ -201,26 +192,16 @@ impl Receiver {
 
     /// Waits for the next message. Returns `None` if the audit has ended.
     pub(super) fn next(&mut self) -> io::Result<Option<Message>> {
-        let mut head = [0; HEAD];
-        match self.0.read_exact(&mut head) {
-            Ok(()) => {}
-            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(err) => return Err(err),
-        }
-        let [kind, length @ ..] = head;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > MAX_LENGTH {
-            return Err(io::Error::other(format!("a message of {length} bytes")));
-        }
-        let mut contents = vec![0; length];
-        self.0.read_exact(&mut contents)?;
+        let Some((kind, contents)) = frame::read(&mut self.0)? else {
+            return Ok(None);
+        };
         Ok(Some(match kind {
             START => Message::Start(serde_json::from_slice(&contents)?),
             JOURNAL => Message::Journal(serde_json::from_slice(&contents)?),
-            EVENTS => Message::Events(events(&contents).map_err(io::Error::other)?),
+            EVENTS => Message::Events(frame::events(&contents)?),
             REPORT => Message::Report(self.files()?),
             FINISH => Message::Finish(self.files()?),
-            kind => return Err(io::Error::other(format!("a message of kind {kind}"))),
+            kind => return Err(frame::invalid(&format!("a message of kind {kind}"))),
         }))
     }
 
@@ -244,13 +225,4 @@ impl Answers {
     pub(super) fn send(&self, answer: Answer) -> io::Result<()> {
         (&self.0).write_all(&[answer as u8])
     }
-}
-
-fn events(entries: &[u8]) -> Result<Vec<Event>, TraceError> {
-    let mut reader = trace::Reader::resume(entries);
-    let mut events = Vec::new();
-    while let Some(event) = reader.event()? {
-        events.push(event);
-    }
-    Ok(events)
 }

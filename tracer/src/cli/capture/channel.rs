@@ -1,7 +1,7 @@
 //! The messages between the process that captures and the one that decodes.
 //!
 //! ```text
-//! capture ──▶ decoder   kind: u8, length: u32, contents
+//! capture ──▶ decoder   framed messages
 //! capture ◀── decoder   order: u8
 //! ```
 //!
@@ -10,18 +10,11 @@
 
 use std::io::{self, Read};
 
-use crate::cli::rule_files::RuleTexts;
-use tracer_core::record::{
-    Event,
-    trace::{self, TraceError},
+use crate::cli::{
+    frame::{self, HEAD},
+    rule_files::RuleTexts,
 };
-
-/// Maximum length of a message's contents. The largest is a batch of events, whose number and
-/// sizes are bounded.
-const MAX_LENGTH: usize = 64 << 20;
-
-/// Number of bytes in front of the contents.
-const HEAD: usize = 5;
+use tracer_core::record::{Event, trace};
 
 /// A message from the capturing process.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,7 +80,7 @@ impl Message {
             Self::Failed { is_usage: false, .. } => FAILED,
             Self::Failed { is_usage: true, .. } => USAGE,
         };
-        to.extend([kind, 0, 0, 0, 0]);
+        to.extend(frame::head(kind, 0));
         match self {
             Self::Events(events) => {
                 let mut entries = trace::Writer::resume(&mut *to);
@@ -99,8 +92,8 @@ impl Message {
             Self::Rules(Ok(rules)) => to.extend(rules.to_bytes()),
             Self::Attached | Self::Watching | Self::Ended => {}
         }
-        let length = u32::try_from(to.len() - start - HEAD).unwrap_or(u32::MAX);
-        to[start + 1..start + HEAD].copy_from_slice(&length.to_le_bytes());
+        let length = to.len() - start - HEAD;
+        to[start..start + HEAD].copy_from_slice(&frame::head(kind, length));
     }
 
     fn parse(kind: u8, contents: &[u8]) -> io::Result<Self> {
@@ -108,51 +101,23 @@ impl Message {
         Ok(match kind {
             ATTACHED => Self::Attached,
             WATCHING => Self::Watching,
-            EVENTS => Self::Events(events(contents).map_err(io::Error::other)?),
+            EVENTS => Self::Events(frame::events(contents)?),
             ENDED => Self::Ended,
             RULES => Self::Rules(Ok(RuleTexts::from_bytes(contents)?)),
             NO_RULES => Self::Rules(Err(text())),
             FAILED => Self::Failed { is_usage: false, text: text() },
             USAGE => Self::Failed { is_usage: true, text: text() },
-            kind => return Err(invalid(format!("a message of kind {kind}"))),
+            kind => return Err(frame::invalid(&format!("a message of kind {kind}"))),
         })
     }
 
     /// Reads a message, and waits for it. Returns `None` at the end.
     pub(in crate::cli) fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
-        let mut head = [0; HEAD];
-        match from.read_exact(&mut head) {
-            Ok(()) => {}
-            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(err) => return Err(err),
+        match frame::read(from)? {
+            Some((kind, contents)) => Self::parse(kind, &contents).map(Some),
+            None => Ok(None),
         }
-        let (kind, length) = parse_head(head)?;
-        let mut contents = vec![0; length];
-        from.read_exact(&mut contents)?;
-        Self::parse(kind, &contents).map(Some)
     }
-}
-
-fn parse_head(head: [u8; HEAD]) -> io::Result<(u8, usize)> {
-    let [kind, length @ ..] = head;
-    let length = u32::from_le_bytes(length) as usize;
-    if length > MAX_LENGTH {
-        return Err(invalid(format!("a message of {length} bytes")));
-    }
-    Ok((kind, length))
-}
-
-fn events(contents: &[u8]) -> Result<Vec<Event>, TraceError> {
-    let mut reader = trace::Reader::resume(contents);
-    let mut events = Vec::new();
-    while let Some(event) = reader.event()? {
-        events.push(event);
-    }
-    Ok(events)
-}
-
-fn invalid(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the capturing process sent {what}"))
 }
 
 /// Received bytes, which contain messages.
@@ -178,7 +143,7 @@ impl Inbox {
         let Some((head, rest)) = waiting.split_first_chunk::<HEAD>() else {
             return Ok(None);
         };
-        let (kind, length) = parse_head(*head)?;
+        let (kind, length) = frame::parse_head(*head)?;
         let Some(contents) = rest.get(..length) else {
             return Ok(None);
         };
