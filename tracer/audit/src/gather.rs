@@ -31,6 +31,7 @@ use tracer_core::{
     pipeline::{Output, Pipeline},
     proto::{NameSource, ServerName},
     record::{BootTime, Event, Losses},
+    rules::Rules,
 };
 
 /// Number of disclosing requests that are kept whole. An audit of ten minutes has a few hundred.
@@ -47,6 +48,7 @@ const MAX_OWN: usize = 1 << 16;
 
 /// Decodes what an audit's browser sends, and keeps what its report needs.
 pub struct Gatherer {
+    rules: Arc<Rules>,
     pipeline: Pipeline,
     outputs: Vec<Output>,
     journal: Journal,
@@ -168,6 +170,7 @@ impl Gatherer {
         let mut titles = Titles::default();
         pages.iter().for_each(|page| titles.add(&page.canary.title));
         Self {
+            rules: Arc::clone(knowledge.rules()),
             pipeline,
             outputs: Vec::new(),
             journal,
@@ -393,7 +396,8 @@ impl Gatherer {
             && is_sampled
         {
             let samples = self.samples.entry(stage).or_default();
-            samples.add(&decoded, &recipient, &self.journal.run);
+            let is_routine = self.rules.routines().iter().any(|it| it.is(request));
+            samples.add(&decoded, is_routine, &recipient, &self.journal.run);
         }
         let is_own = match decoded.sender() {
             Sender::Navigation => mentions_address && !self.was_searched(&mentions),

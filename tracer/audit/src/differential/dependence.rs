@@ -550,7 +550,7 @@ fn explain(trial: &Trial, visits: &[(usize, usize)], equal: &Equal) -> Vec<Facto
 fn events(trial: &Trial, samples: &Samples) -> Vec<WithVisits> {
     let mut events = Vec::new();
     for (recipient, traffic) in &samples.recipients {
-        let requests = traffic.messages.iter().filter(|it| it.number != u64::MAX);
+        let requests = traffic.messages.iter().filter(|it| it.number != u64::MAX && !it.is_routine);
         let requests = alignment::windows_of(trial, requests.map(|it| it.time));
         let lookups = alignment::windows_of(trial, traffic.lookups.iter().copied());
         let connections = alignment::windows_of(trial, traffic.connections.iter().copied());

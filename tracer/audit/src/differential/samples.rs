@@ -65,6 +65,8 @@ pub(super) struct Message {
     pub(super) bytes: u64,
     /// Identifiers in it.
     pub(super) identifiers: Vec<String>,
+    /// Set if its meaning is known, so that its time needs no explanation.
+    pub(super) is_routine: bool,
 }
 
 /// Everything that was sent to one recipient.
@@ -93,13 +95,20 @@ pub(crate) struct Samples {
 
 impl Samples {
     /// Adds a request. `key` makes the digests of one run different from those of another.
-    pub(crate) fn add(&mut self, decoded: &Arc<JudgedRequest>, recipient: &str, key: &str) {
+    /// A `routine` is a request whose meaning is known.
+    pub(crate) fn add(
+        &mut self,
+        decoded: &Arc<JudgedRequest>,
+        routine: bool,
+        recipient: &str,
+        key: &str,
+    ) {
         let request = &decoded.sent.message;
         let identifiers = decoded.findings().filter(|one| one.kind == Kind::Identifier);
         let identifiers = identifiers.map(|one| one.value.clone());
         let candidates = decoded.candidates.iter().map(|one| one.value.clone());
         let identifiers = identifiers.chain(candidates).take(MAX_IDENTIFIERS).collect();
-        self.add_request(request, decoded.number, identifiers, recipient, key);
+        self.add_request(request, decoded.number, identifiers, routine, recipient, key);
         let bytes = request.body.data.len();
         if self.kept.len() < MAX_KEPT && self.kept_bytes + bytes <= MAX_KEPT_BYTES {
             self.kept_bytes += bytes;
@@ -113,13 +122,15 @@ impl Samples {
         request: &Request,
         number: u64,
         identifiers: Vec<String>,
+        is_routine: bool,
         recipient: &str,
         key: &str,
     ) {
         if request.update {
             self.forget(recipient, number);
         }
-        let message = Message { number, time: request.time, bytes: size(request), identifiers };
+        let message =
+            Message { number, time: request.time, bytes: size(request), identifiers, is_routine };
         if let Some(at) = self.message(recipient, message) {
             let names = HashSet::new();
             Values { samples: self, recipient, at, key, names }.read(request);
@@ -146,6 +157,7 @@ impl Samples {
             time: name.time,
             bytes: name.name.len() as u64,
             identifiers: Vec::new(),
+            is_routine: false,
         };
         if let Some(at) = self.message(recipient, message) {
             let place = match name.source {

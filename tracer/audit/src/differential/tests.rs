@@ -1,5 +1,7 @@
 //! Simulated experiments: innocent traffic, and every kind of report.
 
+use std::sync::LazyLock;
+
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +20,7 @@ use crate::{
 use tracer_core::{
     proto::{NameSource, ServerName, parse_http1},
     record::BootTime,
+    rules::Rules,
 };
 
 const MILLISECOND: u64 = 1_000_000;
@@ -82,7 +85,10 @@ impl Simulation {
         let recipient = host.rsplitn(3, '.').take(2).collect::<Vec<_>>();
         let recipient = recipient.into_iter().rev().collect::<Vec<_>>().join(".");
         self.number += 1;
-        self.samples.add_request(&request, self.number, vec!["an-id".into()], &recipient, "run");
+        static RULES: LazyLock<Rules> = LazyLock::new(Rules::default);
+        let is_routine = RULES.routines().iter().any(|routine| routine.is(&request));
+        let identifiers = vec!["an-id".into()];
+        self.samples.add_request(&request, self.number, identifiers, is_routine, &recipient, "run");
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
@@ -374,6 +380,31 @@ fn a_message_for_each_visit_is_noticed() {
         assert_eq!((with.what, with.visits, with.idle), (Event::Request, (32, 32), (0, 10)));
         // One at regular times is not.
         assert!(findings.with_visits.iter().all(|it| it.recipient != "other.test"));
+    }
+}
+
+#[test]
+fn a_request_of_known_meaning_is_not_noticed_unless_it_depends_on_the_page() {
+    const HOST: &str = "firefox.settings.services.mozilla.com";
+    const PATH: &str = "GET /v1/buckets/monitor/collections/changes/changeset";
+    for (seed, depends) in [(86, false), (87, true)] {
+        let mut simulation = Simulation::usual(seed);
+        simulation.background();
+        for (at, page) in simulation.visits() {
+            let list = match depends {
+                true => HEXLOWER.encode(&keyed(&page.url)),
+                false => "fxmonitor-breaches".to_owned(),
+            };
+            let head = format!("{PATH}?collection={list}&bucket=main&_expected=0");
+            simulation.send(at, 300, HOST, &head, b"");
+            // The same from elsewhere.
+            simulation.send(at, 300, "settings.collector.test", &head, b"");
+        }
+        let findings = simulation.findings();
+        let noticed = |site: &str| findings.with_visits.iter().any(|it| it.recipient == site);
+        assert!(!noticed("mozilla.com") && noticed("collector.test"), "{findings:#?}");
+        let found = findings.dependences.iter().any(|it| it.recipient == "mozilla.com");
+        assert_eq!(found, depends, "{findings:#?}");
     }
 }
 

@@ -38,7 +38,7 @@ pub use self::{
     },
     index::{Ownership, Party},
     judgement::Row,
-    recipients::Service,
+    recipients::{Routine, Service},
     roles::{NoReportSign, ReportSign, RolePlace, Roles},
     sdks::{Pattern, Sdk, Sdks, Sign, SignError},
     vocabularies::{Prefix, PrefixError, Vocabularies, Vocabulary},
@@ -62,6 +62,7 @@ pub struct Rules {
     makers: Vec<Maker>,
     browsers: Vec<Arc<Browser>>,
     services: Vec<Service>,
+    routines: Vec<Routine>,
     vocabularies: Vocabularies,
     identifiers: Identifiers,
     fields: Fields,
@@ -95,6 +96,11 @@ impl Rules {
     /// Returns the known services that receive data.
     pub fn services(&self) -> &[Service] {
         &self.services
+    }
+
+    /// Returns the requests that come with visits and whose meaning is known.
+    pub fn routines(&self) -> &[Routine] {
+        &self.routines
     }
 
     /// Returns the vocabularies, whose URLs are not findings.
@@ -179,6 +185,7 @@ pub struct Tables {
     makers: Vec<Located<Maker>>,
     browsers: Vec<Located<Browser>>,
     services: Vec<Located<Service>>,
+    routines: Vec<Located<Routine>>,
     vocabularies: Vec<Located<Vocabulary>>,
     judgement: Vec<Located<Row>>,
     identifiers: Identifiers,
@@ -196,7 +203,10 @@ impl Tables {
                 browsers::Lists { makers: tables.makers, browsers: tables.browsers } =
                     browsers::parse(file)?;
             }
-            "recipients.toml" => tables.services = recipients::parse(file)?,
+            "recipients.toml" => {
+                recipients::Lists { services: tables.services, routines: tables.routines } =
+                    recipients::parse(file)?;
+            }
             "identifiers.toml" => tables.identifiers = Identifiers::parse(file)?,
             "fields.toml" => tables.fields = Fields::parse(file)?,
             "roles.toml" => tables.roles = Roles::parse(file)?,
@@ -219,6 +229,7 @@ impl Tables {
         let mut counts = vec![
             ("maker", self.makers.len()),
             ("browser", self.browsers.len()),
+            ("routine", self.routines.len()),
             ("service", self.services.len()),
             ("identifier", self.identifiers.identifiers.len()),
             ("shared", self.identifiers.shared.len()),
@@ -240,6 +251,7 @@ impl Tables {
         overlay(&mut self.makers, over.makers);
         overlay(&mut self.browsers, over.browsers);
         overlay(&mut self.services, over.services);
+        overlay(&mut self.routines, over.routines);
         overlay(&mut self.vocabularies, over.vocabularies);
         self.identifiers.overlay(over.identifiers);
         self.fields.overlay(over.fields);
@@ -258,6 +270,7 @@ impl Tables {
             makers: entries(self.makers),
             browsers: entries::<_, Vec<_>>(self.browsers).into_iter().map(Arc::new).collect(),
             services: entries(self.services),
+            routines: entries(self.routines),
             vocabularies: entries(self.vocabularies),
             identifiers: self.identifiers,
             fields: self.fields,
