@@ -12,7 +12,7 @@ use super::{
 use tracer_core::{
     content::{self, Limits},
     proto::Request,
-    visits::TextHashes,
+    visits::{Breadth, TextHashes},
 };
 
 /// A mention of a page in a request.
@@ -43,7 +43,7 @@ impl Titles {
     pub(super) fn add(&mut self, title: &str) {
         if !self.known.contains(title) {
             let title: Arc<str> = title.into();
-            self.hashes.insert(&title);
+            self.hashes.insert(&title, Breadth::Every);
             self.known.insert(title);
         }
     }

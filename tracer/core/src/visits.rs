@@ -4,18 +4,21 @@
 //! names in ClientHellos and DNS queries still reveal the host. The number of both
 //! is bounded; the oldest are dropped first.
 
+mod algorithm;
 mod digests;
 mod hashes;
 mod index;
 mod notation;
 mod page;
+mod spellings;
 #[cfg(test)]
 mod tests;
 
 use std::{borrow::Cow, collections::VecDeque, ops::Range};
 
 pub use self::{
-    digests::{Algorithm, TextHashes},
+    algorithm::{Algorithm, Common},
+    digests::{Breadth, TextHashes},
     hashes::{HashMatch, HashedForm},
     page::Page,
 };
@@ -300,6 +303,12 @@ impl Visits {
     /// name of its field says that it holds a hash of an address; 32 bits suffice then.
     pub fn hashed(&self, value: &str, named: impl FnOnce() -> bool) -> Option<HashMatch> {
         self.hashes.find(value, named)
+    }
+
+    /// Returns the visited address of which a hash is among other bytes, which are written in
+    /// hexadecimal, and the digits of the hash.
+    pub fn hashed_within<'d>(&self, digits: &'d str) -> Option<(HashMatch, &'d str)> {
+        self.hashes.find_within(digits)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 use super::{
     Context, Findings, Lexicon, MAX_FINDINGS,
     candidates::Candidates,
@@ -349,8 +351,13 @@ impl<'a> Search<'a> {
 
     /// Finds a visited host that is used as a key: `{"news.example": 3}`, `X-news-example: 3`.
     fn find_visited_key(&mut self, value: &Value<'_>) {
-        let Some(name) = value.key.and_then(|key| visited::host_in_key(key, self.visits, self.own))
-        else {
+        let Some(key) = value.key else { return };
+        if let Some(disclosed) = visited::hash_in_key(key, self.visits, self.own)
+            && self.found.list.last().is_none_or(|last| last.value != key)
+        {
+            return self.add_disclosed(disclosed, value);
+        }
+        let Some(name) = visited::host_in_key(key, self.visits, self.own) else {
             return;
         };
         let known = |found: &Finding| found.class.as_deref() == Some("host") && found.value == name;
@@ -363,14 +370,25 @@ impl<'a> Search<'a> {
 
     /// Finds a part of a visited URL, which other requests may complete.
     fn find_part(&mut self, value: &Value<'_>) {
-        if value.truncated || self.found.parts.len() == MAX_PARTS {
+        /// Digits of the shortest piece that is not by chance in a URL, and of the longest.
+        const HEX_PIECE: std::ops::RangeInclusive<usize> = 16..=1024;
+        if value.truncated || self.visits.is_empty() || self.found.parts.len() == MAX_PARTS {
             return;
         }
-        if let Some((visit, range)) = self.visits.part(value.text)
+        // A short piece in hexadecimal looks like an identifier by itself.
+        let digits = value.text.as_bytes();
+        let is_hex = HEX_PIECE.contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
+        let bytes = is_hex.then(|| HEXLOWER_PERMISSIVE.decode(digits).ok()).flatten();
+        let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = decoded.as_deref().unwrap_or(value.text);
+        if let Some((visit, range)) = self.visits.part(text)
             && visit.site() != self.own
         {
-            let (url, chain) = (visit.url.clone(), value.chain.to_string());
-            let scheme = value.text.split_once("://").map(|(scheme, _)| scheme.to_owned());
+            let (url, mut chain) = (visit.url.clone(), value.chain.to_string());
+            if decoded.is_some() {
+                chain.push_str(" > hex");
+            }
+            let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_owned());
             self.found.parts.push(UrlPart { url, range, scheme, chain });
         }
     }

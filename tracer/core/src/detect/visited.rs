@@ -10,7 +10,7 @@ use super::{
 use crate::{
     address::{Address, Site, host_of_authority},
     finding::{Kind, Visited},
-    visits::{Visit, Visits},
+    visits::{HashMatch, Visit, Visits},
 };
 use crate::{
     content::{Step, Value},
@@ -63,12 +63,35 @@ pub(super) fn hash<'v>(
     visits: &Visits,
     own: Option<&Site>,
 ) -> Option<Disclosed<'v>> {
-    let hash = visits.hashed(value.text, || value.key.is_some_and(is_hash_of_address))?;
+    let (hash, text) = match value.chain.last() {
+        Step::Digest => visits.hashed_within(value.text)?,
+        _ => {
+            let named = || value.key.is_some_and(is_hash_of_address);
+            (visits.hashed(value.text, named)?, value.text)
+        }
+    };
+    disclosed_hash(&hash, text, own)
+}
+
+/// Returns the hash of a visited address that the name of a field is.
+pub(super) fn hash_in_key<'v>(
+    key: &'v str,
+    visits: &Visits,
+    own: Option<&Site>,
+) -> Option<Disclosed<'v>> {
+    disclosed_hash(&visits.hashed(key, || false)?, key, own)
+}
+
+fn disclosed_hash<'v>(
+    hash: &HashMatch,
+    text: &'v str,
+    own: Option<&Site>,
+) -> Option<Disclosed<'v>> {
     let is_other_site = Site::from_host(&hash.host).as_ref() != own;
     is_other_site.then(|| Disclosed {
         kind: Kind::VisitedUrlHash,
         class: Some(format!("{}/{}", hash.algorithm.name(), hash.form.name())),
-        text: Cow::Borrowed(value.text),
+        text: Cow::Borrowed(text),
     })
 }
 

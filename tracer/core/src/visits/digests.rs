@@ -5,81 +5,52 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use md4::Md4;
-use md5::Md5;
-use serde::Serialize;
-use sha1::Sha1;
-use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
-use sha3::{Keccak256, Sha3_224, Sha3_256, Sha3_384, Sha3_512};
+use data_encoding::HEXLOWER;
+use memchr::memmem;
 
-use super::notation::{self, MIN_DIGITS};
-
-/// A hash algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// MD4 (RFC 1320).
-    Md4,
-    /// MD5 (RFC 1321).
-    Md5,
-    /// SHA-1 (FIPS 180-4).
-    Sha1,
-    /// SHA-224 (FIPS 180-4).
-    Sha224,
-    /// SHA-256 (FIPS 180-4).
-    Sha256,
-    /// SHA-384 (FIPS 180-4).
-    Sha384,
-    /// SHA-512 (FIPS 180-4).
-    Sha512,
-    /// SHA-512/224 (FIPS 180-4).
-    #[serde(rename = "sha512_224")]
-    Sha512Of224,
-    /// SHA-512/256 (FIPS 180-4).
-    #[serde(rename = "sha512_256")]
-    Sha512Of256,
-    /// SHA3-224 (FIPS 202).
-    #[serde(rename = "sha3_224")]
-    Sha3Of224,
-    /// SHA3-256 (FIPS 202).
-    #[serde(rename = "sha3_256")]
-    Sha3Of256,
-    /// SHA3-384 (FIPS 202).
-    #[serde(rename = "sha3_384")]
-    Sha3Of384,
-    /// SHA3-512 (FIPS 202).
-    #[serde(rename = "sha3_512")]
-    Sha3Of512,
-    /// Keccak-256, as Ethereum uses it.
-    Keccak256,
-    /// MD5 in the form of a UUID, as Java's `UUID.nameUUIDFromBytes` returns it.
-    UuidOfMd5,
-    /// A UUID of version 3 (RFC 9562): MD5 in a namespace, that of URLs or of host names.
-    Uuid3,
-    /// A UUID of version 5: the same with SHA-1.
-    Uuid5,
-    /// FNV-1a of 64 bits.
-    #[serde(rename = "fnv1a_64")]
-    Fnv1aOf64,
-    /// FNV-1a of 32 bits.
-    #[serde(rename = "fnv1a_32")]
-    Fnv1aOf32,
-    /// Bernstein's hash `djb2`, of 32 bits.
-    Djb2,
-    /// CRC-32 as in zip and PNG.
-    Crc32,
-    /// Java's `String.hashCode`.
-    JavaHash,
-}
+use super::{
+    algorithm::{Algorithm, Common},
+    notation::{self, MIN_DIGITS},
+};
 
 /// Texts that are looked up by their hashes.
 #[derive(Debug, Clone, Default)]
 pub struct TextHashes {
-    /// The texts, by the first 64 bits of their hash.
+    /// The texts, by 64 bits of their hash: mostly the first ones.
     index: HashMap<u64, (Algorithm, Arc<str>)>,
 }
 
-/// The algorithms whose hashes are long enough to match in any field.
+/// The algorithms with which a text is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Breadth {
+    /// Those of most hashes, for a text that is rarely hashed.
+    Few,
+    /// Those of libraries for general use.
+    Usual,
+    /// All.
+    Every,
+}
+
+/// The algorithms of most hashes.
+const FEW: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256];
+
+/// The algorithms that few libraries have, besides hashes of hashes.
+const RARE: [Algorithm; 12] = [
+    Algorithm::Shake128,
+    Algorithm::Shake256,
+    Algorithm::Blake2bOf512,
+    Algorithm::Blake2bOf256,
+    Algorithm::Blake2bOf160,
+    Algorithm::Blake2bOf128,
+    Algorithm::Blake2sOf256,
+    Algorithm::Blake3,
+    Algorithm::Ripemd160,
+    Algorithm::Sm3,
+    Algorithm::Sha256OfBytes,
+    Algorithm::Ripemd160OfBytes,
+];
+
+/// The algorithms whose hashes are long enough to match in any field, without [`RARE`].
 const STRONG: [Algorithm; 18] = [
     Algorithm::Md4,
     Algorithm::Md5,
@@ -102,14 +73,23 @@ const STRONG: [Algorithm; 18] = [
 ];
 
 /// The algorithms whose hashes of 32 bits match only in fields named accordingly.
-pub(super) const SHORT: [Algorithm; 4] =
-    [Algorithm::Crc32, Algorithm::JavaHash, Algorithm::Fnv1aOf32, Algorithm::Djb2];
+pub(super) const SHORT: [Algorithm; 7] = [
+    Algorithm::Crc32,
+    Algorithm::JavaHash,
+    Algorithm::Fnv1aOf32,
+    Algorithm::Fnv1Of32,
+    Algorithm::Djb2,
+    Algorithm::Sdbm,
+    Algorithm::Adler32,
+];
 
 impl TextHashes {
     /// Adds a text.
-    pub fn insert(&mut self, text: &Arc<str>) {
-        for algorithm in STRONG {
-            self.index.insert(first(&algorithm.digest(text)), (algorithm, text.clone()));
+    pub fn insert(&mut self, text: &Arc<str>, breadth: Breadth) {
+        for algorithm in algorithms(breadth) {
+            for key in keys(algorithm, &algorithm.digest(text)) {
+                self.index.insert(key, (algorithm, text.clone()));
+            }
         }
     }
 
@@ -137,7 +117,26 @@ impl TextHashes {
         if let Some(digits) = notation::without_separators(value) {
             return self.find_word(&digits);
         }
-        notation::words(value).find_map(|word| self.find_word(word))
+        let found = notation::words(value).find_map(|word| self.find_word(word));
+        found.or_else(|| self.find_word(&notation::in_folders(value)?))
+    }
+
+    /// Returns the text of which a hash is among other bytes, which are written in hexadecimal,
+    /// and the digits of the hash.
+    pub fn find_within<'d>(&self, digits: &'d str) -> Option<(Algorithm, &Arc<str>, &'d str)> {
+        /// Number of digits that have to match: 128 bits.
+        const MIN: usize = 32;
+        if self.index.is_empty() || !digits.is_ascii() {
+            return None;
+        }
+        (0..digits.len()).step_by(2).find_map(|at| {
+            let rest = &digits[at..];
+            let (algorithm, text) = self.index.get(&notation::first_of_hex(rest)?)?;
+            let digest = HEXLOWER.encode(&algorithm.digest(text));
+            let hash = rest.get(..digest.len()).unwrap_or(rest);
+            let is_whole = hash.len() >= MIN && digest.starts_with(hash);
+            is_whole.then_some((*algorithm, text, hash))
+        })
     }
 
     /// Returns the text that a word is a hash of.
@@ -149,7 +148,7 @@ impl TextHashes {
         }
         notation::decode(word).into_iter().flatten().find_map(|bytes| {
             let (algorithm, text) = self.index.get(&first(&bytes))?;
-            algorithm.digest(text).starts_with(&bytes).then_some((*algorithm, text))
+            memmem::find(&algorithm.digest(text), &bytes).map(|_| (*algorithm, text))
         })
     }
 }
@@ -159,108 +158,29 @@ pub(super) fn without_prefix(value: &str) -> &str {
     value.rsplit_once(':').map_or(value, |(_, digest)| digest)
 }
 
-impl Algorithm {
-    /// Returns the name in findings and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Md4 => "md4",
-            Self::Md5 => "md5",
-            Self::Sha1 => "sha1",
-            Self::Sha224 => "sha224",
-            Self::Sha256 => "sha256",
-            Self::Sha384 => "sha384",
-            Self::Sha512 => "sha512",
-            Self::Sha512Of224 => "sha512_224",
-            Self::Sha512Of256 => "sha512_256",
-            Self::Sha3Of224 => "sha3_224",
-            Self::Sha3Of256 => "sha3_256",
-            Self::Sha3Of384 => "sha3_384",
-            Self::Sha3Of512 => "sha3_512",
-            Self::Keccak256 => "keccak256",
-            Self::UuidOfMd5 => "uuid_of_md5",
-            Self::Uuid3 => "uuid3",
-            Self::Uuid5 => "uuid5",
-            Self::Fnv1aOf64 => "fnv1a_64",
-            Self::Fnv1aOf32 => "fnv1a_32",
-            Self::Djb2 => "djb2",
-            Self::Crc32 => "crc32",
-            Self::JavaHash => "java_hash",
-        }
-    }
+/// Returns the algorithms for a text.
+fn algorithms(breadth: Breadth) -> impl Iterator<Item = Algorithm> {
+    let usual: &[_] = if breadth == Breadth::Few { &FEW } else { &STRONG };
+    let every = (breadth == Breadth::Every).then(|| {
+        let nested = Common::ALL.into_iter().flat_map(|outer| {
+            let nested = Common::ALL.map(|inner| Algorithm::Nested(outer, inner));
+            nested.into_iter().chain([Algorithm::OfUtf16(outer)])
+        });
+        RARE.into_iter().chain(nested)
+    });
+    usual.iter().copied().chain(every.into_iter().flatten())
+}
 
-    /// Returns the hash of 32 bits; that of others is their first 32 bits.
-    pub(super) fn short(self, text: &str) -> u32 {
-        match self {
-            Self::Crc32 => crc32fast::hash(text.as_bytes()),
-            // Over the units of UTF-16.
-            Self::JavaHash => text
-                .encode_utf16()
-                .fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into())),
-            Self::Fnv1aOf32 => text
-                .bytes()
-                .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)),
-            Self::Djb2 => text
-                .bytes()
-                .fold(5381, |hash: u32, byte| hash.wrapping_mul(33).wrapping_add(byte.into())),
-            strong => {
-                strong.digest(text).first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
-            }
-        }
-    }
-
-    fn digest(self, text: &str) -> Vec<u8> {
-        match self {
-            Self::Md4 => Md4::digest(text).to_vec(),
-            Self::Md5 => Md5::digest(text).to_vec(),
-            Self::Sha1 => Sha1::digest(text).to_vec(),
-            Self::Sha224 => Sha224::digest(text).to_vec(),
-            Self::Sha256 => Sha256::digest(text).to_vec(),
-            Self::Sha384 => Sha384::digest(text).to_vec(),
-            Self::Sha512 => Sha512::digest(text).to_vec(),
-            Self::Sha512Of224 => Sha512_224::digest(text).to_vec(),
-            Self::Sha512Of256 => Sha512_256::digest(text).to_vec(),
-            Self::Sha3Of224 => Sha3_224::digest(text).to_vec(),
-            Self::Sha3Of256 => Sha3_256::digest(text).to_vec(),
-            Self::Sha3Of384 => Sha3_384::digest(text).to_vec(),
-            Self::Sha3Of512 => Sha3_512::digest(text).to_vec(),
-            Self::Keccak256 => Keccak256::digest(text).to_vec(),
-            Self::UuidOfMd5 => uuid(&Md5::digest(text), 3).to_vec(),
-            Self::Uuid3 => {
-                let digest = Md5::new().chain_update(namespace(text)).chain_update(text);
-                uuid(&digest.finalize(), 3).to_vec()
-            }
-            Self::Uuid5 => {
-                let digest = Sha1::new().chain_update(namespace(text)).chain_update(text);
-                uuid(&digest.finalize(), 5).to_vec()
-            }
-            Self::Fnv1aOf64 => {
-                let byte =
-                    |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-                text.bytes().fold(0xcbf2_9ce4_8422_2325, byte).to_be_bytes().to_vec()
-            }
-            Self::Fnv1aOf32 | Self::Djb2 | Self::Crc32 | Self::JavaHash => {
-                self.short(text).to_be_bytes().to_vec()
-            }
-        }
-    }
+/// Returns the bits by which a hash is looked up: the first ones, and the last ones of hashes of
+/// which a part is in use. Of MD5, that may also be the middle.
+fn keys(algorithm: Algorithm, digest: &[u8]) -> impl Iterator<Item = u64> {
+    let last = digest.last_chunk().filter(|_| FEW.contains(&algorithm));
+    let middle = digest.get(4..).and_then(|rest| rest.first_chunk());
+    let middle = middle.filter(|_| algorithm == Algorithm::Md5);
+    let parts = last.into_iter().chain(middle).map(|part| u64::from_be_bytes(*part));
+    std::iter::once(first(digest)).chain(parts)
 }
 
 fn first(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
-}
-
-/// Returns the namespace of a text in UUIDs (RFC 9562 section 6.6): that of URLs, or that of
-/// host names.
-fn namespace(text: &str) -> [u8; 16] {
-    let mut namespace = *b"\x6b\xa7\xb8\x10\x9d\xad\x11\xd1\x80\xb4\x00\xc0\x4f\xd4\x30\xc8";
-    namespace[3] += u8::from(text.contains("://"));
-    namespace
-}
-
-/// Makes a UUID of a version from the first bytes of a digest.
-fn uuid(digest: &[u8], version: u8) -> [u8; 16] {
-    let mut bytes: [u8; 16] = digest.first_chunk().copied().unwrap_or_default();
-    bytes[6] = bytes[6] & 0x0f | version << 4;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    bytes
 }

@@ -9,6 +9,9 @@
 //! SHA-3, Keccak, FNV-1a,    host and path, of the path, of the origin, of the host (with
 //! UUIDs of names, CRC-32,   and without "www.", also in Unicode), of the registrable
 //! Java's hashCode, djb2     domain
+//! BLAKE, RIPEMD-160, SM3,   of the most usual of these
+//! SHAKE, hashes of hashes
+//! MD5, SHA-1, SHA-256       of less usual spellings
 //! ```
 //!
 //! Values may be in hexadecimal, base64 or base32, complete or truncated to at least 64
@@ -20,7 +23,11 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use serde::Serialize;
 
-use super::digests::{Algorithm, SHORT, TextHashes, without_prefix};
+use super::{
+    algorithm::Algorithm,
+    digests::{Breadth, SHORT, TextHashes, without_prefix},
+    spellings::{Spelling, spellings},
+};
 use crate::address::{Site, host_of_authority};
 
 /// The part of an address that was hashed.
@@ -101,6 +108,9 @@ struct Known {
     form: HashedForm,
     /// The host of a page that contains it.
     host: Arc<str>,
+    /// The address that it is a spelling of, if it is not one itself.
+    of: Option<Arc<str>>,
+    breadth: Breadth,
     /// Number of visits that contain it.
     visits: u32,
 }
@@ -109,22 +119,27 @@ impl Hashes {
     pub(super) fn insert(&mut self, url: &str) {
         let (host, forms) = forms(url);
         let host: Arc<str> = host.into();
-        for (form, text) in forms {
-            if let Some(known) = self.texts.get_mut(text.as_str()) {
+        for Form { form, text, of, breadth } in forms {
+            let text: Arc<str> = text.into();
+            if let Some(known) = self.texts.get_mut(&text) {
                 known.visits += 1;
+                if breadth > known.breadth {
+                    self.strong.insert(&text, breadth);
+                    (known.breadth, known.form, known.of) = (breadth, form, of.map(Into::into));
+                }
                 continue;
             }
-            let text: Arc<str> = text.into();
-            self.strong.insert(&text);
+            self.strong.insert(&text, breadth);
             for algorithm in SHORT {
                 self.short.insert(algorithm.short(&text), (algorithm, text.clone()));
             }
-            self.texts.insert(text, Known { form, host: host.clone(), visits: 1 });
+            let (host, of) = (host.clone(), of.map(Into::into));
+            self.texts.insert(text, Known { form, host, of, breadth, visits: 1 });
         }
     }
 
     pub(super) fn remove(&mut self, url: &str) {
-        for (_, text) in forms(url).1 {
+        for Form { text, .. } in forms(url).1 {
             let Some(known) = self.texts.get_mut(text.as_str()) else {
                 continue;
             };
@@ -143,6 +158,12 @@ impl Hashes {
         }
     }
 
+    /// Looks up parts of bytes that are written in hexadecimal. Returns the digits of the hash, too.
+    pub(super) fn find_within<'d>(&self, digits: &'d str) -> Option<(HashMatch, &'d str)> {
+        let (algorithm, text, hash) = self.strong.find_within(digits)?;
+        Some((self.found(algorithm, text)?, hash))
+    }
+
     /// Looks up a value. `named` reports whether the name of its field says that it holds
     /// a hash of an address.
     pub(super) fn find(&self, value: &str, named: impl FnOnce() -> bool) -> Option<HashMatch> {
@@ -157,13 +178,55 @@ impl Hashes {
                 (*algorithm, text)
             }
         };
-        let Known { form, host, .. } = self.texts.get(text)?;
-        Some(HashMatch { algorithm, form: *form, text: text.to_string(), host: host.to_string() })
+        self.found(algorithm, text)
+    }
+
+    fn found(&self, algorithm: Algorithm, text: &Arc<str>) -> Option<HashMatch> {
+        let Known { form, host, of, .. } = self.texts.get(text)?;
+        let text = of.as_ref().unwrap_or(text).to_string();
+        Some(HashMatch { algorithm, form: *form, text, host: host.to_string() })
     }
 }
 
+/// A text of a visit that is hashed.
+struct Form {
+    form: HashedForm,
+    text: String,
+    /// As in [`Known`].
+    of: Option<String>,
+    breadth: Breadth,
+}
+
 /// Returns the host of a visit, and its texts that are hashed.
-fn forms(url: &str) -> (String, Vec<(HashedForm, String)>) {
+fn forms(url: &str) -> (String, Vec<Form>) {
+    let (host, texts) = texts(url);
+    let whole = url.split('#').next().unwrap_or(url);
+    let bare = whole.split_once("://").map_or(whole, |(_, rest)| rest);
+    let without_query = |text: &str| text.split('?').next().unwrap_or(text).to_owned();
+    let urls = ["https", "http"].map(|scheme| format!("{scheme}://{bare}"));
+    let site = Site::from_host(&host);
+    let domain = site.as_ref().map_or("", Site::as_str);
+    let mut first = vec![bare.to_owned(), without_query(bare), host.clone(), domain.to_owned()];
+    first.extend(urls.iter().map(|url| without_query(url)));
+    first.extend(urls.iter().cloned());
+    let breadth = |text: &String| {
+        if first.contains(text) { Breadth::Every } else { Breadth::Usual }
+    };
+    let spelled = urls.iter().flat_map(|url| spellings(url, &host));
+    let mut forms: Vec<Form> = texts
+        .into_iter()
+        .map(|(form, text)| Form { form, breadth: breadth(&text), text, of: None })
+        .collect();
+    for Spelling { form, text, of } in spelled {
+        if forms.iter().all(|known| known.text != text) {
+            forms.push(Form { form, text, of: Some(of), breadth: Breadth::Few });
+        }
+    }
+    (host, forms)
+}
+
+/// Returns the host of a visit, and its texts that are hashed most.
+fn texts(url: &str) -> (String, Vec<(HashedForm, String)>) {
     /// Shorter paths are those of many pages.
     const MIN_PATH: usize = 12;
     let whole = url.split('#').next().unwrap_or(url);

@@ -52,6 +52,25 @@ pub(super) fn without_separators(text: &str) -> Option<String> {
     fits.then(|| inside.replace(is_separator, ""))
 }
 
+/// Joins the digits of a hash whose first ones name folders: `ab/cd/ef01…`.
+pub(super) fn in_folders(path: &str) -> Option<String> {
+    /// Longer names are words or dates.
+    const MAX_FOLDER: usize = 4;
+    let is_hex = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let (folders, file) = path.rsplit_once('/')?;
+    let file = file.split('.').next().filter(|file| is_hex(file))?;
+    let is_folder = |name: &&str| name.len() <= MAX_FOLDER && is_hex(name);
+    let mut names: Vec<&str> = folders.rsplit('/').take_while(is_folder).collect();
+    names.reverse();
+    // A folder before them can have a short name, too.
+    let len = names.iter().map(|name| name.len()).sum::<usize>() + file.len();
+    if len % 8 != 0 && names.first().is_some_and(|name| (len - name.len()).is_multiple_of(8)) {
+        names.remove(0);
+    }
+    names.push(file);
+    (names.len() > 1 && (MIN_DIGITS..=MAX_DIGITS).contains(&len)).then(|| names.concat())
+}
+
 /// Returns the words of a text that may be hashes, without the name of the algorithm before them.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     /// A list has few.
@@ -67,7 +86,7 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Decodes the first 64 bits of a text in hexadecimal.
-fn first_of_hex(text: &str) -> Option<u64> {
+pub(super) fn first_of_hex(text: &str) -> Option<u64> {
     let digits = text.as_bytes().first_chunk::<16>()?;
     digits
         .iter()

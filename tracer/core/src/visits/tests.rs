@@ -154,6 +154,98 @@ fn colons(hex: &str) -> String {
     hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap()).collect::<Vec<_>>().join(":")
 }
 
+#[test]
+fn recognises_rare_hashes_and_hashes_of_hashes() {
+    let visits = visits();
+    // From Python's hashlib, and b3sum.
+    for (digest, class, form) in RARE {
+        let found = visits.hashed(digest, || false).expect(class);
+        assert_eq!((&*found.algorithm.name(), found.form), (class, form));
+        let other = digest.replace(&digest[4..5], if &digest[4..5] == "0" { "1" } else { "0" });
+        assert_eq!(visits.hashed(&other, || false), None, "{class}");
+    }
+    // A hash of another spelling names the address.
+    for (text, of) in [
+        (PAGE.to_uppercase(), PAGE),
+        (format!("{PAGE}\n"), PAGE),
+        ("org.example.news.www".to_owned(), "www.news.example.org"),
+        ("www.news.example.org/politics/".to_owned(), "www.news.example.org"),
+    ] {
+        let found = visits.hashed(&HEXLOWER.encode(&Sha256::digest(&text)), || false).expect(&text);
+        assert_eq!(found.text, of);
+    }
+}
+
+#[test]
+fn recognises_parts_of_hashes() {
+    let visits = visits();
+    let (md5, sha256) = (Md5::digest(PAGE), HEXLOWER.encode(&Sha256::digest(PAGE)));
+    let md5 = HEXLOWER.encode(&md5);
+    // Last digits, the middle of MD5, digits behind folders, and bytes of a record.
+    for text in [
+        &sha256[48..],
+        &md5[8..24],
+        &format!("/objects/{}/{}/{}", &sha256[..2], &sha256[2..4], &sha256[4..]),
+        &format!("/c/{}/{}.png", &md5[..2], &md5[2..]),
+    ] {
+        assert!(visits.hashed(text, || false).is_some(), "{text}");
+    }
+    assert_eq!(visits.hashed(&sha256[20..50], || false), None);
+    let record = format!("0a1f{sha256}00ff");
+    assert_eq!(visits.hashed_within(&record).map(|(_, digits)| digits), Some(&*sha256));
+    let cut = &record[..4 + 40];
+    assert_eq!(visits.hashed_within(cut).map(|(_, digits)| digits), Some(&sha256[..40]));
+    assert_eq!(visits.hashed_within(&record[..4 + 30]), None, "120 bits are not enough");
+    assert_eq!(visits.hashed_within(&record.replace(&sha256[30..40], "0123456789")), None);
+}
+
+/// Hashes of PAGE and of "www.news.example.org".
+const RARE: [(&str, &str, HashedForm); 15] = [
+    (
+        "92c4d3335b1567e19de809035e7436ef5c390b66369e8c99a5d160bf4cea3ddbdb27cd9d116d317dee175c139db59b2f4a765d63ea8a4346e15c8f04734c5fe6",
+        "blake2b",
+        HashedForm::Url,
+    ),
+    (
+        "0d58fa8d79c25e8735e7a4a6214218a148a963bb52f454db0517e193de1edb5e",
+        "blake2b_256",
+        HashedForm::Host,
+    ),
+    ("09486f64ea2e08876ad65ad60966299dbf3011a6", "blake2b_160", HashedForm::Url),
+    ("7aaae7ea6eba57e0a0a6ba3f00fb4cac", "blake2b_128", HashedForm::Url),
+    (
+        "a048534dc1eeb90ab3d78219eb480af5d4b6d30ceb2a69add6f5cea6b3e84a9e",
+        "blake2s",
+        HashedForm::Url,
+    ),
+    ("9017cf751dd686e53f5840bee31b19b0a634eb8d1cd5c34ac897dc0e72511649", "blake3", HashedForm::Url),
+    ("ab2f881ae5e7ff7deebdc0a34d7f85458997a679", "ripemd160", HashedForm::Host),
+    ("c776b7f747206a77ada2c698794200343b7962b6cd26d74f572fd962dc6680df", "sm3", HashedForm::Url),
+    ("ec0fc684cc0cf009200d75ce67e160fd", "shake128", HashedForm::Url),
+    (
+        "cf624f48fd65f3fa9dffa95961ddd2a81f65a92c6476006d9fb11744895a5254f048b855b71c45b3372790606319b7377492949fdd3ef20f4489aa78fba901c3",
+        "shake256",
+        HashedForm::Url,
+    ),
+    (
+        "be524669ab525901c3ddc5ec50726a5e8973b576662e262841f69630987dcff4",
+        "sha256_of_md5",
+        HashedForm::Url,
+    ),
+    ("f1cf2f773c790c5695be55002942aba3", "md5_of_sha1", HashedForm::Host),
+    (
+        "72f76622fc770a459b0170908a3efcf0e0a4b8a615363a88cad59f2e8fe6f21b",
+        "sha256_of_bytes",
+        HashedForm::Url,
+    ),
+    ("fb6072668af306658eff8fcf2e362db6423323d5", "ripemd160_of_bytes", HashedForm::Url),
+    (
+        "ef0a12923d9d5ccb9a596875246da15f6c5944c8ba46c5bda6ca68236065ddcc",
+        "sha256_of_utf16",
+        HashedForm::Url,
+    ),
+];
+
 const UUIDS: [(&str, Algorithm, HashedForm); 6] = [
     ("a715cf6c-5225-3e83-83e7-3608efa8d15a", Algorithm::Uuid3, HashedForm::Url),
     ("275710fb-8aa1-5e03-87b7-19eee4271ac2", Algorithm::Uuid5, HashedForm::Url),
@@ -179,6 +271,11 @@ fn recognises_uuids_made_of_addresses() {
     assert_eq!(visits.hashed("7f3c2a10-9b1e-4c57-8f7e-5d0a2b6c9e11", || true), None);
 }
 
+/// Hashes of "example.org".
+const ADLER: u32 = 0x1ac4_0463;
+const FNV1: u32 = 0x4002_c7fd;
+const SDBM: u32 = 0x7355_0040;
+
 #[test]
 fn recognises_short_hashes_only_in_named_fields() {
     let visits = visits();
@@ -193,6 +290,10 @@ fn recognises_short_hashes_only_in_named_fields() {
         java.to_string(),
         java.cast_signed().to_string(),
         djb2.to_string(),
+        // From zlib.adler32 of Python, and fnv1 and sdbm as published.
+        ADLER.to_string(),
+        FNV1.to_string(),
+        SDBM.to_string(),
     ] {
         assert!(visits.hashed(&encoded, || true).is_some(), "{encoded}");
         assert_eq!(visits.hashed(&encoded, || false), None);
