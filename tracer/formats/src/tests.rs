@@ -108,7 +108,7 @@ fn with_gap(request: &Request, at: usize, len: Option<u64>) -> Request {
     let data = &request.body.data;
     let end = at + len.unwrap_or(1) as usize;
     let data = Bytes::from([&data[..at], data.get(end..).unwrap_or_default()].concat());
-    let body = Body { data, gaps: vec![Gap { at, len }], chunked: request.body.chunked };
+    let body = Body { data, gaps: vec![Gap { at, len }], ..request.body.clone() };
     Request { body, complete: false, unread_bytes: len.unwrap_or(0), ..request.clone() }
 }
 
@@ -342,7 +342,7 @@ proptest! {
         let fields = if chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
         let head = format!("POST / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");
         let mut request = parse_http1(head.as_bytes()).0.remove(0);
-        request.body = Body { data: data.into(), gaps, chunked };
+        request.body = Body { data: data.into(), gaps, chunked, ..Body::default() };
         (request.complete, request.unread_bytes) = (complete, missing);
         let connection = Connection { key: 1, transport: Transport::Tcp, local: None, remote: None };
         let all = decode(vec![(request, connection)]);

@@ -117,7 +117,7 @@ mod tests {
 
     fn request(body: &[u8], gaps: &[usize]) -> Request {
         let gaps = gaps.iter().map(|&at| Gap { at, len: None }).collect();
-        let body = Body { data: Bytes::copy_from_slice(body), gaps, chunked: false };
+        let body = Body { data: Bytes::copy_from_slice(body), gaps, ..Body::default() };
         Request { body, ..fixtures::judged().sent.message }
     }
 

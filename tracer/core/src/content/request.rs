@@ -222,13 +222,17 @@ fn user_and_password(credentials: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 fn request_body(engine: &mut Engine<'_>, request: &Request) {
-    let Body { data, gaps, chunked } = &request.body;
+    let Body { data, gaps, chunked, extensions } = &request.body;
     let root = Chain::new(Step::Body);
     let inner = root.then(Step::Chunked);
     let chain = if *chunked { &inner } else { &root };
     let encoding = request.header("content-encoding");
     let truncated = !request.complete || !gaps.is_empty();
     body(engine, request.body.prefix(), chain, request.header("content-type"), encoding, truncated);
+
+    if !extensions.is_empty() {
+        chunk_extensions(engine, extensions, chain);
+    }
 
     // The position of bytes after a gap is unknown in every structure. Text can
     // still be read, unless it was compressed.
@@ -243,6 +247,27 @@ fn request_body(engine: &mut Engine<'_>, request: &Request) {
             engine.count_opaque(segment.len());
         }
     }
+}
+
+/// Reads the extensions of chunks, each on a line.
+fn chunk_extensions(engine: &mut Engine<'_>, lines: &[u8], chain: &Chain<'_>) {
+    let container = engine.container();
+    let mut pieces = Pieces::default();
+    for line in lines.split(|&b| b == b'\n').map(<[u8]>::trim_ascii) {
+        let (name, value) = match memchr(b'=', line) {
+            Some(at) => (&line[..at], &line[at + 1..]),
+            None => (&line[..0], line),
+        };
+        let name = String::from_utf8_lossy(name);
+        let inside = chain.then(Step::Pair(&name));
+        let key = (!name.is_empty()).then_some(&*name);
+        let context = Context { chain: &inside, key, container, truncated: false };
+        let joined = pieces.add(&name, value);
+        engine.joined(joined, context);
+        engine.look(value, context, Role::Field);
+    }
+    let context = Context { chain, key: None, container, truncated: false };
+    engine.joined(pieces.take(), context);
 }
 
 /// Reads every value of a body.

@@ -153,6 +153,8 @@ pub struct Body {
     pub gaps: Vec<Gap>,
     /// Set if the body was sent with `Transfer-Encoding: chunked`.
     pub chunked: bool,
+    /// The extensions of its chunks, each on a line: `name=value`. Recipients ignore them.
+    pub extensions: Bytes,
 }
 
 impl Body {

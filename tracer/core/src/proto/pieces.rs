@@ -68,7 +68,7 @@ impl Pieces {
 
     /// Converts the collected data to a message body.
     pub(super) fn into_body(self) -> Body {
-        Body { data: Bytes::from(self.data), gaps: self.gaps, chunked: false }
+        Body { data: Bytes::from(self.data), gaps: self.gaps, ..Body::default() }
     }
 }
 

@@ -18,6 +18,9 @@ const MAX_GAPS: usize = 256;
 /// Maximum length of a chunk-size line. Browsers do not use chunk extensions.
 const MAX_SIZE_LINE: usize = 16 << 10;
 
+/// Maximum length of all extensions of a body.
+const MAX_EXTENSIONS: usize = 64 << 10;
+
 /// Maximum length of the trailer section.
 const MAX_TRAILER: usize = 64 << 10;
 
@@ -100,6 +103,8 @@ pub(super) struct BodyReader {
     max: usize,
     data: Vec<u8>,
     gaps: Vec<Gap>,
+    /// The extensions of chunks, as in [`Body::extensions`].
+    extensions: Vec<u8>,
     unread: u64,
     trailer: Section,
     ended: bool,
@@ -116,6 +121,7 @@ impl BodyReader {
             max,
             data: Vec::new(),
             gaps: Vec::new(),
+            extensions: Vec::new(),
             unread: 0,
             trailer: Section::default(),
             started: false,
@@ -138,7 +144,10 @@ impl BodyReader {
 
     /// Returns the number of bytes buffered.
     pub(super) fn buffered(&self) -> usize {
-        self.data.capacity() + self.gaps.capacity() * size_of::<Gap>() + self.trailer.bytes().len()
+        self.data.capacity()
+            + self.gaps.capacity() * size_of::<Gap>()
+            + self.extensions.capacity()
+            + self.trailer.bytes().len()
     }
 
     /// Reads the next bytes up to the end of the body. Returns the number of
@@ -199,8 +208,10 @@ impl BodyReader {
                 (used, progress)
             }
             Framing::Chunked(part) => match part.line_byte(*first) {
-                Some(unread) => {
-                    self.unread += u64::from(unread);
+                Some(is_extension) => {
+                    if is_extension {
+                        self.extension(*first);
+                    }
                     (1, Progress::More)
                 }
                 None => (0, Progress::Lost),
@@ -276,10 +287,24 @@ impl BodyReader {
             false => Fields { list: Vec::new(), unread: trailer.len() as u64 },
         };
         KnownBody {
-            body: Body { data, gaps, chunked: self.chunked },
+            body: Body {
+                data,
+                gaps,
+                chunked: self.chunked,
+                extensions: Bytes::copy_from_slice(self.extensions.trim_ascii()),
+            },
             unread: self.unread + fields.unread,
             trailer: fields.list,
             whole: self.ended && fields.unread == 0,
+        }
+    }
+
+    /// Keeps a byte of a chunk's extension. Each extension begins with a semicolon.
+    fn extension(&mut self, byte: u8) {
+        if self.extensions.len() >= MAX_EXTENSIONS {
+            self.unread += 1;
+        } else {
+            self.extensions.push(if byte == b';' { b'\n' } else { byte });
         }
     }
 
@@ -306,8 +331,7 @@ impl BodyReader {
 
 impl ChunkPart {
     /// Consumes the next byte of a size line, or of the line end after a chunk.
-    /// Returns whether the byte belongs to an extension, which is not read, or
-    /// `None` if the byte is invalid.
+    /// Returns whether the byte belongs to an extension, or `None` if the byte is invalid.
     fn line_byte(&mut self, byte: u8) -> Option<bool> {
         match (&mut *self, byte) {
             (Self::End, b'\r') => {}

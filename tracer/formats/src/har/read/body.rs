@@ -208,7 +208,7 @@ impl BodyBuilder {
             self.gap(Some(dropped as u64));
         }
         let Self { data, gaps, missing } = self;
-        (Body { data: Bytes::from(data), gaps, chunked }, missing)
+        (Body { data: Bytes::from(data), gaps, chunked, ..Body::default() }, missing)
     }
 }
 
