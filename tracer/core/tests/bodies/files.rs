@@ -71,7 +71,7 @@ impl Files {
                         }
                         self.media.extend(Some(bytes).filter(|bytes| bytes.len() > 64));
                     } else {
-                        let text = without_addresses(&String::from_utf8_lossy(&bytes));
+                        let text = without_findings(&String::from_utf8_lossy(&bytes));
                         self.text.extend(Some(text).filter(|text| text.len() > 64));
                     }
                 }
@@ -92,10 +92,11 @@ impl Files {
     }
 }
 
-/// Leaves out lines with addresses of pages and of people, and with the name of a visited
-/// site, which are findings.
-fn without_addresses(text: &str) -> String {
-    let is_plain =
-        |line: &&str| !["://", "www.", "@", "example."].iter().any(|mark| line.contains(mark));
+/// Leaves out lines that are findings wherever they are: with addresses of pages and of people,
+/// with the name of a visited site, and with a title in JSON, as a report has it.
+fn without_findings(text: &str) -> String {
+    let is_plain = |line: &&str| {
+        !["://", "www.", "@", "example.", "\"title\":"].iter().any(|mark| line.contains(mark))
+    };
     text.split_inclusive('\n').filter(is_plain).collect()
 }
