@@ -111,6 +111,28 @@ const PROBE: usize = 16;
 
 /// Reports whether a text is base64 written backwards.
 pub(super) fn is_reversed(text: &str) -> bool {
+    starts_at_end(text) || is_reversed_twice(text)
+}
+
+/// Reports whether the text holds an address that is written backwards once it is decoded
+/// backwards.
+fn is_reversed_twice(text: &str) -> bool {
+    /// Longer texts are content, of which the start shows what they are.
+    const MAX: usize = 4096;
+    let bytes = text.as_bytes();
+    if !(MIN_ENCODED..=MAX).contains(&bytes.len())
+        || !bytes.iter().all(|&byte| value(byte) != NONE || byte == b'=')
+    {
+        return false;
+    }
+    let turned: Vec<u8> = bytes.iter().rev().copied().collect();
+    decode(&turned, false).is_some_and(|decoded| {
+        let holds = |scheme: &[u8]| memchr::memmem::find(&decoded.bytes, scheme).is_some();
+        holds(b"//:sptth") || holds(b"//:ptth")
+    })
+}
+
+fn starts_at_end(text: &str) -> bool {
     let Some((_, end)) = text.as_bytes().split_last_chunk::<PROBE>() else {
         return false;
     };

@@ -5,8 +5,8 @@
 //! major  0 unsigned  1 negative  2 bytes  3 text  4 array  5 map  6 tag  7 simple
 //! ```
 //!
-//! Strings sent in chunks, which no telemetry encoder is known to write, are
-//! not joined: such a document counts as malformed from there on.
+//! A text sent in chunks is joined. Bytes in chunks, which no telemetry encoder is known to
+//! write, are not: such a document counts as malformed from there on.
 
 use super::tree::{Token, TokenError, Tokens};
 
@@ -59,6 +59,29 @@ impl<'d> Reader<'d> {
     }
 }
 
+impl Reader<'_> {
+    /// Joins the chunks of a text up to the break.
+    fn chunks(&mut self) -> Result<String, TokenError> {
+        /// The heads of a break and of a text.
+        const BREAK: u8 = 0xff;
+        const TEXT: u8 = 3;
+        let mut joined = Vec::new();
+        loop {
+            let &head = self.input.get(self.at).ok_or(TokenError::EndOfInput)?;
+            self.at += 1;
+            if head == BREAK {
+                return String::from_utf8(joined).map_err(|_| TokenError::Invalid);
+            }
+            let argument = self.argument(head)?.filter(|_| head >> 5 == TEXT);
+            let (chunk, cut) = self.take(argument)?;
+            joined.extend_from_slice(chunk);
+            if cut {
+                return Err(TokenError::EndOfInput);
+            }
+        }
+    }
+}
+
 impl<'d> Tokens<'d> for Reader<'d> {
     fn next_token(&mut self) -> Result<Token<'d>, TokenError> {
         for _ in 0..=MAX_TAGS {
@@ -75,6 +98,7 @@ impl<'d> Tokens<'d> for Reader<'d> {
                     let (bytes, cut) = self.take(argument)?;
                     Token::Bytes(bytes, cut)
                 }
+                3 if argument.is_none() => Token::Scalar(self.chunks()?.into()),
                 3 => {
                     let (text, cut) = self.take(argument)?;
                     Token::Text(text, cut)
@@ -142,6 +166,9 @@ mod tests {
         assert_eq!(read(b"\xbf\x61a\xff", false).1, End::Malformed);
         assert_eq!(read(&[0xc0; 100], false).1, End::Malformed);
         assert_eq!(read(b"\xa1\x61a\x7f", false).1, End::Malformed);
+        assert_eq!(read(b"\xa1\x61a\x7f\x41x\xff", false).1, End::Malformed);
+        let chunks = read(b"\xa1\x61a\x7f\x62ab\x61c\xff", false);
+        assert_eq!(chunks, (vec![".a=abc".to_owned()], End::Complete));
         assert_eq!(read(b"\xa1\x61a\x65ab", true), (vec![".a=ab".to_owned()], End::Truncated));
     }
 }

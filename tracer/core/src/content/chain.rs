@@ -175,6 +175,14 @@ pub enum Step<'a> {
     Reversed,
     /// Text whose characters were replaced by others in a fixed order.
     Shifted(Shift),
+    /// basE91.
+    Base91,
+    /// Records of a container file of Avro.
+    Avro,
+    /// A dump of bytes as text.
+    Dump,
+    /// A visited URL in an alphabet of its own.
+    Substituted,
     /// Bytes masked with a short key by exclusive or.
     Xor(XorKey),
     /// Bytes that were all changed in the same way.
@@ -286,6 +294,10 @@ impl fmt::Display for Step<'_> {
             Self::Percent => f.write_str("percent"),
             Self::Entities => f.write_str("entities"),
             Self::Reversed => f.write_str("reversed"),
+            Self::Base91 => f.write_str("base91"),
+            Self::Avro => f.write_str("avro"),
+            Self::Dump => f.write_str("dump"),
+            Self::Substituted => f.write_str("substitution"),
             Self::Shifted(shift) => write!(f, "{shift}"),
             Self::Xor(key) => write!(f, "xor:{key}"),
             Self::Mapped(map) => write!(f, "{map}"),

@@ -287,7 +287,10 @@ impl<'e> Engine<'e> {
         {
             return;
         }
-        if self.archive(bytes, context) || self.plist(bytes, context) || self.sqlite(bytes, context)
+        if self.archive(bytes, context)
+            || self.plist(bytes, context)
+            || self.sqlite(bytes, context)
+            || self.avro(bytes, context)
         {
             return;
         }
@@ -331,10 +334,20 @@ impl<'e> Engine<'e> {
             let step = Step::Shifted(shift);
             return self.decoded(plain.as_bytes(), text.len(), step, context, DOCUMENT);
         }
+        if let Some(url) = self.substituted(text) {
+            self.emit(text, context);
+            // A known way to replace the characters yields all of the text.
+            let whole = deobfuscate(text, self.known, context.truncated);
+            let (step, plain) = whole.unwrap_or((Step::Substituted, url));
+            return self.decoded(plain.as_bytes(), text.len(), step, context, Role::Field);
+        }
         if matches!(role, Role::Document(_)) && self.counted_strings(text, context) {
             return;
         }
-        if self.base85(text, context) || self.base45(text, context) {
+        if self.dump(text, context) {
+            return self.emit(text, context);
+        }
+        if self.base85(text, context) || self.base45(text, context) || self.base91(text, context) {
             return;
         }
         if matches!(role, Role::Document(_)) && form::is_document(bytes) && !is_list(text) {
@@ -398,7 +411,7 @@ impl<'e> Engine<'e> {
         if self.escapes(text, context) {
             return;
         }
-        if let Some(plain) = mime::quoted_printable(text) {
+        if let Some(plain) = mime::encoded_word(text).or_else(|| mime::quoted_printable(text)) {
             return self.decoded(&plain, text.len(), Step::QuotedPrintable, context, Role::Field);
         }
         if let Some(plain) = mime::utf7(text) {
@@ -421,7 +434,7 @@ impl<'e> Engine<'e> {
                 return;
             }
         }
-        if self.hex_within(text, context) || self.groups(text, context) {
+        if self.groups(text, context) || self.hex_within(text, context) {
             return;
         }
         if self.base32(text, context) {
@@ -510,5 +523,7 @@ pub(super) fn may_hold_pairs(chain: &Chain<'_>) -> bool {
 
 /// Reports whether a text that starts like a form separates its pairs otherwise.
 fn is_list(text: &str) -> bool {
-    !text.contains('&') && text.contains([' ', ',', ';', '|']) && pairs::split(text).is_some()
+    (!text.contains('&') || text.contains("=\""))
+        && text.contains([' ', ',', ';', '|'])
+        && pairs::split(text).is_some()
 }

@@ -30,7 +30,11 @@ pub(super) fn join(text: &str) -> Option<String> {
         out.push_str(group);
         count += 1;
     }
-    (count >= MIN).then_some(out)
+    // Fewer lines are enough, since a line break is in no alphabet.
+    let is_line = matches!(separator, "\n" | "\r\n");
+    // Lines that are padded by themselves are read one by one.
+    let is_whole = || is_line && !out.trim_end_matches('=').contains('=');
+    (count >= MIN || count > 1 && is_whole()).then_some(out)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl<'a> Label<'a> {
             b"application/msgpack" | b"application/x-msgpack" | b"application/vnd.msgpack" => {
                 Self::MessagePack
             }
-            b"application/cbor" => Self::Cbor,
+            b"application/cbor" | b"application/cbor-seq" => Self::Cbor,
             kind if kind.starts_with(b"application/grpc") => Self::Grpc,
             // x-protobuf, protobuf, vnd.google.protobuf, x-google-protobuf, proto, …
             kind if memmem::find(kind, b"proto").is_some() => Self::Protobuf,

@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use super::{
     chain::Chain,
     engine::{in_head, may_hold_pairs},
+    substitution::Patterns,
 };
 
 /// Number of values that are remembered: several connections have fewer.
@@ -27,6 +28,8 @@ pub struct Memo {
     /// Its key is random, so that a sender cannot choose values for one slot. Values are compared
     /// as a whole, so that a collision costs time and changes no result.
     hasher: RandomState,
+    /// Visited URLs, prepared for the search of texts.
+    patterns: Patterns,
 }
 
 /// The properties of a place that decide how a value is read.
@@ -71,6 +74,12 @@ struct Slot {
 pub(super) struct Key(usize);
 
 impl Memo {
+    /// Returns the patterns of known URLs.
+    pub(super) fn patterns(&mut self, known: &[&str]) -> &mut Patterns {
+        self.patterns.set(known);
+        &mut self.patterns
+    }
+
     /// Returns the key of a value in a place. `None` if it is too long to be remembered.
     pub(super) fn key(&self, value: &[u8], place: Place) -> Option<Key> {
         let hash = || self.hasher.hash_one((value, place));

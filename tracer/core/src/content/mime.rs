@@ -35,6 +35,13 @@ pub(super) fn quoted_printable(text: &str) -> Option<Vec<u8>> {
     ((is_sure || triplets >= MIN_TRIPLETS) && text::as_text(&out, true).is_some()).then_some(out)
 }
 
+/// Decodes a word of a header field in quoted-printable (RFC 2047): `=?utf-8?Q?text?=`.
+pub(super) fn encoded_word(text: &str) -> Option<Vec<u8>> {
+    let (_, rest) = text.strip_prefix("=?")?.split_once('?')?;
+    let word = rest.strip_prefix(['Q', 'q'])?.strip_prefix('?')?.strip_suffix("?=")?;
+    quoted_printable(&word.replace('_', " "))
+}
+
 /// Decodes the first file in the form of `uuencode`: `begin 644 name`, lines that begin with
 /// their length, `end`.
 pub(super) fn uuencoded(text: &str) -> Option<Vec<u8>> {
@@ -97,6 +104,16 @@ mod tests {
     use super::*;
 
     const URL: &str = "https://news.example.org/politics/story-42?q=private";
+
+    #[test]
+    fn words_of_header_fields_are_decoded() {
+        let plain = b"https://news.example.org/?q=a b".to_vec();
+        let text = "=?UTF-8?Q?https=3A=2F=2Fnews.example.org=2F=3Fq=3Da_b?=";
+        assert_eq!(encoded_word(text), Some(plain));
+        for other in ["=?UTF-8?B?aHR0cA?=", "=?a", "Q?a=3D?="] {
+            assert_eq!(encoded_word(other), None);
+        }
+    }
 
     #[test]
     fn quoted_printable_is_decoded() {

@@ -24,12 +24,15 @@
 
 mod archive;
 mod armour;
+mod avro;
 mod base64;
+mod base91;
 mod byte_map;
 mod cbor;
 mod chain;
 mod compress;
 mod deobfuscate;
+mod dump;
 mod engine;
 mod escapes;
 mod form;
@@ -56,6 +59,7 @@ mod request;
 mod shift;
 mod sqlite;
 mod strings;
+mod substitution;
 mod text;
 mod tree;
 mod wide;
@@ -225,6 +229,7 @@ pub fn decode_step(step: &str, input: &[u8], limit: usize) -> Option<Vec<u8>> {
         }
         "base85" => radix::base85(std::str::from_utf8(input).ok()?, false)
             .find(|it| base64::has_known_start(it)),
+        "base91" => base91::decode(std::str::from_utf8(input).ok()?, false),
         "uuencode" => mime::uuencoded(std::str::from_utf8(input).ok()?),
         "quoted-printable" => mime::quoted_printable(std::str::from_utf8(input).ok()?),
         "latin1" => text::binary_string(input, true),

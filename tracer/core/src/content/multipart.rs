@@ -33,6 +33,8 @@ pub(super) struct Part<'d> {
     pub(super) content_encoding: Option<&'d [u8]>,
     /// `Content-Transfer-Encoding: base64`.
     pub(super) base64: bool,
+    /// What follows the boundary on its line.
+    pub(super) padding: &'d [u8],
     pub(super) content: &'d [u8],
     /// Set if the input ends inside the part.
     pub(super) truncated: bool,
@@ -82,8 +84,24 @@ fn starts_with_name<'d>(text: &'d [u8], name: &[u8]) -> Option<&'d [u8]> {
     rest.strip_prefix(b"=")
 }
 
-/// Returns the parts between boundaries. Bytes before the first and after the
-/// last boundary are ignored.
+/// Reports whether a boundary is in the input.
+pub(super) fn has(input: &[u8], boundary: &[u8]) -> bool {
+    around(input, boundary)[0].len() < input.trim_ascii().len()
+}
+
+/// Returns what is before the first boundary and after the last one. Recipients ignore it.
+pub(super) fn around<'d>(input: &'d [u8], boundary: &[u8]) -> [&'d [u8]; 2] {
+    let delimiter = [b"--", boundary].concat();
+    let finder = memmem::Finder::new(&delimiter);
+    let mut lines = finder.find_iter(input).filter(|&at| at == 0 || input[at - 1] == b'\n');
+    let first = lines.next().unwrap_or(input.len());
+    let is_last = |at: &usize| input[at + delimiter.len()..].starts_with(b"--");
+    let last = std::iter::once(first).chain(lines).filter(|at| *at < input.len()).find(is_last);
+    let after = last.map_or(&[][..], |at| &input[at + delimiter.len() + 2..]);
+    [&input[..first], after].map(|part| part.trim_ascii())
+}
+
+/// Returns the parts between boundaries.
 pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item = Part<'d>> {
     let mut delimiter = b"--".to_vec();
     delimiter.extend_from_slice(boundary);
@@ -110,7 +128,8 @@ pub(super) fn parts<'d>(input: &'d [u8], boundary: &[u8]) -> impl Iterator<Item 
             None => input,
         };
         let first_line = memchr(b'\n', part)?;
-        Some(read(&part[first_line + 1..], next.is_none()))
+        let padding = part[..first_line].trim_ascii();
+        Some(Part { padding, ..read(&part[first_line + 1..], next.is_none()) })
     })
 }
 
@@ -155,7 +174,42 @@ fn after_charset(value: &[u8]) -> &[u8] {
     quotes.nth(1).map_or(value, |at| &value[at + 1..])
 }
 
+/// Returns the parameters of a field's value: `value; name=value; name="value"`.
+fn parameters(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        loop {
+            rest = &rest[memchr(b';', rest)? + 1..];
+            let Some(equals) = memchr(b'=', rest) else { continue };
+            let name = rest[..equals].trim_ascii();
+            if name.contains(&b';') {
+                continue;
+            }
+            let text = &rest[equals + 1..];
+            let value = match text.strip_prefix(b"\"") {
+                Some(quoted) => &quoted[..memchr(b'"', quoted).unwrap_or(quoted.len())],
+                None => text[..memchr(b';', text).unwrap_or(text.len())].trim_ascii(),
+            };
+            rest = &text[value.len()..];
+            return Some((name, value));
+        }
+    })
+}
+
 impl<'d> Part<'d> {
+    /// Returns the names and values of the parameters of fields that do not describe the part.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&'d [u8], &'d [u8])> {
+        const DESCRIBING: [&[u8]; 5] =
+            [b"name", b"filename", b"filename*", b"charset", b"boundary"];
+        let lines = self.head.split(|&b| b == b'\n').take(MAX_HEADERS);
+        let fields = lines.filter(|line| {
+            line.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-"))
+        });
+        fields
+            .flat_map(parameters)
+            .filter(|(name, _)| !DESCRIBING.iter().any(|it| name.eq_ignore_ascii_case(it)))
+    }
+
     /// Returns the names and values of the fields that do not describe the part, such as
     /// `Content-Location`.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&'d [u8], &'d [u8])> {
@@ -178,6 +232,19 @@ impl<'d> Part<'d> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_recipients_ignore_is_returned() {
+        assert_eq!(around(BODY, b"xyz"), [&b"preamble"[..], b"epilogue"]);
+        assert_eq!(around(b"--b\r\n\r\n1\r\n--b--\r\n", b"b"), [b"", b""]);
+        assert_eq!(around(b"all of it", b"b"), [&b"all of it"[..], b""]);
+        let body =
+            b"--b \t x\r\nContent-Type: a/b; charset=utf-8; u=\"1;2\"; v = 3\r\n\r\n1\r\n--b--";
+        let part = parts(body, b"b").next().unwrap();
+        assert_eq!(part.padding, b"x");
+        let parameters: Vec<_> = part.parameters().collect();
+        assert_eq!(parameters, [(&b"u"[..], &b"1;2"[..]), (b"v", b"3")]);
+    }
 
     const BODY: &[u8] = b"preamble\r\n--xyz\r\n\
         Content-Disposition: form-data; name=\"data\"; filename=\"a;b.gz\"\r\n\

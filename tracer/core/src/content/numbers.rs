@@ -151,6 +151,11 @@ impl Numbers {
         })
     }
 
+    /// Returns the numbers as units that are only compared with each other.
+    pub(super) fn units(&self) -> Vec<u32> {
+        self.list.iter().map(|number| *number as u32).collect()
+    }
+
     pub(super) fn container(&self) -> u32 {
         self.container
     }

@@ -323,13 +323,53 @@ const MIN_EVIDENCE: usize = 4;
 /// input ends, its member names look like identifiers, and it contains text.
 /// Other data passes this test only by an unlikely coincidence.
 pub(super) fn is_plausible<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: bool) -> bool {
+    let Some(Evidence { names, texts, end, position }) = examine(tokens, truncated) else {
+        return false;
+    };
+    match end {
+        End::Complete => position == len && names > 0 && texts > 0,
+        // A truncated document has to provide more evidence.
+        End::Truncated => names > 1 && texts > 1,
+        End::Malformed | End::TooDeep => false,
+    }
+}
+
+/// Reports whether the input consists of several documents, which together provide the same
+/// evidence.
+pub(super) fn is_sequence<'d, T: Tokens<'d>>(input: &'d [u8], new: impl Fn(&'d [u8]) -> T) -> bool {
+    let (mut names, mut texts, mut rest) = (0, 0, input);
+    while !rest.is_empty() {
+        let Some(found) = examine(new(rest), false) else {
+            return false;
+        };
+        if found.end != End::Complete || found.position == 0 {
+            return false;
+        }
+        (names, texts) = (names + found.names, texts + found.texts);
+        rest = rest.get(found.position..).unwrap_or_default();
+    }
+    names > 0 && texts > 0
+}
+
+/// What shows that bytes are a document.
+struct Evidence {
+    /// Number of names that look like identifiers.
+    names: usize,
+    /// Number of texts.
+    texts: usize,
+    end: End,
+    position: usize,
+}
+
+/// Examines a document. Returns `None` if a name contradicts it.
+fn examine<'d, T: Tokens<'d>>(tokens: T, truncated: bool) -> Option<Evidence> {
     let mut walker = Walker::new(tokens, truncated, 0);
     let mut containers = Containers::default();
     let (mut names, mut texts) = (0usize, 0usize);
     while let Some(leaf) = walker.next_leaf(&mut containers) {
         if let Some(name) = walker.path.last_key() {
             if name.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
-                return false;
+                return None;
             }
             names +=
                 usize::from(name.starts_with(|c: char| c.is_alphabetic() || "$_@".contains(c)));
@@ -339,10 +379,5 @@ pub(super) fn is_plausible<'d, T: Tokens<'d>>(tokens: T, len: usize, truncated: 
             texts += 1;
         }
     }
-    match walker.end() {
-        End::Complete => walker.position() == len && names > 0 && texts > 0,
-        // A truncated document has to provide more evidence.
-        End::Truncated => names > 1 && texts > 1,
-        End::Malformed | End::TooDeep => false,
-    }
+    Some(Evidence { names, texts, end: walker.end(), position: walker.position() })
 }

@@ -67,6 +67,21 @@ pub(super) fn magic(input: &[u8]) -> Option<Coding> {
     }
 }
 
+/// Returns compressed data that was written backwards: the magic number is at its end.
+pub(super) fn reversed(input: &[u8]) -> Option<Vec<u8>> {
+    /// Longer than every magic number, and than a mark that is there by chance.
+    const MIN: usize = 24;
+    let mut start: Vec<u8> = input.iter().rev().take(10).copied().collect();
+    let coding = magic(&start).filter(|coding| *coding != Coding::Zlib && input.len() >= MIN)?;
+    // Flags and the system that made it.
+    let is_gzip =
+        coding != Coding::Gzip || start.get(8).is_some_and(|flags| matches!(flags, 0 | 2 | 4));
+    is_gzip.then(|| {
+        start.extend(input.iter().rev().skip(start.len()));
+        start
+    })
+}
+
 /// Reports whether the input starts with a magic number of ASCII characters.
 pub(super) fn is_ascii_magic(input: &[u8]) -> bool {
     lz4::is_marked(input) || bzip2::is_marked(input)

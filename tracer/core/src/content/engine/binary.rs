@@ -13,7 +13,7 @@ use crate::content::{
     frames::{self, Frame},
     json,
     label::Label,
-    lz_string, media, msgpack, protobuf, text,
+    lz_string, media, msgpack, multipart, protobuf, text,
     tree::{self, Leaves, Walker},
     wide, xor,
     xor_key::XorKey,
@@ -60,7 +60,9 @@ fn is_msgpack(bytes: &[u8], truncated: bool) -> bool {
 
 fn is_cbor(bytes: &[u8], truncated: bool) -> bool {
     cbor::Reader::starts(bytes)
-        && tree::is_plausible(cbor::Reader::new(bytes), bytes.len(), truncated)
+        && (tree::is_plausible(cbor::Reader::new(bytes), bytes.len(), truncated)
+            // Documents may follow each other (RFC 8742).
+            || !truncated && tree::is_sequence(bytes, cbor::Reader::new))
 }
 
 /// Returns the messages that each follow their length, if one is in a known format.
@@ -113,7 +115,7 @@ impl Engine<'_> {
     ) -> bool {
         match label {
             Label::Form if !is_text && form::is_document(bytes) => self.form_at(bytes, context),
-            Label::Multipart(boundary) if bytes.starts_with(b"--") => {
+            Label::Multipart(boundary) if multipart::has(bytes, boundary) => {
                 self.multipart(bytes, boundary, context);
             }
             Label::MessagePack if msgpack::Reader::starts(bytes) => self.msgpack(bytes, context),
@@ -148,6 +150,9 @@ impl Engine<'_> {
         let cut = context.truncated;
         if media::starts(bytes) {
             return self.media(bytes, context);
+        }
+        if let Some(reversed) = compress::reversed(bytes) {
+            return self.decoded(&reversed, bytes.len(), Step::Reversed, context, role);
         }
         // Formats with lengths of four bytes have as many zeros.
         if let Some(decoded) = wide::utf32_decode(bytes) {
@@ -204,27 +209,29 @@ impl Engine<'_> {
     }
 
     fn cbor(&mut self, bytes: &[u8], context: Context<'_>) {
-        let reader = cbor::Reader::new(bytes);
-        let mut walker = Walker::new(reader, context.truncated, context.container);
-        self.tree(&mut walker, context, |path| Step::Cbor(path));
-        let mut position = walker.position().max(1);
-        // Documents may follow each other (RFC 8742).
-        while let Some(rest) = bytes.get(position..)
-            && is_cbor(rest, context.truncated)
-            && self.charge_work(rest.len())
+        let (mut position, mut container) = (0, context.container);
+        while let Some(rest) = bytes.get(position..).filter(|rest| !rest.is_empty())
+            && (position == 0 || cbor::Reader::starts(rest))
+            && !self.exhausted()
         {
-            let container = self.container();
             let mut walker = Walker::new(cbor::Reader::new(rest), context.truncated, container);
             self.tree(&mut walker, context, |path| Step::Cbor(path));
             position += walker.position().max(1);
+            container = self.container();
+            if walker.end() != tree::End::Complete {
+                break;
+            }
         }
         self.trailing(bytes, position, context);
     }
 
-    /// Reports bytes that are as long as a hash, in hexadecimal.
+    /// Reports bytes among which a hash may be, in hexadecimal.
     pub(super) fn digest(&mut self, bytes: &[u8], context: Context<'_>) {
         const LENGTHS: [usize; 6] = [16, 20, 28, 32, 48, 64];
-        if LENGTHS.contains(&bytes.len()) && !context.truncated {
+        /// From the shortest hash to a record with several.
+        const RECORDS: std::ops::RangeInclusive<usize> = 16..=512;
+        let is_hash = LENGTHS.contains(&bytes.len()) && !context.truncated;
+        if is_hash || RECORDS.contains(&bytes.len()) && !self.known.is_empty() {
             let chain = context.chain.then(Step::Digest);
             self.emit(&data_encoding::HEXLOWER.encode(bytes), context.with_chain(&chain));
         }
@@ -436,7 +443,7 @@ impl Engine<'_> {
         }
         match xor::known_key(bytes, known) {
             Some(key) => self.unmasked(key, &key.apply(bytes), context),
-            None => false,
+            None => self.substituted_bytes(bytes, context),
         }
     }
 

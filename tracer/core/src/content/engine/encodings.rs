@@ -2,14 +2,22 @@
 
 use super::{Context, DOCUMENT, Engine, Role, binary, compression, in_head};
 use crate::content::{
-    archive,
+    archive, avro,
     base64::{self, Alphabet, Disguise},
+    base91,
     chain::{Coding, Step},
     compress::{self, End},
-    escapes, groups, json,
+    dump, escapes, groups, json,
     lists::lists,
-    media, multipart, plist, positional, radix, sqlite, text, xml,
+    media, multipart,
+    numbers::Numbers,
+    plist, positional, radix, sqlite,
+    substitution::{self, Patterns},
+    text, xml,
 };
+
+/// Length of the shortest URL that can be proved in an alphabet of its own.
+const MIN_SUBSTITUTED: usize = 20;
 
 /// Minimum length of bytes in base32 that are searched for masked or compressed data.
 const MIN_MASKED: usize = 24;
@@ -41,6 +49,64 @@ impl Engine<'_> {
             () => return false,
         };
         self.decoded(bytes, text.len(), Step::Escaped, context, role);
+        true
+    }
+
+    /// Returns the known URL that is in a text in an alphabet of its own.
+    pub(super) fn substituted(&mut self, text: &str) -> Option<String> {
+        let patterns = self.patterns(text.len(), Patterns::cost)?;
+        if text.is_ascii() {
+            return patterns.find(text.as_bytes());
+        }
+        patterns.find(&text.chars().map(u32::from).collect::<Vec<_>>())
+    }
+
+    /// Looks for a known URL in an alphabet of its own in bytes. Returns whether there is one.
+    pub(super) fn substituted_bytes(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        let found = self.patterns(bytes.len(), Patterns::cost).and_then(|it| it.find(bytes));
+        self.substitute(found, bytes.len(), context)
+    }
+
+    /// Does the same for an array of numbers.
+    pub(super) fn substituted_numbers(&mut self, numbers: &Numbers, context: Context<'_>) -> bool {
+        let units = numbers.units();
+        let found = self.patterns(units.len(), Patterns::cost).and_then(|it| it.find(&units));
+        self.substitute(found, numbers.written(), context)
+    }
+
+    /// Does the same for a list of words, and for text in an encoding with another alphabet.
+    pub(super) fn substituted_units(&mut self, text: &str, context: Context<'_>) -> bool {
+        let found = if let Some(words) = substitution::words(text) {
+            self.patterns(text.len(), Patterns::cost).and_then(|it| it.find(&words))
+        } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let patterns = self.patterns(text.len(), Patterns::cost_encoded);
+            patterns.and_then(|it| it.find_encoded(text))
+        } else {
+            None
+        };
+        self.substitute(found, text.len(), context)
+    }
+
+    /// Returns the patterns of the known URLs, if there are any and the budget covers a search.
+    fn patterns(
+        &mut self,
+        len: usize,
+        cost: impl FnOnce(&Patterns, usize) -> usize,
+    ) -> Option<&mut Patterns> {
+        if len < MIN_SUBSTITUTED {
+            return None;
+        }
+        self.progress.looked_for_known = true;
+        if self.known.is_empty() {
+            return None;
+        }
+        let cost = cost(self.memo.patterns(self.known), len);
+        self.charge_work(cost).then(|| self.memo.patterns(self.known))
+    }
+
+    fn substitute(&mut self, found: Option<String>, len: usize, context: Context<'_>) -> bool {
+        let Some(url) = found else { return false };
+        self.decoded(url.as_bytes(), len, Step::Substituted, context, Role::Field);
         true
     }
 
@@ -88,6 +154,31 @@ impl Engine<'_> {
             .is_some_and(|bytes| self.radix(text, &bytes, Step::Base45, context))
     }
 
+    /// Looks for basE91, whose characters also separate fields. Returns whether the text is in it.
+    pub(super) fn base91(&mut self, text: &str, context: Context<'_>) -> bool {
+        /// Enough to see how the content begins.
+        const PROBE: usize = 64;
+        let start = text.get(..PROBE).unwrap_or(text);
+        let begins = base91::decode(start, true).is_some_and(|start| {
+            base64::has_known_start(&start)
+                && (compress::magic(&start).is_some() || text::looks_like_text(&start, true))
+        });
+        let bytes = begins.then(|| base91::decode(text, context.truncated)).flatten();
+        bytes.is_some_and(|bytes| self.radix(text, &bytes, Step::Base91, context))
+    }
+
+    /// Looks for a dump of bytes. Returns whether the text is one.
+    pub(super) fn dump(&mut self, text: &str, context: Context<'_>) -> bool {
+        dump::decode(text).any(|bytes| {
+            let is_known =
+                self.charge_work(bytes.len()) && self.is_plausible(&bytes, context.truncated);
+            if is_known {
+                self.decoded(&bytes, text.len(), Step::Dump, context, DOCUMENT);
+            }
+            is_known
+        })
+    }
+
     /// Looks for base85. Its characters also separate fields, so this comes before
     /// other formats of text. Returns whether the text is in it.
     pub(super) fn base85(&mut self, text: &str, context: Context<'_>) -> bool {
@@ -105,7 +196,7 @@ impl Engine<'_> {
             || bytes.len() >= MIN_BINARY && self.is_plausible(bytes, context.truncated);
         if is_known {
             // The others come after the text as it is.
-            if matches!(step, Step::Base85 | Step::Base45) {
+            if matches!(step, Step::Base85 | Step::Base45 | Step::Base91) {
                 self.emit(text, context);
             }
             self.decoded(bytes, text.len(), step, context, DOCUMENT);
@@ -175,7 +266,7 @@ impl Engine<'_> {
                 return self.decoded(bytes, text.len(), step, context, DOCUMENT);
             }
         }
-        if !read && self.number(text, context) {
+        if !read && (self.number(text, context) || self.substituted_units(text, context)) {
             return;
         }
         if !read && unread == 0 && (base64::is_random(text) || radix::is_random(text)) {
@@ -264,6 +355,7 @@ impl Engine<'_> {
             || archive::is_tar(bytes)
             || media::is_png(bytes)
             || plist::starts(bytes)
+            || avro::starts(bytes)
             || sqlite::starts(bytes)
             || multipart::sniff(bytes).is_some()
             || match text::as_text(bytes, truncated) {

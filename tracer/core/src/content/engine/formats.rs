@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::{Context, DOCUMENT, Engine, Role};
 use crate::content::{
     archive::{self, Entry, Method},
-    armour, base64,
+    armour, avro, base64,
     chain::{Coding, Step},
     compress::End,
     frames::Frame,
@@ -134,6 +134,37 @@ impl Engine<'_> {
         true
     }
 
+    /// Reads a container file of Avro. Returns whether the bytes are one.
+    pub(super) fn avro(&mut self, bytes: &[u8], context: Context<'_>) -> bool {
+        let Some(container) = avro::read(bytes) else {
+            return false;
+        };
+        let chain = context.chain.then(Step::Avro);
+        let context = context.with_chain(&chain);
+        for value in container.metadata {
+            self.look(value, context, Role::Field);
+        }
+        for avro::Block { content, truncated } in container.blocks {
+            if self.exhausted() {
+                break;
+            }
+            let here = Context { truncated, ..context };
+            match container.coding {
+                Some(Coding::Snappy) => {
+                    let decoded = self.decompress(Coding::Snappy, content, usize::MAX);
+                    let Some(decoded) = decoded else { continue };
+                    let step = Step::Compressed(Coding::Snappy);
+                    self.decoded(&decoded.bytes, content.len(), step, here, DOCUMENT);
+                }
+                Some(coding) => {
+                    self.compressed(coding, content, false, here, DOCUMENT);
+                }
+                None => self.look(content, here, DOCUMENT),
+            }
+        }
+        true
+    }
+
     /// Reads XML or HTML. Returns whether it holds any value.
     pub(super) fn xml(&mut self, text: &str, context: Context<'_>) -> bool {
         let mut reader = xml::Reader::new(text, context.truncated, context.container);
@@ -170,10 +201,13 @@ impl Engine<'_> {
         let key = path.last_key().or(context.key);
         let here = Context { chain: &outer, key, container: numbers.container(), truncated };
         if let Some(texts) = numbers.texts() {
-            self.lists(texts, here);
+            if !self.lists(texts, here) {
+                self.substituted_units(texts, here);
+            }
             return;
         }
         let Some(decoded) = numbers.decode() else {
+            self.substituted_numbers(numbers, here);
             return;
         };
         let bytes = &*decoded.bytes;
@@ -188,6 +222,9 @@ impl Engine<'_> {
         }
         if self.is_plausible(bytes, truncated) {
             return self.decoded(bytes, numbers.written(), Step::Bytes, here, DOCUMENT);
+        }
+        if self.substituted_numbers(numbers, here) {
+            return;
         }
         let chain = outer.then(Step::Bytes);
         let inside = here.with_chain(&chain);

@@ -148,6 +148,12 @@ impl Engine<'_> {
     pub(super) fn multipart(&mut self, bytes: &[u8], boundary: &[u8], context: Context<'_>) {
         let container = self.container();
         let mut pieces = Pieces::default();
+        let chain = context.chain.then(Step::Multipart(""));
+        for ignored in multipart::around(bytes, boundary) {
+            let truncated = context.truncated && bytes.ends_with(ignored);
+            let here = Context { chain: &chain, key: None, container, truncated };
+            self.look(ignored, here, Role::Document(Label::Unknown));
+        }
         for (i, part) in multipart::parts(bytes, boundary).enumerate() {
             if self.exhausted() {
                 break;
@@ -166,7 +172,8 @@ impl Engine<'_> {
                 let here = Context { chain: &chain, key, container, truncated: false };
                 self.look(text, here, Role::Field);
             }
-            for (field, value) in part.fields() {
+            let own = part.fields().chain(part.parameters()).chain([(&b""[..], part.padding)]);
+            for (field, value) in own {
                 let field = String::from_utf8_lossy(field);
                 let chain = chain.then(Step::Header(&field));
                 let here =

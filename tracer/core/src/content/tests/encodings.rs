@@ -514,3 +514,61 @@ fn escaped_addresses_outside_json() {
     let text = format!("reporting \"{}\"", URL.replace('/', "\\/"));
     assert_url(text.as_bytes(), &["body > escaped"]);
 }
+
+/// Whatever replaces the characters of a visited URL, it stays recognisable.
+#[test]
+fn visited_urls_in_alphabets_of_their_own() {
+    const KNOWN: [&str; 1] = ["news.example.org/politics/story-42?q=private"];
+    let urls = |body: &str, known: &[&str]| -> Vec<String> {
+        let request = request("/", &[("content-type", "text/plain")], body.as_bytes());
+        let mut urls = Vec::new();
+        let mut memo = Memo::default();
+        unwrap_with(&request, &Limits::default(), known, &mut memo, |value, _| {
+            if value.text.contains(KNOWN[0]) {
+                urls.push(value.chain.to_string());
+            }
+        });
+        urls
+    };
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let turned = |c: char| match DIGITS.find(c) {
+        Some(at) => char::from(DIGITS.as_bytes()[DIGITS.len() - 1 - at]),
+        None => c,
+    };
+    let shuffled = |c: char| char::from((33 + (c as u32 - 33) * 7 % 94) as u8);
+    let words: Vec<String> = URL.bytes().map(|byte| format!("w{byte}")).collect();
+    let numbers: Vec<u32> = URL.bytes().map(|byte| u32::from(byte) * 3).collect();
+    let encoded = base64(EVENT.as_bytes());
+    let encoded = encoded.trim_end_matches('=').chars().map(turned);
+    for (body, chain) in [
+        (URL.chars().map(shuffled).collect(), "body > substitution"),
+        (format!("{{\"d\":\"{}\"}}", words.join(" ")), "body > json.d > substitution"),
+        (format!("{{\"d\":{numbers:?}}}"), "body > json.d > substitution"),
+        (encoded.collect(), "body > substitution"),
+    ] {
+        assert_eq!(urls(&body, &KNOWN), [chain], "{body}");
+        assert!(urls(&body, &["other.example/politics/story-42?q=private"]).is_empty(), "{body}");
+        assert!(urls(&body, &[]).is_empty(), "{body}");
+    }
+}
+
+#[test]
+fn dumps_and_what_surrounds_parts_of_forms() {
+    let mut dump = String::new();
+    for (at, line) in EVENT.as_bytes().chunks(16).enumerate() {
+        let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = String::from_utf8_lossy(line);
+        dump.push_str(&format!("{:08x}  {:<47}  |{text}|\n", at * 16, hex.join(" ")));
+    }
+    assert_url(dump.as_bytes(), &["body > dump > json.url"]);
+    let part = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n";
+    for body in [format!("{EVENT}\r\n{part}--b--\r\n"), format!("{part}--b--\r\n{EVENT}")] {
+        let kind = [("content-type", "multipart/form-data; boundary=b")];
+        let request = request("/", &kind, body.as_bytes());
+        assert_eq!(chains_to(&values_of(&request), URL), ["body > multipart: > json.url"]);
+    }
+    let mut request = request("/", &[], b"content");
+    request.body.chunked = true;
+    request.body.extensions = Bytes::from(format!("a=b\nu={URL}"));
+    assert_eq!(chains_to(&values_of(&request), URL), ["body > chunked > pair:u"]);
+}
