@@ -152,6 +152,8 @@ impl Args {
         }
         if let Some(browser) = known
             && package.is_none()
+            // A program that is named may be installed or started by the scenario.
+            && self.exe.is_empty()
             && !watched.iter().any(is_on_this_machine)
         {
             return Err(Usage(format!(
