@@ -42,26 +42,29 @@ fn reports(sandbox: &Sandbox, count: usize) -> PathBuf {
     file
 }
 
-/// Writes a request of a few kilobytes that is costly to decode.
-fn costly(sandbox: &Sandbox) -> PathBuf {
+/// Writes different requests of a few kilobytes that are costly to decode.
+fn costly(sandbox: &Sandbox, count: usize) -> Vec<PathBuf> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     packed.write_all("https://a.test/?u=".repeat(60_000).as_bytes()).expect("compression");
     let body = packed.finish().expect("compression");
-    let head = format!(
-        "POST /r HTTP/1.1\r\nHost: collector.example\r\nContent-Encoding: gzip\r\nContent-Length: \
-         {}\r\n\r\n",
-        body.len()
-    );
-    let file = sandbox.path().join("costly");
-    fs::write(&file, [head.as_bytes(), &body].concat()).expect("a file");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("permissions");
-    file
+    let write = |n| {
+        let head = format!(
+            "POST /r HTTP/1.1\r\nHost: collector.example\r\nX-Number: {n}\r\n\
+             Content-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let file = sandbox.path().join(format!("costly-{n}"));
+        fs::write(&file, [head.as_bytes(), &body].concat()).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("permissions");
+        file
+    };
+    (0..count).map(write).collect()
 }
 
-/// Makes a process of a UID send a file `times` on one connection.
-fn send(sandbox: &Sandbox, uid: u32, file: &Path, times: usize) {
+/// Makes a process of a UID send files on one connection.
+fn send(sandbox: &Sandbox, uid: u32, files: &[PathBuf]) {
     let mut sender = sandbox.sender().uid(uid).then(format!("connect tcp {}", peer::tcp(false)));
-    for _ in 0..times {
+    for file in files {
         sender = sender.then(format!("file {}", file.display()));
     }
     sender.run();
@@ -109,7 +112,7 @@ fn a_full_disk_ends_neither_the_run_nor_the_other_outputs() {
         "--record",
         &record_text,
     ]);
-    send(&sandbox, uid, &reports, 1);
+    send(&sandbox, uid, &[reports]);
     let last = "https://news.example.org/story-59";
     run.wait_for_line(|line| line.contains(last));
     let failed = |line: &str| line.contains("No space left") && line.contains("goes on");
@@ -173,7 +176,7 @@ fn outputs_that_nobody_reads_stop_neither_alerts_nor_signals() {
         }
     };
     wait(&errors, "watching; ");
-    send(&sandbox, uid, &reports(&sandbox, 200), 1);
+    send(&sandbox, uid, &[reports(&sandbox, 200)]);
     wait(&alerts, "https://news.example.org/story-199");
     run.signal(Signal::INT);
     assert_eq!(run.code(), Some(0));
@@ -188,9 +191,9 @@ fn signals_act_at_once_and_a_second_one_ends_the_run() {
         return;
     }
     let (sandbox, uid) = (Sandbox::new(SENDER), unused_uid());
-    let costly = costly(&sandbox);
+    let costly = costly(&sandbox, 300);
     let mut run = Running::start(&["--uid", &uid.to_string(), "--json"]);
-    send(&sandbox, uid, &costly, 300);
+    send(&sandbox, uid, &costly);
     let behind = |line: &str| line.contains("seconds behind") && line.contains("sends wait");
     run.expect_stderr(behind, PATIENCE, "the delay is not shown");
     // A busy machine may schedule the processes late.
@@ -212,12 +215,12 @@ fn a_flood_of_one_application_does_not_delay_another() {
         return;
     }
     let (sandbox, flood, other) = (Sandbox::new(SENDER), unused_uid(), unused_uid());
-    let costly = costly(&sandbox);
+    let costly = costly(&sandbox, 600);
     let reports = reports(&sandbox, 1);
     let (one, two) = (flood.to_string(), other.to_string());
     let mut run = Running::start(&["--uid", &one, "--uid", &two, "--json"]);
-    send(&sandbox, flood, &costly, 600);
-    send(&sandbox, other, &reports, 1);
+    send(&sandbox, flood, &costly);
+    send(&sandbox, other, &[reports]);
     let sent = Instant::now();
     let alert = run.wait_for_json(|line| line["process"]["uid"] == other);
     assert_eq!(alert["type"], "alert");
@@ -239,7 +242,7 @@ fn a_hangup_loads_the_rules_again_and_does_not_end_the_run() {
     run.signal(Signal::HUP);
     let loaded = |line: &str| line.contains("the rules were loaded again");
     run.expect_stderr(loaded, PATIENCE, "the rules are not loaded");
-    send(&sandbox, uid, &reports(&sandbox, 1), 1);
+    send(&sandbox, uid, &[reports(&sandbox, 1)]);
     run.wait_for_json(|line| line["type"] == "alert");
     run.signal(Signal::INT);
     let ended = run.end();

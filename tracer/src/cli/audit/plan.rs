@@ -118,6 +118,8 @@ impl Args {
             }
             _ => None,
         };
+        // A program that the operator names may come with the scenario's first step.
+        let is_of_rules = own.is_none() && self.exe.is_empty();
         let is_by_hand = own.is_none() && ready.is_none();
         let mut scenario = own.or(ready).unwrap_or_else(Scenario::by_hand);
         if !self.phases.is_empty() {
@@ -152,8 +154,7 @@ impl Args {
         }
         if let Some(browser) = known
             && package.is_none()
-            // A program that is named may be installed or started by the scenario.
-            && self.exe.is_empty()
+            && is_of_rules
             && !watched.iter().any(is_on_this_machine)
         {
             return Err(Usage(format!(
