@@ -172,7 +172,7 @@ impl Data for IovIter {
             self.walk::<User, MAX>(scratch);
         } else if self.kind == offset!(msg.kvec) as u32 {
             self.walk::<Kernel, MAX_KVECS>(scratch);
-        } else {
+        } else if self.len != 0 {
             // Pages: they have no address that can be read here.
             count(Counter::UnknownIterator);
         }

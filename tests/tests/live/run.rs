@@ -17,7 +17,7 @@ use tracer_tests::{
     sender::{Sandbox, Sender, unused_uid},
     skip,
     tracer_bin::{self, Running},
-    web::COLLECTOR,
+    web::{self, COLLECTOR},
 };
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sender");
@@ -268,7 +268,7 @@ fn usage_errors_name_the_next_step() {
 
 #[test]
 fn a_run_whose_terminal_is_closed_ends_with_a_summary() {
-    if !skip::root() {
+    if !skip::root() || !skip::met(web::installed("script"), "script, of the package bsdutils") {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -285,7 +285,7 @@ fn a_run_whose_terminal_is_closed_ends_with_a_summary() {
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .spawn()
-        .expect("script, of the package bsdutils");
+        .expect("script");
     let expect = |file: &Path, text: &str| {
         let deadline = Instant::now() + Duration::from_secs(90);
         loop {

@@ -42,9 +42,8 @@ const TIE: [&str; 2] = ["--pdeathsig", "KILL"];
 /// bytes, which took half of the time.
 const X86_64_BY_TCG: &str = "max,-erms,-fsrm";
 
-/// Nice value of guests. At 5 a guest still gets a quarter of a processor that another
-/// process keeps busy.
-const NICE: &str = "5";
+/// Nice value of guests: that of builds, since other guests wait for one.
+const NICE: &str = "10";
 
 /// A guest to boot.
 pub(super) struct Guest<'a> {
