@@ -171,6 +171,22 @@ impl Running {
         assert!(found, "{failure}: {:?}", self.stderr.seen);
     }
 
+    /// Waits for a matching line on standard error, unless there was one.
+    ///
+    /// # Panics
+    /// Panics with `failure` and all lines so far if none comes in time.
+    #[track_caller]
+    pub fn expect_said(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        patience: Duration,
+        failure: &str,
+    ) {
+        if !self.stderr.seen.iter().any(|line| wanted(line)) {
+            self.expect_stderr(wanted, patience, failure);
+        }
+    }
+
     /// Waits for a matching JSON object on standard output.
     ///
     /// # Panics

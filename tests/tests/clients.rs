@@ -144,7 +144,7 @@ fn program_that_does_not_call_ssl_write_is_read_where_it_encrypts() {
     client.current_dir("/").stdin(Stdio::piped());
     let mut client = client.spawn().expect("Python");
     let probed = |line: &str| line.contains("reading ") && line.contains("wreq.abi3.so");
-    run.expect_stderr(probed, Duration::from_secs(90), "the module is not probed");
+    run.expect_said(probed, Duration::from_secs(90), "the module is not probed");
     drop(client.stdin.take());
     assert!(client.wait().expect("a client").success());
     web.wait_for(std::slice::from_ref(&request));
@@ -187,7 +187,7 @@ fn assert_go_is_read(build: &str, protocol: Protocol) {
         "--verbose",
     ]);
     let probed = |line: &str| line.contains("reading crypto/tls.(*Conn).writeRecordLocked");
-    run.expect_stderr(probed, Duration::from_secs(90), "the program is not probed");
+    run.expect_said(probed, Duration::from_secs(90), "the program is not probed");
 
     let query = format!("page={}&file=", PAGE.replace(':', "%3A").replace('/', "%2F"));
     let hosts = names::write_hosts(folder.path());

@@ -441,7 +441,7 @@ fn unreadable_files_are_named() {
         assert!(ended.stderr.contains(at(name).to_str().expect("UTF-8")), "{}", ended.stderr);
     }
     fs::write(at("empty"), "").expect("a file");
-    let empty = tracer_bin::run(&mut tracer_bin::command(["decode"]).arg(at("empty")));
+    let empty = tracer_bin::run(tracer_bin::command(["decode"]).arg(at("empty")));
     assert_eq!(empty.code, Some(1));
     assert!(empty.stderr.contains("empty: it is empty, so there is nothing"), "{}", empty.stderr);
     let empty = tracer_bin::run(&mut tracer_bin::command(["decode", "-"]));
@@ -456,7 +456,7 @@ fn a_recording_without_requests_is_not_passed_over_in_silence() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("t.trace");
     let mut trace = Vec::new();
-    drop(trace::Writer::new(&mut trace).expect("a trace"));
+    trace::Writer::new(&mut trace).expect("a trace");
     fs::write(&file, &trace).expect("a file");
     let (ended, lines) = decode(&[&file]);
     assert_eq!((ended.code, lines.len()), (Some(0), 0), "{}", ended.stderr);

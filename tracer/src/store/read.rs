@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, ffi, params};
 
 use super::{
     BUSY_TIMEOUT, SCHEMA, StoreError, integer,
@@ -54,7 +54,8 @@ pub struct StoredAlert {
 }
 
 impl Reader {
-    /// Opens a store. Returns `None` for an empty file.
+    /// Opens a store. Returns `None` for an empty file, and for one whose creation was interrupted:
+    /// the next run completes it.
     ///
     /// # Errors
     /// If it cannot be read or is not a store of this version.
@@ -65,7 +66,11 @@ impl Reader {
         }
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         db.busy_timeout(BUSY_TIMEOUT)?;
-        match schema::state(&db)? {
+        let state = match schema::state(&db) {
+            Err(StoreError::Sqlite(err)) if is_half_made(&err) => State::Empty,
+            state => state?,
+        };
+        match state {
             State::Empty => Ok(None),
             State::Version(found) if found > SCHEMA => Err(StoreError::Newer { found }),
             State::Version(found) if found < SCHEMA => Err(StoreError::Older { found }),
@@ -240,4 +245,10 @@ fn sighting(row: &Row<'_>) -> rusqlite::Result<Sighting> {
         applications: list("applications")?,
         recipients: list("recipients")?,
     })
+}
+
+/// Reports whether a journal has to be rolled back, which a reader cannot do. A store has a journal of
+/// this kind only while it is created; later it has a log of writes.
+fn is_half_made(err: &rusqlite::Error) -> bool {
+    err.sqlite_error().is_some_and(|err| err.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
 }
