@@ -222,7 +222,7 @@ impl IovIter {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk_chunk(slot: u32, list: u64, first: u32, buffers: u64, of_process: u32) -> u32 {
-    let Some(mut scratch) = Scratch::get(slot) else {
+    let Some(scratch) = Scratch::get(slot) else {
         return 0;
     };
     for i in 0..CHUNK {
