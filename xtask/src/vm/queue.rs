@@ -1,5 +1,5 @@
-//! Boots several guests at once. A guest has two processors and mostly keeps one
-//! of them busy.
+//! Boots several guests at once. A guest has two processors and keeps less than one of
+//! them busy.
 
 use std::{
     iter,
@@ -10,9 +10,10 @@ use std::{
 /// Limit on guests at the same time, since each takes a gigabyte of memory.
 const MOST: usize = 4;
 
-/// Number of guests that this machine has processors for.
+/// Number of guests that keep this machine's processors busy: two guests take three quarters of
+/// two processors.
 pub(super) fn at_once() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(MOST)
+    thread::available_parallelism().map_or(1, |count| count.get() + 1).min(MOST)
 }
 
 /// Jobs that wait for a worker.
