@@ -284,6 +284,11 @@ fn sends_that_bypass_system_calls_are_counted() {
         }
         let mut sorted = lengths.clone();
         sorted.sort_unstable();
+        // Before Linux 6.5, what a device without scatter-gather is to send from a page is copied
+        // and sent as a message, which is recorded as well.
+        if matches!(hook, SocketHook::Kprobe | SocketHook::Fentry) {
+            sorted.dedup_by(|one, other| *one == 700 && *other == 700);
+        }
         let mut expected = [&[300, 20, 40, 700, 1, 2, 3, 5, 6], &many[..]].concat();
         expected.sort_unstable();
         assert_eq!(sorted, expected, "{hook}");
