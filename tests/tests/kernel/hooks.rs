@@ -268,15 +268,15 @@ fn sends_that_bypass_system_calls_are_counted() {
         .then(format!("sendmmsg {} 5 6", ["1"; 128].join(" ")))
         .run();
     for (hook, records) in all.records() {
+        let live = &all.lives.iter().find(|(other, _)| *other == hook).expect("a capture").1;
+        let many = [1; 128];
         let lengths: Vec<u32> =
             records.iter().map(|record| record.len.expect("a length")).collect();
-        let unread: Vec<u32> = records
+        let mut unread: Vec<u32> = records
             .iter()
             .filter(|record| record.payload.is_empty())
             .map(|record| record.len.expect("a length"))
             .collect();
-        let live = &all.lives.iter().find(|(other, _)| *other == hook).expect("a capture").1;
-        let many = [1; 128];
         if hook == SocketHook::SysEnter {
             assert_eq!(lengths, [&[20, 1, 2, 3], &many[..]].concat(), "{hook}");
             assert_eq!(live.losses().count(Loss::TooManyMessages), 2, "{hook}");
@@ -284,10 +284,15 @@ fn sends_that_bypass_system_calls_are_counted() {
         }
         let mut sorted = lengths.clone();
         sorted.sort_unstable();
-        // Before Linux 6.5, what a device without scatter-gather is to send from a page is copied
-        // and sent as a message, which is recorded as well.
+        let counted = live.losses().count(Loss::UnknownIterator);
+        // Linux 6.1 passes a page for a device without scatter-gather twice.
         if matches!(hook, SocketHook::Kprobe | SocketHook::Fentry) {
-            sorted.dedup_by(|one, other| *one == 700 && *other == 700);
+            assert!(counted > 0, "{hook}");
+            for list in [&mut sorted, &mut unread] {
+                list.dedup_by(|one, other| (*one, *other) == (700, 700));
+            }
+        } else {
+            assert_eq!(counted, unread.len() as u64, "{hook}");
         }
         let mut expected = [&[300, 20, 40, 700, 1, 2, 3, 5, 6], &many[..]].concat();
         expected.sort_unstable();
@@ -297,7 +302,6 @@ fn sends_that_bypass_system_calls_are_counted() {
             _ => &[700],
         };
         assert_eq!(unread, expected, "{hook}");
-        assert_eq!(live.losses().count(Loss::UnknownIterator), unread.len() as u64, "{hook}");
         assert_eq!(live.losses().count(Loss::TooManyMessages), 0, "{hook}");
     }
 }
