@@ -2,24 +2,15 @@
 //!
 //! Nothing marks it, so this module only offers a candidate.
 
+use super::radix::{NONE, values};
+
 /// Minimum length of a candidate: sixteen bytes.
 const MIN: usize = 20;
 
 const ALPHABET: &[u8; 91] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&()*+,./:;<=>?@[]^_`{|}~\"";
 
-/// Marks bytes that do not belong to the alphabet.
-const NONE: u8 = 0xff;
-
-static VALUES: [u8; 256] = {
-    let mut values = [NONE; 256];
-    let mut at = 0;
-    while at < 91 {
-        values[ALPHABET[at] as usize] = at as u8;
-        at += 1;
-    }
-    values
-};
+static VALUES: [u8; 256] = values(ALPHABET);
 
 /// Returns what a text decodes to. Text without punctuation is in another encoding.
 pub(super) fn decode(text: &str, truncated: bool) -> Option<Vec<u8>> {

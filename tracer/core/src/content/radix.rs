@@ -109,12 +109,13 @@ pub(super) fn base85(text: &str, truncated: bool) -> impl Iterator<Item = Vec<u8
 }
 
 /// Marks bytes that do not belong to an alphabet.
-const NONE: u8 = 0xff;
+pub(super) const NONE: u8 = 0xff;
 
-const fn values(alphabet: &[u8; 85]) -> [u8; 256] {
+/// Returns the value of each byte as a digit of an alphabet, or [`NONE`].
+pub(super) const fn values<const N: usize>(alphabet: &[u8; N]) -> [u8; 256] {
     let mut values = [NONE; 256];
     let mut at = 0;
-    while at < 85 {
+    while at < N {
         values[alphabet[at] as usize] = at as u8;
         at += 1;
     }
