@@ -24,7 +24,7 @@ pub(crate) struct TcpSend {
 }
 
 impl TcpSend {
-    /// No send: there is no socket at address 0.
+    /// Stands for the absence of a send: no socket has address 0.
     const NONE: Self = Self { sk: 0, end: 0, memory: 0, left: 0, first: 0 };
 
     /// The value of `memory` of sends that were captured when their system call began. `left` is the

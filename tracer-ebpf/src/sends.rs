@@ -223,9 +223,7 @@ fn udp_sendmsg(entry: EntryPoint, sk: Kernel, msg: Kernel) {
     }
 }
 
-/// Records the length of a page of a file, which is sent without a message. If the device has
-/// no scatter-gather, the kernel then sends a copy as a message (`sock_no_sendpage`), which is
-/// recorded as well.
+/// Records the length of a page of a file, which is sent without a message.
 #[inline(always)]
 fn sendpage(hook: u8, sk: Kernel, size: u64) {
     if let Some(process) = scope::watched(Task::current()) {

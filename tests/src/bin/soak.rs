@@ -159,7 +159,7 @@ impl Load {
 #[derive(Clone, Copy)]
 struct Usage {
     resident: u64,
-    /// The part of it that is no page of a file.
+    /// The part of `resident` that does not belong to mapped files.
     own: u64,
     descriptors: u64,
     maps: u64,

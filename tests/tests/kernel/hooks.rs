@@ -242,7 +242,7 @@ fn io_uring_is_seen_by_socket_hooks() {
     }
 }
 
-/// Returns what was captured of each record, and its length.
+/// Returns the captured bytes and the length of each record.
 fn contents(records: &[Record]) -> Vec<(Vec<u8>, Option<u32>)> {
     records.iter().map(|record| (record.payload.to_vec(), record.len)).collect()
 }
@@ -285,7 +285,7 @@ fn sends_that_bypass_system_calls_are_counted() {
         let mut sorted = lengths.clone();
         sorted.sort_unstable();
         let counted = live.losses().count(Loss::UnknownIterator);
-        // Linux 6.1 passes a page for a device without scatter-gather twice.
+        // Linux 6.1 makes two records of the page; the cause is not known.
         if matches!(hook, SocketHook::Kprobe | SocketHook::Fentry) {
             assert!(counted > 0, "{hook}");
             for list in [&mut sorted, &mut unread] {

@@ -19,8 +19,8 @@ Examples:
   sudo tracer doctor                        this machine, and the browsers that are running
   sudo tracer doctor --exe thunderbird      also whether a running program's traffic can be read")]
 pub(super) struct Args {
-    /// Also check a running program that is no browser in the rules, and its descendants. It executes
-    /// a file of this name, or at this path (if it contains a /)
+    /// Also check a running program that is not a browser in the rules, and its descendants. NAME is
+    /// the name of the file that it executes; PATH contains a /
     #[arg(long, value_name = "NAME|PATH")]
     exe: Vec<String>,
     /// Print one JSON object (see docs/reference/doctor.md)

@@ -38,8 +38,8 @@ pub(super) fn starts(input: &[u8]) -> bool {
     input.starts_with(MAGIC)
 }
 
-/// Reads a container file. Returns `None` if the input is none, or if it ends before the first
-/// block.
+/// Parses a container file. Returns `None` if the input is not a container file, or if it ends
+/// before the first block.
 pub(super) fn read(input: &[u8]) -> Option<Container<'_>> {
     let mut rest = input.strip_prefix(MAGIC)?;
     let (mut metadata, mut coding) = (Vec::new(), None);

@@ -1,5 +1,5 @@
-//! Dumps of bytes as text: an offset, the bytes in hexadecimal or octal, and what is printable of
-//! them.
+//! Dumps of bytes as text: an offset, the bytes in hexadecimal or octal, and the printable ones as
+//! characters.
 //!
 //! ```text
 //! 00000000: 6874 7470 733a 2f2f 6e65 7773 2e65 7861  https://news.exa     xxd
@@ -7,8 +7,8 @@
 //! 0000000 150 164 164 160 163 072 057 057                                  od -b
 //! ```
 //!
-//! The offset of the next line tells how many bytes a line has, so nothing in the last column is
-//! taken for a digit.
+//! The number of bytes in a line follows from the offset of the next one, so nothing in the last
+//! column is taken for a digit.
 
 /// Minimum number of bytes of a line, except the last one.
 const MIN_LINE: usize = 4;

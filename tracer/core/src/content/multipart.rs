@@ -33,7 +33,7 @@ pub(super) struct Part<'d> {
     pub(super) content_encoding: Option<&'d [u8]>,
     /// `Content-Transfer-Encoding: base64`.
     pub(super) base64: bool,
-    /// What follows the boundary on its line.
+    /// The bytes that follow the boundary on its line.
     pub(super) padding: &'d [u8],
     pub(super) content: &'d [u8],
     /// Set if the input ends inside the part.

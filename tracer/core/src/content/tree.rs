@@ -351,7 +351,7 @@ pub(super) fn is_sequence<'d, T: Tokens<'d>>(input: &'d [u8], new: impl Fn(&'d [
     names > 0 && texts > 0
 }
 
-/// What shows that bytes are a document.
+/// The evidence that bytes are a document.
 struct Evidence {
     /// Number of names that look like identifiers.
     names: usize,

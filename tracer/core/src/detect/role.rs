@@ -40,7 +40,7 @@ pub(super) struct RoleTable {
     no_report_paths: HashSet<Name>,
     /// Media types in lower case.
     no_report_types: HashSet<String>,
-    /// Parts of `User-Agent` of programs that are no browsers.
+    /// Parts of the `User-Agent` of programs that are not browsers.
     no_browsers: Vec<String>,
 }
 
@@ -117,8 +117,8 @@ impl RoleTable {
             || of_browser && has_word_of(&self.browsers_report_paths, path)
     }
 
-    /// Reports whether a `User-Agent` is that of a program which is no browser, although it may
-    /// contain the engine of one.
+    /// Reports whether a `User-Agent` belongs to a program that is not a browser, even if it
+    /// contains a browser engine.
     pub(super) fn is_no_browser(&self, agent: &[u8]) -> bool {
         self.no_browsers.iter().any(|known| memchr::memmem::find(agent, known.as_bytes()).is_some())
     }

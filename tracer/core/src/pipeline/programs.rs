@@ -141,9 +141,9 @@ impl Programs {
         }
     }
 
-    /// Forgets the arguments or, if they have none, the programs of one half of the processes of
-    /// the user with the most: those that were not used for longest. So many short processes
-    /// displace no browser in use, and none of another user.
+    /// Shrinks the table at the cost of the user whose processes take the most memory. The less
+    /// recently used half of these lose their arguments or, if they have none, are forgotten. Many
+    /// short processes therefore displace neither a browser in use nor one of another user.
     fn forget_some(&mut self) {
         let mut rooms = HashMap::<Option<u32>, usize>::default();
         for program in self.programs.values() {

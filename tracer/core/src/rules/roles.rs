@@ -19,7 +19,7 @@ pub struct Roles {
     pub reports: Vec<Located<ReportSign>>,
     /// The signs of requests that report nothing.
     pub no_reports: Vec<Located<NoReportSign>>,
-    /// Programs that contain the engine of a browser and are none.
+    /// Programs that contain a browser engine but are not browsers.
     pub no_browsers: Vec<Located<NoBrowser>>,
 }
 

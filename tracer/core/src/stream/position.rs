@@ -33,7 +33,7 @@ pub(super) struct Cursor {
     send: u32,
     /// Number of bytes of the latest send after `next`; `None` if unknown.
     tail: Option<u32>,
-    /// False until a record had a position: data that is sent with a SYN has none.
+    /// True once a record had a position. Data that is sent with a SYN has none.
     is_placed: bool,
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Spelling {
     pub(super) form: HashedForm,
     /// The text that is hashed.
     pub(super) text: String,
-    /// What it is a spelling of.
+    /// The address in its usual spelling.
     pub(super) of: String,
 }
 

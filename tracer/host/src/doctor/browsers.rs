@@ -23,8 +23,8 @@ const MAX_FILES: usize = 4096;
 /// Maximum number of other programs that are named.
 const MAX_OTHERS: usize = 12;
 
-/// Beginnings of the names of TLS libraries. Of programs that are no browsers, only these files are
-/// analyzed: most programs have none of them, and reading all files of a desktop takes minutes.
+/// Prefixes of the file names of TLS libraries. For programs that are not browsers, only these files
+/// are analyzed: most programs load none of them, and reading all files of a desktop takes minutes.
 const TLS_LIBRARIES: [&str; 4] = ["libssl", "libgnutls", "libnspr4", "libnss3"];
 
 /// The results of the checks.

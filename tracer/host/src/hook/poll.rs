@@ -2,8 +2,8 @@
 //!
 //! While records arrive, they do not wake it: a wake-up costs the sender eleven microseconds, a
 //! poll of an empty ring costs the daemon one. The pause between polls is short then, and grows
-//! while there are none. After the longest pause, the thread sleeps until the next record, which
-//! wakes it. A mapped library wakes the thread at any time, because it must be probed before it
+//! while there are none. After the longest pause, the thread sleeps until the next record wakes
+//! it. A mapped library wakes the thread at any time, because it must be probed before it
 //! is used.
 
 use std::{

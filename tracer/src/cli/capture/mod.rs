@@ -173,7 +173,7 @@ async fn serve(args: &WatchArgs, (orders, outbox): &mut (Orders, Outbox)) -> any
     let has_matched = capture.has_running() || events.has_matched();
     events.join()?;
     if !has_matched && targets::are_all_looked_up(&watch.targets) {
-        // Of all the names of browsers, some resemble that of a program that is no browser.
+        // With `--browsers`, some names resemble those of programs that are not browsers.
         targets::report_none(if args.browsers { &[] } else { &watch.targets });
     }
     outbox.send(&Message::Ended).await?;

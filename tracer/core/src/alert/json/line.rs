@@ -19,7 +19,8 @@ struct Object<'o> {
     has_fields: bool,
 }
 
-/// A key that needs no escapes, as it is written behind another field.
+/// Returns a key as it follows another field: with a comma, quotes and a colon. It must not need
+/// escapes.
 macro_rules! key {
     ($name:literal) => {
         concat!(",\"", $name, "\":")
